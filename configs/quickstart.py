@@ -1,0 +1,28 @@
+"""A decoder on the standard library of Python that halves itself while it learns.
+
+Run: slimjax train --config=configs/quickstart.py --workdir=runs/demo
+
+Expect: some five minutes on two CPU cores; three seams; less than half of the weights
+and FLOPs of the start, at nearly the error of a model that was never cut.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Numbers, strings, tuples and dicts only: a config is data."""
+    config = ConfigDict()
+    config.seed = 0
+    config.task = "lm"
+    config.data = dict(source="stdlib", tokenizer="sentencepiece", vocab_size=2048)
+    config.data.seq_len = 128  # Tokens a row.
+    config.data.batch_size = 16  # Rows a step, over all devices.
+    config.model = dict(width=256, num_layers=4, num_heads=8, head_dim=32, mlp_dim=704)
+    config.model.dtype = "bfloat16"  # Of products; sums are float32.
+    config.objective = dict(strategy="exchange", size="params")
+    config.objective.budget = "45%"  # Of the starting weights, embedding included.
+    config.optim = dict(learning_rate=3e-3, warmup_steps=40, weight_decay=0.1)
+    config.resize = dict(first_step=150, every_steps=75, max_seams=3)
+    config.resize.multiple = 16  # MLP widths that the matrix unit likes.
+    config.train = dict(num_steps=600, eval_every_steps=50, save_every_steps=100)
+    return config

@@ -1,0 +1,31 @@
+"""Language models in JAX that find their own size.
+
+`fit` trains and slims a model from a config into a run folder; `load` opens the model
+of a run folder. Every room can be used on its own:
+
+    from slimjax import nn, models, objective, resize, train
+
+The import of this package loads no jax: rooms are loaded when they are first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slimjax.fit import fit as fit
+    from slimjax.generate.model import load as load
+
+__version__ = "0.1.0"
+
+_ROOMS = ("nn", "data", "models", "objective", "tasks", "store", "strategies")
+_ROOMS += ("resize", "generate", "train", "report")
+_HOMES = {"fit": "slimjax.fit", "load": "slimjax.generate.model"}
+
+
+def __getattr__(name: str):
+    """Loads a room, or one of the two functions, at its first use."""
+    if name in _ROOMS:
+        return importlib.import_module(f"slimjax.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'slimjax' has no attribute {name!r}")

@@ -1,0 +1,40 @@
+"""``slimjax evaluate``."""
+
+from collections.abc import Sequence
+
+from slimjax.cli.flags import make_parser, parse, print_json
+from slimjax.errors import ConfigError, suggest
+
+SPLITS = ("valid", "test", "all")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prints the error of a run's model on held-out text."""
+    parser = make_parser(
+        "evaluate",
+        "Measures nats a token and bits a byte of a run's model, on its own held-out "
+        "documents or on other text.",
+        "slimjax evaluate --workdir=runs/demo --data='text:books/*.txt'",
+    )
+    parser.add_argument("--workdir", required=True, help="the run folder")
+    parser.add_argument("--data", help="other text: text:GLOB or jsonl:GLOB#field")
+    parser.add_argument("--split", help="valid, test or all; all with --data")
+    flags = parse(parser, argv).flags
+    split = flags.split or ("all" if flags.data else "test")
+    if split not in SPLITS:
+        raise ConfigError(f"--split={split} is unknown. {suggest(split, SPLITS)}")
+    if split == "all" and not flags.data:
+        raise ConfigError(
+            "--split=all would count training text; it needs --data=SOURCE."
+        )
+    from slimjax.cli.devices import prepare_devices
+    from slimjax.train.evaluate import evaluate_folder
+
+    prepare_devices()
+    result = evaluate_folder(flags.workdir, source=flags.data, split=split)
+    if flags.json:
+        print_json(result)
+        return
+    for name, value in result.items():
+        shown = f"{value:.4f}" if isinstance(value, float) else value
+        print(f"{name:16} {shown}")

@@ -1,0 +1,63 @@
+"""``slimjax COMMAND ...``: finds the command, and turns errors into exit codes."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from slimjax import __version__
+from slimjax.errors import ConfigError, SlimjaxError, suggest
+
+COMMANDS = {
+    "train": "train a model and slim it; goes on with an interrupted run",
+    "evaluate": "measure the error of a run's model on held-out text",
+    "generate": "write text with a run's model",
+    "inspect": "show the architecture, the sizes and the seams of a run",
+    "report": "write a page about one run or several",
+}
+
+
+def usage() -> str:
+    """Returns what ``slimjax --help`` prints."""
+    lines = [f"  {name:10} {about}" for name, about in COMMANDS.items()]
+    return (
+        "usage: slimjax COMMAND [--flag=value ...]\n\n"
+        "Language models in JAX that find their own size.\n\ncommands:\n"
+        + "\n".join(lines)
+        + "\n\nexample:\n  slimjax train --config=configs/quickstart.py "
+        "--workdir=runs/demo\n\nslimjax COMMAND --help tells more; --version tells the "
+        "version.\n"
+    )
+
+
+def run(argv: Sequence[str]) -> None:
+    """Runs one command.
+
+    Raises:
+        SlimjaxError: For all that a user can mend.
+    """
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        sys.stdout.write(usage())
+        return
+    if argv[0] == "--version":
+        sys.stdout.write(f"slimjax {__version__}\n")
+        return
+    name, *rest = argv
+    if name not in COMMANDS:
+        raise ConfigError(f"slimjax {name} is not a command. {suggest(name, COMMANDS)}")
+    importlib.import_module(f"slimjax.cli.{name}").main(rest)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code."""
+    try:
+        run(sys.argv[1:] if argv is None else argv)
+    except SlimjaxError as error:
+        sys.stderr.write("slimjax: " + " ".join(str(error).split()) + "\n")
+        return error.exit_code
+    except KeyboardInterrupt:
+        sys.stderr.write("slimjax: interrupted\n")
+        return 130
+    except BrokenPipeError:  # The reader of stdout has gone; that is its right.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

@@ -1,0 +1,32 @@
+"""``slimjax report``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slimjax.cli.flags import make_parser, parse, print_json
+from slimjax.errors import ConfigError
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes a self-contained page about one run or several."""
+    parser = make_parser(
+        "report",
+        "Writes a page with figures and tables about one run, or comparing several.",
+        "slimjax report runs/dense runs/slim --output=report.html",
+    )
+    parser.add_argument("workdirs", nargs="+", metavar="DIR", help="run folders")
+    parser.add_argument("--output", help="the page; default report.html in DIR")
+    flags = parse(parser, argv).flags
+    if len(flags.workdirs) > 1 and not flags.output:
+        raise ConfigError("slimjax report of several runs needs --output=FILE.html.")
+    output = Path(flags.output or Path(flags.workdirs[0]) / "report.html")
+    if output.suffix != ".html":
+        raise ConfigError(f"--output={output} must end in .html.")
+    from slimjax import report
+
+    runs = [report.read_run(directory) for directory in flags.workdirs]
+    report.write_report(runs, output)
+    if flags.json:
+        print_json({"output": str(output), "runs": [run.name for run in runs]})
+    else:
+        print(f"wrote {output}")

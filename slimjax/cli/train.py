@@ -1,0 +1,76 @@
+"""``slimjax train``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from slimjax.cli.flags import make_parser, parse, print_json
+from slimjax.config import override, read_config
+from slimjax.errors import ConfigError
+
+
+def main(argv: Sequence[str]) -> None:
+    """Trains and slims a model, then writes its report and shows the closing table."""
+    parser = make_parser(
+        "train",
+        "Trains a model and slims it on the way. The same command goes on with a run "
+        "that was interrupted. --config.a.b=VALUE overrides a setting; a .py config is "
+        "code and is run, so take only those that you trust.",
+        "slimjax train --config=configs/text_file.py "
+        "--config.data.source='text:books/*.txt' --workdir=runs/books",
+    )
+    parser.add_argument("--config", required=True, help="a .py or .json config file")
+    parser.add_argument("--workdir", help="the run folder")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="print sizes and seams, train nothing"
+    )
+    parsed = parse(parser, argv, config=True)
+    flags = parsed.flags
+    from slimjax.train.config import make_run_config
+
+    config = override(read_config(flags.config), parsed.overrides)
+    run = make_run_config(config)
+    if flags.dry_run:
+        _dry_run(run, as_json=flags.json)
+        return
+    if not flags.workdir:
+        raise ConfigError("slimjax train needs --workdir=DIR, the folder of the run.")
+    from slimjax.cli.devices import prepare_devices
+
+    prepare_devices()
+    _train(run, Path(flags.workdir), as_json=flags.json)
+
+
+def _train(run, workdir: Path, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from slimjax import report
+    from slimjax.train.loop import train
+    from slimjax.train.progress import Display
+
+    with Display() as display:
+        result = train(run, workdir, display=display)
+    finished = report.read_run(workdir)
+    report.write_report([finished], workdir / "report.html")
+    console = Console(stderr=as_json, highlight=False)
+    report.print_table(finished, console)
+    if result["samples"]:
+        sample = result["samples"][0]
+        console.print("A sample, the prompt first:", style="bold")
+        console.print(sample["prompt"], markup=False, style="dim", end="")
+        console.print(sample["text"], markup=False)
+    console.print(f"report: {workdir / 'report.html'}", markup=False)
+    if as_json:
+        print_json(result)
+
+
+def _dry_run(run, *, as_json: bool) -> None:
+    """Prints what would be trained; compiles and writes nothing."""
+    from slimjax.train.dry_run import describe
+
+    plan = describe(run)
+    if as_json:
+        print_json(plan)
+        return
+    for name, value in plan.items():
+        shown = f"{value:,.0f}" if isinstance(value, int | float) else value
+        print(f"{name:28} {shown}")

@@ -1,0 +1,128 @@
+"""The one door from a config file into the library.
+
+A config is data: blocks of plain values. A ``.py`` file is code, run to get that data;
+a ``.json`` file is read as it is. Overrides are ``a.b=value`` with JSON values, bare
+words being strings. `build` makes a room's frozen dataclass from its block.
+"""
+
+import inspect
+import json
+import math
+import runpy
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from slimjax.errors import ConfigError, suggest
+
+T = TypeVar("T")
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Returns the blocks of a config file, ``.py`` (with ``get_config``) or ``.json``.
+
+    Raises:
+        ConfigError: If there is no such file, or it gives no config.
+    """
+    path = Path(path)
+    if not path.is_file():
+        near = (
+            [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
+        )
+        hint = suggest(str(path), near) if near else "Look into configs/."
+        raise ConfigError(f"--config={path} is not a file. {hint}")
+    try:
+        if path.suffix == ".py":
+            config = runpy.run_path(str(path))["get_config"]()
+            return json.loads(json.dumps(config.to_dict()))
+        if path.suffix == ".json":
+            return json.loads(path.read_text(encoding="utf-8"))
+    except KeyError as error:
+        raise ConfigError(f"--config={path} defines no {error.args[0]}().") from error
+    except Exception as error:
+        kind = type(error).__name__
+        message = " ".join(str(error).split())
+        raise ConfigError(f"--config={path} fails: {kind}: {message}") from error
+    raise ConfigError(f"--config={path} must end in .py or .json.")
+
+
+def override(config: dict[str, Any], changes: Sequence[tuple[str, str]]) -> dict:
+    """Returns a config with ``("a.b", "value")`` changes made.
+
+    Whether names are known is `build`'s to tell.
+
+    Examples:
+        >>> override({"seed": 0}, [("seed", "3"), ("data.source", "text:a/*.txt")])
+        {'seed': 3, 'data': {'source': 'text:a/*.txt'}}
+    """
+    config = json.loads(json.dumps(config))
+    for name, text in changes:
+        *blocks, key = name.split(".")
+        block = config
+        for part in blocks:
+            block = block.setdefault(part, {})
+            if not isinstance(block, dict):
+                raise ConfigError(f"config.{name}: config.{part} is no block.")
+        block[key] = parse_value(text)
+    return config
+
+
+def parse_value(text: str) -> Any:
+    """Returns the JSON value that a text is, or the text itself.
+
+    Examples:
+        >>> parse_value("2e-3"), parse_value("true"), parse_value("40%")
+        (0.002, True, '40%')
+    """
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"True": True, "False": False}.get(text, text)
+
+
+def build(cls: type[T], block: Mapping[str, Any], where: str) -> T:
+    """Makes the dataclass `cls` from a block of plain values, such as ``config.data``.
+
+    Raises:
+        ConfigError: If the block, found at the path `where`, has an unknown name or a
+            value of another type, or one that is not finite.
+    """
+    if not isinstance(block, Mapping):
+        raise ConfigError(f"{where}={block!r} must be a block of settings.")
+    parameters = inspect.signature(cls).parameters
+    hints = typing.get_type_hints(cls)
+    values = {}
+    for name, value in block.items():
+        if name not in parameters:
+            hint = suggest(name, parameters, prefix=f"{where}.")
+            raise ConfigError(f"{where}.{name}={value!r} is not a setting. {hint}")
+        values[name] = _check_type(value, hints[name], f"{where}.{name}")
+    return cls(**values)
+
+
+def _check_type(value: Any, expected: Any, where: str) -> Any:
+    """Returns the value, integers made floats where those are expected."""
+    union = isinstance(expected, types.UnionType)
+    kinds = typing.get_args(expected) if union else (expected,)
+    if type(value) in kinds and not _is_wild(value):
+        return value
+    if float in kinds and type(value) is int:
+        return float(value)
+    if int in kinds and type(value) is float and value.is_integer():
+        return int(value)
+    names = " or ".join(
+        {
+            int: "an integer",
+            float: "a finite number",
+            str: "a string",
+            bool: "a boolean",
+        }[k]
+        for k in kinds
+    )
+    raise ConfigError(f"{where}={value!r} must be {names}.")
+
+
+def _is_wild(value: Any) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)

@@ -1,0 +1,44 @@
+"""From text to batches, in NumPy, with no model in sight.
+
+Read the room from the bottom: `files` and `cutting` turn files into documents,
+`sources` names them, `splits` deals them out, `sample`, `pieces` and `tokenizer` make
+numbers of them, `rows` lays these out on disk, `cache` keeps them, `corpus` does all of
+it in turn, and `batches` says which rows a step takes.
+
+    corpus = load_corpus(DataConfig(source="text:books/*.txt", vocab_size=2048))
+    batch = make_batch(corpus.train, step=0, batch_size=16, seed=0)  # tokens [B T]
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slimjax.data.batches import iterate_rows, make_batch
+    from slimjax.data.config import DataConfig
+    from slimjax.data.corpus import Corpus, load_corpus
+    from slimjax.data.tokenizer import load_tokenizer
+
+_HOMES = {
+    "Corpus": "corpus",
+    "DataConfig": "config",
+    "iterate_rows": "batches",
+    "load_corpus": "corpus",
+    "load_tokenizer": "tokenizer",
+    "make_batch": "batches",
+}
+
+__all__ = [
+    "Corpus",
+    "DataConfig",
+    "iterate_rows",
+    "load_corpus",
+    "load_tokenizer",
+    "make_batch",
+]
+
+
+def __getattr__(name: str):
+    """Loads a public name from its file when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,69 @@
+"""Batches of rows: which ones is a function of the step, so a run can resume anywhere.
+
+With ``n = step * batch_size + i`` and R rows, row i of a step is
+``perm(seed, n // R)[n % R]``: every row once an epoch, in another order each epoch.
+"""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Int32, Int64, Integer
+
+from slimjax.data.rows import Rows
+from slimjax.errors import DataError
+
+Batch = dict[str, Int32[np.ndarray, "B T"]]
+
+
+def row_indices(
+    step: int, batch_size: int, num_rows: int, seed: int
+) -> Int64[np.ndarray, " B"]:
+    """Returns which rows a step takes.
+
+    Args:
+        step: Number of the step, from 0.
+        batch_size: Rows a step, B; it may exceed `num_rows`.
+        num_rows: Number of rows, R.
+        seed: Any whole number.
+
+    Raises:
+        DataError: If there are no rows.
+    """
+    if num_rows == 0:
+        raise DataError("There are no rows to draw a batch from.")
+    numbers = int(step) * int(batch_size) + np.arange(batch_size, dtype=np.int64)
+    epochs, places = np.divmod(numbers, num_rows)
+    rows = np.empty(batch_size, np.int64)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        rows[here] = _permute(num_rows, int(seed), int(epoch))[places[here]]
+    return rows
+
+
+def make_batch(rows: Rows, step: int, batch_size: int, seed: int) -> Batch:
+    """Returns the batch of a step: ``{"tokens": int32 [B, T]}``."""
+    indices = row_indices(step, batch_size, len(rows), seed)
+    return {"tokens": rows[indices].astype(np.int32)}
+
+
+def iterate_rows(rows: Rows, batch_size: int, *, pad_id: int = 0) -> Iterator[Batch]:
+    """Yields all rows once, in order, in batches of one shape, for evaluation.
+
+    The last batch is filled up with rows of `pad_id`.
+    """
+    for start in range(0, len(rows), batch_size):
+        taken = rows[start : start + batch_size].astype(np.int32)
+        tokens = np.full((batch_size, rows.shape[1]), pad_id, np.int32)
+        tokens[: len(taken)] = taken
+        yield {"tokens": tokens}
+
+
+@lru_cache(maxsize=4)
+def _permute(num_rows: int, seed: int, epoch: int) -> Integer[np.ndarray, " R"]:
+    """Returns the order of an epoch; shared, hence not to be written to."""
+    generator = np.random.default_rng([seed % 2**64, epoch])
+    dtype = np.uint32 if num_rows < 2**32 else np.uint64  # Half the memory.
+    order = generator.permutation(num_rows).astype(dtype)
+    order.setflags(write=False)
+    return order

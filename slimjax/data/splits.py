@@ -1,0 +1,79 @@
+"""Which documents train, which steer, which only test: decided by what they say.
+
+A document's hash is a number in [0, 1); the lowest go to test, the next to valid, the
+rest to train. So equal documents never sit in two splits, and a corpus that grows keeps
+its held-out documents held out. Only where a small corpus would leave a split empty,
+the borders move just far enough to give it one document.
+"""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+from jaxtyping import Float64
+
+from slimjax.errors import DataError
+
+SPLITS: tuple[str, ...] = ("train", "valid", "test")
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitBorders:
+    """The two borders on [0, 1) between test, valid and train, in this order."""
+
+    test_below: float
+    valid_below: float
+
+    def choose(self, fraction: float) -> str:
+        """Returns the split of a document, given its `hash_to_fraction`."""
+        if fraction < self.test_below:
+            return "test"
+        return "valid" if fraction < self.valid_below else "train"
+
+
+def hash_document(text: str) -> bytes:
+    """Returns the SHA-256 of a document's UTF-8."""
+    return hashlib.sha256(text.encode()).digest()
+
+
+def hash_to_fraction(digest: bytes) -> float:
+    """Returns the first 53 bits of a digest as a number in [0, 1)."""
+    return (int.from_bytes(digest[:8], "big") >> 11) * 2.0**-53
+
+
+def place_borders(
+    fractions: Float64[np.ndarray, " N"], valid_fraction: float, test_fraction: float
+) -> SplitBorders:
+    """Places the borders so that no split that is asked for stays empty.
+
+    Args:
+        fractions: `hash_to_fraction` of each document, in any order.
+        valid_fraction: Share of valid, in [0, 0.5).
+        test_fraction: Share of test, in [0, 0.5).
+
+    Raises:
+        DataError: If there are fewer different documents than splits.
+    """
+    asked = 1 + (valid_fraction > 0) + (test_fraction > 0)
+    different = np.unique(fractions)
+    if len(different) < asked:
+        raise DataError(
+            f"The corpus has {len(different)} different documents for {asked} splits. "
+            "Add text, or set config.data.valid_fraction=0 and "
+            "config.data.test_fraction=0."
+        )
+    borders = SplitBorders(test_fraction, test_fraction + valid_fraction)
+    wanted = np.array([borders.test_below, borders.valid_below])
+    num_test, num_held_out = (int(n) for n in np.searchsorted(different, wanted))
+    num_valid = num_held_out - num_test
+    fair_test = max(num_test, 1) if test_fraction else 0
+    fair_valid = max(num_valid, 1) if valid_fraction else 0
+    while fair_test + fair_valid >= len(different):
+        if fair_test > fair_valid:
+            fair_test -= 1
+        else:
+            fair_valid -= 1
+    if (fair_test, fair_valid) == (num_test, num_valid):
+        return borders
+    ends = np.array([fair_test, fair_test + fair_valid])
+    return SplitBorders(*(float(f) for f in different[ends]))

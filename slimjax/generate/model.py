@@ -1,0 +1,163 @@
+"""A finished or running model, opened from its run folder."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import Array, Float, Int, PyTree
+
+from slimjax.config import build
+from slimjax.data.tokenizer import Tokenizer, load_tokenizer
+from slimjax.errors import CheckpointError, ConfigError
+from slimjax.generate.decode import generate, generate_all
+from slimjax.generate.sampling import Sampling
+from slimjax.models.config import ModelConfig, ModelSettings, parse_architecture
+from slimjax.models.decoder import Decoder, abstract_variables
+from slimjax.store.files import read_json
+from slimjax.store.packed import read_packed
+from slimjax.store.run_folder import RunFolder
+from slimjax.trees import flatten, unflatten
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Model:
+    """A model with its tokenizer.
+
+    Attributes:
+        config: The shape.
+        params: ``{"params": weights, "gates": gates}``, gates all open.
+        tokenizer: Text to tokens and back.
+    """
+
+    config: ModelConfig
+    params: PyTree
+    tokenizer: Tokenizer
+
+    def apply(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T V"]:
+        """Returns the logits of the token that follows each position."""
+        return _logits(self.config, self.params, tokens)
+
+    def encode(self, text: str) -> np.ndarray:
+        """Returns the ids of a text, with the id that begins a row before them."""
+        ids = self.tokenizer.encode(text)
+        return np.concatenate([[self.tokenizer.bos_id], ids]).astype(np.int32)
+
+    def generate(
+        self, prompts: Sequence[str], *, max_new_tokens: int = 128, **options: Any
+    ) -> list[str]:
+        """Returns what the model writes after each prompt, up to its end of text.
+
+        Args:
+            prompts: Texts to go on from; may be empty texts.
+            max_new_tokens: Most tokens for each.
+            **options: ``sampling`` (a `Sampling`) and ``seed``.
+        """
+        rows = generate_all(
+            self.config,
+            self.params,
+            [self.encode(prompt) for prompt in prompts],
+            max_new_tokens=max_new_tokens,
+            eos_id=self.tokenizer.eos_id,
+            **options,
+        )
+        return [self.tokenizer.decode(row) for row in rows]
+
+    def stream(
+        self, prompt: str, *, max_new_tokens: int, sampling: Sampling, seed: int
+    ) -> Iterator[bytes]:
+        """Yields the bytes that the model writes after a prompt, as they are made."""
+        eos_id = self.tokenizer.eos_id
+        pieces = generate(
+            self.config,
+            self.params,
+            [self.encode(prompt)],
+            max_new_tokens=max_new_tokens,
+            eos_id=eos_id,
+            sampling=sampling,
+            seed=seed,
+        )
+        for piece in pieces:
+            ends = np.flatnonzero(piece[0] == eos_id)
+            yield self.tokenizer.decode_bytes(
+                piece[0][: ends[0] if len(ends) else None]
+            )
+            if len(ends):
+                return
+
+
+def _logits(config: ModelConfig, params: PyTree, tokens: Array) -> Array:
+    return jax.jit(Decoder(config).apply)(params, jnp.asarray(tokens))
+
+
+def load(workdir: str | Path) -> Model:
+    """Opens the model of a run: the packed one, or the newest checkpoint's.
+
+    Args:
+        workdir: The run folder.
+
+    Raises:
+        CheckpointError: If there is no model in it, or it is damaged.
+    """
+    folder = RunFolder(workdir)
+    folder.check_run()
+    tokenizer = load_tokenizer(folder.tokenizer)
+    config = read_model_config(folder, tokenizer.vocab_size)
+    abstract = nn.meta.unbox(abstract_variables(config))
+    if folder.report.is_file():
+        weights = read_packed(folder.packed)
+        _check_shapes(weights, abstract["params"], folder.packed)
+        gates = jax.tree.map(lambda g: jnp.ones(g.shape), abstract["gates"])
+        return Model(config, {"params": _on_device(weights), "gates": gates}, tokenizer)
+    config, variables = _newest_checkpoint(folder, config)
+    return Model(config, variables, tokenizer)
+
+
+def read_model_config(folder: RunFolder, vocab_size: int) -> ModelConfig:
+    """Returns the shape that a run's model has now.
+
+    Raises:
+        CheckpointError: If the files that tell are missing or damaged.
+    """
+    where = str(folder.architecture)
+    try:
+        block = read_json(folder.config).get("model", {})
+        settings = build(ModelSettings, block | {"architecture": ""}, "config.model")
+        layers = parse_architecture(read_json(folder.architecture), where)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder.root} is damaged: {error}") from error
+    return dataclasses.replace(settings.build(vocab_size), layers=layers)
+
+
+def _newest_checkpoint(
+    folder: RunFolder, config: ModelConfig
+) -> tuple[ModelConfig, PyTree]:
+    """Returns shape and variables of the newest checkpoint that can be read."""
+    checkpoints, reason = folder.checkpoints, "there is none yet"
+    for name in reversed(checkpoints.list()):
+        try:
+            manifest = checkpoints.read_manifest(name)
+            layers = parse_architecture(manifest["architecture"], name)
+            shape = dataclasses.replace(config, layers=layers)
+            return shape, checkpoints.restore_part(name, "params")
+        except (CheckpointError, ConfigError) as error:
+            reason = str(error)
+    raise CheckpointError(f"No whole checkpoint in {folder.root}: {reason}.")
+
+
+def _check_shapes(weights: PyTree, expected: PyTree, path: Path) -> None:
+    found = {name: leaf.shape for name, leaf in flatten(weights).items()}
+    wanted = {name: leaf.shape for name, leaf in flatten(expected).items()}
+    if found != wanted:
+        odd = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+        raise CheckpointError(
+            f"{path}: {'.'.join(odd[0])} does not fit architecture.json."
+        )
+
+
+def _on_device(weights: PyTree) -> PyTree:
+    return unflatten({path: jnp.asarray(w) for path, w in flatten(weights).items()})

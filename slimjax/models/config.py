@@ -1,0 +1,210 @@
+"""The shape of a model: one entry a layer, since a slimmed model is ragged."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slimjax.errors import ConfigError, suggest
+
+IMPLEMENTATIONS = ("auto", "reference", "blocked", "cudnn", "splash")
+DTYPES = ("float32", "bfloat16")
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerConfig:
+    """One layer; a sublayer that was removed keeps only its flag.
+
+    Attributes:
+        num_heads: Query heads, N; a multiple of `num_kv_heads`.
+        num_kv_heads: Key/value heads, K.
+        head_dim: Width of a head, H; even, because rotary positions turn pairs.
+        mlp_dim: Hidden width of the MLP, F.
+        attention: Whether the layer has attention.
+        mlp: Whether the layer has an MLP.
+    """
+
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    mlp_dim: int
+    attention: bool = True
+    mlp: bool = True
+
+    def check(self, where: str) -> None:
+        """Raises `ConfigError`, naming the place `where`, if no layer has this shape."""
+        fields = dataclasses.asdict(self)
+        for name in ("attention", "mlp"):
+            if not isinstance(fields[name], bool):
+                raise ConfigError(f"{where}.{name}={fields[name]!r} must be a boolean.")
+        sizes = ["head_dim"]
+        sizes += ["num_heads", "num_kv_heads"] if self.attention else []
+        sizes += ["mlp_dim"] if self.mlp else []
+        for name in ("num_heads", "num_kv_heads", "head_dim", "mlp_dim"):
+            value, least = fields[name], int(name in sizes)
+            if not isinstance(value, int) or value < least:
+                raise ConfigError(
+                    f"{where}.{name}={value!r} must be an integer of {least} or more."
+                )
+        if self.attention and self.num_heads % self.num_kv_heads:
+            raise ConfigError(
+                f"{where}.num_heads={self.num_heads} must be a multiple of "
+                f"{where}.num_kv_heads={self.num_kv_heads}."
+            )
+        if self.head_dim % 2:
+            raise ConfigError(
+                f"{where}.head_dim={self.head_dim} must be even: rotary positions "
+                "turn pairs of channels."
+            )
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """A decoder's shape and how it computes.
+
+    Attributes:
+        vocab_size: Number of tokens, V.
+        width: Width of the residual stream, D.
+        layers: The layers, in order; L of them.
+        dtype: Type of the operands of matrix products.
+        attention_impl: How attention is computed; all ways are exact.
+        rope_base: Base of the rotary angles.
+    """
+
+    vocab_size: int
+    width: int
+    layers: tuple[LayerConfig, ...]
+    dtype: str = "float32"
+    attention_impl: str = "auto"
+    rope_base: float = 10_000.0
+
+    def architecture(self) -> list[dict[str, Any]]:
+        """Returns the layers as plain data, the content of ``architecture.json``."""
+        return [dataclasses.asdict(layer) for layer in self.layers]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """The block ``config.model``: a uniform start, or an architecture from a file.
+
+    Attributes:
+        width: Width of the residual stream, D.
+        num_layers: Number of layers, L.
+        num_heads: Query heads a layer, N.
+        num_kv_heads: Key/value heads a layer, K; 0 means as many as query heads.
+        head_dim: Width of a head, H; 0 means width / num_heads.
+        mlp_dim: Hidden width of the MLP, F.
+        dtype: Type of the operands of matrix products: float32 or bfloat16.
+        attention_impl: auto, reference, blocked, cudnn or splash; all exact.
+        rope_base: Base of the rotary angles.
+        architecture: Path of an ``architecture.json``, whose layers replace the
+            uniform ones; empty for none.
+    """
+
+    width: int = 256
+    num_layers: int = 4
+    num_heads: int = 8
+    num_kv_heads: int = 0
+    head_dim: int = 0
+    mlp_dim: int = 704
+    dtype: str = "bfloat16"
+    attention_impl: str = "auto"
+    rope_base: float = 10_000.0
+    architecture: str = ""
+
+    def __post_init__(self):
+        """Refuses values that no model has."""
+        for name in ("width", "num_layers", "num_heads", "mlp_dim"):
+            if getattr(self, name) < 1:
+                raise ConfigError(
+                    f"config.model.{name}={getattr(self, name)} must be 1 or more."
+                )
+        for name in ("num_kv_heads", "head_dim"):
+            if getattr(self, name) < 0:
+                raise ConfigError(
+                    f"config.model.{name}={getattr(self, name)} must be 0 (derived) "
+                    "or more."
+                )
+        if not math.isfinite(self.rope_base) or self.rope_base <= 1:
+            raise ConfigError(
+                f"config.model.rope_base={self.rope_base} must be a number above 1."
+            )
+        for name, known in (("dtype", DTYPES), ("attention_impl", IMPLEMENTATIONS)):
+            value = getattr(self, name)
+            if value not in known:
+                hint = suggest(value, known)
+                raise ConfigError(f"config.model.{name}={value!r} is unknown. {hint}")
+        if not self.head_dim and self.width % self.num_heads:
+            raise ConfigError(
+                f"config.model.width={self.width} must be a multiple of "
+                f"config.model.num_heads={self.num_heads}, or set config.model.head_dim."
+            )
+        self._uniform_layer().check("config.model")
+
+    def build(self, vocab_size: int) -> ModelConfig:
+        """Returns the model's shape for a vocabulary.
+
+        Raises:
+            ConfigError: If the architecture file cannot be read or holds no model.
+        """
+        if self.architecture:
+            layers = read_architecture(self.architecture)
+        else:
+            layers = (self._uniform_layer(),) * self.num_layers
+        return ModelConfig(
+            vocab_size=vocab_size,
+            width=self.width,
+            layers=layers,
+            dtype=self.dtype,
+            attention_impl=self.attention_impl,
+            rope_base=float(self.rope_base),
+        )
+
+    def _uniform_layer(self) -> LayerConfig:
+        return LayerConfig(
+            num_heads=self.num_heads,
+            num_kv_heads=self.num_kv_heads or self.num_heads,
+            head_dim=self.head_dim or self.width // self.num_heads,
+            mlp_dim=self.mlp_dim,
+        )
+
+
+def parse_architecture(
+    entries: list[Mapping[str, Any]], where: str
+) -> tuple[LayerConfig, ...]:
+    """Returns layers from plain data, such as ``architecture.json`` holds.
+
+    Raises:
+        ConfigError: If an entry is no layer; names the place `where` and the entry.
+    """
+    if not isinstance(entries, list) or not entries:
+        raise ConfigError(f"{where} must hold a list of one layer or more.")
+    known = {field.name for field in dataclasses.fields(LayerConfig)}
+    layers = []
+    for i, entry in enumerate(entries):
+        if not isinstance(entry, Mapping) or not set(entry) <= known:
+            raise ConfigError(f"{where}[{i}] is no layer. Known keys: {sorted(known)}.")
+        try:
+            layer = LayerConfig(**entry)
+        except TypeError as error:
+            raise ConfigError(f"{where}[{i}] is no whole layer: {error}.") from error
+        layer.check(f"{where}[{i}]")
+        layers.append(layer)
+    return tuple(layers)
+
+
+def read_architecture(path: str | Path) -> tuple[LayerConfig, ...]:
+    """Reads an ``architecture.json``.
+
+    Raises:
+        ConfigError: If the file is missing, no JSON, or holds no layers.
+    """
+    try:
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"config.model.architecture={str(path)!r} cannot be read: {error}."
+        ) from error
+    return parse_architecture(entries, str(path))

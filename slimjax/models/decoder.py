@@ -1,0 +1,145 @@
+"""A decoder language model, each of whose layers may have a shape of its own."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree
+
+from slimjax.models.config import LayerConfig, ModelConfig
+from slimjax.nn.attention import Attention
+from slimjax.nn.cache import LayerCache, empty_cache
+from slimjax.nn.embed import TiedEmbedding
+from slimjax.nn.mlp import GatedMLP
+from slimjax.nn.norm import RMSNorm
+
+Cache = tuple[LayerCache | None, ...]
+
+
+class Layer(nn.Module):
+    """Attention and MLP, each added to the residual stream, each of them optional."""
+
+    layer: LayerConfig
+    config: ModelConfig
+
+    @nn.compact
+    def __call__(
+        self, x: Array, positions: Array, cache: LayerCache | None = None
+    ) -> tuple[Float[Array, "B T D"], LayerCache | None]:
+        """Returns the residual stream after this layer, and the layer's next cache."""
+        dtype = jnp.dtype(self.config.dtype)
+        out_scale = (2 * len(self.config.layers)) ** -0.5
+        if self.layer.attention:
+            attention = Attention(
+                num_heads=self.layer.num_heads,
+                num_kv_heads=self.layer.num_kv_heads,
+                head_dim=self.layer.head_dim,
+                rope_base=self.config.rope_base,
+                dtype=dtype,
+                impl=self.config.attention_impl,
+                out_scale=out_scale,
+                name="attention",
+            )
+            added, cache = attention(x, positions, cache)
+            x = x + added
+        if self.layer.mlp:
+            mlp = GatedMLP(self.layer.mlp_dim, dtype, out_scale, name="mlp")
+            x = x + mlp(x)
+        return x, cache
+
+
+class Decoder(nn.Module):
+    """Pre-norm decoder with RMSNorm, rotary positions, GQA, SwiGLU, tied embedding.
+
+    Collections: ``params`` (weights) and ``gates`` (see `slimjax.nn.gates`).
+
+    References:
+        Touvron et al., "LLaMA", 2023, section 2.2.
+    """
+
+    config: ModelConfig
+
+    def setup(self) -> None:
+        """Makes the parts."""
+        config = self.config
+        self.embed = TiedEmbedding(
+            config.vocab_size, config.width, jnp.dtype(config.dtype)
+        )
+        self.layers = [
+            Layer(layer, config, name=f"layer_{i}")
+            for i, layer in enumerate(config.layers)
+        ]
+        self.norm = RMSNorm()
+
+    def __call__(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T V"]:
+        """Returns the logits of the token that follows each position."""
+        return self.embed.logits(self._hidden(tokens))
+
+    def nats(
+        self, inputs: Int[Array, "B T"], targets: Int[Array, "B T"]
+    ) -> Float[Array, "B T"]:
+        """Returns ``-log p(target)`` at each position, logits never kept whole."""
+        return self.embed.nats(self._hidden(inputs), targets)
+
+    def decode(
+        self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], cache: Cache
+    ) -> tuple[Float[Array, "B T V"], Cache]:
+        """Returns logits and the next cache, for tokens at the given positions."""
+        x, caches = self.embed(tokens), []
+        for layer, layer_cache in zip(self.layers, cache, strict=True):
+            x, layer_cache = layer(x, positions, layer_cache)
+            caches.append(layer_cache)
+        return self.embed.logits(self.norm(x)), tuple(caches)
+
+    def _hidden(self, tokens: Array) -> Float[Array, "B T D"]:
+        positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
+        x = self.embed(tokens)
+        for layer in self.layers:
+            x, _ = layer(x, positions)
+        return self.norm(x)
+
+
+def abstract_variables(config: ModelConfig) -> PyTree:
+    """Returns the shapes of weights and gates, boxed with the names of their axes.
+
+    Nothing is computed, so this is cheap for a model of any size.
+    """
+    tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    return jax.eval_shape(Decoder(config).init, jax.random.key(0), tokens)
+
+
+def make_cache(config: ModelConfig, batch_size: int, length: int) -> Cache:
+    """Returns an empty KV cache; layers without attention have None."""
+
+    def layer_cache(layer: LayerConfig) -> LayerCache | None:
+        if not layer.attention:
+            return None
+        return empty_cache(
+            batch_size, length, layer.num_kv_heads, layer.head_dim, config.dtype
+        )
+
+    return tuple(layer_cache(layer) for layer in config.layers)
+
+
+def config_of(config: ModelConfig, params: PyTree) -> ModelConfig:
+    """Returns `config` with the layer shapes that `params` have, as after a cut.
+
+    Args:
+        config: The shape before; its layers say what a removed sublayer was.
+        params: Weights, arrays or shapes, of a decoder with as many layers.
+    """
+    layers = []
+    for i, layer in enumerate(config.layers):
+        parts = params.get(f"layer_{i}", {})
+        changes = {"attention": "attention" in parts, "mlp": "mlp" in parts}
+        if changes["attention"]:
+            _, num_heads, head_dim = parts["attention"]["query"].shape
+            num_kv_heads = parts["attention"]["key"].shape[1]
+            changes |= dict(num_heads=num_heads, num_kv_heads=num_kv_heads)
+            changes |= dict(head_dim=head_dim)
+        else:
+            changes |= dict(num_heads=0, num_kv_heads=0)
+        changes["mlp_dim"] = parts["mlp"]["down"].shape[0] if changes["mlp"] else 0
+        layers.append(dataclasses.replace(layer, **changes))
+    return dataclasses.replace(config, layers=tuple(layers))

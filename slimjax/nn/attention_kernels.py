@@ -1,0 +1,79 @@
+"""One door to attention: the fastest exact kernel for the platform and the shape."""
+
+from functools import partial
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, DTypeLike, Float, Int
+
+from slimjax.nn.attention_blocked import attend_blocked
+from slimjax.nn.attention_reference import attend_reference
+
+IMPLEMENTATIONS = ("auto", "reference", "blocked")
+
+
+def attend(
+    query: Float[Array, "B T N H"],
+    key: Float[Array, "B S K H"],
+    value: Float[Array, "B S K H"],
+    *,
+    causal: bool = True,
+    window: int | None = None,
+    query_positions: Int[Array, "B T"] | None = None,
+    query_segments: Int[Array, "B T"] | None = None,
+    key_segments: Int[Array, "B S"] | None = None,
+    impl: str = "auto",
+    dtype: DTypeLike = jnp.float32,
+) -> Float[Array, "B T N H"]:
+    """Mixes values by the softmax of scaled scores, in float32 but for the products.
+
+    Query head n uses key and value head n // (N / K). A query that sees no key gives
+    zeros, and passes no gradient on.
+
+    Args:
+        query: Queries; they are scaled by ``H ** -0.5`` here.
+        key: Keys, of K heads that divide N.
+        value: Values.
+        causal: Whether the query at position p sees only keys j <= p.
+        window: If given, it also needs j > p - window; only with `causal`.
+        query_positions: Positions p of the queries, for keys that are a cache; by
+            default query i is at position i. Only with `causal`.
+        query_segments: If given, a query sees only keys of its own segment, and
+            segment 0 is padding, which sees and shows nothing.
+        key_segments: Segments of the keys; given together with `query_segments`.
+        impl: Which kernel: ``auto``, ``reference`` or ``blocked``.
+        dtype: Type of the products' operands; they sum in float32.
+
+    Returns:
+        Mixed values, in float32.
+
+    Raises:
+        ValueError: If the arguments contradict each other.
+    """
+    if impl not in IMPLEMENTATIONS:
+        raise ValueError(f"impl={impl!r} is no kernel. Known: {IMPLEMENTATIONS}.")
+    if query.shape[2] % key.shape[2]:
+        raise ValueError(
+            f"{query.shape[2]} query heads cannot share {key.shape[2]} key heads."
+        )
+    if not causal and (window is not None or query_positions is not None):
+        raise ValueError("window and query_positions need causal=True.")
+    if (query_segments is None) != (key_segments is None):
+        raise ValueError("query_segments and key_segments come together.")
+    marks = (query_positions, query_segments, key_segments)
+    options = {"causal": causal, "window": window, "dtype": dtype}
+
+    def run(kernel, query, key, value, positions, of_queries, of_keys):
+        return kernel(
+            query,
+            key,
+            value,
+            query_positions=positions,
+            query_segments=of_queries,
+            key_segments=of_keys,
+            **options,
+        )
+
+    if impl == "reference":
+        return run(attend_reference, query, key, value, *marks)
+    return run(attend_blocked, query, key, value, *marks)

@@ -1,0 +1,45 @@
+"""Tokens to vectors, and vectors back to tokens, through one table."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float, Int
+
+from slimjax.nn.cross_entropy import cross_entropy
+from slimjax.nn.products import product
+
+
+class TiedEmbedding(nn.Module):
+    """A table ``embedding [V D]`` that reads tokens in and scores them out.
+
+    Entries start with variance 1 / D, and inputs are scaled by sqrt(D), so that both
+    the residual stream and the logits start with unit variance.
+
+    References:
+        Press and Wolf, "Using the Output Embedding to Improve Language Models", 2017.
+    """
+
+    vocab_size: int
+    width: int
+    dtype: DTypeLike = jnp.float32
+
+    def setup(self) -> None:
+        """Makes the table."""
+        init = nn.with_logical_partitioning(
+            nn.initializers.normal(self.width**-0.5), ("vocab", "embed")
+        )
+        shape = (self.vocab_size, self.width)
+        self.embedding = self.param("embedding", init, shape, jnp.float32)
+
+    def __call__(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        """Returns the vectors of `tokens`."""
+        return jnp.take(self.embedding, tokens, axis=0) * self.width**0.5
+
+    def logits(self, x: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+        """Returns the score of every token of the vocabulary, float32."""
+        return product(x, self.embedding.T, self.dtype)
+
+    def nats(
+        self, x: Float[Array, "B T D"], targets: Int[Array, "B T"]
+    ) -> Float[Array, "B T"]:
+        """Returns ``-log p(target)`` without keeping the logits."""
+        return cross_entropy(x, self.embedding, targets, dtype=self.dtype)

@@ -1,0 +1,78 @@
+"""Gates: one number for each unit that can be closed, and later cut out.
+
+A gate is a variable of the collection ``gates`` that names the axis it governs: the
+gate ``mlp [F]`` of a module governs the axis ``mlp`` of every parameter in that module
+and below. A gate without axes governs all that stands in its module and below. At 1 a
+unit is open, at 0 it is closed: exactly nothing of it reaches the residual stream.
+
+Gates multiply the weights that write to the residual stream, not the activations: the
+function is the same, ``(h * gate) @ w = h @ (gate[:, None] * w)``, and costs a product
+of the size of a weight instead of one of the size of a batch.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from slimjax.trees import Path
+
+SUBLAYER = "sublayer"
+"""The gate of a whole module, which has no axes."""
+
+NESTED = {"heads": "kv_heads"}
+"""Axes whose units live in units of another: query heads in their KV group."""
+
+
+def gate(module: nn.Module, axis: str, size: int) -> Float[Array, " size"]:
+    """Makes or reads the gates of an axis of `module`, all open at first."""
+    init = nn.with_logical_partitioning(jnp.ones, (axis,))
+    return module.variable("gates", axis, init, (size,), jnp.float32).value
+
+
+def sublayer_gate(module: nn.Module) -> Float[Array, ""]:
+    """Makes or reads the gate of the whole of `module`, open at first."""
+    init = nn.with_logical_partitioning(jnp.ones, ())
+    return module.variable("gates", SUBLAYER, init, (), jnp.float32).value
+
+
+def nest(
+    own: Float[Array, " N"] | None, parent: Float[Array, " K"], num_units: int
+) -> Float[Array, " N"]:
+    """Returns the gates of units that live in groups, which are open if both are.
+
+    Args:
+        own: Gates of the N units, or None when only their groups have gates.
+        parent: Gates of the K groups; unit n lives in group ``n // (N / K)``.
+        num_units: N.
+
+    Examples:
+        >>> nest(jnp.array([1.0, 1, 0, 1]), jnp.array([1.0, 0]), 4)
+        Array([1., 1., 0., 0.], dtype=float32)
+    """
+    spread = parent.repeat(num_units // parent.shape[0])
+    return spread if own is None else own * spread
+
+
+def axis_gates(path: Path, axis: str, length: int, gates: Mapping[Path, Any]) -> Any:
+    """Returns the gates of one axis of the weight at `path`, None where it has none.
+
+    The gate of the nearest module that has one counts, times the gate of the group
+    that its units live in, if they do.
+
+    Args:
+        path: The weight's path, its own name last.
+        axis: Name of the axis.
+        length: Units along it.
+        gates: All gates by path: numbers, or booleans that tell what is open.
+    """
+    own = _nearest(path, axis, gates)
+    parent = _nearest(path, NESTED[axis], gates) if axis in NESTED else None
+    return own if parent is None else nest(own, parent, length)
+
+
+def _nearest(path: Path, axis: str, gates: Mapping[Path, Any]) -> Any:
+    modules = (path[:depth] for depth in range(len(path) - 1, -1, -1))
+    return next((gates[(*m, axis)] for m in modules if (*m, axis) in gates), None)

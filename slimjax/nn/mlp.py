@@ -1,0 +1,48 @@
+"""The gated MLP, whose hidden units can be closed, and later cut out."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float
+
+from slimjax.nn.gates import gate, sublayer_gate
+from slimjax.nn.norm import RMSNorm
+from slimjax.nn.products import product
+
+
+class GatedMLP(nn.Module):
+    """Pre-normalised SwiGLU: ``down(silu(gate(x)) * up(x))``.
+
+    Gates: ``mlp [F]``, one for each hidden unit, and ``sublayer []``.
+
+    Attributes:
+        mlp_dim: Hidden width, F.
+        dtype: Type of the operands of products; sums are float32.
+        out_scale: Factor of the initial output weights, such as 1 / sqrt(2 L).
+
+    References:
+        Shazeer, "GLU Variants Improve Transformer", 2020, equation 6.
+    """
+
+    mlp_dim: int
+    dtype: DTypeLike = jnp.float32
+    out_scale: float = 1.0
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
+        """Returns what the MLP adds to the residual stream."""
+        width, init = x.shape[-1], nn.initializers.lecun_normal()
+        read = nn.with_logical_partitioning(init, ("embed", "mlp"))
+        out_init = nn.initializers.variance_scaling(
+            self.out_scale**2, "fan_in", "truncated_normal"
+        )
+        write = nn.with_logical_partitioning(out_init, ("mlp", "embed"))
+        gate_kernel = self.param("gate", read, (width, self.mlp_dim), jnp.float32)
+        up_kernel = self.param("up", read, (width, self.mlp_dim), jnp.float32)
+        down_kernel = self.param("down", write, (self.mlp_dim, width), jnp.float32)
+        units = gate(self, "mlp", self.mlp_dim) * sublayer_gate(self)
+
+        x = RMSNorm(name="norm")(x)
+        hidden = jax.nn.silu(product(x, gate_kernel, self.dtype))
+        hidden = hidden * product(x, up_kernel, self.dtype)
+        return product(hidden, down_kernel * units[:, None], self.dtype)

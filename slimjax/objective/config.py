@@ -1,0 +1,96 @@
+"""The blocks ``config.objective`` and ``config.resize``'s limits, checked at the door."""
+
+import dataclasses
+import math
+import re
+
+from slimjax.errors import ConfigError, suggest
+from slimjax.objective.size import MEASURES
+
+STRATEGIES = ("none", "exchange", "size_penalty")
+SUFFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveConfig:
+    """What is to be small, by which rule, at which price or within which budget.
+
+    Attributes:
+        strategy: none, exchange or size_penalty.
+        size: params, flops (a token), bytes (packed file) or kv_bytes (a token).
+        units: nats; alpha is then nats a target for the whole starting model.
+        alpha: The price; 0 for none.
+        budget: Largest size of the final model: a number in the measure ("2e6",
+            "2M") or a part of the start ("40%"); empty for none.
+        gate_learning_rate: Peak step of gates that move (size_penalty).
+    """
+
+    strategy: str = "none"
+    size: str = "params"
+    units: str = "nats"
+    alpha: float = 0.0
+    budget: float | str = ""
+    gate_learning_rate: float = 0.01
+
+    def __post_init__(self):
+        """Refuses what cannot be meant."""
+        choices = (("strategy", STRATEGIES), ("size", MEASURES), ("units", ("nats",)))
+        for name, known in choices:
+            value = getattr(self, name)
+            if value not in known:
+                hint = suggest(value, known)
+                raise ConfigError(
+                    f"config.objective.{name}={value!r} is unknown. {hint}"
+                )
+        for name in ("alpha", "gate_learning_rate"):
+            value = getattr(self, name)
+            if not math.isfinite(value) or value < 0:
+                raise ConfigError(
+                    f"config.objective.{name}={value} must be a finite number, 0 or more."
+                )
+        if self.alpha and self.has_budget:
+            raise ConfigError(
+                f"config.objective.alpha={self.alpha} and config.objective.budget="
+                f"{self.budget!r} exclude each other: a budget finds its own price. "
+                "Set one of them."
+            )
+        if self.strategy != "none" and not self.alpha and not self.has_budget:
+            raise ConfigError(
+                f"config.objective.strategy={self.strategy!r} needs a price or a "
+                "budget: set config.objective.alpha or config.objective.budget."
+            )
+        if self.strategy == "none" and (self.alpha or self.has_budget):
+            raise ConfigError(
+                "config.objective.strategy='none' takes no alpha and no budget. Did "
+                "you mean config.objective.strategy='exchange'?"
+            )
+        if self.has_budget:
+            self.budget_size(1.0)
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether a budget was asked for."""
+        return self.budget != ""
+
+    def budget_size(self, start: float) -> float:
+        """Returns the budget in the measure, for a model that starts at `start`.
+
+        Examples:
+            >>> ask = lambda budget: ObjectiveConfig("exchange", budget=budget)
+            >>> ask("40%").budget_size(500.0), ask("2M").budget_size(500.0)
+            (200.0, 2000000.0)
+        """
+        number, unit = self.budget, ""
+        if isinstance(self.budget, str):
+            match = re.fullmatch(r"\s*([-+.\deE]+?)\s*([kMGB%]?)\s*", self.budget)
+            number, unit = match.groups() if match else ("", "")
+        try:
+            value = float(number)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value) or value <= 0:
+            raise ConfigError(
+                f"config.objective.budget={self.budget!r} must be a positive size, such "
+                "as 2e6, '2M' or '40%'."
+            )
+        return value * start / 100 if unit == "%" else value * SUFFIXES[unit]

@@ -1,0 +1,72 @@
+"""The report: from run folders to tables, figures and one self-contained page.
+
+This room reads files and never trains; it loads no jax, and matplotlib only when a
+figure is drawn. Its files, from the ground up:
+
+- `quantities`: numbers as people read them (``1.2 M``, ``41 %``, ``1.86 x``).
+- `read`: a run folder, finished or still running, as one frozen `Run`.
+- `history`: the stages and the seams in two tables.
+- `table`: the table start / end / ratio, for the page and for the terminal.
+- `style`: the colours and the dress that all figures share.
+- `figures`: loss, size and speed, seams, over the steps of one run.
+- `frontier`: several runs, size against error.
+- `structure`: the model layer by layer, with what was cut and when.
+- `markup`: the words of HTML; all text enters escaped.
+- `page`: all of it on one HTML page, with the PNGs beside it.
+
+Typical use::
+
+    from pathlib import Path
+    from slimjax import report
+
+    run = report.read_run("runs/wikitext")
+    report.print_table(run)
+    report.write_report([run], Path("report.html"))
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slimjax.report.figures import plot_loss, plot_seams, plot_size_and_speed
+    from slimjax.report.frontier import plot_frontier
+    from slimjax.report.page import write_report
+    from slimjax.report.read import Run, read_run
+    from slimjax.report.structure import plot_structure
+    from slimjax.report.table import Row, make_table, print_table, summarize
+
+__all__ = [
+    "Row",
+    "Run",
+    "make_table",
+    "plot_frontier",
+    "plot_loss",
+    "plot_seams",
+    "plot_size_and_speed",
+    "plot_structure",
+    "print_table",
+    "read_run",
+    "summarize",
+    "write_report",
+]
+
+_FILES = {
+    "figures": ("plot_loss", "plot_seams", "plot_size_and_speed"),
+    "frontier": ("plot_frontier",),
+    "page": ("write_report",),
+    "read": ("Run", "read_run"),
+    "structure": ("plot_structure",),
+    "table": ("Row", "make_table", "print_table", "summarize"),
+}
+_HOME = {name: file for file, names in _FILES.items() for name in names}
+
+
+def __getattr__(name: str):
+    """Loads the file of a public name when the name is first asked for."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

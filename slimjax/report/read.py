@@ -1,0 +1,278 @@
+"""A run folder, finished or still running, as one frozen value.
+
+Only `read_run` touches files. Whatever a log lacks is absent from the `Run`, too:
+numbers that are NaN or infinite are read as None, a line that a kill tore in two is
+left out, and a run without ``report.json`` gets the part of it that its logs tell.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import statistics
+from pathlib import Path
+from typing import Any
+
+from slimjax.errors import CheckpointError
+from slimjax.report.quantities import divide, number
+
+Json = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What one run folder says.
+
+    Attributes:
+        name: Name of the folder, printable.
+        config: Settings, in blocks; empty when the file is missing.
+        architecture: Layers of the model as it is now.
+        metrics: Logged steps, each step once, in order.
+        seams: Seams in order, also those that were not taken.
+        report: The blocks of ``report.json``; for a running run what is known so far.
+        is_finished: Whether the run has reached its last step.
+    """
+
+    name: str
+    config: Json
+    architecture: list[Json]
+    metrics: list[Json]
+    seams: list[Json]
+    report: Json
+    is_finished: bool
+
+    @property
+    def taken_seams(self) -> list[Json]:
+        """The seams at which the model changed."""
+        return _taken(self.seams)
+
+    @property
+    def stages(self) -> list[Json]:
+        """The stretches of training between seams."""
+        return _objects(self.report.get("stages"))
+
+    @property
+    def last_step(self) -> int:
+        """The last step that is known to be done."""
+        logged = number(self.metrics, -1, "step")
+        return round(logged or number(self.report, "train", "steps") or 0)
+
+    @property
+    def architectures(self) -> list[list[Json]]:
+        """The model of every stage, or start and end where no more is known."""
+        known = [_objects(stage.get("architecture")) for stage in self.stages]
+        known = [layers for layers in known if layers]
+        start = known[0] if known else _starting_layers(self.config)
+        if known and len(known) == len(self.stages):
+            return known
+        return [layers for layers in (start, self.architecture) if layers]
+
+
+def read_run(folder: str | Path) -> Run:
+    """Reads a run folder.
+
+    Args:
+        folder: What training was given as ``--workdir``.
+
+    Raises:
+        CheckpointError: If it is no run folder, has logged nothing yet, or a file in
+            it is damaged.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{folder} is not a folder. Give the --workdir of a training run."
+        )
+    if not (folder / "metrics.jsonl").is_file():
+        raise CheckpointError(
+            f"{folder} has no metrics.jsonl, so it is not a run folder. "
+            "Give the --workdir of a training run, or start one there."
+        )
+    metrics = _merge_by_step(_read_lines(folder / "metrics.jsonl"))
+    written = _read_json(folder / "report.json", dict)
+    if not metrics and not written:
+        raise CheckpointError(
+            f"{folder} has no report.json and no complete line in metrics.jsonl. "
+            "Wait for the first logged step of the run, or resume it."
+        )
+    config = _read_json(folder / "config.json", dict) or {}
+    seams = _read_lines(folder / "seams.jsonl")
+    architecture = _objects(_read_json(folder / "architecture.json", list))
+    so_far = _report_so_far(config, metrics, seams)
+    return Run(
+        name=_printable(Path(os.path.abspath(folder)).name) or "run",
+        config=config,
+        architecture=architecture or _last_layers(written),
+        metrics=metrics,
+        seams=seams,
+        report=_fill(written or {}, so_far),
+        is_finished=written is not None and _is_finished(written),
+    )
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    """Returns the content of a file, or None when there is no such file."""
+    if not path.is_file():
+        return None
+    try:
+        content = _parse(path.read_bytes())
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, kind):
+        word = "an object" if kind is dict else "a list"
+        raise CheckpointError(
+            f"{path} is damaged: it is not {word} in JSON. "
+            "Resume the run, which writes it again, or restore the file."
+        )
+    return content
+
+
+def _read_lines(path: Path) -> list[Json]:
+    """Reads one object a line; a torn last line counts as not yet written."""
+    if not path.is_file():
+        return []
+    lines = path.read_bytes().rstrip().split(b"\n")
+    rows = []
+    for index, line in enumerate(lines):
+        if not line.strip():
+            continue
+        try:
+            row = _parse(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict):
+            rows.append(row)
+        elif index < len(lines) - 1:
+            raise CheckpointError(
+                f"{path}, line {index + 1} is damaged: it is not an object in JSON. "
+                "Remove the line, or resume the run from its checkpoint."
+            )
+    return rows
+
+
+def _parse(text: bytes) -> Any:
+    """Parses UTF-8 JSON; NaN and the infinities, which JSON lacks, become None."""
+    return json.loads(
+        text.decode("utf-8"),
+        parse_constant=lambda _: None,
+        parse_float=lambda digits: x if math.isfinite(x := float(digits)) else None,
+    )
+
+
+def _objects(items: Any) -> list[Json]:
+    items = items if isinstance(items, list) else []
+    return [item for item in items if isinstance(item, dict)]
+
+
+def _taken(seams: list[Json]) -> list[Json]:
+    return [s for s in seams if s.get("taken") and number(s, "step") is not None]
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def _merge_by_step(rows: list[Json]) -> list[Json]:
+    """Joins rows of one step (a resumed run may log a step again), in order."""
+    merged: dict[float, Json] = {}
+    for row in rows:
+        step = number(row, "step")
+        if step is not None:
+            merged[step] = merged.get(step, {}) | row
+    return [merged[step] for step in sorted(merged)]
+
+
+def _is_finished(report: Json) -> bool:
+    train = report.get("train")
+    return not (isinstance(train, dict) and train.get("finished") is False)
+
+
+def _last_layers(report: Json | None) -> list[Json]:
+    stages = _objects((report or {}).get("stages"))
+    return _objects(stages[-1].get("architecture")) if stages else []
+
+
+def _starting_layers(config: Json) -> list[Json]:
+    """Returns the uniform model that a config describes, or nothing."""
+    model = config.get("model")
+    depth, heads = number(model, "num_layers"), number(model, "num_heads")
+    if depth is None or heads is None or not 0 < depth <= 10_000:
+        return []
+    layer = {
+        "num_heads": heads,
+        "num_kv_heads": number(model, "num_kv_heads") or heads,
+        "head_dim": number(model, "head_dim"),
+        "mlp_dim": number(model, "mlp_dim"),
+        "attention": True,
+        "mlp": True,
+    }
+    return [layer] * round(depth)
+
+
+def _fill(written: Json, so_far: Json) -> Json:
+    """Adds what the file lacks; a null in the file is a statement and stays."""
+    filled = so_far | written
+    for name, block in so_far.items():
+        if isinstance(block, dict):
+            known = written.get(name)
+            filled[name] = block | (known if isinstance(known, dict) else {})
+    return filled
+
+
+def _report_so_far(config: Json, metrics: list[Json], seams: list[Json]) -> Json:
+    """Returns the blocks of ``report.json`` that the logs alone can tell."""
+    stages = _stages_so_far(metrics, _taken(seams))
+    last = metrics[-1] if metrics else {}
+    size: Json = {"alpha": number(last, "alpha")}
+    for measure in ("params", "flops_per_token", "bytes"):
+        start, end = number(stages, 0, measure), number(last, measure)
+        size |= {measure: end, f"{measure}_start": start}
+        fraction = f"{measure.removesuffix('_per_token')}_fraction"
+        size[fraction] = divide(end, start)
+    errors = ("valid_nats_per_token", "valid_bits_per_byte")
+    return {
+        "error": {name: _latest(metrics, name) for name in errors},
+        "size": size,
+        "train": {
+            "steps": number(last, "step"),
+            "tokens": number(last, "tokens"),
+            "tokens_per_s_first_stage": number(stages, 0, "tokens_per_s"),
+            "tokens_per_s_last_stage": number(stages, -1, "tokens_per_s"),
+        },
+        "stages": stages,
+        "seed": config.get("seed"),
+    }
+
+
+def _latest(metrics: list[Json], name: str) -> float | None:
+    return next((number(r, name) for r in reversed(metrics) if name in r), None)
+
+
+def _stages_so_far(metrics: list[Json], taken: list[Json]) -> list[Json]:
+    """Cuts the log at the seams; speeds are medians, as compiling spoils a step."""
+    if not metrics:
+        return []
+    starts: list[float] = [0.0, *(number(seam, "step") or 0.0 for seam in taken)]
+    ends = [*starts[1:], number(metrics, -1, "step") or 0.0]
+    stages = []
+    for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        rows = [r for r in metrics if start < (number(r, "step") or 0.0) <= end]
+        rows = rows or (metrics[:1] if index == 0 else [])
+        stage: Json = {"start_step": start, "end_step": end}
+        for measure in ("params", "flops_per_token", "bytes"):
+            stage[measure] = number(rows, 0, measure)
+        for speed in ("step_time_s", "tokens_per_s"):
+            stage[speed] = _median([number(row, speed) for row in rows])
+        if index:
+            seam = taken[index - 1]
+            for measure in ("params", "flops_per_token"):
+                stage[measure] = number(seam, f"{measure}_after") or stage[measure]
+            for change in ("predicted_loss_change", "true_loss_change"):
+                stage[change] = number(seam, change)
+        stages.append(stage)
+    return stages
+
+
+def _median(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None

@@ -1,0 +1,215 @@
+"""The model layer by layer: what is left of every layer, and which seam took the rest.
+
+The drawing has one coordinate system, in inches from the upper left corner, so that a
+square is a square and text keeps its place whatever the number of layers.
+"""
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from slimjax.report import style
+from slimjax.report.quantities import format_count, number
+from slimjax.report.read import Json, Run
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TALL_ROW, FLAT_ROW = 0.40, 0.165  # Heights of a row, in inches.
+ROOM_FOR_ROWS = 5.2  # Inches; more layers get flatter rows, down to FLAT_ROW.
+TOP, BOTTOM = 0.50, 0.50  # Inches for the headings and for the legend.
+NUMBER_AT, HEADS_AT, HEADS_WIDE = 0.42, 0.62, 3.05  # Inches; numbers end at theirs.
+HEADS_TEXT, MLP_TEXT = 1.55, 1.40  # Inches for the words at the right of a drawing.
+MAX_SQUARES = 32  # More heads than this are drawn as a bar.
+MIN_NUMBERED = 0.14  # Inches; a smaller box has no room for the number of its seam.
+
+
+class Piece(NamedTuple):
+    """Neighbouring units of one fate: from `start` to `stop`, kept, cut or grown."""
+
+    start: float
+    stop: float
+    fate: str
+    seam: int | None = None
+
+
+def plot_structure(run: Run) -> "Figure":
+    """Draws each layer's heads and MLP width: kept, cut (at which seam) and grown.
+
+    Only numbers of units are recorded, so the units that are left stand together at
+    the left, wherever they were in the layer.
+    """
+    history = run.architectures
+    depth = max([1, *(len(layers) for layers in history)])
+    heads = [_counts(history, layer, "attention") for layer in range(depth)]
+    widths = [_counts(history, layer, "mlp") for layer in range(depth)]
+
+    row = min(TALL_ROW, max(FLAT_ROW, ROOM_FOR_ROWS / depth))
+    most_heads, widest = _largest(heads), _largest(widths)
+    pitch = min(row, HEADS_WIDE / most_heads)
+    mlp_at = HEADS_AT + pitch * most_heads + HEADS_TEXT
+    unit = (style.WIDTH_IN - MLP_TEXT - mlp_at) / widest
+
+    figure, axes = _make_canvas(TOP + depth * row + BOTTOM)
+    pen = Pen(axes, row, numbered=len(history) == len(run.stages))
+    pen.write_headings(mlp_at)
+    for layer in range(depth):
+        y = TOP + (layer + 0.5) * row
+        if row > 0.2 or layer % 4 == 0 or layer == depth - 1:
+            pen.write(NUMBER_AT, y, str(layer), ha="right")
+        draw_heads = pen.draw_bar if most_heads > MAX_SQUARES else pen.draw_squares
+        draw_heads(HEADS_AT, y, pitch, heads[layer])
+        pen.draw_bar(mlp_at, y, unit, widths[layer])
+        x = HEADS_AT + pitch * most_heads + 0.1
+        pen.describe(x, y, heads[layer], "attention")
+        pen.describe(mlp_at + unit * widest + 0.1, y, widths[layer], "MLP")
+    pen.draw_legend(TOP + depth * row + 0.28, heads + widths)
+    return figure
+
+
+def split_by_fate(counts: list[float]) -> list[Piece]:
+    """Splits a row of units by what became of them over the stages.
+
+    Args:
+        counts: Number of units in each stage, in order.
+
+    Returns:
+        Pieces from left to right: kept units, units that grew, cut units with the
+        number of the seam that cut them last, from 1.
+
+    Examples:
+        >>> split_by_fate([8, 6, 5])
+        [Piece(start=0, stop=5, fate='kept', seam=None), \
+Piece(start=5, stop=6, fate='cut', seam=2), Piece(start=6, stop=8, fate='cut', seam=1)]
+    """
+    if not counts:
+        return []
+    first, last = counts[0], counts[-1]
+    borders = sorted({0, *counts})
+    pieces = []
+    for start, stop in pairwise(borders):
+        if stop <= min(first, last):
+            fate, seam = "kept", None
+        elif stop <= last:
+            fate, seam = "grown", None
+        else:
+            fate = "cut"
+            held = [index for index, count in enumerate(counts) if count >= stop]
+            seam = held[-1] + 1
+        if pieces and pieces[-1][2:] == (fate, seam):
+            pieces[-1] = pieces[-1]._replace(stop=stop)
+        else:
+            pieces.append(Piece(start, stop, fate, seam))
+    return pieces
+
+
+def _counts(history: list[list[Json]], index: int, sublayer: str) -> list[float]:
+    """Returns the number of units of a layer in each stage; 0 where it is gone."""
+    name = "num_heads" if sublayer == "attention" else "mlp_dim"
+    counts = []
+    for layers in history:
+        layer = layers[index] if index < len(layers) else {}
+        there = layer.get(sublayer) is not False
+        counts.append((number(layer, name) or 0.0) if there else 0.0)
+    return counts
+
+
+def _largest(rows: list[list[float]]) -> float:
+    return max([1.0, *(count for counts in rows for count in counts)])
+
+
+def _make_canvas(height_in: float) -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(style.WIDTH_IN, height_in), facecolor=style.WHITE)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, style.WIDTH_IN)
+    axes.set_ylim(height_in, 0)
+    return figure, axes
+
+
+class Pen:
+    """Draws on one canvas, in sizes that suit the height of its rows.
+
+    Attributes:
+        axes: Where to draw, in inches from the upper left corner.
+        row: Height of a row, in inches.
+        numbered: Whether each seam is known, so that cut units can name theirs.
+    """
+
+    def __init__(self, axes: "Axes", row: float, *, numbered: bool):
+        """Chooses the size of the text."""
+        self.axes, self.row = axes, row
+        self.numbered = numbered and 0.62 * row >= MIN_NUMBERED
+        self.keeps_history = numbered
+        self.text_pt = min(style.FONT_PT, 44 * row)
+
+    def write(self, x: float, y: float, text: str, **look: Any) -> None:
+        """Writes a line of text, in the middle of its height."""
+        usual = {"va": "center_baseline", "color": style.INK, "fontsize": self.text_pt}
+        self.axes.text(x, y, text, **(usual | look))
+
+    def write_headings(self, mlp_at: float) -> None:
+        """Names the columns and their units."""
+        y, look = TOP - 0.18, {"fontsize": style.FONT_PT, "fontweight": "bold"}
+        self.write(NUMBER_AT + 0.06, y, "layer", ha="right", **look)
+        self.write(HEADS_AT, y, "attention heads", **look)
+        self.write(mlp_at, y, "MLP width, hidden units", **look)
+
+    def describe(self, x: float, y: float, counts: list[float], what: str) -> None:
+        """Writes what is left, in numbers."""
+        start, end = (counts[0], counts[-1]) if counts else (0.0, 0.0)
+        if start == end == 0:
+            self.write(x, y, "none", color=style.MUTED)
+        elif end == 0:
+            self.write(x, y, f"{what} removed", color=style.RED)
+        elif start == end:
+            self.write(x, y, format_count(end), color=style.MUTED)
+        elif end > start:
+            self.write(x, y, f"{format_count(end)}, was {format_count(start)}")
+        else:
+            self.write(x, y, f"{format_count(end)} of {format_count(start)}")
+
+    def draw_squares(self, x: float, y: float, pitch: float, counts: list[float]):
+        """Draws a square a unit."""
+        side = 0.80 * pitch
+        for piece in self._split(counts):
+            for unit in range(round(piece.start), round(piece.stop)):
+                self._draw_box(x + unit * pitch, y, side, side, piece, counts[-1] == 0)
+
+    def draw_bar(self, x: float, y: float, unit: float, counts: list[float]):
+        """Draws a box a piece, each as wide as its number of units."""
+        high = min(0.62 * self.row, 0.24)
+        for piece in self._split(counts):
+            left, wide = x + unit * piece.start, unit * (piece.stop - piece.start)
+            self._draw_box(left, y, wide, high, piece, counts[-1] == 0)
+
+    def draw_legend(self, y: float, rows: list[list[float]]) -> None:
+        """Explains the boxes that occur."""
+        fates = {piece.fate for counts in rows for piece in self._split(counts)}
+        cut = "cut, at the seam of that number" if self.numbered else "cut"
+        x, look = HEADS_AT, {"fontsize": style.FONT_PT, "color": style.MUTED}
+        for fate, word in {"kept": "kept", "grown": "grown", "cut": cut}.items():
+            if fate in fates:
+                self._draw_box(x, y, 0.14, 0.14, Piece(0, 1, fate), False)
+                self.write(x + 0.22, y, word, **look)
+                x += 0.55 + 0.075 * len(word)
+
+    def _split(self, counts: list[float]) -> list[Piece]:
+        if self.keeps_history:
+            return split_by_fate(counts)
+        return split_by_fate([*counts[:1], *counts[-1:]])
+
+    def _draw_box(self, x, y, wide: float, high: float, piece: Piece, is_gone: bool):
+        from matplotlib.patches import Rectangle
+
+        colors = {"kept": style.BLUE, "grown": style.GREEN, "cut": style.WHITE}
+        face = colors[piece.fate]
+        hollow = style.PALE_RED if is_gone else style.LINE
+        edge = hollow if piece.fate == "cut" else face
+        look = {"facecolor": face, "edgecolor": edge, "linewidth": 0.8}
+        self.axes.add_patch(Rectangle((x, y - high / 2), wide, high, **look))
+        if self.numbered and piece.seam and min(wide, high) >= MIN_NUMBERED:
+            look = {"fontsize": style.SMALL_PT - 0.5, "color": style.MUTED}
+            self.write(x + wide / 2, y, str(piece.seam), ha="center", **look)

@@ -1,0 +1,187 @@
+"""The table that closes a training run: the start, the end, and their ratio."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from slimjax.report.quantities import (
+    ABSENT,
+    divide,
+    format_count,
+    format_decimal,
+    format_duration,
+    format_percent,
+    format_si,
+    format_times,
+    number,
+)
+from slimjax.report.read import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Row(NamedTuple):
+    """One line of the table, ready to print; a dash stands for what is not known."""
+
+    label: str
+    start: str
+    end: str
+    ratio: str
+
+
+def make_table(run: Run) -> list[Row]:
+    """Returns the table of a run, from its size to its cost."""
+    return [*_size_rows(run), *_speed_rows(run), *_error_rows(run), *_cost_rows(run)]
+
+
+def print_table(run: Run, console: "Console | None" = None) -> None:
+    """Prints the table of a run, under its summary in one sentence.
+
+    Args:
+        run: A run, finished or not.
+        console: Where to print; standard output by default.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = console or Console()
+    table = Table(title=Text(run.name), title_justify="left", header_style="bold")
+    table.add_column("")
+    for heading in ("start", "end", "end / start"):
+        table.add_column(heading, justify="right")
+    for row in make_table(run):
+        if row.start != ABSENT or row.end != ABSENT:
+            table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+    console.print(Text(summarize(run)))
+
+
+def summarize(run: Run) -> str:
+    """Says in one sentence what a run has come to."""
+    sentence = f"{_describe_size(run)}; {_describe_error(run)}."
+    if run.is_finished:
+        return sentence
+    planned = format_count(number(run.config, "train", "num_steps"))
+    end = f" of {planned}" if planned != ABSENT else ""
+    return f"Not finished, at step {format_count(run.last_step)}{end}: {sentence}"
+
+
+def held_out_errors(runs: list[Run]) -> tuple[str, list[float | None]]:
+    """Returns bits a byte on one text for all runs, and the name of that text.
+
+    It is the test text, which steered nothing, if all runs have an error on it, else
+    the validation text: errors on different texts are not to be compared.
+    """
+    test, valid = (
+        [number(run.report, "error", f"{split}_bits_per_byte") for run in runs]
+        for split in ("test", "valid")
+    )
+    return ("validation", valid) if None in test else ("held-out", test)
+
+
+def _describe_size(run: Run) -> str:
+    size, train = run.report.get("size"), run.report.get("train")
+    params = number(size, "params")
+    if not run.taken_seams and len(run.stages) < 2:
+        return f"{format_si(params)} parameters from start to end"
+    parts = []
+    fraction = divide(params, number(size, "params_start"))
+    if fraction is not None:
+        parts.append(f"{format_percent(fraction)} of the starting parameters")
+    flops = divide(
+        number(size, "flops_per_token"), number(size, "flops_per_token_start")
+    )
+    if flops is not None:
+        parts.append(f"{format_percent(flops)} of the FLOPs")
+    speed = _speedup(train)
+    if speed is not None:
+        parts.append(f"{format_times(speed)} the speed")
+    return ", ".join(parts) or f"{format_si(params)} parameters"
+
+
+def _describe_error(run: Run) -> str:
+    text, (bits,) = held_out_errors([run])
+    if bits is not None:
+        return f"{bits:.2f} bits a byte on {text} text"
+    nats = number(run.report, "error", "valid_nats_per_token")
+    if nats is not None:
+        return f"{nats:.3f} nats a token on validation text"
+    return "the error is not known" if run.is_finished else "not evaluated yet"
+
+
+def _speedup(train) -> float | None:
+    return divide(
+        number(train, "tokens_per_s_last_stage"),
+        number(train, "tokens_per_s_first_stage"),
+    )
+
+
+def _size_rows(run: Run) -> list[Row]:
+    size = run.report.get("size")
+
+    def compare(label: str, name: str, write) -> Row:
+        start, end = number(size, f"{name}_start"), number(size, name)
+        ratio = format_percent(divide(end, start))
+        return Row(label, write(start), write(end), ratio)
+
+    def in_bytes(value):
+        return format_si(value, "B")
+
+    file = in_bytes(number(size, "packed_file_bytes"))
+    return [
+        compare("parameters", "params", format_count),
+        compare(
+            "FLOPs a token, forward",
+            "flops_per_token",
+            lambda value: format_si(value, "FLOP"),
+        ),
+        compare("bytes of the model", "bytes", in_bytes),
+        Row("bytes of the packed file", ABSENT, file, ABSENT),
+        compare("KV-cache bytes a token", "kv_bytes_per_token", in_bytes),
+    ]
+
+
+def _speed_rows(run: Run) -> list[Row]:
+    train, stages = run.report.get("train"), run.stages
+    first, last = (number(train, f"tokens_per_s_{s}_stage") for s in ("first", "last"))
+    before, after = (number(stages, index, "step_time_s") for index in (0, -1))
+    return [
+        Row(
+            "tokens/s, training",
+            format_count(first),
+            format_count(last),
+            format_times(divide(last, first)),
+        ),
+        Row(
+            "time a step",
+            format_duration(before),
+            format_duration(after),
+            format_times(divide(after, before)),
+        ),
+    ]
+
+
+def _error_rows(run: Run) -> list[Row]:
+    rows = []
+    for label, name in (
+        ("bits a byte, validation", "valid_bits_per_byte"),
+        ("bits a byte, test", "test_bits_per_byte"),
+        ("nats a token, validation", "valid_nats_per_token"),
+    ):
+        value = number(run.report, "error", name)
+        rows.append(Row(label, ABSENT, format_decimal(value), ABSENT))
+    return rows
+
+
+def _cost_rows(run: Run) -> list[Row]:
+    size, train = run.report.get("size"), run.report.get("train")
+    cells = {
+        "alpha, nats for the whole model": format_decimal(number(size, "alpha"), "", 4),
+        "complexity, alpha Size + Error": format_decimal(number(size, "complexity")),
+        "training steps": format_count(number(train, "steps")),
+        "training tokens": format_count(number(train, "tokens")),
+        "training FLOPs, total": format_si(number(train, "flops_total"), "FLOP"),
+        "time, total": format_duration(number(train, "seconds")),
+        "time, of it compiling": format_duration(number(train, "compile_seconds")),
+    }
+    return [Row(label, ABSENT, cell, ABSENT) for label, cell in cells.items()]

@@ -1,0 +1,87 @@
+"""Taking an optimizer's state along when its parameters are cut."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import PyTree
+
+from slimjax.resize.plan import Plan
+from slimjax.resize.shrink import fold, take
+from slimjax.trees import Path, flatten, unflatten
+
+
+def carry_state(
+    tx: optax.GradientTransformation,
+    opt_state: PyTree,
+    params: PyTree,
+    names: PyTree,
+    plan: Plan,
+) -> PyTree:
+    """Returns the state that `tx` would have, had the closed units never been there.
+
+    Every entry that has the path and shape of a parameter (moments, traces) is cut as
+    the parameter is; all others (counts, prices) stay as they are.
+
+    Args:
+        tx: The optimizer, the same before and after.
+        opt_state: Its state before the cut.
+        params: Parameters after the cut, ``{"params": ..., "gates": ...}``.
+        names: Names of the axes of the parameters before the cut.
+        plan: What stays.
+    """
+    axes = flatten(names)
+    old = dict(jax.tree_util.tree_leaves_with_path(opt_state))
+
+    def carry(keys: tuple, leaf: Any) -> Any:
+        before = old[keys]
+        path = _parameter_path(keys, axes)
+        if path is None or before.ndim != len(axes[path]):
+            return before
+        return take(before, plan.indices(path[1:], before.shape, axes[path]))
+
+    fresh = jax.eval_shape(tx.init, params)
+    return jax.tree_util.tree_map_with_path(carry, fresh)
+
+
+def fold_moments(opt_state: PyTree, names: PyTree, gates: Mapping[Path, Any]) -> PyTree:
+    """Returns Adam's state for weights into which `gates` were folded.
+
+    With ``w' = g w`` a weight's gradient becomes 1 / g of what it was, and that of the
+    gate, now 1, becomes g times what it was; first moments are of the gradient's order,
+    second moments of its square. Where g is 0 the unit is about to go.
+    """
+    inverse = lambda m, g: m / jnp.where(g == 0, 1.0, g)
+
+    def fold_group(moments: PyTree, power: int) -> PyTree:
+        if _holds(moments, "params"):
+            scale = lambda m, g: inverse(m, g**power)
+            weights = fold(moments["params"], names["params"], gates, scale)
+            return moments | {"params": weights}
+        if _holds(moments, "gates"):
+            scaled = {
+                p: m * gates[p] ** power for p, m in flatten(moments["gates"]).items()
+            }
+            return moments | {"gates": unflatten(scaled)}
+        return moments
+
+    def fold_state(node: Any) -> Any:
+        if not isinstance(node, optax.ScaleByAdamState):
+            return node
+        return node._replace(mu=fold_group(node.mu, 1), nu=fold_group(node.nu, 2))
+
+    is_adam = lambda node: isinstance(node, optax.ScaleByAdamState)
+    return jax.tree.map(fold_state, opt_state, is_leaf=is_adam)
+
+
+def _holds(moments: PyTree, collection: str) -> bool:
+    return isinstance(moments, dict) and isinstance(moments.get(collection), dict)
+
+
+def _parameter_path(keys: tuple, axes: Mapping[Path, Any]) -> Path | None:
+    """Returns the longest end of a key path that is the path of a parameter."""
+    names = tuple(str(getattr(key, "key", "")) for key in keys)
+    ends = (names[i:] for i in range(len(names)))
+    return next((end for end in ends if end in axes), None)

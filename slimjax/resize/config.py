@@ -1,0 +1,77 @@
+"""The block ``config.resize``: when seams are taken, and what must stay."""
+
+import dataclasses
+
+from slimjax.errors import ConfigError
+from slimjax.objective.units import Limits
+
+
+@dataclasses.dataclass(frozen=True)
+class ResizeConfig:
+    """When the model changes its size, and within which limits.
+
+    Attributes:
+        first_step: Step of the first seam; 0 means `every_steps`.
+        every_steps: Steps from one seam to the next; 0 means never.
+        max_seams: Most seams a run takes.
+        multiple: MLP widths stay multiples of this.
+        uniform: All layers keep the same shape.
+        min_kv_heads: Least KV heads a layer; 0 lets attention go as a whole.
+        min_mlp_dim: Least MLP width; 0 lets the MLP go as a whole.
+        max_fraction: The part of a gate's units that one seam may close, unless the
+            last seam could not meet the budget so.
+        compile_allowance_flops: A seam is taken when it saves more training FLOPs
+            than this until the end of the run.
+    """
+
+    first_step: int = 0
+    every_steps: int = 0
+    max_seams: int = 8
+    multiple: int = 1
+    uniform: bool = False
+    min_kv_heads: int = 0
+    min_mlp_dim: int = 0
+    max_fraction: float = 0.5
+    compile_allowance_flops: float = 0.0
+
+    def __post_init__(self):
+        """Refuses values that no run can have."""
+        floors = dict(first_step=0, every_steps=0, max_seams=0, multiple=1)
+        floors |= dict(min_kv_heads=0, min_mlp_dim=0)
+        for name, floor in floors.items():
+            if getattr(self, name) < floor:
+                raise ConfigError(
+                    f"config.resize.{name}={getattr(self, name)} must be {floor} or more."
+                )
+        if not 0 < self.max_fraction <= 1:
+            raise ConfigError(
+                f"config.resize.max_fraction={self.max_fraction} must be above 0 and at "
+                "most 1."
+            )
+        if not self.compile_allowance_flops >= 0:
+            raise ConfigError(
+                "config.resize.compile_allowance_flops="
+                f"{self.compile_allowance_flops} must be 0 or more."
+            )
+
+    def seam_steps(self, num_steps: int) -> tuple[int, ...]:
+        """Returns the steps before which a seam is due, in a run of `num_steps`.
+
+        Examples:
+            >>> ResizeConfig(first_step=20, every_steps=30, max_seams=3).seam_steps(100)
+            (20, 50, 80)
+        """
+        if not self.every_steps:
+            return ()
+        first = self.first_step or self.every_steps
+        return tuple(range(first, num_steps, self.every_steps))[: self.max_seams]
+
+    def limits(self, *, cautious: bool) -> Limits:
+        """Returns what must stay; a cautious seam also heeds `max_fraction`."""
+        return Limits(
+            multiple=self.multiple,
+            uniform=self.uniform,
+            min_kv_heads=self.min_kv_heads,
+            min_mlp_dim=self.min_mlp_dim,
+            max_fraction=self.max_fraction if cautious else 1.0,
+        )

@@ -1,0 +1,90 @@
+"""What a strategy is: how gates move inside a step, and what a seam pays for a unit."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import optax
+from jaxtyping import PyTree
+
+from slimjax.objective.config import ObjectiveConfig
+from slimjax.objective.size import Inventory, SizeFn
+from slimjax.objective.units import Costs, Gates
+
+ProbeFn = Callable[[Gates], float]
+"""Gates by path, those that are not named being as they are -> mean nats a target."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StepContext:
+    """What a strategy may use inside the train step.
+
+    Attributes:
+        objective: The config block.
+        size_fn: Size as a fraction of the starting model's, differentiable.
+        budget_schedule: Largest fraction at each step, or None at a price.
+        learning_rate: Shape of the learning rate, 1 at its peak.
+    """
+
+    objective: ObjectiveConfig
+    size_fn: SizeFn
+    budget_schedule: optax.Schedule | None
+    learning_rate: optax.Schedule
+
+
+@dataclasses.dataclass(frozen=True)
+class SeamContext:
+    """What a strategy may use at a seam, on the host.
+
+    Attributes:
+        inventory: The model as it is.
+        params: ``{"params": weights, "gates": gates}``, by nested names.
+        opt_state: The optimizer's state, which may hold statistics of the strategy.
+        probe: Measures the loss with some gates changed.
+        seed: The run's seed.
+    """
+
+    inventory: Inventory
+    params: PyTree
+    opt_state: PyTree
+    probe: ProbeFn
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Strategy:
+    """A way to tell who goes.
+
+    Attributes:
+        make_gate_tx: Builds the Optax transformation of the gates' group.
+        judge: Returns the nats that closing each unit costs, by gate, nan where it
+            cannot tell (a sublayer is then the sum of its units); None: nobody goes.
+        make_weight_tx: Builds a transformation that follows the weights' optimizer,
+            for strategies that shrink weights inside the step; None for most.
+    """
+
+    make_gate_tx: Callable[[StepContext], optax.GradientTransformation]
+    judge: Callable[[SeamContext], Costs] | None = None
+    make_weight_tx: Callable[[StepContext], optax.GradientTransformation] | None = None
+
+
+def find_state(opt_state: PyTree, kind: type) -> PyTree:
+    """Returns the only part of an optimizer's state that is a `kind`.
+
+    Raises:
+        LookupError: If there is none, or more than one.
+    """
+    import jax
+
+    is_kind = lambda node: isinstance(node, kind)
+    found = [n for n in jax.tree.leaves(opt_state, is_leaf=is_kind) if is_kind(n)]
+    if len(found) != 1:
+        raise LookupError(f"{len(found)} states of {kind.__name__}, not one")
+    return found[0]
+
+
+def host_gates(gates: Mapping) -> dict:
+    """Returns gates by path as float64 NumPy arrays."""
+    from slimjax.trees import flatten
+
+    return {path: np.asarray(gate, np.float64) for path, gate in flatten(gates).items()}

@@ -1,0 +1,56 @@
+"""Gates move against the price of their size, and rest at 0 or 1.
+
+After the preconditioner each gate takes the step
+
+    g <- clip(g - lr * (adam(dError/dg) + alpha * dSize/dg), 0, 1)
+
+With a budget, alpha is the dual variable and rises while the size is above its
+schedule. At a seam the gates themselves say who is worth least.
+"""
+
+import numpy as np
+import optax
+
+from slimjax.nn.gates import SUBLAYER
+from slimjax.objective.price import (
+    add_budget_penalty,
+    add_size_penalty,
+    keep_in_unit_interval,
+)
+from slimjax.objective.units import Costs
+from slimjax.strategies.base import SeamContext, StepContext, Strategy, host_gates
+
+DUAL_RATE = 0.05
+"""Nats by which alpha rises in a step in which the model is twice its budget."""
+
+
+def make_gate_tx(context: StepContext) -> optax.GradientTransformation:
+    """Builds Adam, then the price, then the learning rate, then the interval."""
+    if context.budget_schedule is None:
+        price = add_size_penalty(context.size_fn, context.objective.alpha)
+    else:
+        price = add_budget_penalty(context.size_fn, context.budget_schedule, DUAL_RATE)
+    peak = context.objective.gate_learning_rate
+    return optax.chain(
+        optax.scale_by_adam(),
+        price,
+        optax.scale_by_learning_rate(lambda step: peak * context.learning_rate(step)),
+        keep_in_unit_interval(),
+    )
+
+
+def judge(context: SeamContext) -> Costs:
+    """Returns the gates themselves as costs: closed is free, nearly closed cheap.
+
+    Units that the gates leave equal are told apart by nothing; a sublayer costs its
+    gate times the sum of its units.
+    """
+    gates = host_gates(context.params["gates"])
+    costs = {}
+    for path, gate in gates.items():
+        unknown = path[-1] == SUBLAYER and gate > 0
+        costs[path] = np.full(gate.shape, np.nan) if unknown else gate
+    return costs
+
+
+STRATEGY = Strategy(make_gate_tx=make_gate_tx, judge=judge)

@@ -1,0 +1,188 @@
+"""The whole of a run, from a config file, checked before anything is compiled."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from slimjax.config import build
+from slimjax.data.config import DataConfig
+from slimjax.errors import ConfigError, suggest
+from slimjax.models.config import ModelConfig, ModelSettings
+from slimjax.models.decoder import abstract_variables
+from slimjax.objective.config import ObjectiveConfig
+from slimjax.objective.size import make_size_fn, smallest_gates, take_inventory
+from slimjax.resize.config import ResizeConfig
+from slimjax.train.mesh import MeshConfig
+from slimjax.train.optim import OptimConfig
+
+TASKS = ("lm",)
+MAY_CHANGE = ("mesh", "train.eval_every_steps", "train.save_every_steps")
+MAY_CHANGE += ("train.log_every_steps", "train.eval_rows")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How long, and what happens on the way.
+
+    Attributes:
+        num_steps: Steps of the whole run.
+        eval_every_steps: Steps between evaluations; 0 for the end only.
+        eval_rows: Validation rows of an evaluation on the way; 0 for all.
+        save_every_steps: Steps between checkpoints; 0 for seams and the end only.
+        log_every_steps: Steps between lines of ``metrics.jsonl``.
+    """
+
+    num_steps: int = 1000
+    eval_every_steps: int = 100
+    eval_rows: int = 256
+    save_every_steps: int = 200
+    log_every_steps: int = 10
+
+    def __post_init__(self):
+        """Refuses runs without steps."""
+        for name, value in dataclasses.asdict(self).items():
+            least = int(name in ("num_steps", "log_every_steps"))
+            if value < least:
+                raise ConfigError(
+                    f"config.train.{name}={value} must be {least} or more."
+                )
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """All blocks of a config file.
+
+    Attributes:
+        seed: Root of all randomness.
+        task: What Error means: lm.
+    """
+
+    seed: int
+    task: str
+    data: DataConfig
+    model: ModelSettings
+    objective: ObjectiveConfig
+    optim: OptimConfig
+    resize: ResizeConfig
+    mesh: MeshConfig
+    train: TrainConfig
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain data, every setting named."""
+        return dataclasses.asdict(self)
+
+    def hash(self) -> str:
+        """Returns a name for all that decides what the run computes, 16 hex digits."""
+        text = json.dumps(_without_free_keys(self.as_dict()), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+BLOCKS = {
+    "data": DataConfig,
+    "model": ModelSettings,
+    "objective": ObjectiveConfig,
+    "optim": OptimConfig,
+    "resize": ResizeConfig,
+    "mesh": MeshConfig,
+    "train": TrainConfig,
+}
+
+
+def make_run_config(config: Mapping[str, Any]) -> RunConfig:
+    """Checks a config of plain blocks and returns it as dataclasses.
+
+    Raises:
+        ConfigError: At the first thing that cannot be meant, in one line.
+    """
+    known = ("seed", "task", *BLOCKS)
+    for name, value in config.items():
+        if name not in known:
+            hint = suggest(name, known, prefix="config.")
+            raise ConfigError(f"config.{name}={value!r} is not a setting. {hint}")
+    seed, task = config.get("seed", 0), config.get("task", "lm")
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise ConfigError(f"config.seed={seed!r} must be an integer in [0, 2^32).")
+    if task not in TASKS:
+        raise ConfigError(
+            f"config.task={task!r} is unknown. {suggest(str(task), TASKS)}"
+        )
+    blocks = {
+        name: build(cls, config.get(name, {}), f"config.{name}")
+        for name, cls in BLOCKS.items()
+    }
+    run = RunConfig(seed=seed, task=task, **blocks)
+    _check_together(run)
+    return run
+
+
+def _check_together(run: RunConfig) -> None:
+    """Refuses blocks that are fine alone but not with each other."""
+    data, optim = run.data, run.optim
+    if data.batch_size % optim.accumulation_steps:
+        raise ConfigError(
+            f"config.data.batch_size={data.batch_size} must be a multiple of "
+            f"config.optim.accumulation_steps={optim.accumulation_steps}."
+        )
+    has_seams = bool(run.resize.seam_steps(run.train.num_steps))
+    if run.objective.strategy != "none" and not has_seams:
+        raise ConfigError(
+            f"config.objective.strategy={run.objective.strategy!r} needs a seam before "
+            f"config.train.num_steps={run.train.num_steps}: set "
+            "config.resize.every_steps or config.resize.first_step."
+        )
+
+
+def check_budget(run: RunConfig, model: ModelConfig) -> None:
+    """Refuses a budget above the starting model or below the smallest one.
+
+    Raises:
+        ConfigError: Naming the size of the model and the least possible.
+    """
+    if not run.objective.has_budget:
+        return
+    inventory = take_inventory(abstract_variables(model), run.data.seq_len)
+    size_fn = make_size_fn(run.objective.size, inventory)
+    whole = float(size_fn(inventory.open_gates()))
+    minima = run.resize.limits(cautious=False).minima()
+    least = float(size_fn(smallest_gates(inventory, minima)))
+    budget = run.objective.budget_size(whole)
+    asked = f"config.objective.budget={run.objective.budget!r}"
+    unit = run.objective.size
+    if budget > whole:
+        raise ConfigError(
+            f"{asked} is more than the model has: {whole:,.0f} {unit}. Ask for less, or "
+            "for a larger model."
+        )
+    if budget < least:
+        raise ConfigError(
+            f"{asked} is less than what must stay: {least:,.0f} {unit} with embeddings, "
+            "norms and minima. Ask for more, or for a smaller vocabulary or width."
+        )
+
+
+def check_same_run(old: Mapping[str, Any], new: RunConfig) -> None:
+    """Refuses to go on with a run under another config.
+
+    Raises:
+        ConfigError: Naming the first setting that differs, both values and the remedy.
+    """
+    before, after = _without_free_keys(old), _without_free_keys(new.as_dict())
+    for name in sorted({*before, *after}):
+        if before.get(name) != after.get(name):
+            raise ConfigError(
+                f"config.{name}={after.get(name)!r}, but the run in this folder has "
+                f"{before.get(name)!r}. Go on with that value, or name a new --workdir."
+            )
+
+
+def _without_free_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns dotted settings, without those that may change on the way."""
+    flat = {}
+    for block, values in config.items():
+        if isinstance(values, Mapping):
+            flat |= {f"{block}.{key}": value for key, value in values.items()}
+        else:
+            flat[block] = values
+    return {k: v for k, v in flat.items() if not k.startswith(MAY_CHANGE)}

@@ -1,0 +1,38 @@
+"""What a run would be, told without compiling or writing anything."""
+
+from typing import Any
+
+from slimjax.models.decoder import abstract_variables
+from slimjax.objective.size import MEASURES, make_size_fn, take_inventory
+from slimjax.train.config import RunConfig, check_budget
+from slimjax.train.loop import vocab_size_of
+
+STATE_BYTES = 4 * 4
+"""Bytes a weight while training: itself, its gradient, two moments; float32."""
+
+
+def describe(run: RunConfig) -> dict[str, Any]:
+    """Returns sizes, FLOPs, memory and seams of a run.
+
+    Raises:
+        ConfigError: If the budget cannot be met.
+    """
+    model = run.model.build(vocab_size_of(run.data))
+    check_budget(run, model)
+    inventory = take_inventory(abstract_variables(model), run.data.seq_len)
+    gates = inventory.open_gates()
+    sizes = {m: float(make_size_fn(m, inventory)(gates)) for m in MEASURES}
+    tokens = run.train.num_steps * run.data.batch_size * run.data.seq_len
+    whole = sizes[run.objective.size]
+    goal = run.objective.budget_size(whole) if run.objective.has_budget else None
+    return {
+        "params": sizes["params"],
+        "flops_per_token": sizes["flops"],
+        "bytes": sizes["bytes"],
+        "kv_bytes_per_token": sizes["kv_bytes"],
+        "state_bytes": STATE_BYTES * sizes["params"],
+        "tokens": tokens,
+        "flops_total_without_seams": 3 * sizes["flops"] * tokens,
+        "seam_steps": list(run.resize.seam_steps(run.train.num_steps)),
+        f"budget_{run.objective.size}": goal,
+    }

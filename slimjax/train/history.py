@@ -1,0 +1,74 @@
+"""What has happened so far in a run: plain data that a checkpoint's manifest keeps."""
+
+import dataclasses
+from typing import Any
+
+
+@dataclasses.dataclass
+class StageRecord:
+    """One stage, as far as it has come.
+
+    Attributes:
+        start_step: Steps taken before it.
+        params: Weights of its model.
+        flops_per_token: Forward FLOPs of its model.
+        bytes: Size of its packed file.
+        architecture: Its layers.
+        num_steps: Steps taken in it.
+        seconds: Time of those steps, compiling and everything else apart.
+        compile_s: Time of compiling its step.
+        predicted_loss_change: What the seam before it was said to cost.
+        true_loss_change: What it did cost, on the same rows.
+    """
+
+    start_step: int
+    params: int
+    flops_per_token: float
+    bytes: int
+    architecture: list[dict[str, Any]]
+    num_steps: int = 0
+    seconds: float = 0.0
+    compile_s: float = 0.0
+    predicted_loss_change: float | None = None
+    true_loss_change: float | None = None
+
+    def summary(self, tokens_per_step: int) -> dict[str, Any]:
+        """Returns the record with step time and tokens a second."""
+        entry = dataclasses.asdict(self)
+        step_time = self.seconds / self.num_steps if self.num_steps else None
+        entry["end_step"] = self.start_step + self.num_steps
+        entry["step_time_s"] = step_time
+        entry["tokens_per_s"] = tokens_per_step / step_time if step_time else None
+        return entry
+
+
+@dataclasses.dataclass
+class History:
+    """The stages of a run and what else was spent.
+
+    Attributes:
+        stages: In order; the last one is running.
+        num_seams: Seams passed, taken or not.
+        seam_flops: FLOPs of probes at seams.
+        seconds: Time of the whole run, restarts included.
+        num_restarts: How often the run was taken up again.
+        alpha: The price at the last seam, nats for the whole starting model.
+    """
+
+    stages: list[StageRecord] = dataclasses.field(default_factory=list)
+    num_seams: int = 0
+    seam_flops: float = 0.0
+    seconds: float = 0.0
+    num_restarts: int = 0
+    alpha: float | None = None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "History":
+        """Returns what `dataclasses.asdict` took apart."""
+        stages = [StageRecord(**stage) for stage in data["stages"]]
+        return cls(**(data | {"stages": stages}))
+
+    def training_flops(self, tokens_per_step: int) -> float:
+        """Returns 3 times the forward FLOPs of all steps, and those of the seams."""
+        steps = sum(3 * s.flops_per_token * s.num_steps for s in self.stages)
+        return steps * tokens_per_step + self.seam_flops

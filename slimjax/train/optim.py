@@ -1,0 +1,87 @@
+"""The optimizer: one group for weights, one for gates, the price in the second."""
+
+import dataclasses
+import math
+
+import jax
+import optax
+from jaxtyping import PyTree
+
+from slimjax.errors import ConfigError
+from slimjax.strategies.base import StepContext, Strategy
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimConfig:
+    """AdamW with warm-up and cosine decay.
+
+    Attributes:
+        learning_rate: Peak.
+        warmup_steps: Steps of linear rise from 0.
+        final_fraction: Learning rate at the last step, as a part of the peak.
+        weight_decay: Decoupled, of matrices only, scaled by the learning rate.
+        beta1: Decay of the first moment.
+        beta2: Decay of the second moment.
+        clip_norm: Largest global norm of the weights' gradients; 0 for no limit.
+        accumulation_steps: Parts that a batch is cut into, one after the other.
+        ema_decay: Decay of an average of the weights, used in the end; 0 for none.
+    """
+
+    learning_rate: float = 3e-3
+    warmup_steps: int = 50
+    final_fraction: float = 0.05
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.98
+    clip_norm: float = 1.0
+    accumulation_steps: int = 1
+    ema_decay: float = 0.0
+
+    def __post_init__(self):
+        """Refuses values with which nothing can be learned."""
+        below_one = ("beta1", "beta2", "ema_decay")
+        for name, value in dataclasses.asdict(self).items():
+            wrong = value < 0 or not math.isfinite(value)
+            if wrong or (name in below_one and value >= 1):
+                bound = "in [0, 1)" if name in below_one else "0 or more"
+                raise ConfigError(f"config.optim.{name}={value} must be {bound}.")
+        if self.learning_rate == 0 or self.accumulation_steps < 1:
+            name = "accumulation_steps" if self.learning_rate else "learning_rate"
+            raise ConfigError(f"config.optim.{name} must be above 0.")
+
+    def schedule(self, num_steps: int) -> optax.Schedule:
+        """Returns the learning rate by step, as a part of its peak."""
+        warmup = min(self.warmup_steps, num_steps)
+        decay = optax.cosine_decay_schedule(
+            1.0, max(num_steps - warmup, 1), self.final_fraction
+        )
+        if not warmup:
+            return decay
+        rise = optax.linear_schedule(1.0 / warmup, 1.0, warmup)
+        return optax.join_schedules([rise, decay], [warmup])
+
+
+def make_tx(
+    config: OptimConfig, strategy: Strategy, context: StepContext
+) -> optax.GradientTransformation:
+    """Builds the optimizer of ``{"params": weights, "gates": gates}``.
+
+    Clipping heeds the weights alone: a gate's gradient neither shortens theirs, nor
+    is shortened, since strategies read its moments.
+    """
+    peak = config.learning_rate
+    links = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
+    links += [
+        optax.scale_by_adam(b1=config.beta1, b2=config.beta2),
+        optax.add_decayed_weights(config.weight_decay, mask=_matrices),
+        optax.scale_by_learning_rate(lambda step: peak * context.learning_rate(step)),
+    ]
+    if strategy.make_weight_tx is not None:
+        links.append(strategy.make_weight_tx(context))
+    groups = {"weights": optax.chain(*links), "gates": strategy.make_gate_tx(context)}
+    return optax.partition(groups, {"params": "weights", "gates": "gates"})
+
+
+def _matrices(params: PyTree) -> PyTree:
+    """Returns True for weights with two axes or more: norms are not decayed."""
+    return jax.tree.map(lambda w: w.ndim > 1, params)

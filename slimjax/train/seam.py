@@ -1,0 +1,223 @@
+"""A seam: between two stages, on the host, the model changes its size.
+
+    judge the units -> decide who goes -> close -> fold -> cut -> verify
+
+It is a function of the state and the config alone: killed in the middle, it is done
+again, the same, from the checkpoint before it. Decisions reckon with counted FLOPs,
+never with a clock.
+"""
+
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from slimjax.models.decoder import config_of
+from slimjax.objective.budget import Chooser, Decision
+from slimjax.objective.size import make_size_fn
+from slimjax.objective.units import Gates
+from slimjax.resize.carry import carry_state, fold_moments
+from slimjax.resize.plan import Plan, make_plan
+from slimjax.resize.shrink import cut, fold
+from slimjax.store.faults import fault_point
+from slimjax.strategies.base import SeamContext, host_gates
+from slimjax.train.stage import Stage
+from slimjax.train.state import TrainState
+from slimjax.trees import flatten, unflatten
+
+VERIFIED_ROWS = 2
+"""Rows on which the logits of the closed and the cut model are compared."""
+
+CLOSED_IS_CUT = 1e-4
+"""Largest difference of logits, float32, that sums in another order may make."""
+
+
+class Probe:
+    """Measures losses of one model on one batch, with some gates changed."""
+
+    def __init__(self, stage: Stage, params: PyTree, batch: PyTree):
+        """Compiles nothing: the stage's evaluation is used."""
+        self.stage, self.params, self.batch = stage, params, batch
+        self.num_calls = 0
+
+    def __call__(self, gates: Gates) -> float:
+        """Returns mean nats a target, the gates that are not named being as they are."""
+        merged = flatten(self.params["gates"]) | {
+            path: jnp.asarray(gate, jnp.float32) for path, gate in gates.items()
+        }
+        variables = {"params": self.params["params"], "gates": unflatten(merged)}
+        sums = self.stage.sums(self.stage.place(variables), self.batch)
+        self.num_calls += 1
+        return float(sums["nats_sum"]) / float(sums["num_tokens"])
+
+    @property
+    def flops(self) -> float:
+        """FLOPs spent so far."""
+        tokens = self.batch["tokens"].size
+        return self.num_calls * tokens * self.stage.sizes["flops"]
+
+
+def take_seam(
+    stage: Stage, state: TrainState, batch: PyTree, index: int
+) -> tuple[Stage, TrainState, dict[str, Any]]:
+    """Makes the model smaller, if that pays.
+
+    Args:
+        stage: The stage that ends here.
+        state: The state at its end.
+        batch: Training rows on which losses are probed.
+        index: Number of this seam in the run, from 0.
+
+    Returns:
+        The next stage (or the same), the state in it, and what to log.
+    """
+    start = time.perf_counter()
+    step = int(state.step)
+    probe = Probe(stage, state.params, batch)
+    before = probe({})
+    decision = decide(stage, state, probe, index)
+    current = host_gates(state.params["gates"])
+    closed = {path: current[path] * decision.gates[path] for path in current}
+    plan = make_plan(closed)
+    fault_point("seam-inside")
+
+    record = _describe(stage, decision, plan, step)
+    reason = "nothing goes" if plan.is_empty else _why_not(stage, decision, step, index)
+    record |= {"taken": not reason, "reason": reason or "pays"}
+    if reason:
+        record |= {"true_loss_change": 0.0} | _sizes(stage, "after")
+        next_stage, next_state = stage, state
+    else:
+        next_stage, next_state = cut_state(stage, state, closed, plan)
+        after = Probe(next_stage, next_state.params, batch)({})
+        record |= _verify(stage, state, closed, next_stage, next_state, batch)
+        record |= {"true_loss_change": after - before}
+        record |= _sizes(next_stage, "after")
+    record |= {"flops_spent": probe.flops, "seconds": time.perf_counter() - start}
+    return next_stage, next_state, record
+
+
+def decide(stage: Stage, state: TrainState, probe: Probe, index: int) -> Decision:
+    """Returns who goes at this seam, at the config's price or towards its budget."""
+    run, objective = stage.run, stage.run.objective
+    assert stage.strategy.judge is not None
+    costs = stage.strategy.judge(
+        SeamContext(stage.inventory, state.params, state.opt_state, probe, run.seed)
+    )
+    size_fn = make_size_fn(objective.size, stage.inventory)
+    whole = stage.start_sizes[objective.size]
+
+    def chooser(*, cautious: bool) -> Chooser:
+        limits = run.resize.limits(cautious=cautious)
+        return Chooser(stage.inventory, size_fn, costs, limits, whole)
+
+    if not objective.has_budget:
+        return chooser(cautious=True).at_price(objective.alpha)
+    budget = budget_at(stage, index)
+    decision = chooser(cautious=True).at_budget(budget)
+    decision = decision or chooser(cautious=False).at_budget(budget)
+    assert decision is not None, "the budget was checked against the smallest model"
+    return decision
+
+
+def budget_at(stage: Stage, index: int) -> float:
+    """Returns the largest size after a seam: even ratios, the last seam's in full."""
+    whole = stage.start_sizes[stage.run.objective.size]
+    goal = stage.run.objective.budget_size(whole)
+    num_seams = len(stage.run.resize.seam_steps(stage.run.train.num_steps))
+    return float(whole * (goal / whole) ** ((index + 1) / num_seams))
+
+
+def cut_state(
+    stage: Stage, state: TrainState, closed: Gates, plan: Plan
+) -> tuple[Stage, TrainState]:
+    """Folds the gates, cuts what is closed out of everything, and opens the rest.
+
+    Args:
+        stage: The stage that ends.
+        state: Its last state.
+        closed: Gates with which the model is to be equal, 0 for what goes.
+        plan: What stays, made from `closed`.
+    """
+    names, gates = (
+        stage.names,
+        {p: jnp.asarray(g, jnp.float32) for p, g in closed.items()},
+    )
+
+    def shrink(weights: PyTree) -> PyTree:
+        return cut(fold(weights, names["params"], gates), names["params"], plan)
+
+    kept_gates = cut(state.params["gates"], names["gates"], plan)
+    params = {
+        "params": shrink(state.params["params"]),
+        "gates": jax.tree.map(jnp.ones_like, kept_gates),
+    }
+    model = config_of(stage.model, params["params"])
+    next_stage = Stage(stage.run, model, stage.special, stage.start_sizes)
+    opt_state = fold_moments(state.opt_state, names, gates)
+    next_state = TrainState(
+        step=state.step,
+        params=params,
+        opt_state=carry_state(next_stage.tx, opt_state, params, names, plan),
+        ema=None if state.ema is None else shrink(state.ema),
+    )
+    return next_stage, next_stage.place(next_state)
+
+
+def _why_not(stage: Stage, decision: Decision, step: int, index: int) -> str:
+    """Returns the reason to leave a seam out, or nothing.
+
+    The last seam of a budget is always taken: a budget is a promise.
+    """
+    run = stage.run
+    num_seams = len(run.resize.seam_steps(run.train.num_steps))
+    if run.objective.has_budget and index == num_seams - 1:
+        return ""
+    flops = make_size_fn("flops", stage.inventory)
+    saved = stage.sizes["flops"] - float(flops(decision.gates))
+    tokens = run.data.batch_size * run.data.seq_len * (run.train.num_steps - step)
+    pays = 3 * saved * tokens > run.resize.compile_allowance_flops
+    return "" if pays else "saves less than it costs"
+
+
+def _verify(
+    stage: Stage,
+    state: TrainState,
+    closed: Gates,
+    next_stage: Stage,
+    next_state: TrainState,
+    batch: PyTree,
+) -> dict[str, float]:
+    """Compares the closed model with the cut one, in float32.
+
+    Raises:
+        ArithmeticError: If they are not equal, which is a fault of this library.
+    """
+    gates = unflatten({p: jnp.asarray(g, jnp.float32) for p, g in closed.items()})
+    tokens = np.asarray(batch["tokens"])[:VERIFIED_ROWS]
+    one = stage.logits({"params": state.params["params"], "gates": gates}, tokens)
+    other = next_stage.logits(next_state.params, tokens)
+    difference = float(np.max(np.abs(np.asarray(one) - np.asarray(other))))
+    if not difference <= CLOSED_IS_CUT:
+        raise ArithmeticError(f"closed and cut logits differ by {difference}")
+    return {"closed_cut_max_abs_diff": difference}
+
+
+def _describe(
+    stage: Stage, decision: Decision, plan: Plan, step: int
+) -> dict[str, Any]:
+    return {
+        "step": step,
+        "alpha": decision.alpha,
+        "predicted_loss_change": decision.predicted_loss_change,
+        "closed": plan.count_closed(),
+        "strategy": stage.run.objective.strategy,
+    } | _sizes(stage, "before")
+
+
+def _sizes(stage: Stage, when: str) -> dict[str, float]:
+    names = {"params": "params", "flops": "flops_per_token", "bytes": "bytes"}
+    return {f"{name}_{when}": stage.sizes[key] for key, name in names.items()}

@@ -1,0 +1,41 @@
+"""All that changes during training."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+from jaxtyping import PyTree
+
+from slimjax.models.config import ModelConfig
+from slimjax.models.decoder import Decoder
+
+
+@struct.dataclass
+class TrainState:
+    """Arrays, and no functions: those are rebuilt from the config.
+
+    There is no random key in it: whoever needs one folds the step number into the
+    run's seed.
+    """
+
+    step: PyTree  # int32 []
+    params: PyTree  # {"params": weights, "gates": gates}
+    opt_state: PyTree
+    ema: PyTree  # Average of the weights, or None.
+
+
+def init_params(config: ModelConfig, seed: int) -> PyTree:
+    """Returns fresh weights and open gates."""
+    tokens = jnp.zeros((1, 2), jnp.int32)
+    init = jax.jit(Decoder(config).init)
+    return dict(nn.meta.unbox(init(jax.random.key(seed), tokens)))
+
+
+def make_state(
+    params: PyTree, tx: optax.GradientTransformation, *, ema: bool
+) -> TrainState:
+    """Returns the state of step 0."""
+    average = jax.tree.map(jnp.copy, params["params"]) if ema else None
+    step = jnp.zeros([], jnp.int32)
+    return TrainState(step=step, params=params, opt_state=tx.init(params), ema=average)

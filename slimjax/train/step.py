@@ -1,0 +1,57 @@
+"""One training step: a state and a batch in, the next state and metrics out."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from slimjax.train.state import TrainState
+
+Metrics = dict[str, Float[Array, ""]]
+ErrorFn = Callable[[PyTree, PyTree], tuple[Float[Array, ""], Metrics]]
+
+
+def make_train_step(
+    error_fn: ErrorFn,
+    tx: optax.GradientTransformation,
+    *,
+    accumulation_steps: int = 1,
+    ema_decay: float = 0.0,
+) -> Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]:
+    """Builds ``train_step(state, batch) -> (state, metrics)``, ready for `jax.jit`.
+
+    Args:
+        error_fn: Pure map from (params, batch) to (error, sums), the error being a
+            mean, in nats a target.
+        tx: Optimizer with the price inside, one group for weights and one for gates.
+        accumulation_steps: Parts that a batch is cut into, one after the other; the
+            gradient is the mean of theirs.
+        ema_decay: Decay of the average of the weights, if the state has one.
+    """
+    grad_fn = jax.grad(error_fn, has_aux=True)
+
+    def grads_of_parts(params: PyTree, batch: PyTree) -> tuple[PyTree, Metrics]:
+        def add_part(carry, part):
+            return jax.tree.map(jnp.add, carry, grad_fn(params, part)), None
+
+        cut = lambda x: x.reshape(accumulation_steps, -1, *x.shape[1:])
+        parts = jax.tree.map(cut, batch)
+        shapes = jax.eval_shape(grad_fn, params, jax.tree.map(lambda x: x[0], parts))
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        (grads, sums), _ = jax.lax.scan(add_part, zeros, parts)
+        return jax.tree.map(lambda g: g / accumulation_steps, grads), sums
+
+    def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
+        one = accumulation_steps == 1
+        grads, sums = (grad_fn if one else grads_of_parts)(state.params, batch)
+        updates, opt_state = tx.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if ema is not None:
+            ema = optax.incremental_update(params["params"], ema, 1 - ema_decay)
+        next_state = TrainState(state.step + 1, params, opt_state, ema)
+        return next_state, sums | {"grad_norm": optax.tree.norm(grads["params"])}
+
+    return train_step

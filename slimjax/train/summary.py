@@ -1,0 +1,176 @@
+"""``report.json``: what came out of a run, and what it cost."""
+
+import importlib.metadata
+import platform
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PyTree
+
+from slimjax import __version__
+from slimjax.data.corpus import Corpus
+from slimjax.generate.decode import generate_all
+from slimjax.generate.sampling import Sampling
+from slimjax.resize.shrink import fold
+from slimjax.store.packed import round_to_stored, write_packed
+from slimjax.store.run_folder import RunFolder
+from slimjax.train.config import RunConfig
+from slimjax.train.evaluate import Error, evaluate
+from slimjax.train.history import History
+from slimjax.train.stage import Stage
+from slimjax.train.state import TrainState
+from slimjax.trees import flatten, hash_tree
+
+NUM_SAMPLES = 3
+PROMPT_TOKENS = 24
+SAMPLE_TOKENS = 64
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "sentencepiece")
+
+
+def versions() -> dict[str, str]:
+    """Returns the versions of all that a result may depend on."""
+    found = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version(), "slimjax": __version__} | found
+
+
+def machine() -> dict[str, Any]:
+    """Returns what the run ran on."""
+    return {
+        "platform": jax.default_backend(),
+        "device": jax.devices()[0].device_kind,
+        "num_devices": jax.device_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def finished_variables(stage: Stage, state: TrainState) -> PyTree:
+    """Returns the variables of the finished model: folded, and as they are stored."""
+    weights = state.params["params"] if state.ema is None else state.ema
+    gates = state.params["gates"]
+    weights = fold(weights, stage.names["params"], flatten(gates))
+    opened = jax.tree.map(jnp.ones_like, gates)
+    return stage.place({"params": round_to_stored(weights), "gates": opened})
+
+
+def summarize(
+    run: RunConfig,
+    stage: Stage,
+    state: TrainState,
+    corpus: Corpus,
+    history: History,
+    folder: RunFolder,
+) -> dict[str, Any]:
+    """Evaluates and packs the finished model and returns the content of the report.
+
+    The error is that of the packed weights, which is what a user gets.
+    """
+    variables = finished_variables(stage, state)
+    packed_bytes = write_packed(folder.packed, variables["params"])
+    valid = evaluate(stage, variables, corpus, "valid")
+    test = evaluate(stage, variables, corpus, "test")
+    tokens_per_step = run.data.batch_size * run.data.seq_len
+    stages = [record.summary(tokens_per_step) for record in history.stages]
+    return {
+        "error": _describe_error(valid, test),
+        "size": _describe_size(stage, history, valid, packed_bytes),
+        "train": {
+            "steps": int(state.step),
+            "tokens": int(state.step) * tokens_per_step,
+            "flops_total": history.training_flops(tokens_per_step),
+            "seconds": history.seconds,
+            "compile_seconds": sum(record.compile_s for record in history.stages),
+            "tokens_per_s_first_stage": stages[0]["tokens_per_s"],
+            "tokens_per_s_last_stage": stages[-1]["tokens_per_s"],
+            "num_restarts": history.num_restarts,
+            "finished": True,
+        },
+        "stages": stages,
+        "data": _describe_data(corpus),
+        "strategy": run.objective.strategy,
+        "seed": run.seed,
+        "config_hash": run.hash(),
+        "state_hash": hash_tree(jax.device_get(state)),
+        "samples": make_samples(stage, variables, corpus, run.seed),
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def _describe_error(valid: Error, test: Error) -> dict[str, float]:
+    return {
+        "valid_nats_per_token": valid.nats_per_token,
+        "valid_bits_per_byte": valid.bits_per_byte,
+        "test_nats_per_token": test.nats_per_token,
+        "test_bits_per_byte": test.bits_per_byte,
+    }
+
+
+def _describe_size(
+    stage: Stage, history: History, valid: Error, packed_bytes: int
+) -> dict[str, Any]:
+    sizes, start = stage.sizes, stage.start_sizes
+    measure = stage.run.objective.size
+    alpha = history.alpha if history.alpha is not None else 0.0
+    fraction = sizes[measure] / start[measure]
+    return {
+        "params": int(sizes["params"]),
+        "params_start": int(start["params"]),
+        "params_fraction": sizes["params"] / start["params"],
+        "flops_per_token": sizes["flops"],
+        "flops_per_token_start": start["flops"],
+        "flops_fraction": sizes["flops"] / start["flops"],
+        "bytes": int(sizes["bytes"]),
+        "bytes_start": int(start["bytes"]),
+        "packed_file_bytes": packed_bytes,
+        "kv_bytes_per_token": int(sizes["kv_bytes"]),
+        "kv_bytes_per_token_start": int(start["kv_bytes"]),
+        "measure": measure,
+        "fraction": fraction,
+        "alpha": alpha,
+        "complexity": alpha * fraction + valid.nats_per_token,
+    }
+
+
+def _describe_data(corpus: Corpus) -> dict[str, Any]:
+    counts = {
+        f"{what}_{split}": numbers[split]
+        for what, numbers in (
+            ("tokens", corpus.num_tokens),
+            ("bytes", corpus.num_bytes),
+            ("documents", corpus.num_documents),
+        )
+        for split in ("train", "valid", "test")
+    }
+    return {
+        "source": corpus.source,
+        "fingerprint": corpus.fingerprint,
+        "vocab_size": corpus.tokenizer.vocab_size,
+        "skipped": corpus.skipped,
+        **counts,
+    }
+
+
+def make_samples(
+    stage: Stage, variables: PyTree, corpus: Corpus, seed: int
+) -> list[dict[str, str]]:
+    """Returns what the model writes after the beginnings of validation rows."""
+    rows = corpus.valid if len(corpus.valid) else corpus.train
+    chosen = np.linspace(0, len(rows) - 1, min(NUM_SAMPLES, len(rows))).astype(int)
+    length = min(PROMPT_TOKENS, rows.shape[1])
+    tokenizer = corpus.tokenizer
+    prompts = [np.asarray(rows[i][:length], np.int32) for i in chosen]
+    outputs = generate_all(
+        stage.model,
+        variables,
+        [np.concatenate([[tokenizer.bos_id], prompt]) for prompt in prompts],
+        max_new_tokens=SAMPLE_TOKENS,
+        eos_id=tokenizer.eos_id,
+        sampling=Sampling(temperature=0.7, top_k=40),
+        seed=seed,
+    )
+    return [
+        {"prompt": tokenizer.decode(prompt), "text": tokenizer.decode(output)}
+        for prompt, output in zip(prompts, outputs, strict=True)
+    ]

@@ -1,0 +1,111 @@
+"""Walks over trees of arrays: paths, axis names, counting, comparing, hashing.
+
+A *path* is a tuple of names, such as ``("layer_0", "mlp", "down")``. Parameters and
+gates are nested dicts; `flatten` turns them into one dict from path to leaf and
+`unflatten` back.
+"""
+
+import hashlib
+import math
+import zlib
+from typing import Any
+
+import flax.linen as nn
+import jax
+import numpy as np
+from flax import traverse_util
+from jaxtyping import PyTree
+
+Path = tuple[str, ...]
+AxisNames = tuple[str, ...]
+
+
+def flatten(tree: dict) -> dict[Path, Any]:
+    """Returns the leaves of a nested dict, by path.
+
+    Examples:
+        >>> flatten({"mlp": {"up": 1}})
+        {('mlp', 'up'): 1}
+    """
+    return traverse_util.flatten_dict(tree)
+
+
+def unflatten(leaves: dict[Path, Any]) -> dict:
+    """Returns the nested dict that `flatten` took apart."""
+    return traverse_util.unflatten_dict(leaves)
+
+
+def axis_names(boxed: PyTree) -> PyTree:
+    """Returns, for each boxed leaf, the logical names of its axes.
+
+    Args:
+        boxed: What `jax.eval_shape` of a module's ``init`` gives, whose leaves carry
+            their names (`flax.linen.with_logical_partitioning`).
+
+    Raises:
+        TypeError: If a leaf has no names; the message tells which.
+    """
+    is_box = lambda leaf: isinstance(leaf, nn.LogicallyPartitioned)
+
+    def names(path, leaf) -> AxisNames:
+        if not is_box(leaf):
+            raise TypeError(f"{jax.tree_util.keystr(path)} does not name its axes")
+        return tuple(str(name) for name in leaf.names)
+
+    return jax.tree_util.tree_map_with_path(names, boxed, is_leaf=is_box)
+
+
+def count_elements(tree: PyTree) -> int:
+    """Returns the number of elements in all arrays (or shapes) of a tree.
+
+    Examples:
+        >>> count_elements({"a": np.ones((2, 3)), "b": np.ones(())})
+        7
+    """
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))
+
+
+def path_name(keys: tuple) -> str:
+    """Returns a key path of `jax.tree_util` as one dotted name.
+
+    Examples:
+        >>> leaves = jax.tree_util.tree_leaves_with_path({"mlp": [1.0]})
+        >>> path_name(leaves[0][0])
+        'mlp.0'
+    """
+    parts = (getattr(k, "key", getattr(k, "name", getattr(k, "idx", k))) for k in keys)
+    return ".".join(str(part) for part in parts)
+
+
+def named_leaves(tree: PyTree) -> dict[str, Any]:
+    """Returns all leaves of any pytree by dotted name, in the order of the names."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return dict(sorted((path_name(path), leaf) for path, leaf in leaves))
+
+
+def leaf_table(tree: PyTree) -> dict[str, dict]:
+    """Returns name -> shape, dtype and crc32 of the bytes, for every array leaf."""
+    table = {}
+    for name, leaf in named_leaves(tree).items():
+        array = np.ascontiguousarray(leaf)
+        table[name] = {
+            "shape": list(array.shape),
+            "dtype": str(array.dtype),
+            "crc32": zlib.crc32(array.reshape(-1).view(np.uint8)),
+        }
+    return table
+
+
+def hash_tree(tree: PyTree) -> str:
+    """Returns the sha256 over names, dtypes, shapes and bytes of all leaves, as hex.
+
+    Examples:
+        >>> hash_tree({"a": np.zeros(2)}) == hash_tree({"a": np.zeros(3)})
+        False
+    """
+    digest = hashlib.sha256()
+    for name, leaf in named_leaves(tree).items():
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()

@@ -1,0 +1,215 @@
+"""What a corpus promises: all of the text in rows, made once and never trusted."""
+
+import dataclasses
+import gzip
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from slimjax.data import DataConfig, load_corpus
+from slimjax.data.rows import RowWriter, open_rows
+from slimjax.data.sources import choose_document_bytes, iterate_documents
+from slimjax.data.splits import hash_document
+from slimjax.data.tokenizer import BytesTokenizer
+from slimjax.errors import ConfigError, DataError
+
+SPLITS = ("train", "valid", "test")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLIMJAX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def book(tmp_path):
+    """A file of 200 kB, in paragraphs."""
+    verses = [f"Verse {i}\n\tsings of {i * i % 997}, twice.\n\n" for i in range(6500)]
+    path = tmp_path / "book.txt"
+    path.write_text("".join(verses), encoding="utf-8")
+    return path
+
+
+def configure(path, **changes):
+    defaults = {"source": f"text:{path}", "vocab_size": 400, "seq_len": 32}
+    return DataConfig(**(defaults | changes))
+
+
+@given(st.lists(st.lists(st.integers(3, 258), max_size=9), max_size=9), st.booleans())
+def test_rows_concatenate_to_the_stream(tmp_path_factory, documents, pad):
+    path = tmp_path_factory.mktemp("rows") / "rows.npy"
+    writer = RowWriter(path, 7, BytesTokenizer())
+    for document in documents:
+        writer.append(np.array(document, np.int32))
+    writer.finish(pad=pad)
+    stream = [token for document in documents for token in [*document, 2]]
+    assert writer.num_tokens == len(stream)
+    rest = len(stream) % 7
+    if pad:
+        stream += [0] * (-len(stream) % 7)
+    elif rest:
+        stream = stream[:-rest]
+    rows = open_rows(path)
+    np.testing.assert_array_equal(rows, np.array(stream, np.uint16).reshape(-1, 7))
+    assert not rows.flags.writeable
+
+
+@pytest.mark.parametrize("tokenizer", ["sentencepiece", "bytes"])
+def test_the_rows_hold_all_the_text_of_all_splits(book, tokenizer):
+    config = configure(book, tokenizer=tokenizer)
+    corpus = load_corpus(config)
+    documents = iterate_documents(
+        config.source, max_bytes=choose_document_bytes(config.source)
+    )
+    written = sorted(documents)
+    decoded = []
+    for split in SPLITS:
+        stream = getattr(corpus, split).reshape(-1)
+        assert len(getattr(corpus, split)) > 0
+        parts = np.split(stream, np.flatnonzero(stream == 2) + 1)
+        texts = [corpus.tokenizer.decode(part) for part in parts]
+        decoded += texts[:-1]
+        assert corpus.num_bytes[split] > 0
+        if split != "train":
+            assert corpus.num_tokens[split] == np.count_nonzero(stream)
+            assert corpus.num_documents[split] == len(texts) - 1
+            assert corpus.num_bytes[split] == len("".join(texts).encode())
+    assert sum(corpus.num_bytes.values()) == book.stat().st_size
+    missing = [text for text in written if text not in set(decoded)]
+    assert len(missing) <= 1  # The end of train that fills no row.
+    assert set(decoded) <= set(written)
+
+
+def test_splits_are_disjoint_although_documents_repeat(tmp_path):
+    lines = [json.dumps({"text": f"{i % 200} bottles"}) for i in range(1000)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    source = f"jsonl:{tmp_path}/a.jsonl#text"
+    corpus = load_corpus(configure("", source=source, tokenizer="bytes", seq_len=8))
+    seen = {}
+    for split in SPLITS:
+        stream = getattr(corpus, split).reshape(-1)
+        for part in np.split(stream, np.flatnonzero(stream == 2) + 1)[:-1]:
+            text = corpus.tokenizer.decode(part)
+            assert seen.setdefault(hash_document(text), split) == split
+    assert sum(corpus.num_documents.values()) == 1000
+
+
+def test_fractions_of_zero_leave_valid_and_test_empty(book):
+    corpus = load_corpus(configure(book, valid_fraction=0, test_fraction=0.0))
+    assert corpus.valid.shape == corpus.test.shape == (0, 32)
+    assert sum(corpus.num_bytes.values()) == corpus.num_bytes["train"]
+
+
+def test_the_fingerprint_is_of_the_content_not_of_the_place(book, tmp_path):
+    packed = tmp_path / "elsewhere.gz"
+    packed.write_bytes(gzip.compress(book.read_bytes()))
+    first, second = load_corpus(configure(book)), load_corpus(configure(packed))
+    assert first.fingerprint == second.fingerprint
+    for change in ({"seq_len": 31}, {"test_fraction": 0.1}, {"vocab_size": 401}):
+        assert load_corpus(configure(book, **change)).fingerprint != first.fingerprint
+    book.write_text(book.read_text("utf-8") + "!", encoding="utf-8")
+    assert load_corpus(configure(book)).fingerprint != first.fingerprint
+
+
+def test_the_second_time_comes_from_the_cache(book, cache):
+    first = load_corpus(configure(book))
+    written = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
+    seen = []
+    second = load_corpus(configure(book), progress=lambda *event: seen.append(event))
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == written
+    for field in dataclasses.fields(first):
+        if field.name not in (*SPLITS, "tokenizer"):
+            assert getattr(first, field.name) == getattr(second, field.name)
+    assert {stage for stage, _ in seen} == {"read", "tokenizer", "encode"}
+    assert all(0.0 <= fraction <= 1.0 for _, fraction in seen)
+
+
+@pytest.mark.parametrize("damage", ["change", "cut", "remove", "empty", "folder"])
+def test_a_damaged_cache_is_made_anew(book, cache, damage):
+    expected = np.array(load_corpus(configure(book)).train)
+    for path in [path for path in cache.rglob("*") if path.is_file()]:
+        data = path.read_bytes()
+        if damage == "change":
+            path.write_bytes(data[:-5] + bytes([data[-5] ^ 1]) + data[-4:])
+        elif damage in ("cut", "empty"):
+            path.write_bytes(data[: len(data) // 2] if damage == "cut" else b"")
+        else:
+            path.unlink()
+            if damage == "folder":
+                path.mkdir()
+        again = load_corpus(configure(book))
+        np.testing.assert_array_equal(again.train, expected)
+    assert not list(cache.glob(".draft-*"))
+
+
+def test_a_cache_that_cannot_be_written_is_named(book, cache):
+    cache.write_text("in the way", encoding="utf-8")
+    with pytest.raises(DataError, match="SLIMJAX_CACHE"):
+        load_corpus(configure(book))
+
+
+def test_two_processes_may_prepare_the_same_corpus(book):
+    code = (
+        "from slimjax.data import DataConfig, load_corpus\n"
+        f"config = DataConfig(source='text:{book}', vocab_size=400, seq_len=32)\n"
+        "c = load_corpus(config)\n"
+        "print(c.fingerprint, int(c.train.sum()))"
+    )
+    command = [sys.executable, "-c", code]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, env=dict(os.environ))
+        for _ in range(3)
+    ]
+    outputs = {process.communicate(timeout=60)[0] for process in running}
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert len(outputs) == 1
+
+
+def test_bad_documents_are_counted_when_they_may_be_skipped(book, tmp_path):
+    (tmp_path / "z.txt").write_bytes(b"\xff")
+    (tmp_path / "y.txt").write_bytes(b"")
+    with pytest.raises(DataError, match=r"y\.txt"):
+        load_corpus(configure(tmp_path / "*.txt"))
+    corpus = load_corpus(configure(tmp_path / "*.txt", on_bad_document="skip"))
+    assert corpus.skipped == {"empty": 1, "not_utf8": 1}
+    assert sum(corpus.num_bytes.values()) == book.stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("text", "changes", "error", "match"),
+    [
+        ("a", {}, DataError, "1 different documents for 3 splits"),
+        ("aaaa\n\n" * 9000, {}, DataError, "config.data.valid_fraction=0"),
+        ("word " * 900, {"vocab_size": 5000}, ConfigError, "the largest is"),
+        ("word " * 900, {"seq_len": 9999}, DataError, "config.data.seq_len=9999"),
+        ("\xff", {"on_bad_document": "skip"}, DataError, "holds no document"),
+    ],
+)
+def test_too_little_text_is_refused_with_a_remedy(
+    tmp_path, text, changes, error, match
+):
+    (tmp_path / "a.txt").write_bytes(text.encode("latin-1"))
+    changes = {"vocab_size": 264} | changes
+    with pytest.raises(error, match=match) as caught:
+        load_corpus(configure(tmp_path / "a.txt", **changes))
+    assert "\n" not in str(caught.value)
+
+
+def test_monotonous_text_trains_when_no_split_is_held_out(tmp_path):
+    (tmp_path / "a.txt").write_text("aaaa\n\n" * 9000, encoding="utf-8")
+    config = configure(tmp_path / "a.txt", valid_fraction=0.0, test_fraction=0.0)
+    corpus = load_corpus(dataclasses.replace(config, tokenizer="bytes"))
+    assert corpus.num_tokens["train"] > 54_000
+
+
+def test_the_room_needs_no_jax():
+    code = "import sys; from slimjax.data import *; print('jax' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout.strip() == b"False"

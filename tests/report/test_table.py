@@ -1,0 +1,72 @@
+"""What the closing table promises."""
+
+import dataclasses
+import io
+
+from rich.console import Console
+
+from slimjax.report import make_table, print_table, read_run, summarize
+
+
+def print_to_text(run, width=100):
+    console = Console(file=io.StringIO(), width=width)
+    print_table(run, console)
+    return console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_every_row_has_a_start_an_end_and_their_ratio(make_run):
+    rows = {row.label: row[1:] for row in make_table(read_run(make_run()))}
+    assert rows["parameters"] == ("5,772,544", "2,366,743", "41 %")
+    assert rows["KV-cache bytes a token"] == ("6.14 kB", "2.52 kB", "41 %")
+    assert rows["tokens/s, training"] == ("4,551", "8,620", "1.89 x")
+    assert rows["time a step"] == ("900 ms", "475 ms", "0.53 x")
+    assert rows["bits a byte, test"] == ("-", "1.431", "-")
+    assert rows["training FLOPs, total"] == ("-", "41.0 TFLOP", "-")
+    assert rows["time, total"] == ("-", "7 min 2 s", "-")
+
+
+def test_all_runs_have_the_same_rows_in_the_same_order(make_run):
+    tables = [make_table(read_run(make_run(n, finished=n == "a"))) for n in "ab"]
+    assert [row.label for row in tables[0]] == [row.label for row in tables[1]]
+
+
+def test_the_summary_says_size_speed_and_error_in_one_sentence(make_run):
+    assert summarize(read_run(make_run())) == (
+        "41 % of the starting parameters, 47 % of the FLOPs, 1.89 x the speed; "
+        "1.43 bits a byte on held-out text."
+    )
+
+
+def test_the_summary_of_a_running_run_says_where_it_is(make_run):
+    text = summarize(read_run(make_run(finished=False)))
+    assert text.startswith("Not finished, at step 600 of 600: 41 % of")
+    assert text.endswith("1.41 bits a byte on validation text.")
+
+
+def test_a_run_without_a_seam_is_not_praised_for_its_size(make_run):
+    folder = make_run(finished=False)
+    (folder / "seams.jsonl").unlink()
+    lines = (folder / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (folder / "metrics.jsonl").write_text("".join(lines[:50]))
+    assert "5.77 M parameters from start to end" in summarize(read_run(folder))
+
+
+def test_an_error_that_diverged_is_not_made_up_from_older_values(make_run):
+    errors = dict.fromkeys(("valid_bits_per_byte", "test_bits_per_byte"), None)
+    run = read_run(make_run(error=errors | {"valid_nats_per_token": None}))
+    assert "the error is not known" in summarize(run)
+    assert "validation" not in print_to_text(run)
+
+
+def test_the_terminal_shows_the_table_and_takes_no_markup_from_names(make_run):
+    run = dataclasses.replace(read_run(make_run()), name="[red]run[/]")
+    text = print_to_text(run)
+    assert "[red]run[/]" in text
+    assert "5,772,544" in text
+    assert "47 % of the FLOPs" in text
+    assert text.isascii() or "│" in text
+
+
+def test_blocks_of_the_wrong_kind_are_shown_as_not_known(make_run):
+    run = read_run(make_run(size=[1], train="soon", error=None, stages={}))
+    assert all(isinstance(cell, str) for row in make_table(run) for cell in row)
