@@ -7,7 +7,7 @@ whether that ends everything or is only counted is the caller's choice.
 import dataclasses
 import json
 from collections.abc import Iterator
-from typing import BinaryIO
+from io import BufferedIOBase
 
 from slimjax.data.cutting import cut_bytes, cut_text
 from slimjax.data.files import BOM, READ_ERRORS, open_bytes, read_blocks, show
@@ -120,7 +120,7 @@ def _make_unreadable(path: str, error: Exception) -> BadDocument:
     return BadDocument(reason, message)
 
 
-def read_lines(file: BinaryIO) -> Iterator[bytes]:
+def read_lines(file: BufferedIOBase) -> Iterator[bytes]:
     """Yields the lines of a file, none of them longer than `MAX_RECORD_BYTES`."""
     while line := file.readline(MAX_RECORD_BYTES):
         yield line

@@ -6,7 +6,7 @@ import os
 import sysconfig
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, cast
+from io import BufferedIOBase
 
 from slimjax.errors import DataError, suggest
 
@@ -66,10 +66,10 @@ def find_library_files() -> list[str]:
     return sorted(found, key=lambda path: os.path.relpath(path, root))
 
 
-def open_bytes(path: str) -> BinaryIO:
+def open_bytes(path: str) -> BufferedIOBase:
     """Opens a file for reading; one that ends in ``.gz`` is unpacked on the way."""
     if path.endswith(".gz"):
-        return cast(BinaryIO, gzip.open(path, "rb"))
+        return gzip.GzipFile(path, "rb")
     return open(path, "rb")
 
 

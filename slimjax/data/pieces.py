@@ -18,12 +18,15 @@ from collections import Counter
 from collections.abc import Iterable
 
 from slimjax.data.config import MIN_VOCAB_SIZE, NUM_RESERVED
+from slimjax.data.cutting import cut_text
 from slimjax.errors import ConfigError
 
 MAX_PIECE_CHARACTERS = 32
+MAX_LINE_BYTES = 4096  # sentencepiece skips lines over 4,192 bytes, silently.
 COVERAGE = 0.9995  # Share of the text whose characters get a piece, if there is room.
 CHARACTER_ROOM = 7 / 8  # Of the free pieces; best on Chinese among 1/4, 1/2, ..., 1.
 SPACE = "\u2581"  # What sentencepiece writes for a space.
+BREAK = "\0"  # No piece crosses it. At the end, it keeps newlines from being stripped.
 
 # Text that sentencepiece takes for its own signs: never learned from, still encoded.
 _RESERVED = re.compile("<(?:pad|unk|/?s|0x[0-9A-F]{2})>|[\u2581\u2585\0]")
@@ -33,16 +36,18 @@ def train_pieces(passages: Iterable[str], vocab_size: int) -> bytes:
     """Returns a serialized model of exactly `vocab_size` pieces, always the same one.
 
     Args:
-        passages: Text in passages of at most 4,192 bytes, newlines included.
+        passages: Text in passages, as long as possible, newlines included.
         vocab_size: Number of pieces: 4 specials, 256 bytes, characters, merges.
 
     Raises:
         ConfigError: If the text does not support so many; it names the most.
     """
-    lines = [part for text in passages for part in _RESERVED.split(text) if part]
+    cleaned = (_RESERVED.sub(BREAK, text) for text in passages)
+    lines = [line for text in cleaned for line in cut_text(text, MAX_LINE_BYTES)]
     lines.append(" ")  # A space must be a piece: its bytes would stand for U+2581.
     counts = Counter("".join(lines))
-    ranked = sorted(counts, key=lambda c: (-counts[c], c))
+    del counts[BREAK]
+    ranked = sorted(counts, key=lambda c: (c != " ", -counts[c], c))
     num_characters = _choose_num_characters(
         [counts[c] for c in ranked], vocab_size - NUM_RESERVED
     )
@@ -57,7 +62,7 @@ def train_pieces(passages: Iterable[str], vocab_size: int) -> bytes:
 
 
 def _choose_num_characters(counts: list[int], room: int) -> int:
-    """Returns how many characters get a piece; `counts` are in falling order."""
+    """Returns how many characters get a piece, given how often each occurs."""
     total, covered, chosen = sum(counts), 0, 0
     while chosen < len(counts) and covered < COVERAGE * total:
         covered += counts[chosen]
@@ -68,20 +73,18 @@ def _choose_num_characters(counts: list[int], room: int) -> int:
 def _train(
     lines: list[str], ranked: list[str], num_characters: int, vocab_size: int
 ) -> tuple[bytes, int]:
-    """Trains once, with the first `num_characters` of `ranked` and the space."""
+    """Trains once, with the first `num_characters` of `ranked` as pieces."""
     import sentencepiece
 
-    kept = set(ranked[:num_characters]) | {" "}
-    rare = {ord(c): "\0" for c in ranked if c not in kept}
-    if rare:
-        lines = [p for line in lines for p in line.translate(rare).split("\0") if p]
+    rare = {ord(c): BREAK for c in ranked[num_characters:]}
+    lines = [line.translate(rare) + BREAK for line in lines]
     writer = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
         model_writer=writer,
         vocab_size=vocab_size,
         model_type="bpe",
-        character_coverage=1.0,  # Of `lines`, where the rare are gone already.
+        character_coverage=1.0,  # Of `lines`, where rare ones are breaks already.
         byte_fallback=True,
         normalization_rule_name="identity",
         remove_extra_whitespaces=False,

@@ -12,7 +12,7 @@ from jaxtyping import Int32, UInt16, UInt32
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.errors import DataError
 
-Rows = UInt16[np.ndarray, "R T"] | UInt32[np.ndarray, "R T"]
+Rows = UInt16[np.ndarray, "_R T"] | UInt32[np.ndarray, "_R T"]
 
 
 class RowWriter:

@@ -6,7 +6,7 @@ import heapq
 from slimjax.data.cutting import cut_text
 
 SAMPLE_BYTES = 4_000_000
-PASSAGE_BYTES = 4096  # sentencepiece skips lines over 4,192 bytes, silently.
+PASSAGE_BYTES = 4096  # Short enough for `pieces` to take each as one line.
 
 
 class PassageSample:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int32, Int64
@@ -18,7 +18,7 @@ from slimjax.data.files import show
 from slimjax.data.pieces import SPACE, train_pieces
 from slimjax.errors import DataError
 
-Ids = Int32[np.ndarray, " T"]
+Ids = Int32[np.ndarray, "_T"]
 
 SENTENCEPIECE_FILE = "tokenizer.model"
 BYTES_FILE = "tokenizer.json"
@@ -45,11 +45,11 @@ class Tokenizer(Protocol):
         """Returns the ids of each text."""
         ...
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """Returns the text of `ids`, with U+FFFD for bytes that are not UTF-8."""
         ...
 
-    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+    def decode_bytes(self, ids: Iterable[SupportsIndex]) -> bytes:
         """Returns the bytes of `ids`; pad, bos, eos and unk have none."""
         ...
 
@@ -74,11 +74,11 @@ class BytesTokenizer:
         del num_threads
         return [self.encode(text) for text in texts]
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """Returns the text of `ids`, with U+FFFD for bytes that are not UTF-8."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
-    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+    def decode_bytes(self, ids: Iterable[SupportsIndex]) -> bytes:
         """Returns the bytes of `ids`; pad, bos and eos have none."""
         array = _check_ids(ids, self.vocab_size)
         return (array[array >= 3] - 3).astype(np.uint8).tobytes()
@@ -135,11 +135,11 @@ class SentencePieceTokenizer:
         rows = [[next(encoded) for _ in row] for row in parts]
         return [self._join(row) for row in rows]
 
-    def decode(self, ids: Iterable[int]) -> str:
+    def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """Returns the text of `ids`, with U+FFFD for bytes that are not UTF-8."""
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
-    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+    def decode_bytes(self, ids: Iterable[SupportsIndex]) -> bytes:
         """Returns the bytes of `ids`; pad, bos, eos and unk have none."""
         array = _check_ids(ids, self.vocab_size)
         return b"".join([self._bytes[i] for i in array.tolist()])
@@ -187,7 +187,7 @@ def train_tokenizer(lines: Iterable[str], vocab_size: int) -> SentencePieceToken
     """Trains a tokenizer of exactly `vocab_size` pieces; same lines, same tokenizer.
 
     Args:
-        lines: Lines or passages of at most 4,192 bytes, with their newlines.
+        lines: Lines or longer passages, with their newlines.
         vocab_size: Number of pieces, with 4 specials and 256 bytes.
 
     Raises:
@@ -238,7 +238,9 @@ def _to_utf8(text: str) -> bytes:
         raise DataError(f"The text holds {half}; it cannot be encoded.") from None
 
 
-def _check_ids(ids: Iterable[int], vocab_size: int) -> Int64[np.ndarray, " T"]:
+def _check_ids(
+    ids: Iterable[SupportsIndex], vocab_size: int
+) -> Int64[np.ndarray, " T"]:
     array = np.fromiter(ids, np.int64) if not hasattr(ids, "__len__") else ids
     array = np.asarray(array).reshape(-1).astype(np.int64)
     if array.size and not 0 <= array.min() <= array.max() < vocab_size:

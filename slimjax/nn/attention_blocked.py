@@ -1,10 +1,10 @@
-"""Exact attention in memory linear in T: block by block, the gradient by recomputation.
+"""Exact attention in memory linear in T: tile by tile, the gradient by recomputation.
 
 Scores exist only as one tile of queries x keys at a time. The forward pass keeps a
 running maximum and sum of each row; the backward pass recomputes each tile from the
-stored log-sum-exp. Tiles that a causal mask or a window hides are never visited. The
-backward pass works on transposed tiles (keys x queries), so that all its products find
-their operands row by row; see `slimjax.nn.products` for why that matters.
+stored log-sum-exp. What a causal mask or a window hides altogether is never visited.
+The backward pass works on transposed tiles (keys x queries), so that all its products
+find their operands row by row; see `slimjax.nn.products` for why that matters.
 
 References:
     Milakov and Gimelshein, "Online normalizer calculation for softmax", 2018.
@@ -12,6 +12,7 @@ References:
 """
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -21,11 +22,15 @@ from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax.nn.attention_reference import NEG_INF
-from slimjax.nn.products import multiply
+from slimjax.nn.products import lay_in_rows, multiply, round_to
+
+MIN_ROWS = 128  # Fewer rows of a tile leave the matrix unit idle.
+MAX_BLOCKS = 8  # Blocks of queries; each adds to the program and its compile time.
+TILE_NUMBERS = 2**22  # Numbers in one tile over all heads: 16 MiB in float32.
 
 
-class _Marks(NamedTuple):
-    """What the mask is made of beside indices: [B T] and [B S], or nothing."""
+class Marks(NamedTuple):
+    """What masks are made of beside indices: [B T], [B T] and [B S], or nothing."""
 
     query_positions: Array | None
     query_segments: Array | None
@@ -33,27 +38,76 @@ class _Marks(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class _Tiling:
-    """The static side of one call: the mask's kind, block sizes, the products' type."""
+class Tiling:
+    """The static side of a call: the kind of mask, the tiles, the products' type.
+
+    Attributes:
+        causal: Whether keys ahead of the query are hidden.
+        window: How many keys back a query sees, or None.
+        num_queries: Queries, padding included.
+        num_keys: Keys, without padding.
+        rows: Queries of a tile.
+        columns: Keys of a tile, at least; the last tile of a row has up to twice that.
+        dtype: Type of the products' operands.
+    """
 
     causal: bool
     window: int | None
+    num_queries: int
     num_keys: int
-    block_queries: int
-    block_keys: int
+    rows: int
+    columns: int
     dtype: jnp.dtype
-    positioned: bool
 
-    def key_blocks(self, i, num_blocks):
-        """Returns the range of key blocks that query block `i` may see."""
-        start, stop = 0, num_blocks
-        if self.causal and not self.positioned:
-            last = (i + 1) * self.block_queries - 1
-            stop = jnp.minimum(last // self.block_keys + 1, num_blocks)
+    def split_keys(self, start: int, marks: Marks) -> tuple[int, int, int]:
+        """Returns (first key, number of tiles of full width, end) for a query block.
+
+        The rest between those tiles and the end is one last tile.
+        """
+        first, end = 0, _round_up(self.num_keys, 16)
+        if self.causal and marks.query_positions is None:
+            end = min(start + self.rows, end)
             if self.window is not None:
-                first = i * self.block_queries - self.window + 1
-                start = jnp.maximum(first, 0) // self.block_keys
-        return start, stop
+                first = max(start - self.window + 1, 0) // 16 * 16
+        first = min(first, max(end - 16, 0))
+        return first, max((end - first - 1) // self.columns, 0), end
+
+    def hide(self, marks: Marks, start: int, first, width: int, *, last: bool):
+        """Returns 0 where a query sees a key and `NEG_INF` elsewhere, or None.
+
+        Args:
+            marks: Positions and segments.
+            start: First query of the tile.
+            first: First key of the tile, possibly traced.
+            width: Number of keys.
+            last: Whether this is the last tile of its row, which holds the diagonal.
+
+        Returns:
+            Float[Array, "#B T S"], or None if all is seen.
+        """
+        queries = start + jnp.arange(self.rows)[:, None]
+        keys = first + jnp.arange(width)
+        block = slice(start, start + self.rows)
+        see = []
+        if marks.query_positions is not None:
+            queries = marks.query_positions[:, block, None]
+        if self.causal and (last or marks.query_positions is not None):
+            see.append(keys <= queries)
+        if self.window is not None:
+            see.append(keys > queries - self.window)
+        if marks.query_segments is not None and marks.key_segments is not None:
+            of_queries = marks.query_segments[:, block, None]
+            of_keys = lax.dynamic_slice_in_dim(marks.key_segments, first, width, 1)
+            see += [of_queries == of_keys[:, None], of_queries > 0]
+        if last and self.num_keys % 16:
+            see.append(jnp.broadcast_to(keys < self.num_keys, (self.rows, width)))
+        if not see:
+            return None
+        mask = jnp.zeros((1, self.rows, width), bool) | see[0]
+        for more in see[1:]:
+            mask &= more
+        # Made once and then added to all heads: cheaper than a select inside the exp.
+        return lax.optimization_barrier(jnp.where(mask, 0.0, NEG_INF))
 
 
 def attend_blocked(
@@ -67,13 +121,15 @@ def attend_blocked(
     query_segments: Int[Array, "B T"] | None = None,
     key_segments: Int[Array, "B S"] | None = None,
     dtype: DTypeLike = jnp.float32,
-    block_queries: int = 256,
-    block_keys: int = 256,
+    rows: int | None = None,
+    columns: int | None = None,
 ) -> Float[Array, "B T N H"]:
     """Returns what `attend_reference` returns, without a T x S matrix.
 
+    The arguments are those of `slimjax.nn.attention_kernels.attend`, and two more.
+
     Args:
-        query: As in `slimjax.nn.attention_kernels.attend`, like all up to `dtype`.
+        query: See there.
         key: See there.
         value: See there.
         causal: See there.
@@ -82,35 +138,35 @@ def attend_blocked(
         query_segments: See there.
         key_segments: See there.
         dtype: See there.
-        block_queries: Rows of a tile.
-        block_keys: Columns of a tile.
+        rows: Queries of a tile; by default what suits the shape.
+        columns: Keys of a tile, likewise.
     """
-    num_queries, num_keys, head_dim = query.shape[1], key.shape[1], key.shape[3]
-    tiling = _Tiling(
+    batch_size, num_queries, num_heads, _ = query.shape
+    num_keys = key.shape[1]
+    if rows is None:
+        rows = max(MIN_ROWS, _round_up(-(-num_queries // MAX_BLOCKS), 128))
+    rows = min(rows, _round_up(num_queries, 16))
+    if columns is None:
+        columns = TILE_NUMBERS // (batch_size * num_heads * rows)
+        columns = max(columns // 128 * 128, 256)
+    pad_queries = partial(_pad_axis, axis=1, multiple=rows)
+    pad_keys = partial(_pad_axis, axis=1, multiple=16)
+    marks = Marks(
+        None if query_positions is None else pad_queries(query_positions),
+        None if query_segments is None else pad_queries(query_segments),
+        None if key_segments is None else pad_keys(key_segments),
+    )
+    tiling = Tiling(
         causal=causal,
         window=window,
+        num_queries=_round_up(num_queries, rows),
         num_keys=num_keys,
-        block_queries=min(block_queries, _round_up(num_queries, 16)),
-        block_keys=min(block_keys, _round_up(num_keys, 16)),
+        rows=rows,
+        columns=_round_up(columns, 16),
         dtype=jnp.dtype(dtype),
-        positioned=query_positions is not None,
     )
-    pad_queries = partial(_pad_axis, multiple=tiling.block_queries)
-    pad_keys = partial(_pad_axis, multiple=tiling.block_keys)
-    marks = _Marks(
-        None if query_positions is None else pad_queries(query_positions, -1),
-        None if query_segments is None else pad_queries(query_segments, -1),
-        None if key_segments is None else pad_keys(key_segments, -1),
-    )
-    query = pad_queries(query, 1) * head_dim**-0.5
-    query = query.reshape(*query.shape[:2], key.shape[2], -1, head_dim)
-    query = query.astype(dtype).transpose(0, 2, 3, 1, 4)  # B K G T H
-    key, value = (
-        pad_keys(x, 1).astype(dtype).swapaxes(1, 2) for x in (key, value)
-    )  # B K S H
-    mixed = _attend(query, key, value, marks, tiling)
-    mixed = mixed.transpose(0, 3, 1, 2, 4)  # B T K G H
-    return mixed.reshape(*mixed.shape[:2], -1, head_dim)[:, :num_queries]
+    mixed = _attend(pad_queries(query), pad_keys(key), pad_keys(value), marks, tiling)
+    return mixed[:, :num_queries]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -119,166 +175,158 @@ def _attend(query, key, value, marks, tiling):
 
 
 def _attend_fwd(query, key, value, marks, tiling):
-    forward = partial(_forward_example, tiling=tiling)
-    mixed, lse = lax.map(lambda args: forward(*args), (query, key, value, marks))
-    return mixed, (query, key, value, marks, mixed, lse)
+    num_kv_heads, head_dim = key.shape[2:]
+    likes = tuple(jnp.zeros((), x.dtype) for x in (query, key, value))
+    query = query.astype(jnp.float32) * head_dim**-0.5
+    query = round_to(_split_heads(query, num_kv_heads), tiling.dtype)
+    key, value = (round_to(x.swapaxes(1, 2), tiling.dtype) for x in (key, value))
+    starts = range(0, tiling.num_queries, tiling.rows)
+    blocks = [_mix_block(query, key, value, marks, start, tiling) for start in starts]
+    mixed = _merge_heads(jnp.concatenate([mixed for mixed, _ in blocks], 3))
+    lse = jnp.concatenate([lse for _, lse in blocks], 3)
+    return mixed, (query, key, value, marks, mixed, lse, likes)
 
 
 def _attend_bwd(tiling, residuals, slope):
-    query, key, value, marks, mixed, lse = residuals
-    delta = jnp.sum(slope * mixed, -1)  # B K G T
-    backward = partial(_backward_example, tiling=tiling)
-    slopes = lax.map(
-        lambda args: backward(*args),
-        (query, key, value, marks, lse, delta, slope.astype(tiling.dtype)),
-    )
-    dq, dk, dv = (s.astype(tiling.dtype) for s in slopes)
-    return dq, dk, dv, None
+    query, key, value, marks, mixed, lse, likes = residuals
+    num_kv_heads, head_dim = key.shape[1], key.shape[3]
+    delta = jnp.sum(slope * mixed, -1, keepdims=True)
+    delta = _split_heads(delta, num_kv_heads)[..., 0]
+    slope = round_to(_split_heads(slope, num_kv_heads), tiling.dtype)
+    key_columns = lay_in_rows(key.swapaxes(2, 3))  # B K H S
+    operands = query, slope, lse, delta, key, key_columns, value
+    dkey = dvalue = jnp.zeros(key.shape, jnp.float32)
+    dqueries = []
+    for start in range(0, tiling.num_queries, tiling.rows):
+        dquery, dkey, dvalue = _pull_block(
+            operands, dkey, dvalue, marks, start, tiling
+        )
+        dqueries.append(dquery)
+    dquery = _merge_heads(jnp.concatenate(dqueries, 3)) * head_dim**-0.5
+    slopes = dquery, dkey.swapaxes(1, 2), dvalue.swapaxes(1, 2)
+    return *(s.astype(like.dtype) for s, like in zip(slopes, likes, strict=True)), None
 
 
 _attend.defvjp(_attend_fwd, _attend_bwd)
 
 
-def _forward_example(query, key, value, marks, tiling):
-    """Attends within one example: query [K G T H], key and value [K S H]."""
-    num_kv_heads, num_groups, num_queries, head_dim = query.shape
-    rows, columns = tiling.block_queries, tiling.block_keys
-    num_key_blocks = key.shape[1] // columns
+def _mix_block(query, key, value, marks, start, tiling):
+    """Returns mixed values [B K G rows H] of one query block, and lse [B K G rows]."""
+    block = _cut_block(query, start, tiling.rows)  # B K GT H
 
-    def one_query_block(i):
-        block = lax.dynamic_slice_in_dim(query, i * rows, rows, 2)
-        block = block.reshape(num_kv_heads, num_groups * rows, head_dim)
+    def add_tile(carry, first, width, last):
+        keys, values = (_cut(x, first, width, 2) for x in (key, value))
+        logits = multiply(block, keys, transpose_right=True)  # B K GT S
+        logits = _add_bias(logits, tiling.hide(marks, start, first, width, last=last))
+        top = logits.max(-1)
+        if carry is not None:
+            top = jnp.maximum(top, carry[0])
+        # A row that has seen nothing yet keeps weights of zero, not exp(0).
+        base = jnp.where(top > 0.5 * NEG_INF, top, 0.0)
+        weights = round_to(jnp.exp(logits - base[..., None]), tiling.dtype)
+        weights = lax.optimization_barrier(weights)  # Else exp is taken twice.
+        total = weights.astype(jnp.float32).sum(-1)
+        mixed = multiply(weights, values)
+        if carry is not None:
+            fade = jnp.exp(carry[0] - base)
+            total += carry[1] * fade
+            mixed += carry[2] * fade[..., None]
+        return top, total, mixed
 
-        def one_tile(j, carry):
-            top, total, mixed = carry
-            keys = lax.dynamic_slice_in_dim(key, j * columns, columns, 1)
-            values = lax.dynamic_slice_in_dim(value, j * columns, columns, 1)
-            logits = multiply(block, keys, transpose_right=True)
-            logits = _hide(logits, _mask_tile(marks, i, j, tiling))
-            new_top = jnp.maximum(top, logits.max(-1))
-            # A row that has seen nothing yet keeps weights of zero, not exp(0).
-            safe_top = jnp.where(new_top > 0.5 * NEG_INF, new_top, 0.0)
-            weights = jnp.exp(logits - safe_top[..., None]).astype(tiling.dtype)
-            weights = lax.optimization_barrier(weights)  # Else exp is taken twice.
-            fade = jnp.exp(top - safe_top)
-            total = total * fade + weights.astype(jnp.float32).sum(-1)
-            mixed = mixed * fade[..., None] + multiply(weights, values)
-            return new_top, total, mixed
-
-        shape = num_kv_heads, num_groups * rows
-        carry = (
-            jnp.full(shape, NEG_INF),
-            jnp.zeros(shape),
-            jnp.zeros((*shape, head_dim)),
-        )
-        span = tiling.key_blocks(i, num_key_blocks)
-        top, total, mixed = lax.fori_loop(*span, one_tile, carry)
-        seen = total > 0
-        mixed = mixed / jnp.where(seen, total, 1.0)[..., None]
-        lse = jnp.where(seen, top + jnp.log(jnp.where(seen, total, 1.0)), 0.0)
-        shape = num_kv_heads, num_groups, rows
-        return mixed.reshape(*shape, head_dim), lse.reshape(shape)
-
-    mixed, lse = lax.map(one_query_block, jnp.arange(num_queries // rows))
-    mixed = jnp.moveaxis(mixed, 0, 2).reshape(query.shape)
-    return mixed, jnp.moveaxis(lse, 0, 2).reshape(query.shape[:3])
+    shape = block.shape[:3]
+    carry = jnp.full(shape, NEG_INF), jnp.zeros(shape), jnp.zeros(block.shape)
+    top, total, mixed = _walk_tiles(add_tile, carry, marks, start, tiling)
+    seen = total > 0
+    total = jnp.where(seen, total, 1.0)
+    lse = jnp.where(seen, top + jnp.log(total), 0.0)
+    shape = *query.shape[:3], tiling.rows
+    return (mixed / total[..., None]).reshape(*shape, -1), lse.reshape(shape)
 
 
-def _backward_example(query, key, value, marks, lse, delta, slope, tiling):
-    """Returns the gradients of `_forward_example` with respect to its operands."""
-    num_kv_heads, num_groups, num_queries, head_dim = query.shape
-    rows, columns = tiling.block_queries, tiling.block_keys
-    num_key_blocks = key.shape[1] // columns
-    key_columns = lax.optimization_barrier(key.swapaxes(1, 2)[None]).reshape(
-        num_kv_heads, head_dim, -1
-    )
+def _pull_block(operands, dkey, dvalue, marks, start, tiling):
+    """Returns dquery [B K G rows H] of one block, and dkey, dvalue with its share."""
+    query, slope, lse, delta, key, key_columns, value = operands
+    cut = partial(_cut_block, start=start, size=tiling.rows)
+    block, block_slope = cut(query), cut(slope)
+    block_lse, block_delta = (cut(x)[:, :, None] for x in (lse, delta))  # B K 1 GT
 
-    def block_of(x, i):
-        x = lax.dynamic_slice_in_dim(x, i * rows, rows, 2)
-        return x.reshape(num_kv_heads, num_groups * rows, *x.shape[3:])
+    def add_tile(carry, first, width, last):
+        dquery, dkey, dvalue = carry
+        keys, values = (_cut(x, first, width, 2) for x in (key, value))
+        logits = multiply(keys, block, transpose_right=True)  # B K S GT
+        bias = tiling.hide(marks, start, first, width, last=last)
+        logits = _add_bias(logits, bias, transposed=True)
+        weights = round_to(jnp.exp(logits - block_lse), tiling.dtype)
+        weights = lax.optimization_barrier(weights)  # Else exp is taken twice.
+        dweights = multiply(values, block_slope, transpose_right=True)
+        dlogits = weights.astype(jnp.float32) * (dweights - block_delta)
+        dlogits = lax.optimization_barrier(round_to(dlogits, tiling.dtype))
+        dquery += multiply(_cut(key_columns, first, width, 3), dlogits)  # B K H GT
+        dkey = _add_at(dkey, multiply(dlogits, block), first)
+        dvalue = _add_at(dvalue, multiply(weights, block_slope), first)
+        return dquery, dkey, dvalue
 
-    def one_query_block(carry, i):
-        block, block_slope = block_of(query, i), block_of(slope, i)
-        block_lse = block_of(lse, i)[:, None]
-        block_delta = block_of(delta, i)[:, None]
-
-        def one_tile(j, carry):
-            dq, dk, dv = carry
-            keys = lax.dynamic_slice_in_dim(key, j * columns, columns, 1)
-            values = lax.dynamic_slice_in_dim(value, j * columns, columns, 1)
-            columns_of_keys = lax.dynamic_slice_in_dim(
-                key_columns, j * columns, columns, 2
-            )
-            logits = multiply(keys, block, transpose_right=True)  # K S GT
-            mask = _mask_tile(marks, i, j, tiling)
-            logits = _hide(logits, None if mask is None else mask.T, transposed=True)
-            weights = jnp.exp(logits - block_lse).astype(tiling.dtype)
-            weights = lax.optimization_barrier(weights)  # Else exp is taken twice.
-            dweights = multiply(values, block_slope, transpose_right=True)
-            dlogits = weights.astype(jnp.float32) * (dweights - block_delta)
-            dlogits = dlogits.astype(tiling.dtype)
-            dq += multiply(columns_of_keys, dlogits)  # K H GT
-            dk = _add_block(dk, multiply(dlogits, block), j * columns)
-            dv = _add_block(dv, multiply(weights, block_slope), j * columns)
-            return dq, dk, dv
-
-        dq = jnp.zeros((num_kv_heads, head_dim, num_groups * rows))
-        span = tiling.key_blocks(i, num_key_blocks)
-        dq, dk, dv = lax.fori_loop(*span, one_tile, (dq, *carry))
-        dq = dq.reshape(num_kv_heads, head_dim, num_groups, rows)
-        return (dk, dv), dq.transpose(0, 2, 3, 1)
-
-    zeros = jnp.zeros(key.shape)
-    (dk, dv), dq = lax.scan(
-        one_query_block, (zeros, zeros), jnp.arange(num_queries // rows)
-    )
-    return jnp.moveaxis(dq, 0, 2).reshape(query.shape), dk, dv
+    dquery = jnp.zeros(block.swapaxes(2, 3).shape)
+    carry = dquery, dkey, dvalue
+    dquery, dkey, dvalue = _walk_tiles(add_tile, carry, marks, start, tiling)
+    dquery = dquery.swapaxes(2, 3).reshape(*query.shape[:3], tiling.rows, -1)
+    return dquery, dkey, dvalue
 
 
-def _add_block(total, block, start):
-    old = lax.dynamic_slice_in_dim(total, start, block.shape[1], 1)
-    return lax.dynamic_update_slice_in_dim(total, old + block, start, 1)
+def _walk_tiles(add_tile: Callable, carry, marks: Marks, start: int, tiling: Tiling):
+    """Folds `add_tile` over the tiles that the query block at `start` may see."""
+    first, num_full, end = tiling.split_keys(start, marks)
+    width = tiling.columns
+
+    def add_full_tile(i, carry):
+        return add_tile(carry, first + i * width, width, last=False)
+
+    if num_full:
+        carry = lax.fori_loop(0, num_full, add_full_tile, carry)
+    begin = first + num_full * width
+    return add_tile(carry, begin, end - begin, last=True)
 
 
-def _mask_tile(marks, i, j, tiling):
-    """Returns who sees whom in tile (`i`, `j`), [T S] of one block, or None: all."""
-    rows, columns = tiling.block_queries, tiling.block_keys
-
-    def cut(x, index, size):
-        return lax.dynamic_slice_in_dim(x, index * size, size)
-
-    keys = j * columns + jnp.arange(columns)
-    conditions = []
-    if tiling.causal:
-        queries = i * rows + jnp.arange(rows)
-        if marks.query_positions is not None:
-            queries = cut(marks.query_positions, i, rows)
-        conditions.append(keys <= queries[:, None])
-        if tiling.window is not None:
-            conditions.append(keys > queries[:, None] - tiling.window)
-    if marks.query_segments is not None:
-        of_queries = cut(marks.query_segments, i, rows)[:, None]
-        of_keys = cut(marks.key_segments, j, columns)
-        conditions += [of_queries == of_keys, of_queries > 0]
-    if tiling.num_keys % columns and (tiling.positioned or not tiling.causal):
-        conditions.append(jnp.broadcast_to(keys < tiling.num_keys, (rows, columns)))
-    mask = None
-    for condition in conditions:
-        mask = condition if mask is None else mask & condition
-    return mask
+def _split_heads(x, num_kv_heads):
+    """[B T N H] -> [B K G T H]."""
+    x = x.reshape(*x.shape[:2], num_kv_heads, -1, x.shape[-1])
+    return x.transpose(0, 2, 3, 1, 4)
 
 
-def _hide(logits, mask, *, transposed=False):
-    """Replaces what the mask hides; the rows of all G query heads share one mask."""
-    if mask is None:
+def _merge_heads(x):
+    """[B K G T H] -> [B T N H]."""
+    x = x.transpose(0, 3, 1, 2, 4)
+    return x.reshape(*x.shape[:2], -1, x.shape[-1])
+
+
+def _cut(x, start, size, axis):
+    if isinstance(start, int):
+        return lax.slice_in_dim(x, start, start + size, axis=axis)
+    return lax.dynamic_slice_in_dim(x, start, size, axis)
+
+
+def _cut_block(x, start, size):
+    """[B K G T ...] -> [B K GT ...], with `size` of the T."""
+    x = _cut(x, start, size, 3)
+    return x.reshape(*x.shape[:2], -1, *x.shape[4:])
+
+
+def _add_at(total, share, start):
+    old = lax.dynamic_slice_in_dim(total, start, share.shape[2], 2)
+    return lax.dynamic_update_slice_in_dim(total, old + share, start, 2)
+
+
+def _add_bias(logits, bias, *, transposed=False):
+    """Adds a bias [#B T S] to all heads' logits, [B K GT S] or [B K S GT]."""
+    if bias is None:
         return logits
-    num_kv_heads, height, width = logits.shape
     if transposed:
-        tiles = logits.reshape(num_kv_heads, height, -1, mask.shape[1])
-        mask = mask[:, None]
+        bias = bias.swapaxes(1, 2)[:, None, :, None]
+        tiles = logits.reshape(*logits.shape[:3], -1, bias.shape[-1])
     else:
-        tiles = logits.reshape(num_kv_heads, -1, mask.shape[0], width)
-    return jnp.where(mask, tiles, NEG_INF).reshape(logits.shape)
+        bias = bias[:, None, None]
+        tiles = logits.reshape(*logits.shape[:2], -1, *bias.shape[-2:])
+    return (tiles + bias).reshape(logits.shape)
 
 
 def _round_up(size, multiple):
@@ -288,4 +336,4 @@ def _round_up(size, multiple):
 def _pad_axis(x, axis, multiple):
     padding = [(0, 0)] * x.ndim
     padding[axis] = (0, -x.shape[axis] % multiple)
-    return jnp.pad(x, padding)
+    return jnp.pad(x, padding) if padding[axis][1] else x

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
-from slimjax.nn.products import multiply
+from slimjax.nn.products import lay_in_rows, multiply, round_to
 
 
 def cross_entropy(
@@ -57,11 +57,12 @@ def _cross_entropy(x, embedding, targets, settings):
 
 def _cross_entropy_fwd(x, embedding, targets, settings):
     dtype, smoothing, z_loss = settings
-    table = embedding.astype(dtype)
+    table, like = embedding.astype(dtype), jnp.zeros((), x.dtype)
+    x = x.astype(dtype)
 
-    def one_block(args):
+    def score_block(args):
         rows, right = args
-        logits = multiply(rows.astype(dtype), table, transpose_right=True)
+        logits = multiply(rows, table, transpose_right=True)
         top = logits.max(-1)
         lse = top + jnp.log(jnp.exp(logits - top[:, None]).sum(-1))
         hit = jnp.take_along_axis(logits, right[:, None], 1)[:, 0]
@@ -70,30 +71,31 @@ def _cross_entropy_fwd(x, embedding, targets, settings):
             loss -= smoothing * logits.mean(-1)
         return loss, lse
 
-    losses, lse = lax.map(one_block, (x, targets))
-    return losses, (x, embedding, targets, lse)
+    losses, lse = lax.map(score_block, (x, targets))
+    return losses, (x, embedding, targets, lse, like)
 
 
 def _cross_entropy_bwd(settings, residuals, slope):
     dtype, smoothing, z_loss = settings
-    x, embedding, targets, lse = residuals
+    x, embedding, targets, lse, like = residuals
     table = embedding.astype(dtype)
-    vocab_size = embedding.shape[0]
+    columns = lay_in_rows(table.T)  # D V
+    entries = jnp.arange(embedding.shape[0])[:, None]
 
-    def one_block(dtable, args):
+    def pull_block(dtable, args):
         rows, right, lse, slope = args
-        rows = rows.astype(dtype)
-        logits = multiply(rows, table, transpose_right=True)
-        dlogits = jnp.exp(logits - lse[:, None]) * (1 + 2 * z_loss * lse)[:, None]
-        hot = jnp.arange(vocab_size) == right[:, None]
-        dlogits -= jnp.where(hot, 1 - smoothing, 0.0) + smoothing / vocab_size
-        dlogits = (dlogits * slope[:, None]).astype(dtype)
-        dtable += multiply(dlogits, rows, transpose_left=True)
-        return dtable, multiply(dlogits, table)
+        # Transposed, [V tokens]: no operand of the products then lies the wrong way.
+        logits = multiply(table, rows, transpose_right=True)
+        share = jnp.exp(logits - lse) * (slope * (1 + 2 * z_loss * lse))
+        share -= jnp.where(entries == right, (1 - smoothing) * slope, 0.0)
+        if smoothing:
+            share -= smoothing / len(entries) * slope
+        share = lax.optimization_barrier(round_to(share, dtype))
+        return dtable + multiply(share, rows), multiply(columns, share).T
 
     zeros = jnp.zeros(embedding.shape, jnp.float32)
-    dtable, dx = lax.scan(one_block, zeros, (x, targets, lse, slope))
-    return dx.astype(x.dtype), dtable.astype(embedding.dtype), None
+    dtable, dx = lax.scan(pull_block, zeros, (x, targets, lse, slope))
+    return dx.astype(like.dtype), dtable.astype(embedding.dtype), None
 
 
 _cross_entropy.defvjp(_cross_entropy_fwd, _cross_entropy_bwd)

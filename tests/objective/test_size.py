@@ -1,0 +1,153 @@
+"""Law 2: the size that is predicted is the size that is there."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+from hypothesis import given
+from hypothesis import strategies as st
+from shapes import hard_gates, make_variables, models
+
+from slimjax.errors import ConfigError
+from slimjax.models.config import LayerConfig, ModelConfig
+from slimjax.models.decoder import Decoder, abstract_variables, config_of, make_cache
+from slimjax.objective.size import (
+    MEASURES,
+    make_size_fn,
+    smallest_gates,
+    take_inventory,
+)
+from slimjax.resize.plan import make_plan
+from slimjax.resize.shrink import cut
+from slimjax.store.packed import write_packed
+from slimjax.trees import axis_names, count_elements, unflatten
+
+SEQ_LEN = 12
+
+
+def inventory_of(config: ModelConfig):
+    return take_inventory(abstract_variables(config), SEQ_LEN)
+
+
+def size_of(measure: str, config: ModelConfig, gates=None) -> float:
+    inventory = inventory_of(config)
+    return float(make_size_fn(measure, inventory)(gates or inventory.open_gates()))
+
+
+def cut_config(config: ModelConfig, gates: dict) -> ModelConfig:
+    boxed = abstract_variables(config)
+    names, shapes = axis_names(boxed), nn.meta.unbox(boxed)
+    zeros = jax.tree.map(lambda s: np.zeros(s.shape), shapes["params"])
+    return config_of(config, cut(zeros, names["params"], make_plan(gates)))
+
+
+@given(st.data(), st.sampled_from(MEASURES))
+def test_size_of_closed_gates_is_size_of_the_cut_model(data, measure):
+    config = data.draw(models())
+    gates = closed_through(data.draw(hard_gates(config)))
+    predicted = size_of(measure, config, gates)
+    actual = size_of(measure, cut_config(config, gates))
+    tolerance = 0.1 if measure == "bytes" else 0  # Shapes in the header grow shorter.
+    assert predicted == pytest.approx(actual, rel=tolerance, abs=1e-6)
+
+
+def closed_through(gates: dict) -> dict:
+    """Returns gates in which a sublayer without open units is closed as a whole."""
+    plan = make_plan(gates)
+    return {path: np.asarray(is_open, float) for path, is_open in plan.is_open.items()}
+
+
+@given(models())
+def test_params_are_the_elements_of_the_weights(config):
+    weights = nn.meta.unbox(abstract_variables(config))["params"]
+    assert size_of("params", config) == count_elements(weights)
+
+
+@given(models())
+def test_kv_bytes_are_those_of_a_bfloat16_cache(config):
+    cache = jax.eval_shape(lambda: make_cache(config, 1, 1))
+    assert size_of("kv_bytes", config) == 2 * count_elements(cache)
+
+
+@pytest.mark.parametrize("seq_len", [16, 128])
+def test_flops_are_those_of_the_dot_products_of_the_model(seq_len):
+    ragged = (
+        LayerConfig(8, 4, 32, 320),
+        LayerConfig(4, 4, 32, 96, mlp=False),
+        LayerConfig(3, 1, 32, 200),
+    )
+    config = ModelConfig(300, 128, ragged, attention_impl="reference")
+    inventory = take_inventory(abstract_variables(config), seq_len)
+    counted = float(make_size_fn("flops", inventory)(inventory.open_gates()))
+    tokens = jax.ShapeDtypeStruct((1, seq_len), jnp.int32)
+    variables = nn.meta.unbox(abstract_variables(config))
+    jaxpr = jax.make_jaxpr(Decoder(config).apply)(variables, tokens)
+    actual = count_dots(jaxpr.jaxpr) / seq_len
+    assert counted == pytest.approx(actual, rel=0.02)
+
+
+def count_dots(jaxpr) -> float:
+    """Returns 2 m n k of every dot; those of T x T, with causal halves, count half."""
+    total = 0.0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contract, _), (batch, _) = equation.params["dimension_numbers"]
+            left = equation.invars[0].aval.shape
+            size = np.prod([left[i] for i in contract], dtype=float)
+            flops = 2 * size * np.prod(equation.outvars[0].aval.shape)
+            total += flops / 2 if batch else flops
+        if equation.primitive.name == "platform_index":
+            continue
+        branches = equation.params.get("branches")
+        if branches:  # Alternatives for platforms: the last is the default.
+            total += count_dots(branches[-1].jaxpr)
+            continue
+        for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+            inner = equation.params.get(name)
+            if inner is not None:
+                total += count_dots(getattr(inner, "jaxpr", inner))
+                break
+    return total
+
+
+@pytest.mark.parametrize("width", [32, 64])
+@pytest.mark.parametrize("num_layers", [1, 5])
+def test_bytes_are_those_of_the_packed_file_within_one_percent(
+    tmp_path, width, num_layers
+):
+    layers = tuple(LayerConfig(4, 2, 8, 40 + i) for i in range(num_layers))
+    config = ModelConfig(64, width, layers)
+    variables, _ = make_variables(config)
+    actual = write_packed(tmp_path / "model.safetensors", variables["params"])
+    assert size_of("bytes", config) == pytest.approx(actual, rel=0.01)
+    assert (tmp_path / "model.safetensors").stat().st_size == actual
+
+
+def test_the_slope_of_size_is_what_a_unit_weighs():
+    config = ModelConfig(11, 8, (LayerConfig(4, 2, 2, 5),))
+    inventory = inventory_of(config)
+    size_fn = make_size_fn("params", inventory)
+    gates = {p: jnp.asarray(g, jnp.float32) for p, g in inventory.open_gates().items()}
+    slope = jax.grad(lambda g: size_fn(g).sum())(unflatten(gates))
+    mlp = slope["layer_0"]["mlp"]["mlp"]
+    np.testing.assert_allclose(mlp, 3 * 8)  # A column of two kernels, a row of one.
+    groups = slope["layer_0"]["attention"]["kv_heads"]
+    np.testing.assert_allclose(groups, 2 * 8 * 2 + 2 * 2 * 8 * 2)  # K, V; 2 Q, 2 O.
+
+
+def test_the_smallest_model_has_nothing_but_embedding_and_norm():
+    config = ModelConfig(11, 8, (LayerConfig(4, 2, 2, 5), LayerConfig(2, 2, 2, 3)))
+    inventory = inventory_of(config)
+    least = make_size_fn("params", inventory)(smallest_gates(inventory, {}))
+    assert least == 11 * 8 + 8
+    minima = {"kv_heads": 1, "mlp": 2}
+    gates = smallest_gates(inventory, minima)
+    small = cut_config(config, gates)
+    assert [layer.num_heads for layer in small.layers] == [1, 1]
+    assert [layer.mlp_dim for layer in small.layers] == [2, 2]
+
+
+def test_an_unknown_measure_is_refused_with_the_nearest_name():
+    with pytest.raises(ConfigError, match="Did you mean params"):
+        make_size_fn("parms", inventory_of(ModelConfig(5, 4, (LayerConfig(1, 1, 2, 3),))))

@@ -1,0 +1,163 @@
+"""Law 1: what is closed can be cut out, and nothing that remains will notice."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+from hypothesis import given
+from hypothesis import strategies as st
+from shapes import hard_gates, make_variables, models
+
+from slimjax.models.decoder import Decoder, abstract_variables, config_of
+from slimjax.objective.config import ObjectiveConfig
+from slimjax.resize.carry import carry_state, fold_moments
+from slimjax.resize.plan import make_plan
+from slimjax.resize.shrink import cut, fold
+from slimjax.strategies import get
+from slimjax.strategies.base import StepContext
+from slimjax.train.optim import OptimConfig, make_tx
+from slimjax.trees import axis_names, flatten, unflatten
+
+TOKENS = np.arange(2 * 5).reshape(2, 5) % 5
+
+
+def as_tree(gates: dict) -> dict:
+    return unflatten({p: jnp.asarray(g, jnp.float32) for p, g in gates.items()})
+
+
+def shrink(variables: dict, names: dict, gates: dict, config):
+    """Returns the folded and cut variables and their config."""
+    plan = make_plan(gates)
+    folded = fold(variables["params"], names["params"], flatten(as_tree(gates)))
+    opened = jax.tree.map(jnp.ones_like, cut(variables["gates"], names["gates"], plan))
+    small = {"params": cut(folded, names["params"], plan), "gates": opened}
+    return small, config_of(config, small["params"]), plan
+
+
+def loss(variables, config):
+    logits = Decoder(config).apply(variables, TOKENS)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, TOKENS).mean()
+
+
+@given(st.data())
+def test_closed_equals_cut_in_logits_gradients_and_the_next_update(data):
+    config = data.draw(models())
+    gates = data.draw(hard_gates(config))
+    variables, names = make_variables(config)
+    closed = {"params": variables["params"], "gates": as_tree(gates)}
+    small, small_config, plan = shrink(variables, names, gates, config)
+
+    one = Decoder(config).apply(closed, TOKENS)
+    other = Decoder(small_config).apply(small, TOKENS)
+    np.testing.assert_allclose(other, one, atol=1e-5)
+
+    grads = jax.grad(loss)(closed, config)
+    small_grads = jax.grad(loss)(small, small_config)
+    expected = cut(grads["params"], names["params"], plan)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5),
+        small_grads["params"],
+        expected,
+    )
+
+    tx = make_optimizer()
+    state = tx.init(closed)
+    for _ in range(2):  # Moments that are not zero.
+        _, state = tx.update(grads, state, closed)
+    updates, _ = tx.update(grads, state, closed)
+    small_state = carry_state(tx, state, small, names, plan)
+    small_updates, _ = tx.update(small_grads, small_state, small)
+    expected = cut(updates["params"], names["params"], plan)
+    # Adam divides by the root of its second moment: where a gradient is all rounding
+    # error, so is its direction. Such entries are left out.
+    small_enough = cut(grads["params"], names["params"], plan)
+    jax.tree.map(
+        lambda a, b, g: np.testing.assert_allclose(
+            np.where(np.abs(g) > 1e-4, a, 0), np.where(np.abs(g) > 1e-4, b, 0), atol=1e-5
+        ),
+        small_updates["params"],
+        expected,
+        small_enough,
+    )
+
+
+def make_optimizer():
+    context = StepContext(
+        objective=ObjectiveConfig("exchange", alpha=1.0),
+        size_fn=lambda gates: jnp.zeros(()),  # noqa: ARG005
+        budget_schedule=None,
+        learning_rate=lambda step: jnp.ones(()),  # noqa: ARG005
+    )
+    config = OptimConfig(learning_rate=1e-3, clip_norm=1.0)
+    return make_tx(config, get("exchange"), context)
+
+
+@given(st.data())
+def test_folding_fractional_gates_leaves_the_function_as_it_is(data):
+    config = data.draw(models(max_layers=2))
+    variables, names = make_variables(config)
+    source = np.random.default_rng(0)
+    shapes = flatten(variables["gates"])
+    gates = {p: source.uniform(0.2, 1.0, g.shape) for p, g in shapes.items()}
+    small, small_config, plan = shrink(variables, names, gates, config)
+    assert plan.is_empty
+    closed = {"params": variables["params"], "gates": as_tree(gates)}
+    np.testing.assert_allclose(
+        Decoder(small_config).apply(small, TOKENS),
+        Decoder(config).apply(closed, TOKENS),
+        atol=1e-5,
+    )
+
+
+def test_moments_of_folded_weights_are_those_of_their_new_gradients():
+    from slimjax.models.config import LayerConfig, ModelConfig
+
+    config = ModelConfig(7, 6, (LayerConfig(4, 2, 2, 5),), attention_impl="reference")
+    variables, names = make_variables(config)
+    source = np.random.default_rng(0)
+    shapes = flatten(variables["gates"])
+    gates = {p: source.uniform(0.3, 1.0, g.shape) for p, g in shapes.items()}
+    closed = {"params": variables["params"], "gates": as_tree(gates)}
+    small, small_config, plan = shrink(variables, names, gates, config)
+
+    tx = optax.partition(
+        {"weights": optax.scale_by_adam(), "gates": optax.scale_by_adam()},
+        {"params": "weights", "gates": "gates"},
+    )
+    _, state = tx.update(jax.grad(loss)(closed, config), tx.init(closed), closed)
+    folded = fold_moments(state, names, flatten(as_tree(gates)))
+    carried = carry_state(tx, folded, small, names, plan)
+    grads = jax.grad(loss)(small, small_config)
+    _, fresh = tx.update(grads, tx.init(small), small)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-7),
+        carried,
+        fresh,
+    )
+
+
+@given(st.data())
+def test_a_second_cut_by_the_same_gates_finds_nothing(data):
+    config = data.draw(models())
+    gates = data.draw(hard_gates(config))
+    variables, names = make_variables(config)
+    small, small_config, _ = shrink(variables, names, gates, config)
+    small_names = axis_names(abstract_variables(small_config))
+    ones = {path: np.ones(gate.shape) for path, gate in flatten(small["gates"]).items()}
+    again, again_config, plan = shrink(small, small_names, ones, small_config)
+    assert plan.is_empty
+    assert again_config == small_config
+    jax.tree.map(np.testing.assert_array_equal, again, small)
+
+
+@given(st.data())
+def test_the_shapes_left_are_those_of_a_model_of_that_config(data):
+    config = data.draw(models())
+    gates = data.draw(hard_gates(config))
+    variables, names = make_variables(config)
+    small, small_config, _ = shrink(variables, names, gates, config)
+    fresh = nn.meta.unbox(abstract_variables(small_config))
+    shapes = lambda tree: {path: leaf.shape for path, leaf in flatten(tree).items()}
+    assert shapes(small["params"]) == shapes(fresh["params"])
+    assert shapes(small["gates"]) == shapes(fresh.get("gates", {}))
