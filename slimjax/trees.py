@@ -87,11 +87,11 @@ def leaf_table(tree: PyTree) -> dict[str, dict]:
     """Returns name -> shape, dtype and crc32 of the bytes, for every array leaf."""
     table = {}
     for name, leaf in named_leaves(tree).items():
-        array = np.ascontiguousarray(leaf)
+        array = np.asarray(leaf)
         table[name] = {
             "shape": list(array.shape),
             "dtype": str(array.dtype),
-            "crc32": zlib.crc32(array.reshape(-1).view(np.uint8)),
+            "crc32": zlib.crc32(_bytes(array)),
         }
     return table
 
@@ -105,7 +105,12 @@ def hash_tree(tree: PyTree) -> str:
     """
     digest = hashlib.sha256()
     for name, leaf in named_leaves(tree).items():
-        array = np.ascontiguousarray(leaf)
+        array = np.asarray(leaf)
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.reshape(-1).view(np.uint8).data)
+        digest.update(_bytes(array))
     return digest.hexdigest()
+
+
+def _bytes(array: np.ndarray) -> memoryview:
+    """Returns the bytes of an array in row-major order."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data

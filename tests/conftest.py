@@ -31,7 +31,9 @@ def text_folder(tmp_path_factory) -> Path:
     folder, source = tmp_path_factory.mktemp("texts"), random.Random(0)
     letters = "etaoinshrdlucmfwypvbgkqjxz"
     words = [
-        "".join(source.choices(letters, weights=range(26, 0, -1), k=source.randint(1, 9)))
+        "".join(
+            source.choices(letters, weights=range(26, 0, -1), k=source.randint(1, 9))
+        )
         for _ in range(300)
     ]
     for i in range(12):

@@ -1,1 +1,1 @@
-"""cli"""
+"""The commands: each file parses flags, calls the library, and prints."""

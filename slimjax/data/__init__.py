@@ -9,8 +9,9 @@ it in turn, and `batches` says which rows a step takes.
     batch = make_batch(corpus.train, step=0, batch_size=16, seed=0)  # tokens [B T]
 """
 
-import importlib
 from typing import TYPE_CHECKING
+
+from slimjax.lazy import exports
 
 if TYPE_CHECKING:
     from slimjax.data.batches import iterate_rows, make_batch
@@ -36,9 +37,4 @@ __all__ = [
     "make_batch",
 ]
 
-
-def __getattr__(name: str):
-    """Loads a public name from its file when it is first used."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+__getattr__ = exports(__name__, _HOMES)

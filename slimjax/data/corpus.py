@@ -16,7 +16,12 @@ from slimjax.data.cache import Info, open_entry
 from slimjax.data.config import DataConfig
 from slimjax.data.files import show
 from slimjax.data.rows import Rows, RowWriter, check_train_rows, open_rows
-from slimjax.data.splits import SPLITS, hash_document, hash_to_fraction
+from slimjax.data.splits import (
+    SPLITS,
+    SplitBorders,
+    hash_document,
+    hash_to_fraction,
+)
 from slimjax.data.survey import Progress, Survey, iterate_config, survey_documents
 from slimjax.data.tokenizer import (
     BytesTokenizer,
@@ -59,11 +64,19 @@ class Corpus:
     skipped: dict[str, int]
 
 
-def load_corpus(config: DataConfig, *, progress: Progress | None = None) -> Corpus:
+def load_corpus(
+    config: DataConfig,
+    *,
+    tokenizer: Tokenizer | None = None,
+    all_valid: bool = False,
+    progress: Progress | None = None,
+) -> Corpus:
     """Reads, splits and encodes a corpus, or finds it in the cache.
 
     Args:
         config: What to read, and how.
+        tokenizer: The one to use; by default one is trained on the corpus.
+        all_valid: Whether every document is held out, in the split ``valid``.
         progress: Called with a stage, ``read``, ``tokenizer`` or ``encode``, and the
             fraction of it that is done.
 
@@ -72,8 +85,12 @@ def load_corpus(config: DataConfig, *, progress: Progress | None = None) -> Corp
         ConfigError: If the corpus does not support ``vocab_size``.
     """
     report = progress or (lambda *_: None)
+    if all_valid:
+        config = dataclasses.replace(config, valid_fraction=0.0, test_fraction=0.0)
     survey = survey_documents(config, report)
-    tokenizer = _prepare_tokenizer(config, survey, report)
+    if all_valid:
+        survey = dataclasses.replace(survey, borders=SplitBorders(0.0, 1.0))
+    tokenizer = tokenizer or _prepare_tokenizer(config, survey, report)
     fingerprint = _hash(
         [survey.digest, dataclasses.astuple(survey.borders), config.seq_len],
         [config.valid_fraction, config.test_fraction, tokenizer.fingerprint],
@@ -151,7 +168,8 @@ def _write_rows(
             raise DataError(f"{name} changed while it was read. Start again.")
         num_tokens = {split: writers[split].num_tokens for split in SPLITS}
         num_rows = {s: writers[s].finish(pad=s != "train") for s in SPLITS}
-    check_train_rows(num_rows["train"], num_tokens["train"], config.seq_len)
+    if survey.borders.valid_below < 1.0:
+        check_train_rows(num_rows["train"], num_tokens["train"], config.seq_len)
     return {
         "num_tokens": num_tokens,
         "num_bytes": num_bytes,

@@ -34,7 +34,7 @@ class LayerConfig:
     mlp: bool = True
 
     def check(self, where: str) -> None:
-        """Raises `ConfigError`, naming the place `where`, if no layer has this shape."""
+        """Raises `ConfigError`, naming the place, if no layer has this shape."""
         fields = dataclasses.asdict(self)
         for name in ("attention", "mlp"):
             if not isinstance(fields[name], bool):
@@ -139,7 +139,8 @@ class ModelSettings:
         if not self.head_dim and self.width % self.num_heads:
             raise ConfigError(
                 f"config.model.width={self.width} must be a multiple of "
-                f"config.model.num_heads={self.num_heads}, or set config.model.head_dim."
+                f"config.model.num_heads={self.num_heads}, or set "
+                "config.model.head_dim."
             )
         self._uniform_layer().check("config.model")
 

@@ -85,8 +85,8 @@ class Tiling:
         Returns:
             Float[Array, "#B T S"], or None if all is seen.
         """
-        queries = start + jnp.arange(self.rows)[:, None]
-        keys = first + jnp.arange(width)
+        queries = (start + jnp.arange(self.rows))[None, :, None]
+        keys = (first + jnp.arange(width))[None, None]
         block = slice(start, start + self.rows)
         see = []
         if marks.query_positions is not None:
@@ -100,7 +100,7 @@ class Tiling:
             of_keys = lax.dynamic_slice_in_dim(marks.key_segments, first, width, 1)
             see += [of_queries == of_keys[:, None], of_queries > 0]
         if last and self.num_keys % 16:
-            see.append(jnp.broadcast_to(keys < self.num_keys, (self.rows, width)))
+            see.append(jnp.broadcast_to(keys < self.num_keys, (1, self.rows, width)))
         if not see:
             return None
         mask = jnp.zeros((1, self.rows, width), bool) | see[0]
@@ -198,9 +198,7 @@ def _attend_bwd(tiling, residuals, slope):
     dkey = dvalue = jnp.zeros(key.shape, jnp.float32)
     dqueries = []
     for start in range(0, tiling.num_queries, tiling.rows):
-        dquery, dkey, dvalue = _pull_block(
-            operands, dkey, dvalue, marks, start, tiling
-        )
+        dquery, dkey, dvalue = _pull_block(operands, dkey, dvalue, marks, start, tiling)
         dqueries.append(dquery)
     dquery = _merge_heads(jnp.concatenate(dqueries, 3)) * head_dim**-0.5
     slopes = dquery, dkey.swapaxes(1, 2), dvalue.swapaxes(1, 2)

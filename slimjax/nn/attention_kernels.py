@@ -58,6 +58,8 @@ def attend(
         )
     if not causal and (window is not None or query_positions is not None):
         raise ValueError("window and query_positions need causal=True.")
+    if window is not None and window < 1:
+        raise ValueError(f"window={window} shows nothing; it must be at least 1.")
     if (query_segments is None) != (key_segments is None):
         raise ValueError("query_segments and key_segments come together.")
     marks = (query_positions, query_segments, key_segments)

@@ -52,7 +52,7 @@ def make_mask(
     mask = jnp.ones((1, num_queries, num_keys), bool)
     if query_positions is None:
         query_positions = jnp.arange(num_queries)[None]
-    ahead = jnp.arange(num_keys) - query_positions[..., None]  # B T S
+    ahead = jnp.arange(num_keys)[None, None] - query_positions[..., None]  # B T S
     if causal:
         mask &= ahead <= 0
     if window is not None:

@@ -1,10 +1,13 @@
-"""Cross entropy of tied or untied logits, without ever holding all the logits.
+"""Cross entropy of a large vocabulary, without ever holding all the logits.
 
 The logits of a language model are its largest array, [tokens, V]. Here they exist for
-one block of tokens at a time, and are computed again for the gradient.
+one block of tokens at a time. `cross_entropy` gives the loss of each token and computes
+the logits again for the gradient; `weighted_cross_entropy_sum` gives one number, knows
+the weights beforehand, and takes the gradient at once: a product less, for training.
 """
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +15,41 @@ from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax.nn.products import lay_in_rows, multiply, round_to
+
+BLOCK_TOKENS = 512  # Tokens whose logits are in memory at once.
+
+
+class _Loss(NamedTuple):
+    """The static side: the type of the products, and what is added to the loss."""
+
+    dtype: jnp.dtype
+    label_smoothing: float
+    z_loss: float
+
+    def score(self, logits, lse, right):
+        """Returns the loss of each column of `logits`, [V tokens]."""
+        hit = jnp.take_along_axis(logits, right[None], 0)[0]
+        loss = lse - (1 - self.label_smoothing) * hit + self.z_loss * lse**2
+        if self.label_smoothing:
+            loss -= self.label_smoothing * logits.mean(0)
+        return loss
+
+    def pull(self, weights, lse, right, slope):
+        """Returns the gradient of the logits, [V tokens], rounded to `dtype`.
+
+        Args:
+            weights: The softmax, or a multiple of it that `slope[0]` undoes.
+            lse: Log-sum-exp of each column.
+            right: Target of each column.
+            slope: Factor of the weights, and that of the loss, for each column.
+        """
+        entries = jnp.arange(len(weights))[:, None]
+        share = weights * (slope[0] * (1 + 2 * self.z_loss * lse))
+        hot = (1 - self.label_smoothing) * slope[1]
+        share -= jnp.where(entries == right, hot, 0.0)
+        if self.label_smoothing:
+            share -= self.label_smoothing / len(entries) * slope[1]
+        return lax.optimization_barrier(round_to(share, self.dtype))
 
 
 def cross_entropy(
@@ -22,75 +60,110 @@ def cross_entropy(
     dtype: DTypeLike = jnp.float32,
     label_smoothing: float = 0.0,
     z_loss: float = 0.0,
-    block_tokens: int = 512,
+    block_tokens: int = BLOCK_TOKENS,
 ) -> Float[Array, "*batch"]:
     """Returns ``-log softmax(x @ embedding.T)[target]`` of each token, in nats.
 
     Args:
         x: Final activations.
         embedding: One row for each entry of the vocabulary.
-        targets: The right entries.
+        targets: The right entries, each in [0, V).
         dtype: Type of the products' operands; all else is float32.
         label_smoothing: Share of the target that is spread over the whole vocabulary.
         z_loss: Weight of ``log(Z) ** 2``, which keeps the logits' normaliser near 1.
         block_tokens: How many tokens have their logits in memory at once.
 
+    Examples:
+        >>> import jax.numpy as jnp
+        >>> loss = cross_entropy(jnp.ones((1, 2)), jnp.eye(2), jnp.array([0]))
+        >>> float(loss[0].round(4))
+        0.6931
+
     References:
         Szegedy et al., "Rethinking the Inception Architecture", 2015, section 7.
         Chowdhery et al., "PaLM", 2022, section 5 (z-loss).
     """
-    rows = x.reshape(-1, x.shape[-1])
-    num_tokens = rows.shape[0]
-    block = min(block_tokens, num_tokens)
-    padding = -num_tokens % block
-    rows = jnp.pad(rows, ((0, padding), (0, 0))).reshape(-1, block, x.shape[-1])
-    targets_ = jnp.pad(targets.reshape(-1), (0, padding)).reshape(-1, block)
-    settings = (jnp.dtype(dtype), label_smoothing, z_loss)
-    losses = _cross_entropy(rows, embedding, targets_, settings)
-    return losses.reshape(-1)[:num_tokens].reshape(targets.shape)
+    x, embedding, right = _split_blocks(x, embedding, targets, block_tokens)
+    loss = _Loss(jnp.dtype(dtype), label_smoothing, z_loss)
+    losses = _cross_entropy(x, embedding, right, loss)
+    return losses.reshape(-1)[: targets.size].reshape(targets.shape)
+
+
+def weighted_cross_entropy_sum(
+    x: Float[Array, "*batch D"],
+    embedding: Float[Array, "V D"],
+    targets: Int[Array, "*batch"],
+    weights: Float[Array, "*batch"] | None = None,
+    *,
+    dtype: DTypeLike = jnp.float32,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
+    block_tokens: int = BLOCK_TOKENS,
+) -> Float[Array, ""]:
+    """Returns ``sum(weights * cross_entropy(...))``, faster when it is differentiated.
+
+    The gradient is computed in the forward pass, block by block, so that only it, of
+    the size of `x` and of `embedding`, waits for the backward pass.
+
+    Args:
+        x: See `cross_entropy`, as for all but `weights`.
+        embedding: See there.
+        targets: See there.
+        weights: Weight of each token, such as a mask over the number of tokens; by
+            default 1.
+        dtype: See there.
+        label_smoothing: See there.
+        z_loss: See there.
+        block_tokens: See there.
+    """
+    if weights is None:
+        weights = jnp.ones(targets.shape)
+    x, embedding, right = _split_blocks(x, embedding, targets, block_tokens)
+    padding = right.size - targets.size
+    weights = jnp.pad(weights.reshape(-1), (0, padding)).reshape(right.shape)
+    loss = _Loss(jnp.dtype(dtype), label_smoothing, z_loss)
+    return _weighted_sum(x, embedding, right, weights, loss)
+
+
+def _split_blocks(x, embedding, targets, block_tokens):
+    """Returns x as [blocks tokens D] and targets as [blocks tokens], zero-padded."""
+    block = max(min(block_tokens, targets.size), 1)
+    padding = -targets.size % block
+    x = jnp.pad(x.reshape(-1, x.shape[-1]), ((0, padding), (0, 0)))
+    right = jnp.pad(targets.reshape(-1), (0, padding))
+    return x.reshape(-1, block, x.shape[-1]), embedding, right.reshape(-1, block)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
-def _cross_entropy(x, embedding, targets, settings):
-    return _cross_entropy_fwd(x, embedding, targets, settings)[0]
+def _cross_entropy(x, embedding, targets, loss):
+    return _cross_entropy_fwd(x, embedding, targets, loss)[0]
 
 
-def _cross_entropy_fwd(x, embedding, targets, settings):
-    dtype, smoothing, z_loss = settings
-    table, like = embedding.astype(dtype), jnp.zeros((), x.dtype)
-    x = x.astype(dtype)
+def _cross_entropy_fwd(x, embedding, targets, loss):
+    like = jnp.zeros((), x.dtype)
+    table, x = embedding.astype(loss.dtype), x.astype(loss.dtype)
 
     def score_block(args):
         rows, right = args
-        logits = multiply(rows, table, transpose_right=True)
-        top = logits.max(-1)
-        lse = top + jnp.log(jnp.exp(logits - top[:, None]).sum(-1))
-        hit = jnp.take_along_axis(logits, right[:, None], 1)[:, 0]
-        loss = lse - (1 - smoothing) * hit + z_loss * lse**2
-        if smoothing:
-            loss -= smoothing * logits.mean(-1)
-        return loss, lse
+        # Transposed, [V tokens], so that the gradient finds all operands row by row.
+        logits = multiply(table, rows, transpose_right=True)
+        top = logits.max(0)
+        lse = top + jnp.log(jnp.exp(logits - top).sum(0))
+        return loss.score(logits, lse, right), lse
 
     losses, lse = lax.map(score_block, (x, targets))
     return losses, (x, embedding, targets, lse, like)
 
 
-def _cross_entropy_bwd(settings, residuals, slope):
-    dtype, smoothing, z_loss = settings
+def _cross_entropy_bwd(loss, residuals, slope):
     x, embedding, targets, lse, like = residuals
-    table = embedding.astype(dtype)
+    table = embedding.astype(loss.dtype)
     columns = lay_in_rows(table.T)  # D V
-    entries = jnp.arange(embedding.shape[0])[:, None]
 
     def pull_block(dtable, args):
         rows, right, lse, slope = args
-        # Transposed, [V tokens]: no operand of the products then lies the wrong way.
         logits = multiply(table, rows, transpose_right=True)
-        share = jnp.exp(logits - lse) * (slope * (1 + 2 * z_loss * lse))
-        share -= jnp.where(entries == right, (1 - smoothing) * slope, 0.0)
-        if smoothing:
-            share -= smoothing / len(entries) * slope
-        share = lax.optimization_barrier(round_to(share, dtype))
+        share = loss.pull(jnp.exp(logits - lse), lse, right, (slope, slope))
         return dtable + multiply(share, rows), multiply(columns, share).T
 
     zeros = jnp.zeros(embedding.shape, jnp.float32)
@@ -99,3 +172,42 @@ def _cross_entropy_bwd(settings, residuals, slope):
 
 
 _cross_entropy.defvjp(_cross_entropy_fwd, _cross_entropy_bwd)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def _weighted_sum(x, embedding, targets, weights, loss):
+    return jnp.sum(weights * _cross_entropy(x, embedding, targets, loss))
+
+
+def _weighted_sum_fwd(x, embedding, targets, weights, loss):
+    table = embedding.astype(loss.dtype)
+    columns = lay_in_rows(table.T)  # D V
+
+    def pull_block(dtable, args):
+        rows, right, weight = args
+        rows = rows.astype(loss.dtype)
+        logits = multiply(table, rows, transpose_right=True)
+        top = logits.max(0)
+        powers = lax.optimization_barrier(jnp.exp(logits - top))
+        total = powers.sum(0)
+        lse = top + jnp.log(total)
+        share = loss.pull(powers, lse, right, (weight / total, weight))
+        dx = multiply(columns, share).T.astype(x.dtype)
+        return dtable + multiply(share, rows), (dx, loss.score(logits, lse, right))
+
+    zeros = jnp.zeros(embedding.shape, jnp.float32)
+    dtable, (dx, losses) = lax.scan(pull_block, zeros, (x, targets, weights))
+    return jnp.sum(weights * losses), (dx, dtable.astype(embedding.dtype), losses)
+
+
+def _weighted_sum_bwd(_, residuals, slope):
+    dx, dtable, losses = residuals
+    return (
+        slope.astype(dx.dtype) * dx,
+        slope.astype(dtable.dtype) * dtable,
+        None,
+        (slope * losses),
+    )
+
+
+_weighted_sum.defvjp(_weighted_sum_fwd, _weighted_sum_bwd)

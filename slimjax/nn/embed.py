@@ -11,10 +11,12 @@ from slimjax.nn.products import product
 class TiedEmbedding(nn.Module):
     """A table ``embedding [V D]`` that reads tokens in and scores them out.
 
-    Entries start with variance 1 / D, and inputs are scaled by sqrt(D), so that both
-    the residual stream and the logits start with unit variance.
+    Entries start with a deviation of 0.02 and inputs are scaled by sqrt(D): the logits
+    start near zero, also that of the token just read, and the residual stream is still
+    large enough to be heard beside what the first layers add.
 
     References:
+        Vaswani et al., "Attention Is All You Need", 2017, section 3.4 (the scale).
         Press and Wolf, "Using the Output Embedding to Improve Language Models", 2017.
     """
 
@@ -25,7 +27,7 @@ class TiedEmbedding(nn.Module):
     def setup(self) -> None:
         """Makes the table."""
         init = nn.with_logical_partitioning(
-            nn.initializers.normal(self.width**-0.5), ("vocab", "embed")
+            nn.initializers.normal(0.02), ("vocab", "embed")
         )
         shape = (self.vocab_size, self.width)
         self.embedding = self.param("embedding", init, shape, jnp.float32)

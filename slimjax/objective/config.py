@@ -1,4 +1,4 @@
-"""The blocks ``config.objective`` and ``config.resize``'s limits, checked at the door."""
+"""The block ``config.objective``: what is asked for, checked at the door."""
 
 import dataclasses
 import math
@@ -46,7 +46,7 @@ class ObjectiveConfig:
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
                 raise ConfigError(
-                    f"config.objective.{name}={value} must be a finite number, 0 or more."
+                    f"config.objective.{name}={value} must be finite, 0 or more."
                 )
         if self.alpha and self.has_budget:
             raise ConfigError(
@@ -90,7 +90,7 @@ class ObjectiveConfig:
             value = math.nan
         if not math.isfinite(value) or value <= 0:
             raise ConfigError(
-                f"config.objective.budget={self.budget!r} must be a positive size, such "
-                "as 2e6, '2M' or '40%'."
+                f"config.objective.budget={self.budget!r} must be a positive size, "
+                "such as 2e6, '2M' or '40%'."
             )
         return value * start / 100 if unit == "%" else value * SUFFIXES[unit]

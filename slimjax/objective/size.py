@@ -91,7 +91,8 @@ def make_size_fn(measure: str, inventory: Inventory) -> SizeFn:
     """
     if measure not in MEASURES:
         raise ConfigError(
-            f"config.objective.size={measure!r} is unknown. {suggest(measure, MEASURES)}"
+            f"config.objective.size={measure!r} is unknown. "
+            f"{suggest(measure, MEASURES)}"
         )
     leaf_size = {
         "params": lambda count, leaf: count(leaf.axes),

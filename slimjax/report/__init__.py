@@ -24,8 +24,9 @@ Typical use::
     report.write_report([run], Path("report.html"))
 """
 
-import importlib
 from typing import TYPE_CHECKING
+
+from slimjax.lazy import exports
 
 if TYPE_CHECKING:
     from slimjax.report.figures import plot_loss, plot_seams, plot_size_and_speed
@@ -58,15 +59,6 @@ _FILES = {
     "structure": ("plot_structure",),
     "table": ("Row", "make_table", "print_table", "summarize"),
 }
-_HOME = {name: file for file, names in _FILES.items() for name in names}
+_HOMES = {name: file for file, names in _FILES.items() for name in names}
 
-
-def __getattr__(name: str):
-    """Loads the file of a public name when the name is first asked for."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__ = exports(__name__, _HOMES)

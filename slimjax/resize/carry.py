@@ -35,7 +35,7 @@ def carry_state(
     axes = flatten(names)
     old = dict(jax.tree_util.tree_leaves_with_path(opt_state))
 
-    def carry(keys: tuple, leaf: Any) -> Any:
+    def carry(keys: tuple, _: Any) -> Any:
         before = old[keys]
         path = _parameter_path(keys, axes)
         if path is None or before.ndim != len(axes[path]):

@@ -41,12 +41,13 @@ class ResizeConfig:
         for name, floor in floors.items():
             if getattr(self, name) < floor:
                 raise ConfigError(
-                    f"config.resize.{name}={getattr(self, name)} must be {floor} or more."
+                    f"config.resize.{name}={getattr(self, name)} must be {floor} or "
+                    "more."
                 )
         if not 0 < self.max_fraction <= 1:
             raise ConfigError(
-                f"config.resize.max_fraction={self.max_fraction} must be above 0 and at "
-                "most 1."
+                f"config.resize.max_fraction={self.max_fraction} must be above 0 and "
+                "at most 1."
             )
         if not self.compile_allowance_flops >= 0:
             raise ConfigError(

@@ -5,13 +5,14 @@ and ``manifest.json``, written last: without its manifest a folder is no checkpo
 STEP counts steps taken, SEAM seams passed, so that the states before and after a seam
 stand side by side. To remove a checkpoint, its manifest goes first.
 
-Every leaf's crc32 stands in the manifest, and is compared when it is read back.
+Size and crc32 of every file, and shape, dtype and crc32 of every leaf, stand in the
+manifest: files are compared before Orbax reads them, leaves after.
 """
 
 import logging
 import re
 import shutil
-import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ class Checkpoints:
             fault_point("checkpoint-arrays")
             entry = {"format": FORMAT, "step": step, "seam": seam, **manifest}
             entry["leaves"] = leaf_table(jax.device_get(state))
+            entry["files"] = file_table(folder / "state")
             write_json(folder / MANIFEST, entry)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
@@ -95,6 +97,9 @@ class Checkpoints:
         manifest = read_json(self.directory / name / MANIFEST)
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise CheckpointError(f"{self.directory / name} is not of format {FORMAT}.")
+        for key in ("files", "leaves"):
+            if not isinstance(manifest.get(key), dict):
+                raise CheckpointError(f"{self.directory / name}: manifest has no {key}.")
         return manifest
 
     def restore(self, name: str, target: PyTree) -> PyTree:
@@ -107,7 +112,7 @@ class Checkpoints:
         Raises:
             CheckpointError: If anything is missing, damaged, or of another shape.
         """
-        folder, leaves = self.directory / name, self.read_manifest(name)["leaves"]
+        folder, leaves = self._check_files(name)
         self._compare_shapes(folder, leaves, target)
         try:
             state = self._read_arrays(folder / "state", target)
@@ -130,7 +135,7 @@ class Checkpoints:
         Raises:
             CheckpointError: If anything is missing or damaged.
         """
-        folder, leaves = self.directory / name, self.read_manifest(name)["leaves"]
+        folder, leaves = self._check_files(name)
         try:
             with ocp.StandardCheckpointer() as reader:
                 part = reader.restore(folder / "state")[field]
@@ -141,6 +146,15 @@ class Checkpoints:
             if leaves.get(leaf, {}).get("crc32") != entry["crc32"]:
                 raise CheckpointError(f"{folder} is damaged: {leaf} has other bytes.")
         return part
+
+    def _check_files(self, name: str) -> tuple[Path, dict[str, Any]]:
+        """Returns a checkpoint's folder and leaf table, its files being whole."""
+        folder, manifest = self.directory / name, self.read_manifest(name)
+        found, stored = file_table(folder / "state"), manifest["files"]
+        if found != stored:
+            odd = sorted(f for f in {*found, *stored} if found.get(f) != stored.get(f))
+            raise CheckpointError(f"{folder} is damaged: state/{odd[0]} has changed.")
+        return folder, manifest["leaves"]
 
     @staticmethod
     def _compare_shapes(folder: Path, leaves: dict, target: PyTree) -> None:
@@ -162,10 +176,8 @@ class Checkpoints:
 
     @staticmethod
     def _read_arrays(path: Path, target: PyTree) -> PyTree:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with ocp.StandardCheckpointer() as reader:
-                return reader.restore(path, target)
+        with ocp.StandardCheckpointer() as reader:
+            return reader.restore(path, target)
 
     def _remove_old(self) -> None:
         """Removes all but the newest, and whatever a kill left behind."""
@@ -175,3 +187,16 @@ class Checkpoints:
                 (path / MANIFEST).unlink(missing_ok=True)
                 fault_point("checkpoint-remove")
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def file_table(folder: Path) -> dict[str, list[int]]:
+    """Returns size and crc32 of every file below a folder, by relative path."""
+    table = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            crc = 0
+            with path.open("rb") as file:
+                while chunk := file.read(1 << 20):
+                    crc = zlib.crc32(chunk, crc)
+            table[path.relative_to(folder).as_posix()] = [path.stat().st_size, crc]
+    return table

@@ -1,4 +1,4 @@
-"""``metrics.jsonl``, ``seams.jsonl`` and TensorBoard events: what happened at a step."""
+"""``metrics.jsonl``, ``seams.jsonl`` and TensorBoard events: what happened when."""
 
 import json
 import os

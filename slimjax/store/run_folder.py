@@ -61,7 +61,7 @@ class RunFolder:
             )
         if self.root.is_dir() and any(self.root.iterdir()) and not self.holds_run:
             raise ConfigError(
-                f"--workdir={self.root} holds other files and no run; name a new folder."
+                f"--workdir={self.root} holds other files, no run; name a new folder."
             )
 
     def check_run(self) -> None:

@@ -152,13 +152,13 @@ def check_budget(run: RunConfig, model: ModelConfig) -> None:
     unit = run.objective.size
     if budget > whole:
         raise ConfigError(
-            f"{asked} is more than the model has: {whole:,.0f} {unit}. Ask for less, or "
-            "for a larger model."
+            f"{asked} is more than the model has: {whole:,.0f} {unit}. Ask for less, "
+            "or for a larger model."
         )
     if budget < least:
         raise ConfigError(
-            f"{asked} is less than what must stay: {least:,.0f} {unit} with embeddings, "
-            "norms and minima. Ask for more, or for a smaller vocabulary or width."
+            f"{asked} is less than what must stay: {least:,.0f} {unit} with "
+            "embeddings, norms and minima. Ask for more, or for a smaller vocabulary or width."
         )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.data.batches import iterate_rows
-from slimjax.data.corpus import Corpus, encode_corpus
+from slimjax.data.corpus import Corpus, load_corpus
 from slimjax.errors import DataError
 from slimjax.generate.model import load
 from slimjax.store.files import read_json
@@ -78,7 +78,8 @@ def evaluate_folder(
     if source is not None:
         config["data"]["source"] = source
     run = make_run_config(config)
-    corpus = encode_corpus(run.data, model.tokenizer, whole=split == "all")
+    everything = split == "all"
+    corpus = load_corpus(run.data, tokenizer=model.tokenizer, all_valid=everything)
     split = "valid" if split == "all" else split
     if not corpus.num_tokens[split]:
         raise DataError(f"{run.data.source} has no text in its {split} split.")

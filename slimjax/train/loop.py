@@ -22,7 +22,7 @@ from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig, check_budget, check_same_run
 from slimjax.train.evaluate import Error, bits_per_byte, evaluate
 from slimjax.train.history import History, StageRecord
-from slimjax.train.mesh import put_batch
+from slimjax.train.mesh import make_mesh, put_batch
 from slimjax.train.progress import Display
 from slimjax.train.seam import take_seam
 from slimjax.train.signals import StopRequests
@@ -56,6 +56,7 @@ def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str,
             display.say(f"{folder.root} is finished; nothing to train.")
             return read_json(folder.report)
     check_budget(run, run.model.build(vocab_size_of(run.data)))
+    make_mesh(run.mesh, run.data.batch_size)
     start_time = time.perf_counter()
     corpus = load_corpus(run.data, progress=display.prepare)
     with folder.lock(), StopRequests() as stop:

@@ -29,7 +29,8 @@ class Display:
         self.is_terminal = sys.stderr.isatty() and not quiet
         self._bar: Progress | None = None
         self._task: Any = None
-        self._last_line = 0.0
+        self._last_line = time.monotonic()
+        self._prepared = ""
 
     def __enter__(self) -> "Display":
         """Starts the bar, where there is a terminal."""
@@ -63,6 +64,9 @@ class Display:
 
     def prepare(self, what: str, fraction: float) -> None:
         """Shows how far a preparation is, between 0 and 1."""
+        if what == self._prepared:
+            return
+        self._prepared = what if fraction >= 1 else ""
         self._show(what, round(100 * fraction), 100, "%", always=fraction >= 1)
 
     def step(

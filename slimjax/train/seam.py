@@ -44,7 +44,7 @@ class Probe:
         self.num_calls = 0
 
     def __call__(self, gates: Gates) -> float:
-        """Returns mean nats a target, the gates that are not named being as they are."""
+        """Returns mean nats a target; gates that are not named stay as they are."""
         merged = flatten(self.params["gates"]) | {
             path: jnp.asarray(gate, jnp.float32) for path, gate in gates.items()
         }

@@ -33,9 +33,7 @@ def make_chooser(config, measure="params", limits=Limits(), seed=0):  # noqa: B0
     return Chooser(inventory, size_fn, costs, limits, whole), inventory, size_fn, whole
 
 
-@given(
-    models(), st.floats(0.05, 1.0), st.sampled_from(MEASURES), st.integers(0, 1000)
-)
+@given(models(), st.floats(0.05, 1.0), st.sampled_from(MEASURES), st.integers(0, 1000))
 def test_a_budget_is_never_exceeded_and_hardly_missed(config, part, measure, seed):
     chooser, inventory, size_fn, whole = make_chooser(config, measure, seed=seed)
     least = float(size_fn(smallest_gates(inventory, {})))
@@ -65,7 +63,8 @@ def test_a_budget_of_a_large_model_is_missed_by_less_than_one_percent(measure):
         for part in (0.3, 0.5, 0.8):
             decision = chooser.at_budget(part * whole)
             cheapest = min(
-                size for size in unit_sizes(chooser.size_fn, chooser.inventory).values()
+                size
+                for size in unit_sizes(chooser.size_fn, chooser.inventory).values()
                 if size > 0
             )
             heads = {p: s for p, s in chooser.unit_sizes.items() if p[-1] == "heads"}
@@ -84,7 +83,9 @@ def test_a_higher_price_never_leaves_a_larger_model(config, seed):
 
 def test_at_a_price_exactly_those_go_that_are_not_worth_it():
     config = ModelConfig(16, 8, (LayerConfig(2, 2, 4, 6),))
-    chooser, inventory, size_fn, whole = make_chooser(config, limits=Limits(min_kv_heads=2, min_mlp_dim=1))
+    chooser, inventory, size_fn, whole = make_chooser(
+        config, limits=Limits(min_kv_heads=2, min_mlp_dim=1)
+    )
     weight = unit_sizes(size_fn, inventory)[("layer_0", "mlp", "mlp")] / whole
     family = next(f for f in chooser.families if f.axis == "mlp")
     alpha = (family.costs[2] + family.costs[3]) / 2 / weight
@@ -120,5 +121,7 @@ def test_no_family_loses_more_than_the_fraction_allowed():
     limits = Limits(max_fraction=0.25, min_kv_heads=1, min_mlp_dim=1)
     chooser, *_ = make_chooser(config, limits=limits)
     gates = chooser.at_price(1e6).gates
-    assert all(g.mean() >= 0.75 for p, g in gates.items() if p[-1] in ("kv_heads", "mlp"))
+    assert all(
+        g.mean() >= 0.75 for p, g in gates.items() if p[-1] in ("kv_heads", "mlp")
+    )
     assert chooser.at_budget(1.0) is None

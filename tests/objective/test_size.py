@@ -150,4 +150,6 @@ def test_the_smallest_model_has_nothing_but_embedding_and_norm():
 
 def test_an_unknown_measure_is_refused_with_the_nearest_name():
     with pytest.raises(ConfigError, match="Did you mean params"):
-        make_size_fn("parms", inventory_of(ModelConfig(5, 4, (LayerConfig(1, 1, 2, 3),))))
+        make_size_fn(
+            "parms", inventory_of(ModelConfig(5, 4, (LayerConfig(1, 1, 2, 3),)))
+        )

@@ -74,7 +74,9 @@ def test_closed_equals_cut_in_logits_gradients_and_the_next_update(data):
     small_enough = cut(grads["params"], names["params"], plan)
     jax.tree.map(
         lambda a, b, g: np.testing.assert_allclose(
-            np.where(np.abs(g) > 1e-4, a, 0), np.where(np.abs(g) > 1e-4, b, 0), atol=1e-5
+            np.where(np.abs(g) > 1e-4, a, 0),
+            np.where(np.abs(g) > 1e-4, b, 0),
+            atol=1e-5,
         ),
         small_updates["params"],
         expected,

@@ -1,0 +1,112 @@
+"""Law 5: what is written step by step is what the whole model would have said."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapes import make_variables, models
+
+from slimjax.errors import ConfigError
+from slimjax.generate.decode import generate_all
+from slimjax.generate.sampling import Sampling, sample
+from slimjax.models.config import LayerConfig, ModelConfig
+from slimjax.models.decoder import Decoder, make_cache
+
+RAGGED = ModelConfig(
+    11,
+    8,
+    (
+        LayerConfig(4, 2, 4, 9),
+        LayerConfig(0, 0, 4, 5, attention=False),
+        LayerConfig(3, 1, 2, 0, mlp=False),
+    ),
+    attention_impl="reference",
+)
+
+
+@given(models(max_layers=2), st.integers(1, 5), st.integers(1, 4))
+@settings(max_examples=6)
+def test_decoding_with_a_cache_equals_the_full_forward(config, prefix, num_steps):
+    variables, _ = make_variables(config)
+    length = prefix + num_steps
+    tokens = np.random.default_rng(0).integers(0, config.vocab_size, (2, length))
+    expected = Decoder(config).apply(variables, tokens)
+
+    decode = jax.jit(lambda t, p, c: Decoder(config).apply(variables, t, p, c, method="decode"))
+    positions = np.broadcast_to(np.arange(length), tokens.shape)
+    cache = make_cache(config, 2, length + 3)
+    logits, cache = decode(tokens[:, :prefix], positions[:, :prefix], cache)
+    steps = [logits]
+    for t in range(prefix, length):
+        logits, cache = decode(tokens[:, t : t + 1], positions[:, t : t + 1], cache)
+        steps.append(logits)
+    np.testing.assert_allclose(jnp.concatenate(steps, 1), expected, atol=1e-5)
+
+
+def greedy(variables, prompt: list[int], num_tokens: int) -> list[int]:
+    """Returns the best tokens, one full forward pass each."""
+    tokens = list(prompt)
+    for _ in range(num_tokens):
+        logits = Decoder(RAGGED).apply(variables, np.array([tokens]))
+        tokens.append(int(jnp.argmax(logits[0, -1])))
+    return tokens[len(prompt) :]
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return make_variables(RAGGED, seed=3)[0]
+
+
+def test_greedy_text_is_the_same_alone_and_in_company(variables):
+    prompts = [np.array([1, 5, 2]), np.array([1]), np.array([1, 9, 9, 4, 3, 2, 7])]
+    options = dict(max_new_tokens=20, eos_id=-1)
+    together = generate_all(RAGGED, variables, prompts, **options)
+    for prompt, row in zip(prompts, together, strict=True):
+        (alone,) = generate_all(RAGGED, variables, [prompt], **options)
+        np.testing.assert_array_equal(row, alone)
+        assert len(row) == 20
+    assert list(together[0][:6]) == greedy(variables, [1, 5, 2], 6)
+
+
+def test_a_row_ends_before_its_end_of_text(variables):
+    prompt = np.array([1, 5, 2])
+    expected = greedy(variables, list(prompt), 6)
+    end = expected[3]
+    (row,) = generate_all(RAGGED, variables, [prompt], max_new_tokens=20, eos_id=end)
+    assert list(row) == expected[: expected.index(end)]
+
+
+def test_the_same_seed_writes_the_same_and_another_one_does_not(variables):
+    def write(seed: int) -> list[int]:
+        options = dict(max_new_tokens=24, eos_id=-1, sampling=Sampling(2.0), seed=seed)
+        return list(generate_all(RAGGED, variables, [np.array([1])], **options)[0])
+
+    assert write(0) == write(0)
+    assert write(0) != write(1)
+
+
+def draw(sampling: Sampling, logits: list[float]) -> set[int]:
+    rows = jnp.broadcast_to(jnp.array(logits), (2000, len(logits)))
+    return set(np.asarray(sample(rows, jax.random.key(0), sampling)).tolist())
+
+
+def test_sampling_draws_only_what_it_may():
+    logits = [0.0, 3.0, 1.0, 2.0]
+    assert draw(Sampling(0.0), logits) == {1}
+    assert draw(Sampling(1.0), logits) == {0, 1, 2, 3}
+    assert draw(Sampling(1.0, top_k=2), logits) == {1, 3}
+    assert draw(Sampling(1.0, top_k=99), logits) == {0, 1, 2, 3}
+    # Probabilities are .64, .24, .09, .03 from the best on.
+    assert draw(Sampling(1.0, top_p=0.6), logits) == {1}
+    assert draw(Sampling(1.0, top_p=0.7), logits) == {1, 3}
+    assert draw(Sampling(1.0, top_k=1, top_p=0.99), logits) == {1}
+
+
+@pytest.mark.parametrize(
+    "wrong", [dict(temperature=-1.0), dict(top_k=-1), dict(top_p=0.0), dict(top_p=1.5)]
+)
+def test_sampling_that_chooses_nothing_is_refused(wrong):
+    with pytest.raises(ConfigError, match="--"):
+        Sampling(**wrong)

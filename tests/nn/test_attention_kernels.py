@@ -1,0 +1,190 @@
+"""What every attention kernel promises."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from slimjax.nn.attention_blocked import attend_blocked
+from slimjax.nn.attention_kernels import attend
+
+
+def draw(batch_size, num_queries, num_keys, num_heads, num_kv_heads, head_dim):
+    keys = jax.random.split(jax.random.key(num_queries), 4)
+    shape = (batch_size, num_queries, num_heads, head_dim)
+    query, slope = (jax.random.normal(k, shape) for k in keys[:2])
+    shape = (batch_size, num_keys, num_kv_heads, head_dim)
+    return query, *(jax.random.normal(k, shape) for k in keys[2:]), slope
+
+
+def attend_slowly(query, key, value, see):
+    """Loops over rows in float64; `see` is [B T S]."""
+    query, key, value = (np.asarray(x, np.float64) for x in (query, key, value))
+    group = query.shape[2] // key.shape[2]
+    out = np.zeros_like(query)
+    for b, t, n in np.ndindex(*query.shape[:3]):
+        seen = np.flatnonzero(see[b, t])
+        if not len(seen):
+            continue
+        logits = key[b, seen, n // group] @ query[b, t, n] * query.shape[-1] ** -0.5
+        weights = np.exp(logits - logits.max())
+        out[b, t, n] = weights @ value[b, seen, n // group] / weights.sum()
+    return out
+
+
+def pull(fn, query, key, value, slope):
+    """Returns the output and the three gradients."""
+
+    def run(query, key, value, slope):
+        out, vjp = jax.vjp(fn, query, key, value)
+        return out, *vjp(slope)
+
+    return jax.jit(run)(query, key, value, slope)
+
+
+def distance(a, b):
+    return float(jnp.linalg.norm(a - b) / (jnp.linalg.norm(b) + 1e-30))
+
+
+def assert_laws(arrays, options, **tiles):
+    """Holds both dtypes of the blocked kernel against the reference."""
+
+    def kernel(impl, dtype):
+        if impl == "reference":
+            return lambda q, k, v: attend(q, k, v, impl=impl, dtype=dtype, **options)
+        return lambda q, k, v: attend_blocked(q, k, v, dtype=dtype, **options, **tiles)
+
+    exact = pull(kernel("reference", jnp.float32), *arrays)
+    for a, b in zip(pull(kernel("blocked", jnp.float32), *arrays), exact, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    rough = pull(kernel("reference", jnp.bfloat16), *arrays)
+    ours = pull(kernel("blocked", jnp.bfloat16), *arrays)
+    for a, b, c in zip(ours, rough, exact, strict=True):
+        assert distance(a, c) <= 2 * distance(b, c) + 1e-6
+
+
+def segments_of(batch_size, length):
+    """Two packed texts and padding, cut elsewhere in each row."""
+    cuts = np.arange(batch_size)[:, None] + length // 3
+    places = np.arange(length)
+    return jnp.asarray(
+        np.where(places < cuts, 1, np.where(places < length - 3, 2, 0)), jnp.int32
+    )
+
+
+@settings(max_examples=8, deadline=None, derandomize=True)
+@given(
+    st.integers(1, 75),
+    st.sampled_from([(1, 1), (4, 4), (4, 2), (3, 1)]),
+    st.sampled_from([None, 1, 5, 33]),
+    st.booleans(),
+    st.sampled_from([(None, None), (16, 16), (32, 48)]),
+)
+def test_blocked_is_exact(length, heads, window, packed, tiles):
+    arrays = draw(2, length, length, *heads, 8)
+    options: dict = {"window": window}
+    if packed:
+        segments = segments_of(2, length)
+        options |= {"query_segments": segments, "key_segments": segments}
+    assert_laws(arrays, options, rows=tiles[0], columns=tiles[1])
+
+
+@pytest.mark.parametrize(("num_queries", "num_keys"), [(40, 40), (5, 70), (70, 5)])
+def test_blocked_is_exact_without_a_causal_mask(num_queries, num_keys):
+    arrays = draw(2, num_queries, num_keys, 4, 2, 8)
+    assert_laws(arrays, {"causal": False}, rows=16, columns=32)
+
+
+@pytest.mark.parametrize("window", [None, 7])
+def test_blocked_is_exact_with_a_cache(window):
+    positions = jnp.array([[3, 4, 5], [50, 51, 52]])
+    arrays = draw(2, 3, 70, 4, 2, 8)
+    options = {"query_positions": positions, "window": window}
+    assert_laws(arrays, options, rows=16, columns=16)
+
+
+@pytest.mark.parametrize("impl", ["reference", "blocked", "auto"])
+def test_each_kernel_is_the_formula(impl):
+    query, key, value, _ = draw(2, 21, 21, 6, 2, 4)
+    segments = segments_of(2, 21)
+    see = np.tri(21, dtype=bool) & ~np.tri(21, k=-6, dtype=bool)
+    see = see & (segments[:, :, None] == segments[:, None]) & (segments > 0)[..., None]
+    actual = attend(
+        *(query, key, value),
+        window=6,
+        query_segments=segments,
+        key_segments=segments,
+        impl=impl,
+    )
+    expected = attend_slowly(query, key, value, np.asarray(see))
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("impl", ["reference", "blocked"])
+def test_rows_that_see_nothing_give_zeros_and_pass_nothing_on(impl, dtype):
+    arrays = draw(1, 20, 20, 2, 1, 4)
+    segments = jnp.zeros((1, 20), jnp.int32).at[:, :8].set(1)
+    options = {"query_segments": segments, "key_segments": segments}
+    fn = lambda q, k, v: attend(q, k, v, impl=impl, dtype=dtype, **options)
+    for x in pull(fn, *arrays):
+        assert np.isfinite(x).all()
+        np.testing.assert_array_equal(x[:, 8:], 0.0)
+
+
+@pytest.mark.parametrize("impl", ["reference", "blocked"])
+def test_the_past_does_not_see_the_future(impl):
+    query, key, value, _ = draw(1, 40, 40, 2, 2, 4)
+    past = lambda k, v: attend(query, k, v, impl=impl)[:, :23].sum()
+    for grad in jax.grad(past, (0, 1))(key, value):
+        np.testing.assert_array_equal(grad[:, 23:], 0.0)
+        assert np.abs(grad[:, :23]).sum() > 0
+
+
+def test_packed_texts_are_as_if_alone():
+    query, key, value, _ = draw(1, 30, 30, 2, 1, 4)
+    segments = jnp.where(jnp.arange(30) < 12, 1, 2)[None]
+    packed = attend(
+        query,
+        key,
+        value,
+        query_segments=segments,
+        key_segments=segments,
+        impl="blocked",
+    )
+    for part in (slice(0, 12), slice(12, 30)):
+        alone = attend(query[:, part], key[:, part], value[:, part])
+        np.testing.assert_allclose(packed[:, part], alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [None, 100])
+def test_no_square_matrix_is_ever_made(window):
+    arrays = draw(1, 1024, 1024, 2, 2, 16)
+
+    def run(query, key, value, slope):
+        fn = lambda *args: attend(*args, window=window, impl="blocked")
+        out, vjp = jax.vjp(fn, query, key, value)
+        return out, *vjp(slope)
+
+    compiled = jax.jit(run).lower(*arrays).compile()
+    assert "1024,1024]" not in compiled.as_text()
+    if window:
+        assert "1024,128]" not in compiled.as_text()
+
+
+def test_contradictions_are_refused():
+    query, key, value, _ = draw(1, 4, 4, 2, 2, 4)
+    segments = jnp.ones((1, 4), jnp.int32)
+    for options in (
+        {"impl": "fast"},
+        {"causal": False, "window": 3},
+        {"causal": False, "query_positions": segments},
+        {"query_segments": segments},
+        {"window": 0},
+    ):
+        with pytest.raises(ValueError, match=r"."):
+            attend(query, key, value, **options)
+    with pytest.raises(ValueError, match="3 query heads"):
+        attend(query[:, :, :1].repeat(3, 2), key, value)

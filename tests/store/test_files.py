@@ -1,0 +1,73 @@
+"""Files of a run folder: whole or not there."""
+
+import os
+
+import numpy as np
+import pytest
+from shapes import make_variables
+
+from slimjax.errors import CheckpointError, ConfigError
+from slimjax.models.config import LayerConfig, ModelConfig
+from slimjax.store.files import read_json, write_json
+from slimjax.store.metrics_log import JsonLines
+from slimjax.store.packed import read_packed, round_to_stored, write_packed
+from slimjax.store.run_folder import RunFolder
+from slimjax.trees import flatten
+
+
+def test_numbers_that_are_not_finite_become_null(tmp_path):
+    write_json(tmp_path / "a.json", {"x": float("inf"), "y": [1, float("nan")]})
+    assert read_json(tmp_path / "a.json") == {"x": None, "y": [1, None]}
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path):
+    write_json(tmp_path / "a.json", 1)
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "a.json", object())
+    assert read_json(tmp_path / "a.json") == 1
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_log_forgets_what_a_resumed_run_will_write_again(tmp_path):
+    log = JsonLines(tmp_path / "metrics.jsonl")
+    for step in (1, 2, 3):
+        log.append({"step": step})
+    with open(log.path, "a") as file:
+        file.write('{"step": 4, "lo')  # A kill tore this line.
+    log.cut_back(2)
+    log.append({"step": 3, "again": True})
+    assert log.read() == [{"step": 1}, {"step": 2}, {"step": 3, "again": True}]
+
+
+def test_packed_weights_reload_to_the_bit(tmp_path):
+    config = ModelConfig(16, 8, (LayerConfig(2, 1, 4, 6),))
+    weights = round_to_stored(make_variables(config)[0]["params"])
+    write_packed(tmp_path / "m.safetensors", weights)
+    again = flatten(read_packed(tmp_path / "m.safetensors"))
+    for path, leaf in flatten(weights).items():
+        np.testing.assert_array_equal(again[path], leaf)
+        assert again[path].dtype == np.float32
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\xff" * 64, b"\x08" + b"\0" * 7])
+def test_a_damaged_packed_file_is_one_line(tmp_path, content):
+    (tmp_path / "m.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError):
+        read_packed(tmp_path / "m.safetensors")
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(ConfigError, match="holds other files"):
+        RunFolder(tmp_path).check_writable()
+    with pytest.raises(CheckpointError, match="holds no run"):
+        RunFolder(tmp_path).check_run()
+
+
+def test_two_runs_cannot_share_a_folder(tmp_path):
+    with (
+        RunFolder(tmp_path).lock(),
+        pytest.raises(CheckpointError, match="another process"),
+        RunFolder(tmp_path).lock(),
+    ):
+        pass

@@ -1,0 +1,153 @@
+"""Laws 7 and 9: a run is a function of its config, wherever it was interrupted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from slimjax.store.faults import VARIABLE
+
+ONE_THREAD = {"NPROC": "1", "JAX_NUM_CPU_DEVICES": "1"}
+
+
+def command(workdir, text_folder, *more: str) -> list[str]:
+    return [
+        *(sys.executable, "-m", "slimjax.cli", "train"),
+        "--config=configs/tiny_test.py",
+        f"--config.data.source=text:{text_folder}/*.txt",
+        f"--workdir={workdir}",
+        *more,
+    ]
+
+
+def run(workdir, text_folder, *more: str, fault: str = "") -> subprocess.CompletedProcess:
+    environment = os.environ | ONE_THREAD | {VARIABLE: fault}
+    return subprocess.run(
+        command(workdir, text_folder, *more),
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=300,
+    )
+
+
+def read_report(workdir) -> dict:
+    return json.loads((workdir / "report.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, text_folder):
+    workdir = tmp_path_factory.mktemp("runs") / "uninterrupted"
+    done = run(workdir, text_folder)
+    assert done.returncode == 0, done.stderr
+    return workdir
+
+
+def test_a_run_leaves_all_that_it_promises(uninterrupted):
+    names = {path.name for path in uninterrupted.iterdir()}
+    assert {
+        *("config.json", "architecture.json", "metrics.jsonl", "seams.jsonl"),
+        *("report.json", "report.html", "model.packed.safetensors", "checkpoints"),
+        *("events", "tokenizer"),
+    } <= names
+    report = read_report(uninterrupted)
+    assert report["size"]["params_fraction"] <= 0.6
+    assert report["size"]["packed_file_bytes"] == pytest.approx(
+        report["size"]["bytes"], rel=0.01
+    )
+    assert len(report["stages"]) == 3
+    assert report["train"]["flops_total"] > 0
+    lines = (uninterrupted / "metrics.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    assert [entry["step"] for entry in entries] == [4, 8, 12, 16, 20, 24]
+    assert {"loss", "bits_per_byte", "params", "alpha", "tokens_per_s"} <= set(entries[0])
+    assert "valid_bits_per_byte" in entries[2]
+    for name in ("config.json", "report.json", "metrics.jsonl", "seams.jsonl"):
+        assert str(uninterrupted) not in (uninterrupted / name).read_text()
+
+
+def test_seams_cut_what_was_closed_and_nothing_else(uninterrupted):
+    seams = [
+        json.loads(line)
+        for line in (uninterrupted / "seams.jsonl").read_text().splitlines()
+    ]
+    assert len(seams) == 2
+    for seam in seams:
+        assert seam["taken"]
+        assert seam["params_after"] < seam["params_before"]
+        assert seam["closed_cut_max_abs_diff"] < 1e-4
+
+
+POINTS = [
+    "step@9",  # Before the first checkpoint at a seam is old.
+    "checkpoint-arrays@2",  # Arrays written, manifest not.
+    "seam-inside@1",  # Decided, not cut.
+    "seam-after@2",  # Cut, not saved.
+    "checkpoint-remove@3",  # An old checkpoint half removed.
+]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_killed_run_goes_on_to_the_same_bits(
+    tmp_path, text_folder, uninterrupted, point
+):
+    workdir = tmp_path / "run"
+    killed = run(workdir, text_folder, fault=point)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not (workdir / "report.json").exists()
+    resumed = run(workdir, text_folder)
+    assert resumed.returncode == 0, resumed.stderr
+    expected, actual = read_report(uninterrupted), read_report(workdir)
+    assert actual["state_hash"] == expected["state_hash"]
+    assert actual["train"]["flops_total"] == expected["train"]["flops_total"]
+    steps = [
+        json.loads(line)["step"]
+        for line in (workdir / "metrics.jsonl").read_text().splitlines()
+    ]
+    assert steps == sorted(set(steps))
+    assert len((workdir / "seams.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_finished_run_just_reports(uninterrupted, text_folder):
+    before = (uninterrupted / "report.json").read_bytes()
+    again = run(uninterrupted, text_folder)
+    assert again.returncode == 0
+    assert "is finished" in again.stderr
+    assert (uninterrupted / "report.json").read_bytes() == before
+
+
+def test_another_config_is_refused_by_name(uninterrupted, text_folder):
+    other = run(uninterrupted, text_folder, "--config.optim.learning_rate=1e-3")
+    assert other.returncode == 2
+    assert "config.optim.learning_rate=0.001" in other.stderr
+    assert "0.003" in other.stderr
+    assert len(other.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_the_run_goes_on(
+    tmp_path, text_folder, uninterrupted, number, code
+):
+    workdir = tmp_path / "run"
+    process = subprocess.Popen(
+        command(workdir, text_folder),
+        env=os.environ | ONE_THREAD,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    for _ in range(1200):  # Until it has begun to log steps.
+        if (workdir / "metrics.jsonl").exists():
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    if process.returncode != 0:  # It may have come after the last step.
+        assert process.returncode == code, errors
+        assert b"saved at step" in errors
+    assert run(workdir, text_folder).returncode == 0
+    assert read_report(workdir)["state_hash"] == read_report(uninterrupted)["state_hash"]
