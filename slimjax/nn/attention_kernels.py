@@ -1,9 +1,7 @@
 """One door to attention: the fastest exact kernel for the platform and the shape."""
 
-from functools import partial
 
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax.nn.attention_blocked import attend_blocked

@@ -19,7 +19,7 @@ def attend_reference(
     key_segments: Int[Array, "B S"] | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "B T N H"]:
-    """Returns ``softmax(query key^T / sqrt(H)) value`` in float32, T x S matrix and all.
+    """Returns ``softmax(query key^T / sqrt(H)) value``, with the T x S matrix in memory.
 
     The arguments are those of `slimjax.nn.attention_kernels.attend`.
     """

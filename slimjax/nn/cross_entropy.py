@@ -27,11 +27,11 @@ class _Loss(NamedTuple):
     z_loss: float
 
     def score(self, logits, lse, right):
-        """Returns the loss of each column of `logits`, [V tokens]."""
-        hit = jnp.take_along_axis(logits, right[None], 0)[0]
+        """Returns the loss of each column of `logits`, [V tokens], as [1 tokens]."""
+        hit = jnp.take_along_axis(logits, right, 0)
         loss = lse - (1 - self.label_smoothing) * hit + self.z_loss * lse**2
         if self.label_smoothing:
-            loss -= self.label_smoothing * logits.mean(0)
+            loss -= self.label_smoothing * logits.mean(0, keepdims=True)
         return loss
 
     def pull(self, weights, lse, right, slope):
@@ -39,7 +39,7 @@ class _Loss(NamedTuple):
 
         Args:
             weights: The softmax, or a multiple of it that `slope[0]` undoes.
-            lse: Log-sum-exp of each column.
+            lse: Log-sum-exp of each column, [1 tokens] as the next two.
             right: Target of each column.
             slope: Factor of the weights, and that of the loss, for each column.
         """
@@ -83,7 +83,7 @@ def cross_entropy(
         Szegedy et al., "Rethinking the Inception Architecture", 2015, section 7.
         Chowdhery et al., "PaLM", 2022, section 5 (z-loss).
     """
-    x, embedding, right = _split_blocks(x, embedding, targets, block_tokens)
+    x, right = _split_blocks(x, targets, block_tokens)
     loss = _Loss(jnp.dtype(dtype), label_smoothing, z_loss)
     losses = _cross_entropy(x, embedding, right, loss)
     return losses.reshape(-1)[: targets.size].reshape(targets.shape)
@@ -118,20 +118,20 @@ def weighted_cross_entropy_sum(
     """
     if weights is None:
         weights = jnp.ones(targets.shape)
-    x, embedding, right = _split_blocks(x, embedding, targets, block_tokens)
+    x, right = _split_blocks(x, targets, block_tokens)
     padding = right.size - targets.size
     weights = jnp.pad(weights.reshape(-1), (0, padding)).reshape(right.shape)
     loss = _Loss(jnp.dtype(dtype), label_smoothing, z_loss)
     return _weighted_sum(x, embedding, right, weights, loss)
 
 
-def _split_blocks(x, embedding, targets, block_tokens):
-    """Returns x as [blocks tokens D] and targets as [blocks tokens], zero-padded."""
+def _split_blocks(x, targets, block_tokens):
+    """Returns x as [blocks tokens D] and targets as [blocks 1 tokens], zero-padded."""
     block = max(min(block_tokens, targets.size), 1)
     padding = -targets.size % block
     x = jnp.pad(x.reshape(-1, x.shape[-1]), ((0, padding), (0, 0)))
     right = jnp.pad(targets.reshape(-1), (0, padding))
-    return x.reshape(-1, block, x.shape[-1]), embedding, right.reshape(-1, block)
+    return x.reshape(-1, block, x.shape[-1]), right.reshape(-1, 1, block)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -147,8 +147,8 @@ def _cross_entropy_fwd(x, embedding, targets, loss):
         rows, right = args
         # Transposed, [V tokens], so that the gradient finds all operands row by row.
         logits = multiply(table, rows, transpose_right=True)
-        top = logits.max(0)
-        lse = top + jnp.log(jnp.exp(logits - top).sum(0))
+        top = logits.max(0, keepdims=True)
+        lse = top + jnp.log(jnp.exp(logits - top).sum(0, keepdims=True))
         return loss.score(logits, lse, right), lse
 
     losses, lse = lax.map(score_block, (x, targets))
@@ -187,9 +187,9 @@ def _weighted_sum_fwd(x, embedding, targets, weights, loss):
         rows, right, weight = args
         rows = rows.astype(loss.dtype)
         logits = multiply(table, rows, transpose_right=True)
-        top = logits.max(0)
+        top = logits.max(0, keepdims=True)
         powers = lax.optimization_barrier(jnp.exp(logits - top))
-        total = powers.sum(0)
+        total = powers.sum(0, keepdims=True)
         lse = top + jnp.log(total)
         share = loss.pull(powers, lse, right, (weight / total, weight))
         dx = multiply(columns, share).T.astype(x.dtype)

@@ -1,0 +1,105 @@
+"""Does a model that halves itself while it learns beat one that was born small?
+
+Run: python experiments/first_slim/run.py [--workdir=runs/first_slim] [--seeds=3]
+
+Trains, on the recipe of configs/quickstart.py and nothing else:
+
+- dense: never cut;
+- slim49, slim30: cut on the way to 49 % and 30 % of the weights;
+- scratch49, scratch30: fresh models in the shapes that the slim runs of the same seed
+  ended in, for as many steps;
+- dense=, scratch49=, scratch30=: the same, for as many steps as spend the FLOPs that
+  the slim run (slim49 for dense) spent in all, probes included.
+
+Each arm's learning rate is the better of two on seed 0, by validation error. Killed and
+started again, it goes on where it was. Results are small JSON files in results/.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from slimjax import fit
+from slimjax.config import override, read_config
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+LEARNING_RATES = (3e-3, 5e-3)
+ARMS = ("slim49", "dense", "scratch49", "slim30", "scratch30")
+EQUAL_FLOPS = {"scratch49=": "slim49", "scratch30=": "slim30", "dense=": "slim49"}
+DENSE = [("objective.strategy", "none"), ("objective.budget", "")]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workdir", type=Path, default=Path("runs/first_slim"))
+    parser.add_argument("--seeds", type=int, default=3)
+    flags = parser.parse_args()
+    for seed in range(flags.seeds):
+        for arm in ARMS:
+            for rate in LEARNING_RATES if seed == 0 else (best_rate(arm),):
+                run_arm(arm, seed, rate, flags.workdir)
+        for arm in EQUAL_FLOPS:
+            run_arm(arm, seed, best_rate(arm.removesuffix("=")), flags.workdir)
+
+
+def run_arm(arm: str, seed: int, rate: float, workdir: Path) -> None:
+    """Trains one arm, unless its result is there."""
+    path = result_path(arm, seed, rate)
+    if path.exists():
+        return
+    config = read_config(HERE.parents[1] / "configs" / "quickstart.py")
+    config = override(config, changes(arm, seed, rate))
+    report = fit(config, workdir / path.stem)
+    kept = ("error", "size", "train", "data", "seed", "config_hash", "state_hash")
+    result = {"arm": arm, "learning_rate": rate} | {k: report[k] for k in kept}
+    result |= {"architecture": report["stages"][-1]["architecture"]}
+    result |= {"versions": report["versions"], "machine": report["machine"]}
+    RESULTS.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(path.stem, report["error"], flush=True)
+
+
+def changes(arm: str, seed: int, rate: float) -> list[tuple[str, str]]:
+    """Returns what an arm changes in the recipe."""
+    made = [("seed", str(seed)), ("optim.learning_rate", str(rate))]
+    if arm.startswith("slim"):
+        return [*made, ("objective.budget", f"{arm.removeprefix('slim')}%")]
+    made += DENSE
+    if arm.startswith("scratch"):
+        slim = read_result("slim" + arm.removeprefix("scratch").removesuffix("="), seed)
+        path = RESULTS / f"{slim['arm']}-seed{seed}-architecture.json"
+        path.write_text(json.dumps(slim["architecture"]) + "\n")
+        made += [("model.architecture", str(path))]
+    if arm in EQUAL_FLOPS:
+        made += [("train.num_steps", str(equal_steps(arm, seed)))]
+    return made
+
+
+def equal_steps(arm: str, seed: int) -> int:
+    """Returns the steps in which an arm spends what its slim run spent in all."""
+    spent = read_result(EQUAL_FLOPS[arm], seed)["train"]["flops_total"]
+    base = read_result(arm.removesuffix("="), seed)
+    return round(spent / base["train"]["flops_total"] * base["train"]["steps"])
+
+
+def best_rate(arm: str) -> float:
+    """Returns the learning rate with the lower validation error on seed 0."""
+    error = lambda rate: json.loads(result_path(arm, 0, rate).read_text())["error"]
+    return min(LEARNING_RATES, key=lambda rate: error(rate)["valid_bits_per_byte"])
+
+
+def read_result(arm: str, seed: int) -> dict:
+    """Returns an arm's result at its best learning rate."""
+    rate = best_rate(arm.removesuffix("="))
+    return json.loads(result_path(arm, seed, rate).read_text())
+
+
+def result_path(arm: str, seed: int, rate: float) -> Path:
+    """Returns where an arm's result is kept."""
+    name = arm.replace("=", "-equal-flops")
+    return RESULTS / f"{name}-seed{seed}-lr{rate:g}.json"
+
+
+if __name__ == "__main__":
+    main()
