@@ -12,14 +12,14 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from slimjax.fit import fit as fit
+    from slimjax.api import fit as fit
     from slimjax.generate.model import load as load
 
 __version__ = "0.1.0"
 
 _ROOMS = ("nn", "data", "models", "objective", "tasks", "store", "strategies")
 _ROOMS += ("resize", "generate", "train", "report")
-_HOMES = {"fit": "slimjax.fit", "load": "slimjax.generate.model"}
+_HOMES = {"fit": "slimjax.api", "load": "slimjax.generate.model"}
 
 
 def __getattr__(name: str):

@@ -17,7 +17,7 @@ FLOORS = [
     {"strategies", "resize", "distill", "generate"},
     {"train", "interop"},
     {"compress", "tune", "audit", "report"},
-    {"fit"},
+    {"api"},
     {"cli"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -17,12 +17,14 @@ started again, it goes on where it was. Results are small JSON files in results/
 
 import argparse
 import json
+import os
 from pathlib import Path
 
 from slimjax import fit
 from slimjax.config import override, read_config
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
+HERE = Path(os.path.relpath(Path(__file__).parent))  # No path of this machine.
 RESULTS = HERE / "results"
 LEARNING_RATES = (3e-3, 5e-3)
 ARMS = ("slim49", "dense", "scratch49", "slim30", "scratch30")
@@ -48,7 +50,7 @@ def run_arm(arm: str, seed: int, rate: float, workdir: Path) -> None:
     path = result_path(arm, seed, rate)
     if path.exists():
         return
-    config = read_config(HERE.parents[1] / "configs" / "quickstart.py")
+    config = read_config(ROOT / "configs" / "quickstart.py")
     config = override(config, changes(arm, seed, rate))
     report = fit(config, workdir / path.stem)
     kept = ("error", "size", "train", "data", "seed", "config_hash", "state_hash")
