@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.train.config import make_run_config
+from slimjax.train.devices import prepare_devices
 from slimjax.train.loop import train
 from slimjax.train.progress import Display
 
@@ -27,6 +28,7 @@ def fit(
     """
     from slimjax import report
 
+    prepare_devices()
     plain = config.to_dict() if hasattr(config, "to_dict") else dict(config)
     run = make_run_config(plain)
     with Display(quiet=quiet) as display:

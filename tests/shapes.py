@@ -6,9 +6,9 @@ from flax import linen as nn
 from hypothesis import strategies as st
 
 from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import Decoder, abstract_variables
+from slimjax.models.decoder import abstract_variables
 from slimjax.nn.gates import SUBLAYER
-from slimjax.trees import axis_names, flatten, unflatten
+from slimjax.trees import axis_names, flatten
 
 
 @st.composite
@@ -38,7 +38,9 @@ def models(draw, max_layers: int = 3) -> ModelConfig:
 def hard_gates(draw, config: ModelConfig) -> dict:
     """Draws gates of 0 and 1 that leave equal numbers of heads in each group."""
     boxed = abstract_variables(config)
-    shapes = {p: g.shape for p, g in flatten(nn.meta.unbox(boxed["gates"])).items()}
+    shapes = {
+        p: g.shape for p, g in flatten(nn.meta.unbox(boxed.get("gates", {}))).items()
+    }
     source = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     gates = {}
     for path, shape in shapes.items():
@@ -56,13 +58,19 @@ def hard_gates(draw, config: ModelConfig) -> dict:
 
 
 def make_variables(config: ModelConfig, seed: int = 0) -> tuple[dict, dict]:
-    """Returns variables with weights that are all random, and the names of their axes."""
-    tokens = np.zeros((1, 2), np.int32)
-    variables = nn.meta.unbox(Decoder(config).init(jax.random.key(seed), tokens))
-    leaves, source = flatten(variables["params"]), np.random.default_rng(seed)
-    noisy = {
-        path: leaf + 0.1 * source.standard_normal(leaf.shape).astype(np.float32)
-        for path, leaf in leaves.items()
-    }
-    variables = {"params": unflatten(noisy), "gates": variables.get("gates", {})}
-    return variables, axis_names(abstract_variables(config))
+    """Returns variables of random weights and open gates, and the names of their axes.
+
+    Nothing is compiled, since every shape would be compiled anew.
+    """
+    boxed = abstract_variables(config)
+    shapes, source = nn.meta.unbox(boxed), np.random.default_rng(seed)
+
+    def draw(shape):
+        fan_in = max(1, int(np.prod(shape.shape[:-1])))
+        return (source.standard_normal(shape.shape) / fan_in**0.5).astype(np.float32)
+
+    gates = jax.tree.map(
+        lambda g: np.ones(g.shape, np.float32), shapes.get("gates", {})
+    )
+    weights = jax.tree.map(draw, shapes["params"])
+    return {"params": weights, "gates": gates}, axis_names(boxed)

@@ -89,7 +89,9 @@ def test_the_package_and_its_help_load_no_jax():
         "main(['--version']);"
         "sys.exit(any(m in sys.modules for m in ('jax', 'flax', 'numpy', 'rich')))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert b"usage: slimjax COMMAND" in done.stdout
 

@@ -11,8 +11,9 @@ Trains, on the recipe of configs/quickstart.py and nothing else:
 - dense=, scratch49=, scratch30=: the same, for as many steps as spend the FLOPs that
   the slim run (slim49 for dense) spent in all, probes included.
 
-Each arm's learning rate is the better of two on seed 0, by validation error. Killed and
-started again, it goes on where it was. Results are small JSON files in results/.
+All arms have the recipe's learning rate; --learning_rate runs seed 0 of the first five
+with another one. Killed and started again, it goes on where it was. Results are small
+JSON files in results/; table.py makes the README's table from them.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from slimjax.config import override, read_config
 ROOT = Path(__file__).parents[2]
 HERE = Path(os.path.relpath(Path(__file__).parent))  # No path of this machine.
 RESULTS = HERE / "results"
-LEARNING_RATES = (3e-3, 5e-3)
+RATE = 3e-3
 ARMS = ("slim49", "dense", "scratch49", "slim30", "scratch30")
 EQUAL_FLOPS = {"scratch49=": "slim49", "scratch30=": "slim30", "dense=": "slim49"}
 DENSE = [("objective.strategy", "none"), ("objective.budget", "")]
@@ -36,13 +37,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workdir", type=Path, default=Path("runs/first_slim"))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--learning_rate", type=float, default=RATE)
     flags = parser.parse_args()
-    for seed in range(flags.seeds):
+    seeds = range(flags.seeds if flags.learning_rate == RATE else 1)
+    for seed in seeds:
         for arm in ARMS:
-            for rate in LEARNING_RATES if seed == 0 else (best_rate(arm),):
-                run_arm(arm, seed, rate, flags.workdir)
-        for arm in EQUAL_FLOPS:
-            run_arm(arm, seed, best_rate(arm.removesuffix("=")), flags.workdir)
+            run_arm(arm, seed, flags.learning_rate, flags.workdir)
+    if flags.learning_rate == RATE:
+        for seed in seeds:
+            for arm in EQUAL_FLOPS:
+                run_arm(arm, seed, RATE, flags.workdir)
 
 
 def run_arm(arm: str, seed: int, rate: float, workdir: Path) -> None:
@@ -85,16 +89,9 @@ def equal_steps(arm: str, seed: int) -> int:
     return round(spent / base["train"]["flops_total"] * base["train"]["steps"])
 
 
-def best_rate(arm: str) -> float:
-    """Returns the learning rate with the lower validation error on seed 0."""
-    error = lambda rate: json.loads(result_path(arm, 0, rate).read_text())["error"]
-    return min(LEARNING_RATES, key=lambda rate: error(rate)["valid_bits_per_byte"])
-
-
 def read_result(arm: str, seed: int) -> dict:
-    """Returns an arm's result at its best learning rate."""
-    rate = best_rate(arm.removesuffix("="))
-    return json.loads(result_path(arm, seed, rate).read_text())
+    """Returns an arm's result at the recipe's learning rate."""
+    return json.loads(result_path(arm, seed, RATE).read_text())
 
 
 def result_path(arm: str, seed: int, rate: float) -> Path:

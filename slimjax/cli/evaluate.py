@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError(
             "--split=all would count training text; it needs --data=SOURCE."
         )
-    from slimjax.cli.devices import prepare_devices
+    from slimjax.train.devices import prepare_devices
     from slimjax.train.evaluate import evaluate_folder
 
     prepare_devices()

@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> None:
     prompts = (
         _read_prompts(flags.prompts_file) if flags.prompts_file else [flags.prompt]
     )
-    from slimjax.cli.devices import prepare_devices
+    from slimjax.train.devices import prepare_devices
     from slimjax.generate.sampling import Sampling
 
     sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)

@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
         return
     if not flags.workdir:
         raise ConfigError("slimjax train needs --workdir=DIR, the folder of the run.")
-    from slimjax.cli.devices import prepare_devices
+    from slimjax.train.devices import prepare_devices
 
     prepare_devices()
     _train(run, Path(flags.workdir), as_json=flags.json)

@@ -16,7 +16,7 @@ class Attention(nn.Module):
     """Pre-normalised, causal, grouped-query attention with rotary positions.
 
     Gates: ``kv_heads [K]``, one for each KV head with its query heads;
-    ``heads [N]``, one for each query head, where a group has several;
+    ``heads [N]``, one for each query head;
     ``sublayer []``.
 
     Attributes:
@@ -97,8 +97,7 @@ class Attention(nn.Module):
     def _gates(self) -> Float[Array, " N"]:
         """Returns how far each query head is open, its group and all included."""
         groups = gate(self, "kv_heads", self.num_kv_heads)
-        grouped = self.num_heads > self.num_kv_heads
-        own = gate(self, "heads", self.num_heads) if grouped else None
+        own = gate(self, "heads", self.num_heads)
         return nest(own, groups, self.num_heads) * sublayer_gate(self)
 
     def _split(self, x: Array, kernel: Array) -> Array:

@@ -11,10 +11,9 @@ References:
     Dao, "FlashAttention-2", 2023, section 3.
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -22,92 +21,12 @@ from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax.nn.attention_reference import NEG_INF
+from slimjax.nn.attention_tiles import Marks, Tiling, round_up
 from slimjax.nn.products import lay_in_rows, multiply, round_to
 
 MIN_ROWS = 128  # Fewer rows of a tile leave the matrix unit idle.
 MAX_BLOCKS = 8  # Blocks of queries; each adds to the program and its compile time.
-TILE_NUMBERS = 2**22  # Numbers in one tile over all heads: 16 MiB in float32.
-
-
-class Marks(NamedTuple):
-    """What masks are made of beside indices: [B T], [B T] and [B S], or nothing."""
-
-    query_positions: Array | None
-    query_segments: Array | None
-    key_segments: Array | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Tiling:
-    """The static side of a call: the kind of mask, the tiles, the products' type.
-
-    Attributes:
-        causal: Whether keys ahead of the query are hidden.
-        window: How many keys back a query sees, or None.
-        num_queries: Queries, padding included.
-        num_keys: Keys, without padding.
-        rows: Queries of a tile.
-        columns: Keys of a tile, at least; the last tile of a row has up to twice that.
-        dtype: Type of the products' operands.
-    """
-
-    causal: bool
-    window: int | None
-    num_queries: int
-    num_keys: int
-    rows: int
-    columns: int
-    dtype: jnp.dtype
-
-    def split_keys(self, start: int, marks: Marks) -> tuple[int, int, int]:
-        """Returns (first key, number of tiles of full width, end) for a query block.
-
-        The rest between those tiles and the end is one last tile.
-        """
-        first, end = 0, _round_up(self.num_keys, 16)
-        if self.causal and marks.query_positions is None:
-            end = min(start + self.rows, end)
-            if self.window is not None:
-                first = max(start - self.window + 1, 0) // 16 * 16
-        first = min(first, max(end - 16, 0))
-        return first, max((end - first - 1) // self.columns, 0), end
-
-    def hide(self, marks: Marks, start: int, first, width: int, *, last: bool):
-        """Returns 0 where a query sees a key and `NEG_INF` elsewhere, or None.
-
-        Args:
-            marks: Positions and segments.
-            start: First query of the tile.
-            first: First key of the tile, possibly traced.
-            width: Number of keys.
-            last: Whether this is the last tile of its row, which holds the diagonal.
-
-        Returns:
-            Float[Array, "#B T S"], or None if all is seen.
-        """
-        queries = (start + jnp.arange(self.rows))[None, :, None]
-        keys = (first + jnp.arange(width))[None, None]
-        block = slice(start, start + self.rows)
-        see = []
-        if marks.query_positions is not None:
-            queries = marks.query_positions[:, block, None]
-        if self.causal and (last or marks.query_positions is not None):
-            see.append(keys <= queries)
-        if self.window is not None:
-            see.append(keys > queries - self.window)
-        if marks.query_segments is not None and marks.key_segments is not None:
-            of_queries = marks.query_segments[:, block, None]
-            of_keys = lax.dynamic_slice_in_dim(marks.key_segments, first, width, 1)
-            see += [of_queries == of_keys[:, None], of_queries > 0]
-        if last and self.num_keys % 16:
-            see.append(jnp.broadcast_to(keys < self.num_keys, (1, self.rows, width)))
-        if not see:
-            return None
-        mask = jnp.zeros((1, self.rows, width), bool) | see[0]
-        for more in see[1:]:
-            mask &= more
-        # Made once and then added to all heads: cheaper than a select inside the exp.
-        return lax.optimization_barrier(jnp.where(mask, 0.0, NEG_INF))
+TILE_NUMBERS = 2**21  # Numbers in one tile over all heads: 8 MiB in float32.
 
 
 def attend_blocked(
@@ -144,8 +63,8 @@ def attend_blocked(
     batch_size, num_queries, num_heads, _ = query.shape
     num_keys = key.shape[1]
     if rows is None:
-        rows = max(MIN_ROWS, _round_up(-(-num_queries // MAX_BLOCKS), 128))
-    rows = min(rows, _round_up(num_queries, 16))
+        rows = max(MIN_ROWS, round_up(-(-num_queries // MAX_BLOCKS), 128))
+    rows = min(rows, round_up(num_queries, 16))
     if columns is None:
         columns = TILE_NUMBERS // (batch_size * num_heads * rows)
         columns = max(columns // 128 * 128, 256)
@@ -159,18 +78,21 @@ def attend_blocked(
     tiling = Tiling(
         causal=causal,
         window=window,
-        num_queries=_round_up(num_queries, rows),
+        num_queries=round_up(num_queries, rows),
         num_keys=num_keys,
         rows=rows,
-        columns=_round_up(columns, 16),
+        columns=round_up(columns, 16),
         dtype=jnp.dtype(dtype),
     )
-    mixed = _attend(pad_queries(query), pad_keys(key), pad_keys(value), marks, tiling)
+    mixed = cast(
+        Array,
+        _attend(pad_queries(query), pad_keys(key), pad_keys(value), marks, tiling),
+    )
     return mixed[:, :num_queries]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _attend(query, key, value, marks, tiling):
+def _attend(query, key, value, marks, tiling) -> Array:
     return _attend_fwd(query, key, value, marks, tiling)[0]
 
 
@@ -181,7 +103,10 @@ def _attend_fwd(query, key, value, marks, tiling):
     query = round_to(_split_heads(query, num_kv_heads), tiling.dtype)
     key, value = (round_to(x.swapaxes(1, 2), tiling.dtype) for x in (key, value))
     starts = range(0, tiling.num_queries, tiling.rows)
-    blocks = [_mix_block(query, key, value, marks, start, tiling) for start in starts]
+    blocks, zero = [], 0
+    for start in starts:
+        blocks.append(_mix_block(query, key, value, marks, start, zero, tiling))
+        zero = _zero_after(blocks[-1][1])
     mixed = _merge_heads(jnp.concatenate([mixed for mixed, _ in blocks], 3))
     lse = jnp.concatenate([lse for _, lse in blocks], 3)
     return mixed, (query, key, value, marks, mixed, lse, likes)
@@ -190,16 +115,21 @@ def _attend_fwd(query, key, value, marks, tiling):
 def _attend_bwd(tiling, residuals, slope):
     query, key, value, marks, mixed, lse, likes = residuals
     num_kv_heads, head_dim = key.shape[1], key.shape[3]
-    delta = jnp.sum(slope * mixed, -1, keepdims=True)
+    slope = round_to(slope, tiling.dtype)
+    # Of the rounded slope, as the products take it, so that rounding cancels below.
+    delta = jnp.sum(slope.astype(jnp.float32) * mixed, -1, keepdims=True)
     delta = _split_heads(delta, num_kv_heads)[..., 0]
-    slope = round_to(_split_heads(slope, num_kv_heads), tiling.dtype)
+    slope = _split_heads(slope, num_kv_heads)
     key_columns = lay_in_rows(key.swapaxes(2, 3))  # B K H S
     operands = query, slope, lse, delta, key, key_columns, value
     dkey = dvalue = jnp.zeros(key.shape, jnp.float32)
-    dqueries = []
+    dqueries, zero = [], 0
     for start in range(0, tiling.num_queries, tiling.rows):
-        dquery, dkey, dvalue = _pull_block(operands, dkey, dvalue, marks, start, tiling)
+        dquery, dkey, dvalue = _pull_block(
+            operands, dkey, dvalue, marks, start, zero, tiling
+        )
         dqueries.append(dquery)
+        zero = _zero_after(dquery)
     dquery = _merge_heads(jnp.concatenate(dqueries, 3)) * head_dim**-0.5
     slopes = dquery, dkey.swapaxes(1, 2), dvalue.swapaxes(1, 2)
     return *(s.astype(like.dtype) for s, like in zip(slopes, likes, strict=True)), None
@@ -208,9 +138,9 @@ def _attend_bwd(tiling, residuals, slope):
 _attend.defvjp(_attend_fwd, _attend_bwd)
 
 
-def _mix_block(query, key, value, marks, start, tiling):
+def _mix_block(query, key, value, marks, start, zero, tiling):
     """Returns mixed values [B K G rows H] of one query block, and lse [B K G rows]."""
-    block = _cut_block(query, start, tiling.rows)  # B K GT H
+    block = _cut_block(query, start + zero, tiling.rows)  # B K GT H
 
     def add_tile(carry, first, width, last):
         keys, values = (_cut(x, first, width, 2) for x in (key, value))
@@ -241,10 +171,10 @@ def _mix_block(query, key, value, marks, start, tiling):
     return (mixed / total[..., None]).reshape(*shape, -1), lse.reshape(shape)
 
 
-def _pull_block(operands, dkey, dvalue, marks, start, tiling):
+def _pull_block(operands, dkey, dvalue, marks, start, zero, tiling):
     """Returns dquery [B K G rows H] of one block, and dkey, dvalue with its share."""
     query, slope, lse, delta, key, key_columns, value = operands
-    cut = partial(_cut_block, start=start, size=tiling.rows)
+    cut = partial(_cut_block, start=start + zero, size=tiling.rows)
     block, block_slope = cut(query), cut(slope)
     block_lse, block_delta = (cut(x)[:, :, None] for x in (lse, delta))  # B K 1 GT
 
@@ -283,6 +213,16 @@ def _walk_tiles(add_tile: Callable, carry, marks: Marks, start: int, tiling: Til
         carry = lax.fori_loop(0, num_full, add_full_tile, carry)
     begin = first + num_full * width
     return add_tile(carry, begin, end - begin, last=True)
+
+
+def _zero_after(x):
+    """Returns 0, but only once `x` is there.
+
+    Added to where the next block starts, it keeps the compiler from running all
+    blocks side by side, which would take the memory of the whole matrix.
+    """
+    number = x.reshape(-1)[0]
+    return ((number > 0) & (number < 0)).astype(jnp.int32)
 
 
 def _split_heads(x, num_kv_heads):
@@ -325,10 +265,6 @@ def _add_bias(logits, bias, *, transposed=False):
         bias = bias[:, None, None]
         tiles = logits.reshape(*logits.shape[:2], -1, *bias.shape[-2:])
     return (tiles + bias).reshape(logits.shape)
-
-
-def _round_up(size, multiple):
-    return -(-size // multiple) * multiple
 
 
 def _pad_axis(x, axis, multiple):

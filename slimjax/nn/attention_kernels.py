@@ -1,6 +1,5 @@
 """One door to attention: the fastest exact kernel for the platform and the shape."""
 
-
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
 
@@ -8,6 +7,9 @@ from slimjax.nn.attention_blocked import attend_blocked
 from slimjax.nn.attention_reference import attend_reference
 
 IMPLEMENTATIONS = ("auto", "reference", "blocked")
+
+SHORT = 256
+"""Positions up to which the whole matrix of scores is the faster way, on CPU."""
 
 
 def attend(
@@ -74,6 +76,7 @@ def attend(
             **options,
         )
 
-    if impl == "reference":
+    short = max(query.shape[1], key.shape[1]) <= SHORT
+    if impl == "reference" or (impl == "auto" and short):
         return run(attend_reference, query, key, value, *marks)
     return run(attend_blocked, query, key, value, *marks)

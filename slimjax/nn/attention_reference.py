@@ -19,23 +19,26 @@ def attend_reference(
     key_segments: Int[Array, "B S"] | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "B T N H"]:
-    """Returns ``softmax(query key^T / sqrt(H)) value``, with the T x S matrix in memory.
+    """Returns ``softmax(query key^T / sqrt(H)) value``, all T x S weights in memory.
 
     The arguments are those of `slimjax.nn.attention_kernels.attend`.
     """
-    num_kv_heads, head_dim = key.shape[2:]
+    num_queries, (num_keys, num_kv_heads, head_dim) = query.shape[1], key.shape[1:]
     query = query.reshape(*query.shape[:2], num_kv_heads, -1, head_dim)
     query, key, value = (x.astype(dtype) for x in (query, key, value))
+    query = jnp.einsum("BTKGH->BKGTH", query)  # Heads first: twice as fast on CPU.
+    key, value = (jnp.einsum("BSKH->BKSH", x) for x in (key, value))
     mask = make_mask(
-        *(query.shape[1], key.shape[1], causal, window),
+        *(num_queries, num_keys, causal, window),
         *(query_positions, query_segments, key_segments),
     )[:, None, None]
 
     in_float32 = {"preferred_element_type": jnp.float32}
-    logits = jnp.einsum("BTKGH,BSKH->BKGTS", query, key, **in_float32)
+    logits = jnp.einsum("BKGTH,BKSH->BKGTS", query, key, **in_float32)
     logits = jnp.where(mask, logits * head_dim**-0.5, NEG_INF)
     weights = jnp.where(mask, jax.nn.softmax(logits), 0.0).astype(dtype)
-    mixed = jnp.einsum("BKGTS,BSKH->BTKGH", weights, value, **in_float32)
+    mixed = jnp.einsum("BKGTS,BKSH->BKGTH", weights, value, **in_float32)
+    mixed = jnp.einsum("BKGTH->BTKGH", mixed)
     return mixed.reshape(*mixed.shape[:2], -1, head_dim)
 
 

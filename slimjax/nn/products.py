@@ -9,6 +9,7 @@ program is lowered for, not the host's, so a TPU program can be compiled on a CP
 """
 
 from functools import partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -37,12 +38,12 @@ def product(
                [3.]], dtype=float32)
     """
     rows = x.reshape(-1, x.shape[-1])
-    out = _product(rows, kernel, jnp.dtype(dtype))
+    out = cast(Array, _product(rows, kernel, jnp.dtype(dtype)))
     return out.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _product(x, kernel, dtype):
+def _product(x, kernel, dtype) -> Array:
     return multiply(x.astype(dtype), kernel.astype(dtype))
 
 

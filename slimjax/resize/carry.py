@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import PyTree
 
@@ -53,7 +53,7 @@ def fold_moments(opt_state: PyTree, names: PyTree, gates: Mapping[Path, Any]) ->
     gate, now 1, becomes g times what it was; first moments are of the gradient's order,
     second moments of its square. Where g is 0 the unit is about to go.
     """
-    inverse = lambda m, g: m / jnp.where(g == 0, 1.0, g)
+    inverse = lambda m, g: m / np.where(g == 0, np.float32(1), g)
 
     def fold_group(moments: PyTree, power: int) -> PyTree:
         if _holds(moments, "params"):
@@ -62,7 +62,8 @@ def fold_moments(opt_state: PyTree, names: PyTree, gates: Mapping[Path, Any]) ->
             return moments | {"params": weights}
         if _holds(moments, "gates"):
             scaled = {
-                p: m * gates[p] ** power for p, m in flatten(moments["gates"]).items()
+                path: np.asarray(m) * np.asarray(gates[path], np.float32) ** power
+                for path, m in flatten(moments["gates"]).items()
             }
             return moments | {"gates": unflatten(scaled)}
         return moments

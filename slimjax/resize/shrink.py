@@ -1,17 +1,20 @@
-"""Folding gates into weights, and cutting out what is closed."""
+"""Folding gates into weights, and cutting out what is closed.
+
+All of it works on host arrays: every leaf has a shape of its own, and a compiled
+program for each would take longer than the work.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, PyTree
+from jaxtyping import PyTree
 
 from slimjax.nn.gates import SUBLAYER, axis_gates
 from slimjax.resize.plan import Plan
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
-Scale = Callable[[Array, Array], Array]
+Scale = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def fold(
@@ -34,9 +37,11 @@ def fold(
     """
     axes = flatten(names)
     leaves = {
-        path: scale(leaf, _written_gate(path, leaf.shape, axes[path], gates))
+        path: scale(
+            np.asarray(leaf), _written_gate(path, leaf.shape, axes[path], gates)
+        )
         if _writes(axes[path])
-        else leaf
+        else np.asarray(leaf)
         for path, leaf in flatten(tree).items()
     }
     return unflatten(leaves)
@@ -48,17 +53,17 @@ def _writes(axes: AxisNames) -> bool:
 
 def _written_gate(
     path: Path, shape: tuple[int, ...], axes: AxisNames, gates: Mapping[Path, Any]
-) -> Array:
+) -> np.ndarray:
     """Returns the product of a weight's gates, in a shape that broadcasts to it."""
-    product = jnp.ones((1,) * len(shape))
+    product = np.ones((1,) * len(shape), np.float32)
     for i, (name, length) in enumerate(zip(axes, shape, strict=True)):
         units = axis_gates(path, name, length, gates)
         if units is not None:
             others = [j for j in range(len(shape)) if j != i]
-            product = product * jnp.expand_dims(jnp.asarray(units), others)
+            product = product * np.expand_dims(np.asarray(units, np.float32), others)
     for depth in range(len(path)):
         whole = gates.get((*path[:depth], SUBLAYER))
-        product = product if whole is None else product * whole
+        product = product if whole is None else product * np.float32(whole)
     return product
 
 
@@ -80,9 +85,9 @@ def cut(tree: PyTree, names: PyTree, plan: Plan) -> PyTree:
     )
 
 
-def take(leaf: Array, indices: list[np.ndarray | None]) -> Array:
+def take(leaf: np.ndarray, indices: list[np.ndarray | None]) -> np.ndarray:
     """Returns the entries of a leaf that stand at the given indices of each axis."""
+    leaf = np.asarray(leaf)
     for axis, kept in enumerate(indices):
-        if kept is not None and len(kept) < leaf.shape[axis]:
-            leaf = jnp.take(leaf, jnp.asarray(kept), axis=axis)
+        leaf = leaf if kept is None else np.take(leaf, kept, axis=axis)
     return leaf

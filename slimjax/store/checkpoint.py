@@ -99,7 +99,9 @@ class Checkpoints:
             raise CheckpointError(f"{self.directory / name} is not of format {FORMAT}.")
         for key in ("files", "leaves"):
             if not isinstance(manifest.get(key), dict):
-                raise CheckpointError(f"{self.directory / name}: manifest has no {key}.")
+                raise CheckpointError(
+                    f"{self.directory / name}: manifest has no {key}."
+                )
         return manifest
 
     def restore(self, name: str, target: PyTree) -> PyTree:

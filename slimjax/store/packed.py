@@ -22,7 +22,8 @@ FORMAT = "slimjax-packed-1"
 
 def round_to_stored(weights: PyTree) -> PyTree:
     """Returns weights, float32, with the values that the packed file will hold."""
-    return jax.tree.map(lambda w: w.astype(jnp.bfloat16).astype(jnp.float32), weights)
+    rounded = lambda w: np.asarray(w).astype(jnp.bfloat16).astype(np.float32)
+    return jax.tree.map(rounded, weights)
 
 
 def write_packed(path: Path, weights: PyTree) -> int:

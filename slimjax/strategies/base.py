@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping
 
+import jax
 import numpy as np
 import optax
 from jaxtyping import PyTree
@@ -10,6 +11,7 @@ from jaxtyping import PyTree
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.size import Inventory, SizeFn
 from slimjax.objective.units import Costs, Gates
+from slimjax.trees import flatten
 
 ProbeFn = Callable[[Gates], float]
 """Gates by path, those that are not named being as they are -> mean nats a target."""
@@ -74,8 +76,6 @@ def find_state(opt_state: PyTree, kind: type) -> PyTree:
     Raises:
         LookupError: If there is none, or more than one.
     """
-    import jax
-
     is_kind = lambda node: isinstance(node, kind)
     found = [n for n in jax.tree.leaves(opt_state, is_leaf=is_kind) if is_kind(n)]
     if len(found) != 1:
@@ -85,6 +85,4 @@ def find_state(opt_state: PyTree, kind: type) -> PyTree:
 
 def host_gates(gates: Mapping) -> dict:
     """Returns gates by path as float64 NumPy arrays."""
-    from slimjax.trees import flatten
-
     return {path: np.asarray(gate, np.float64) for path, gate in flatten(gates).items()}

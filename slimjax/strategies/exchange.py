@@ -11,6 +11,7 @@ eighth, quarter and half, between which the predicted sums are mapped to the mea
 """
 
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -42,11 +43,20 @@ def judge(context: SeamContext) -> Costs:
     costs = {}
     for path, moment in second.items():
         predicted = 0.5 * moment
-        if path[-1] == SUBLAYER or path[-1] in ("heads", *NESTED.values()):
+        if _goes_with_its_group(path, second):
+            costs[path] = predicted
+        elif path[-1] == SUBLAYER or path[-1] in ("heads", *NESTED.values()):
             costs[path] = _leave_one_out(context, path, predicted, before)
         else:
             costs[path] = _calibrate(context, path, predicted, before)
     return costs
+
+
+def _goes_with_its_group(path: Path, gates: Mapping[Path, np.ndarray]) -> bool:
+    """Whether each unit of a gate is alone in its group, and cannot go alone."""
+    if path[-1] not in NESTED:
+        return False
+    return gates[path].size == gates[(*path[:-1], NESTED[path[-1]])].size
 
 
 def _leave_one_out(

@@ -148,16 +148,16 @@ def cut_state(
     )
 
     def shrink(weights: PyTree) -> PyTree:
-        return cut(fold(weights, names["params"], gates), names["params"], plan)
+        return cut(fold(weights, names["params"], closed), names["params"], plan)
 
     kept_gates = cut(state.params["gates"], names["gates"], plan)
     params = {
         "params": shrink(state.params["params"]),
-        "gates": jax.tree.map(jnp.ones_like, kept_gates),
+        "gates": jax.tree.map(np.ones_like, kept_gates),
     }
     model = config_of(stage.model, params["params"])
     next_stage = Stage(stage.run, model, stage.special, stage.start_sizes)
-    opt_state = fold_moments(state.opt_state, names, gates)
+    opt_state = fold_moments(state.opt_state, names, closed)
     next_state = TrainState(
         step=state.step,
         params=params,

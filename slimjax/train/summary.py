@@ -5,7 +5,6 @@ import platform
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -47,10 +46,11 @@ def machine() -> dict[str, Any]:
 
 def finished_variables(stage: Stage, state: TrainState) -> PyTree:
     """Returns the variables of the finished model: folded, and as they are stored."""
+    state = jax.device_get(state)
     weights = state.params["params"] if state.ema is None else state.ema
     gates = state.params["gates"]
     weights = fold(weights, stage.names["params"], flatten(gates))
-    opened = jax.tree.map(jnp.ones_like, gates)
+    opened = jax.tree.map(np.ones_like, gates)
     return stage.place({"params": round_to_stored(weights), "gates": opened})
 
 

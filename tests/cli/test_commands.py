@@ -58,7 +58,11 @@ def test_a_wrong_setting_is_refused_before_anything_is_written(
 ):
     workdir = tmp_path / "run"
     line = refuse(
-        capsys, "train", f"--config={TINY}", f"--config.{change}", f"--workdir={workdir}"
+        capsys,
+        "train",
+        f"--config={TINY}",
+        f"--config.{change}",
+        f"--workdir={workdir}",
     )
     assert told in line
     assert not workdir.exists()
@@ -66,7 +70,9 @@ def test_a_wrong_setting_is_refused_before_anything_is_written(
 
 def test_unknown_commands_and_flags_are_offered_the_nearest(capsys):
     assert "Did you mean train?" in refuse(capsys, "trian")
-    assert "Did you mean --config?" in refuse(capsys, "train", "--confg=x", "--config=y")
+    assert "Did you mean --config?" in refuse(
+        capsys, "train", "--confg=x", "--config=y"
+    )
     assert "--config" in refuse(capsys, "train")
     assert "not a file" in refuse(capsys, "train", "--config=configs/quickstrat.py")
     assert "quickstart.py?" in refuse(capsys, "train", "--config=configs/quickstrat.py")
@@ -126,7 +132,9 @@ def test_a_run_can_be_inspected_evaluated_and_told_about(capsys, finished, text_
     assert main(["evaluate", f"--workdir={finished}", "--json"]) == 0
     error = json.loads(capsys.readouterr().out)
     report = json.loads((finished / "report.json").read_text())
-    assert error["bits_per_byte"] == pytest.approx(report["error"]["test_bits_per_byte"])
+    assert error["bits_per_byte"] == pytest.approx(
+        report["error"]["test_bits_per_byte"]
+    )
     other = f"--data=text:{text_folder}/part1.txt"
     assert main(["evaluate", f"--workdir={finished}", other, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["split"] == "all"

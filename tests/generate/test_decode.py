@@ -34,7 +34,9 @@ def test_decoding_with_a_cache_equals_the_full_forward(config, prefix, num_steps
     tokens = np.random.default_rng(0).integers(0, config.vocab_size, (2, length))
     expected = Decoder(config).apply(variables, tokens)
 
-    decode = jax.jit(lambda t, p, c: Decoder(config).apply(variables, t, p, c, method="decode"))
+    decode = jax.jit(
+        lambda t, p, c: Decoder(config).apply(variables, t, p, c, method="decode")
+    )
     positions = np.broadcast_to(np.arange(length), tokens.shape)
     cache = make_cache(config, 2, length + 3)
     logits, cache = decode(tokens[:, :prefix], positions[:, :prefix], cache)

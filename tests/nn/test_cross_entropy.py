@@ -27,7 +27,7 @@ def draw(num_tokens, width, vocab_size):
     return x, embedding, targets, jax.random.normal(keys[3], (2, num_tokens))
 
 
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=4, deadline=None, derandomize=True)
 @given(
     *(st.integers(1, 40), st.integers(1, 20), st.integers(2, 70)),
     *(st.sampled_from([0.0, 0.1]), st.sampled_from([0.0, 1e-2])),
@@ -103,6 +103,6 @@ def test_all_logits_are_never_in_memory_at_once(fn):
 
 
 def test_huge_logits_overflow_nothing():
-    x, embedding = jnp.full((1, 3), 1e4), jnp.eye(3) * jnp.array([1.0, 2.0, 3.0])
+    x, embedding = jnp.full((1, 3), 1e4), jnp.diag(jnp.array([1.0, 2.0, 3.0]))
     loss = cross_entropy(x, embedding, jnp.array([0]))
     np.testing.assert_allclose(loss, [2e4], rtol=1e-6)

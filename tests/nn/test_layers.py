@@ -36,7 +36,9 @@ def test_a_closed_head_neither_speaks_nor_learns(inputs):
     gates = variables["gates"] | {"heads": jnp.array([1.0, 0, 1, 1, 1, 1])}
 
     def total(params):
-        return ATTENTION.apply({"params": params, "gates": gates}, x, POSITIONS)[0].sum()
+        return ATTENTION.apply({"params": params, "gates": gates}, x, POSITIONS)[
+            0
+        ].sum()
 
     grads = jax.grad(total)(variables["params"])
     np.testing.assert_array_equal(grads["query"][:, 1], 0.0)

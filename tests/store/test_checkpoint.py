@@ -13,7 +13,10 @@ from slimjax.store.checkpoint import MANIFEST, Checkpoints
 
 def make_state(shift: float = 0.0) -> dict:
     weights = jnp.arange(6, dtype=jnp.float32).reshape(2, 3) + shift
-    return {"params": {"w": weights, "b": jnp.ones(3, jnp.bfloat16)}, "step": jnp.int32(7)}
+    return {
+        "params": {"w": weights, "b": jnp.ones(3, jnp.bfloat16)},
+        "step": jnp.int32(7),
+    }
 
 
 def target() -> dict:

@@ -24,7 +24,9 @@ def command(workdir, text_folder, *more: str) -> list[str]:
     ]
 
 
-def run(workdir, text_folder, *more: str, fault: str = "") -> subprocess.CompletedProcess:
+def run(
+    workdir, text_folder, *more: str, fault: str = ""
+) -> subprocess.CompletedProcess:
     environment = os.environ | ONE_THREAD | {VARIABLE: fault}
     return subprocess.run(
         command(workdir, text_folder, *more),
@@ -65,7 +67,9 @@ def test_a_run_leaves_all_that_it_promises(uninterrupted):
     lines = (uninterrupted / "metrics.jsonl").read_text().splitlines()
     entries = [json.loads(line) for line in lines]
     assert [entry["step"] for entry in entries] == [4, 8, 12, 16, 20, 24]
-    assert {"loss", "bits_per_byte", "params", "alpha", "tokens_per_s"} <= set(entries[0])
+    assert {"loss", "bits_per_byte", "params", "alpha", "tokens_per_s"} <= set(
+        entries[0]
+    )
     assert "valid_bits_per_byte" in entries[2]
     for name in ("config.json", "report.json", "metrics.jsonl", "seams.jsonl"):
         assert str(uninterrupted) not in (uninterrupted / name).read_text()
@@ -129,7 +133,9 @@ def test_another_config_is_refused_by_name(uninterrupted, text_folder):
     assert len(other.stderr.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
 def test_a_signal_saves_and_the_run_goes_on(
     tmp_path, text_folder, uninterrupted, number, code
 ):
@@ -150,4 +156,6 @@ def test_a_signal_saves_and_the_run_goes_on(
         assert process.returncode == code, errors
         assert b"saved at step" in errors
     assert run(workdir, text_folder).returncode == 0
-    assert read_report(workdir)["state_hash"] == read_report(uninterrupted)["state_hash"]
+    assert (
+        read_report(workdir)["state_hash"] == read_report(uninterrupted)["state_hash"]
+    )
