@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ml_collections import ConfigDict
+
 from slimjax.train.config import make_run_config
 from slimjax.train.devices import prepare_devices
 from slimjax.train.loop import train
@@ -29,7 +31,7 @@ def fit(
     from slimjax import report
 
     prepare_devices()
-    plain = config.to_dict() if hasattr(config, "to_dict") else dict(config)
+    plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
     run = make_run_config(plain)
     with Display(quiet=quiet) as display:
         result = train(run, workdir, display=display)

@@ -8,9 +8,9 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 CACHE = Path(tempfile.gettempdir()) / f"slimjax-tests-{os.getuid()}"
 os.environ.setdefault("SLIMJAX_CACHE", str(CACHE))
 
-import hypothesis
-import jax
-import pytest
+import hypothesis  # noqa: E402
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 hypothesis.settings.register_profile(
     "laws", deadline=None, max_examples=10, derandomize=True, database=None

@@ -34,7 +34,7 @@ def test_only_what_may_change_may_change():
     free = [("train.eval_every_steps", "3"), ("mesh.data", "1")]
     check_same_run(run.as_dict(), make_run_config(override(plain, free)))
     longer = make_run_config(override(plain, [("train.num_steps", "99")]))
-    with pytest.raises(ConfigError, match="train.num_steps=99"):
+    with pytest.raises(ConfigError, match=r"train\.num_steps=99"):
         check_same_run(run.as_dict(), longer)
     assert run.hash() != longer.hash()
     assert run.hash() == make_run_config(override(plain, free)).hash()

@@ -1,4 +1,4 @@
-"""The plan of the house: who may import whom, how long a page may be, what loads jax."""
+"""The plan of the house: who may import whom, how long pages are, what loads jax."""
 
 import ast
 import pathlib

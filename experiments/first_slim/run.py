@@ -34,7 +34,7 @@ DENSE = [("objective.strategy", "none"), ("objective.budget", "")]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="First slim")
     parser.add_argument("--workdir", type=Path, default=Path("runs/first_slim"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--learning_rate", type=float, default=RATE)

@@ -35,8 +35,8 @@ def main(argv: Sequence[str]) -> None:
     prompts = (
         _read_prompts(flags.prompts_file) if flags.prompts_file else [flags.prompt]
     )
-    from slimjax.train.devices import prepare_devices
     from slimjax.generate.sampling import Sampling
+    from slimjax.train.devices import prepare_devices
 
     sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
     from slimjax.generate.model import load

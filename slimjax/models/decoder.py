@@ -1,6 +1,7 @@
 """A decoder language model, each of whose layers may have a shape of its own."""
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -106,7 +107,8 @@ def abstract_variables(config: ModelConfig) -> PyTree:
     Nothing is computed, so this is cheap for a model of any size.
     """
     tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
-    return jax.eval_shape(Decoder(config).init, jax.random.key(0), tokens)
+    boxed = jax.eval_shape(Decoder(config).init, jax.random.key(0), tokens)
+    return {"gates": {}} | dict(boxed)  # A model without sublayers has no gates.
 
 
 def make_cache(config: ModelConfig, batch_size: int, length: int) -> Cache:
@@ -132,7 +134,10 @@ def config_of(config: ModelConfig, params: PyTree) -> ModelConfig:
     layers = []
     for i, layer in enumerate(config.layers):
         parts = params.get(f"layer_{i}", {})
-        changes = {"attention": "attention" in parts, "mlp": "mlp" in parts}
+        changes: dict[str, Any] = {
+            "attention": "attention" in parts,
+            "mlp": "mlp" in parts,
+        }
         if changes["attention"]:
             _, num_heads, head_dim = parts["attention"]["query"].shape
             num_kv_heads = parts["attention"]["key"].shape[1]

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax.nn.attention_kernels import attend
+from slimjax.nn.axes import named
 from slimjax.nn.cache import LayerCache, write
 from slimjax.nn.gates import gate, nest, sublayer_gate
 from slimjax.nn.norm import RMSNorm
@@ -82,9 +83,9 @@ class Attention(nn.Module):
         out_init = nn.initializers.variance_scaling(
             self.out_scale**2, "fan_in", "truncated_normal", in_axis=(0, 1), out_axis=2
         )
-        heads = nn.with_logical_partitioning(init, ("embed", "heads", "head_dim"))
-        groups = nn.with_logical_partitioning(init, ("embed", "kv_heads", "head_dim"))
-        merge = nn.with_logical_partitioning(out_init, ("heads", "head_dim", "embed"))
+        heads = named(init, "embed", "heads", "head_dim")
+        groups = named(init, "embed", "kv_heads", "head_dim")
+        merge = named(out_init, "heads", "head_dim", "embed")
         full = (width, self.num_heads, self.head_dim)
         grouped = (width, self.num_kv_heads, self.head_dim)
         return (

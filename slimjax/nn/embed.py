@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
 
+from slimjax.nn.axes import named
 from slimjax.nn.cross_entropy import cross_entropy
 from slimjax.nn.products import product
 
@@ -26,9 +27,7 @@ class TiedEmbedding(nn.Module):
 
     def setup(self) -> None:
         """Makes the table."""
-        init = nn.with_logical_partitioning(
-            nn.initializers.normal(0.02), ("vocab", "embed")
-        )
+        init = named(nn.initializers.normal(0.02), "vocab", "embed")
         shape = (self.vocab_size, self.width)
         self.embedding = self.param("embedding", init, shape, jnp.float32)
 

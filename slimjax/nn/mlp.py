@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
+from slimjax.nn.axes import named
 from slimjax.nn.gates import gate, sublayer_gate
 from slimjax.nn.norm import RMSNorm
 from slimjax.nn.products import product
@@ -32,11 +33,11 @@ class GatedMLP(nn.Module):
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """Returns what the MLP adds to the residual stream."""
         width, init = x.shape[-1], nn.initializers.lecun_normal()
-        read = nn.with_logical_partitioning(init, ("embed", "mlp"))
+        read = named(init, "embed", "mlp")
         out_init = nn.initializers.variance_scaling(
             self.out_scale**2, "fan_in", "truncated_normal"
         )
-        write = nn.with_logical_partitioning(out_init, ("mlp", "embed"))
+        write = named(out_init, "mlp", "embed")
         gate_kernel = self.param("gate", read, (width, self.mlp_dim), jnp.float32)
         up_kernel = self.param("up", read, (width, self.mlp_dim), jnp.float32)
         down_kernel = self.param("down", write, (self.mlp_dim, width), jnp.float32)

@@ -5,6 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from slimjax.nn.axes import named
+
 
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation, in float32 whatever comes in.
@@ -21,7 +23,7 @@ class RMSNorm(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
         """Brings each vector to unit mean square, then scales its channels."""
-        init = nn.with_logical_partitioning(nn.initializers.ones, ("embed",))
+        init = named(nn.initializers.ones, "embed")
         scale = self.param("scale", init, (x.shape[-1],), jnp.float32)
         x = x.astype(jnp.float32)
         mean_square = jnp.mean(x * x, axis=-1, keepdims=True)

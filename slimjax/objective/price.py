@@ -122,11 +122,11 @@ class GateMoments(NamedTuple):
     """What gradients of the gates have been.
 
     Attributes:
-        count: Number of gradients seen, int32 [].
+        num_seen: Number of gradients seen, int32 [].
         second: Running mean of their squares, not bias-corrected; like the gates.
     """
 
-    count: Array
+    num_seen: Array
     second: PyTree
 
 
@@ -152,7 +152,8 @@ def track_gate_moments(decay: float = 0.98) -> optax.GradientTransformation:
         del params
         mean = lambda m, g: decay * m + (1 - decay) * g * g
         second = jax.tree.map(mean, state.second, updates)
-        state = GateMoments(optax.safe_increment(state.count), second)
+        num_seen = jnp.asarray(optax.safe_increment(state.num_seen))
+        state = GateMoments(num_seen, second)
         return jax.tree.map(jnp.zeros_like, updates), state
 
     return optax.GradientTransformation(init_fn, update_fn)
@@ -160,5 +161,5 @@ def track_gate_moments(decay: float = 0.98) -> optax.GradientTransformation:
 
 def corrected_second_moment(state: GateMoments, decay: float = 0.98) -> PyTree:
     """Returns the mean square of the gates' gradients, unbiased by its zero start."""
-    correction = 1 - decay ** jnp.maximum(state.count, 1)
+    correction = 1 - decay ** jnp.maximum(state.num_seen, 1)
     return jax.tree.map(lambda m: m / correction, state.second)

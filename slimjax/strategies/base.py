@@ -1,7 +1,7 @@
 """What a strategy is: how gates move inside a step, and what a seam pays for a unit."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -83,6 +83,6 @@ def find_state(opt_state: PyTree, kind: type) -> PyTree:
     return found[0]
 
 
-def host_gates(gates: Mapping) -> dict:
+def host_gates(gates: dict) -> Gates:
     """Returns gates by path as float64 NumPy arrays."""
     return {path: np.asarray(gate, np.float64) for path, gate in flatten(gates).items()}

@@ -158,7 +158,8 @@ def check_budget(run: RunConfig, model: ModelConfig) -> None:
     if budget < least:
         raise ConfigError(
             f"{asked} is less than what must stay: {least:,.0f} {unit} with "
-            "embeddings, norms and minima. Ask for more, or for a smaller vocabulary or width."
+            "embeddings, norms and minima. Ask for more, or for a smaller "
+            "vocabulary or width."
         )
 
 

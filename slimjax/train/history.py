@@ -65,8 +65,9 @@ class History:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "History":
         """Returns what `dataclasses.asdict` took apart."""
-        stages = [StageRecord(**stage) for stage in data["stages"]]
-        return cls(**(data | {"stages": stages}))
+        history = cls(**data)
+        history.stages = [StageRecord(**stage) for stage in data["stages"]]
+        return history
 
     def training_flops(self, tokens_per_step: int) -> float:
         """Returns 3 times the forward FLOPs of all steps, and those of the seams."""

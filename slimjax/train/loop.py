@@ -30,6 +30,9 @@ from slimjax.train.stage import Special, Stage
 from slimjax.train.state import TrainState, init_params
 from slimjax.train.summary import summarize, versions
 
+SUMMED = ("nats_sum", "num_tokens", "seconds", "steps")
+"""What is added up from one line of the log to the next."""
+
 PROBE_STEP = 2**31
 """Number of the step, never reached, whose rows probes are measured on."""
 
@@ -94,7 +97,7 @@ class Loop:
         self.stage, self.state = self._restore() or self._start()
         self.step = int(self.state.step)
         self.events = Events(folder.events, self.step)
-        self.sums = {"nats_sum": 0.0, "num_tokens": 0.0, "seconds": 0.0, "steps": 0}
+        self.sums = dict.fromkeys(SUMMED, 0.0)
         self.error: Error | None = None
 
     # Beginning.
@@ -264,7 +267,7 @@ class Loop:
             entry["valid_bits_per_byte"] = error.bits_per_byte
         self.folder.metrics.append(entry)
         self.events.append(entry)
-        self.sums = dict.fromkeys(self.sums, 0)
+        self.sums = dict.fromkeys(self.sums, 0.0)
         self._show(entry)
 
     def _entry(self, step: int, metrics: dict[str, float]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Hashable
+from typing import Any
 
 import jax
 import optax
@@ -78,7 +80,8 @@ def make_tx(
     ]
     if strategy.make_weight_tx is not None:
         links.append(strategy.make_weight_tx(context))
-    groups = {"weights": optax.chain(*links), "gates": strategy.make_gate_tx(context)}
+    gate_tx = strategy.make_gate_tx(context)
+    groups: dict[Hashable, Any] = {"weights": optax.chain(*links), "gates": gate_tx}
     return optax.partition(groups, {"params": "weights", "gates": "gates"})
 
 

@@ -81,7 +81,7 @@ def take_seam(
     decision = decide(stage, state, probe, index)
     current = host_gates(state.params["gates"])
     closed = {path: current[path] * decision.gates[path] for path in current}
-    plan = make_plan(closed)
+    plan, flops = make_plan(closed), probe.flops
     fault_point("seam-inside")
 
     record = _describe(stage, decision, plan, step)
@@ -92,11 +92,12 @@ def take_seam(
         next_stage, next_state = stage, state
     else:
         next_stage, next_state = cut_state(stage, state, closed, plan)
-        after = Probe(next_stage, next_state.params, batch)({})
+        after = Probe(next_stage, next_state.params, batch)
+        record |= {"true_loss_change": after({}) - before}
         record |= _verify(stage, state, closed, next_stage, next_state, batch)
-        record |= {"true_loss_change": after - before}
         record |= _sizes(next_stage, "after")
-    record |= {"flops_spent": probe.flops, "seconds": time.perf_counter() - start}
+        flops += after.flops
+    record |= {"flops_spent": flops, "seconds": time.perf_counter() - start}
     return next_stage, next_state, record
 
 
@@ -142,10 +143,7 @@ def cut_state(
         closed: Gates with which the model is to be equal, 0 for what goes.
         plan: What stays, made from `closed`.
     """
-    names, gates = (
-        stage.names,
-        {p: jnp.asarray(g, jnp.float32) for p, g in closed.items()},
-    )
+    names, state = stage.names, jax.device_get(state)
 
     def shrink(weights: PyTree) -> PyTree:
         return cut(fold(weights, names["params"], closed), names["params"], plan)
@@ -197,7 +195,7 @@ def _verify(
         ArithmeticError: If they are not equal, which is a fault of this library.
     """
     gates = unflatten({p: jnp.asarray(g, jnp.float32) for p, g in closed.items()})
-    tokens = np.asarray(batch["tokens"])[:VERIFIED_ROWS]
+    tokens = jnp.asarray(np.asarray(batch["tokens"])[:VERIFIED_ROWS])
     one = stage.logits({"params": state.params["params"], "gates": gates}, tokens)
     other = next_stage.logits(next_state.params, tokens)
     difference = float(np.max(np.abs(np.asarray(one) - np.asarray(other))))

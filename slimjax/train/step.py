@@ -1,6 +1,7 @@
 """One training step: a state and a batch in, the next state and metrics out."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,16 +39,18 @@ def make_train_step(
 
         cut = lambda x: x.reshape(accumulation_steps, -1, *x.shape[1:])
         parts = jax.tree.map(cut, batch)
-        shapes = jax.eval_shape(grad_fn, params, jax.tree.map(lambda x: x[0], parts))
+        first = jax.tree.map(lambda x: x[0], parts)
+        shapes = jax.eval_shape(grad_fn, params, first)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         (grads, sums), _ = jax.lax.scan(add_part, zeros, parts)
         return jax.tree.map(lambda g: g / accumulation_steps, grads), sums
 
     def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
         one = accumulation_steps == 1
-        grads, sums = (grad_fn if one else grads_of_parts)(state.params, batch)
+        take_grads: Any = grad_fn if one else grads_of_parts
+        grads, sums = take_grads(state.params, batch)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params: Any = optax.apply_updates(state.params, updates)
         ema = state.ema
         if ema is not None:
             ema = optax.incremental_update(params["params"], ema, 1 - ema_decay)
