@@ -28,6 +28,12 @@ def test_a_recipe_can_be_built_and_traced(path):
     assert logits.dtype == jnp.float32
 
 
+def test_a_dense_run_has_no_seams():
+    changes = [("objective.strategy", "none"), ("objective.budget", "")]
+    dense = make_run_config(override(read_config("configs/tiny_test.py"), changes))
+    assert dense.seam_steps == ()
+
+
 def test_only_what_may_change_may_change():
     plain = read_config("configs/tiny_test.py")
     run = make_run_config(plain)

@@ -69,6 +69,13 @@ class RunConfig:
     mesh: MeshConfig
     train: TrainConfig
 
+    @property
+    def seam_steps(self) -> tuple[int, ...]:
+        """Steps before which a seam is due; none where nobody can go."""
+        if self.objective.strategy == "none":
+            return ()
+        return self.resize.seam_steps(self.train.num_steps)
+
     def as_dict(self) -> dict[str, Any]:
         """Returns plain data, every setting named."""
         return dataclasses.asdict(self)
@@ -125,8 +132,7 @@ def _check_together(run: RunConfig) -> None:
             f"config.data.batch_size={data.batch_size} must be a multiple of "
             f"config.optim.accumulation_steps={optim.accumulation_steps}."
         )
-    has_seams = bool(run.resize.seam_steps(run.train.num_steps))
-    if run.objective.strategy != "none" and not has_seams:
+    if run.objective.strategy != "none" and not run.seam_steps:
         raise ConfigError(
             f"config.objective.strategy={run.objective.strategy!r} needs a seam before "
             f"config.train.num_steps={run.train.num_steps}: set "

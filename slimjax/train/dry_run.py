@@ -33,6 +33,6 @@ def describe(run: RunConfig) -> dict[str, Any]:
         "state_bytes": STATE_BYTES * sizes["params"],
         "tokens": tokens,
         "flops_total_without_seams": 3 * sizes["flops"] * tokens,
-        "seam_steps": list(run.resize.seam_steps(run.train.num_steps)),
+        "seam_steps": list(run.seam_steps),
         f"budget_{run.objective.size}": goal,
     }

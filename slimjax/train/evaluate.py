@@ -80,10 +80,10 @@ def evaluate_folder(
     run = make_run_config(config)
     everything = split == "all"
     corpus = load_corpus(run.data, tokenizer=model.tokenizer, all_valid=everything)
-    split = "valid" if split == "all" else split
-    if not corpus.num_tokens[split]:
+    held_out = "valid" if everything else split
+    if not corpus.num_tokens[held_out]:
         raise DataError(f"{run.data.source} has no text in its {split} split.")
     special = Special(model.tokenizer.pad_id, model.tokenizer.bos_id)
     stage = Stage(run, model.config, special)
-    error = evaluate(stage, stage.place(model.params), corpus, split)
+    error = evaluate(stage, stage.place(model.params), corpus, held_out)
     return {"source": run.data.source, "split": split} | dataclasses.asdict(error)

@@ -92,7 +92,7 @@ class Loop:
         self.display, self.stop, self.mark = display, stop, start_time
         self.history = History()
         self.tokens_per_step = run.data.batch_size * run.data.seq_len
-        self.seam_steps = run.resize.seam_steps(run.train.num_steps)
+        self.seam_steps = run.seam_steps
         self.special = Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)
         self.stage, self.state = self._restore() or self._start()
         self.step = int(self.state.step)

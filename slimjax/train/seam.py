@@ -128,7 +128,7 @@ def budget_at(stage: Stage, index: int) -> float:
     """Returns the largest size after a seam: even ratios, the last seam's in full."""
     whole = stage.start_sizes[stage.run.objective.size]
     goal = stage.run.objective.budget_size(whole)
-    num_seams = len(stage.run.resize.seam_steps(stage.run.train.num_steps))
+    num_seams = len(stage.run.seam_steps)
     return float(whole * (goal / whole) ** ((index + 1) / num_seams))
 
 
@@ -171,7 +171,7 @@ def _why_not(stage: Stage, decision: Decision, step: int, index: int) -> str:
     The last seam of a budget is always taken: a budget is a promise.
     """
     run = stage.run
-    num_seams = len(run.resize.seam_steps(run.train.num_steps))
+    num_seams = len(run.seam_steps)
     if run.objective.has_budget and index == num_seams - 1:
         return ""
     flops = make_size_fn("flops", stage.inventory)

@@ -92,7 +92,7 @@ class Stage:
         if not self.run.objective.has_budget:
             return None
         part = self.run.objective.budget_size(whole) / whole
-        last = self.run.resize.seam_steps(self.run.train.num_steps)[-1]
+        last = self.run.seam_steps[-1]
         return optax.linear_schedule(1.0, part, last)
 
     @cached_property
