@@ -1,6 +1,6 @@
 """Does a model that halves itself while it learns beat one that was born small?
 
-Run: python experiments/first_slim/run.py [--workdir=runs/first_slim] [--seeds=3]
+Run: python experiments/first_slim/run.py [--workdir=runs/first_slim] [--seeds=0,1,2]
 
 Trains, on the recipe of configs/quickstart.py and nothing else:
 
@@ -11,8 +11,8 @@ Trains, on the recipe of configs/quickstart.py and nothing else:
 - dense=, scratch49=, scratch30=: the same, for as many steps as spend the FLOPs that
   the slim run (slim49 for dense) spent in all, probes included.
 
-All arms have the recipe's learning rate; --learning_rate runs seed 0 of the first five
-with another one. Killed and started again, it goes on where it was. Results are small
+All arms have the recipe's learning rate; --learning_rate runs the first five with
+another one. Killed and started again, it goes on where it was. Results are small
 JSON files in results/; table.py makes the README's table from them.
 """
 
@@ -36,10 +36,10 @@ DENSE = [("objective.strategy", "none"), ("objective.budget", "")]
 def main() -> None:
     parser = argparse.ArgumentParser(description="First slim")
     parser.add_argument("--workdir", type=Path, default=Path("runs/first_slim"))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
     parser.add_argument("--learning_rate", type=float, default=RATE)
     flags = parser.parse_args()
-    seeds = range(flags.seeds if flags.learning_rate == RATE else 1)
+    seeds = [int(seed) for seed in flags.seeds.split(",")]
     for seed in seeds:
         for arm in ARMS:
             run_arm(arm, seed, flags.learning_rate, flags.workdir)

@@ -1,0 +1,113 @@
+"""What one step promises, on one device or eight."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from slimjax.config import override, read_config
+from slimjax.data.batches import make_batch
+from slimjax.train.config import make_run_config
+from slimjax.train.mesh import put_batch
+from slimjax.train.seam import cut_state
+from slimjax.train.stage import Special, Stage
+from slimjax.train.state import init_params
+from slimjax.trees import hash_tree, named_leaves
+
+SPECIAL = Special(pad_id=0, bos_id=1)
+
+
+def make_stage(*changes: tuple[str, str]) -> Stage:
+    base = [("mesh.data", "1"), ("data.seq_len", "9"), ("model.num_layers", "1")]
+    config = override(read_config("configs/tiny_test.py"), [*base, *changes])
+    run = make_run_config(config)
+    return Stage(run, run.model.build(259), SPECIAL)
+
+
+def take_steps(stage: Stage, num_steps: int = 3, state=None):
+    rows = np.random.default_rng(0).integers(3, 259, (40, 9))
+    state = state or stage.start(init_params(stage.model, seed=0))
+    losses = []
+    for step in range(num_steps):
+        batch = put_batch(make_batch(rows, step, 8, seed=0), stage.mesh)
+        state, metrics = stage.train_step(state, batch)
+        losses.append(float(metrics["nats_sum"]) / float(metrics["num_tokens"]))
+    return state, losses
+
+
+def test_a_step_learns_and_is_repeatable():
+    state, losses = take_steps(make_stage(), 8)
+    assert losses[-1] < losses[0]
+    again, _ = take_steps(make_stage(), 8)
+    assert hash_tree(jax.device_get(state)) == hash_tree(jax.device_get(again))
+
+
+def test_eight_devices_do_what_one_does():
+    _, one = take_steps(make_stage(), 5)
+    _, eight = take_steps(make_stage(("mesh.data", "8")), 5)
+    np.testing.assert_allclose(eight, one, rtol=1e-5)
+
+
+def test_parts_of_a_batch_add_up_to_the_batch():
+    whole, _ = take_steps(make_stage())
+    parts, _ = take_steps(make_stage(("optim.accumulation_steps", "4")))
+    close = lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5)
+    jax.tree.map(close, whole.params["params"], parts.params["params"])
+
+
+def test_an_average_of_the_weights_follows_them():
+    state, _ = take_steps(make_stage(("optim.ema_decay", "0.5")), 2)
+    weights = jax.tree.leaves(state.params["params"])
+    average = jax.tree.leaves(state.ema)
+    assert len(weights) == len(average)
+    assert any(not np.array_equal(w, a) for w, a in zip(weights, average, strict=True))
+
+
+def test_after_a_seam_the_step_is_that_of_a_fresh_model_of_that_shape():
+    stage = make_stage()
+    state, _ = take_steps(stage, 2)
+    closed = stage.inventory.open_gates()
+    closed["layer_0", "mlp", "mlp"][::3] = 0.0
+    closed["layer_0", "attention", "kv_heads"][1] = 0.0
+    small, small_state = cut_state(stage, state, closed, make_plan_of(closed))
+    fresh = Stage(small.run, small.model, SPECIAL)
+    assert small.train_step.as_text() == fresh.train_step.as_text()
+    assert small.sizes["params"] < stage.sizes["params"]
+    _, losses = take_steps(small, 2, small_state)
+    assert np.isfinite(losses).all()
+
+
+def make_plan_of(closed):
+    from slimjax.resize.plan import make_plan
+
+    return make_plan(closed)
+
+
+def test_a_seam_carries_moments_gates_and_average():
+    stage = make_stage(("optim.ema_decay", "0.5"))
+    state, _ = take_steps(stage, 2)
+    closed = stage.inventory.open_gates()
+    closed["layer_0", "mlp", "mlp"][:5] = 0.0
+    small, small_state = cut_state(stage, state, closed, make_plan_of(closed))
+    before, after = named_leaves(state), named_leaves(small_state)
+    assert set(before) == set(after)
+    name = "params.params.layer_0.mlp.down"
+    for place in (name, name.replace("params.params", "ema")):
+        np.testing.assert_array_equal(after[place], np.asarray(before[place])[5:])
+    moments = [k for k in before if k.endswith("layer_0.mlp.down") and "opt" in k]
+    assert len(moments) == 2
+    for place in moments:
+        np.testing.assert_array_equal(after[place], np.asarray(before[place])[5:])
+    shapes = {k: v.shape for k, v in named_leaves(small.abstract_state).items()}
+    assert shapes == {k: v.shape for k, v in after.items()}
+
+
+def test_bfloat16_products_keep_float32_weights_and_sums():
+    stage = make_stage(("model.dtype", "bfloat16"))
+    state, losses = take_steps(stage)
+    dtypes = {str(leaf.dtype) for leaf in jax.tree.leaves(state.params)}
+    assert dtypes == {"float32"}
+    _, exact = take_steps(make_stage())
+    assert losses == pytest.approx(exact, rel=0.02)
+    assert dataclasses.asdict(SPECIAL) == {"pad_id": 0, "bos_id": 1}
