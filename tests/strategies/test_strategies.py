@@ -51,7 +51,6 @@ def test_every_strategy_named_in_the_config_can_be_had(name):
 
 def exchange_context(damage: dict) -> SeamContext:
     """Returns a context whose loss is the sum of the damage of all closed units."""
-    source = np.random.default_rng(0)
     second = unflatten(
         {path: jnp.asarray(2 * damage[path] * 3.0) for path in INVENTORY.gates}
     )

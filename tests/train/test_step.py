@@ -1,6 +1,7 @@
 """What one step promises, on one device or eight."""
 
 import dataclasses
+import re
 
 import jax
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.data.batches import make_batch
+from slimjax.resize.plan import make_plan
 from slimjax.train.config import make_run_config
 from slimjax.train.mesh import put_batch
 from slimjax.train.seam import cut_state
@@ -70,18 +72,18 @@ def test_after_a_seam_the_step_is_that_of_a_fresh_model_of_that_shape():
     closed = stage.inventory.open_gates()
     closed["layer_0", "mlp", "mlp"][::3] = 0.0
     closed["layer_0", "attention", "kv_heads"][1] = 0.0
-    small, small_state = cut_state(stage, state, closed, make_plan_of(closed))
+    small, small_state = cut_state(stage, state, closed, make_plan(closed))
     fresh = Stage(small.run, small.model, SPECIAL)
-    assert small.train_step.as_text() == fresh.train_step.as_text()
+    assert instructions(small.train_step) == instructions(fresh.train_step)
     assert small.sizes["params"] < stage.sizes["params"]
     _, losses = take_steps(small, 2, small_state)
     assert np.isfinite(losses).all()
 
 
-def make_plan_of(closed):
-    from slimjax.resize.plan import make_plan
-
-    return make_plan(closed)
+def instructions(compiled) -> list[str]:
+    """Returns the optimised program, without the places in the source it is from."""
+    text = re.sub(r"(, )?metadata=\{[^}]*\}", "", compiled.as_text())
+    return [line for line in text.splitlines() if "=" in line or "ENTRY" in line]
 
 
 def test_a_seam_carries_moments_gates_and_average():
@@ -89,7 +91,7 @@ def test_a_seam_carries_moments_gates_and_average():
     state, _ = take_steps(stage, 2)
     closed = stage.inventory.open_gates()
     closed["layer_0", "mlp", "mlp"][:5] = 0.0
-    small, small_state = cut_state(stage, state, closed, make_plan_of(closed))
+    small, small_state = cut_state(stage, state, closed, make_plan(closed))
     before, after = named_leaves(state), named_leaves(small_state)
     assert set(before) == set(after)
     name = "params.params.layer_0.mlp.down"
