@@ -38,9 +38,16 @@ class JsonLines:
 
     def cut_back(self, step: int) -> None:
         """Drops the lines after `step`, which a resumed run will write again."""
-        kept = [json.dumps(e) + "\n" for e in self.read() if e["step"] <= step]
+        self._rewrite([entry for entry in self.read() if entry["step"] <= step])
+
+    def keep_first(self, num_lines: int) -> None:
+        """Drops all but the first lines."""
+        self._rewrite(self.read()[:num_lines])
+
+    def _rewrite(self, entries: list[dict[str, Any]]) -> None:
         if self.path.exists():
-            write_atomic(self.path, "".join(kept).encode())
+            lines = [json.dumps(entry) + "\n" for entry in entries]
+            write_atomic(self.path, "".join(lines).encode())
 
 
 class Events:

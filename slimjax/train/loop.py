@@ -4,7 +4,6 @@ At each boundary between two steps the order is: seam, save, stop, evaluate, wri
 the next step is sent off, and the metrics of the one before it are read while it runs.
 """
 
-import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -14,24 +13,20 @@ import jax
 from slimjax.data.batches import make_batch
 from slimjax.data.config import DataConfig
 from slimjax.data.corpus import Corpus, load_corpus
-from slimjax.errors import CheckpointError, NotFeasibleError, StoppedError
+from slimjax.data.tokenizer import BytesTokenizer
+from slimjax.errors import NotFeasibleError, StoppedError
 from slimjax.store.faults import fault_point
 from slimjax.store.files import read_json, write_json
-from slimjax.store.metrics_log import Events
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig, check_budget, check_same_run
-from slimjax.train.evaluate import Error, bits_per_byte, evaluate
-from slimjax.train.history import History, StageRecord
+from slimjax.train.evaluate import Error, evaluate
+from slimjax.train.logbook import Logbook
 from slimjax.train.mesh import make_mesh, put_batch
 from slimjax.train.progress import Display
+from slimjax.train.resume import begin_or_resume, make_manifest, record_of
 from slimjax.train.seam import take_seam
 from slimjax.train.signals import StopRequests
-from slimjax.train.stage import Special, Stage
-from slimjax.train.state import TrainState, init_params
-from slimjax.train.summary import summarize, versions
-
-SUMMED = ("nats_sum", "num_tokens", "seconds", "steps")
-"""What is added up from one line of the log to the next."""
+from slimjax.train.summary import summarize
 
 PROBE_STEP = 2**31
 """Number of the step, never reached, whose rows probes are measured on."""
@@ -70,8 +65,6 @@ def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str,
 
 def vocab_size_of(data: DataConfig) -> int:
     """Returns the vocabulary that a corpus will have, before it is read."""
-    from slimjax.data.tokenizer import BytesTokenizer
-
     return BytesTokenizer().vocab_size if data.tokenizer == "bytes" else data.vocab_size
 
 
@@ -90,93 +83,11 @@ class Loop:
         """Restores the newest whole checkpoint, or starts afresh."""
         self.run, self.folder, self.corpus = run, folder, corpus
         self.display, self.stop, self.mark = display, stop, start_time
-        self.history = History()
-        self.tokens_per_step = run.data.batch_size * run.data.seq_len
-        self.seam_steps = run.seam_steps
-        self.special = Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)
-        self.stage, self.state = self._restore() or self._start()
-        self.step = int(self.state.step)
-        self.events = Events(folder.events, self.step)
-        self.sums = dict.fromkeys(SUMMED, 0.0)
-        self.error: Error | None = None
-
-    # Beginning.
-
-    def _start(self) -> tuple[Stage, TrainState]:
-        model = self.run.model.build(self.corpus.tokenizer.vocab_size)
-        stage = Stage(self.run, model, self.special)
-        state = stage.start(init_params(model, self.run.seed))
-        self.history.stages.append(self._record_of(stage, 0))
-        write_json(self.folder.config, self.run.as_dict())
-        write_json(self.folder.architecture, model.architecture())
-        self.folder.tokenizer.mkdir(exist_ok=True)
-        self.corpus.tokenizer.save(self.folder.tokenizer)
-        self.folder.metrics.cut_back(-1)
-        self.folder.seams.cut_back(-1)
-        return stage, state
-
-    def _restore(self) -> tuple[Stage, TrainState] | None:
-        """Returns the newest whole checkpoint's state, None if there never was one."""
-        checkpoints, damage = self.folder.checkpoints, None
-        for name in reversed(checkpoints.list()):
-            try:
-                manifest = checkpoints.read_manifest(name)
-                stage = self._stage_of(manifest)
-                state = checkpoints.restore(name, stage.abstract_state)
-            except CheckpointError as error:
-                damage = error
-                self.display.say(f"{error} Looking for an older one.")
-                continue
-            self._take_up(manifest)
-            return stage, state
-        if damage is not None:
-            raise CheckpointError(
-                f"No checkpoint in {checkpoints.directory} is whole. Start afresh in a "
-                "new --workdir."
-            )
-        return None
-
-    def _stage_of(self, manifest: dict[str, Any]) -> Stage:
-        if manifest["data_fingerprint"] != self.corpus.fingerprint:
-            raise NotFeasibleError(
-                f"The text of {self.run.data.source} is not what it was when this run "
-                "began. Restore it, or start afresh in a new --workdir."
-            )
-        from slimjax.models.config import parse_architecture
-
-        model = self.run.model.build(self.corpus.tokenizer.vocab_size)
-        layers = parse_architecture(manifest["architecture"], "manifest.architecture")
-        model = dataclasses.replace(model, layers=layers)
-        return Stage(self.run, model, self.special, manifest["start_sizes"])
-
-    def _take_up(self, manifest: dict[str, Any]) -> None:
-        self.history = History.from_dict(manifest["history"])
-        self.history.num_restarts += 1
-        step = manifest["step"]
-        self.folder.metrics.cut_back(step)
-        self._cut_back_seams(manifest["seam"])
-        write_json(self.folder.config, self.run.as_dict())
-        write_json(self.folder.architecture, manifest["architecture"])
-        self.display.say(f"going on at step {step} of {self.run.train.num_steps}")
-
-    def _cut_back_seams(self, num_seams: int) -> None:
-        """Drops the lines of seams that this state has not passed."""
-        log = self.folder.seams
-        kept = log.read()[:num_seams]
-        log.cut_back(-1)
-        for entry in kept:
-            log.append(entry)
-
-    def _record_of(self, stage: Stage, step: int) -> StageRecord:
-        return StageRecord(
-            start_step=step,
-            params=int(stage.sizes["params"]),
-            flops_per_token=stage.sizes["flops"],
-            bytes=int(stage.sizes["bytes"]),
-            architecture=stage.model.architecture(),
+        self.stage, self.state, self.history = begin_or_resume(
+            run, folder, corpus, display
         )
-
-    # Running.
+        self.step = int(self.state.step)
+        self.log = Logbook(folder, corpus, display, self.step)
 
     def run_to_end(self) -> None:
         """Takes all steps that are left.
@@ -206,7 +117,9 @@ class Loop:
 
     def _seam_due(self) -> bool:
         done = self.history.num_seams
-        return done < len(self.seam_steps) and self.seam_steps[done] <= self.step
+        return (
+            done < len(self.run.seam_steps) and self.run.seam_steps[done] <= self.step
+        )
 
     def _take_step(self, pending: tuple | None) -> tuple:
         """Sends off a step, then reads the metrics of the one before."""
@@ -242,50 +155,24 @@ class Loop:
             record.num_steps + 1,
             record.seconds + seconds,
         )
-        self.sums["seconds"] += seconds
-        self.sums["steps"] += 1
-        for name in ("nats_sum", "num_tokens"):
-            self.sums[name] += metrics[name]
+        self.log.add(metrics, seconds)
         if not metrics["nats_sum"] < float("inf"):
             raise NotFeasibleError(
                 f"The loss is not finite at step {step}. Lower "
                 "config.optim.learning_rate; the last checkpoint is whole."
             )
-        self._log(step, metrics)
-
-    def _log(self, step: int, metrics: dict[str, float]) -> None:
         train = self.run.train
         error = None
         if train.eval_every_steps and step % train.eval_every_steps == 0:
             error = self._evaluate_now(step)
-        if step % train.log_every_steps and error is None and step != train.num_steps:
-            return
-        entry = self._entry(step, metrics)
-        if error is not None:
-            self.error = error
-            entry["valid_nats_per_token"] = error.nats_per_token
-            entry["valid_bits_per_byte"] = error.bits_per_byte
-        self.folder.metrics.append(entry)
-        self.events.append(entry)
-        self.sums = dict.fromkeys(self.sums, 0.0)
-        self._show(entry)
-
-    def _entry(self, step: int, metrics: dict[str, float]) -> dict[str, Any]:
-        loss = self.sums["nats_sum"] / max(self.sums["num_tokens"], 1)
-        step_time = self.sums["seconds"] / max(self.sums["steps"], 1)
-        return {
-            "step": step,
-            "tokens": step * self.tokens_per_step,
-            "loss": loss,
-            "bits_per_byte": bits_per_byte(loss, self.corpus, "train"),
-            "grad_norm": metrics["grad_norm"],
-            "params": int(self.stage.sizes["params"]),
-            "flops_per_token": self.stage.sizes["flops"],
-            "bytes": int(self.stage.sizes["bytes"]),
-            "alpha": self.history.alpha,
-            "step_time_s": step_time,
-            "tokens_per_s": self.tokens_per_step / step_time if step_time else None,
-        }
+        if step % train.log_every_steps == 0 or error or step == train.num_steps:
+            self.log.write(
+                step,
+                self.stage,
+                grad_norm=metrics["grad_norm"],
+                alpha=self.history.alpha,
+                error=error,
+            )
 
     def _evaluate_now(self, step: int) -> Error | None:
         """Returns the validation error of the state, if it is still that of `step`."""
@@ -293,15 +180,6 @@ class Loop:
             return None
         rows = self.run.train.eval_rows
         return evaluate(self.stage, self.state.params, self.corpus, "valid", rows)
-
-    def _show(self, entry: dict[str, Any]) -> None:
-        valid = entry.get("valid_bits_per_byte")
-        note = f"loss {entry['loss']:.3f}"
-        note += f"  valid {valid:.3f} bits/byte" if valid else ""
-        note += f"  {entry['params'] / 1e6:.2f}M params"
-        note += f"  {entry['tokens_per_s'] or 0:,.0f} tokens/s"
-        total = self.run.train.num_steps
-        self.display.step(entry["step"], total, note, always=valid is not None)
 
     def _pass_seam(self) -> None:
         """Takes a seam between two checkpoints, so that it happens wholly or not."""
@@ -317,7 +195,7 @@ class Loop:
         self.history.seam_flops += entry["flops_spent"]
         self.history.alpha = entry["alpha"]
         if entry["taken"]:
-            records.append(self._record_of(self.stage, self.step))
+            records.append(record_of(self.stage, self.step))
             records[-1].predicted_loss_change = entry["predicted_loss_change"]
             records[-1].true_loss_change = entry["true_loss_change"]
         self.folder.seams.append(entry)
@@ -334,7 +212,7 @@ class Loop:
     def _stop_if_asked(self) -> None:
         if self.stop.received is not None:
             self.save()
-            self.events.close()
+            self.log.close()
             number = self.stop.received
             raise StoppedError(
                 f"{number.name}: saved at step {self.step}; the same command goes on.",
@@ -345,22 +223,13 @@ class Loop:
         """Writes a checkpoint of this boundary, unless there is one."""
         now = time.perf_counter()
         self.history.seconds, self.mark = self.history.seconds + now - self.mark, now
-        manifest = {
-            "config": self.run.as_dict(),
-            "architecture": self.stage.model.architecture(),
-            "start_sizes": self.stage.start_sizes,
-            "data_fingerprint": self.corpus.fingerprint,
-            "history": dataclasses.asdict(self.history),
-            "versions": versions(),
-        }
+        manifest = make_manifest(self.stage, self.history, self.corpus.fingerprint)
         seam = self.history.num_seams
         self.folder.checkpoints.save(self.state, manifest, self.step, seam)
 
-    # Ending.
-
     def finish(self) -> dict[str, Any]:
         """Evaluates and packs the finished model, and writes ``report.json``."""
-        self.events.close()
+        self.log.close()
         self.display.step(self.step, self.step, "evaluating", always=True)
         report = summarize(
             self.run, self.stage, self.state, self.corpus, self.history, self.folder

@@ -1,0 +1,81 @@
+"""What a run writes about its steps: lines, events and the display."""
+
+from typing import Any
+
+from slimjax.data.corpus import Corpus
+from slimjax.store.metrics_log import Events
+from slimjax.store.run_folder import RunFolder
+from slimjax.train.evaluate import Error, bits_per_byte
+from slimjax.train.progress import Display
+from slimjax.train.stage import Stage
+
+SUMMED = ("nats_sum", "num_tokens")
+"""Metrics of a step that are added up from one line to the next."""
+
+
+class Logbook:
+    """Adds up the metrics of steps, and writes a line now and then."""
+
+    def __init__(self, folder: RunFolder, corpus: Corpus, display: Display, step: int):
+        """Opens the logs of a run that goes on from `step`."""
+        self.metrics, self.corpus, self.display = folder.metrics, corpus, display
+        self.events = Events(folder.events, step)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.sums = dict.fromkeys(SUMMED, 0.0)
+        self.seconds, self.num_steps = 0.0, 0
+
+    def add(self, metrics: dict[str, float], seconds: float) -> None:
+        """Adds a step that took so long."""
+        for name in SUMMED:
+            self.sums[name] += metrics[name]
+        self.seconds += seconds
+        self.num_steps += 1
+
+    def write(
+        self,
+        step: int,
+        stage: Stage,
+        *,
+        grad_norm: float,
+        alpha: float | None,
+        error: Error | None,
+    ) -> None:
+        """Writes the line of a step, about all steps since the line before."""
+        run = stage.run
+        tokens = run.data.batch_size * run.data.seq_len
+        loss = self.sums["nats_sum"] / max(self.sums["num_tokens"], 1)
+        step_time = self.seconds / max(self.num_steps, 1)
+        entry: dict[str, Any] = {
+            "step": step,
+            "tokens": step * tokens,
+            "loss": loss,
+            "bits_per_byte": bits_per_byte(loss, self.corpus, "train"),
+            "grad_norm": grad_norm,
+            "params": int(stage.sizes["params"]),
+            "flops_per_token": stage.sizes["flops"],
+            "bytes": int(stage.sizes["bytes"]),
+            "alpha": alpha,
+            "step_time_s": step_time,
+            "tokens_per_s": tokens / step_time if step_time else None,
+        }
+        if error is not None:
+            entry["valid_nats_per_token"] = error.nats_per_token
+            entry["valid_bits_per_byte"] = error.bits_per_byte
+        self.metrics.append(entry)
+        self.events.append(entry)
+        self._reset()
+        self._show(entry, run.train.num_steps)
+
+    def _show(self, entry: dict[str, Any], num_steps: int) -> None:
+        valid = entry.get("valid_bits_per_byte")
+        note = f"loss {entry['loss']:.3f}"
+        note += f"  valid {valid:.3f} bits/byte" if valid else ""
+        note += f"  {entry['params'] / 1e6:.2f}M params"
+        note += f"  {entry['tokens_per_s'] or 0:,.0f} tokens/s"
+        self.display.step(entry["step"], num_steps, note, always=valid is not None)
+
+    def close(self) -> None:
+        """Writes what is left of the events."""
+        self.events.close()

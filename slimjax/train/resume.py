@@ -1,0 +1,117 @@
+"""Beginning a run, or taking it up where its newest whole checkpoint left it."""
+
+import dataclasses
+from typing import Any
+
+from slimjax.data.corpus import Corpus
+from slimjax.errors import CheckpointError, NotFeasibleError
+from slimjax.models.config import parse_architecture
+from slimjax.store.files import write_json
+from slimjax.store.run_folder import RunFolder
+from slimjax.train.config import RunConfig
+from slimjax.train.history import History, StageRecord
+from slimjax.train.progress import Display
+from slimjax.train.stage import Special, Stage
+from slimjax.train.state import TrainState, init_params
+from slimjax.train.summary import versions
+
+Beginning = tuple[Stage, TrainState, History]
+
+
+def begin_or_resume(
+    run: RunConfig, folder: RunFolder, corpus: Corpus, display: Display
+) -> Beginning:
+    """Returns stage, state and history of the newest whole checkpoint, or of step 0.
+
+    Raises:
+        CheckpointError: If there are checkpoints, and none is whole.
+        NotFeasibleError: If the corpus is not what it was.
+    """
+    return _resume(run, folder, corpus, display) or _begin(run, folder, corpus)
+
+
+def make_manifest(stage: Stage, history: History, fingerprint: str) -> dict[str, Any]:
+    """Returns what a checkpoint needs beside its arrays."""
+    return {
+        "config": stage.run.as_dict(),
+        "architecture": stage.model.architecture(),
+        "start_sizes": stage.start_sizes,
+        "data_fingerprint": fingerprint,
+        "history": dataclasses.asdict(history),
+        "versions": versions(),
+    }
+
+
+def record_of(stage: Stage, step: int) -> StageRecord:
+    """Returns the record of a stage that begins at `step`."""
+    return StageRecord(
+        start_step=step,
+        params=int(stage.sizes["params"]),
+        flops_per_token=stage.sizes["flops"],
+        bytes=int(stage.sizes["bytes"]),
+        architecture=stage.model.architecture(),
+    )
+
+
+def _begin(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
+    model = run.model.build(corpus.tokenizer.vocab_size)
+    stage = Stage(run, model, _special(corpus))
+    state = stage.start(init_params(model, run.seed))
+    write_json(folder.config, run.as_dict())
+    write_json(folder.architecture, model.architecture())
+    folder.tokenizer.mkdir(exist_ok=True)
+    corpus.tokenizer.save(folder.tokenizer)
+    folder.metrics.cut_back(-1)
+    folder.seams.keep_first(0)
+    return stage, state, History(stages=[record_of(stage, 0)])
+
+
+def _resume(
+    run: RunConfig, folder: RunFolder, corpus: Corpus, display: Display
+) -> Beginning | None:
+    """Returns None if there never was a checkpoint."""
+    checkpoints = folder.checkpoints
+    names = checkpoints.list()
+    for name in reversed(names):
+        try:
+            manifest = checkpoints.read_manifest(name)
+            stage = _stage_of(run, corpus, manifest)
+            state = checkpoints.restore(name, stage.abstract_state)
+        except CheckpointError as error:
+            display.say(f"{error} Looking for an older one.")
+            continue
+        _cut_back_logs(folder, manifest)
+        write_json(folder.config, run.as_dict())
+        write_json(folder.architecture, manifest["architecture"])
+        display.say(f"going on at step {manifest['step']} of {run.train.num_steps}")
+        history = History.from_dict(manifest["history"])
+        history.num_restarts += 1
+        return stage, state, history
+    if names:
+        raise CheckpointError(
+            f"No checkpoint in {checkpoints.directory} is whole. Start afresh in a new "
+            "--workdir."
+        )
+    return None
+
+
+def _stage_of(run: RunConfig, corpus: Corpus, manifest: dict[str, Any]) -> Stage:
+    if manifest["data_fingerprint"] != corpus.fingerprint:
+        raise NotFeasibleError(
+            f"The text of {run.data.source} is not what it was when this run began. "
+            "Restore it, or start afresh in a new --workdir."
+        )
+    model = run.model.build(corpus.tokenizer.vocab_size)
+    layers = parse_architecture(manifest["architecture"], "manifest.architecture")
+    model = dataclasses.replace(model, layers=layers)
+    return Stage(run, model, _special(corpus), manifest["start_sizes"])
+
+
+def _cut_back_logs(folder: RunFolder, manifest: dict[str, Any]) -> None:
+    """Drops the lines that the resumed run will write again."""
+    folder.metrics.cut_back(manifest["step"])
+    folder.seams.keep_first(manifest["seam"])
+
+
+def _special(corpus: Corpus) -> Special:
+    return Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)
