@@ -1,0 +1,95 @@
+"""What a decoder promises, ragged or not."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapes import make_variables, models
+
+from slimjax.errors import ConfigError
+from slimjax.models.config import (
+    LayerConfig,
+    ModelConfig,
+    ModelSettings,
+    parse_architecture,
+)
+from slimjax.models.decoder import Decoder, config_of
+
+RAGGED = ModelConfig(
+    13,
+    8,
+    (LayerConfig(4, 2, 4, 9), LayerConfig(0, 0, 4, 5, attention=False)),
+)
+
+
+@pytest.fixture(scope="module")
+def variables():
+    return make_variables(RAGGED)[0]
+
+
+def test_what_comes_later_changes_nothing_before(variables):
+    tokens = np.array([[3, 1, 4, 1, 5, 9]])
+    apply = jax.jit(Decoder(RAGGED).apply)
+    before = apply(variables, tokens)
+    tokens[0, 4] = 12
+    after = apply(variables, tokens)
+    np.testing.assert_array_equal(before[:, :4], after[:, :4])
+    assert np.abs(before[:, 4] - after[:, 4]).max() > 0
+
+
+def test_rows_of_a_batch_do_not_see_each_other(variables):
+    tokens = np.random.default_rng(0).integers(0, 13, (3, 6))
+    apply = jax.jit(Decoder(RAGGED).apply)
+    together = apply(variables, tokens)
+    for row, logits in zip(tokens, together, strict=True):
+        np.testing.assert_allclose(apply(variables, row[None])[0], logits, atol=1e-5)
+
+
+def test_nats_are_the_cross_entropy_of_the_logits(variables):
+    tokens = np.random.default_rng(1).integers(0, 13, (2, 7))
+    inputs, targets = tokens[:, :-1], tokens[:, 1:]
+    logits = Decoder(RAGGED).apply(variables, inputs)
+    nats = Decoder(RAGGED).apply(variables, inputs, targets, method="nats")
+    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), targets[..., None], -1)
+    np.testing.assert_allclose(nats, -chosen[..., 0], atol=1e-5)
+
+
+@given(models(), st.integers(0, 9))
+@settings(max_examples=20)
+def test_an_architecture_survives_being_written_down(config, seed):
+    variables, _ = make_variables(config, seed)
+    again = parse_architecture(config.architecture(), "here")
+    assert again == config.layers
+    read = config_of(config, variables["params"])
+    flags = lambda layers: [(layer.attention, layer.mlp) for layer in layers]
+    assert flags(read.layers) == flags(config.layers)
+    assert config_of(read, variables["params"]) == read
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [],
+        {},
+        [3],
+        [{"num_heads": 2}],
+        [dataclasses.asdict(LayerConfig(4, 2, 4, 8)) | {"more": 1}],
+        [dataclasses.asdict(LayerConfig(4, 3, 4, 8))],
+        [dataclasses.asdict(LayerConfig(4, 2, 3, 8))],
+        [dataclasses.asdict(LayerConfig(4, 2, 4, 0))],
+        [dataclasses.asdict(LayerConfig(4, 2, 4, 8)) | {"mlp_dim": "x"}],
+        [dataclasses.asdict(LayerConfig(4, 2, 4, 8)) | {"mlp": "yes"}],
+    ],
+)
+def test_what_is_no_architecture_is_refused_by_its_place(entries):
+    with pytest.raises(ConfigError, match="here"):
+        parse_architecture(entries, "here")
+
+
+def test_sizes_that_are_left_out_are_derived():
+    settings_ = ModelSettings(width=24, num_heads=6, num_layers=2, mlp_dim=5)
+    assert settings_.build(7).layers == (LayerConfig(6, 6, 4, 5),) * 2
