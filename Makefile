@@ -11,10 +11,10 @@ demo: $(READY)
 	$(BIN)/slimjax train --config=configs/quickstart.py --workdir=runs/demo
 
 test: $(READY)
-	$(BIN)/pytest -m "not slow and not gpu and not network"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu and not network"
 
 test-all: $(READY)
-	$(BIN)/pytest -m "not gpu and not network"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not gpu and not network"
 
 lint: $(READY)
 	$(BIN)/ruff format --check slimjax configs tests experiments

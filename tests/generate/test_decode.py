@@ -27,7 +27,7 @@ RAGGED = ModelConfig(
 
 
 @given(models(max_layers=2), st.integers(1, 5), st.integers(1, 4))
-@settings(max_examples=6)
+@settings(max_examples=4)
 def test_decoding_with_a_cache_equals_the_full_forward(config, prefix, num_steps):
     variables, _ = make_variables(config)
     length = prefix + num_steps
@@ -49,11 +49,13 @@ def test_decoding_with_a_cache_equals_the_full_forward(config, prefix, num_steps
 
 def greedy(variables, prompt: list[int], num_tokens: int) -> list[int]:
     """Returns the best tokens, one full forward pass each."""
-    tokens = list(prompt)
-    for _ in range(num_tokens):
-        logits = Decoder(RAGGED).apply(variables, np.array([tokens]))
-        tokens.append(int(jnp.argmax(logits[0, -1])))
-    return tokens[len(prompt) :]
+    apply = jax.jit(Decoder(RAGGED).apply)
+    tokens = np.zeros((1, len(prompt) + num_tokens), np.int32)
+    tokens[0, : len(prompt)] = prompt
+    for place in range(len(prompt), tokens.shape[1]):
+        logits = apply(variables, tokens)  # What stands behind is not seen.
+        tokens[0, place] = int(jnp.argmax(logits[0, place - 1]))
+    return tokens[0, len(prompt) :].tolist()
 
 
 @pytest.fixture(scope="module")
