@@ -44,6 +44,7 @@ def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str,
         The content of ``report.json``; of a finished run, as it stands there.
 
     Raises:
+        StoppedError: After a signal; what is done is saved.
         SlimjaxError: For all that a user can mend.
     """
     folder = RunFolder(workdir)
@@ -60,7 +61,13 @@ def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str,
     with folder.lock(), StopRequests() as stop:
         loop = Loop(run, folder, corpus, display, stop, start_time)
         loop.run_to_end()
-        return loop.finish()
+        report = loop.finish()
+        if stop.received is not None:  # It came too late to stop anything here.
+            raise StoppedError(
+                f"{stop.received.name}: the run is finished, its report is written.",
+                exit_code=128 + stop.received,
+            )
+        return report
 
 
 def vocab_size_of(data: DataConfig) -> int:

@@ -9,7 +9,12 @@ import time
 
 import pytest
 
+from slimjax.config import override, read_config
+from slimjax.errors import StoppedError
 from slimjax.store.faults import VARIABLE
+from slimjax.train import loop, summary
+from slimjax.train.config import make_run_config
+from slimjax.train.progress import Display
 
 ONE_THREAD = {"NPROC": "1", "JAX_NUM_CPU_DEVICES": "1"}
 
@@ -115,6 +120,25 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     ]
     assert steps == sorted(set(steps))
     assert len((workdir / "seams.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_signal_at_the_very_end_is_not_swallowed(tmp_path, text_folder, monkeypatch):
+    source = f"text:{text_folder}/*.txt"
+    changes = [("data.source", source), ("mesh.data", "1"), ("train.num_steps", "11")]
+    changes += [("objective.strategy", "none"), ("objective.budget", "")]
+    config = override(read_config("configs/tiny_test.py"), changes)
+
+    def summarize(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return summary.summarize(*arguments)
+
+    monkeypatch.setattr(loop, "summarize", summarize)
+    with pytest.raises(StoppedError, match="its report is written") as caught:
+        loop.train(
+            make_run_config(config), tmp_path / "run", display=Display(quiet=True)
+        )
+    assert caught.value.exit_code == 128 + signal.SIGTERM
+    assert read_report(tmp_path / "run")["train"]["finished"]
 
 
 def test_a_finished_run_just_reports(uninterrupted, text_folder):
