@@ -38,6 +38,8 @@ def _show(found: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from slimjax.train.seam import describe_loss_change
+
     console = Console(highlight=False)
     table = Table("layer", "heads", "KV heads", "head width", "MLP width")
     for i, layer in enumerate(found["architecture"]):
@@ -53,9 +55,8 @@ def _show(found: dict[str, Any]) -> None:
     for seam in found["seams"]:
         console.print(
             f"seam at step {seam['step']}: {seam['reason']}; params "
-            f"{seam['params_before']:,.0f} -> {seam['params_after']:,.0f}, loss change "
-            f"{seam['true_loss_change']:+.3f} (predicted "
-            f"{seam['predicted_loss_change']:+.3f})"
+            f"{seam['params_before']:,.0f} -> {seam['params_after']:,.0f}, "
+            f"{describe_loss_change(seam)}"
         )
     for block, values in found["config"].items():
         console.print(f"config.{block}: {values}", markup=False)

@@ -63,11 +63,14 @@ class Strategy:
             cannot tell (a sublayer is then the sum of its units); None: nobody goes.
         make_weight_tx: Builds a transformation that follows the weights' optimizer,
             for strategies that shrink weights inside the step; None for most.
+        read_alpha: Reads the price, nats for the whole starting model, from the
+            optimizer's state, for strategies whose costs rank units and are no nats.
     """
 
     make_gate_tx: Callable[[StepContext], optax.GradientTransformation]
     judge: Callable[[SeamContext], Costs] | None = None
     make_weight_tx: Callable[[StepContext], optax.GradientTransformation] | None = None
+    read_alpha: Callable[[PyTree], float | None] | None = None
 
 
 def find_state(opt_state: PyTree, kind: type) -> PyTree:

@@ -10,15 +10,23 @@ schedule. At a seam the gates themselves say who is worth least.
 
 import numpy as np
 import optax
+from jaxtyping import PyTree
 
 from slimjax.nn.gates import SUBLAYER
 from slimjax.objective.price import (
+    BudgetPriceState,
     add_budget_penalty,
     add_size_penalty,
     keep_in_unit_interval,
 )
 from slimjax.objective.units import Costs
-from slimjax.strategies.base import SeamContext, StepContext, Strategy, host_gates
+from slimjax.strategies.base import (
+    SeamContext,
+    StepContext,
+    Strategy,
+    find_state,
+    host_gates,
+)
 
 DUAL_RATE = 0.05
 """Nats by which alpha rises in a step in which the model is twice its budget."""
@@ -53,4 +61,12 @@ def judge(context: SeamContext) -> Costs:
     return costs
 
 
-STRATEGY = Strategy(make_gate_tx=make_gate_tx, judge=judge)
+def read_alpha(opt_state: PyTree) -> float | None:
+    """Returns the price that a budget has reached, None where the config sets it."""
+    try:
+        return float(find_state(opt_state, BudgetPriceState).alpha)
+    except LookupError:
+        return None
+
+
+STRATEGY = Strategy(make_gate_tx=make_gate_tx, judge=judge, read_alpha=read_alpha)

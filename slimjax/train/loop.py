@@ -24,7 +24,7 @@ from slimjax.train.logbook import Logbook
 from slimjax.train.mesh import make_mesh, put_batch
 from slimjax.train.progress import Display
 from slimjax.train.resume import begin_or_resume, make_manifest, record_of
-from slimjax.train.seam import take_seam
+from slimjax.train.seam import describe_loss_change, take_seam
 from slimjax.train.signals import StopRequests
 from slimjax.train.summary import summarize
 
@@ -211,9 +211,8 @@ class Loop:
         self.save()
         change = entry["params_after"] / entry["params_before"] - 1
         self.display.say(
-            f"seam at step {self.step}: {entry['reason']}; params {change:+.0%}, loss "
-            f"{entry['true_loss_change']:+.3f} "
-            f"(predicted {entry['predicted_loss_change']:+.3f})"
+            f"seam at step {self.step}: {entry['reason']}; params {change:+.0%}, "
+            f"{describe_loss_change(entry)}"
         )
 
     def _stop_if_asked(self) -> None:

@@ -84,7 +84,7 @@ def take_seam(
     plan, flops = make_plan(closed), probe.flops
     fault_point("seam-inside")
 
-    record = _describe(stage, decision, plan, step)
+    record = _describe(stage, state, decision, plan)
     reason = "nothing goes" if plan.is_empty else _why_not(stage, decision, step, index)
     record |= {"taken": not reason, "reason": reason or "pays"}
     if reason:
@@ -205,12 +205,18 @@ def _verify(
 
 
 def _describe(
-    stage: Stage, decision: Decision, plan: Plan, step: int
+    stage: Stage, state: TrainState, decision: Decision, plan: Plan
 ) -> dict[str, Any]:
+    """Returns what was decided; costs that are no nats predict no loss."""
+    alpha, predicted = decision.alpha, decision.predicted_loss_change
+    if stage.strategy.read_alpha is not None:
+        alpha = stage.strategy.read_alpha(state.opt_state)
+        alpha = stage.run.objective.alpha if alpha is None else alpha
+        predicted = None
     return {
-        "step": step,
-        "alpha": decision.alpha,
-        "predicted_loss_change": decision.predicted_loss_change,
+        "step": int(state.step),
+        "alpha": alpha,
+        "predicted_loss_change": predicted,
         "closed": plan.count_closed(),
         "strategy": stage.run.objective.strategy,
     } | _sizes(stage, "before")
@@ -219,3 +225,10 @@ def _describe(
 def _sizes(stage: Stage, when: str) -> dict[str, float]:
     names = {"params": "params", "flops": "flops_per_token", "bytes": "bytes"}
     return {f"{name}_{when}": stage.sizes[key] for key, name in names.items()}
+
+
+def describe_loss_change(entry: dict[str, Any]) -> str:
+    """Returns the loss changes of a seam in words; not all strategies predict one."""
+    text = f"loss {entry['true_loss_change']:+.3f}"
+    predicted = entry["predicted_loss_change"]
+    return text if predicted is None else f"{text} (predicted {predicted:+.3f})"

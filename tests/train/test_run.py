@@ -141,6 +141,19 @@ def test_a_signal_at_the_very_end_is_not_swallowed(tmp_path, text_folder, monkey
     assert read_report(tmp_path / "run")["train"]["finished"]
 
 
+def test_gates_that_move_by_themselves_meet_a_budget_too(tmp_path, text_folder):
+    changes = [("data.source", f"text:{text_folder}/*.txt"), ("mesh.data", "1")]
+    changes += [("objective.strategy", "size_penalty"), ("train.num_steps", "17")]
+    changes += [("objective.gate_learning_rate", "0.05")]
+    config = override(read_config("configs/tiny_test.py"), changes)
+    with Display(quiet=True) as display:
+        report = loop.train(make_run_config(config), tmp_path / "run", display=display)
+    assert 0.5 < report["size"]["params_fraction"] <= 0.6
+    assert 0 < report["size"]["alpha"] < 5  # Nats; what units cost is none.
+    assert report["stages"][-1]["predicted_loss_change"] is None
+    assert (tmp_path / "run" / "seams.jsonl").read_text().count('"taken": true') == 2
+
+
 def test_a_finished_run_just_reports(uninterrupted, text_folder):
     before = (uninterrupted / "report.json").read_bytes()
     again = run(uninterrupted, text_folder)
