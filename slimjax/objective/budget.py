@@ -10,10 +10,11 @@ its dual variable, found by bisection on the true size walk, and a greedy fill.
 """
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
-from slimjax.nn.gates import NESTED, SUBLAYER
+from slimjax.nn.gates import NESTED, SUBLAYER, nest
 from slimjax.objective.size import Inventory, SizeFn, unit_sizes
 from slimjax.objective.units import Costs, Family, Gates, Limits, list_units
 from slimjax.trees import Path
@@ -170,5 +171,5 @@ def _open_parents(path: Path, gates: Gates) -> np.ndarray:
     """Returns, for each unit of a gate, whether the group it lives in is open."""
     if path[-1] not in NESTED:
         return np.ones(len(gates[path]))
-    parent = gates[(*path[:-1], NESTED[path[-1]])]
-    return parent.repeat(len(gates[path]) // len(parent))
+    parent: Any = gates[(*path[:-1], NESTED[path[-1]])]
+    return np.asarray(nest(None, parent, len(gates[path])))

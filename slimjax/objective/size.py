@@ -15,7 +15,6 @@ from functools import partial
 from typing import Any
 
 import flax.linen as nn
-import jax
 import numpy as np
 from jaxtyping import PyTree
 
@@ -207,14 +206,3 @@ def smallest_gates(inventory: Inventory, minima: Mapping[str, int]) -> dict:
         else:
             gate[max(1, minima.get(axis, 0)) :] = 0.0
     return gates
-
-
-def make_fraction_fn(measure: str, inventory: Inventory) -> SizeFn:
-    """Returns the size as a fraction of the open model's, for use inside a step."""
-    size_fn = make_size_fn(measure, inventory)
-    whole = float(size_fn(inventory.open_gates()))
-
-    def fraction(gates: PyTree) -> jax.Array:
-        return size_fn(gates) / whole
-
-    return fraction
