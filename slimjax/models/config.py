@@ -9,7 +9,7 @@ from typing import Any
 
 from slimjax.errors import ConfigError, suggest
 
-IMPLEMENTATIONS = ("auto", "reference", "blocked", "cudnn", "splash")
+IMPLEMENTATIONS = ("auto", "reference", "blocked", "native")
 DTYPES = ("float32", "bfloat16")
 
 
@@ -97,7 +97,7 @@ class ModelSettings:
         head_dim: Width of a head, H; 0 means width / num_heads.
         mlp_dim: Hidden width of the MLP, F.
         dtype: Type of the operands of matrix products: float32 or bfloat16.
-        attention_impl: auto, reference, blocked, cudnn or splash; all exact.
+        attention_impl: auto, reference, blocked or native; all exact.
         rope_base: Base of the rotary angles.
         architecture: Path of an ``architecture.json``, whose layers replace the
             uniform ones; empty for none.

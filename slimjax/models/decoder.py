@@ -75,13 +75,13 @@ class Decoder(nn.Module):
 
     def __call__(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T V"]:
         """Returns the logits of the token that follows each position."""
-        return self.embed.logits(self._hidden(tokens))
+        return self.embed.logits(self.hidden(tokens))
 
     def nats(
         self, inputs: Int[Array, "B T"], targets: Int[Array, "B T"]
     ) -> Float[Array, "B T"]:
         """Returns ``-log p(target)`` at each position, logits never kept whole."""
-        return self.embed.nats(self._hidden(inputs), targets)
+        return self.embed.nats(self.hidden(inputs), targets)
 
     def decode(
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], cache: Cache
@@ -93,7 +93,8 @@ class Decoder(nn.Module):
             caches.append(layer_cache)
         return self.embed.logits(self.norm(x)), tuple(caches)
 
-    def _hidden(self, tokens: Array) -> Float[Array, "B T D"]:
+    def hidden(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+        """Returns the normalised residual stream after the last layer."""
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
         x = self.embed(tokens)
         for layer in self.layers:

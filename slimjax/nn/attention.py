@@ -8,9 +8,10 @@ from slimjax.nn.attention_kernels import attend
 from slimjax.nn.axes import named
 from slimjax.nn.cache import LayerCache, write
 from slimjax.nn.gates import gate, nest, sublayer_gate
+from slimjax.nn.moments import note_moments, wants_moments
 from slimjax.nn.norm import RMSNorm
 from slimjax.nn.positions import rotate, rotation_table
-from slimjax.nn.products import product
+from slimjax.nn.products import product, products
 
 
 class Attention(nn.Module):
@@ -57,15 +58,14 @@ class Attention(nn.Module):
         query_kernel, key_kernel, value_kernel, out_kernel = self._kernels(x.shape[-1])
         x = RMSNorm(name="norm")(x)
         table = rotation_table(positions, self.head_dim, self.rope_base)
-        query = rotate(self._split(x, query_kernel), table)  # B T N H
-        key = rotate(self._split(x, key_kernel), table)  # B T K H
-        value = self._split(x, value_kernel)
+        query, key, value = self._split(x, query_kernel, key_kernel, value_kernel)
         if cache is None:
-            mixed = attend(query, key, value, dtype=self.dtype, impl=self.impl)
+            options: dict = dict(rotation=table, dtype=self.dtype, impl=self.impl)
+            mixed = attend(query, key, value, **options)
         else:
-            cache = write(cache, key, value, positions)
+            cache = write(cache, rotate(key, table), value, positions)
             mixed = attend(
-                query,
+                rotate(query, table),
                 cache.key,
                 cache.value,
                 query_positions=positions,
@@ -74,6 +74,8 @@ class Attention(nn.Module):
             )
         out_kernel = out_kernel * self._gates()[:, None, None]
         mixed = mixed.reshape(*mixed.shape[:2], -1)
+        if wants_moments(self):
+            note_moments(self, "out", mixed)
         out_kernel = out_kernel.reshape(-1, out_kernel.shape[-1])
         return product(mixed, out_kernel, self.dtype), cache
 
@@ -101,7 +103,9 @@ class Attention(nn.Module):
         own = gate(self, "heads", self.num_heads)
         return nest(own, groups, self.num_heads) * sublayer_gate(self)
 
-    def _split(self, x: Array, kernel: Array) -> Array:
-        """Returns ``x [B T D]`` in heads, ``[B T N H]``."""
-        flat = product(x, kernel.reshape(kernel.shape[0], -1), self.dtype)
-        return flat.reshape(*x.shape[:2], *kernel.shape[1:])
+    def _split(self, x: Array, *kernels: Array) -> list[Array]:
+        """Returns the products of ``x [B T D]`` in heads: B T N H, B T K H, B T K H."""
+        flat = [kernel.reshape(kernel.shape[0], -1) for kernel in kernels]
+        outs = products(x, flat, self.dtype)
+        pairs = zip(outs, kernels, strict=True)
+        return [out.reshape(*x.shape[:2], *kernel.shape[1:]) for out, kernel in pairs]

@@ -1,15 +1,21 @@
 """One door to attention: the fastest exact kernel for the platform and the shape."""
 
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
 
+from slimjax import native
 from slimjax.nn.attention_blocked import attend_blocked
+from slimjax.nn.attention_native import attend_native
 from slimjax.nn.attention_reference import attend_reference
+from slimjax.nn.positions import Rotation, rotate
+from slimjax.nn.products import MIN_ROWS
 
-IMPLEMENTATIONS = ("auto", "reference", "blocked")
+IMPLEMENTATIONS = ("auto", "reference", "blocked", "native")
 
-SHORT = 256
-"""Positions up to which the whole matrix of scores is the faster way, on CPU."""
+SHORT = 128
+"""Positions up to which the whole matrix of scores is the faster way."""
 
 
 def attend(
@@ -22,6 +28,7 @@ def attend(
     query_positions: Int[Array, "B T"] | None = None,
     query_segments: Int[Array, "B T"] | None = None,
     key_segments: Int[Array, "B S"] | None = None,
+    rotation: Rotation | None = None,
     impl: str = "auto",
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "B T N H"]:
@@ -41,7 +48,10 @@ def attend(
         query_segments: If given, a query sees only keys of its own segment, and
             segment 0 is padding, which sees and shows nothing.
         key_segments: Segments of the keys; given together with `query_segments`.
-        impl: Which kernel: ``auto``, ``reference`` or ``blocked``.
+        rotation: Table of `slimjax.nn.positions` by which queries and keys are turned
+            first; by default they are taken as they are.
+        impl: Which kernel: ``auto``, ``reference``, ``blocked``, or ``native``, which
+            wants a CPU and a compiler.
         dtype: Type of the products' operands; they sum in float32.
 
     Returns:
@@ -63,7 +73,7 @@ def attend(
     if (query_segments is None) != (key_segments is None):
         raise ValueError("query_segments and key_segments come together.")
     marks = (query_positions, query_segments, key_segments)
-    options = {"causal": causal, "window": window, "dtype": dtype}
+    options: dict[str, Any] = {"causal": causal, "window": window, "dtype": dtype}
 
     def run(kernel, query, key, value, positions, of_queries, of_keys):
         return kernel(
@@ -76,7 +86,21 @@ def attend(
             **options,
         )
 
+    if impl == "auto":
+        impl = choose(query, key)
+    if impl == "native":
+        options |= {"rotation": rotation}
+    elif rotation is not None:
+        query, key = rotate(query, rotation), rotate(key, rotation)
+    kernels = dict(
+        reference=attend_reference, blocked=attend_blocked, native=attend_native
+    )
+    return run(kernels[impl], query, key, value, *marks)
+
+
+def choose(query: Float[Array, "B T N H"], key: Float[Array, "B S K H"]) -> str:
+    """Returns the fastest kernel for these shapes on this platform."""
+    if query.shape[1] >= MIN_ROWS and native.is_enabled():
+        return "native"
     short = max(query.shape[1], key.shape[1]) <= SHORT
-    if impl == "reference" or (impl == "auto" and short):
-        return run(attend_reference, query, key, value, *marks)
-    return run(attend_blocked, query, key, value, *marks)
+    return "reference" if short else "blocked"

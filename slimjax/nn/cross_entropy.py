@@ -1,9 +1,7 @@
 """Cross entropy of a large vocabulary, without ever holding all the logits.
 
 The logits of a language model are its largest array, [tokens, V]. Here they exist for
-one block of tokens at a time. `cross_entropy` gives the loss of each token and computes
-the logits again for the gradient; `weighted_cross_entropy_sum` gives one number, knows
-the weights beforehand, and takes the gradient at once: a product less, for training.
+one block of tokens at a time, and are computed again for the gradient.
 """
 
 from functools import partial
@@ -14,7 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
-from slimjax.nn.products import lay_in_rows, multiply, round_to
+from slimjax import native
+from slimjax.native import calls
+from slimjax.nn.products import MIN_ROWS, lay_in_rows, multiply, round_to
 
 BLOCK_TOKENS = 512  # Tokens whose logits are in memory at once.
 
@@ -83,46 +83,16 @@ def cross_entropy(
         Szegedy et al., "Rethinking the Inception Architecture", 2015, section 7.
         Chowdhery et al., "PaLM", 2022, section 5 (z-loss).
     """
+    plain = not label_smoothing and not z_loss
+    if plain and targets.size >= MIN_ROWS and native.is_enabled():
+        rows = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
+        flat = targets.reshape(-1).astype(jnp.int32)
+        losses = cast(Array, _native(rows, embedding, flat, jnp.dtype(dtype)))
+        return losses.reshape(targets.shape)
     x, right = _split_blocks(x, targets, block_tokens)
     loss = _Loss(jnp.dtype(dtype), label_smoothing, z_loss)
     losses = cast(Array, _cross_entropy(x, embedding, right, loss))
     return losses.reshape(-1)[: targets.size].reshape(targets.shape)
-
-
-def weighted_cross_entropy_sum(
-    x: Float[Array, "*batch D"],
-    embedding: Float[Array, "V D"],
-    targets: Int[Array, "*batch"],
-    weights: Float[Array, "*batch"] | None = None,
-    *,
-    dtype: DTypeLike = jnp.float32,
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
-    block_tokens: int = BLOCK_TOKENS,
-) -> Float[Array, ""]:
-    """Returns ``sum(weights * cross_entropy(...))``, faster when it is differentiated.
-
-    The gradient is computed in the forward pass, block by block, so that only it, of
-    the size of `x` and of `embedding`, waits for the backward pass.
-
-    Args:
-        x: See `cross_entropy`, as for all but `weights`.
-        embedding: See there.
-        targets: See there.
-        weights: Weight of each token, such as a mask over the number of tokens; by
-            default 1.
-        dtype: See there.
-        label_smoothing: See there.
-        z_loss: See there.
-        block_tokens: See there.
-    """
-    if weights is None:
-        weights = jnp.ones(targets.shape)
-    x, right = _split_blocks(x, targets, block_tokens)
-    padding = right.size - targets.size
-    weights = jnp.pad(weights.reshape(-1), (0, padding)).reshape(right.shape)
-    loss = _Loss(jnp.dtype(dtype), label_smoothing, z_loss)
-    return _weighted_sum(x, embedding, right, weights, loss)
 
 
 def _split_blocks(x, targets, block_tokens):
@@ -174,40 +144,18 @@ def _cross_entropy_bwd(loss, residuals, slope):
 _cross_entropy.defvjp(_cross_entropy_fwd, _cross_entropy_bwd)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
-def _weighted_sum(x, embedding, targets, weights, loss) -> Array:
-    return jnp.sum(weights * _cross_entropy(x, embedding, targets, loss))
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _native(x, embedding, targets, dtype) -> Array:
+    return calls.cross_entropy_forward(x, embedding, targets, dtype)[0]
 
 
-def _weighted_sum_fwd(x, embedding, targets, weights, loss):
-    table = embedding.astype(loss.dtype)
-    columns = lay_in_rows(table.T)  # D V
-
-    def pull_block(dtable, args):
-        rows, right, weight = args
-        rows = rows.astype(loss.dtype)
-        logits = multiply(table, rows, transpose_right=True)
-        top = logits.max(0, keepdims=True)
-        powers = lax.optimization_barrier(jnp.exp(logits - top))
-        total = powers.sum(0, keepdims=True)
-        lse = top + jnp.log(total)
-        share = loss.pull(powers, lse, right, (weight / total, weight))
-        dx = multiply(columns, share).T.astype(x.dtype)
-        return dtable + multiply(share, rows), (dx, loss.score(logits, lse, right))
-
-    zeros = jnp.zeros(embedding.shape, jnp.float32)
-    dtable, (dx, losses) = lax.scan(pull_block, zeros, (x, targets, weights))
-    return jnp.sum(weights * losses), (dx, dtable.astype(embedding.dtype), losses)
+def _native_fwd(x, embedding, targets, dtype):
+    losses, lse = calls.cross_entropy_forward(x, embedding, targets, dtype)
+    return losses, (x, embedding, targets, lse)
 
 
-def _weighted_sum_bwd(_, residuals, slope):
-    dx, dtable, losses = residuals
-    return (
-        slope.astype(dx.dtype) * dx,
-        slope.astype(dtable.dtype) * dtable,
-        None,
-        (slope * losses),
-    )
+def _native_bwd(dtype, residuals, slope):
+    return *calls.cross_entropy_backward(*residuals, slope, dtype), None
 
 
-_weighted_sum.defvjp(_weighted_sum_fwd, _weighted_sum_bwd)
+_native.defvjp(_native_fwd, _native_bwd)

@@ -1,14 +1,14 @@
 """The gated MLP, whose hidden units can be closed, and later cut out."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from slimjax.nn.axes import named
 from slimjax.nn.gates import gate, sublayer_gate
+from slimjax.nn.moments import note_moments, wants_moments
 from slimjax.nn.norm import RMSNorm
-from slimjax.nn.products import product
+from slimjax.nn.swiglu import hidden_units, swiglu
 
 
 class GatedMLP(nn.Module):
@@ -20,9 +20,6 @@ class GatedMLP(nn.Module):
         mlp_dim: Hidden width, F.
         dtype: Type of the operands of products; sums are float32.
         out_scale: Factor of the initial output weights, such as 1 / sqrt(2 L).
-
-    References:
-        Shazeer, "GLU Variants Improve Transformer", 2020, equation 6.
     """
 
     mlp_dim: int
@@ -44,6 +41,8 @@ class GatedMLP(nn.Module):
         units = gate(self, "mlp", self.mlp_dim) * sublayer_gate(self)
 
         x = RMSNorm(name="norm")(x)
-        hidden = jax.nn.silu(product(x, gate_kernel, self.dtype))
-        hidden = hidden * product(x, up_kernel, self.dtype)
-        return product(hidden, down_kernel * units[:, None], self.dtype)
+        if wants_moments(self):
+            hidden = hidden_units(x, gate_kernel, up_kernel, self.dtype)
+            note_moments(self, "down", hidden)
+        down_kernel = down_kernel * units[:, None]
+        return swiglu(x, gate_kernel, up_kernel, down_kernel, self.dtype)

@@ -3,10 +3,13 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+Rotation = tuple[Float[Array, "B T 1 h"], Float[Array, "B T 1 h"]]
+"""Cosines and sines of each position's angles, h = H / 2."""
+
 
 def rotation_table(
     positions: Int[Array, "B T"], head_dim: int, base: float
-) -> tuple[Float[Array, "B T 1 h"], Float[Array, "B T 1 h"]]:
+) -> Rotation:
     """Returns cosines and sines of the angles ``t * base^(-2i / H)``, h = H / 2."""
     exponents = jnp.arange(0, head_dim, 2, dtype=jnp.float32) / head_dim
     frequencies = (base**-exponents).reshape(1, 1, 1, -1)
@@ -14,10 +17,7 @@ def rotation_table(
     return jnp.cos(angles), jnp.sin(angles)
 
 
-def rotate(
-    x: Float[Array, "B T N H"],
-    table: tuple[Float[Array, "B T 1 h"], Float[Array, "B T 1 h"]],
-) -> Float[Array, "B T N H"]:
+def rotate(x: Float[Array, "B T N H"], table: Rotation) -> Float[Array, "B T N H"]:
     """Turns the pairs (x_i, x_{i + H/2}) of each head by their position's angles.
 
     The pairs are halves, as in Llama's published weights, not neighbours.

@@ -1,20 +1,28 @@
 """The one matrix product of the library, fast forward and backward.
 
-XLA's CPU backend reaches the matrix unit only with bfloat16 operands, a float32
-result and operands that lie row by row; a product that contracts a leading axis, as
-the gradient of a kernel does, falls to a slow loop. `product` therefore brings its
-own gradient, and on CPU copies the operand that lies the wrong way. On other
-platforms each product is one plain ``dot_general``. The platform is the one the
-program is lowered for, not the host's, so a TPU program can be compiled on a CPU.
+On one CPU, large products go to `slimjax.native`. Where that cannot be had, XLA's CPU
+backend reaches the matrix unit only with bfloat16 operands, a float32 result and
+operands that lie row by row; a product that contracts a leading axis, as the gradient
+of a kernel does, falls to a slow loop. `product` therefore brings its own gradient,
+and on CPU copies the operand that lies the wrong way. On other platforms each product
+is one plain ``dot_general``. The platform is the one the program is lowered for, not
+the host's, so a TPU program can be compiled on a CPU (with `slimjax.native.off`).
 """
 
+from collections.abc import Sequence
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float
+
+from slimjax import native
+from slimjax.native import calls
+
+MIN_ROWS = 32
+"""Rows from which packing the kernel for the native product pays."""
 
 
 def product(
@@ -37,9 +45,21 @@ def product(
         Array([[3.],
                [3.]], dtype=float32)
     """
-    rows = x.reshape(-1, x.shape[-1])
-    out = cast(Array, _product(rows, kernel, jnp.dtype(dtype)))
-    return out.reshape(*x.shape[:-1], kernel.shape[-1])
+    return products(x, (kernel,), dtype)[0]
+
+
+def products(
+    x: Float[Array, "*batch I"],
+    kernels: Sequence[Float[Array, "I _"]],
+    dtype: DTypeLike,
+) -> tuple[Float[Array, "*batch _"], ...]:
+    """Returns `product` of the same rows with each kernel, faster than one by one."""
+    rows, dtype = x.reshape(-1, x.shape[-1]), jnp.dtype(dtype)
+    if len(rows) >= MIN_ROWS and native.is_enabled():
+        outs = cast(Any, _native_products(rows, tuple(kernels), dtype))
+    else:
+        outs = [cast(Array, _product(rows, kernel, dtype)) for kernel in kernels]
+    return tuple(out.reshape(*x.shape[:-1], out.shape[-1]) for out in outs)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -62,6 +82,25 @@ def _product_bwd(dtype, residuals, slope):
 
 
 _product.defvjp(_product_fwd, _product_bwd)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _native_products(x, kernels, dtype):
+    return calls.products_forward(x.astype(jnp.float32), kernels, dtype)
+
+
+def _native_products_fwd(x, kernels, dtype):
+    return _native_products(x, kernels, dtype), (x, kernels)
+
+
+def _native_products_bwd(dtype, residuals, slopes):
+    x, kernels = residuals
+    rows = x.astype(jnp.float32)
+    dx, *dkernels = calls.products_backward(rows, kernels, slopes, dtype)
+    return dx.astype(x.dtype), tuple(dkernels)
+
+
+_native_products.defvjp(_native_products_fwd, _native_products_bwd)
 
 
 def multiply(

@@ -20,6 +20,8 @@ class ResizeConfig:
         min_mlp_dim: Least MLP width; 0 lets the MLP go as a whole.
         max_fraction: The part of a gate's units that one seam may close, unless the
             last seam could not meet the budget so.
+        refit_batches: Batches on which what stays learns, at a seam, to write what the
+            whole wrote; 0 for none.
         compile_allowance_flops: A seam is taken when it saves more training FLOPs
             than this until the end of the run.
     """
@@ -32,12 +34,13 @@ class ResizeConfig:
     min_kv_heads: int = 0
     min_mlp_dim: int = 0
     max_fraction: float = 0.5
+    refit_batches: int = 8
     compile_allowance_flops: float = 0.0
 
     def __post_init__(self):
         """Refuses values that no run can have."""
         floors = dict(first_step=0, every_steps=0, max_seams=0, multiple=1)
-        floors |= dict(min_kv_heads=0, min_mlp_dim=0)
+        floors |= dict(min_kv_heads=0, min_mlp_dim=0, refit_batches=0)
         for name, floor in floors.items():
             if getattr(self, name) < floor:
                 raise ConfigError(

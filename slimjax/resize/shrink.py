@@ -38,7 +38,7 @@ def fold(
     axes = flatten(names)
     leaves = {
         path: scale(
-            np.asarray(leaf), _written_gate(path, leaf.shape, axes[path], gates)
+            np.asarray(leaf), written_gate(path, leaf.shape, axes[path], gates)
         )
         if _writes(axes[path])
         else np.asarray(leaf)
@@ -51,7 +51,7 @@ def _writes(axes: AxisNames) -> bool:
     return len(axes) > 1 and axes[-1] == "embed" and axes[0] != "embed"
 
 
-def _written_gate(
+def written_gate(
     path: Path, shape: tuple[int, ...], axes: AxisNames, gates: Mapping[Path, Any]
 ) -> np.ndarray:
     """Returns the product of a weight's gates, in a shape that broadcasts to it."""

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import Decoder
+from slimjax.nn.moments import MOMENTS
 
 Sums = dict[str, Float[Array, ""]]
 
@@ -52,3 +53,17 @@ def make_error_fn(
         return sums["nats_sum"] / jnp.maximum(sums["num_tokens"], 1.0), sums
 
     return error_fn
+
+
+def make_moments_fn(
+    config: ModelConfig, *, bos_id: int, **_: int
+) -> Callable[[PyTree, PyTree], PyTree]:
+    """Returns the function from (variables, batch) to `slimjax.nn.moments`."""
+    model = Decoder(config)
+
+    def moments_fn(variables: PyTree, batch: PyTree) -> PyTree:
+        inputs = shift_right(batch["tokens"], bos_id)
+        options: dict = dict(method="hidden", mutable=[MOMENTS])
+        return model.apply(variables, inputs, **options)[1].get(MOMENTS, {})
+
+    return moments_fn

@@ -3,7 +3,8 @@
 import ctypes
 import os
 import sys
-from pathlib import Path
+
+from slimjax.native.library import cache_folder
 
 
 def prepare_devices() -> None:
@@ -38,8 +39,7 @@ def keep_compiled_programs() -> None:
 
     if os.environ.get("SLIMJAX_COMPILATION_CACHE", "1") == "0":
         return
-    root = os.environ.get("SLIMJAX_CACHE") or Path.home() / ".cache" / "slimjax"
-    folder = Path(root) / "compiled"
+    folder = cache_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError:

@@ -29,7 +29,7 @@ from slimjax.train.signals import StopRequests
 from slimjax.train.summary import summarize
 
 PROBE_STEP = 2**31
-"""Number of the step, never reached, whose rows probes are measured on."""
+"""Number of the first step, never reached, whose rows seams measure on."""
 
 
 def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str, Any]:
@@ -193,11 +193,9 @@ class Loop:
         self.save()
         fault_point("seam-before")
         index, records = self.history.num_seams, self.history.stages
-        batch = make_batch(
-            self.corpus.train, PROBE_STEP, self.run.data.batch_size, self.run.seed
+        self.stage, self.state, entry = take_seam(
+            self.stage, self.state, self._probe_batch, index
         )
-        batch = put_batch(batch, self.stage.mesh)
-        self.stage, self.state, entry = take_seam(self.stage, self.state, batch, index)
         self.history.num_seams += 1
         self.history.seam_flops += entry["flops_spent"]
         self.history.alpha = entry["alpha"]
@@ -214,6 +212,12 @@ class Loop:
             f"seam at step {self.step}: {entry['reason']}; params {change:+.0%}, "
             f"{describe_loss_change(entry)}"
         )
+
+    def _probe_batch(self, i: int) -> Any:
+        """Returns the i-th batch to measure on, of rows in an order of their own."""
+        size, seed = self.run.data.batch_size, self.run.seed
+        batch = make_batch(self.corpus.train, PROBE_STEP + i, size, seed)
+        return put_batch(batch, self.stage.mesh)
 
     def _stop_if_asked(self) -> None:
         if self.stop.received is not None:

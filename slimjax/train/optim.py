@@ -13,13 +13,20 @@ from slimjax.errors import ConfigError
 from slimjax.strategies.base import StepContext, Strategy
 
 
+DECAYS = ("cosine", "linear")
+"""Ways in which the learning rate falls."""
+
+
 @dataclasses.dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with warm-up and cosine decay.
+    """AdamW with warm-up, a plateau and a decay.
 
     Attributes:
         learning_rate: Peak.
         warmup_steps: Steps of linear rise from 0.
+        decay: How the rate falls from its peak: ``cosine`` or ``linear``.
+        decay_fraction: Part of the steps, at the end, in which it falls; before, it
+            stays at the peak.
         final_fraction: Learning rate at the last step, as a part of the peak.
         weight_decay: Decoupled, of matrices only, scaled by the learning rate.
         beta1: Decay of the first moment.
@@ -31,6 +38,8 @@ class OptimConfig:
 
     learning_rate: float = 3e-3
     warmup_steps: int = 50
+    decay: str = "cosine"
+    decay_fraction: float = 1.0
     final_fraction: float = 0.05
     weight_decay: float = 0.1
     beta1: float = 0.9
@@ -41,8 +50,14 @@ class OptimConfig:
 
     def __post_init__(self):
         """Refuses values with which nothing can be learned."""
+        if self.decay not in DECAYS:
+            raise ConfigError(
+                f"config.optim.decay={self.decay!r} must be one of {DECAYS}."
+            )
         below_one = ("beta1", "beta2", "ema_decay")
         for name, value in dataclasses.asdict(self).items():
+            if name == "decay":
+                continue
             wrong = value < 0 or not math.isfinite(value)
             if wrong or (name in below_one and value >= 1):
                 bound = "in [0, 1)" if name in below_one else "0 or more"
@@ -54,13 +69,15 @@ class OptimConfig:
     def schedule(self, num_steps: int) -> optax.Schedule:
         """Returns the learning rate by step, as a part of its peak."""
         warmup = min(self.warmup_steps, num_steps)
-        decay = optax.cosine_decay_schedule(
-            1.0, max(num_steps - warmup, 1), self.final_fraction
-        )
-        if not warmup:
-            return decay
-        rise = optax.linear_schedule(1.0 / warmup, 1.0, warmup)
-        return optax.join_schedules([rise, decay], [warmup])
+        begin = max(warmup, num_steps - round(self.decay_fraction * num_steps))
+        length = max(num_steps - begin, 1)
+        rise = optax.linear_schedule(1.0 / max(warmup, 1), 1.0, warmup)
+        fall = {
+            "cosine": optax.cosine_decay_schedule(1.0, length, self.final_fraction),
+            "linear": optax.linear_schedule(1.0, self.final_fraction, length),
+        }[self.decay]
+        schedules = [rise, optax.constant_schedule(1.0), fall]
+        return optax.join_schedules(schedules, [warmup, begin])
 
 
 def make_tx(

@@ -1,6 +1,6 @@
 """A seam: between two stages, on the host, the model changes its size.
 
-    judge the units -> decide who goes -> close -> fold -> cut -> verify
+    judge the units -> decide who goes -> close -> refit -> fold -> cut -> verify
 
 It is a function of the state and the config alone: killed in the middle, it is done
 again, the same, from the checkpoint before it. Decisions reckon with counted FLOPs,
@@ -8,6 +8,7 @@ never with a clock.
 """
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ from slimjax.objective.size import make_size_fn
 from slimjax.objective.units import Gates
 from slimjax.resize.carry import carry_state, fold_moments
 from slimjax.resize.plan import Plan, make_plan
+from slimjax.resize.refit import refit
 from slimjax.resize.shrink import cut, fold
 from slimjax.store.faults import fault_point
 from slimjax.strategies.base import SeamContext, host_gates
@@ -61,14 +63,15 @@ class Probe:
 
 
 def take_seam(
-    stage: Stage, state: TrainState, batch: PyTree, index: int
+    stage: Stage, state: TrainState, make_batch: Callable[[int], PyTree], index: int
 ) -> tuple[Stage, TrainState, dict[str, Any]]:
     """Makes the model smaller, if that pays.
 
     Args:
         stage: The stage that ends here.
         state: The state at its end.
-        batch: Training rows on which losses are probed.
+        make_batch: Returns the i-th batch of training rows to measure on; losses are
+            probed on the first.
         index: Number of this seam in the run, from 0.
 
     Returns:
@@ -76,6 +79,7 @@ def take_seam(
     """
     start = time.perf_counter()
     step = int(state.step)
+    batch = make_batch(0)
     probe = Probe(stage, state.params, batch)
     before = probe({})
     decision = decide(stage, state, probe, index)
@@ -91,12 +95,13 @@ def take_seam(
         record |= {"true_loss_change": 0.0} | _sizes(stage, "after")
         next_stage, next_state = stage, state
     else:
+        state, refit_flops = refit_state(stage, state, closed, make_batch)
         next_stage, next_state = cut_state(stage, state, closed, plan)
         after = Probe(next_stage, next_state.params, batch)
         record |= {"true_loss_change": after({}) - before}
         record |= _verify(stage, state, closed, next_stage, next_state, batch)
         record |= _sizes(next_stage, "after")
-        flops += after.flops
+        flops += after.flops + refit_flops
     record |= {"flops_spent": flops, "seconds": time.perf_counter() - start}
     return next_stage, next_state, record
 
@@ -130,6 +135,36 @@ def budget_at(stage: Stage, index: int) -> float:
     goal = stage.run.objective.budget_size(whole)
     num_seams = len(stage.run.seam_steps)
     return float(whole * (goal / whole) ** ((index + 1) / num_seams))
+
+
+def refit_state(
+    stage: Stage,
+    state: TrainState,
+    closed: Gates,
+    make_batch: Callable[[int], PyTree],
+) -> tuple[TrainState, float]:
+    """Has what stays stand in for what goes.
+
+    Returns:
+        The state with refitted weights, and the FLOPs that were spent.
+    """
+    num_batches = stage.run.resize.refit_batches
+    if not num_batches:
+        return state, 0.0
+    params, total = state.params, None
+    for i in range(num_batches):
+        moments = stage.moments(params, make_batch(i))
+        total = moments if total is None else jax.tree.map(jnp.add, total, moments)
+    flops_per_token = stage.sizes["flops"] + sum(
+        2 * moment.size for moment in jax.tree.leaves(total)
+    )
+    current, weights = host_gates(params["gates"]), jax.device_get(params["params"])
+    names = stage.names["params"]
+    weights = refit(weights, names, current, closed, jax.device_get(total))
+    state = state.replace(params=stage.place({**params, "params": weights}))
+    data = stage.run.data
+    flops = num_batches * data.batch_size * data.seq_len * flops_per_token
+    return state, float(flops)
 
 
 def cut_state(

@@ -18,7 +18,7 @@ from slimjax.models.decoder import Decoder, abstract_variables
 from slimjax.objective.size import MEASURES, Inventory, make_size_fn, take_inventory
 from slimjax.strategies import get
 from slimjax.strategies.base import StepContext, Strategy
-from slimjax.tasks.lm import make_error_fn, make_sums_fn
+from slimjax.tasks.lm import make_error_fn, make_moments_fn, make_sums_fn
 from slimjax.train.config import RunConfig
 from slimjax.train.mesh import by_rows, make_mesh, replicated
 from slimjax.train.optim import make_tx
@@ -140,6 +140,19 @@ class Stage:
         everywhere = replicated(self.mesh)
         jitted = jax.jit(
             sums_fn,
+            in_shardings=(everywhere, by_rows(self.mesh)),
+            out_shardings=everywhere,
+        )
+        params = self.abstract_state.params
+        return self._compile(jitted, params, self._abstract_batch())
+
+    @cached_property
+    def moments(self) -> Callable[[PyTree, PyTree], PyTree]:
+        """The compiled second moments of what writers read: (variables, batch)."""
+        moments_fn = make_moments_fn(self.model, **dataclasses.asdict(self.special))
+        everywhere = replicated(self.mesh)
+        jitted = jax.jit(
+            moments_fn,
             in_shardings=(everywhere, by_rows(self.mesh)),
             out_shardings=everywhere,
         )

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from slimjax.nn.attention_blocked import attend_blocked
 from slimjax.nn.attention_kernels import attend
+from slimjax.nn.attention_native import attend_native
+from slimjax.nn.positions import rotate, rotation_table
 
 
 def draw(batch_size, num_queries, num_keys, num_heads, num_kv_heads, head_dim):
@@ -48,8 +50,8 @@ def distance(a, b):
     return float(jnp.linalg.norm(a - b))
 
 
-def assert_laws(arrays, options, *, rough=False, **tiles):
-    """Holds the blocked kernel against the reference; `rough` adds bfloat16."""
+def assert_laws(arrays, options, *, kernel=attend_blocked, rough=False, **tiles):
+    """Holds a kernel against the reference; `rough` adds bfloat16."""
 
     def reference(dtype):
         return pull(
@@ -57,19 +59,19 @@ def assert_laws(arrays, options, *, rough=False, **tiles):
             *arrays,
         )
 
-    def blocked(dtype):
+    def fast(dtype):
         return pull(
-            lambda *args: attend_blocked(*args, dtype=dtype, **options, **tiles),
+            lambda *args: kernel(*args, dtype=dtype, **options, **tiles),
             *arrays,
         )
 
     exact = reference(jnp.float32)
-    for a, b in zip(blocked(jnp.float32), exact, strict=True):
+    for a, b in zip(fast(jnp.float32), exact, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
     if not rough:
         return
     bounds = reference(jnp.bfloat16)
-    for a, b, c in zip(blocked(jnp.bfloat16), bounds, exact, strict=True):
+    for a, b, c in zip(fast(jnp.bfloat16), bounds, exact, strict=True):
         # A gradient that is zero, as with a single key, still rounds in float32.
         assert distance(a, c) <= 2 * distance(b, c) + 1e-5 * distance(exact[0], 0.0)
 
@@ -100,6 +102,57 @@ def test_blocked_is_exact(length, heads, window, packed, tiles):
     assert_laws(arrays, options, rough=True, rows=tiles[0], columns=tiles[1])
 
 
+@settings(max_examples=6, deadline=None, derandomize=True)
+@given(
+    *(st.integers(1, 3), st.integers(1, 300), st.sampled_from([2, 8, 34, 64, 80])),
+    st.sampled_from([(1, 1), (4, 4), (4, 2), (3, 1)]),
+    st.sampled_from([None, 1, 5, 33, 150]),
+    st.booleans(),
+)
+def test_native_is_exact(batch_size, length, head_dim, heads, window, packed):
+    arrays = draw(batch_size, length, length, *heads, head_dim)
+    options: dict = {"window": window}
+    if packed:
+        segments = segments_of(batch_size, length)
+        options |= {"query_segments": segments, "key_segments": segments}
+    assert_laws(arrays, options, kernel=attend_native, rough=True)
+
+
+@pytest.mark.parametrize(("num_queries", "num_keys"), [(40, 40), (5, 170), (170, 5)])
+def test_native_is_exact_without_a_causal_mask(num_queries, num_keys):
+    arrays = draw(2, num_queries, num_keys, 4, 2, 8)
+    assert_laws(arrays, {"causal": False}, kernel=attend_native)
+
+
+@pytest.mark.parametrize("window", [None, 7])
+def test_native_is_exact_with_positions_in_any_order(window):
+    positions = jax.random.permutation(jax.random.key(0), 300)[None, :200]
+    arrays = draw(1, 200, 300, 4, 2, 8)
+    options = {"query_positions": positions, "window": window}
+    assert_laws(arrays, options, kernel=attend_native)
+
+
+def test_native_is_exact_where_the_keys_come_in_pieces():
+    """Gradients of keys are summed over 1,024 of them at a time."""
+    assert_laws(draw(1, 1300, 1300, 2, 1, 16), {}, kernel=attend_native)
+
+
+@pytest.mark.parametrize("impl", ["reference", "blocked", "native"])
+def test_a_rotation_turns_queries_and_keys_first(impl):
+    query, key, value, slope = draw(2, 50, 50, 4, 2, 12)
+    table = rotation_table(jnp.arange(100).reshape(2, 50), 12, 1e4)
+
+    def turned(query, key, value):
+        return attend(rotate(query, table), rotate(key, table), value, impl="reference")
+
+    def inside(query, key, value):
+        return attend(query, key, value, rotation=table, impl=impl)
+
+    expected = pull(turned, query, key, value, slope)
+    for a, b in zip(pull(inside, query, key, value, slope), expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(("num_queries", "num_keys"), [(40, 40), (5, 70), (70, 5)])
 def test_blocked_is_exact_without_a_causal_mask(num_queries, num_keys):
     arrays = draw(2, num_queries, num_keys, 4, 2, 8)
@@ -114,7 +167,7 @@ def test_blocked_is_exact_with_a_cache(window):
     assert_laws(arrays, options, rows=16, columns=16)
 
 
-@pytest.mark.parametrize("impl", ["reference", "blocked", "auto"])
+@pytest.mark.parametrize("impl", ["reference", "blocked", "native", "auto"])
 def test_each_kernel_is_the_formula(impl):
     query, key, value, _ = draw(2, 21, 21, 6, 2, 4)
     segments = segments_of(2, 21)
@@ -133,7 +186,7 @@ def test_each_kernel_is_the_formula(impl):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("impl", ["reference", "blocked"])
+@pytest.mark.parametrize("impl", ["reference", "blocked", "native"])
 def test_rows_that_see_nothing_give_zeros_and_pass_nothing_on(impl, dtype):
     arrays = draw(1, 20, 20, 2, 1, 4)
     segments = jnp.zeros((1, 20), jnp.int32).at[:, :8].set(1)

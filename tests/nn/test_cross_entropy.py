@@ -3,11 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimjax.nn.cross_entropy import cross_entropy, weighted_cross_entropy_sum
+from slimjax.nn.cross_entropy import cross_entropy
 
 
 def reference(x, embedding, targets, label_smoothing=0.0, z_loss=0.0):
@@ -43,30 +42,19 @@ def test_losses_and_gradients_are_those_of_the_formula(t, d, v, smoothing, z_los
     def each(x, embedding, weights):
         return (weights * cross_entropy(x, embedding, targets, **blocks)).sum()
 
-    def at_once(x, embedding, weights):
-        return weighted_cross_entropy_sum(x, embedding, targets, weights, **blocks)
-
     def run(fn):
         return jax.jit(jax.value_and_grad(fn, (0, 1, 2)))(x, embedding, weights)
 
     wanted = jax.tree.leaves(run(expected))
-    for fn in (each, at_once):
-        for a, b in zip(jax.tree.leaves(run(fn)), wanted, strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(
-            fn(x, embedding, weights), wanted[0], rtol=1e-4, atol=1e-4
-        )
+    for a, b in zip(jax.tree.leaves(run(each)), wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("summed", [False, True])
-def test_bfloat16_products_stay_near_float32(summed):
+def test_bfloat16_products_stay_near_float32():
     x, embedding, targets, _ = draw(100, 32, 64)
     embedding *= 0.1
 
     def mean(x, embedding, dtype):
-        if summed:
-            total = weighted_cross_entropy_sum(x, embedding, targets, dtype=dtype)
-            return total / targets.size
         return cross_entropy(x, embedding, targets, dtype=dtype).mean()
 
     run = jax.jit(jax.grad(mean, (0, 1)), static_argnums=2)
@@ -75,27 +63,11 @@ def test_bfloat16_products_stay_near_float32(summed):
         assert jnp.linalg.norm(a - b) < 0.01 * jnp.linalg.norm(a)
 
 
-def test_a_scaled_sum_has_a_scaled_gradient():
-    x, embedding, targets, weights = draw(9, 4, 7)
-    sum_of = lambda x: weighted_cross_entropy_sum(x, embedding, targets, weights)
-    np.testing.assert_allclose(
-        jax.grad(lambda x: 3.0 * sum_of(x))(x), 3.0 * jax.grad(sum_of)(x), rtol=1e-6
-    )
-
-
-def test_tokens_of_weight_zero_pass_no_gradient_on():
-    x, embedding, targets, weights = draw(9, 4, 7)
-    weights = weights.at[:, 5:].set(0.0)
-    sum_of = lambda x: weighted_cross_entropy_sum(x, embedding, targets, weights)
-    np.testing.assert_array_equal(jax.grad(sum_of)(x)[:, 5:], 0.0)
-
-
-@pytest.mark.parametrize("fn", [cross_entropy, weighted_cross_entropy_sum])
-def test_all_logits_are_never_in_memory_at_once(fn):
+def test_all_logits_are_never_in_memory_at_once():
     x, embedding, targets, _ = draw(1024, 32, 512)
 
     def total(x, embedding):
-        return fn(x, embedding, targets, block_tokens=256).sum()
+        return cross_entropy(x, embedding, targets, block_tokens=256).sum()
 
     text = jax.jit(jax.grad(total, (0, 1))).lower(x, embedding).compile().as_text()
     assert not any(s in text for s in ("[2048,512]", "[512,2048]", "[8,256,512]"))

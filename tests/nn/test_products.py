@@ -135,12 +135,12 @@ import jax, jax.numpy as jnp, numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 from slimjax.nn.products import product
 from slimjax.nn.attention_kernels import attend
-from slimjax.nn.cross_entropy import weighted_cross_entropy_sum
+from slimjax.nn.cross_entropy import cross_entropy
 
 def loss(x, kernel, targets):
     heads = product(x, kernel, jnp.bfloat16).reshape(8, 32, 2, 16)
     mixed = attend(heads, heads, heads, dtype=jnp.bfloat16).reshape(8, 32, 32)
-    return weighted_cross_entropy_sum(mixed, kernel.T, targets, dtype=jnp.bfloat16)
+    return cross_entropy(mixed, kernel.T, targets, dtype=jnp.bfloat16).sum()
 
 x = jax.random.normal(jax.random.key(0), (8, 32, 32))
 kernel = jax.random.normal(jax.random.key(1), (32, 32))

@@ -1,0 +1,140 @@
+"""The kernels as functions of arrays, one for each foreign call.
+
+All arrays but positions, segments and targets are float32. With ``dtype=bfloat16``
+operands of products are rounded on their way in; sums are float32 in any case.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, DTypeLike, Float, Int
+
+
+def products_forward(
+    x: Float[Array, "M I"], kernels: Sequence[Float[Array, "I _"]], dtype: DTypeLike
+) -> tuple[Float[Array, "M _"], ...]:
+    """Returns ``x @ kernel`` for each kernel."""
+    shapes = tuple(_numbers(len(x), kernel.shape[1]) for kernel in kernels)
+    call = _call("slimjax_products_forward", shapes)
+    return tuple(call(x, *kernels, round=_rounds(dtype)))
+
+
+def products_backward(
+    x: Float[Array, "M I"],
+    kernels: Sequence[Float[Array, "I _"]],
+    slopes: Sequence[Float[Array, "M _"]],
+    dtype: DTypeLike,
+) -> tuple[Array, ...]:
+    """Returns the gradient of x, then that of each kernel."""
+    call = _call("slimjax_products_backward", (_like(x), *map(_like, kernels)))
+    return tuple(call(x, *kernels, *slopes, round=_rounds(dtype)))
+
+
+def mlp_forward(
+    x: Float[Array, "M D"],
+    gate: Float[Array, "D F"],
+    up: Float[Array, "D F"],
+    down: Float[Array, "F D"],
+    dtype: DTypeLike,
+) -> Float[Array, "M D"]:
+    """Returns ``(silu(x gate) * (x up)) down``."""
+    call = _call("slimjax_mlp_forward", _like(x))
+    return call(x, gate, up, down, round=_rounds(dtype))
+
+
+def mlp_backward(
+    x: Float[Array, "M D"],
+    gate: Float[Array, "D F"],
+    up: Float[Array, "D F"],
+    down: Float[Array, "F D"],
+    slope: Float[Array, "M D"],
+    dtype: DTypeLike,
+) -> tuple[Array, Array, Array, Array]:
+    """Returns the gradients of x, gate, up and down."""
+    call = _call("slimjax_mlp_backward", tuple(map(_like, (x, gate, up, down))))
+    return tuple(call(x, gate, up, down, slope, round=_rounds(dtype)))
+
+
+def cross_entropy_forward(
+    x: Float[Array, "M D"],
+    table: Float[Array, "V D"],
+    targets: Int[Array, " M"],
+    dtype: DTypeLike,
+) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
+    """Returns ``-log softmax(x table^T)[target]`` and the log-sum-exp of each row."""
+    call = _call("slimjax_cross_entropy_forward", (_numbers(len(x)),) * 2)
+    return tuple(call(x, table, targets, round=_rounds(dtype)))
+
+
+def cross_entropy_backward(
+    x: Float[Array, "M D"],
+    table: Float[Array, "V D"],
+    targets: Int[Array, " M"],
+    lse: Float[Array, " M"],
+    slope: Float[Array, " M"],
+    dtype: DTypeLike,
+) -> tuple[Float[Array, "M D"], Float[Array, "V D"]]:
+    """Returns the gradients of x and table, with `slope` that of each row's loss."""
+    call = _call("slimjax_cross_entropy_backward", (_like(x), _like(table)))
+    return tuple(call(x, table, targets, lse, slope, round=_rounds(dtype)))
+
+
+def attention_forward(
+    operands: tuple[Array, ...], *, segmented: bool, rotary: bool, dtype: DTypeLike
+) -> tuple[Float[Array, "B T N H"], Float[Array, "B N T"]]:
+    """Returns mixed values, and the log-sum-exp of each query's scores.
+
+    Args:
+        operands: query [B T N H]; key and value [B S K H]; the first key that each
+            query sees and the first that it sees no more, int32 [B T] both; segments
+            of queries [B T] and of keys [B S], int32, read only if `segmented`; cosines
+            and sines [B T h] of the angles by which the pairs (i, i + h) of queries and
+            keys are turned first, h = H / 2, read only if `rotary`.
+        segmented: Whether a query sees only keys of its own segment, if that is not 0.
+        rotary: Whether there is something to turn; then queries stand where keys do.
+        dtype: Type to which operands of products are rounded.
+    """
+    query = operands[0]
+    batch_size, num_queries, num_heads, head_dim = query.shape
+    lse = _numbers(batch_size, num_heads, num_queries)
+    call = _call("slimjax_attention_forward", (_like(query), lse))
+    scale = np.float32(head_dim**-0.5)
+    options = dict(segmented=segmented, rotary=rotary, scale=scale)
+    return tuple(call(*operands, round=_rounds(dtype), **options))
+
+
+def attention_backward(
+    operands: tuple[Array, ...],
+    mixed: Float[Array, "B T N H"],
+    lse: Float[Array, "B N T"],
+    slope: Float[Array, "B T N H"],
+    *,
+    segmented: bool,
+    rotary: bool,
+    dtype: DTypeLike,
+) -> tuple[Array, Array, Array]:
+    """Returns the gradients of query, key and value; see `attention_forward`."""
+    shapes = tuple(map(_like, operands[:3]))
+    scale = np.float32(mixed.shape[-1] ** -0.5)
+    options = dict(segmented=segmented, rotary=rotary, scale=scale)
+    call = _call("slimjax_attention_backward", shapes)
+    round_ = _rounds(dtype)
+    return tuple(call(*operands, mixed, lse, slope, round=round_, **options))
+
+
+_call = partial(jax.ffi.ffi_call, vmap_method="sequential")
+
+
+def _numbers(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
+def _like(x: Array) -> jax.ShapeDtypeStruct:
+    return _numbers(*x.shape)
+
+
+def _rounds(dtype: DTypeLike) -> bool:
+    return jnp.dtype(dtype) == jnp.bfloat16

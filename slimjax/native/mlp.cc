@@ -1,0 +1,199 @@
+// The gated MLP, down(silu(x gate) * (x up)), some rows and 128 hidden units at a time:
+// what lies between the products stays near, and the gradient computes it again.
+#include <cmath>
+
+#include "products.h"
+#include "vector_math.h"
+
+namespace slimjax {
+
+constexpr int64_t kUnits = 4 * kPanel;  // Hidden units that are computed together.
+constexpr int64_t kChunk = 4096;  // Rows whose operands of weight gradients are kept.
+
+struct Sizes {
+  int64_t rows, width, hidden;
+};
+
+template <typename Engine>
+void forward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float* gate,
+             const float* up, const float* down, float* out) {
+  Packed<Engine> gates(s.hidden, s.width), ups(s.hidden, s.width);
+  Packed<Engine> downs(s.width, s.hidden);
+  const int64_t count = gates.num_tasks();
+  run_tasks(pool, 2 * count + downs.num_tasks(), [&](int64_t task) {
+    if (task < count)
+      gates.pack_columns(View<float>{gate, s.hidden}, task);
+    else if (task < 2 * count)
+      ups.pack_columns(View<float>{up, s.hidden}, task - count);
+    else
+      downs.pack_columns(View<float>{down, s.width}, task - 2 * count);
+  });
+  const int64_t together = rows_together(pool, s.rows);
+  run_tasks(pool, (s.rows + together - 1) / together, [&](int64_t task) {
+    typename Engine::Session session;
+    const int64_t first = task * together;
+    Packed<Engine> rows(together, s.width);
+    Buffer<typename Engine::Number> room(Engine::panel_numbers(kUnits));
+    Buffer<float> hiddens(together * kUnits), ups_here(together * kUnits);
+    pack_rows(rows, View<float>{x, s.width}, first, s.rows);
+    for (int64_t unit = 0; unit < s.hidden; unit += kUnits) {
+      const int64_t count = std::min(kUnits, s.hidden - unit);
+      for (int64_t j = 0; j < num_panels(count); ++j) {
+        multiply_panel(rows, gates, unit / kPanel + j, hiddens + j * kPanel, kUnits);
+        multiply_panel(rows, ups, unit / kPanel + j, ups_here + j * kPanel, kUnits);
+      }
+      for (int64_t r = 0; r < rows.lines; ++r)
+        for (int64_t c = r * kUnits; c < r * kUnits + round_up(count, kPanel);
+             c += kLanes) {
+          vec g = *(vec*)(hiddens + c);
+          *(vec*)(hiddens + c) = g * sigmoid_of(g) * *(vec*)(ups_here + c);
+        }
+      multiply_part(View<float>{hiddens, kUnits}, rows.lines, unit, count, downs, room,
+                    out + first * s.width, unit > 0);
+    }
+  });
+}
+
+// From (x gate, x up, the hidden unit's gradient) to (the gradient of x gate, that of
+// x up, the hidden unit).
+inline void pull_units(vec& gate, vec& up, vec& hidden) {
+  vec open = sigmoid_of(gate), silu = gate * open, slope = hidden;
+  hidden = silu * up;
+  gate = slope * up * (open + silu * (1.0f - open));
+  up = slope * silu;
+}
+
+template <typename Engine>
+void backward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float* gate,
+              const float* up, const float* down, const float* slope, float* dx,
+              float* dgate, float* dup, float* ddown) {
+  Packed<Engine> gates(s.hidden, s.width), ups(s.hidden, s.width);
+  Packed<Engine> downs(s.hidden, s.width);
+  Packed<Engine> gates_t(s.width, s.hidden), ups_t(s.width, s.hidden);
+  const int64_t count = gates.num_tasks(), count_t = gates_t.num_tasks();
+  run_tasks(pool, 3 * count + 2 * count_t, [&](int64_t task) {
+    if (task < count)
+      gates.pack_columns(View<float>{gate, s.hidden}, task);
+    else if ((task -= count) < count)
+      ups.pack_columns(View<float>{up, s.hidden}, task);
+    else if ((task -= count) < count)
+      downs.pack_columns(View<float>{down, s.width, true}, task);
+    else if ((task -= count) < count_t)
+      gates_t.pack_columns(View<float>{gate, s.hidden, true}, task);
+    else
+      ups_t.pack_columns(View<float>{up, s.hidden, true}, task - count_t);
+  });
+  for (int64_t chunk = 0; chunk < s.rows; chunk += kChunk) {
+    const int64_t num_rows = std::min(kChunk, s.rows - chunk);
+    // Operands of the weights' gradients, which contract the rows.
+    Packed<Engine> inputs(s.width, num_rows), slopes(s.width, num_rows);
+    Packed<Engine> hiddens(s.hidden, num_rows);
+    Packed<Engine> dgates(s.hidden, num_rows), dups(s.hidden, num_rows);
+    inputs.transposed = hiddens.transposed = true;
+    const int64_t together = rows_together(pool, num_rows);
+    run_tasks(pool, (num_rows + together - 1) / together, [&](int64_t task) {
+      typename Engine::Session session;
+      const int64_t row = task * together, first = chunk + row;
+      Packed<Engine> rows(together, s.width), pulls(together, s.width);
+      Buffer<typename Engine::Number> room(Engine::panel_numbers(kUnits));
+      Buffer<float> g(together * kUnits), u(together * kUnits), h(together * kUnits);
+      const float *here = x + first * s.width, *pull = slope + first * s.width;
+      pack_rows(rows, View<float>{here, s.width}, 0, chunk + num_rows - first);
+      pack_rows(pulls, View<float>{pull, s.width}, 0, chunk + num_rows - first);
+      const int64_t lines = rows.lines;
+      for (int64_t unit = 0; unit < s.hidden; unit += kUnits) {
+        const int64_t count = std::min(kUnits, s.hidden - unit);
+        const int64_t panel = unit / kPanel, panels = num_panels(count);
+        for (int64_t j = 0; j < panels; ++j) {
+          multiply_panel(rows, gates, panel + j, g + j * kPanel, kUnits);
+          multiply_panel(rows, ups, panel + j, u + j * kPanel, kUnits);
+          multiply_panel(pulls, downs, panel + j, h + j * kPanel, kUnits);
+        }
+        for (int64_t r = 0; r < lines; ++r)
+          for (int64_t c = r * kUnits; c < r * kUnits + panels * kPanel; c += kLanes)
+            pull_units(*(vec*)(g + c), *(vec*)(u + c), *(vec*)(h + c));
+        multiply_part(View<float>{g, kUnits}, lines, unit, count, gates_t, room,
+                      dx + first * s.width, unit > 0);
+        multiply_part(View<float>{u, kUnits}, lines, unit, count, ups_t, room,
+                      dx + first * s.width, true);
+        for (int64_t j = 0; j < panels; ++j) {
+          Engine::pack_rows(View<float>{h, kUnits, true}, j * kPanel, count, 0, lines,
+                            hiddens.slice(panel + j, row));
+          Engine::pack_columns(View<float>{g, kUnits}, j * kPanel, count, 0, lines,
+                               dgates.slice(panel + j, row));
+          Engine::pack_columns(View<float>{u, kUnits}, j * kPanel, count, 0, lines,
+                               dups.slice(panel + j, row));
+        }
+      }
+      for (int64_t j = 0; j < inputs.panels; ++j) {
+        Engine::pack_rows(View<float>{here, s.width, true}, j * kPanel, s.width, 0,
+                          lines, inputs.slice(j, row));
+        Engine::pack_columns(View<float>{pull, s.width}, j * kPanel, s.width, 0, lines,
+                             slopes.slice(j, row));
+      }
+    });
+    BlockedProduct<Engine> first(inputs, dgates, dgate, chunk > 0);
+    BlockedProduct<Engine> second(inputs, dups, dup, chunk > 0);
+    BlockedProduct<Engine> third(hiddens, slopes, ddown, chunk > 0);
+    const int64_t each = first.num_tasks();
+    run_tasks(pool, 2 * each + third.num_tasks(), [&](int64_t task) {
+      if (task < each)
+        first.run(task);
+      else if (task < 2 * each)
+        second.run(task - each);
+      else
+        third.run(task - 2 * each);
+    });
+  }
+}
+
+using Floats = ffi::Buffer<ffi::F32>;
+
+Sizes sizes_of(const Floats& x, const Floats& gate) {
+  return {x.dimensions()[0], x.dimensions()[1], gate.dimensions()[1]};
+}
+
+ffi::Error mlp_forward(ffi::ThreadPool pool, Floats x, Floats gate, Floats up, Floats down,
+                       ffi::Result<Floats> out, bool round) {
+  auto run = round ? forward<BFloat16> : forward<Float32>;
+  run(pool, sizes_of(x, gate), x.typed_data(), gate.typed_data(), up.typed_data(),
+      down.typed_data(), out->typed_data());
+  return ffi::Error::Success();
+}
+
+ffi::Error mlp_backward(ffi::ThreadPool pool, Floats x, Floats gate, Floats up,
+                        Floats down, Floats slope, ffi::Result<Floats> dx,
+                        ffi::Result<Floats> dgate, ffi::Result<Floats> dup,
+                        ffi::Result<Floats> ddown, bool round) {
+  auto run = round ? backward<BFloat16> : backward<Float32>;
+  run(pool, sizes_of(x, gate), x.typed_data(), gate.typed_data(), up.typed_data(),
+      down.typed_data(), slope.typed_data(), dx->typed_data(), dgate->typed_data(),
+      dup->typed_data(), ddown->typed_data());
+  return ffi::Error::Success();
+}
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(slimjax_mlp_forward, mlp_forward,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Ret<Floats>()
+                                  .Attr<bool>("round"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(slimjax_mlp_backward, mlp_backward,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Arg<Floats>()
+                                  .Ret<Floats>()
+                                  .Ret<Floats>()
+                                  .Ret<Floats>()
+                                  .Ret<Floats>()
+                                  .Attr<bool>("round"));
+
+}  // namespace slimjax

@@ -1,0 +1,336 @@
+// Panels: operands of matrix products, packed so that the innermost loop only streams.
+//
+// A product C = A B is cut into blocks of 32 x 32 numbers of C. A panel holds 32 rows of
+// A, or 32 columns of B, along the whole contraction, padded with zeros. Sums are taken
+// in float32. Two kinds of operands:
+//
+//   Float32   any CPU; GCC's vector types become whatever the CPU has.
+//   BFloat16  Intel AMX tiles; elsewhere numbers are rounded and take the way of Float32,
+//             which gives the same products, since those of bfloat16 are exact in float32.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+
+#if defined(__AMX_BF16__) && defined(__AVX512BF16__)
+#define SLIMJAX_AMX 1
+#include <immintrin.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+namespace slimjax {
+
+using bf16 = uint16_t;
+typedef float vec __attribute__((vector_size(64), aligned(4)));
+typedef int32_t ivec __attribute__((vector_size(64), aligned(4)));
+constexpr int kLanes = 16;
+constexpr int kPanel = 32;  // Rows of A, or columns of B, in a panel.
+
+inline vec spread(float x) { return vec{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+
+inline int64_t round_up(int64_t size, int64_t multiple) {
+  return (size + multiple - 1) / multiple * multiple;
+}
+
+inline float widen(bf16 x) {
+  uint32_t bits = uint32_t(x) << 16;
+  float out;
+  memcpy(&out, &bits, 4);
+  return out;
+}
+
+inline bf16 narrow(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, 4);
+  if ((bits & 0x7fffffff) > 0x7f800000) return bf16(bits >> 16 | 0x40);  // NaN stays.
+  return bf16((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);  // To nearest, ties to even.
+}
+
+inline float value_of(float x) { return x; }
+inline float value_of(bf16 x) { return widen(x); }
+inline float rounded(float x) { return widen(narrow(x)); }
+
+// A matrix in memory; `transposed` reads it with rows and columns swapped.
+template <typename T>
+struct View {
+  const T* data;
+  int64_t stride;  // From one row in memory to the next.
+  bool transposed = false;
+};
+
+// ---------------------------------------------------------------------------- Float32
+template <bool round>
+struct Vectors {
+  using Number = float;
+  static constexpr int kGroup = 8;  // Rows of A that are summed at a time.
+
+  static int64_t panel_numbers(int64_t depth) { return kPanel * depth; }
+  struct Session {};
+
+  static float keep(float x) { return round ? rounded(x) : x; }
+
+  // A panel of rows lies as A does, [32][depth] or, transposed, [depth][32]: to read one
+  // number for all lanes is as fast either way.
+  template <typename T>
+  static void pack_rows(View<T> a, int64_t first, int64_t num_rows, int64_t begin,
+                        int64_t depth, float* out) {
+    if (a.transposed)
+      copy(a.data + begin * a.stride + first, a.stride, depth, num_rows - first, depth,
+           kPanel, out);
+    else
+      copy(a.data + first * a.stride + begin, a.stride, num_rows - first, depth, kPanel,
+           depth, out);
+  }
+
+  // A panel of columns is [depth][32].
+  template <typename T>
+  static void pack_columns(View<T> b, int64_t first, int64_t num_columns, int64_t begin,
+                           int64_t depth, float* out) {
+    if (!b.transposed) {
+      copy(b.data + begin * b.stride + first, b.stride, depth, num_columns - first,
+           depth, kPanel, out);
+      return;
+    }
+    for (int64_t c = 0; c < kPanel; ++c) {
+      const T* from = b.data + (first + c) * b.stride + begin;
+      for (int64_t k = 0; k < depth; ++k)
+        out[k * kPanel + c] = first + c < num_columns ? keep(value_of(from[k])) : 0.0f;
+    }
+  }
+
+  // C [32, 32] = (or +=) A panel x B panel.
+  static void multiply(const float* a, const float* b, int64_t depth, float* c,
+                       int64_t stride, bool add, bool transposed) {
+    const int64_t row = transposed ? 1 : depth, step = transposed ? kPanel : 1;
+    for (int group = 0; group < kPanel; group += kGroup) {
+      const float* rows = a + group * row;
+      float* out = c + group * stride;
+      vec sums[kGroup][2];
+      for (int r = 0; r < kGroup; ++r)
+        for (int half = 0; half < 2; ++half)
+          sums[r][half] = add ? *(vec*)(out + r * stride + half * kLanes) : vec{};
+      for (int64_t k = 0; k < depth; ++k) {
+        vec left = *(const vec*)(b + k * kPanel);
+        vec right = *(const vec*)(b + k * kPanel + kLanes);
+#pragma GCC unroll 8
+        for (int r = 0; r < kGroup; ++r) {
+          vec x = spread(rows[r * row + k * step]);
+          sums[r][0] += left * x;
+          sums[r][1] += right * x;
+        }
+      }
+      for (int r = 0; r < kGroup; ++r)
+        for (int half = 0; half < 2; ++half)
+          *(vec*)(out + r * stride + half * kLanes) = sums[r][half];
+    }
+  }
+
+ private:
+  // Copies [rows, columns] of x into [padded_rows, padded_columns], zeros behind.
+  template <typename T>
+  static void copy(const T* x, int64_t stride, int64_t rows, int64_t columns,
+                   int64_t padded_rows, int64_t padded_columns, float* out) {
+    rows = std::min(rows, padded_rows), columns = std::min(columns, padded_columns);
+    for (int64_t r = 0; r < padded_rows; ++r, x += stride, out += padded_columns) {
+      int64_t count = r < rows ? columns : 0;
+      for (int64_t c = 0; c < count; ++c) out[c] = keep(value_of(x[c]));
+      for (int64_t c = count; c < padded_columns; ++c) out[c] = 0.0f;
+    }
+  }
+};
+
+using Float32 = Vectors<false>;
+
+// --------------------------------------------------------------------------- BFloat16
+#ifndef SLIMJAX_AMX
+
+using BFloat16 = Vectors<true>;
+
+#else
+
+// A tile holds 16 rows of 16 pairs of bfloat16. Of A a row of the tile is 32 numbers
+// along the contraction; of B, row p holds numbers 2p and 2p + 1 of each of 16 columns.
+// So a tile of A, its pairs transposed, is a tile of B^T: all packing is one of two
+// loads, and perhaps a transpose of 16 x 16 pairs.
+struct BFloat16 {
+  using Number = bf16;
+  static constexpr int kDepth = 32;
+  static float keep(float x) { return rounded(x); }
+  static constexpr int64_t kTile = 16 * 32;
+
+  static int64_t panel_numbers(int64_t depth) {
+    return kPanel * round_up(depth, kDepth);
+  }
+
+  // GCC's tile instructions do not say which memory they read: stores end here.
+  static void written() { asm volatile("" ::: "memory"); }
+
+  // Configures the tiles of this thread, and puts back what was there.
+  class Session {
+   public:
+    Session() {
+      static const long allowed = syscall(SYS_arch_prctl, 0x1023, 18);
+      (void)allowed;
+      _tile_storeconfig(before_);
+      written();
+      alignas(64) uint8_t config[64] = {};
+      config[0] = 1;
+      for (int tile = 0; tile < 8; ++tile) {
+        config[16 + 2 * tile] = 64;  // Bytes a row.
+        config[48 + tile] = 16;      // Rows.
+      }
+      written();
+      _tile_loadconfig(config);
+    }
+    ~Session() {
+      if (before_[0])
+        _tile_loadconfig(before_);
+      else
+        _tile_release();
+    }
+    Session(const Session&) = delete;
+
+   private:
+    alignas(64) uint8_t before_[64];
+  };
+
+  template <typename T>
+  static void pack_rows(View<T> a, int64_t first, int64_t num_rows, int64_t begin,
+                        int64_t depth, bf16* out) {
+    for (int64_t k = 0; k < depth; k += kDepth)
+      for (int half = 0; half < 2; ++half, out += kTile) {
+        int64_t rows = num_rows - first - half * 16, steps = depth - k;
+        if (a.transposed) {
+          load_pairs(a.data + (begin + k) * a.stride + first + half * 16, a.stride,
+                     steps, rows, out);
+          transpose(out);
+        } else {
+          load_rows(a.data + (first + half * 16) * a.stride + begin + k, a.stride, rows,
+                    steps, out);
+        }
+      }
+  }
+
+  template <typename T>
+  static void pack_columns(View<T> b, int64_t first, int64_t num_columns, int64_t begin,
+                           int64_t depth, bf16* out) {
+    for (int64_t k = 0; k < depth; k += kDepth)
+      for (int half = 0; half < 2; ++half, out += kTile) {
+        int64_t columns = num_columns - first - half * 16, steps = depth - k;
+        if (b.transposed) {
+          load_rows(b.data + (first + half * 16) * b.stride + begin + k, b.stride,
+                    columns, steps, out);
+          transpose(out);
+        } else {
+          load_pairs(b.data + (begin + k) * b.stride + first + half * 16, b.stride,
+                     steps, columns, out);
+        }
+      }
+  }
+
+  static void multiply(const bf16* a, const bf16* b, int64_t depth, float* c,
+                       int64_t stride, bool add, bool) {
+    const int bytes = int(stride * 4);
+    written();
+    if (add) {
+      _tile_loadd(0, c, bytes);
+      _tile_loadd(1, c + 16, bytes);
+      _tile_loadd(2, c + 16 * stride, bytes);
+      _tile_loadd(3, c + 16 * stride + 16, bytes);
+    } else {
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_zero(2);
+      _tile_zero(3);
+    }
+    for (int64_t k = 0; k < depth; k += kDepth, a += 2 * kTile, b += 2 * kTile) {
+      _tile_loadd(4, a, 64);
+      _tile_loadd(6, b, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_loadd(7, b + kTile, 64);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_loadd(5, a + kTile, 64);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, c, bytes);
+    _tile_stored(1, c + 16, bytes);
+    _tile_stored(2, c + 16 * stride, bytes);
+    _tile_stored(3, c + 16 * stride + 16, bytes);
+  }
+
+ private:
+  static __mmask16 first_of(int64_t count) {
+    return count <= 0 ? 0 : count >= 16 ? 0xffff : __mmask16((1u << count) - 1);
+  }
+  static __m512 load(const float* x, int64_t count) {
+    return _mm512_maskz_loadu_ps(first_of(count), x);
+  }
+  static __m512 load(const bf16* x, int64_t count) {
+    __m256i half = _mm256_maskz_loadu_epi16(first_of(count), x);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+  }
+  static __m512i join(__m512 low, __m512 high) {
+    return (__m512i)_mm512_cvtne2ps_pbh(high, low);
+  }
+
+  // 16 rows of 32 numbers each.
+  template <typename T>
+  static void load_rows(const T* x, int64_t stride, int64_t rows, int64_t columns,
+                        bf16* out) {
+    for (int r = 0; r < 16; ++r) {
+      const T* row = x + r * stride;
+      __m512i numbers = r < rows
+                            ? join(load(row, columns), load(row + 16, columns - 16))
+                            : _mm512_setzero_si512();
+      _mm512_store_si512(out + 32 * r, numbers);
+    }
+  }
+
+  // 32 rows of 16 numbers each, rows 2p and 2p + 1 interleaved.
+  template <typename T>
+  static void load_pairs(const T* x, int64_t stride, int64_t rows, int64_t columns,
+                         bf16* out) {
+    const __m512i weave = _mm512_set_epi16(
+        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
+        5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    for (int p = 0; p < 16; ++p) {
+      const T* row = x + 2 * p * stride;
+      __m512 even = load(row, 2 * p < rows ? columns : 0);
+      __m512 odd = load(row + stride, 2 * p + 1 < rows ? columns : 0);
+      _mm512_store_si512(out + 32 * p,
+                         _mm512_permutexvar_epi16(weave, join(even, odd)));
+    }
+  }
+
+  // Transposes 16 x 16 pairs in place.
+  static void transpose(bf16* tile) {
+    __m512i r[16], t[16];
+    for (int i = 0; i < 16; ++i) r[i] = _mm512_load_si512(tile + 32 * i);
+    for (int i = 0; i < 16; i += 2) {
+      t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+      t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4)
+      for (int j = 0; j < 2; ++j) {
+        r[i + 2 * j] = _mm512_unpacklo_epi64(t[i + j], t[i + j + 2]);
+        r[i + 2 * j + 1] = _mm512_unpackhi_epi64(t[i + j], t[i + j + 2]);
+      }
+    for (int i = 0; i < 4; ++i)
+      for (int j = 0; j < 2; ++j) {
+        t[i + 8 * j] = _mm512_shuffle_i32x4(r[i + 8 * j], r[i + 8 * j + 4], 0x88);
+        t[i + 8 * j + 4] = _mm512_shuffle_i32x4(r[i + 8 * j], r[i + 8 * j + 4], 0xdd);
+      }
+    for (int i = 0; i < 8; ++i) {
+      r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+      r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+    }
+    for (int i = 0; i < 16; ++i) _mm512_store_si512(tile + 32 * i, r[i]);
+  }
+};
+
+#endif
+
+}  // namespace slimjax

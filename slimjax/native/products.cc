@@ -1,0 +1,144 @@
+// One or several products of the same rows, x W_i, and their gradients.
+#include <vector>
+
+#include "products.h"
+
+namespace slimjax {
+
+struct Matrix {
+  int64_t rows, columns;
+  float* data;
+};
+
+// Runs the tasks of several jobs, one after the other or side by side, as one batch.
+template <typename Job>
+void run_jobs(ffi::ThreadPool& pool, std::vector<Job>& jobs) {
+  int64_t total = 0;
+  for (auto& job : jobs) total += job.num_tasks();
+  run_tasks(pool, total, [&](int64_t task) {
+    size_t i = 0;
+    while (task >= jobs[i].num_tasks()) task -= jobs[i++].num_tasks();
+    jobs[i].run(task);
+  });
+}
+
+// Packing as a job: the panels of `view`, as rows of A or as columns of B.
+template <typename Engine>
+struct Packing {
+  Packed<Engine>* to;
+  View<float> view;
+  bool as_rows;
+  int64_t num_tasks() const { return to->num_tasks(); }
+  void run(int64_t task) {
+    if (as_rows)
+      to->pack_rows(view, task);
+    else
+      to->pack_columns(view, task);
+  }
+};
+
+template <typename Engine>
+using Operands = std::vector<std::unique_ptr<Packed<Engine>>>;
+
+template <typename Engine>
+void forward(ffi::ThreadPool& pool, const Matrix& x, const std::vector<Matrix>& kernels,
+             const std::vector<float*>& outs) {
+  Packed<Engine> rows(x.rows, x.columns);
+  Operands<Engine> columns;
+  std::vector<Packing<Engine>> packings{{&rows, {x.data, x.columns}, true}};
+  for (const Matrix& kernel : kernels) {
+    columns.emplace_back(new Packed<Engine>(kernel.columns, kernel.rows));
+    packings.push_back({columns.back().get(), {kernel.data, kernel.columns}, false});
+  }
+  run_jobs(pool, packings);
+  std::vector<BlockedProduct<Engine>> products;
+  for (size_t i = 0; i < kernels.size(); ++i)
+    products.emplace_back(rows, *columns[i], outs[i], false);
+  run_jobs(pool, products);
+}
+
+template <typename Engine>
+void backward(ffi::ThreadPool& pool, const Matrix& x, const std::vector<Matrix>& kernels,
+              const std::vector<Matrix>& slopes, float* dx,
+              const std::vector<float*>& dkernels) {
+  Packed<Engine> inputs(x.columns, x.rows);
+  inputs.transposed = true;
+  Operands<Engine> pulls, weights, columns;
+  std::vector<Packing<Engine>> packings{{&inputs, {x.data, x.columns, true}, true}};
+  for (size_t i = 0; i < kernels.size(); ++i) {
+    const int64_t width = kernels[i].columns;
+    pulls.emplace_back(new Packed<Engine>(x.rows, width));
+    weights.emplace_back(new Packed<Engine>(x.columns, width));
+    columns.emplace_back(new Packed<Engine>(width, x.rows));
+    packings.push_back({pulls[i].get(), {slopes[i].data, width}, true});
+    packings.push_back({weights[i].get(), {kernels[i].data, width, true}, false});
+    packings.push_back({columns[i].get(), {slopes[i].data, width}, false});
+  }
+  run_jobs(pool, packings);
+  std::vector<BlockedProduct<Engine>> products;
+  for (size_t i = 0; i < kernels.size(); ++i)
+    products.emplace_back(inputs, *columns[i], dkernels[i], false);
+  products.emplace_back(*pulls[0], *weights[0], dx, false);
+  run_jobs(pool, products);
+  for (size_t i = 1; i < kernels.size(); ++i) {
+    products.assign(1, {*pulls[i], *weights[i], dx, true});
+    run_jobs(pool, products);
+  }
+}
+
+using Floats = ffi::Buffer<ffi::F32>;
+
+Matrix matrix_of(const Floats& x) {
+  return {x.dimensions()[0], x.dimensions()[1], x.typed_data()};
+}
+
+std::vector<Matrix> matrices_of(ffi::RemainingArgs args, size_t first, size_t end) {
+  std::vector<Matrix> out;
+  for (size_t i = first; i < end; ++i) out.push_back(matrix_of(*args.get<Floats>(i)));
+  return out;
+}
+
+std::vector<float*> targets_of(ffi::RemainingRets rets) {
+  std::vector<float*> out;
+  for (size_t i = 0; i < rets.size(); ++i)
+    out.push_back((*rets.get<Floats>(i))->typed_data());
+  return out;
+}
+
+// (x, kernels ...) -> (x kernel, ...)
+ffi::Error products_forward(ffi::ThreadPool pool, Floats x, ffi::RemainingArgs kernels,
+                            ffi::RemainingRets outs, bool round) {
+  auto run = round ? forward<BFloat16> : forward<Float32>;
+  run(pool, matrix_of(x), matrices_of(kernels, 0, kernels.size()), targets_of(outs));
+  return ffi::Error::Success();
+}
+
+// (x, kernels ..., slopes ...) -> (dx, dkernels ...)
+ffi::Error products_backward(ffi::ThreadPool pool, Floats x, ffi::RemainingArgs rest,
+                             ffi::Result<Floats> dx, ffi::RemainingRets dkernels,
+                             bool round) {
+  const size_t count = rest.size() / 2;
+  auto run = round ? backward<BFloat16> : backward<Float32>;
+  run(pool, matrix_of(x), matrices_of(rest, 0, count),
+      matrices_of(rest, count, 2 * count), dx->typed_data(), targets_of(dkernels));
+  return ffi::Error::Success();
+}
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(slimjax_products_forward, products_forward,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Floats>()
+                                  .RemainingArgs()
+                                  .RemainingRets()
+                                  .Attr<bool>("round"));
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(slimjax_products_backward, products_backward,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Floats>()
+                                  .RemainingArgs()
+                                  .Ret<Floats>()
+                                  .RemainingRets()
+                                  .Attr<bool>("round"));
+
+}  // namespace slimjax
