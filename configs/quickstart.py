@@ -24,7 +24,8 @@ def get_config() -> ConfigDict:
     config.objective = dict(strategy="exchange", size="params")
     config.objective.budget = "49%"  # Of the starting weights, embedding included.
     config.optim = dict(learning_rate=3e-3, warmup_steps=40, weight_decay=0.1)
-    config.resize = dict(first_step=125, every_steps=60, max_seams=3)
+    config.optim.update(decay="linear", decay_fraction=0.4, final_fraction=0.0)
+    config.resize = dict(first_step=320, every_steps=80, max_seams=3)
     config.resize.multiple = 16  # MLP widths that the matrix unit likes.
-    config.train = dict(num_steps=500, eval_every_steps=50, save_every_steps=100)
+    config.train = dict(num_steps=800, eval_every_steps=50, save_every_steps=100)
     return config

@@ -11,6 +11,7 @@ from slimjax.errors import ConfigError, suggest
 
 IMPLEMENTATIONS = ("auto", "reference", "blocked", "native")
 DTYPES = ("float32", "bfloat16")
+REMATS = ("none", "dots", "full")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +72,8 @@ class ModelConfig:
         dtype: Type of the operands of matrix products.
         attention_impl: How attention is computed; all ways are exact.
         rope_base: Base of the rotary angles.
+        scan_layers: Runs of at least so many equal layers are one loop; 0 for never.
+        remat: What layers compute again in the backward pass, to save memory.
     """
 
     vocab_size: int
@@ -79,6 +82,8 @@ class ModelConfig:
     dtype: str = "float32"
     attention_impl: str = "auto"
     rope_base: float = 10_000.0
+    scan_layers: int = 8
+    remat: str = "none"
 
     def architecture(self) -> list[dict[str, Any]]:
         """Returns the layers as plain data, the content of ``architecture.json``."""
@@ -99,6 +104,10 @@ class ModelSettings:
         dtype: Type of the operands of matrix products: float32 or bfloat16.
         attention_impl: auto, reference, blocked or native; all exact.
         rope_base: Base of the rotary angles.
+        scan_layers: Runs of at least so many layers of one shape are compiled as one
+            loop, so that compile time hardly grows with depth; 0 for never.
+        remat: What each layer computes again in the backward pass: none, dots (all but
+            products with weights) or full.
         architecture: Path of an ``architecture.json``, whose layers replace the
             uniform ones; empty for none.
     """
@@ -112,6 +121,8 @@ class ModelSettings:
     dtype: str = "bfloat16"
     attention_impl: str = "auto"
     rope_base: float = 10_000.0
+    scan_layers: int = 8
+    remat: str = "none"
     architecture: str = ""
 
     def __post_init__(self):
@@ -121,17 +132,22 @@ class ModelSettings:
                 raise ConfigError(
                     f"config.model.{name}={getattr(self, name)} must be 1 or more."
                 )
-        for name in ("num_kv_heads", "head_dim"):
+        for name, meaning in (
+            ("num_kv_heads", "derived"),
+            ("head_dim", "derived"),
+            ("scan_layers", "never"),
+        ):
             if getattr(self, name) < 0:
                 raise ConfigError(
-                    f"config.model.{name}={getattr(self, name)} must be 0 (derived) "
+                    f"config.model.{name}={getattr(self, name)} must be 0 ({meaning}) "
                     "or more."
                 )
         if not math.isfinite(self.rope_base) or self.rope_base <= 1:
             raise ConfigError(
                 f"config.model.rope_base={self.rope_base} must be a number above 1."
             )
-        for name, known in (("dtype", DTYPES), ("attention_impl", IMPLEMENTATIONS)):
+        choices = dict(dtype=DTYPES, attention_impl=IMPLEMENTATIONS, remat=REMATS)
+        for name, known in choices.items():
             value = getattr(self, name)
             if value not in known:
                 hint = suggest(value, known)
@@ -161,6 +177,8 @@ class ModelSettings:
             dtype=self.dtype,
             attention_impl=self.attention_impl,
             rope_base=float(self.rope_base),
+            scan_layers=self.scan_layers,
+            remat=self.remat,
         )
 
     def _uniform_layer(self) -> LayerConfig:

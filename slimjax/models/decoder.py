@@ -1,6 +1,8 @@
 """A decoder language model, each of whose layers may have a shape of its own."""
 
 import dataclasses
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -13,6 +15,7 @@ from slimjax.nn.attention import Attention
 from slimjax.nn.cache import LayerCache, empty_cache
 from slimjax.nn.embed import TiedEmbedding
 from slimjax.nn.mlp import GatedMLP
+from slimjax.nn.moments import wants_moments
 from slimjax.nn.norm import RMSNorm
 
 Cache = tuple[LayerCache | None, ...]
@@ -97,9 +100,67 @@ class Decoder(nn.Module):
         """Returns the normalised residual stream after the last layer."""
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
         x = self.embed(tokens)
-        for layer in self.layers:
-            x, _ = layer(x, positions)
+        if self.is_initializing() or wants_moments(self):
+            for layer in self.layers:
+                x, _ = layer(x, positions)
+        else:
+            for first, length in equal_runs(self.config.layers):
+                x = self._apply_run(first, length, x, positions)
         return self.norm(x)
+
+    def _apply_run(self, first: int, length: int, x: Array, positions: Array) -> Array:
+        """Returns `x` after `length` layers of one shape, from number `first` on.
+
+        A long run is one loop over stacked variables, so that the program does not grow
+        with it.
+        """
+        layer = Layer(self.config.layers[first], self.config, parent=None)
+
+        def apply(x: Array, variables: PyTree) -> tuple[Array, None]:
+            return layer.apply(variables, x, positions)[0], None  # pyright: ignore
+
+        apply = with_remat(apply, self.config.remat)
+        each = [self._layer_variables(first + i) for i in range(length)]
+        if 0 < self.config.scan_layers <= length:
+            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+            return jax.lax.scan(apply, x, stacked)[0]
+        for variables in each:
+            x, _ = apply(x, variables)
+        return x
+
+    def _layer_variables(self, number: int) -> PyTree:
+        """Returns the collections of one layer; one without sublayers has none."""
+        name = f"layer_{number}"
+        return {
+            kind: tree[name] for kind, tree in self.variables.items() if name in tree
+        }
+
+
+def equal_runs(layers: Sequence[LayerConfig]) -> list[tuple[int, int]]:
+    """Returns (first, length) of each run of layers of one shape.
+
+    Examples:
+        >>> small, large = LayerConfig(1, 1, 2, 3), LayerConfig(1, 1, 2, 4)
+        >>> equal_runs([small, small, large])
+        [(0, 2), (2, 1)]
+    """
+    runs, first = [], 0
+    for _, group in itertools.groupby(layers):
+        length = len(list(group))
+        runs.append((first, length))
+        first += length
+    return runs
+
+
+def with_remat(layer: Callable, remat: str) -> Callable:
+    """Returns a layer that keeps less for the backward pass, and computes it again."""
+    policies = {
+        "full": jax.checkpoint_policies.nothing_saveable,
+        "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    }
+    if remat == "none":
+        return layer
+    return jax.checkpoint(layer, policy=policies[remat], prevent_cse=False)
 
 
 def abstract_variables(config: ModelConfig) -> PyTree:

@@ -31,13 +31,17 @@ def attend_native(
     turned on their way in.
     """
     shape, num_keys = query.shape[:2], key.shape[1]
-    positions = jnp.arange(shape[1])[None] if query_positions is None else query_positions
+    positions = (
+        jnp.arange(shape[1])[None] if query_positions is None else query_positions
+    )
     end = positions + 1 if causal else jnp.full((1, 1), num_keys)
     begin = jnp.zeros((1, 1), int) if window is None else positions - window + 1
     segmented = query_segments is not None
     nothing = jnp.zeros((1, 1), jnp.int32)
     operands = tuple(x.astype(jnp.float32) for x in (query, key, value))
-    operands += tuple(jnp.broadcast_to(x, shape).astype(jnp.int32) for x in (begin, end))
+    operands += tuple(
+        jnp.broadcast_to(x, shape).astype(jnp.int32) for x in (begin, end)
+    )
     operands += (query_segments, key_segments) if segmented else (nothing, nothing)
     if rotation is None:
         operands += (jnp.zeros((1, 1, 1)),) * 2

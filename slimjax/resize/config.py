@@ -34,7 +34,7 @@ class ResizeConfig:
     min_kv_heads: int = 0
     min_mlp_dim: int = 0
     max_fraction: float = 0.5
-    refit_batches: int = 8
+    refit_batches: int = 0
     compile_allowance_flops: float = 0.0
 
     def __post_init__(self):

@@ -37,9 +37,7 @@ def fold(
     """
     axes = flatten(names)
     leaves = {
-        path: scale(
-            np.asarray(leaf), written_gate(path, leaf.shape, axes[path], gates)
-        )
+        path: scale(np.asarray(leaf), written_gate(path, leaf.shape, axes[path], gates))
         if _writes(axes[path])
         else np.asarray(leaf)
         for path, leaf in flatten(tree).items()

@@ -12,7 +12,6 @@ from jaxtyping import PyTree
 from slimjax.errors import ConfigError
 from slimjax.strategies.base import StepContext, Strategy
 
-
 DECAYS = ("cosine", "linear")
 """Ways in which the learning rate falls."""
 

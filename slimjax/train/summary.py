@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from slimjax import __version__
+from slimjax import __version__, native
 from slimjax.data.corpus import Corpus
 from slimjax.generate.decode import generate_all
 from slimjax.generate.sampling import Sampling
@@ -41,6 +41,7 @@ def machine() -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "num_devices": jax.device_count(),
         "system": f"{platform.system()} {platform.machine()}",
+        "native_kernels": native.is_enabled(),
     }
 
 

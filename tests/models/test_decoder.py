@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,3 +94,40 @@ def test_what_is_no_architecture_is_refused_by_its_place(entries):
 def test_sizes_that_are_left_out_are_derived():
     settings_ = ModelSettings(width=24, num_heads=6, num_layers=2, mlp_dim=5)
     assert settings_.build(7).layers == (LayerConfig(6, 6, 4, 5),) * 2
+
+
+@pytest.mark.parametrize("changes", [{"scan_layers": 2}, {"remat": "full"}])
+def test_a_loop_over_layers_and_remat_change_no_number(changes):
+    """Runs of 3 and 2 equal layers, with one of another shape between them."""
+    same, other = LayerConfig(2, 1, 4, 6), LayerConfig(2, 2, 4, 7)
+    layers = (same, same, same, other, same, same)
+    config = dataclasses.replace(RAGGED, layers=layers)
+    variables = make_variables(config)[0]
+    tokens = np.random.default_rng(0).integers(0, 13, (2, 9))
+
+    def pull(config):
+        def error(variables):
+            nats = Decoder(config).apply(variables, tokens, tokens, method="nats")
+            return nats.mean()
+
+        return jax.jit(jax.value_and_grad(error))(variables)
+
+    plain = pull(dataclasses.replace(config, scan_layers=0))
+    changed = pull(dataclasses.replace(config, **changes))
+    for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(changed), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_a_deep_uniform_model_is_no_larger_program():
+    def size(num_layers):
+        layers = (LayerConfig(2, 1, 4, 6),) * num_layers
+        config = dataclasses.replace(RAGGED, layers=layers)
+        variables = jax.eval_shape(
+            Decoder(config).init, jax.random.key(0), jnp.zeros((1, 2), int)
+        )
+        apply = jax.jit(lambda v, t: Decoder(config).apply(v, t))
+        tokens = jax.ShapeDtypeStruct((1, 9), jnp.int32)
+        text = apply.lower(nn.meta.unbox(variables), tokens).as_text()
+        return text.count("dot_general")
+
+    assert size(24) == size(8)

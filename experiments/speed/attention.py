@@ -1,0 +1,90 @@
+"""Attention, forward and backward, against PyTorch's and against JAX's own.
+
+Run: python experiments/speed/attention.py [--rounds=9] [--lengths=256,1024,4096]
+         [--json]
+
+Causal, B 4, N 8, H 64, each type of operands against its own kind. JAX's own holds the
+T x T weights, and is left out at 4,096. Needs `pip install slimjax[peers]`.
+"""
+
+import argparse
+import os
+
+from paired import compare, race, write
+
+from slimjax.train.devices import prepare_devices
+
+BATCH, HEADS, WIDTH = 4, 8, 64
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Attention against PyTorch")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--lengths", default="256,1024,4096")
+    parser.add_argument("--json", action="store_true")
+    flags = parser.parse_args()
+    prepare_devices()
+    result = {}
+    for length in map(int, flags.lengths.split(",")):
+        for dtype in ("float32", "bfloat16"):
+            seconds = race(contenders(length, dtype), flags.rounds)
+            # Forward and backward: 7 products of which half are masked.
+            flops = 7 * BATCH * HEADS * length**2 * WIDTH
+            middle = {name: sorted(s)[len(s) // 2] for name, s in seconds.items()}
+            result[f"T {length} {dtype}"] = {
+                "seconds": middle,
+                "counted_gflops_per_s": flops / middle["native"] / 1e9,
+            } | compare(seconds["native"], seconds["torch"])
+    write("attention", result, as_json=flags.json)
+
+
+def contenders(length: int, dtype: str) -> dict:
+    import jax
+    import jax.numpy as jnp
+
+    from slimjax.nn.attention_blocked import attend_blocked
+    from slimjax.nn.attention_native import attend_native
+
+    keys = jax.random.split(jax.random.key(0), 4)
+    shape = (BATCH, length, HEADS, WIDTH)
+    *inputs, slope = (jax.random.normal(key, shape) for key in keys)
+
+    def own(query, key, value):
+        arrays = (x.astype(dtype) for x in (query, key, value))
+        return jax.nn.dot_product_attention(*arrays, is_causal=True).astype(jnp.float32)
+
+    def pulled(attend):
+        def run(query, key, value, slope):
+            out, pull = jax.vjp(attend, query, key, value)
+            return out, pull(slope)
+
+        jitted = jax.jit(run)
+        return lambda: jax.block_until_ready(jitted(*inputs, slope))
+
+    out = {
+        "native": pulled(lambda *x: attend_native(*x, dtype=dtype)),
+        "blocked": pulled(lambda *x: attend_blocked(*x, dtype=dtype)),
+        "torch": torch_attention(length, dtype),
+    }
+    return out if length > 1024 else out | {"jax.nn": pulled(own)}
+
+
+def torch_attention(length: int, dtype: str):
+    import torch
+    import torch.nn.functional as F
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    kind = getattr(torch, dtype)
+    shape = (BATCH, HEADS, length, WIDTH)
+    *inputs, slope = (torch.randn(shape, dtype=kind) for _ in range(4))
+    inputs = [x.requires_grad_() for x in inputs]
+
+    def run():
+        out = F.scaled_dot_product_attention(*inputs, is_causal=True)
+        return torch.autograd.grad(out, inputs, slope)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

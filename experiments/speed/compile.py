@@ -1,0 +1,51 @@
+"""Compile time against depth: 48 equal layers against 6, no cache.
+
+Run: python experiments/speed/compile.py [--rounds=3] [--json]
+"""
+
+import argparse
+import os
+
+from paired import compare, race, write
+
+os.environ["SLIMJAX_COMPILATION_CACHE"] = "0"
+
+from slimjax.train.devices import prepare_devices
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Compile time against depth")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    flags = parser.parse_args()
+    prepare_devices()
+    contenders = {
+        "48 layers": lambda: compile_step(48, 8),
+        "6 layers": lambda: compile_step(6, 8),
+        "48 layers, unrolled": lambda: compile_step(48, 0),
+    }
+    seconds = race(contenders, flags.rounds)
+    result = {
+        "48 against 6": compare(seconds["6 layers"], seconds["48 layers"]),
+        "48 unrolled against 6": compare(
+            seconds["6 layers"], seconds["48 layers, unrolled"]
+        ),
+    }
+    write("compile", result, as_json=flags.json)
+
+
+def compile_step(num_layers: int, scan_layers: int) -> None:
+    """Compiles one training step, from nothing."""
+    import jax
+    from step import SHAPE, make_run
+
+    from slimjax.train.stage import Special, Stage
+
+    jax.clear_caches()
+    changes = dict(model__num_layers=num_layers, model__scan_layers=scan_layers)
+    run = make_run("bfloat16", **changes)
+    assert Stage(run, run.model.build(SHAPE["vocab"]), Special(0, 1)).train_step
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""Times contenders in turn, A B A B, and tells how many times faster one is.
+
+A machine that others share runs now faster, now slower; in one round all contenders
+meet the same machine, so a ratio is taken in each round, and the middle one reported
+with the 10th and 90th percentile.
+"""
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+HERE = Path(os.path.relpath(Path(__file__).parent))
+
+Contenders = Mapping[str, Callable[[], Any]]
+
+
+def race(contenders: Contenders, rounds: int) -> dict[str, list[float]]:
+    """Returns the seconds of each contender in each round, after one to warm up."""
+    seconds = {name: [] for name in contenders}
+    for i in range(rounds + 1):
+        for name, run in contenders.items():
+            start = time.perf_counter()
+            run()
+            if i:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def compare(ours: list[float], peer: list[float]) -> dict[str, float]:
+    """Returns how many times faster we are: middle, and where four of five rounds lie.
+
+    Examples:
+        >>> compare([1.0, 1.0, 2.0], [2.0, 2.0, 4.0])["ratio"]
+        2.0
+    """
+    ratios = sorted(b / a for a, b in zip(ours, peer, strict=True))
+    return {
+        "ours": statistics.median(ours),
+        "peer": statistics.median(peer),
+        "ratio": statistics.median(ratios),
+        "low": ratios[round(0.1 * (len(ratios) - 1))],
+        "high": ratios[round(0.9 * (len(ratios) - 1))],
+    }
+
+
+def best(seconds: Mapping[str, list[float]], names: list[str]) -> str:
+    """Returns the name with the least middle time."""
+    return min(names, key=lambda name: statistics.median(seconds[name]))
+
+
+def write(name: str, result: dict[str, Any], *, as_json: bool) -> None:
+    """Keeps a result in results/, and prints it."""
+    result = {"machine": machine(), **_rounded(result)}
+    (HERE / "results").mkdir(exist_ok=True)
+    (HERE / "results" / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result) if as_json else json.dumps(result, indent=1))
+
+
+def machine() -> dict[str, Any]:
+    """Returns what the figures depend on."""
+    import jax
+
+    cpu = ""
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        lines = info.read_text(encoding="utf-8").splitlines()
+        cpu = next((x.split(":")[1] for x in lines if x.startswith("model name")), "")
+        cpu += " with AMX" if any("amx_bf16" in x for x in lines) else ""
+    return {
+        "cpu": cpu.strip() or platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+    }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(x) for key, x in value.items()}
+    return float(f"{value:.4g}") if isinstance(value, float) else value

@@ -1,0 +1,78 @@
+"""What a seam and a price cost: the step of a cut model, and a step with a price.
+
+Run: python experiments/speed/resize.py [--rounds=25] [--json]
+
+The model is that of step.py. `after a seam` is the step of a model that was cut to half
+its MLP and heads, against the same shape built fresh; `price` is the step of
+size_penalty against that of a plain AdamW.
+"""
+
+import argparse
+
+from paired import compare, race, write
+from step import SHAPE, make_run, make_step
+
+from slimjax.train.devices import prepare_devices
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Cost of a seam and of a price")
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--json", action="store_true")
+    flags = parser.parse_args()
+    prepare_devices()
+    cut, fresh = cut_and_fresh()
+    price = dict(objective__strategy="size_penalty", objective__alpha=0.1)
+    price |= dict(resize__every_steps=10)
+    contenders = {
+        "cut": cut,
+        "fresh": fresh,
+        "priced": make_step("bfloat16", **price),
+        "plain": make_step("bfloat16"),
+    }
+    seconds = race(contenders, flags.rounds)
+    result = {
+        "after a seam": compare(seconds["cut"], seconds["fresh"]),
+        "price": compare(seconds["priced"], seconds["plain"]),
+    }
+    write("resize", result, as_json=flags.json)
+
+
+def cut_and_fresh() -> tuple:
+    """Returns a step of a model that was cut, and of a fresh one of its shape."""
+    import jax
+    import numpy as np
+
+    from slimjax.resize import make_plan
+    from slimjax.train.mesh import put_batch
+    from slimjax.train.seam import cut_state
+    from slimjax.train.stage import Special, Stage
+    from slimjax.train.state import init_params
+
+    run = make_run("bfloat16")
+    special = Special(pad_id=0, bos_id=1)
+    stage = Stage(run, run.model.build(SHAPE["vocab"]), special)
+    closed = stage.inventory.open_gates()
+    for path, gate in closed.items():
+        if path[-1] in ("mlp", "kv_heads"):
+            gate[::2] = 0.0
+    state = stage.start(init_params(stage.model, 0))
+    small, small_state = cut_state(stage, state, closed, make_plan(closed))
+    fresh = Stage(run, small.model, special)
+    states = [small_state, fresh.start(init_params(small.model, 0))]
+    shape = (run.data.batch_size, run.data.seq_len)
+    tokens = np.random.default_rng(0).integers(3, SHAPE["vocab"], shape)
+    batch = put_batch({"tokens": tokens.astype(np.int32)}, stage.mesh)
+
+    def make(i, train_step):
+        def step() -> None:
+            states[i], metrics = train_step(states[i], batch)
+            jax.block_until_ready(metrics)
+
+        return step
+
+    return make(0, small.train_step), make(1, fresh.train_step)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""One training step against PyTorch: eager and compiled, float32 and bfloat16.
+
+Run: python experiments/speed/step.py [--rounds=15] [--json]
+
+V 4096, D 256, L 6, N 8, H 32, F 704, T 256, B 16; AdamW, clipping, float32 master
+weights on both sides. Needs `pip install slimjax[peers]`.
+"""
+
+import argparse
+
+from paired import best, compare, race, write
+
+from slimjax.train.devices import prepare_devices
+
+SHAPE = dict(vocab=4096, width=256, layers=6, heads=8, head_dim=32, hidden=704)
+LENGTH, BATCH = 256, 16
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="One training step against PyTorch")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json", action="store_true")
+    flags = parser.parse_args()
+    prepare_devices()
+    contenders = {f"slimjax {t}": make_step(t) for t in ("float32", "bfloat16")}
+    contenders |= torch_steps()
+    seconds = race(contenders, flags.rounds)
+    tokens = BATCH * LENGTH
+    speed = {name: tokens / sorted(s)[len(s) // 2] for name, s in seconds.items()}
+    peers = [name for name in seconds if name.startswith("torch")]
+    peer = best(seconds, peers)
+    pairs = {"against the best": ("slimjax bfloat16", peer)}
+    in_float32 = best(seconds, [name for name in peers if "float32" in name])
+    pairs["float32 against float32"] = ("slimjax float32", in_float32)
+    result = {
+        name: {"peer_name": b} | compare(seconds[a], seconds[b])
+        for name, (a, b) in pairs.items()
+    }
+    flops = flops_of_a_step()
+    achieved = {name: flops * value / tokens / 1e9 for name, value in speed.items()}
+    write(
+        "step",
+        {"tokens_per_s": speed, "counted_gflops_per_s": achieved} | result,
+        as_json=flags.json,
+    )
+
+
+def make_run(dtype: str, **changes):
+    from slimjax.train.config import make_run_config
+
+    config = dict(
+        data=dict(vocab_size=SHAPE["vocab"], seq_len=LENGTH, batch_size=BATCH),
+        model=dict(
+            width=SHAPE["width"],
+            num_layers=SHAPE["layers"],
+            num_heads=SHAPE["heads"],
+            head_dim=SHAPE["head_dim"],
+            mlp_dim=SHAPE["hidden"],
+            dtype=dtype,
+        ),
+        objective=dict(strategy="none"),
+    )
+    for name, value in changes.items():
+        block, key = name.split("__")
+        config.setdefault(block, {})[key] = value
+    return make_run_config(config)
+
+
+def make_step(dtype: str, **changes):
+    """Returns a function that takes one of our steps."""
+    import jax
+    import numpy as np
+
+    from slimjax.train.mesh import put_batch
+    from slimjax.train.stage import Special, Stage
+    from slimjax.train.state import init_params
+
+    run = make_run(dtype, **changes)
+    model = run.model.build(SHAPE["vocab"])
+    stage = Stage(run, model, Special(pad_id=0, bos_id=1))
+    holder = {"state": stage.start(init_params(model, 0))}
+    tokens = np.random.default_rng(0).integers(3, SHAPE["vocab"], (BATCH, LENGTH))
+    batch = put_batch({"tokens": tokens.astype(np.int32)}, stage.mesh)
+    train_step = stage.train_step
+
+    def step() -> None:
+        holder["state"], metrics = train_step(holder["state"], batch)
+        jax.block_until_ready(metrics)
+
+    return step
+
+
+def flops_of_a_step() -> float:
+    """Returns 3 x the forward FLOPs of a batch, attention at half its square."""
+    from slimjax.train.stage import Special, Stage
+
+    run = make_run("bfloat16")
+    stage = Stage(run, run.model.build(SHAPE["vocab"]), Special(0, 1))
+    return 3 * stage.sizes["flops"] * BATCH * LENGTH
+
+
+def torch_steps() -> dict:
+    import os
+
+    import torch
+    import torch_peer
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    shape = SHAPE | {"length": LENGTH}
+    return {
+        f"torch {'compile' if compiled else 'eager'} {dtype}": torch_peer.make_step(
+            shape, BATCH, compiled=compiled, bfloat16=dtype == "bfloat16"
+        )
+        for compiled in (False, True)
+        for dtype in ("float32", "bfloat16")
+    }
+
+
+if __name__ == "__main__":
+    main()
