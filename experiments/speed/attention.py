@@ -76,11 +76,12 @@ def torch_attention(length: int, dtype: str):
     torch.set_num_threads(os.cpu_count() or 1)
     kind = getattr(torch, dtype)
     shape = (BATCH, HEADS, length, WIDTH)
-    *inputs, slope = (torch.randn(shape, dtype=kind) for _ in range(4))
-    inputs = [x.requires_grad_() for x in inputs]
+    slope = torch.randn(shape, dtype=kind)
+    inputs = [torch.randn(shape, dtype=kind, requires_grad=True) for _ in range(3)]
+    query, key, value = inputs
 
     def run():
-        out = F.scaled_dot_product_attention(*inputs, is_causal=True)
+        out = F.scaled_dot_product_attention(query, key, value, is_causal=True)
         return torch.autograd.grad(out, inputs, slope)
 
     return run

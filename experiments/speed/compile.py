@@ -20,21 +20,17 @@ def main() -> None:
     flags = parser.parse_args()
     prepare_devices()
     contenders = {
-        "48 layers": lambda: compile_step(48, 8),
-        "6 layers": lambda: compile_step(6, 8),
-        "48 layers, unrolled": lambda: compile_step(48, 0),
+        "48 layers": lambda: compile_step(48),
+        "6 layers": lambda: compile_step(6),
     }
     seconds = race(contenders, flags.rounds)
     result = {
         "48 against 6": compare(seconds["6 layers"], seconds["48 layers"]),
-        "48 unrolled against 6": compare(
-            seconds["6 layers"], seconds["48 layers, unrolled"]
-        ),
     }
     write("compile", result, as_json=flags.json)
 
 
-def compile_step(num_layers: int, scan_layers: int) -> None:
+def compile_step(num_layers: int) -> None:
     """Compiles one training step, from nothing."""
     import jax
     from step import SHAPE, make_run
@@ -42,8 +38,7 @@ def compile_step(num_layers: int, scan_layers: int) -> None:
     from slimjax.train.stage import Special, Stage
 
     jax.clear_caches()
-    changes = dict(model__num_layers=num_layers, model__scan_layers=scan_layers)
-    run = make_run("bfloat16", **changes)
+    run = make_run("bfloat16", model__num_layers=num_layers)
     assert Stage(run, run.model.build(SHAPE["vocab"]), Special(0, 1)).train_step
 
 

@@ -72,7 +72,6 @@ class ModelConfig:
         dtype: Type of the operands of matrix products.
         attention_impl: How attention is computed; all ways are exact.
         rope_base: Base of the rotary angles.
-        scan_layers: Runs of at least so many equal layers are one loop; 0 for never.
         remat: What layers compute again in the backward pass, to save memory.
     """
 
@@ -82,7 +81,6 @@ class ModelConfig:
     dtype: str = "float32"
     attention_impl: str = "auto"
     rope_base: float = 10_000.0
-    scan_layers: int = 8
     remat: str = "none"
 
     def architecture(self) -> list[dict[str, Any]]:
@@ -104,8 +102,6 @@ class ModelSettings:
         dtype: Type of the operands of matrix products: float32 or bfloat16.
         attention_impl: auto, reference, blocked or native; all exact.
         rope_base: Base of the rotary angles.
-        scan_layers: Runs of at least so many layers of one shape are compiled as one
-            loop, so that compile time hardly grows with depth; 0 for never.
         remat: What each layer computes again in the backward pass: none, dots (all but
             products with weights) or full.
         architecture: Path of an ``architecture.json``, whose layers replace the
@@ -121,7 +117,6 @@ class ModelSettings:
     dtype: str = "bfloat16"
     attention_impl: str = "auto"
     rope_base: float = 10_000.0
-    scan_layers: int = 8
     remat: str = "none"
     architecture: str = ""
 
@@ -132,14 +127,10 @@ class ModelSettings:
                 raise ConfigError(
                     f"config.model.{name}={getattr(self, name)} must be 1 or more."
                 )
-        for name, meaning in (
-            ("num_kv_heads", "derived"),
-            ("head_dim", "derived"),
-            ("scan_layers", "never"),
-        ):
+        for name in ("num_kv_heads", "head_dim"):
             if getattr(self, name) < 0:
                 raise ConfigError(
-                    f"config.model.{name}={getattr(self, name)} must be 0 ({meaning}) "
+                    f"config.model.{name}={getattr(self, name)} must be 0 (derived) "
                     "or more."
                 )
         if not math.isfinite(self.rope_base) or self.rope_base <= 1:
@@ -177,7 +168,6 @@ class ModelSettings:
             dtype=self.dtype,
             attention_impl=self.attention_impl,
             rope_base=float(self.rope_base),
-            scan_layers=self.scan_layers,
             remat=self.remat,
         )
 

@@ -1,8 +1,7 @@
 """A decoder language model, each of whose layers may have a shape of its own."""
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -103,30 +102,27 @@ class Decoder(nn.Module):
         if self.is_initializing() or wants_moments(self):
             for layer in self.layers:
                 x, _ = layer(x, positions)
-        else:
-            for first, length in equal_runs(self.config.layers):
-                x = self._apply_run(first, length, x, positions)
+            return self.norm(x)
+        # One function for each shape, so that layers of one shape are traced once.
+        apply = {shape: self._layer_fn(shape) for shape in set(self.config.layers)}
+        for number, shape in enumerate(self.config.layers):
+            x = apply[shape](self._layer_variables(number), x, positions)
         return self.norm(x)
 
-    def _apply_run(self, first: int, length: int, x: Array, positions: Array) -> Array:
-        """Returns `x` after `length` layers of one shape, from number `first` on.
+    def _layer_fn(self, shape: LayerConfig) -> Callable[..., Array]:
+        """Returns the pure function (variables, x, positions) -> x of a layer."""
+        layer = Layer(shape, self.config, parent=None)
 
-        A long run is one loop over stacked variables, so that the program does not grow
-        with it.
-        """
-        layer = Layer(self.config.layers[first], self.config, parent=None)
+        def apply(variables: PyTree, x: Array, positions: Array) -> Array:
+            return layer.apply(variables, x, positions)[0]  # pyright: ignore
 
-        def apply(x: Array, variables: PyTree) -> tuple[Array, None]:
-            return layer.apply(variables, x, positions)[0], None  # pyright: ignore
-
-        apply = with_remat(apply, self.config.remat)
-        each = [self._layer_variables(first + i) for i in range(length)]
-        if 0 < self.config.scan_layers <= length:
-            stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
-            return jax.lax.scan(apply, x, stacked)[0]
-        for variables in each:
-            x, _ = apply(x, variables)
-        return x
+        policies = {
+            "full": jax.checkpoint_policies.nothing_saveable,
+            "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+        }
+        if self.config.remat != "none":
+            apply = jax.checkpoint(apply, policy=policies[self.config.remat])
+        return jax.jit(apply)
 
     def _layer_variables(self, number: int) -> PyTree:
         """Returns the collections of one layer; one without sublayers has none."""
@@ -134,33 +130,6 @@ class Decoder(nn.Module):
         return {
             kind: tree[name] for kind, tree in self.variables.items() if name in tree
         }
-
-
-def equal_runs(layers: Sequence[LayerConfig]) -> list[tuple[int, int]]:
-    """Returns (first, length) of each run of layers of one shape.
-
-    Examples:
-        >>> small, large = LayerConfig(1, 1, 2, 3), LayerConfig(1, 1, 2, 4)
-        >>> equal_runs([small, small, large])
-        [(0, 2), (2, 1)]
-    """
-    runs, first = [], 0
-    for _, group in itertools.groupby(layers):
-        length = len(list(group))
-        runs.append((first, length))
-        first += length
-    return runs
-
-
-def with_remat(layer: Callable, remat: str) -> Callable:
-    """Returns a layer that keeps less for the backward pass, and computes it again."""
-    policies = {
-        "full": jax.checkpoint_policies.nothing_saveable,
-        "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    }
-    if remat == "none":
-        return layer
-    return jax.checkpoint(layer, policy=policies[remat], prevent_cse=False)
 
 
 def abstract_variables(config: ModelConfig) -> PyTree:

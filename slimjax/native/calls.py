@@ -55,7 +55,8 @@ def mlp_backward(
 ) -> tuple[Array, Array, Array, Array]:
     """Returns the gradients of x, gate, up and down."""
     call = _call("slimjax_mlp_backward", tuple(map(_like, (x, gate, up, down))))
-    return tuple(call(x, gate, up, down, slope, round=_rounds(dtype)))
+    dx, dgate, dup, ddown = call(x, gate, up, down, slope, round=_rounds(dtype))
+    return dx, dgate, dup, ddown
 
 
 def cross_entropy_forward(
@@ -66,7 +67,8 @@ def cross_entropy_forward(
 ) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
     """Returns ``-log softmax(x table^T)[target]`` and the log-sum-exp of each row."""
     call = _call("slimjax_cross_entropy_forward", (_numbers(len(x)),) * 2)
-    return tuple(call(x, table, targets, round=_rounds(dtype)))
+    losses, lse = call(x, table, targets, round=_rounds(dtype))
+    return losses, lse
 
 
 def cross_entropy_backward(
@@ -79,7 +81,8 @@ def cross_entropy_backward(
 ) -> tuple[Float[Array, "M D"], Float[Array, "V D"]]:
     """Returns the gradients of x and table, with `slope` that of each row's loss."""
     call = _call("slimjax_cross_entropy_backward", (_like(x), _like(table)))
-    return tuple(call(x, table, targets, lse, slope, round=_rounds(dtype)))
+    dx, dtable = call(x, table, targets, lse, slope, round=_rounds(dtype))
+    return dx, dtable
 
 
 def attention_forward(
@@ -103,7 +106,8 @@ def attention_forward(
     call = _call("slimjax_attention_forward", (_like(query), lse))
     scale = np.float32(head_dim**-0.5)
     options = dict(segmented=segmented, rotary=rotary, scale=scale)
-    return tuple(call(*operands, round=_rounds(dtype), **options))
+    mixed, lse = call(*operands, round=_rounds(dtype), **options)
+    return mixed, lse
 
 
 def attention_backward(
@@ -121,8 +125,9 @@ def attention_backward(
     scale = np.float32(mixed.shape[-1] ** -0.5)
     options = dict(segmented=segmented, rotary=rotary, scale=scale)
     call = _call("slimjax_attention_backward", shapes)
-    round_ = _rounds(dtype)
-    return tuple(call(*operands, mixed, lse, slope, round=round_, **options))
+    arrays = *operands, mixed, lse, slope
+    dquery, dkey, dvalue = call(*arrays, round=_rounds(dtype), **options)
+    return dquery, dkey, dvalue
 
 
 _call = partial(jax.ffi.ffi_call, vmap_method="sequential")

@@ -106,7 +106,7 @@ def find_compiler() -> str:
 def fingerprint(compiler: str) -> str:
     """Returns what names a library: sources, options, compiler, CPU and jaxlib."""
     parts = [file.read_text(encoding="utf-8") for file in _files("*.h", "*.cc")]
-    parts += [*OPTIONS, jax.lib.__version__, _run([compiler, "--version"]), _cpu()]
+    parts += [*OPTIONS, jax.__version__, _run([compiler, "--version"]), _cpu()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 

@@ -24,7 +24,7 @@ def attend_native(
     rotation: Rotation | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "B T N H"]:
-    """Returns what `attend_reference` returns; the arguments are the same, and one more.
+    """Returns what `attend_reference` returns; takes the same, and one argument more.
 
     A mask is told to the kernel as the stretch of keys that each query sees. With
     `rotation`, as `slimjax.nn.positions.rotation_table` makes it, queries and keys are
@@ -66,8 +66,9 @@ def _attend_fwd(operands, options):
 
 def _attend_bwd(options, residuals, slope):
     segmented, rotary, dtype = options
+    operands, mixed, lse = residuals
     slopes = calls.attention_backward(
-        *residuals, slope, segmented=segmented, rotary=rotary, dtype=dtype
+        *(operands, mixed, lse, slope), segmented=segmented, rotary=rotary, dtype=dtype
     )
     return ((*slopes, *[None] * 6),)
 

@@ -155,7 +155,9 @@ def _native_fwd(x, embedding, targets, dtype):
 
 
 def _native_bwd(dtype, residuals, slope):
-    return *calls.cross_entropy_backward(*residuals, slope, dtype), None
+    x, embedding, targets, lse = residuals
+    slopes = calls.cross_entropy_backward(x, embedding, targets, lse, slope, dtype)
+    return *slopes, None
 
 
 _native.defvjp(_native_fwd, _native_bwd)

@@ -1,7 +1,7 @@
 """Second moments of what a weight reads, for those who ask for them.
 
-They are written to the collection ``moments`` when it is mutable, under the weight's own
-path, and cost nothing otherwise.
+They are written to the collection ``moments`` when it is mutable, under the weight's
+own path, and cost nothing otherwise.
 """
 
 import flax.linen as nn

@@ -39,8 +39,8 @@ def refit(
         names: Names of their axes.
         current: Gates so far, by path.
         closed: Gates from now on, 0 for what goes.
-        moments: h^T h, ``[I I]``, of the weights to be refitted, by their path; I are all
-            axes of the weight but the last.
+        moments: h^T h, ``[I I]``, of the weights to be refitted, by their path; I are
+            all axes of the weight but the last.
     """
     axes, leaves = flatten(names), dict(flatten(params))
     for path, moment in flatten(moments).items():

@@ -161,7 +161,8 @@ def refit_state(
     current, weights = host_gates(params["gates"]), jax.device_get(params["params"])
     names = stage.names["params"]
     weights = refit(weights, names, current, closed, jax.device_get(total))
-    state = state.replace(params=stage.place({**params, "params": weights}))
+    params = stage.place({**params, "params": weights})
+    state = TrainState(state.step, params, state.opt_state, state.ema)
     data = stage.run.data
     flops = num_batches * data.batch_size * data.seq_len * flops_per_token
     return state, float(flops)

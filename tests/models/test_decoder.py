@@ -96,13 +96,8 @@ def test_sizes_that_are_left_out_are_derived():
     assert settings_.build(7).layers == (LayerConfig(6, 6, 4, 5),) * 2
 
 
-@pytest.mark.parametrize("changes", [{"scan_layers": 2}, {"remat": "full"}])
-def test_a_loop_over_layers_and_remat_change_no_number(changes):
-    """Runs of 3 and 2 equal layers, with one of another shape between them."""
-    same, other = LayerConfig(2, 1, 4, 6), LayerConfig(2, 2, 4, 7)
-    layers = (same, same, same, other, same, same)
-    config = dataclasses.replace(RAGGED, layers=layers)
-    variables = make_variables(config)[0]
+@pytest.mark.parametrize("remat", ["dots", "full"])
+def test_remat_changes_no_number(remat, variables):
     tokens = np.random.default_rng(0).integers(0, 13, (2, 9))
 
     def pull(config):
@@ -112,14 +107,13 @@ def test_a_loop_over_layers_and_remat_change_no_number(changes):
 
         return jax.jit(jax.value_and_grad(error))(variables)
 
-    plain = pull(dataclasses.replace(config, scan_layers=0))
-    changed = pull(dataclasses.replace(config, **changes))
+    plain, changed = pull(RAGGED), pull(dataclasses.replace(RAGGED, remat=remat))
     for a, b in zip(jax.tree.leaves(plain), jax.tree.leaves(changed), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_a_deep_uniform_model_is_no_larger_program():
-    def size(num_layers):
+def test_layers_of_one_shape_are_traced_once():
+    def count(num_layers):
         layers = (LayerConfig(2, 1, 4, 6),) * num_layers
         config = dataclasses.replace(RAGGED, layers=layers)
         variables = jax.eval_shape(
@@ -130,4 +124,4 @@ def test_a_deep_uniform_model_is_no_larger_program():
         text = apply.lower(nn.meta.unbox(variables), tokens).as_text()
         return text.count("dot_general")
 
-    assert size(24) == size(8)
+    assert count(24) == count(6)

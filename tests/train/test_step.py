@@ -66,9 +66,16 @@ def test_an_average_of_the_weights_follows_them():
     assert any(not np.array_equal(w, a) for w, a in zip(weights, average, strict=True))
 
 
-def test_after_a_seam_the_step_is_that_of_a_fresh_model_of_that_shape(monkeypatch):
-    # A program from the cache reads otherwise than one that was just compiled.
-    monkeypatch.setattr(jax.config, "jax_enable_compilation_cache", False)
+@pytest.fixture
+def no_cache():
+    """A program from the cache reads otherwise than one that was just compiled."""
+    jax.config.update("jax_enable_compilation_cache", False)
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+
+
+@pytest.mark.usefixtures("no_cache")
+def test_after_a_seam_the_step_is_that_of_a_fresh_model_of_that_shape():
     stage = make_stage()
     state, _ = take_steps(stage, 2)
     closed = stage.inventory.open_gates()
