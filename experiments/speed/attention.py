@@ -10,7 +10,7 @@ T x T weights, and is left out at 4,096. Needs `pip install slimjax[peers]`.
 import argparse
 import os
 
-from paired import compare, race, write
+from paired import Remote, compare, race, write
 
 from slimjax.train.devices import prepare_devices
 
@@ -64,7 +64,7 @@ def contenders(length: int, dtype: str) -> dict:
     out = {
         "native": pulled(lambda *x: attend_native(*x, dtype=dtype)),
         "blocked": pulled(lambda *x: attend_blocked(*x, dtype=dtype)),
-        "torch": torch_attention(length, dtype),
+        "torch": Remote(torch_attention, length, dtype),
     }
     return out if length > 1024 else out | {"jax.nn": pulled(own)}
 

@@ -2,10 +2,12 @@
 
 A machine that others share runs now faster, now slower; in one round all contenders
 meet the same machine, so a ratio is taken in each round, and the middle one reported
-with the 10th and 90th percentile.
+with the 10th and 90th percentile. Peers run in processes of their own, asleep unless it
+is their turn.
 """
 
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -46,6 +48,31 @@ def compare(ours: list[float], peer: list[float]) -> dict[str, float]:
         "low": ratios[round(0.1 * (len(ratios) - 1))],
         "high": ratios[round(0.9 * (len(ratios) - 1))],
     }
+
+
+class Remote:
+    """A contender in a process of its own, where nothing of ours is loaded or set."""
+
+    def __init__(self, make: Callable[..., Callable[[], Any]], *args: Any):
+        """Starts the process, which calls ``make(*args)()`` each time it is asked."""
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        context.Process(target=_serve, args=(theirs, make, args), daemon=True).start()
+
+    def __call__(self) -> None:
+        """Has it run once, and waits for the end."""
+        self.pipe.send(True)
+        self.pipe.recv()
+
+
+def _serve(pipe: Any, make: Callable[..., Callable[[], Any]], args: tuple) -> None:
+    run = make(*args)
+    try:
+        while pipe.recv():
+            run()
+            pipe.send(True)
+    except (EOFError, KeyboardInterrupt):
+        return  # Whoever asked is gone.
 
 
 def best(seconds: Mapping[str, list[float]], names: list[str]) -> str:

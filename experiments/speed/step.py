@@ -8,7 +8,7 @@ weights on both sides. Needs `pip install slimjax[peers]`.
 
 import argparse
 
-from paired import best, compare, race, write
+from paired import Remote, best, compare, race, write
 
 from slimjax.train.devices import prepare_devices
 
@@ -100,20 +100,26 @@ def flops_of_a_step() -> float:
 
 
 def torch_steps() -> dict:
+    return {
+        f"torch {kind} {dtype}": Remote(make_torch_step, kind, dtype)
+        for kind in ("eager", "compile")
+        for dtype in ("float32", "bfloat16")
+    }
+
+
+def make_torch_step(kind: str, dtype: str):
     import os
 
     import torch
     import torch_peer
 
     torch.set_num_threads(os.cpu_count() or 1)
-    shape = SHAPE | {"length": LENGTH}
-    return {
-        f"torch {'compile' if compiled else 'eager'} {dtype}": torch_peer.make_step(
-            shape, BATCH, compiled=compiled, bfloat16=dtype == "bfloat16"
-        )
-        for compiled in (False, True)
-        for dtype in ("float32", "bfloat16")
-    }
+    return torch_peer.make_step(
+        SHAPE | {"length": LENGTH},
+        BATCH,
+        compiled=kind == "compile",
+        bfloat16=dtype == "bfloat16",
+    )
 
 
 if __name__ == "__main__":

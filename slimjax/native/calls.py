@@ -4,13 +4,15 @@ All arrays but positions, segments and targets are float32. With ``dtype=bfloat1
 operands of products are rounded on their way in; sums are float32 in any case.
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, DTypeLike, Float, Int
+
+from slimjax.native.library import register
 
 
 def products_forward(
@@ -130,7 +132,11 @@ def attention_backward(
     return dquery, dkey, dvalue
 
 
-_call = partial(jax.ffi.ffi_call, vmap_method="sequential")
+def _call(target: str, shapes: Any) -> Callable[..., Any]:
+    """Returns the foreign call; raises RuntimeError if the kernels cannot be had."""
+    if not register():
+        raise RuntimeError(f"{target} wants a C++ compiler; see slimjax.native.")
+    return jax.ffi.ffi_call(target, shapes, vmap_method="sequential")
 
 
 def _numbers(*shape: int) -> jax.ShapeDtypeStruct:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from slimjax.resize.carry import carry_state as carry_state
     from slimjax.resize.carry import fold_moments as fold_moments
     from slimjax.resize.config import ResizeConfig as ResizeConfig
+    from slimjax.resize.least_squares import refit as refit
     from slimjax.resize.plan import Plan as Plan
     from slimjax.resize.plan import make_plan as make_plan
-    from slimjax.resize.refit import refit as refit
     from slimjax.resize.shrink import cut as cut
     from slimjax.resize.shrink import fold as fold
 
@@ -28,6 +28,6 @@ __getattr__ = exports(
         "fold": "shrink",
         "fold_moments": "carry",
         "make_plan": "plan",
-        "refit": "refit",
+        "refit": "least_squares",
     },
 )

@@ -21,8 +21,8 @@ from slimjax.objective.budget import Chooser, Decision
 from slimjax.objective.size import make_size_fn
 from slimjax.objective.units import Gates
 from slimjax.resize.carry import carry_state, fold_moments
+from slimjax.resize.least_squares import refit
 from slimjax.resize.plan import Plan, make_plan
-from slimjax.resize.refit import refit
 from slimjax.resize.shrink import cut, fold
 from slimjax.store.faults import fault_point
 from slimjax.strategies.base import SeamContext, host_gates

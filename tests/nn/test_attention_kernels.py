@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compilers import NATIVE, needs_compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,6 +103,7 @@ def test_blocked_is_exact(length, heads, window, packed, tiles):
     assert_laws(arrays, options, rough=True, rows=tiles[0], columns=tiles[1])
 
 
+@needs_compiler
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(
     *(st.integers(1, 3), st.integers(1, 300), st.sampled_from([2, 8, 34, 64, 80])),
@@ -118,12 +120,14 @@ def test_native_is_exact(batch_size, length, head_dim, heads, window, packed):
     assert_laws(arrays, options, kernel=attend_native, rough=True)
 
 
+@needs_compiler
 @pytest.mark.parametrize(("num_queries", "num_keys"), [(40, 40), (5, 170), (170, 5)])
 def test_native_is_exact_without_a_causal_mask(num_queries, num_keys):
     arrays = draw(2, num_queries, num_keys, 4, 2, 8)
     assert_laws(arrays, {"causal": False}, kernel=attend_native)
 
 
+@needs_compiler
 @pytest.mark.parametrize("window", [None, 7])
 def test_native_is_exact_with_positions_in_any_order(window):
     positions = jax.random.permutation(jax.random.key(0), 300)[None, :200]
@@ -132,12 +136,13 @@ def test_native_is_exact_with_positions_in_any_order(window):
     assert_laws(arrays, options, kernel=attend_native)
 
 
+@needs_compiler
 def test_native_is_exact_where_the_keys_come_in_pieces():
     """Gradients of keys are summed over 1,024 of them at a time."""
     assert_laws(draw(1, 1300, 1300, 2, 1, 16), {}, kernel=attend_native)
 
 
-@pytest.mark.parametrize("impl", ["reference", "blocked", "native"])
+@pytest.mark.parametrize("impl", ["reference", "blocked", NATIVE])
 def test_a_rotation_turns_queries_and_keys_first(impl):
     query, key, value, slope = draw(2, 50, 50, 4, 2, 12)
     table = rotation_table(jnp.arange(100).reshape(2, 50), 12, 1e4)
@@ -167,7 +172,7 @@ def test_blocked_is_exact_with_a_cache(window):
     assert_laws(arrays, options, rows=16, columns=16)
 
 
-@pytest.mark.parametrize("impl", ["reference", "blocked", "native", "auto"])
+@pytest.mark.parametrize("impl", ["reference", "blocked", NATIVE, "auto"])
 def test_each_kernel_is_the_formula(impl):
     query, key, value, _ = draw(2, 21, 21, 6, 2, 4)
     segments = segments_of(2, 21)
@@ -186,7 +191,7 @@ def test_each_kernel_is_the_formula(impl):
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-@pytest.mark.parametrize("impl", ["reference", "blocked", "native"])
+@pytest.mark.parametrize("impl", ["reference", "blocked", NATIVE])
 def test_rows_that_see_nothing_give_zeros_and_pass_nothing_on(impl, dtype):
     arrays = draw(1, 20, 20, 2, 1, 4)
     segments = jnp.zeros((1, 20), jnp.int32).at[:, :8].set(1)

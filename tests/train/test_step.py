@@ -9,13 +9,15 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.data.batches import make_batch
+from slimjax.errors import ConfigError
 from slimjax.resize.plan import make_plan
 from slimjax.train.config import make_run_config
 from slimjax.train.mesh import put_batch
-from slimjax.train.seam import cut_state
+from slimjax.train.optim import OptimConfig
+from slimjax.train.seam import cut_state, refit_state
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import init_params
-from slimjax.trees import hash_tree, named_leaves
+from slimjax.trees import hash_tree, named_leaves, unflatten
 
 SPECIAL = Special(pad_id=0, bos_id=1)
 
@@ -126,3 +128,35 @@ def test_bfloat16_products_keep_float32_weights_and_sums():
     _, exact = take_steps(make_stage())
     assert losses == pytest.approx(exact, rel=0.02)
     assert dataclasses.asdict(SPECIAL) == {"pad_id": 0, "bos_id": 1}
+
+
+def test_a_refitted_seam_loses_less_and_is_still_exact():
+    stage = make_stage(("resize.refit_batches", "3"))
+    state, _ = take_steps(stage, 20)
+    rows = np.random.default_rng(0).integers(3, 259, (40, 9))
+    draw = lambda i: put_batch(make_batch(rows, 50 + i, 8, seed=0), stage.mesh)
+    closed = stage.inventory.open_gates()
+    closed["layer_0", "mlp", "mlp"][::2] = 0.0
+    refitted, flops = refit_state(stage, state, closed, draw)
+    assert flops > 3 * 8 * 9 * stage.sizes["flops"]
+    losses = []
+    for before in (state, refitted):
+        small, small_state = cut_state(stage, before, closed, make_plan(closed))
+        tokens = draw(0)["tokens"]
+        gates = {"gates": unflatten(closed)}
+        one = stage.logits({**before.params, **gates}, tokens)
+        other = small.logits(small_state.params, tokens)
+        np.testing.assert_allclose(one, other, atol=1e-5)
+        losses.append(float(small.sums(small_state.params, draw(0))["nats_sum"]))
+    assert losses[1] < losses[0]
+
+
+def test_the_learning_rate_stays_and_then_falls():
+    config = OptimConfig(
+        warmup_steps=10, decay="linear", decay_fraction=0.4, final_fraction=0.0
+    )
+    schedule = config.schedule(100)
+    rates = [float(schedule(step)) for step in (0, 10, 59, 80, 100)]
+    np.testing.assert_allclose(rates, [0.1, 1.0, 1.0, 0.5, 0.0], atol=1e-6)
+    with pytest.raises(ConfigError, match="cosine"):
+        OptimConfig(decay="polynomial")
