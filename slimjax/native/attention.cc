@@ -11,7 +11,8 @@
 namespace slimjax {
 
 constexpr int64_t kBlock = 128;  // Queries, and keys, of a block of scores.
-constexpr int64_t kChunk = 1024;  // Keys whose gradients stay near while queries pass by.
+constexpr int64_t kChunk =
+    1024;  // Keys whose gradients stay near while queries pass by.
 
 struct Shape {
   int64_t batch, queries, heads, keys, groups, width;
@@ -40,8 +41,8 @@ struct Rotary {
 };
 
 struct Masks {
-  const int32_t *low, *high;                        // [B, T]
-  const int32_t *query_segments, *key_segments;     // [B, T], [B, S], or null.
+  const int32_t *low, *high;                     // [B, T]
+  const int32_t *query_segments, *key_segments;  // [B, T], [B, S], or null.
 };
 
 // The keys that one block of queries may see, and which of them each query sees.
@@ -71,7 +72,8 @@ class Sight {
     return std::max<int64_t>(0, std::min(kBlock, round_up(high - key, kPanel)));
   }
 
-  // Scales `count` scores of row r against the keys from `key` on, and hides the unseen.
+  // Scales `count` scores of row r against the keys from `key` on, and hides the
+  // unseen.
   void apply(int64_t r, int64_t key, int64_t count, float scale, float* scores) const {
     const int32_t from = low_[r], to = high_[r];
     bool whole = from <= key && key + count <= to && !key_segments_;
@@ -161,7 +163,8 @@ struct Rows {
 // Panel i of C (+)= panel i of A times all panels of B that get_columns gives.
 template <typename Engine, typename GetColumns>
 void multiply_row(Rows<Engine>& a, int64_t i, int64_t skip, GetColumns get_columns,
-                  int64_t num_columns, int64_t depth, float* c, int64_t stride, bool add) {
+                  int64_t num_columns, int64_t depth, float* c, int64_t stride,
+                  bool add) {
   for (int64_t j = 0; j < num_columns; ++j)
     Engine::multiply(a.panel(i) + skip * kPanel, get_columns(j) + skip * kPanel,
                      depth - skip, c + i * kPanel * stride + j * kPanel, stride, add,
@@ -169,9 +172,9 @@ void multiply_row(Rows<Engine>& a, int64_t i, int64_t skip, GetColumns get_colum
 }
 
 template <typename Engine>
-void forward_head(const Shape& s, const Masks& masks, const Rotary& rotary, int64_t b, int64_t n, float scale,
-                  const float* query, const float* key, const float* value, float* out,
-                  float* lse) {
+void forward_head(const Shape& s, const Masks& masks, const Rotary& rotary, int64_t b,
+                  int64_t n, float scale, const float* query, const float* key,
+                  const float* value, float* out, float* lse) {
   typename Engine::Session session;
   const int64_t width = s.width, wide = s.padded_width(), panels = wide / kPanel;
   const int64_t row = s.heads * width, key_row = s.groups * width;
@@ -204,7 +207,8 @@ void forward_head(const Shape& s, const Masks& masks, const Rotary& rotary, int6
       for (int64_t i = 0; i < row_panels; ++i) {
         const int64_t here = sight.reach(i, at);
         if (here == 0) continue;
-        multiply_row(queries, i, 0, key_panel, here / kPanel, width, scores, kBlock, false);
+        multiply_row(queries, i, 0, key_panel, here / kPanel, width, scores, kBlock,
+                     false);
         for (int64_t r = i * kPanel; r < (i + 1) * kPanel; ++r) {
           float* x = scores + r * kBlock;
           sight.apply(r, at, here, scale, x);
@@ -228,10 +232,10 @@ void forward_head(const Shape& s, const Masks& masks, const Rotary& rotary, int6
 }
 
 template <typename Engine>
-void backward_group(const Shape& s, const Masks& masks, const Rotary& rotary, int64_t b, int64_t k, float scale,
-                    const float* query, const float* key, const float* value,
-                    const float* out, const float* lse, const float* slope,
-                    float* dquery, float* dkey, float* dvalue) {
+void backward_group(const Shape& s, const Masks& masks, const Rotary& rotary, int64_t b,
+                    int64_t k, float scale, const float* query, const float* key,
+                    const float* value, const float* out, const float* lse,
+                    const float* slope, float* dquery, float* dkey, float* dvalue) {
   typename Engine::Session session;
   const int64_t width = s.width, wide = s.padded_width(), panels = wide / kPanel;
   const int64_t row = s.heads * width, key_row = s.groups * width;
@@ -243,96 +247,106 @@ void backward_group(const Shape& s, const Masks& masks, const Rotary& rotary, in
   Buffer<float> sum_value(kChunk * wide);
   float delta[kBlock], level[kBlock];
   for (int64_t chunk = 0; chunk < s.keys; chunk += kChunk) {
-  const int64_t num_keys = std::min(kChunk, s.keys - chunk);
-  const int64_t keys = round_up(num_keys, kBlock);
-  const float *chunk_keys = key + chunk * key_row, *chunk_values = value + chunk * key_row;
-  const Turned turned(rotary, chunk_keys, key_row, b * s.keys + chunk, num_keys, width);
-  Columns<Engine> keys_t(turned.transposed(), num_keys, width, width);
-  Columns<Engine> values_t({chunk_values, key_row, true}, num_keys, width, width);
-  Columns<Engine> keys_n(turned.view, width, num_keys, keys);
-  std::fill(sum_key + 0, sum_key + keys * wide, 0.0f);
-  std::fill(sum_value + 0, sum_value + keys * wide, 0.0f);
-  for (int64_t n = k * s.members(); n < (k + 1) * s.members(); ++n)
-    for (int64_t first = 0; first < s.queries; first += kBlock) {
-      const int64_t begin = (b * s.queries + first) * row + n * width;
-      const int64_t count = std::min(kBlock, s.queries - first);
-      const int64_t row_panels = (count + kPanel - 1) / kPanel;
-      Sight sight(s, masks, b, first);
-      if (chunk > 0 && (sight.end <= chunk || sight.begin >= chunk + kChunk)) continue;
-      const int64_t rows = row_panels * kPanel;
-      const Turned turned(rotary, query + begin, row, b * s.queries + first, count, width);
-      queries.pack(turned.view, count, row_panels, width);
-      slopes.pack({slope + begin, row}, count, row_panels, width);
-      Columns<Engine> query_columns(turned.view, width, count, rows);
-      Columns<Engine> slope_columns({slope + begin, row, false}, width, count, rows);
-      for (int64_t r = 0; r < rows; ++r) {
-        delta[r] = 0, level[r] = -kHidden;
-        if (r >= count) continue;
-        // Of the rounded slope, as the products take it, so that rounding cancels below.
-        for (int64_t c = 0; c < width; ++c)
-          delta[r] += out[begin + r * row + c] * Engine::keep(slope[begin + r * row + c]);
-        level[r] = lse[(b * s.heads + n) * s.queries + first + r];
-      }
-      std::fill(sum_query + 0, sum_query + kBlock * wide, 0.0f);
-      int64_t until = std::min(sight.end, chunk + kChunk);
-      for (int64_t at = std::max(sight.begin, chunk); at < until; at += kBlock) {
-        const int64_t near = at - chunk;
-        auto key_panel = [&](int64_t j) { return keys_t.panel(near / kPanel + j); };
-        auto value_panel = [&](int64_t j) { return values_t.panel(near / kPanel + j); };
-        auto plain_panel = [&](int64_t j) { return keys_n.panel(j, near); };
-        int64_t furthest = 0, starts[kBlock / kPanel];  // First row that sees each panel.
-        for (int64_t i = 0; i < row_panels; ++i)
-          furthest = std::max(furthest, sight.reach(i, at));
-        for (int64_t i = row_panels - 1; i >= 0; --i) {
-          const int64_t here = sight.reach(i, at), begin = i * kPanel;
-          for (int64_t r = begin; r < begin + kPanel; ++r)  // Read transposed below.
-            for (int64_t c = here; c < furthest; ++c)
-              weights[r * kBlock + c] = dscores[r * kBlock + c] = 0;
-          if (here == 0) continue;
-          std::fill(starts, starts + here / kPanel, begin);
-          multiply_row(queries, i, 0, key_panel, here / kPanel, width, weights, kBlock,
-                       false);
-          multiply_row(slopes, i, 0, value_panel, here / kPanel, width, dscores, kBlock,
-                       false);
-          for (int64_t r = begin; r < begin + kPanel; ++r) {
-            float *x = weights + r * kBlock, *dx = dscores + r * kBlock;
-            sight.apply(r, at, here, scale, x);
-            for (int64_t c = 0; c < here; c += kLanes) {
-              vec y = exp_of(*(vec*)(x + c) - level[r]);
-              *(vec*)(x + c) = y;
-              *(vec*)(dx + c) = y * (*(vec*)(dx + c) - delta[r]) * scale;
-            }
-          }
-          left.pack_one({dscores, kBlock}, kBlock, i, here);
-          multiply_row(left, i, 0, plain_panel, panels, here, sum_query, wide, true);
+    const int64_t num_keys = std::min(kChunk, s.keys - chunk);
+    const int64_t keys = round_up(num_keys, kBlock);
+    const float *chunk_keys = key + chunk * key_row,
+                *chunk_values = value + chunk * key_row;
+    const Turned turned(rotary, chunk_keys, key_row, b * s.keys + chunk, num_keys,
+                        width);
+    Columns<Engine> keys_t(turned.transposed(), num_keys, width, width);
+    Columns<Engine> values_t({chunk_values, key_row, true}, num_keys, width, width);
+    Columns<Engine> keys_n(turned.view, width, num_keys, keys);
+    std::fill(sum_key + 0, sum_key + keys * wide, 0.0f);
+    std::fill(sum_value + 0, sum_value + keys * wide, 0.0f);
+    for (int64_t n = k * s.members(); n < (k + 1) * s.members(); ++n)
+      for (int64_t first = 0; first < s.queries; first += kBlock) {
+        const int64_t begin = (b * s.queries + first) * row + n * width;
+        const int64_t count = std::min(kBlock, s.queries - first);
+        const int64_t row_panels = (count + kPanel - 1) / kPanel;
+        Sight sight(s, masks, b, first);
+        if (chunk > 0 && (sight.end <= chunk || sight.begin >= chunk + kChunk))
+          continue;
+        const int64_t rows = row_panels * kPanel;
+        const Turned turned(rotary, query + begin, row, b * s.queries + first, count,
+                            width);
+        queries.pack(turned.view, count, row_panels, width);
+        slopes.pack({slope + begin, row}, count, row_panels, width);
+        Columns<Engine> query_columns(turned.view, width, count, rows);
+        Columns<Engine> slope_columns({slope + begin, row, false}, width, count, rows);
+        for (int64_t r = 0; r < rows; ++r) {
+          delta[r] = 0, level[r] = -kHidden;
+          if (r >= count) continue;
+          // Of the rounded slope, as the products take it, so that rounding cancels
+          // below.
+          for (int64_t c = 0; c < width; ++c)
+            delta[r] +=
+                out[begin + r * row + c] * Engine::keep(slope[begin + r * row + c]);
+          level[r] = lse[(b * s.heads + n) * s.queries + first + r];
         }
-        // Keys are the rows of these two: the blocks are read transposed.
-        auto slope_panel = [&](int64_t j) { return slope_columns.panel(j); };
-        auto query_panel = [&](int64_t j) { return query_columns.panel(j); };
-        left.pack({weights, kBlock, true}, kBlock, furthest / kPanel, rows);
-        for (int64_t i = 0; i < furthest / kPanel; ++i)
-          multiply_row(left, i, starts[i], slope_panel, panels, rows,
-                       sum_value + near * wide, wide, true);
-        left.pack({dscores, kBlock, true}, kBlock, furthest / kPanel, rows);
-        for (int64_t i = 0; i < furthest / kPanel; ++i)
-          multiply_row(left, i, starts[i], query_panel, panels, rows, sum_key + near * wide,
-                       wide, true);
+        std::fill(sum_query + 0, sum_query + kBlock * wide, 0.0f);
+        int64_t until = std::min(sight.end, chunk + kChunk);
+        for (int64_t at = std::max(sight.begin, chunk); at < until; at += kBlock) {
+          const int64_t near = at - chunk;
+          auto key_panel = [&](int64_t j) { return keys_t.panel(near / kPanel + j); };
+          auto value_panel = [&](int64_t j) {
+            return values_t.panel(near / kPanel + j);
+          };
+          auto plain_panel = [&](int64_t j) { return keys_n.panel(j, near); };
+          int64_t furthest = 0,
+                  starts[kBlock / kPanel];  // First row that sees each panel.
+          for (int64_t i = 0; i < row_panels; ++i)
+            furthest = std::max(furthest, sight.reach(i, at));
+          for (int64_t i = row_panels - 1; i >= 0; --i) {
+            const int64_t here = sight.reach(i, at), begin = i * kPanel;
+            for (int64_t r = begin; r < begin + kPanel; ++r)  // Read transposed below.
+              for (int64_t c = here; c < furthest; ++c)
+                weights[r * kBlock + c] = dscores[r * kBlock + c] = 0;
+            if (here == 0) continue;
+            std::fill(starts, starts + here / kPanel, begin);
+            multiply_row(queries, i, 0, key_panel, here / kPanel, width, weights,
+                         kBlock, false);
+            multiply_row(slopes, i, 0, value_panel, here / kPanel, width, dscores,
+                         kBlock, false);
+            for (int64_t r = begin; r < begin + kPanel; ++r) {
+              float *x = weights + r * kBlock, *dx = dscores + r * kBlock;
+              sight.apply(r, at, here, scale, x);
+              for (int64_t c = 0; c < here; c += kLanes) {
+                vec y = exp_of(*(vec*)(x + c) - level[r]);
+                *(vec*)(x + c) = y;
+                *(vec*)(dx + c) = y * (*(vec*)(dx + c) - delta[r]) * scale;
+              }
+            }
+            left.pack_one({dscores, kBlock}, kBlock, i, here);
+            multiply_row(left, i, 0, plain_panel, panels, here, sum_query, wide, true);
+          }
+          // Keys are the rows of these two: the blocks are read transposed.
+          auto slope_panel = [&](int64_t j) { return slope_columns.panel(j); };
+          auto query_panel = [&](int64_t j) { return query_columns.panel(j); };
+          left.pack({weights, kBlock, true}, kBlock, furthest / kPanel, rows);
+          for (int64_t i = 0; i < furthest / kPanel; ++i)
+            multiply_row(left, i, starts[i], slope_panel, panels, rows,
+                         sum_value + near * wide, wide, true);
+          left.pack({dscores, kBlock, true}, kBlock, furthest / kPanel, rows);
+          for (int64_t i = 0; i < furthest / kPanel; ++i)
+            multiply_row(left, i, starts[i], query_panel, panels, rows,
+                         sum_key + near * wide, wide, true);
+        }
+        if (rotary.cos)
+          rotary.turn(sum_query, wide, b * s.queries + first, count, width, true,
+                      sum_query, wide);
+        for (int64_t r = 0; r < count; ++r)
+          for (int64_t c = 0; c < width; ++c)
+            dquery[begin + r * row + c] =
+                sum_query[r * wide + c] + (chunk > 0 ? dquery[begin + r * row + c] : 0);
       }
-      if (rotary.cos)
-        rotary.turn(sum_query, wide, b * s.queries + first, count, width, true, sum_query,
-                    wide);
-      for (int64_t r = 0; r < count; ++r)
-        for (int64_t c = 0; c < width; ++c)
-          dquery[begin + r * row + c] =
-              sum_query[r * wide + c] + (chunk > 0 ? dquery[begin + r * row + c] : 0);
-    }
-  if (rotary.cos)
-    rotary.turn(sum_key, wide, b * s.keys + chunk, num_keys, width, true, sum_key, wide);
-  for (int64_t r = 0; r < num_keys; ++r)
-    for (int64_t c = 0; c < width; ++c) {
-      dkey[(chunk + r) * key_row + c] = sum_key[r * wide + c];
-      dvalue[(chunk + r) * key_row + c] = sum_value[r * wide + c];
-    }
+    if (rotary.cos)
+      rotary.turn(sum_key, wide, b * s.keys + chunk, num_keys, width, true, sum_key,
+                  wide);
+    for (int64_t r = 0; r < num_keys; ++r)
+      for (int64_t c = 0; c < width; ++c) {
+        dkey[(chunk + r) * key_row + c] = sum_key[r * wide + c];
+        dvalue[(chunk + r) * key_row + c] = sum_value[r * wide + c];
+      }
   }
 }
 
@@ -356,26 +370,29 @@ Rotary rotary_of(const Floats& cos, const Floats& sin, bool rotary) {
   return {cos.typed_data(), sin.typed_data()};
 }
 
-ffi::Error forward(ffi::ThreadPool pool, Floats query, Floats key, Floats value, Ints low,
-                   Ints high, Ints query_segments, Ints key_segments, Floats cos,
-                   Floats sin, ffi::Result<Floats> out, ffi::Result<Floats> lse,
-                   bool round, bool segmented, bool rotary, float scale) {
+ffi::Error forward(ffi::ThreadPool pool, Floats query, Floats key, Floats value,
+                   Ints low, Ints high, Ints query_segments, Ints key_segments,
+                   Floats cos, Floats sin, ffi::Result<Floats> out,
+                   ffi::Result<Floats> lse, bool round, bool segmented, bool rotary,
+                   float scale) {
   const Shape shape = shape_of(query, key);
   const Masks masks = masks_of(low, high, query_segments, key_segments, segmented);
   const Rotary angles = rotary_of(cos, sin, rotary);
   run_tasks(pool, shape.batch * shape.heads, [&](int64_t task) {
     auto head = round ? forward_head<BFloat16> : forward_head<Float32>;
-    head(shape, masks, angles, task / shape.heads, task % shape.heads, scale, query.typed_data(),
-         key.typed_data(), value.typed_data(), out->typed_data(), lse->typed_data());
+    head(shape, masks, angles, task / shape.heads, task % shape.heads, scale,
+         query.typed_data(), key.typed_data(), value.typed_data(), out->typed_data(),
+         lse->typed_data());
   });
   return ffi::Error::Success();
 }
 
 ffi::Error backward(ffi::ThreadPool pool, Floats query, Floats key, Floats value,
                     Ints low, Ints high, Ints query_segments, Ints key_segments,
-                    Floats cos, Floats sin, Floats out, Floats lse, Floats slope, ffi::Result<Floats> dquery,
-                    ffi::Result<Floats> dkey, ffi::Result<Floats> dvalue, bool round,
-                    bool segmented, bool rotary, float scale) {
+                    Floats cos, Floats sin, Floats out, Floats lse, Floats slope,
+                    ffi::Result<Floats> dquery, ffi::Result<Floats> dkey,
+                    ffi::Result<Floats> dvalue, bool round, bool segmented, bool rotary,
+                    float scale) {
   const Shape shape = shape_of(query, key);
   const Masks masks = masks_of(low, high, query_segments, key_segments, segmented);
   const Rotary angles = rotary_of(cos, sin, rotary);
@@ -383,8 +400,8 @@ ffi::Error backward(ffi::ThreadPool pool, Floats query, Floats key, Floats value
     auto group = round ? backward_group<BFloat16> : backward_group<Float32>;
     group(shape, masks, angles, task / shape.groups, task % shape.groups, scale,
           query.typed_data(), key.typed_data(), value.typed_data(), out.typed_data(),
-          lse.typed_data(), slope.typed_data(), dquery->typed_data(), dkey->typed_data(),
-          dvalue->typed_data());
+          lse.typed_data(), slope.typed_data(), dquery->typed_data(),
+          dkey->typed_data(), dvalue->typed_data());
   });
   return ffi::Error::Success();
 }

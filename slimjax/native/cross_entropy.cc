@@ -18,7 +18,8 @@ struct Problem {
 
 // Logits [rows, 256] of packed rows against the entries from `entry` on.
 template <typename Engine>
-void score(Packed<Engine>& rows, Packed<Engine>& entries, int64_t entry, float* logits) {
+void score(Packed<Engine>& rows, Packed<Engine>& entries, int64_t entry,
+           float* logits) {
   const int64_t first = entry / kPanel;
   const int64_t end = std::min(first + kColumnPanels, entries.panels);
   for (int64_t j = first; j < end; ++j)

@@ -153,8 +153,8 @@ Sizes sizes_of(const Floats& x, const Floats& gate) {
   return {x.dimensions()[0], x.dimensions()[1], gate.dimensions()[1]};
 }
 
-ffi::Error mlp_forward(ffi::ThreadPool pool, Floats x, Floats gate, Floats up, Floats down,
-                       ffi::Result<Floats> out, bool round) {
+ffi::Error mlp_forward(ffi::ThreadPool pool, Floats x, Floats gate, Floats up,
+                       Floats down, ffi::Result<Floats> out, bool round) {
   auto run = round ? forward<BFloat16> : forward<Float32>;
   run(pool, sizes_of(x, gate), x.typed_data(), gate.typed_data(), up.typed_data(),
       down.typed_data(), out->typed_data());

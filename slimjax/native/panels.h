@@ -1,12 +1,14 @@
 // Panels: operands of matrix products, packed so that the innermost loop only streams.
 //
-// A product C = A B is cut into blocks of 32 x 32 numbers of C. A panel holds 32 rows of
-// A, or 32 columns of B, along the whole contraction, padded with zeros. Sums are taken
-// in float32. Two kinds of operands:
+// A product C = A B is cut into blocks of 32 x 32 numbers of C. A panel holds 32 rows
+// of A, or 32 columns of B, along the whole contraction, padded with zeros. Sums are
+// taken in float32. Two kinds of operands:
 //
 //   Float32   any CPU; GCC's vector types become whatever the CPU has.
-//   BFloat16  Intel AMX tiles; elsewhere numbers are rounded and take the way of Float32,
-//             which gives the same products, since those of bfloat16 are exact in float32.
+//   BFloat16  Intel AMX tiles; elsewhere numbers are rounded and take the way of
+//   Float32,
+//             which gives the same products, since those of bfloat16 are exact in
+//             float32.
 #pragma once
 
 #include <algorithm>
@@ -28,7 +30,9 @@ typedef int32_t ivec __attribute__((vector_size(64), aligned(4)));
 constexpr int kLanes = 16;
 constexpr int kPanel = 32;  // Rows of A, or columns of B, in a panel.
 
-inline vec spread(float x) { return vec{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
+inline vec spread(float x) {
+  return vec{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
 
 inline int64_t round_up(int64_t size, int64_t multiple) {
   return (size + multiple - 1) / multiple * multiple;
@@ -71,8 +75,8 @@ struct Vectors {
 
   static float keep(float x) { return round ? rounded(x) : x; }
 
-  // A panel of rows lies as A does, [32][depth] or, transposed, [depth][32]: to read one
-  // number for all lanes is as fast either way.
+  // A panel of rows lies as A does, [32][depth] or, transposed, [depth][32]: to read
+  // one number for all lanes is as fast either way.
   template <typename T>
   static void pack_rows(View<T> a, int64_t first, int64_t num_rows, int64_t begin,
                         int64_t depth, float* out) {
@@ -293,9 +297,9 @@ struct BFloat16 {
   template <typename T>
   static void load_pairs(const T* x, int64_t stride, int64_t rows, int64_t columns,
                          bf16* out) {
-    const __m512i weave = _mm512_set_epi16(
-        31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6, 21,
-        5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    const __m512i weave =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
+                         23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     for (int p = 0; p < 16; ++p) {
       const T* row = x + 2 * p * stride;
       __m512 even = load(row, 2 * p < rows ? columns : 0);

@@ -44,8 +44,8 @@ void run_tasks(xla::ffi::ThreadPool& pool, int64_t count, const Work& work) {
   shared->all_done.wait(lock, [&] { return shared->done == count; });
 }
 
-// Memory that a thread has given back, by size: a step asks for the same sizes again and
-// again, and asking the system each time took a tenth of it.
+// Memory that a thread has given back, by size: a step asks for the same sizes again
+// and again, and asking the system each time took a tenth of it.
 class Pool {
  public:
   static void* take(size_t size) {

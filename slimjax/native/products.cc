@@ -1,7 +1,7 @@
 // One or several products of the same rows, x W_i, and their gradients.
-#include <vector>
-
 #include "products.h"
+
+#include <vector>
 
 namespace slimjax {
 
@@ -58,9 +58,9 @@ void forward(ffi::ThreadPool& pool, const Matrix& x, const std::vector<Matrix>& 
 }
 
 template <typename Engine>
-void backward(ffi::ThreadPool& pool, const Matrix& x, const std::vector<Matrix>& kernels,
-              const std::vector<Matrix>& slopes, float* dx,
-              const std::vector<float*>& dkernels) {
+void backward(ffi::ThreadPool& pool, const Matrix& x,
+              const std::vector<Matrix>& kernels, const std::vector<Matrix>& slopes,
+              float* dx, const std::vector<float*>& dkernels) {
   Packed<Engine> inputs(x.columns, x.rows);
   inputs.transposed = true;
   Operands<Engine> pulls, weights, columns;

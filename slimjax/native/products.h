@@ -6,9 +6,9 @@
 
 namespace slimjax {
 
-constexpr int64_t kRowPanels = 4, kColumnPanels = 8;  // Of a block of C that stays near.
-constexpr int64_t kNear = 512;                        // Contraction steps at a time.
-
+constexpr int64_t kRowPanels = 4,
+                  kColumnPanels = 8;  // Of a block of C that stays near.
+constexpr int64_t kNear = 512;        // Contraction steps at a time.
 
 inline int64_t num_panels(int64_t size) { return (size + kPanel - 1) / kPanel; }
 
@@ -134,7 +134,8 @@ void multiply_panel(Packed<Engine>& a, Packed<Engine>& b, int64_t j, float* c,
 // [lines, depth] as it lies in memory; `room` is for its panels.
 template <typename Engine>
 void multiply_part(View<float> a, int64_t lines, int64_t step, int64_t depth,
-                   Packed<Engine>& b, typename Engine::Number* room, float* c, bool add) {
+                   Packed<Engine>& b, typename Engine::Number* room, float* c,
+                   bool add) {
   for (int64_t i = 0; i < num_panels(lines); ++i) {
     Engine::pack_rows(a, i * kPanel, lines, 0, depth, room);
     for (int64_t j = 0; j < b.panels; ++j)

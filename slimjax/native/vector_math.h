@@ -9,7 +9,8 @@ namespace slimjax {
 
 constexpr float kHidden = -1e30f;  // A score that counts for nothing.
 
-// e^x to 2 units in the last place; 0 below -87, where float32 ends. After Cephes' expf.
+// e^x to 2 units in the last place; 0 below -87, where float32 ends. After Cephes'
+// expf.
 inline vec exp_of(vec x) {
   const vec magic = spread(12582912.0f);
   vec n = (x * 1.44269504f + magic) - magic;
