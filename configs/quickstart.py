@@ -2,7 +2,7 @@
 
 Run: slimjax train --config=configs/quickstart.py --workdir=runs/demo
 
-Expect: three to five minutes on two CPU cores; three seams; less than half of the
+Expect: some five minutes on two CPU cores; three seams; less than half of the
 weights and FLOPs of the start, at some 3.5 % more bits a byte than a model that was
 never cut.
 """
