@@ -7,6 +7,7 @@ Needs `pip install slimjax[peers]`.
 """
 
 import argparse
+from typing import Any
 
 from paired import Remote, best, compare, race, write
 
@@ -79,7 +80,7 @@ def make_theirs(dtype: str, batch: int):
         eos_token_id=None,
         pad_token_id=0,
     )
-    model = LlamaForCausalLM(config).to(getattr(torch, dtype)).eval()
+    model: Any = LlamaForCausalLM(config).to(getattr(torch, dtype)).eval()
     tokens = torch.randint(3, VOCAB, (batch, PROMPT))
     options = dict(do_sample=False, max_new_tokens=NEW, min_new_tokens=NEW)
     return lambda: model.generate(tokens, **options)

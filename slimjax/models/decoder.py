@@ -1,6 +1,7 @@
 """A decoder language model, each of whose layers may have a shape of its own."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
+from slimjax import native
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.nn.attention import Attention
 from slimjax.nn.cache import LayerCache, empty_cache
@@ -103,26 +105,10 @@ class Decoder(nn.Module):
             for layer in self.layers:
                 x, _ = layer(x, positions)
             return self.norm(x)
-        # One function for each shape, so that layers of one shape are traced once.
-        apply = {shape: self._layer_fn(shape) for shape in set(self.config.layers)}
         for number, shape in enumerate(self.config.layers):
-            x = apply[shape](self._layer_variables(number), x, positions)
+            apply = layer_fn(shape, self.config, native.is_enabled())
+            x = apply(self._layer_variables(number), x, positions)
         return self.norm(x)
-
-    def _layer_fn(self, shape: LayerConfig) -> Callable[..., Array]:
-        """Returns the pure function (variables, x, positions) -> x of a layer."""
-        layer = Layer(shape, self.config, parent=None)
-
-        def apply(variables: PyTree, x: Array, positions: Array) -> Array:
-            return layer.apply(variables, x, positions)[0]  # pyright: ignore
-
-        policies = {
-            "full": jax.checkpoint_policies.nothing_saveable,
-            "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-        }
-        if self.config.remat != "none":
-            apply = jax.checkpoint(apply, policy=policies[self.config.remat])
-        return jax.jit(apply)
 
     def _layer_variables(self, number: int) -> PyTree:
         """Returns the collections of one layer; one without sublayers has none."""
@@ -130,6 +116,37 @@ class Decoder(nn.Module):
         return {
             kind: tree[name] for kind, tree in self.variables.items() if name in tree
         }
+
+
+@functools.lru_cache(maxsize=256)
+def layer_fn(
+    shape: LayerConfig,
+    config: ModelConfig,
+    with_kernels: bool,  # noqa: ARG001
+) -> Callable[..., Float[Array, "B T D"]]:
+    """Returns the pure function (variables, x, positions) -> x of a layer.
+
+    It is the same function for the same arguments, so that layers of one shape are
+    traced once, and a model that is called outside of `jax.jit` compiles them once.
+
+    Args:
+        shape: The layer's shape.
+        config: The model it stands in.
+        with_kernels: Whether `slimjax.native` is enabled: what is traced with the
+            kernels is no answer without them.
+    """
+    layer = Layer(shape, config, parent=None)
+
+    def apply(variables: PyTree, x: Array, positions: Array) -> Array:
+        return layer.apply(variables, x, positions)[0]  # pyright: ignore
+
+    policies = {
+        "full": jax.checkpoint_policies.nothing_saveable,
+        "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    }
+    if config.remat != "none":
+        apply = jax.checkpoint(apply, policy=policies[config.remat])
+    return jax.jit(apply)
 
 
 def abstract_variables(config: ModelConfig) -> PyTree:
