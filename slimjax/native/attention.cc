@@ -105,14 +105,13 @@ class Sight {
   int32_t low_[kBlock], high_[kBlock], segments_[kBlock];
 };
 
-// Panels of one head's operand; cut(i) is where key or query block i begins.
+// The panels of all columns of one head's operand, zeros behind its contraction.
 template <typename Engine>
 struct Columns {
   using Number = typename Engine::Number;
-  Columns(View<float> b, int64_t columns, int64_t depth, int64_t padded_depth)
-      : size(Engine::panel_numbers(padded_depth)),
-        data((columns + kPanel - 1) / kPanel * size) {
-    std::memset(data, 0, (columns + kPanel - 1) / kPanel * size * sizeof(Number));
+  Columns(View b, int64_t columns, int64_t depth, int64_t padded_depth)
+      : size(Engine::panel_numbers(padded_depth)), data(num_panels(columns) * size) {
+    std::memset(data, 0, num_panels(columns) * size * sizeof(Number));
     for (int64_t i = 0; i * kPanel < columns; ++i)
       Engine::pack_columns(b, i * kPanel, columns, 0, depth, data + i * size);
   }
@@ -138,8 +137,8 @@ class Turned {
   Buffer<float> scratch_;
 
  public:
-  View<float> view;
-  View<float> transposed() const { return {view.data, view.stride, true}; }
+  View view;
+  View transposed() const { return {view.data, view.stride, true}; }
 };
 
 template <typename Engine>
@@ -147,10 +146,10 @@ struct Rows {
   using Number = typename Engine::Number;
   Rows(int64_t rows, int64_t depth)
       : size(Engine::panel_numbers(depth)), data(rows / kPanel * size) {}
-  void pack(View<float> a, int64_t num_rows, int64_t num_panels, int64_t steps) {
+  void pack(View a, int64_t num_rows, int64_t num_panels, int64_t steps) {
     for (int64_t i = 0; i < num_panels; ++i) pack_one(a, num_rows, i, steps);
   }
-  void pack_one(View<float> a, int64_t num_rows, int64_t i, int64_t steps) {
+  void pack_one(View a, int64_t num_rows, int64_t i, int64_t steps) {
     transposed = a.transposed;
     Engine::pack_rows(a, i * kPanel, num_rows, 0, steps, data + i * size);
   }
@@ -193,7 +192,7 @@ void forward_head(const Shape& s, const Masks& masks, const Rotary& rotary, int6
   float top[kBlock], total[kBlock];
   for (int64_t first = 0; first < s.queries; first += kBlock) {
     const int64_t count = std::min(kBlock, s.queries - first);
-    const int64_t row_panels = (count + kPanel - 1) / kPanel;
+    const int64_t row_panels = num_panels(count);
     const Turned turned(rotary, query + first * row, row, b * s.queries + first, count,
                         width);
     queries.pack(turned.view, count, row_panels, width);
@@ -262,7 +261,7 @@ void backward_group(const Shape& s, const Masks& masks, const Rotary& rotary, in
       for (int64_t first = 0; first < s.queries; first += kBlock) {
         const int64_t begin = (b * s.queries + first) * row + n * width;
         const int64_t count = std::min(kBlock, s.queries - first);
-        const int64_t row_panels = (count + kPanel - 1) / kPanel;
+        const int64_t row_panels = num_panels(count);
         Sight sight(s, masks, b, first);
         if (chunk > 0 && (sight.end <= chunk || sight.begin >= chunk + kChunk))
           continue;

@@ -30,14 +30,14 @@ template <typename Engine>
 void losses(ffi::ThreadPool& pool, const Problem& p, float* loss, float* lse) {
   Packed<Engine> entries(p.entries, p.width);
   run_tasks(pool, entries.num_tasks(), [&](int64_t task) {
-    entries.pack_columns(View<float>{p.table, p.width, true}, task);
+    entries.pack_columns(View{p.table, p.width, true}, task);
   });
   const int64_t together = rows_together(pool, p.rows);
   run_tasks(pool, (p.rows + together - 1) / together, [&](int64_t task) {
     typename Engine::Session session;
     const int64_t first = task * together;
     Packed<Engine> rows(together, p.width);
-    pack_rows(rows, View<float>{p.x, p.width}, first, p.rows);
+    pack_rows(rows, View{p.x, p.width}, first, p.rows);
     Buffer<float> logits(together * kEntries);
     std::vector<float> top(together, kHidden), total(together, 0.0f), hit(together);
     for (int64_t entry = 0; entry < p.entries; entry += kEntries) {
@@ -73,9 +73,9 @@ void gradients(ffi::ThreadPool& pool, const Problem& p, const float* lse,
   Packed<Engine> entries(p.entries, p.width), plain(p.width, p.entries);
   run_tasks(pool, entries.num_tasks() + plain.num_tasks(), [&](int64_t task) {
     if (task < entries.num_tasks())
-      entries.pack_columns(View<float>{p.table, p.width, true}, task);
+      entries.pack_columns(View{p.table, p.width, true}, task);
     else
-      plain.pack_columns(View<float>{p.table, p.width}, task - entries.num_tasks());
+      plain.pack_columns(View{p.table, p.width}, task - entries.num_tasks());
   });
   for (int64_t chunk = 0; chunk < p.rows; chunk += kChunk) {
     const int64_t num_rows = std::min(kChunk, p.rows - chunk);
@@ -87,7 +87,7 @@ void gradients(ffi::ThreadPool& pool, const Problem& p, const float* lse,
       typename Engine::Session session;
       const int64_t row = task * together, first = chunk + row;
       Packed<Engine> rows(together, p.width);
-      pack_rows(rows, View<float>{p.x, p.width}, first, chunk + num_rows);
+      pack_rows(rows, View{p.x, p.width}, first, chunk + num_rows);
       const int64_t lines = rows.lines;
       Buffer<float> z(together * kEntries);
       Buffer<Number> room(Engine::panel_numbers(kEntries));
@@ -97,16 +97,16 @@ void gradients(ffi::ThreadPool& pool, const Problem& p, const float* lse,
         for (int64_t r = 0; r < lines; ++r)
           pull(z + r * kEntries, count, p.targets[first + r] - entry, lse[first + r],
                slope[first + r]);
-        multiply_part(View<float>{z, kEntries}, lines, entry, count, plain, room,
+        multiply_part(View{z, kEntries}, lines, entry, count, plain, room,
                       dx + first * p.width, entry > 0);
-        const View<float> across{z, kEntries, true};
+        const View across{z, kEntries, true};
         for (int64_t j = 0; j < num_panels(count); ++j)
           Engine::pack_rows(across, j * kPanel, count, 0, lines,
                             shares.slice(entry / kPanel + j, row));
       }
       for (int64_t j = 0; j < inputs.panels; ++j)
-        Engine::pack_columns(View<float>{p.x + first * p.width, p.width}, j * kPanel,
-                             p.width, 0, lines, inputs.slice(j, row));
+        Engine::pack_columns(View{p.x + first * p.width, p.width}, j * kPanel, p.width,
+                             0, lines, inputs.slice(j, row));
     });
     BlockedProduct<Engine> product(shares, inputs, dtable, chunk > 0);
     run_tasks(pool, product.num_tasks(), [&](int64_t task) { product.run(task); });

@@ -22,11 +22,11 @@ void forward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float*
   const int64_t count = gates.num_tasks();
   run_tasks(pool, 2 * count + downs.num_tasks(), [&](int64_t task) {
     if (task < count)
-      gates.pack_columns(View<float>{gate, s.hidden}, task);
+      gates.pack_columns(View{gate, s.hidden}, task);
     else if (task < 2 * count)
-      ups.pack_columns(View<float>{up, s.hidden}, task - count);
+      ups.pack_columns(View{up, s.hidden}, task - count);
     else
-      downs.pack_columns(View<float>{down, s.width}, task - 2 * count);
+      downs.pack_columns(View{down, s.width}, task - 2 * count);
   });
   const int64_t together = rows_together(pool, s.rows);
   run_tasks(pool, (s.rows + together - 1) / together, [&](int64_t task) {
@@ -35,7 +35,7 @@ void forward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float*
     Packed<Engine> rows(together, s.width);
     Buffer<typename Engine::Number> room(Engine::panel_numbers(kUnits));
     Buffer<float> hiddens(together * kUnits), ups_here(together * kUnits);
-    pack_rows(rows, View<float>{x, s.width}, first, s.rows);
+    pack_rows(rows, View{x, s.width}, first, s.rows);
     for (int64_t unit = 0; unit < s.hidden; unit += kUnits) {
       const int64_t count = std::min(kUnits, s.hidden - unit);
       for (int64_t j = 0; j < num_panels(count); ++j) {
@@ -48,7 +48,7 @@ void forward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float*
           vec g = *(vec*)(hiddens + c);
           *(vec*)(hiddens + c) = g * sigmoid_of(g) * *(vec*)(ups_here + c);
         }
-      multiply_part(View<float>{hiddens, kUnits}, rows.lines, unit, count, downs, room,
+      multiply_part(View{hiddens, kUnits}, rows.lines, unit, count, downs, room,
                     out + first * s.width, unit > 0);
     }
   });
@@ -73,15 +73,15 @@ void backward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float
   const int64_t count = gates.num_tasks(), count_t = gates_t.num_tasks();
   run_tasks(pool, 3 * count + 2 * count_t, [&](int64_t task) {
     if (task < count)
-      gates.pack_columns(View<float>{gate, s.hidden}, task);
+      gates.pack_columns(View{gate, s.hidden}, task);
     else if ((task -= count) < count)
-      ups.pack_columns(View<float>{up, s.hidden}, task);
+      ups.pack_columns(View{up, s.hidden}, task);
     else if ((task -= count) < count)
-      downs.pack_columns(View<float>{down, s.width, true}, task);
+      downs.pack_columns(View{down, s.width, true}, task);
     else if ((task -= count) < count_t)
-      gates_t.pack_columns(View<float>{gate, s.hidden, true}, task);
+      gates_t.pack_columns(View{gate, s.hidden, true}, task);
     else
-      ups_t.pack_columns(View<float>{up, s.hidden, true}, task - count_t);
+      ups_t.pack_columns(View{up, s.hidden, true}, task - count_t);
   });
   for (int64_t chunk = 0; chunk < s.rows; chunk += kChunk) {
     const int64_t num_rows = std::min(kChunk, s.rows - chunk);
@@ -98,8 +98,8 @@ void backward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float
       Buffer<typename Engine::Number> room(Engine::panel_numbers(kUnits));
       Buffer<float> g(together * kUnits), u(together * kUnits), h(together * kUnits);
       const float *here = x + first * s.width, *pull = slope + first * s.width;
-      pack_rows(rows, View<float>{here, s.width}, 0, chunk + num_rows - first);
-      pack_rows(pulls, View<float>{pull, s.width}, 0, chunk + num_rows - first);
+      pack_rows(rows, View{here, s.width}, 0, chunk + num_rows - first);
+      pack_rows(pulls, View{pull, s.width}, 0, chunk + num_rows - first);
       const int64_t lines = rows.lines;
       for (int64_t unit = 0; unit < s.hidden; unit += kUnits) {
         const int64_t count = std::min(kUnits, s.hidden - unit);
@@ -112,23 +112,23 @@ void backward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float
         for (int64_t r = 0; r < lines; ++r)
           for (int64_t c = r * kUnits; c < r * kUnits + panels * kPanel; c += kLanes)
             pull_units(*(vec*)(g + c), *(vec*)(u + c), *(vec*)(h + c));
-        multiply_part(View<float>{g, kUnits}, lines, unit, count, gates_t, room,
+        multiply_part(View{g, kUnits}, lines, unit, count, gates_t, room,
                       dx + first * s.width, unit > 0);
-        multiply_part(View<float>{u, kUnits}, lines, unit, count, ups_t, room,
+        multiply_part(View{u, kUnits}, lines, unit, count, ups_t, room,
                       dx + first * s.width, true);
         for (int64_t j = 0; j < panels; ++j) {
-          Engine::pack_rows(View<float>{h, kUnits, true}, j * kPanel, count, 0, lines,
+          Engine::pack_rows(View{h, kUnits, true}, j * kPanel, count, 0, lines,
                             hiddens.slice(panel + j, row));
-          Engine::pack_columns(View<float>{g, kUnits}, j * kPanel, count, 0, lines,
+          Engine::pack_columns(View{g, kUnits}, j * kPanel, count, 0, lines,
                                dgates.slice(panel + j, row));
-          Engine::pack_columns(View<float>{u, kUnits}, j * kPanel, count, 0, lines,
+          Engine::pack_columns(View{u, kUnits}, j * kPanel, count, 0, lines,
                                dups.slice(panel + j, row));
         }
       }
       for (int64_t j = 0; j < inputs.panels; ++j) {
-        Engine::pack_rows(View<float>{here, s.width, true}, j * kPanel, s.width, 0,
-                          lines, inputs.slice(j, row));
-        Engine::pack_columns(View<float>{pull, s.width}, j * kPanel, s.width, 0, lines,
+        Engine::pack_rows(View{here, s.width, true}, j * kPanel, s.width, 0, lines,
+                          inputs.slice(j, row));
+        Engine::pack_columns(View{pull, s.width}, j * kPanel, s.width, 0, lines,
                              slopes.slice(j, row));
       }
     });

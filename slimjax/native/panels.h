@@ -38,6 +38,8 @@ inline int64_t round_up(int64_t size, int64_t multiple) {
   return (size + multiple - 1) / multiple * multiple;
 }
 
+inline int64_t num_panels(int64_t size) { return (size + kPanel - 1) / kPanel; }
+
 inline float widen(bf16 x) {
   uint32_t bits = uint32_t(x) << 16;
   float out;
@@ -52,14 +54,11 @@ inline bf16 narrow(float x) {
   return bf16((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);  // To nearest, ties to even.
 }
 
-inline float value_of(float x) { return x; }
-inline float value_of(bf16 x) { return widen(x); }
 inline float rounded(float x) { return widen(narrow(x)); }
 
 // A matrix in memory; `transposed` reads it with rows and columns swapped.
-template <typename T>
 struct View {
-  const T* data;
+  const float* data;
   int64_t stride;  // From one row in memory to the next.
   bool transposed = false;
 };
@@ -77,8 +76,7 @@ struct Vectors {
 
   // A panel of rows lies as A does, [32][depth] or, transposed, [depth][32]: to read
   // one number for all lanes is as fast either way.
-  template <typename T>
-  static void pack_rows(View<T> a, int64_t first, int64_t num_rows, int64_t begin,
+  static void pack_rows(View a, int64_t first, int64_t num_rows, int64_t begin,
                         int64_t depth, float* out) {
     if (a.transposed)
       copy(a.data + begin * a.stride + first, a.stride, depth, num_rows - first, depth,
@@ -89,8 +87,7 @@ struct Vectors {
   }
 
   // A panel of columns is [depth][32].
-  template <typename T>
-  static void pack_columns(View<T> b, int64_t first, int64_t num_columns, int64_t begin,
+  static void pack_columns(View b, int64_t first, int64_t num_columns, int64_t begin,
                            int64_t depth, float* out) {
     if (!b.transposed) {
       copy(b.data + begin * b.stride + first, b.stride, depth, num_columns - first,
@@ -98,9 +95,9 @@ struct Vectors {
       return;
     }
     for (int64_t c = 0; c < kPanel; ++c) {
-      const T* from = b.data + (first + c) * b.stride + begin;
+      const float* from = b.data + (first + c) * b.stride + begin;
       for (int64_t k = 0; k < depth; ++k)
-        out[k * kPanel + c] = first + c < num_columns ? keep(value_of(from[k])) : 0.0f;
+        out[k * kPanel + c] = first + c < num_columns ? keep(from[k]) : 0.0f;
     }
   }
 
@@ -133,13 +130,12 @@ struct Vectors {
 
  private:
   // Copies [rows, columns] of x into [padded_rows, padded_columns], zeros behind.
-  template <typename T>
-  static void copy(const T* x, int64_t stride, int64_t rows, int64_t columns,
+  static void copy(const float* x, int64_t stride, int64_t rows, int64_t columns,
                    int64_t padded_rows, int64_t padded_columns, float* out) {
     rows = std::min(rows, padded_rows), columns = std::min(columns, padded_columns);
     for (int64_t r = 0; r < padded_rows; ++r, x += stride, out += padded_columns) {
       int64_t count = r < rows ? columns : 0;
-      for (int64_t c = 0; c < count; ++c) out[c] = keep(value_of(x[c]));
+      for (int64_t c = 0; c < count; ++c) out[c] = keep(x[c]);
       for (int64_t c = count; c < padded_columns; ++c) out[c] = 0.0f;
     }
   }
@@ -200,8 +196,7 @@ struct BFloat16 {
     alignas(64) uint8_t before_[64];
   };
 
-  template <typename T>
-  static void pack_rows(View<T> a, int64_t first, int64_t num_rows, int64_t begin,
+  static void pack_rows(View a, int64_t first, int64_t num_rows, int64_t begin,
                         int64_t depth, bf16* out) {
     for (int64_t k = 0; k < depth; k += kDepth)
       for (int half = 0; half < 2; ++half, out += kTile) {
@@ -217,8 +212,7 @@ struct BFloat16 {
       }
   }
 
-  template <typename T>
-  static void pack_columns(View<T> b, int64_t first, int64_t num_columns, int64_t begin,
+  static void pack_columns(View b, int64_t first, int64_t num_columns, int64_t begin,
                            int64_t depth, bf16* out) {
     for (int64_t k = 0; k < depth; k += kDepth)
       for (int half = 0; half < 2; ++half, out += kTile) {
@@ -272,20 +266,15 @@ struct BFloat16 {
   static __m512 load(const float* x, int64_t count) {
     return _mm512_maskz_loadu_ps(first_of(count), x);
   }
-  static __m512 load(const bf16* x, int64_t count) {
-    __m256i half = _mm256_maskz_loadu_epi16(first_of(count), x);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-  }
   static __m512i join(__m512 low, __m512 high) {
     return (__m512i)_mm512_cvtne2ps_pbh(high, low);
   }
 
   // 16 rows of 32 numbers each.
-  template <typename T>
-  static void load_rows(const T* x, int64_t stride, int64_t rows, int64_t columns,
+  static void load_rows(const float* x, int64_t stride, int64_t rows, int64_t columns,
                         bf16* out) {
     for (int r = 0; r < 16; ++r) {
-      const T* row = x + r * stride;
+      const float* row = x + r * stride;
       __m512i numbers = r < rows
                             ? join(load(row, columns), load(row + 16, columns - 16))
                             : _mm512_setzero_si512();
@@ -294,14 +283,13 @@ struct BFloat16 {
   }
 
   // 32 rows of 16 numbers each, rows 2p and 2p + 1 interleaved.
-  template <typename T>
-  static void load_pairs(const T* x, int64_t stride, int64_t rows, int64_t columns,
+  static void load_pairs(const float* x, int64_t stride, int64_t rows, int64_t columns,
                          bf16* out) {
     const __m512i weave =
         _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8,
                          23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
     for (int p = 0; p < 16; ++p) {
-      const T* row = x + 2 * p * stride;
+      const float* row = x + 2 * p * stride;
       __m512 even = load(row, 2 * p < rows ? columns : 0);
       __m512 odd = load(row + stride, 2 * p + 1 < rows ? columns : 0);
       _mm512_store_si512(out + 32 * p,

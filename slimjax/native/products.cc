@@ -26,7 +26,7 @@ void run_jobs(ffi::ThreadPool& pool, std::vector<Job>& jobs) {
 template <typename Engine>
 struct Packing {
   Packed<Engine>* to;
-  View<float> view;
+  View view;
   bool as_rows;
   int64_t num_tasks() const { return to->num_tasks(); }
   void run(int64_t task) {

@@ -10,8 +10,6 @@ constexpr int64_t kRowPanels = 4,
                   kColumnPanels = 8;  // Of a block of C that stays near.
 constexpr int64_t kNear = 512;        // Contraction steps at a time.
 
-inline int64_t num_panels(int64_t size) { return (size + kPanel - 1) / kPanel; }
-
 // C [height, width] (+)= A panel x B panel; rows of C are `stride` apart.
 template <typename Engine>
 void multiply_into(const typename Engine::Number* a, const typename Engine::Number* b,
@@ -29,40 +27,36 @@ void multiply_into(const typename Engine::Number* a, const typename Engine::Numb
 }
 
 // The panels of all columns of B [depth, columns], or of all rows of A [rows, depth],
-// the contraction cut into pieces of `near` steps.
+// the contraction cut into pieces of `kNear` steps.
 template <typename Engine>
 struct Packed {
   using Number = typename Engine::Number;
-  Packed(int64_t lines, int64_t depth, int64_t near = kNear)
+  Packed(int64_t lines, int64_t depth)
       : lines(lines),
         depth(depth),
-        near(near),
         panels(num_panels(lines)),
-        cuts((depth + near - 1) / near),
-        size(Engine::panel_numbers(near)),
+        cuts((depth + kNear - 1) / kNear),
+        size(Engine::panel_numbers(kNear)),
         data(panels * cuts * size) {}
 
   // Where the panel's part for contraction steps from `step` on lies.
   Number* slice(int64_t i, int64_t step) {
-    return panel(i, step / near) + step % near * kPanel;
+    return panel(i, step / kNear) + step % kNear * kPanel;
   }
   Number* panel(int64_t i, int64_t cut) { return data + (cut * panels + i) * size; }
-  int64_t steps(int64_t cut) const { return std::min(near, depth - cut * near); }
+  int64_t steps(int64_t cut) const { return std::min(kNear, depth - cut * kNear); }
   int64_t num_tasks() const { return panels * cuts; }
 
-  template <typename T>
-  void pack_rows(View<T> a, int64_t task) {
-    transposed = a.transposed;
+  void pack_rows(View a, int64_t task) {
     int64_t cut = task / panels, i = task % panels;
-    Engine::pack_rows(a, i * kPanel, lines, cut * near, steps(cut), panel(i, cut));
+    Engine::pack_rows(a, i * kPanel, lines, cut * kNear, steps(cut), panel(i, cut));
   }
-  template <typename T>
-  void pack_columns(View<T> b, int64_t task) {
+  void pack_columns(View b, int64_t task) {
     int64_t cut = task / panels, i = task % panels;
-    Engine::pack_columns(b, i * kPanel, lines, cut * near, steps(cut), panel(i, cut));
+    Engine::pack_columns(b, i * kPanel, lines, cut * kNear, steps(cut), panel(i, cut));
   }
 
-  int64_t lines, depth, near, panels, cuts, size;
+  int64_t lines, depth, panels, cuts, size;
   bool transposed = false;  // Of rows: how a panel lies.
   Buffer<Number> data;
 };
@@ -110,13 +104,13 @@ inline int64_t rows_together(const ffi::ThreadPool& pool, int64_t rows) {
 }
 
 // Rows of A from `first` on, as many as there is room for, in panels.
-template <typename Engine, typename T>
-void pack_rows(Packed<Engine>& to, View<T> a, int64_t first, int64_t rows) {
-  View<T> part{a.data + first * a.stride, a.stride};
+template <typename Engine>
+void pack_rows(Packed<Engine>& to, View a, int64_t first, int64_t rows) {
+  View part{a.data + first * a.stride, a.stride};
   to.lines = std::min(to.lines, rows - first);
   for (int64_t cut = 0; cut < to.cuts; ++cut)
     for (int64_t i = 0; i < num_panels(to.lines); ++i)
-      Engine::pack_rows(part, i * kPanel, to.lines, cut * to.near, to.steps(cut),
+      Engine::pack_rows(part, i * kPanel, to.lines, cut * kNear, to.steps(cut),
                         to.panel(i, cut));
 }
 
@@ -133,7 +127,7 @@ void multiply_panel(Packed<Engine>& a, Packed<Engine>& b, int64_t j, float* c,
 // C [lines, all columns of B] (+)= A B for the contraction steps from `step` on, with A
 // [lines, depth] as it lies in memory; `room` is for its panels.
 template <typename Engine>
-void multiply_part(View<float> a, int64_t lines, int64_t step, int64_t depth,
+void multiply_part(View a, int64_t lines, int64_t step, int64_t depth,
                    Packed<Engine>& b, typename Engine::Number* room, float* c,
                    bool add) {
   for (int64_t i = 0; i < num_panels(lines); ++i) {
