@@ -7,10 +7,9 @@ Causal, B 4, N 8, H 64, each type of operands against its own kind. JAX's own ho
 T x T weights, and is left out at 4,096. Needs `pip install slimjax[peers]`.
 """
 
-import argparse
 import os
 
-from paired import Remote, compare, race, write
+from paired import Remote, compare, make_parser, race, write
 
 from slimjax.train.devices import prepare_devices
 
@@ -18,10 +17,8 @@ BATCH, HEADS, WIDTH = 4, 8, 64
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Attention against PyTorch")
-    parser.add_argument("--rounds", type=int, default=9)
+    parser = make_parser("Attention against PyTorch", rounds=9)
     parser.add_argument("--lengths", default="256,1024,4096")
-    parser.add_argument("--json", action="store_true")
     flags = parser.parse_args()
     prepare_devices()
     result = {}

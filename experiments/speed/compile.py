@@ -3,10 +3,9 @@
 Run: python experiments/speed/compile.py [--rounds=3] [--json]
 """
 
-import argparse
 import os
 
-from paired import compare, race, write
+from paired import compare, make_parser, race, write
 
 os.environ["SLIMJAX_COMPILATION_CACHE"] = "0"
 
@@ -14,10 +13,7 @@ from slimjax.train.devices import prepare_devices
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Compile time against depth")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    flags = parser.parse_args()
+    flags = make_parser("Compile time against depth", rounds=3).parse_args()
     prepare_devices()
     contenders = {
         "48 layers": lambda: compile_step(48),

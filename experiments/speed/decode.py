@@ -6,10 +6,9 @@ V 4096, D 512, L 8, N 8, H 64, F 1408; 32 tokens of prompt, 64 new, batch 1, 16.
 Needs `pip install slimjax[peers]`.
 """
 
-import argparse
 from typing import Any
 
-from paired import Remote, best, compare, race, write
+from paired import Remote, best, compare, make_parser, race, write
 
 from slimjax.train.devices import prepare_devices
 
@@ -18,10 +17,7 @@ PROMPT, NEW = 32, 64
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Decoding against transformers")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
-    flags = parser.parse_args()
+    flags = make_parser("Decoding against transformers", rounds=5).parse_args()
     prepare_devices()
     result = {}
     for batch in (1, 16):

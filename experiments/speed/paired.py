@@ -6,6 +6,7 @@ with the 10th and 90th percentile. Peers run in processes of their own, asleep u
 is their turn.
 """
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -19,6 +20,14 @@ from typing import Any
 HERE = Path(os.path.relpath(Path(__file__).parent))
 
 Contenders = Mapping[str, Callable[[], Any]]
+
+
+def make_parser(description: str, rounds: int) -> argparse.ArgumentParser:
+    """Returns the flags that all experiments share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--json", action="store_true")
+    return parser
 
 
 def race(contenders: Contenders, rounds: int) -> dict[str, list[float]]:

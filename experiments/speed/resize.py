@@ -7,19 +7,14 @@ its MLP and heads, against the same shape built fresh; `price` is the step of
 size_penalty against that of a plain AdamW.
 """
 
-import argparse
-
-from paired import compare, race, write
-from step import SHAPE, make_run, make_step
+from paired import compare, make_parser, race, write
+from step import SHAPE, make_run, make_step, repeat
 
 from slimjax.train.devices import prepare_devices
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Cost of a seam and of a price")
-    parser.add_argument("--rounds", type=int, default=25)
-    parser.add_argument("--json", action="store_true")
-    flags = parser.parse_args()
+    flags = make_parser("Cost of a seam and of a price", rounds=25).parse_args()
     prepare_devices()
     cut, fresh = cut_and_fresh()
     price = dict(objective__strategy="size_penalty", objective__alpha=0.1)
@@ -40,11 +35,7 @@ def main() -> None:
 
 def cut_and_fresh() -> tuple:
     """Returns a step of a model that was cut, and of a fresh one of its shape."""
-    import jax
-    import numpy as np
-
     from slimjax.resize import make_plan
-    from slimjax.train.mesh import put_batch
     from slimjax.train.seam import cut_state
     from slimjax.train.stage import Special, Stage
     from slimjax.train.state import init_params
@@ -59,19 +50,8 @@ def cut_and_fresh() -> tuple:
     state = stage.start(init_params(stage.model, 0))
     small, small_state = cut_state(stage, state, closed, make_plan(closed))
     fresh = Stage(run, small.model, special)
-    states = [small_state, fresh.start(init_params(small.model, 0))]
-    shape = (run.data.batch_size, run.data.seq_len)
-    tokens = np.random.default_rng(0).integers(3, SHAPE["vocab"], shape)
-    batch = put_batch({"tokens": tokens.astype(np.int32)}, stage.mesh)
-
-    def make(i, train_step):
-        def step() -> None:
-            states[i], metrics = train_step(states[i], batch)
-            jax.block_until_ready(metrics)
-
-        return step
-
-    return make(0, small.train_step), make(1, fresh.train_step)
+    fresh_state = fresh.start(init_params(small.model, 0))
+    return repeat(small, small_state), repeat(fresh, fresh_state)
 
 
 if __name__ == "__main__":

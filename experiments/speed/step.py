@@ -6,9 +6,7 @@ V 4096, D 256, L 6, N 8, H 32, F 704, T 256, B 16; AdamW, clipping, float32 mast
 weights on both sides. Needs `pip install slimjax[peers]`.
 """
 
-import argparse
-
-from paired import Remote, best, compare, race, write
+from paired import Remote, best, compare, make_parser, race, write
 
 from slimjax.train.devices import prepare_devices
 
@@ -17,10 +15,7 @@ LENGTH, BATCH = 256, 16
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="One training step against PyTorch")
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", action="store_true")
-    flags = parser.parse_args()
+    flags = make_parser("One training step against PyTorch", rounds=15).parse_args()
     prepare_devices()
     contenders = {f"slimjax {t}": make_step(t) for t in ("float32", "bfloat16")}
     contenders |= torch_steps()
@@ -68,17 +63,23 @@ def make_run(dtype: str, **changes):
 
 def make_step(dtype: str, **changes):
     """Returns a function that takes one of our steps."""
-    import jax
-    import numpy as np
-
-    from slimjax.train.mesh import put_batch
     from slimjax.train.stage import Special, Stage
     from slimjax.train.state import init_params
 
     run = make_run(dtype, **changes)
     model = run.model.build(SHAPE["vocab"])
     stage = Stage(run, model, Special(pad_id=0, bos_id=1))
-    holder = {"state": stage.start(init_params(model, 0))}
+    return repeat(stage, stage.start(init_params(model, 0)))
+
+
+def repeat(stage, state):
+    """Returns a function that takes one step of a stage, each time from the last."""
+    import jax
+    import numpy as np
+
+    from slimjax.train.mesh import put_batch
+
+    holder = {"state": state}
     tokens = np.random.default_rng(0).integers(3, SHAPE["vocab"], (BATCH, LENGTH))
     batch = put_batch({"tokens": tokens.astype(np.int32)}, stage.mesh)
     train_step = stage.train_step
