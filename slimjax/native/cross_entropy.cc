@@ -29,9 +29,9 @@ void score(Packed<Engine>& rows, Packed<Engine>& entries, int64_t entry,
 template <typename Engine>
 void losses(ffi::ThreadPool& pool, const Problem& p, float* loss, float* lse) {
   Packed<Engine> entries(p.entries, p.width);
-  run_tasks(pool, entries.num_tasks(), [&](int64_t task) {
-    entries.pack_columns(View{p.table, p.width, true}, task);
-  });
+  std::vector<Packing<Engine>> packings{
+      {&entries, View{p.table, p.width, true}, false}};
+  run_jobs(pool, packings);
   const int64_t together = rows_together(pool, p.rows);
   run_tasks(pool, (p.rows + together - 1) / together, [&](int64_t task) {
     typename Engine::Session session;
@@ -71,12 +71,9 @@ void gradients(ffi::ThreadPool& pool, const Problem& p, const float* lse,
                const float* slope, float* dx, float* dtable) {
   using Number = typename Engine::Number;
   Packed<Engine> entries(p.entries, p.width), plain(p.width, p.entries);
-  run_tasks(pool, entries.num_tasks() + plain.num_tasks(), [&](int64_t task) {
-    if (task < entries.num_tasks())
-      entries.pack_columns(View{p.table, p.width, true}, task);
-    else
-      plain.pack_columns(View{p.table, p.width}, task - entries.num_tasks());
-  });
+  std::vector<Packing<Engine>> packings{{&entries, View{p.table, p.width, true}, false},
+                                        {&plain, View{p.table, p.width}, false}};
+  run_jobs(pool, packings);
   for (int64_t chunk = 0; chunk < p.rows; chunk += kChunk) {
     const int64_t num_rows = std::min(kChunk, p.rows - chunk);
     // Operands of the table's gradient, which contracts the rows.
@@ -108,8 +105,8 @@ void gradients(ffi::ThreadPool& pool, const Problem& p, const float* lse,
         Engine::pack_columns(View{p.x + first * p.width, p.width}, j * kPanel, p.width,
                              0, lines, inputs.slice(j, row));
     });
-    BlockedProduct<Engine> product(shares, inputs, dtable, chunk > 0);
-    run_tasks(pool, product.num_tasks(), [&](int64_t task) { product.run(task); });
+    std::vector<BlockedProduct<Engine>> products{{shares, inputs, dtable, chunk > 0}};
+    run_jobs(pool, products);
   }
 }
 

@@ -19,15 +19,10 @@ void forward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float*
              const float* up, const float* down, float* out) {
   Packed<Engine> gates(s.hidden, s.width), ups(s.hidden, s.width);
   Packed<Engine> downs(s.width, s.hidden);
-  const int64_t count = gates.num_tasks();
-  run_tasks(pool, 2 * count + downs.num_tasks(), [&](int64_t task) {
-    if (task < count)
-      gates.pack_columns(View{gate, s.hidden}, task);
-    else if (task < 2 * count)
-      ups.pack_columns(View{up, s.hidden}, task - count);
-    else
-      downs.pack_columns(View{down, s.width}, task - 2 * count);
-  });
+  std::vector<Packing<Engine>> packings{{&gates, View{gate, s.hidden}, false},
+                                        {&ups, View{up, s.hidden}, false},
+                                        {&downs, View{down, s.width}, false}};
+  run_jobs(pool, packings);
   const int64_t together = rows_together(pool, s.rows);
   run_tasks(pool, (s.rows + together - 1) / together, [&](int64_t task) {
     typename Engine::Session session;
@@ -70,19 +65,12 @@ void backward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float
   Packed<Engine> gates(s.hidden, s.width), ups(s.hidden, s.width);
   Packed<Engine> downs(s.hidden, s.width);
   Packed<Engine> gates_t(s.width, s.hidden), ups_t(s.width, s.hidden);
-  const int64_t count = gates.num_tasks(), count_t = gates_t.num_tasks();
-  run_tasks(pool, 3 * count + 2 * count_t, [&](int64_t task) {
-    if (task < count)
-      gates.pack_columns(View{gate, s.hidden}, task);
-    else if ((task -= count) < count)
-      ups.pack_columns(View{up, s.hidden}, task);
-    else if ((task -= count) < count)
-      downs.pack_columns(View{down, s.width, true}, task);
-    else if ((task -= count) < count_t)
-      gates_t.pack_columns(View{gate, s.hidden, true}, task);
-    else
-      ups_t.pack_columns(View{up, s.hidden, true}, task - count_t);
-  });
+  std::vector<Packing<Engine>> packings{{&gates, View{gate, s.hidden}, false},
+                                        {&ups, View{up, s.hidden}, false},
+                                        {&downs, View{down, s.width, true}, false},
+                                        {&gates_t, View{gate, s.hidden, true}, false},
+                                        {&ups_t, View{up, s.hidden, true}, false}};
+  run_jobs(pool, packings);
   for (int64_t chunk = 0; chunk < s.rows; chunk += kChunk) {
     const int64_t num_rows = std::min(kChunk, s.rows - chunk);
     // Operands of the weights' gradients, which contract the rows.
@@ -132,18 +120,11 @@ void backward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float
                              slopes.slice(j, row));
       }
     });
-    BlockedProduct<Engine> first(inputs, dgates, dgate, chunk > 0);
-    BlockedProduct<Engine> second(inputs, dups, dup, chunk > 0);
-    BlockedProduct<Engine> third(hiddens, slopes, ddown, chunk > 0);
-    const int64_t each = first.num_tasks();
-    run_tasks(pool, 2 * each + third.num_tasks(), [&](int64_t task) {
-      if (task < each)
-        first.run(task);
-      else if (task < 2 * each)
-        second.run(task - each);
-      else
-        third.run(task - 2 * each);
-    });
+    const bool add = chunk > 0;
+    std::vector<BlockedProduct<Engine>> products{{inputs, dgates, dgate, add},
+                                                 {inputs, dups, dup, add},
+                                                 {hiddens, slopes, ddown, add}};
+    run_jobs(pool, products);
   }
 }
 

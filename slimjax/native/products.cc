@@ -1,40 +1,11 @@
 // One or several products of the same rows, x W_i, and their gradients.
 #include "products.h"
 
-#include <vector>
-
 namespace slimjax {
 
 struct Matrix {
   int64_t rows, columns;
   float* data;
-};
-
-// Runs the tasks of several jobs, one after the other or side by side, as one batch.
-template <typename Job>
-void run_jobs(ffi::ThreadPool& pool, std::vector<Job>& jobs) {
-  int64_t total = 0;
-  for (auto& job : jobs) total += job.num_tasks();
-  run_tasks(pool, total, [&](int64_t task) {
-    size_t i = 0;
-    while (task >= jobs[i].num_tasks()) task -= jobs[i++].num_tasks();
-    jobs[i].run(task);
-  });
-}
-
-// Packing as a job: the panels of `view`, as rows of A or as columns of B.
-template <typename Engine>
-struct Packing {
-  Packed<Engine>* to;
-  View view;
-  bool as_rows;
-  int64_t num_tasks() const { return to->num_tasks(); }
-  void run(int64_t task) {
-    if (as_rows)
-      to->pack_rows(view, task);
-    else
-      to->pack_columns(view, task);
-  }
 };
 
 template <typename Engine>

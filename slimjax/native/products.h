@@ -1,6 +1,8 @@
 // Whole products from panels: packing, blocks of C, and sums over blocks of rows.
 #pragma once
 
+#include <vector>
+
 #include "panels.h"
 #include "parallel.h"
 
@@ -61,6 +63,21 @@ struct Packed {
   Buffer<Number> data;
 };
 
+// Packing as a job: the panels of `view`, as rows of A or as columns of B.
+template <typename Engine>
+struct Packing {
+  Packed<Engine>* to;
+  View view;
+  bool as_rows;
+  int64_t num_tasks() const { return to->num_tasks(); }
+  void run(int64_t task) {
+    if (as_rows)
+      to->pack_rows(view, task);
+    else
+      to->pack_columns(view, task);
+  }
+};
+
 // C (+)= A B, both packed with the same cuts.
 template <typename Engine>
 class BlockedProduct {
@@ -94,6 +111,18 @@ class BlockedProduct {
   float* out_;
   bool add_;
 };
+
+// Runs the tasks of several jobs, one after the other or side by side, as one batch.
+template <typename Job>
+void run_jobs(ffi::ThreadPool& pool, std::vector<Job>& jobs) {
+  int64_t total = 0;
+  for (auto& job : jobs) total += job.num_tasks();
+  run_tasks(pool, total, [&](int64_t task) {
+    size_t i = 0;
+    while (task >= jobs[i].num_tasks()) task -= jobs[i++].num_tasks();
+    jobs[i].run(task);
+  });
+}
 
 // Rows that go through together: many, so that the weights pass by seldom, but enough
 // blocks for all threads. A power of two, so that no block reaches over the end of a
