@@ -104,6 +104,8 @@ def build(cls: type[T], block: Mapping[str, Any], where: str) -> T:
 
 def _check_type(value: Any, expected: Any, where: str) -> Any:
     """Returns the value, integers made floats where those are expected."""
+    if typing.get_origin(expected) is tuple:
+        return _check_tuple(value, typing.get_args(expected)[0], where)
     union = isinstance(expected, types.UnionType)
     kinds = typing.get_args(expected) if union else (expected,)
     if type(value) in kinds and not _is_wild(value):
@@ -122,6 +124,14 @@ def _check_type(value: Any, expected: Any, where: str) -> Any:
         for k in kinds
     )
     raise ConfigError(f"{where}={value!r} must be {names}.")
+
+
+def _check_tuple(value: Any, expected: Any, where: str) -> tuple:
+    """Returns the values of a list, or the one value, as a tuple."""
+    values = value if isinstance(value, list | tuple) else [value]
+    return tuple(
+        _check_type(v, expected, f"{where}[{i}]") for i, v in enumerate(values)
+    )
 
 
 def _is_wild(value: Any) -> bool:

@@ -185,6 +185,8 @@ def parse_architecture(
 ) -> tuple[LayerConfig, ...]:
     """Returns layers from plain data, such as ``architecture.json`` holds.
 
+    Bits of their units may stand there too, and are no part of a shape.
+
     Raises:
         ConfigError: If an entry is no layer; names the place `where` and the entry.
     """
@@ -193,8 +195,9 @@ def parse_architecture(
     known = {field.name for field in dataclasses.fields(LayerConfig)}
     layers = []
     for i, entry in enumerate(entries):
-        if not isinstance(entry, Mapping) or not set(entry) <= known:
+        if not isinstance(entry, Mapping) or not set(entry) <= {*known, "bits"}:
             raise ConfigError(f"{where}[{i}] is no layer. Known keys: {sorted(known)}.")
+        entry = {key: value for key, value in entry.items() if key != "bits"}
         try:
             layer = LayerConfig(**entry)
         except TypeError as error:

@@ -9,12 +9,17 @@ import optax
 from jaxtyping import PyTree
 
 from slimjax.objective.config import ObjectiveConfig
+from slimjax.objective.precision import BitCosts
+from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import Inventory, SizeFn
 from slimjax.objective.units import Costs, Gates
 from slimjax.trees import flatten
 
-ProbeFn = Callable[[Gates], float]
-"""Gates by path, those that are not named being as they are -> mean nats a target."""
+ProbeFn = Callable[..., float]
+"""Gates by path, then maybe bits by key and fits by path -> mean nats a target.
+
+What is not named is as it is.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +49,7 @@ class SeamContext:
         opt_state: The optimizer's state, which may hold statistics of the strategy.
         probe: Measures the loss with some gates changed.
         seed: The run's seed.
+        quantize: In how many bits units may be stored.
     """
 
     inventory: Inventory
@@ -51,6 +57,7 @@ class SeamContext:
     opt_state: PyTree
     probe: ProbeFn
     seed: int
+    quantize: QuantizeConfig = dataclasses.field(default_factory=QuantizeConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +68,8 @@ class Strategy:
         make_gate_tx: Builds the Optax transformation of the gates' group.
         judge: Returns the nats that closing each unit costs, by gate, nan where it
             cannot tell (a sublayer is then the sum of its units); None: nobody goes.
+        judge_bits: Returns the nats that each state of bits costs each unit; None where
+            bits are not chosen.
         make_weight_tx: Builds a transformation that follows the weights' optimizer,
             for strategies that shrink weights inside the step; None for most.
         read_alpha: Reads the price, nats for the whole starting model, from the
@@ -69,6 +78,7 @@ class Strategy:
 
     make_gate_tx: Callable[[StepContext], optax.GradientTransformation]
     judge: Callable[[SeamContext], Costs] | None = None
+    judge_bits: Callable[[SeamContext], BitCosts] | None = None
     make_weight_tx: Callable[[StepContext], optax.GradientTransformation] | None = None
     read_alpha: Callable[[PyTree], float | None] | None = None
 

@@ -12,12 +12,19 @@ from slimjax.errors import ConfigError, suggest
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.decoder import abstract_variables
 from slimjax.objective.config import ObjectiveConfig
-from slimjax.objective.size import make_size_fn, smallest_gates, take_inventory
+from slimjax.objective.quantize import QuantizeConfig
+from slimjax.objective.size import (
+    make_size_fn,
+    smallest_gates,
+    take_inventory,
+    uniform_bits,
+)
 from slimjax.resize.config import ResizeConfig
 from slimjax.train.mesh import MeshConfig
 from slimjax.train.optim import OptimConfig
 
 TASKS = ("lm",)
+CHOOSES_BITS = ("exchange",)
 MAY_CHANGE = ("mesh", "train.eval_every_steps", "train.save_every_steps")
 MAY_CHANGE += ("train.log_every_steps", "train.eval_rows")
 
@@ -64,6 +71,7 @@ class RunConfig:
     data: DataConfig
     model: ModelSettings
     objective: ObjectiveConfig
+    quantize: QuantizeConfig
     optim: OptimConfig
     resize: ResizeConfig
     mesh: MeshConfig
@@ -78,7 +86,7 @@ class RunConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain data, every setting named."""
-        return dataclasses.asdict(self)
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def hash(self) -> str:
         """Returns a name for all that decides what the run computes, 16 hex digits."""
@@ -90,6 +98,7 @@ BLOCKS = {
     "data": DataConfig,
     "model": ModelSettings,
     "objective": ObjectiveConfig,
+    "quantize": QuantizeConfig,
     "optim": OptimConfig,
     "resize": ResizeConfig,
     "mesh": MeshConfig,
@@ -132,11 +141,33 @@ def _check_together(run: RunConfig) -> None:
             f"config.data.batch_size={data.batch_size} must be a multiple of "
             f"config.optim.accumulation_steps={optim.accumulation_steps}."
         )
+    _check_bits(run)
     if run.objective.strategy != "none" and not run.seam_steps:
         raise ConfigError(
             f"config.objective.strategy={run.objective.strategy!r} needs a seam before "
             f"config.train.num_steps={run.train.num_steps}: set "
             "config.resize.every_steps or config.resize.first_step."
+        )
+
+
+def _check_bits(run: RunConfig) -> None:
+    bits, objective = run.quantize, run.objective
+    asked = f"config.quantize.bits={list(bits.bits)}"
+    if bits.chooses and objective.strategy not in CHOOSES_BITS:
+        raise ConfigError(
+            f"{asked} leaves a choice, which config.objective.strategy="
+            f"{objective.strategy!r} does not make. Give one number, or take "
+            f"{' or '.join(CHOOSES_BITS)}."
+        )
+    if bits.chooses and objective.size != "bytes":
+        raise ConfigError(
+            f"{asked} leaves a choice, but config.objective.size={objective.size!r} "
+            "does not count bits. Set config.objective.size='bytes'."
+        )
+    if bits.first_step >= run.train.num_steps:
+        raise ConfigError(
+            f"config.quantize.first_step={bits.first_step} must come before "
+            f"config.train.num_steps={run.train.num_steps}."
         )
 
 
@@ -149,10 +180,13 @@ def check_budget(run: RunConfig, model: ModelConfig) -> None:
     if not run.objective.has_budget:
         return
     inventory = take_inventory(abstract_variables(model), run.data.seq_len)
-    size_fn = make_size_fn(run.objective.size, inventory)
-    whole = float(size_fn(inventory.open_gates()))
+    size_fn = make_size_fn(run.objective.size, inventory, run.quantize.group_size)
+    whole = float(
+        size_fn(inventory.open_gates(), uniform_bits(inventory, run.quantize.start))
+    )
     minima = run.resize.limits(cautious=False).minima()
-    least = float(size_fn(smallest_gates(inventory, minima)))
+    fewest = uniform_bits(inventory, min(run.quantize.bits))
+    least = float(size_fn(smallest_gates(inventory, minima), fewest))
     budget = run.objective.budget_size(whole)
     asked = f"config.objective.budget={run.objective.budget!r}"
     unit = run.objective.size

@@ -15,6 +15,7 @@ from slimjax.data.config import DataConfig
 from slimjax.data.corpus import Corpus, load_corpus
 from slimjax.data.tokenizer import BytesTokenizer
 from slimjax.errors import NotFeasibleError, StoppedError
+from slimjax.nn.quantize import FULL
 from slimjax.store.faults import fault_point
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
@@ -22,6 +23,7 @@ from slimjax.train.config import RunConfig, check_budget, check_same_run
 from slimjax.train.evaluate import Error, evaluate
 from slimjax.train.logbook import Logbook
 from slimjax.train.mesh import make_mesh, put_batch
+from slimjax.train.precision import round_state
 from slimjax.train.progress import Display
 from slimjax.train.resume import begin_or_resume, make_manifest, record_of
 from slimjax.train.seam import describe_loss_change, take_seam
@@ -115,12 +117,21 @@ class Loop:
             self._stop_if_asked()
             if self.step == train.num_steps:
                 break
+            self._round_weights()
             pending = self._take_step(pending)
         self._read(pending)
         self.save()
 
     def _due(self, every_steps: int) -> bool:
         return bool(every_steps) and self.step > 0 and self.step % every_steps == 0
+
+    def _round_weights(self) -> None:
+        """Sets, now and then, the levels to which weights are rounded from here on."""
+        quantize, stage = self.run.quantize, self.stage
+        is_due = self.step == quantize.first_step or self._due(quantize.fit_every_steps)
+        is_rounded = any((own < FULL).any() for own in stage.bits.values())
+        if is_due and is_rounded and self.step >= quantize.first_step:
+            self.state = round_state(stage, self.state)
 
     def _seam_due(self) -> bool:
         done = self.history.num_seams
@@ -186,7 +197,7 @@ class Loop:
         if step != self.step or not self.corpus.num_tokens["valid"]:
             return None
         rows = self.run.train.eval_rows
-        return evaluate(self.stage, self.state.params, self.corpus, "valid", rows)
+        return evaluate(self.stage, self.state.variables, self.corpus, "valid", rows)
 
     def _pass_seam(self) -> None:
         """Takes a seam between two checkpoints, so that it happens wholly or not."""
@@ -205,7 +216,7 @@ class Loop:
             records[-1].true_loss_change = entry["true_loss_change"]
         self.folder.seams.append(entry)
         fault_point("seam-after")
-        write_json(self.folder.architecture, self.stage.model.architecture())
+        write_json(self.folder.architecture, self.stage.architecture())
         self.save()
         change = entry["params_after"] / entry["params_before"] - 1
         self.display.say(

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from slimjax.data.corpus import Corpus
 from slimjax.errors import CheckpointError, NotFeasibleError
 from slimjax.models.config import parse_architecture
@@ -34,7 +36,8 @@ def make_manifest(stage: Stage, history: History, fingerprint: str) -> dict[str,
     """Returns what a checkpoint needs beside its arrays."""
     return {
         "config": stage.run.as_dict(),
-        "architecture": stage.model.architecture(),
+        "architecture": stage.architecture(),
+        "bits": {".".join(key): own.tolist() for key, own in stage.bits.items()},
         "start_sizes": stage.start_sizes,
         "data_fingerprint": fingerprint,
         "history": dataclasses.asdict(history),
@@ -49,7 +52,7 @@ def record_of(stage: Stage, step: int) -> StageRecord:
         params=int(stage.sizes["params"]),
         flops_per_token=stage.sizes["flops"],
         bytes=int(stage.sizes["bytes"]),
-        architecture=stage.model.architecture(),
+        architecture=stage.architecture(),
     )
 
 
@@ -58,7 +61,7 @@ def _begin(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
     stage = Stage(run, model, _special(corpus))
     state = stage.start(init_params(model, run.seed))
     write_json(folder.config, run.as_dict())
-    write_json(folder.architecture, model.architecture())
+    write_json(folder.architecture, stage.architecture())
     folder.tokenizer.mkdir(exist_ok=True)
     corpus.tokenizer.save(folder.tokenizer)
     folder.metrics.cut_back(-1)
@@ -104,7 +107,11 @@ def _stage_of(run: RunConfig, corpus: Corpus, manifest: dict[str, Any]) -> Stage
     model = run.model.build(corpus.tokenizer.vocab_size)
     layers = parse_architecture(manifest["architecture"], "manifest.architecture")
     model = dataclasses.replace(model, layers=layers)
-    return Stage(run, model, _special(corpus), manifest["start_sizes"])
+    bits = {
+        tuple(key.split(".")): np.array(own, np.int32)
+        for key, own in manifest["bits"].items()
+    }
+    return Stage(run, model, _special(corpus), manifest["start_sizes"], bits)
 
 
 def _cut_back_logs(folder: RunFolder, manifest: dict[str, Any]) -> None:

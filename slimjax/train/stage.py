@@ -1,5 +1,6 @@
 """A stage: everything that is compiled for one shape of the model."""
 
+import copy
 import dataclasses
 import time
 from collections.abc import Callable
@@ -15,13 +16,23 @@ from jaxtyping import PyTree
 
 from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import Decoder, abstract_variables
-from slimjax.objective.size import MEASURES, Inventory, make_size_fn, take_inventory
+from slimjax.nn.quantize import BIT_AXES, FULL, Precision, uniform_precision
+from slimjax.objective.size import (
+    MEASURES,
+    Bits,
+    Inventory,
+    SizeFn,
+    make_size_fn,
+    take_inventory,
+    uniform_bits,
+)
 from slimjax.strategies import get
 from slimjax.strategies.base import StepContext, Strategy
 from slimjax.tasks.lm import make_error_fn, make_moments_fn, make_sums_fn
 from slimjax.train.config import RunConfig
 from slimjax.train.mesh import by_rows, make_mesh, replicated
 from slimjax.train.optim import make_tx
+from slimjax.train.precision import PRECISION, quantized
 from slimjax.train.state import TrainState, make_state
 from slimjax.train.step import make_train_step
 from slimjax.trees import axis_names
@@ -47,6 +58,7 @@ class Stage:
         inventory: What size is counted over.
         strategy: Who tells who goes.
         tx: The optimizer.
+        bits: Bits of the units of each bit key.
         compile_seconds: Time spent in compiling so far.
     """
 
@@ -56,6 +68,7 @@ class Stage:
         model: ModelConfig,
         special: Special,
         start_sizes: dict[str, float] | None = None,
+        bits: Bits | None = None,
     ):
         """Builds the functions; compiles nothing yet."""
         self.run, self.model, self.special = run, model, special
@@ -63,12 +76,9 @@ class Stage:
         self.abstract_params = dict(nn.meta.unbox(boxed))
         self.names = axis_names(boxed)
         self.inventory: Inventory = take_inventory(boxed, run.data.seq_len)
-        self.sizes = {
-            measure: float(
-                make_size_fn(measure, self.inventory)(self.inventory.open_gates())
-            )
-            for measure in MEASURES
-        }
+        self.bits = bits or uniform_bits(self.inventory, run.quantize.start)
+        opened = self.inventory.open_gates()
+        self.sizes = {m: float(self.size_fn(m)(opened, self.bits)) for m in MEASURES}
         self.start_sizes = start_sizes or self.sizes
         self.mesh: Mesh = make_mesh(run.mesh, run.data.batch_size)
         self.strategy: Strategy = get(run.objective.strategy)
@@ -77,12 +87,33 @@ class Stage:
         )
         self.compile_seconds = 0.0
 
+    def with_bits(self, bits: Bits) -> "Stage":
+        """Returns a stage of the same shape, and the same programs, with other bits."""
+        stage = copy.copy(self)
+        stage.bits, opened = bits, self.inventory.open_gates()
+        stage.sizes = {m: float(self.size_fn(m)(opened, bits)) for m in MEASURES}
+        return stage
+
+    def architecture(self) -> list[dict[str, Any]]:
+        """Returns the layers as plain data, with the bits of their units."""
+        layers = self.model.architecture()
+        if not self.run.quantize.is_on:
+            return layers
+        for i, layer in enumerate(layers):
+            keys = [k for k in self.bits if k[0] == f"layer_{i}" and k[-1] in BIT_AXES]
+            layer["bits"] = {key[-1]: self.bits[key].tolist() for key in keys}
+        return layers
+
+    def size_fn(self, measure: str) -> SizeFn:
+        """Returns the function from gates and bits to size in one measure."""
+        return make_size_fn(measure, self.inventory, self.run.quantize.group_size)
+
     def _step_context(self) -> StepContext:
-        size_fn = make_size_fn(self.run.objective.size, self.inventory)
+        size_fn = self.size_fn(self.run.objective.size)
         whole = self.start_sizes[self.run.objective.size]
         return StepContext(
             objective=self.run.objective,
-            size_fn=lambda gates: size_fn(gates["gates"]) / whole,
+            size_fn=lambda gates: size_fn(gates["gates"], self.bits) / whole,
             budget_schedule=self._budget_schedule(whole),
             learning_rate=self.run.optim.schedule(self.run.train.num_steps),
         )
@@ -101,6 +132,7 @@ class Stage:
         ema = self.run.optim.ema_decay > 0
         make = lambda params: make_state(params, self.tx, ema=ema)
         shapes = jax.eval_shape(make, self.abstract_params)
+        shapes = dataclasses.replace(shapes, precision=self.no_rounding)
         place = replicated(self.mesh)
         return jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes
@@ -108,8 +140,26 @@ class Stage:
 
     def start(self, params: PyTree) -> TrainState:
         """Returns the state of step 0 with these weights and gates."""
-        state = make_state(params, self.tx, ema=self.run.optim.ema_decay > 0)
+        ema = self.run.optim.ema_decay > 0
+        state = make_state(params, self.tx, ema=ema, precision=self.no_rounding)
         return self.place(state)
+
+    @property
+    def no_rounding(self) -> Precision | None:
+        """The precision with which weights are left as they are."""
+        if not self.run.quantize.is_on:
+            return None
+        shapes, names = self.abstract_params["params"], self.names["params"]
+        return uniform_precision(shapes, names, FULL)
+
+    def unrounded(self, params: PyTree) -> PyTree:
+        """Returns variables for `sums` whose weights stay as they are."""
+        precision = self.no_rounding
+        return params if precision is None else {**params, PRECISION: precision}
+
+    def _quantized(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        group_size = self.run.quantize.group_size
+        return quantized(fn, self.names["params"], group_size)
 
     def place(self, state: PyTree) -> PyTree:
         """Puts a state where the compiled step expects it."""
@@ -119,7 +169,9 @@ class Stage:
     def train_step(self) -> Callable[[TrainState, PyTree], Any]:
         """The compiled step; the state that goes in is gone afterwards."""
         step = make_train_step(
-            make_error_fn(self.model, **dataclasses.asdict(self.special)),
+            self._quantized(
+                make_error_fn(self.model, **dataclasses.asdict(self.special))
+            ),
             self.tx,
             accumulation_steps=self.run.optim.accumulation_steps,
             ema_decay=self.run.optim.ema_decay,
@@ -137,14 +189,15 @@ class Stage:
     def sums(self) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
         """The compiled evaluation: (variables, batch) -> sums."""
         sums_fn = make_sums_fn(self.model, **dataclasses.asdict(self.special))
+        sums_fn = self._quantized(sums_fn)
         everywhere = replicated(self.mesh)
         jitted = jax.jit(
             sums_fn,
             in_shardings=(everywhere, by_rows(self.mesh)),
             out_shardings=everywhere,
         )
-        params = self.abstract_state.params
-        return self._compile(jitted, params, self._abstract_batch())
+        variables = self.abstract_state.variables
+        return self._compile(jitted, variables, self._abstract_batch())
 
     @cached_property
     def moments(self) -> Callable[[PyTree, PyTree], PyTree]:

@@ -118,8 +118,9 @@ def test_bytes_are_those_of_the_packed_file_within_one_percent(
 ):
     layers = tuple(LayerConfig(4, 2, 8, 40 + i) for i in range(num_layers))
     config = ModelConfig(64, width, layers)
-    variables, _ = make_variables(config)
-    actual = write_packed(tmp_path / "model.safetensors", variables["params"])
+    variables, names = make_variables(config)
+    path = tmp_path / "model.safetensors"
+    actual = write_packed(path, variables["params"], names["params"])
     assert size_of("bytes", config) == pytest.approx(actual, rel=0.01)
     assert (tmp_path / "model.safetensors").stat().st_size == actual
 
