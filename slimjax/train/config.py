@@ -8,6 +8,7 @@ from typing import Any
 
 from slimjax.config import build
 from slimjax.data.config import DataConfig
+from slimjax.distill.config import START, DistillConfig
 from slimjax.errors import ConfigError, suggest
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.decoder import abstract_variables
@@ -66,6 +67,7 @@ class RunConfig:
     objective: ObjectiveConfig
     optim: OptimConfig
     resize: ResizeConfig
+    distill: DistillConfig
     mesh: MeshConfig
     train: TrainConfig
 
@@ -92,6 +94,7 @@ BLOCKS = {
     "objective": ObjectiveConfig,
     "optim": OptimConfig,
     "resize": ResizeConfig,
+    "distill": DistillConfig,
     "mesh": MeshConfig,
     "train": TrainConfig,
 }
@@ -137,6 +140,12 @@ def _check_together(run: RunConfig) -> None:
             f"config.objective.strategy={run.objective.strategy!r} needs a seam before "
             f"config.train.num_steps={run.train.num_steps}: set "
             "config.resize.every_steps or config.resize.first_step."
+        )
+    if run.distill.is_on and run.distill.teacher == START and not run.seam_steps:
+        raise ConfigError(
+            "config.distill.teacher='start' teaches from the first cut on, and this "
+            "run has no seams. Name the folder of a finished run, or set "
+            "config.resize.every_steps."
         )
 
 

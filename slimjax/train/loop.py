@@ -27,6 +27,7 @@ from slimjax.train.resume import begin_or_resume, make_manifest, record_of
 from slimjax.train.seam import describe_loss_change, take_seam
 from slimjax.train.signals import StopRequests
 from slimjax.train.summary import summarize
+from slimjax.train.teaching import check_teacher, keep_start
 
 PROBE_STEP = 2**31
 """Number of the first step, never reached, whose rows seams measure on."""
@@ -55,6 +56,7 @@ def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str,
             display.say(f"{folder.root} is finished; nothing to train.")
             return read_json(folder.report)
     check_budget(run, run.model.build(vocab_size_of(run.data)))
+    check_teacher(run.distill)
     make_mesh(run.mesh, run.data.batch_size)
     start_time = time.perf_counter()
     corpus = load_corpus(run.data, progress=display.prepare)
@@ -145,7 +147,7 @@ class Loop:
 
     def _compiled_step(self) -> Any:
         compiled_before = self.stage.compile_seconds
-        step = self.stage.train_step
+        step = self.stage.step_at(self.step)
         record = self.history.stages[-1]
         record.compile_s += self.stage.compile_seconds - compiled_before
         return step
@@ -163,6 +165,8 @@ class Loop:
             record.seconds + seconds,
         )
         self.log.add(metrics, seconds)
+        if self.stage.is_taught(step - 1):
+            self.history.teacher_flops += self.stage.teacher_flops
         if not metrics["nats_sum"] < float("inf"):
             raise NotFeasibleError(
                 f"The loss is not finite at step {step}. Lower "
@@ -193,6 +197,7 @@ class Loop:
         self.save()
         fault_point("seam-before")
         index, records = self.history.num_seams, self.history.stages
+        stage, state = self.stage, self.state
         self.stage, self.state, entry = take_seam(
             self.stage, self.state, self._probe_batch, index
         )
@@ -200,6 +205,7 @@ class Loop:
         self.history.seam_flops += entry["flops_spent"]
         self.history.alpha = entry["alpha"]
         if entry["taken"]:
+            self.stage.teacher = keep_start(self.run.distill, stage, state, self.folder)
             records.append(record_of(self.stage, self.step))
             records[-1].predicted_loss_change = entry["predicted_loss_change"]
             records[-1].true_loss_change = entry["true_loss_change"]

@@ -14,6 +14,7 @@ from slimjax.train.progress import Display
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import TrainState, init_params
 from slimjax.train.summary import versions
+from slimjax.train.teaching import find_teacher
 
 Beginning = tuple[Stage, TrainState, History]
 
@@ -37,6 +38,7 @@ def make_manifest(stage: Stage, history: History, fingerprint: str) -> dict[str,
         "architecture": stage.model.architecture(),
         "start_sizes": stage.start_sizes,
         "data_fingerprint": fingerprint,
+        "teacher": stage.teacher.digest if stage.teacher else None,
         "history": dataclasses.asdict(history),
         "versions": versions(),
     }
@@ -56,6 +58,7 @@ def record_of(stage: Stage, step: int) -> StageRecord:
 def _begin(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
     model = run.model.build(corpus.tokenizer.vocab_size)
     stage = Stage(run, model, _special(corpus))
+    stage.teacher = find_teacher(run, folder, corpus, None)
     state = stage.start(init_params(model, run.seed))
     write_json(folder.config, run.as_dict())
     write_json(folder.architecture, model.architecture())
@@ -76,6 +79,8 @@ def _resume(
         try:
             manifest = checkpoints.read_manifest(name)
             stage = _stage_of(run, corpus, manifest)
+            digest = manifest.get("teacher")
+            stage.teacher = find_teacher(run, folder, corpus, digest)
             state = checkpoints.restore(name, stage.abstract_state)
         except CheckpointError as error:
             display.say(f"{error} Looking for an older one.")

@@ -13,6 +13,8 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from slimjax.distill.error import make_distilled_error_fn
+from slimjax.distill.teacher import Teacher
 from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import Decoder, abstract_variables
 from slimjax.objective.size import MEASURES, Inventory, make_size_fn, take_inventory
@@ -23,7 +25,7 @@ from slimjax.train.config import RunConfig
 from slimjax.train.mesh import by_rows, make_mesh, replicated
 from slimjax.train.optim import make_tx
 from slimjax.train.state import TrainState, make_state
-from slimjax.train.step import make_train_step
+from slimjax.train.step import ErrorFn, make_train_step
 from slimjax.trees import axis_names
 
 
@@ -47,6 +49,7 @@ class Stage:
         inventory: What size is counted over.
         strategy: Who tells who goes.
         tx: The optimizer.
+        teacher: Who teaches, if anybody does; set before the first step.
         compile_seconds: Time spent in compiling so far.
     """
 
@@ -75,6 +78,7 @@ class Stage:
         self.tx: optax.GradientTransformation = make_tx(
             run.optim, self.strategy, self._step_context()
         )
+        self.teacher: Teacher | None = None
         self.compile_seconds = 0.0
 
     def _step_context(self) -> StepContext:
@@ -118,20 +122,67 @@ class Stage:
     @cached_property
     def train_step(self) -> Callable[[TrainState, PyTree], Any]:
         """The compiled step; the state that goes in is gone afterwards."""
-        step = make_train_step(
-            make_error_fn(self.model, **dataclasses.asdict(self.special)),
+        error_fn = make_error_fn(self.model, **dataclasses.asdict(self.special))
+        return self._compile_step(self._make_step(error_fn))
+
+    @cached_property
+    def distilled_step(self) -> Callable[[TrainState, PyTree], Any]:
+        """The compiled step with the teacher beside the text."""
+        assert self.teacher is not None
+        distill, special = self.run.distill, dataclasses.asdict(self.special)
+        distilled = make_distilled_error_fn(
+            self.model, self.teacher.model, distill, **special
+        )
+        strength = distill.strength(self.run.train.num_steps)
+
+        def step(state: TrainState, batch: PyTree, taught_by: PyTree) -> Any:
+            now = jnp.asarray(strength(state.step))
+            error_fn = lambda params, part: distilled(params, part, taught_by, now)
+            return self._make_step(error_fn)(state, batch)
+
+        taught_by = self.place(self.teacher.variables)
+        compiled = self._compile_step(step, taught_by)
+        return lambda state, batch: compiled(state, batch, taught_by)
+
+    def is_taught(self, step: int) -> bool:
+        """Whether the step after so many is one with the teacher."""
+        return self.teacher is not None and step >= self.run.distill.first_step
+
+    @cached_property
+    def teacher_flops(self) -> float:
+        """FLOPs of the teacher in one step: its forward pass."""
+        assert self.teacher is not None
+        data = self.run.data
+        tokens = data.batch_size * data.seq_len
+        return tokens * self.teacher.flops_per_token(data.seq_len)
+
+    def step_at(self, step: int) -> Callable[[TrainState, PyTree], Any]:
+        """Returns the compiled step that follows so many."""
+        return self.distilled_step if self.is_taught(step) else self.train_step
+
+    def _make_step(self, error_fn: ErrorFn) -> Callable[[TrainState, PyTree], Any]:
+        return make_train_step(
+            error_fn,
             self.tx,
             accumulation_steps=self.run.optim.accumulation_steps,
             ema_decay=self.run.optim.ema_decay,
         )
+
+    def _compile_step(self, step: Callable, *constants: PyTree) -> Any:
+        """Compiles (state, batch, *constants) -> (state, metrics)."""
         everywhere = replicated(self.mesh)
         jitted = jax.jit(
             step,
             donate_argnums=0,
-            in_shardings=(everywhere, by_rows(self.mesh)),
+            in_shardings=(
+                everywhere,
+                by_rows(self.mesh),
+                *(everywhere,) * len(constants),
+            ),
             out_shardings=(everywhere, everywhere),
         )
-        return self._compile(jitted, self.abstract_state, self._abstract_batch())
+        batch = self._abstract_batch()
+        return self._compile(jitted, self.abstract_state, batch, *constants)
 
     @cached_property
     def sums(self) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
