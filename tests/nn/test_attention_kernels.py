@@ -9,6 +9,7 @@ from compilers import NATIVE, needs_compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slimjax.nn.attention_blocked import attend_blocked
 from slimjax.nn.attention_kernels import attend
 from slimjax.nn.attention_native import attend_native
 from slimjax.nn.positions import rotate, rotation_table
@@ -170,19 +171,40 @@ def test_packed_texts_are_as_if_alone():
         np.testing.assert_allclose(packed[:, part], alone, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("window", [None, 100])
-def test_no_square_matrix_is_ever_made(window):
-    arrays = draw(1, 1024, 1024, 2, 2, 16)
+@pytest.mark.parametrize(
+    ("impl", "window"),
+    [
+        ("blocked", None),
+        ("blocked", 100),
+        pytest.param("native", None, marks=NATIVE.marks),
+    ],
+)
+def test_no_square_matrix_is_ever_made(impl, window):
+    fn = lambda *args: attend(*args, window=window, impl=impl)
+    text = compile_pull(fn, 1024).as_text()
+    assert "1024,2,16]" in text
+    assert "1024,1024]" not in text
+    if window:
+        assert "1024,128]" not in text
+
+
+def test_memory_grows_no_faster_than_the_length():
+    fn = lambda *args: attend_blocked(*args, rows=128, columns=128)
+    short, long = (
+        compile_pull(fn, length).memory_analysis().temp_size_in_bytes
+        for length in (256, 512)
+    )
+    assert long < 2.2 * short
+
+
+def compile_pull(fn, length):
+    """Returns the compiled output and gradients of 2 heads of width 16."""
 
     def run(query, key, value, slope):
-        fn = lambda *args: attend(*args, window=window, impl="blocked")
         out, vjp = jax.vjp(fn, query, key, value)
         return out, *vjp(slope)
 
-    compiled = jax.jit(run).lower(*arrays).compile()
-    assert "1024,1024]" not in compiled.as_text()
-    if window:
-        assert "1024,128]" not in compiled.as_text()
+    return jax.jit(run).lower(*draw(1, length, length, 2, 2, 16)).compile()
 
 
 def test_contradictions_are_refused():
