@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.errors import ConfigError, suggest
+from slimjax.nn.implementations import IMPLEMENTATIONS
 
-IMPLEMENTATIONS = ("auto", "reference", "blocked", "native")
 DTYPES = ("float32", "bfloat16")
 REMATS = ("none", "dots", "full")
 
@@ -100,7 +100,8 @@ class ModelSettings:
         head_dim: Width of a head, H; 0 means width / num_heads.
         mlp_dim: Hidden width of the MLP, F.
         dtype: Type of the operands of matrix products: float32 or bfloat16.
-        attention_impl: auto, reference, blocked or native; all exact.
+        attention_impl: How attention is computed: auto, or by name reference, blocked,
+            native (CPU), cudnn (GPU, bfloat16) or splash (TPU); all exact.
         rope_base: Base of the rotary angles.
         remat: What each layer computes again in the backward pass: none, dots (all but
             products with weights) or full.

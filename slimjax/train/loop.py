@@ -22,12 +22,13 @@ from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig, check_budget, check_same_run
 from slimjax.train.evaluate import Error, evaluate
 from slimjax.train.logbook import Logbook
-from slimjax.train.mesh import make_mesh, put_batch
+from slimjax.train.mesh import put_batch
 from slimjax.train.precision import round_state
 from slimjax.train.progress import Display
 from slimjax.train.resume import begin_or_resume, make_manifest, record_of
 from slimjax.train.seam import describe_loss_change, take_seam
 from slimjax.train.signals import StopRequests
+from slimjax.train.stage import Special, Stage
 from slimjax.train.summary import summarize
 from slimjax.train.teaching import check_teacher, keep_start
 
@@ -57,9 +58,10 @@ def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str,
         if folder.report.is_file():
             display.say(f"{folder.root} is finished; nothing to train.")
             return read_json(folder.report)
-    check_budget(run, run.model.build(vocab_size_of(run.data)))
+    model = run.model.build(vocab_size_of(run.data))
+    check_budget(run, model)
     check_teacher(run.distill)
-    make_mesh(run.mesh, run.data.batch_size)
+    Stage(run, model, Special(pad_id=0, bos_id=1)).check_kernels()
     start_time = time.perf_counter()
     corpus = load_corpus(run.data, progress=display.prepare)
     with folder.lock(), StopRequests() as stop:

@@ -169,6 +169,18 @@ class Stage:
         """Puts a state where the compiled step expects it."""
         return jax.device_put(state, replicated(self.mesh))
 
+    def check_kernels(self) -> None:
+        """Refuses kernels that this machine does not have, before there are data.
+
+        Raises:
+            ConfigError: Saying what the kernel wants.
+        """
+        if self.model.attention_impl == "auto":
+            return
+        error_fn = make_error_fn(self.model, **dataclasses.asdict(self.special))
+        with jax.set_mesh(self.mesh):
+            jax.eval_shape(error_fn, self.abstract_params, self._abstract_batch())
+
     @cached_property
     def train_step(self) -> Callable[[TrainState, PyTree], Any]:
         """The compiled step; the state that goes in is gone afterwards."""
@@ -264,12 +276,14 @@ class Stage:
     @cached_property
     def logits(self) -> Callable[[PyTree, jax.Array], jax.Array]:
         """The compiled forward pass in float32: (variables, tokens) -> logits."""
-        exact = dataclasses.replace(self.model, dtype="float32")
+        changes = dict(dtype="float32", attention_impl="auto")
+        exact = dataclasses.replace(self.model, **changes)
         return jax.jit(Decoder(exact).apply)
 
     def _compile(self, jitted: Any, *arguments: PyTree) -> Any:
         start = time.perf_counter()
-        compiled = jitted.lower(*arguments).compile()
+        with jax.set_mesh(self.mesh):
+            compiled = jitted.lower(*arguments).compile()
         self.compile_seconds += time.perf_counter() - start
         return compiled
 

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dots import count_dots
 from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,30 +86,6 @@ def test_flops_are_those_of_the_dot_products_of_the_model(seq_len):
     jaxpr = jax.make_jaxpr(Decoder(config).apply)(variables, tokens)
     actual = count_dots(jaxpr.jaxpr) / seq_len
     assert counted == pytest.approx(actual, rel=0.02)
-
-
-def count_dots(jaxpr) -> float:
-    """Returns 2 m n k of every dot; those of T x T, with causal halves, count half."""
-    total = 0.0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "dot_general":
-            (contract, _), (batch, _) = equation.params["dimension_numbers"]
-            left = equation.invars[0].aval.shape
-            size = np.prod([left[i] for i in contract], dtype=float)
-            flops = 2 * size * np.prod(equation.outvars[0].aval.shape)
-            total += flops / 2 if batch else flops
-        if equation.primitive.name == "platform_index":
-            continue
-        branches = equation.params.get("branches")
-        if branches:  # Alternatives for platforms: the last is the default.
-            total += count_dots(branches[-1].jaxpr)
-            continue
-        for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-            inner = equation.params.get(name)
-            if inner is not None:
-                total += count_dots(getattr(inner, "jaxpr", inner))
-                break
-    return total
 
 
 @pytest.mark.parametrize("width", [32, 64])
