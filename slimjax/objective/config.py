@@ -8,6 +8,7 @@ from slimjax.errors import ConfigError, suggest
 from slimjax.objective.size import MEASURES
 
 STRATEGIES = ("none", "exchange", "size_penalty")
+UNITS = ("nats", "bits")
 SUFFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 
 
@@ -18,7 +19,10 @@ class ObjectiveConfig:
     Attributes:
         strategy: none, exchange or size_penalty.
         size: params, flops (a token), bytes (packed file) or kv_bytes (a token).
-        units: nats; alpha is then nats a target for the whole starting model.
+        units: What the report adds up in: nats, or bits, which adds the description
+            length of the training text (model, tokenizer and text), each bit weighing
+            the same. The run itself is one and the same, and alpha stays nats a
+            target for the whole starting model.
         alpha: The price; 0 for none.
         budget: Largest size of the final model: a number in the measure ("2e6",
             "2M") or a part of the start ("40%"); empty for none.
@@ -34,7 +38,7 @@ class ObjectiveConfig:
 
     def __post_init__(self):
         """Refuses what cannot be meant."""
-        choices = (("strategy", STRATEGIES), ("size", MEASURES), ("units", ("nats",)))
+        choices = (("strategy", STRATEGIES), ("size", MEASURES), ("units", UNITS))
         for name, known in choices:
             value = getattr(self, name)
             if value not in known:

@@ -16,6 +16,7 @@ from slimjax.generate.sampling import Sampling
 from slimjax.resize.shrink import fold
 from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
+from slimjax.train.code_length import describe_length
 from slimjax.train.config import RunConfig
 from slimjax.train.evaluate import Error, evaluate
 from slimjax.train.history import History
@@ -79,9 +80,16 @@ def summarize(
     test = evaluate(stage, stage.unrounded(variables), corpus, "test")
     tokens_per_step = run.data.batch_size * run.data.seq_len
     stages = [record.summary(tokens_per_step) for record in history.stages]
+    lengths = {}
+    if run.objective.units == "bits":
+        length = describe_length(
+            stage, variables, corpus, history, folder, packed_bytes
+        )
+        lengths = {"description_length": length}
     return {
         "error": _describe_error(valid, test),
         "size": _describe_size(stage, history, valid, packed_bytes),
+        **lengths,
         "train": {
             "steps": int(state.step),
             "tokens": int(state.step) * tokens_per_step,
