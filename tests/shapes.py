@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import abstract_variables
-from slimjax.nn.gates import SUBLAYER
+from slimjax.nn.gates import CHANNELS, SUBLAYER
 from slimjax.trees import axis_names, flatten
 
 
@@ -54,6 +54,8 @@ def hard_gates(draw, config: ModelConfig) -> dict:
             gates[path] = np.concatenate(rows).astype(float)
         else:
             gates[path] = (source.random(shape) < 0.6).astype(float)
+            if path == (CHANNELS,):  # A model without width is no model.
+                gates[path][source.integers(shape[0])] = 1.0
     return gates
 
 

@@ -27,14 +27,12 @@ def main() -> None:
     import numpy as np
 
     from slimjax.config import read_config
-    from slimjax.models.config import parse_architecture
     from slimjax.train.config import make_run_config
 
     run = make_run_config(read_config(ROOT / "configs" / "quickstart.py"))
     model = run.model.build(run.data.vocab_size)
     result = json.loads((HERE / "results" / "slim49-seed0-lr0.003.json").read_text())
-    layers = parse_architecture(result["architecture"], "architecture")
-    small = dataclasses.replace(model, layers=layers)
+    small = model.with_architecture(result["architecture"], "architecture")
     steps = [make_step(run, shape) for shape in (model, small)]
     times = np.array([[step() for step in steps] for _ in range(flags.rounds)])
     ratios = times[:, 0] / times[:, 1]

@@ -16,7 +16,7 @@ from slimjax.data.tokenizer import Tokenizer, load_tokenizer
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.generate.decode import generate, generate_all
 from slimjax.generate.sampling import Sampling
-from slimjax.models.config import ModelConfig, ModelSettings, parse_architecture
+from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.decoder import Decoder, abstract_variables
 from slimjax.nn.quantize import quantize
 from slimjax.store.files import read_json
@@ -128,10 +128,10 @@ def read_model_config(folder: RunFolder, vocab_size: int) -> ModelConfig:
     try:
         block = read_json(folder.config).get("model", {})
         settings = build(ModelSettings, block | {"architecture": ""}, "config.model")
-        layers = parse_architecture(read_json(folder.architecture), where)
+        entries = read_json(folder.architecture)
+        return settings.build(vocab_size).with_architecture(entries, where)
     except ConfigError as error:
         raise CheckpointError(f"{folder.root} is damaged: {error}") from error
-    return dataclasses.replace(settings.build(vocab_size), layers=layers)
 
 
 def _newest_checkpoint(
@@ -142,8 +142,7 @@ def _newest_checkpoint(
     for name in reversed(checkpoints.list()):
         try:
             manifest = checkpoints.read_manifest(name)
-            layers = parse_architecture(manifest["architecture"], name)
-            shape = dataclasses.replace(config, layers=layers)
+            shape = config.with_architecture(manifest["architecture"], name)
             variables = checkpoints.restore_part(name, "params")
             precision = checkpoints.restore_part(name, "precision")
             if precision:

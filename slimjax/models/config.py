@@ -73,6 +73,8 @@ class ModelConfig:
         attention_impl: How attention is computed; all ways are exact.
         rope_base: Base of the rotary angles.
         remat: What layers compute again in the backward pass, to save memory.
+        embed_scale: Factor of the vectors of tokens, which no cut changes; 0 becomes
+            sqrt(width).
     """
 
     vocab_size: int
@@ -82,10 +84,31 @@ class ModelConfig:
     attention_impl: str = "auto"
     rope_base: float = 10_000.0
     remat: str = "none"
+    embed_scale: float = 0.0
+
+    def __post_init__(self):
+        """Fixes the scale of the embedding."""
+        if not self.embed_scale:
+            object.__setattr__(self, "embed_scale", self.width**0.5)
 
     def architecture(self) -> list[dict[str, Any]]:
-        """Returns the layers as plain data, the content of ``architecture.json``."""
-        return [dataclasses.asdict(layer) for layer in self.layers]
+        """Returns the layers as plain data, the content of ``architecture.json``.
+
+        Each of them tells the width of the residual stream that it works on.
+        """
+        return [{"width": self.width, **dataclasses.asdict(x)} for x in self.layers]
+
+    def with_architecture(self, entries: Any, where: str) -> "ModelConfig":
+        """Returns the model with layers and width from plain data.
+
+        Raises:
+            ConfigError: If the data, found at the place `where`, are no architecture.
+        """
+        layers = parse_architecture(entries, where)
+        widths = {entry.get("width", self.width) for entry in entries}
+        if len(widths) > 1 or not all(type(w) is int and w > 0 for w in widths):
+            raise ConfigError(f"{where}: layers must have one width, 1 or more.")
+        return dataclasses.replace(self, width=widths.pop(), layers=layers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,8 +128,10 @@ class ModelSettings:
         rope_base: Base of the rotary angles.
         remat: What each layer computes again in the backward pass: none, dots (all but
             products with weights) or full.
-        architecture: Path of an ``architecture.json``, whose layers replace the
-            uniform ones; empty for none.
+        embed_scale: Factor of the vectors of tokens; 0 means sqrt(width). It stays
+            when the model grows narrower.
+        architecture: Path of an ``architecture.json``, whose layers and width replace
+            the uniform ones; empty for none.
     """
 
     width: int = 256
@@ -119,6 +144,7 @@ class ModelSettings:
     attention_impl: str = "auto"
     rope_base: float = 10_000.0
     remat: str = "none"
+    embed_scale: float = 0.0
     architecture: str = ""
 
     def __post_init__(self):
@@ -137,6 +163,11 @@ class ModelSettings:
         if not math.isfinite(self.rope_base) or self.rope_base <= 1:
             raise ConfigError(
                 f"config.model.rope_base={self.rope_base} must be a number above 1."
+            )
+        if not math.isfinite(self.embed_scale) or self.embed_scale < 0:
+            raise ConfigError(
+                f"config.model.embed_scale={self.embed_scale} must be a number of 0 "
+                "(derived) or more."
             )
         choices = dict(dtype=DTYPES, attention_impl=IMPLEMENTATIONS, remat=REMATS)
         for name, known in choices.items():
@@ -158,19 +189,20 @@ class ModelSettings:
         Raises:
             ConfigError: If the architecture file cannot be read or holds no model.
         """
-        if self.architecture:
-            layers = read_architecture(self.architecture)
-        else:
-            layers = (self._uniform_layer(),) * self.num_layers
-        return ModelConfig(
+        config = ModelConfig(
             vocab_size=vocab_size,
             width=self.width,
-            layers=layers,
+            layers=(self._uniform_layer(),) * self.num_layers,
             dtype=self.dtype,
             attention_impl=self.attention_impl,
             rope_base=float(self.rope_base),
             remat=self.remat,
+            embed_scale=self.embed_scale,
         )
+        if not self.architecture:
+            return config
+        entries = read_architecture(self.architecture)
+        return config.with_architecture(entries, self.architecture)
 
     def _uniform_layer(self) -> LayerConfig:
         return LayerConfig(
@@ -181,12 +213,15 @@ class ModelSettings:
         )
 
 
-def parse_architecture(
-    entries: list[Mapping[str, Any]], where: str
-) -> tuple[LayerConfig, ...]:
+BESIDE = ("width", "bits")
+"""What a layer's entry may tell beside its shape."""
+
+
+def parse_architecture(entries: Any, where: str) -> tuple[LayerConfig, ...]:
     """Returns layers from plain data, such as ``architecture.json`` holds.
 
-    Bits of their units may stand there too, and are no part of a shape.
+    Bits of their units may stand there too, and are no part of a shape. The width, if
+    an entry tells it, is for `ModelConfig.with_architecture` to read.
 
     Raises:
         ConfigError: If an entry is no layer; names the place `where` and the entry.
@@ -196,11 +231,10 @@ def parse_architecture(
     known = {field.name for field in dataclasses.fields(LayerConfig)}
     layers = []
     for i, entry in enumerate(entries):
-        if not isinstance(entry, Mapping) or not set(entry) <= {*known, "bits"}:
+        if not isinstance(entry, Mapping) or not set(entry) <= {*known, *BESIDE}:
             raise ConfigError(f"{where}[{i}] is no layer. Known keys: {sorted(known)}.")
-        entry = {key: value for key, value in entry.items() if key != "bits"}
         try:
-            layer = LayerConfig(**entry)
+            layer = LayerConfig(**{k: v for k, v in entry.items() if k in known})
         except TypeError as error:
             raise ConfigError(f"{where}[{i}] is no whole layer: {error}.") from error
         layer.check(f"{where}[{i}]")
@@ -208,16 +242,15 @@ def parse_architecture(
     return tuple(layers)
 
 
-def read_architecture(path: str | Path) -> tuple[LayerConfig, ...]:
-    """Reads an ``architecture.json``.
+def read_architecture(path: str | Path) -> Any:
+    """Returns what an ``architecture.json`` holds, not yet checked.
 
     Raises:
-        ConfigError: If the file is missing, no JSON, or holds no layers.
+        ConfigError: If the file is missing or no JSON.
     """
     try:
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"config.model.architecture={str(path)!r} cannot be read: {error}."
         ) from error
-    return parse_architecture(entries, str(path))

@@ -15,6 +15,7 @@ from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.nn.attention import Attention
 from slimjax.nn.cache import LayerCache, empty_cache
 from slimjax.nn.embed import TiedEmbedding
+from slimjax.nn.gates import CHANNELS, gate
 from slimjax.nn.mlp import GatedMLP
 from slimjax.nn.moments import wants_moments
 from slimjax.nn.norm import RMSNorm
@@ -30,7 +31,11 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Array, positions: Array, cache: LayerCache | None = None
+        self,
+        x: Array,
+        positions: Array,
+        channels: Array,
+        cache: LayerCache | None = None,
     ) -> tuple[Float[Array, "B T D"], LayerCache | None]:
         """Returns the residual stream after this layer, and the layer's next cache."""
         dtype = jnp.dtype(self.config.dtype)
@@ -46,18 +51,19 @@ class Layer(nn.Module):
                 out_scale=out_scale,
                 name="attention",
             )
-            added, cache = attention(x, positions, cache)
+            added, cache = attention(x, positions, cache, channels)
             x = x + added
         if self.layer.mlp:
             mlp = GatedMLP(self.layer.mlp_dim, dtype, out_scale, name="mlp")
-            x = x + mlp(x)
+            x = x + mlp(x, channels)
         return x, cache
 
 
 class Decoder(nn.Module):
     """Pre-norm decoder with RMSNorm, rotary positions, GQA, SwiGLU, tied embedding.
 
-    Collections: ``params`` (weights) and ``gates`` (see `slimjax.nn.gates`).
+    Collections: ``params`` (weights) and ``gates`` (see `slimjax.nn.gates`), of which
+    ``embed [D]``, at the root, are those of the channels of the residual stream.
 
     References:
         Touvron et al., "LLaMA", 2023, section 2.2.
@@ -68,8 +74,13 @@ class Decoder(nn.Module):
     def setup(self) -> None:
         """Makes the parts."""
         config = self.config
+        self.channels = gate(self, CHANNELS, config.width)
         self.embed = TiedEmbedding(
-            config.vocab_size, config.width, jnp.dtype(config.dtype)
+            config.vocab_size,
+            config.width,
+            config.embed_scale,
+            jnp.dtype(config.dtype),
+            name="tokens",
         )
         self.layers = [
             Layer(layer, config, name=f"layer_{i}")
@@ -79,13 +90,13 @@ class Decoder(nn.Module):
 
     def __call__(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T V"]:
         """Returns the logits of the token that follows each position."""
-        return self.embed.logits(self.hidden(tokens))
+        return self.embed.logits(self.hidden(tokens), self.channels)
 
     def nats(
         self, inputs: Int[Array, "B T"], targets: Int[Array, "B T"]
     ) -> Float[Array, "B T"]:
         """Returns ``-log p(target)`` at each position, logits never kept whole."""
-        return self.embed.nats(self.hidden(inputs), targets)
+        return self.embed.nats(self.hidden(inputs), targets, self.channels)
 
     def outputs(
         self, inputs: Int[Array, "B T"]
@@ -97,24 +108,25 @@ class Decoder(nn.Module):
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], cache: Cache
     ) -> tuple[Float[Array, "B T V"], Cache]:
         """Returns logits and the next cache, for tokens at the given positions."""
-        x, caches = self.embed(tokens), []
+        x, caches = self.embed(tokens, self.channels), []
         for layer, layer_cache in zip(self.layers, cache, strict=True):
-            x, layer_cache = layer(x, positions, layer_cache)
+            x, layer_cache = layer(x, positions, self.channels, layer_cache)
             caches.append(layer_cache)
-        return self.embed.logits(self.norm(x)), tuple(caches)
+        x = self.norm(x, self.channels)
+        return self.embed.logits(x, self.channels), tuple(caches)
 
     def hidden(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Returns the normalised residual stream after the last layer."""
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-        x = self.embed(tokens)
+        x = self.embed(tokens, self.channels)
         if self.is_initializing() or wants_moments(self):
             for layer in self.layers:
-                x, _ = layer(x, positions)
-            return self.norm(x)
+                x, _ = layer(x, positions, self.channels)
+            return self.norm(x, self.channels)
         for number, shape in enumerate(self.config.layers):
             apply = layer_fn(shape, self.config, native.is_enabled())
-            x = apply(self._layer_variables(number), x, positions)
-        return self.norm(x)
+            x = apply(self._layer_variables(number), x, positions, self.channels)
+        return self.norm(x, self.channels)
 
     def _layer_variables(self, number: int) -> PyTree:
         """Returns the collections of one layer; one without sublayers has none."""
@@ -130,7 +142,7 @@ def layer_fn(
     config: ModelConfig,
     with_kernels: bool,  # noqa: ARG001
 ) -> Callable[..., Float[Array, "B T D"]]:
-    """Returns the pure function (variables, x, positions) -> x of a layer.
+    """Returns the pure function (variables, x, positions, channels) -> x of a layer.
 
     It is the same function for the same arguments, so that layers of one shape are
     traced once, and a model that is called outside of `jax.jit` compiles them once.
@@ -143,8 +155,8 @@ def layer_fn(
     """
     layer = Layer(shape, config, parent=None)
 
-    def apply(variables: PyTree, x: Array, positions: Array) -> Array:
-        return layer.apply(variables, x, positions)[0]  # pyright: ignore
+    def apply(variables: PyTree, x: Array, positions: Array, channels: Array) -> Array:
+        return layer.apply(variables, x, positions, channels)[0]  # pyright: ignore
 
     policies = {
         "full": jax.checkpoint_policies.nothing_saveable,
@@ -161,8 +173,7 @@ def abstract_variables(config: ModelConfig) -> PyTree:
     Nothing is computed, so this is cheap for a model of any size.
     """
     tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
-    boxed = jax.eval_shape(Decoder(config).init, jax.random.key(0), tokens)
-    return {"gates": {}} | dict(boxed)  # A model without sublayers has no gates.
+    return dict(jax.eval_shape(Decoder(config).init, jax.random.key(0), tokens))
 
 
 def make_cache(config: ModelConfig, batch_size: int, length: int) -> Cache:
@@ -179,7 +190,7 @@ def make_cache(config: ModelConfig, batch_size: int, length: int) -> Cache:
 
 
 def config_of(config: ModelConfig, params: PyTree) -> ModelConfig:
-    """Returns `config` with the layer shapes that `params` have, as after a cut.
+    """Returns `config` with the width and layers that `params` have, as after a cut.
 
     Args:
         config: The shape before; its layers say what a removed sublayer was.
@@ -201,4 +212,5 @@ def config_of(config: ModelConfig, params: PyTree) -> ModelConfig:
             changes |= dict(num_heads=0, num_kv_heads=0)
         changes["mlp_dim"] = parts["mlp"]["down"].shape[0] if changes["mlp"] else 0
         layers.append(dataclasses.replace(layer, **changes))
-    return dataclasses.replace(config, layers=tuple(layers))
+    width = params["tokens"]["embedding"].shape[1]
+    return dataclasses.replace(config, width=width, layers=tuple(layers))

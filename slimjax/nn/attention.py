@@ -7,7 +7,7 @@ from jaxtyping import Array, DTypeLike, Float, Int
 from slimjax.nn.attention_kernels import attend
 from slimjax.nn.axes import named
 from slimjax.nn.cache import LayerCache, write
-from slimjax.nn.gates import gate, nest, sublayer_gate
+from slimjax.nn.gates import gate, nest, sublayer_gate, write_gates
 from slimjax.nn.moments import note_moments, wants_moments
 from slimjax.nn.norm import RMSNorm
 from slimjax.nn.positions import rotate, rotation_table
@@ -49,14 +49,16 @@ class Attention(nn.Module):
         x: Float[Array, "B T D"],
         positions: Int[Array, "B T"],
         cache: LayerCache | None = None,
+        channels: Float[Array, " D"] | None = None,
     ) -> tuple[Float[Array, "B T D"], LayerCache | None]:
         """Returns what attention adds to the residual stream, and the next cache.
 
         Without a cache, positions must be 0, 1, 2 ... in each row; with one, the
         tokens see all that stands in the cache at their own position or before.
+        `channels` are the gates of the residual stream; None when all are open.
         """
         query_kernel, key_kernel, value_kernel, out_kernel = self._kernels(x.shape[-1])
-        x = RMSNorm(name="norm")(x)
+        x = RMSNorm(name="norm")(x, channels)
         table = rotation_table(positions, self.head_dim, self.rope_base)
         query, key, value = self._split(x, query_kernel, key_kernel, value_kernel)
         if cache is None:
@@ -74,7 +76,7 @@ class Attention(nn.Module):
                 dtype=self.dtype,
                 impl="reference",
             )
-        out_kernel = out_kernel * self._gates()[:, None, None]
+        out_kernel = write_gates(out_kernel, self._gates()[:, None, None], channels)
         mixed = mixed.reshape(*mixed.shape[:2], -1)
         if wants_moments(self):
             note_moments(self, "out", mixed)

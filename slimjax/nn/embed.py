@@ -14,7 +14,15 @@ class TiedEmbedding(nn.Module):
 
     Entries start with a deviation of 0.02 and inputs are scaled by sqrt(D): the logits
     start near zero, also that of the token just read, and the residual stream is still
-    large enough to be heard beside what the first layers add.
+    large enough to be heard beside what the first layers add. The gates of the channels
+    scale the table wherever it is used; what is multiplied by them is its input or
+    output, since the table may be large.
+
+    Attributes:
+        vocab_size: Number of tokens, V.
+        width: Width of the residual stream, D.
+        scale: Factor of the vectors that are read, sqrt(D) of the model at its start.
+        dtype: Type of the operands of products; sums are float32.
 
     References:
         Vaswani et al., "Attention Is All You Need", 2017, section 3.4 (the scale).
@@ -23,6 +31,7 @@ class TiedEmbedding(nn.Module):
 
     vocab_size: int
     width: int
+    scale: float
     dtype: DTypeLike = jnp.float32
 
     def setup(self) -> None:
@@ -31,16 +40,25 @@ class TiedEmbedding(nn.Module):
         shape = (self.vocab_size, self.width)
         self.embedding = self.param("embedding", init, shape, jnp.float32)
 
-    def __call__(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
+    def __call__(
+        self, tokens: Int[Array, "B T"], channels: Float[Array, " D"]
+    ) -> Float[Array, "B T D"]:
         """Returns the vectors of `tokens`."""
-        return jnp.take(self.embedding, tokens, axis=0) * self.width**0.5
+        vectors = jnp.take(self.embedding, tokens, axis=0)
+        return vectors * (self.scale * channels)[None, None]
 
-    def logits(self, x: Float[Array, "B T D"]) -> Float[Array, "B T V"]:
+    def logits(
+        self, x: Float[Array, "B T D"], channels: Float[Array, " D"]
+    ) -> Float[Array, "B T V"]:
         """Returns the score of every token of the vocabulary, float32."""
-        return product(x, self.embedding.T, self.dtype)
+        return product(x * channels[None, None], self.embedding.T, self.dtype)
 
     def nats(
-        self, x: Float[Array, "B T D"], targets: Int[Array, "B T"]
+        self,
+        x: Float[Array, "B T D"],
+        targets: Int[Array, "B T"],
+        channels: Float[Array, " D"],
     ) -> Float[Array, "B T"]:
         """Returns ``-log p(target)`` without keeping the logits."""
+        x = x * channels[None, None]
         return cross_entropy(x, self.embedding, targets, dtype=self.dtype)

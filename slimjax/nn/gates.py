@@ -3,7 +3,9 @@
 A gate is a variable of the collection ``gates`` that names the axis it governs: the
 gate ``mlp [F]`` of a module governs the axis ``mlp`` of every parameter in that module
 and below. A gate without axes governs all that stands in its module and below. At 1 a
-unit is open, at 0 it is closed: exactly nothing of it reaches the residual stream.
+unit is open, at 0 it is closed: exactly nothing of it reaches the residual stream. The
+channels of the residual stream itself have one gate at the root, ``embed [D]``, which
+all that writes to the stream obeys.
 
 Gates multiply the weights that write to the residual stream, not the activations: the
 function is the same, ``(h * gate) @ w = h @ (gate[:, None] * w)``, and costs a product
@@ -18,6 +20,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from slimjax.trees import Path
+
+CHANNELS = "embed"
+"""The axis of the residual stream, whose gate stands at the root of a model."""
 
 SUBLAYER = "sublayer"
 """The gate of a whole module, which has no axes."""
@@ -36,6 +41,23 @@ def sublayer_gate(module: nn.Module) -> Float[Array, ""]:
     """Makes or reads the gate of the whole of `module`, open at first."""
     init: Any = nn.with_logical_partitioning(jnp.ones, ())
     return module.variable("gates", SUBLAYER, init, (), jnp.float32).value
+
+
+def write_gates(
+    kernel: Float[Array, "*units D"],
+    units: Float[Array, "*#units 1"],
+    channels: Float[Array, " D"] | None,
+) -> Float[Array, "*units D"]:
+    """Returns a kernel that writes no more than its units and the channels let pass.
+
+    Args:
+        kernel: Weights that write to the residual stream.
+        units: Gates of what the kernel reads.
+        channels: Gates of what it writes to; None when all are open.
+    """
+    if channels is not None:
+        units = units * jnp.expand_dims(channels, range(kernel.ndim - 1))
+    return kernel * units
 
 
 def nest(

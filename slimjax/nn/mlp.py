@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from slimjax.nn.axes import named
-from slimjax.nn.gates import gate, sublayer_gate
+from slimjax.nn.gates import gate, sublayer_gate, write_gates
 from slimjax.nn.moments import note_moments, wants_moments
 from slimjax.nn.norm import RMSNorm
 from slimjax.nn.swiglu import hidden_units, swiglu
@@ -27,8 +27,10 @@ class GatedMLP(nn.Module):
     out_scale: float = 1.0
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        """Returns what the MLP adds to the residual stream."""
+    def __call__(
+        self, x: Float[Array, "B T D"], channels: Float[Array, " D"] | None = None
+    ) -> Float[Array, "B T D"]:
+        """Returns what the MLP adds to the residual stream, through its channels."""
         width, init = x.shape[-1], nn.initializers.lecun_normal()
         read = named(init, "embed", "mlp")
         out_init = nn.initializers.variance_scaling(
@@ -40,9 +42,9 @@ class GatedMLP(nn.Module):
         down_kernel = self.param("down", write, (self.mlp_dim, width), jnp.float32)
         units = gate(self, "mlp", self.mlp_dim) * sublayer_gate(self)
 
-        x = RMSNorm(name="norm")(x)
+        x = RMSNorm(name="norm")(x, channels)
         if wants_moments(self):
             hidden = hidden_units(x, gate_kernel, up_kernel, self.dtype)
             note_moments(self, "down", hidden)
-        down_kernel = down_kernel * units[:, None]
+        down_kernel = write_gates(down_kernel, units[:, None], channels)
         return swiglu(x, gate_kernel, up_kernel, down_kernel, self.dtype)

@@ -52,9 +52,11 @@ def refit(
             for gates in (current, closed)
         )
         rows = weight.reshape(before.shape)
-        kept = np.flatnonzero(after[:, 0])
+        kept = np.flatnonzero(after.any(axis=1))
+        fitted = fit_rows(np.asarray(moment), rows * before, kept)
         new = rows.copy()
-        new[kept] = fit_rows(np.asarray(moment), rows * before, kept) / after[kept]
+        np.divide(fitted, after[kept], out=fitted, where=after[kept] > 0)
+        new[kept] = fitted  # Channels that go are cut out, whatever stands there.
         leaves[path] = new.reshape(weight.shape)
     return unflatten(leaves)
 

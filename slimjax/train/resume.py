@@ -7,7 +7,6 @@ import numpy as np
 
 from slimjax.data.corpus import Corpus
 from slimjax.errors import CheckpointError, NotFeasibleError
-from slimjax.models.config import parse_architecture
 from slimjax.store.files import write_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig
@@ -110,8 +109,8 @@ def _stage_of(run: RunConfig, corpus: Corpus, manifest: dict[str, Any]) -> Stage
             "Restore it, or start afresh in a new --workdir."
         )
     model = run.model.build(corpus.tokenizer.vocab_size)
-    layers = parse_architecture(manifest["architecture"], "manifest.architecture")
-    model = dataclasses.replace(model, layers=layers)
+    where = "manifest.architecture"
+    model = model.with_architecture(manifest["architecture"], where)
     bits = {
         tuple(key.split(".")): np.array(own, np.int32)
         for key, own in manifest["bits"].items()

@@ -37,7 +37,7 @@ def init_params(config: ModelConfig, seed: int) -> PyTree:
     """Returns fresh weights and open gates."""
     tokens = jnp.zeros((1, 2), jnp.int32)
     init = jax.jit(Decoder(config).init)
-    return {"gates": {}} | dict(nn.meta.unbox(init(jax.random.key(seed), tokens)))
+    return dict(nn.meta.unbox(init(jax.random.key(seed), tokens)))
 
 
 def make_state(

@@ -63,8 +63,9 @@ def test_nats_are_the_cross_entropy_of_the_logits(variables):
 @settings(max_examples=20)
 def test_an_architecture_survives_being_written_down(config, seed):
     variables, _ = make_variables(config, seed)
-    again = parse_architecture(config.architecture(), "here")
-    assert again == config.layers
+    assert config.with_architecture(config.architecture(), "here") == config
+    elsewhere = dataclasses.replace(config, width=99)
+    assert elsewhere.with_architecture(config.architecture(), "here") == config
     read = config_of(config, variables["params"])
     flags = lambda layers: [(layer.attention, layer.mlp) for layer in layers]
     assert flags(read.layers) == flags(config.layers)
