@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.errors import ConfigError, suggest
-from slimjax.nn.gates import NESTED, SUBLAYER, axis_gates
+from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER, axis_gates
 from slimjax.nn.packing import make_table
 from slimjax.nn.quantize import FULL, bit_axis, bit_key, uniform_precision
 from slimjax.trees import AxisNames, Path, axis_names, flatten, unflatten
@@ -253,6 +253,8 @@ def smallest_gates(inventory: Inventory, minima: Mapping[str, int]) -> dict:
     gates = inventory.open_gates()
     for path, gate in gates.items():
         module, axis = path[:-1], path[-1]
+        if axis == CHANNELS:
+            continue
         inner = [p[-1] for p in gates if p[:-1] == module and p[-1] != SUBLAYER]
         if axis == SUBLAYER:
             gate[...] = float(any(minima.get(name, 0) for name in inner))

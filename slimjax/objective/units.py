@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from slimjax.nn.gates import NESTED, SUBLAYER
+from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER
 from slimjax.objective.size import Inventory
 from slimjax.trees import Path
 
@@ -88,7 +88,7 @@ def list_units(
     orders = {
         path: _order_units(path, inventory, costs[path], limits)
         for path in inventory.gates
-        if path[-1] != SUBLAYER
+        if path[-1] not in (SUBLAYER, CHANNELS)
     }
     paths = sorted(orders, key=lambda path: (path[-1] in NESTED, path))
     bundles = _bundle_alike(paths) if limits.uniform else [(path,) for path in paths]

@@ -49,8 +49,9 @@ def test_size_of_closed_gates_is_size_of_the_cut_model(data, measure):
     gates = closed_through(data.draw(hard_gates(config)))
     predicted = size_of(measure, config, gates)
     actual = size_of(measure, cut_config(config, gates))
-    tolerance = 0.1 if measure == "bytes" else 0  # Shapes in the header grow shorter.
-    assert predicted == pytest.approx(actual, rel=tolerance, abs=1e-6)
+    # The table of a file tells less where weights are gone: some 50 bytes a sublayer.
+    slack = 60 * 2 * len(config.layers) if measure == "bytes" else 1e-6
+    assert predicted == pytest.approx(actual, rel=0, abs=slack)
 
 
 def closed_through(gates: dict) -> dict:

@@ -87,7 +87,7 @@ def test_a_kill_after_a_seam_changes_nothing(
 def test_weights_of_four_bits_from_a_step_on(tmp_path, text_folder):
     report = train(tmp_path / "run", text_folder, *FOUR)
     assert report["size"]["packed_file_bytes"] < 0.35 * 2 * report["size"]["params"]
-    rows = read_packed(RunFolder(tmp_path / "run").packed)["embed"]["embedding"]
+    rows = read_packed(RunFolder(tmp_path / "run").packed)["tokens"]["embedding"]
     assert max(len(np.unique(row)) for row in rows) <= 16
 
 
