@@ -40,6 +40,9 @@ class TrainConfig:
         eval_rows: Validation rows of an evaluation on the way; 0 for all.
         save_every_steps: Steps between checkpoints; 0 for seams and the end only.
         log_every_steps: Steps between lines of ``metrics.jsonl``.
+        continue_from: Folder of a run in whose newest state this one starts: weights,
+            moments, structure, bits and step; empty to start afresh. It counts in
+            `num_steps` and in ``flops_total``.
     """
 
     num_steps: int = 1000
@@ -47,10 +50,13 @@ class TrainConfig:
     eval_rows: int = 256
     save_every_steps: int = 200
     log_every_steps: int = 10
+    continue_from: str = ""
 
     def __post_init__(self):
         """Refuses runs without steps."""
         for name, value in dataclasses.asdict(self).items():
+            if name == "continue_from":
+                continue
             least = int(name in ("num_steps", "log_every_steps"))
             if value < least:
                 raise ConfigError(
@@ -162,13 +168,14 @@ def _check_together(run: RunConfig) -> None:
 def _check_bits(run: RunConfig) -> None:
     bits, objective = run.quantize, run.objective
     asked = f"config.quantize.bits={list(bits.bits)}"
-    if bits.chooses and objective.strategy not in CHOOSES_BITS:
+    keeps_bits = run.train.continue_from and objective.strategy == "none"
+    if bits.chooses and objective.strategy not in CHOOSES_BITS and not keeps_bits:
         raise ConfigError(
             f"{asked} leaves a choice, which config.objective.strategy="
             f"{objective.strategy!r} does not make. Give one number, or take "
             f"{' or '.join(CHOOSES_BITS)}."
         )
-    if bits.chooses and objective.size != "bytes":
+    if bits.chooses and objective.size != "bytes" and not keeps_bits:
         raise ConfigError(
             f"{asked} leaves a choice, but config.objective.size={objective.size!r} "
             "does not count bits. Set config.objective.size='bytes'."

@@ -19,6 +19,7 @@ from slimjax.nn.quantize import FULL
 from slimjax.store.faults import fault_point
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
+from slimjax.train.branch import check_branch
 from slimjax.train.config import RunConfig, check_budget, check_same_run
 from slimjax.train.evaluate import Error, evaluate
 from slimjax.train.logbook import Logbook
@@ -61,6 +62,7 @@ def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str,
     model = run.model.build(vocab_size_of(run.data))
     check_budget(run, model)
     check_teacher(run.distill)
+    check_branch(run)
     Stage(run, model, Special(pad_id=0, bos_id=1)).check_kernels()
     start_time = time.perf_counter()
     corpus = load_corpus(run.data, progress=display.prepare)

@@ -94,6 +94,7 @@ def summarize(
             "steps": int(state.step),
             "tokens": int(state.step) * tokens_per_step,
             "flops_total": history.training_flops(tokens_per_step),
+            "flops_inherited": history.inherited_flops,
             "seconds": history.seconds,
             "compile_seconds": sum(record.compile_s for record in history.stages),
             "tokens_per_s_first_stage": stages[0]["tokens_per_s"],
