@@ -67,16 +67,22 @@ def make_arms(config: Mapping[str, Any], axes: Iterable[Axis]) -> list[Arm]:
     Raises:
         ConfigError: If the grid cannot be meant; settings are checked by `check_arm`.
     """
-    axes = list(axes)
-    labels = _label([axis.name for axis in axes])
-    arms = []
-    for pairs in multiply(axes):
-        parts = [f"{labels[name]}={_to_file_name(word)}" for name, word in pairs]
-        changes = dict(change for pair in pairs for change in _open_blocks(*pair))
-        plain = {name: parse_value(word) for name, word in changes.items()}
-        name = _shorten(",".join(parts) or "base")
-        arms.append(Arm(name, plain, override(dict(config), [*changes.items()])))
-    return arms
+    combinations = [
+        dict(change for pair in pairs for change in _open_block(*pair))
+        for pairs in multiply(axes)
+    ]
+    labels = _label({name for changes in combinations for name in changes})
+    arms: dict[str, Arm] = {}
+    for words in combinations:
+        parts = [
+            f"{labels[name]}={_to_file_name(word)}" for name, word in words.items()
+        ]
+        changes = {name: parse_value(word) for name, word in words.items()}
+        arm = Arm(_shorten(parts), changes, override(dict(config), [*words.items()]))
+        if arm.name in arms:
+            raise ConfigError(f"--grid gives two arms that are called {arm.name}.")
+        arms[arm.name] = arm
+    return list(arms.values())
 
 
 def list_seeds(config: Mapping[str, Any], num_seeds: int) -> tuple[int, ...]:
@@ -123,11 +129,11 @@ def _check_run(run: RunConfig) -> None:
     parse_source(run.data.source).find_files()
 
 
-def _open_blocks(name: str, word: str) -> list[tuple[str, str]]:
+def _open_block(name: str, word: str) -> list[tuple[str, str]]:
     """Returns a block's object as changes of single settings; others as they are.
 
     Examples:
-        >>> _open_blocks("model", '{"width": 8, "num_layers": 1}')
+        >>> _open_block("model", '{"width": 8, "num_layers": 1}')
         [('model.width', '8'), ('model.num_layers', '1')]
     """
     value = parse_value(word)
@@ -136,26 +142,28 @@ def _open_blocks(name: str, word: str) -> list[tuple[str, str]]:
     return [(f"{name}.{key}", json.dumps(item)) for key, item in value.items()]
 
 
-def _label(names: list[str]) -> dict[str, str]:
+def _label(names: set[str]) -> dict[str, str]:
     """Returns the last part of each name, or the whole where two end alike."""
-    ends = Counter(name.rpartition(".")[2] for name in names)
     last = {name: name.rpartition(".")[2] for name in names}
-    return {name: last[name] if ends[last[name]] == 1 else name for name in names}
+    counts = Counter(last.values())
+    return {name: last[name] if counts[last[name]] == 1 else name for name in names}
 
 
 def _to_file_name(word: str) -> str:
     """Returns a word without what file names may not have; a hash keeps words apart.
 
     Examples:
-        >>> _to_file_name("40%"), _to_file_name("[1,2]")
-        ('40%', '1-2-49a647')
+        >>> _to_file_name("40%"), _to_file_name('"40%"'), _to_file_name("[1,2]")
+        ('40%', '40%', '1-2-49a647')
     """
-    plain = re.sub(r"[^A-Za-z0-9._+%-]+", "-", word).strip("-")
-    return word if plain == word else f"{plain}-{_hash(word)}"
+    value = parse_value(word)
+    text = value if isinstance(value, str) else word
+    plain = re.sub(r"[^A-Za-z0-9._+%-]+", "-", text).strip("-")
+    return text if plain == text else f"{plain}-{_hash(text)}"
 
 
-def _shorten(name: str) -> str:
-    keep = MAX_NAME - 7
+def _shorten(parts: list[str]) -> str:
+    name, keep = ",".join(parts) or "base", MAX_NAME - 7
     return name if len(name) <= MAX_NAME else f"{name[:keep]}-{_hash(name)}"
 
 

@@ -74,7 +74,7 @@ def test_the_same_command_only_reports_and_other_settings_are_refused(
     assert main(other) == 2
     error = capsys.readouterr().err.strip()
     assert len(error.splitlines()) == 1
-    assert "arm objective=" in error
+    assert "arm strategy=none,budget=: " in error
     assert "config.optim.learning_rate=0.01, but the run in this folder" in error
     assert (finished / "sweep.json").read_bytes() == before
 

@@ -37,6 +37,8 @@ def test_names_are_names_of_folders_and_all_different():
     assert all(len(name) <= 100 and "/" not in name for name in names)
     longer = [arm.name for arm in arms_of("data.source=text:b/*", *grids[1:])]
     assert not set(names) & set(longer)
+    with pytest.raises(ConfigError, match="two arms that are called width=1"):
+        arms_of('model.width=1,"1"')
     same_end = arms_of("model.width=32", "other.width=1")
     assert same_end[0].name == "model.width=32,other.width=1"
 
@@ -45,6 +47,7 @@ def test_settings_of_one_block_may_vary_together():
     dense, slim = arms_of(
         'objective={"strategy": "none", "budget": ""},{"budget": "50%"}'
     )
+    assert [dense.name, slim.name] == ["strategy=none,budget=", "budget=50%"]
     assert dense.changes == {"objective.strategy": "none", "objective.budget": ""}
     assert dense.trial(0).run.objective.size == "params"
     assert slim.trial(0).run.objective.strategy == "exchange"
