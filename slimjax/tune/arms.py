@@ -17,12 +17,10 @@ from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import (
     BLOCKS,
     RunConfig,
-    check_budget,
     check_same_run,
     make_run_config,
 )
-from slimjax.train.loop import vocab_size_of
-from slimjax.train.mesh import make_mesh
+from slimjax.train.loop import check_feasible
 from slimjax.tune.grid import Axis, multiply
 
 MAX_NAME = 100  # Characters; file systems take 255, with ends of names and of files.
@@ -113,7 +111,8 @@ def check_arm(arm: Arm, seeds: Iterable[int], root: Path | None) -> None:
     """
     try:
         trials = [arm.trial(seed) for seed in seeds]
-        _check_run(trials[0].run)
+        check_feasible(trials[0].run)
+        parse_source(trials[0].run.data.source).find_files()
         folders = [RunFolder(root / t.name) for t in trials] if root else []
         for trial, folder in zip(trials, folders, strict=False):
             folder.check_writable()
@@ -121,12 +120,6 @@ def check_arm(arm: Arm, seeds: Iterable[int], root: Path | None) -> None:
                 check_same_run(read_json(folder.config), trial.run)
     except SlimjaxError as error:
         raise type(error)(f"arm {arm.name}: {error}") from error
-
-
-def _check_run(run: RunConfig) -> None:
-    check_budget(run, run.model.build(vocab_size_of(run.data)))
-    make_mesh(run.mesh, run.data.batch_size)
-    parse_source(run.data.source).find_files()
 
 
 def _open_block(name: str, word: str) -> list[tuple[str, str]]:
