@@ -59,11 +59,7 @@ def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str,
         if folder.report.is_file():
             display.say(f"{folder.root} is finished; nothing to train.")
             return read_json(folder.report)
-    model = run.model.build(vocab_size_of(run.data))
-    check_budget(run, model)
-    check_teacher(run.distill)
-    check_branch(run)
-    Stage(run, model, Special(pad_id=0, bos_id=1)).check_kernels()
+    check_feasible(run)
     start_time = time.perf_counter()
     corpus = load_corpus(run.data, progress=display.prepare)
     with folder.lock(), StopRequests() as stop:
@@ -76,6 +72,19 @@ def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str,
                 exit_code=128 + stop.received,
             )
         return report
+
+
+def check_feasible(run: RunConfig) -> None:
+    """Refuses what cannot be met or run here, before any text is read.
+
+    Raises:
+        SlimjaxError: If the budget, the teacher, the mesh or the kernels won't do.
+    """
+    model = run.model.build(vocab_size_of(run.data))
+    check_budget(run, model)
+    check_teacher(run.distill)
+    check_branch(run)
+    Stage(run, model, Special(pad_id=0, bos_id=1)).check_kernels()
 
 
 def vocab_size_of(data: DataConfig) -> int:
