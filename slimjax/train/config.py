@@ -40,6 +40,10 @@ class TrainConfig:
         eval_rows: Validation rows of an evaluation on the way; 0 for all.
         save_every_steps: Steps between checkpoints; 0 for seams and the end only.
         log_every_steps: Steps between lines of ``metrics.jsonl``.
+        label_smoothing: Share of each target that is spread over the vocabulary; in
+            training alone, as the next one: what is told and steered by is without.
+        z_loss: Weight of the squared log-normaliser of the logits beside the loss; 1e-4
+            is usual.
     """
 
     num_steps: int = 1000
@@ -47,15 +51,22 @@ class TrainConfig:
     eval_rows: int = 256
     save_every_steps: int = 200
     log_every_steps: int = 10
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
 
     def __post_init__(self):
-        """Refuses runs without steps."""
+        """Refuses runs without steps, and losses that are none."""
         for name, value in dataclasses.asdict(self).items():
             least = int(name in ("num_steps", "log_every_steps"))
             if value < least:
                 raise ConfigError(
                     f"config.train.{name}={value} must be {least} or more."
                 )
+        if self.label_smoothing >= 1:
+            raise ConfigError(
+                f"config.train.label_smoothing={self.label_smoothing} must be below 1, "
+                "such as 0.1."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
