@@ -14,6 +14,7 @@ from slimjax import native
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.nn.attention import Attention
 from slimjax.nn.cache import LayerCache, empty_cache
+from slimjax.nn.cross_entropy import Scores
 from slimjax.nn.embed import TiedEmbedding
 from slimjax.nn.gates import CHANNELS, gate
 from slimjax.nn.mlp import GatedMLP
@@ -96,7 +97,11 @@ class Decoder(nn.Module):
         self, inputs: Int[Array, "B T"], targets: Int[Array, "B T"]
     ) -> Float[Array, "B T"]:
         """Returns ``-log p(target)`` at each position, logits never kept whole."""
-        return self.embed.nats(self.hidden(inputs), targets, self.channels)
+        return self.scores(inputs, targets).nats
+
+    def scores(self, inputs: Int[Array, "B T"], targets: Int[Array, "B T"]) -> Scores:
+        """Returns what losses need to know of the logits at each position."""
+        return self.embed.scores(self.hidden(inputs), targets, self.channels)
 
     def outputs(
         self, inputs: Int[Array, "B T"]

@@ -43,6 +43,10 @@ class TrainConfig:
         continue_from: Folder of a run in whose newest state this one starts: weights,
             moments, structure, bits and step; empty to start afresh. It counts in
             `num_steps` and in ``flops_total``.
+        label_smoothing: Share of each target that is spread over the vocabulary; in
+            training alone, as the next one: what is told and steered by is without.
+        z_loss: Weight of the squared log-normaliser of the logits beside the loss; 1e-4
+            is usual.
     """
 
     num_steps: int = 1000
@@ -51,9 +55,11 @@ class TrainConfig:
     save_every_steps: int = 200
     log_every_steps: int = 10
     continue_from: str = ""
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
 
     def __post_init__(self):
-        """Refuses runs without steps."""
+        """Refuses runs without steps, and losses that are none."""
         for name, value in dataclasses.asdict(self).items():
             if name == "continue_from":
                 continue
@@ -62,6 +68,11 @@ class TrainConfig:
                 raise ConfigError(
                     f"config.train.{name}={value} must be {least} or more."
                 )
+        if self.label_smoothing >= 1:
+            raise ConfigError(
+                f"config.train.label_smoothing={self.label_smoothing} must be below 1, "
+                "such as 0.1."
+            )
 
 
 @dataclasses.dataclass(frozen=True)

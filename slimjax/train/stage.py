@@ -177,15 +177,24 @@ class Stage:
         """
         if self.model.attention_impl == "auto":
             return
-        error_fn = make_error_fn(self.model, **dataclasses.asdict(self.special))
         with jax.set_mesh(self.mesh):
-            jax.eval_shape(error_fn, self.abstract_params, self._abstract_batch())
+            batch = self._abstract_batch()
+            jax.eval_shape(self._error_fn(), self.abstract_params, batch)
+
+    def _error_fn(self) -> ErrorFn:
+        train = self.run.train
+        return make_error_fn(
+            self.model,
+            **dataclasses.asdict(self.special),
+            label_smoothing=train.label_smoothing,
+            z_loss=train.z_loss,
+        )
 
     @cached_property
     def train_step(self) -> Callable[[TrainState, PyTree], Any]:
         """The compiled step; the state that goes in is gone afterwards."""
-        error_fn = make_error_fn(self.model, **dataclasses.asdict(self.special))
-        return self._compile_step(self._make_step(self._quantized(error_fn)))
+        error_fn = self._quantized(self._error_fn())
+        return self._compile_step(self._make_step(error_fn))
 
     @cached_property
     def distilled_step(self) -> Callable[[TrainState, PyTree], Any]:
