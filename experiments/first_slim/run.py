@@ -9,8 +9,8 @@ Trains, on the recipe of configs/quickstart.py and nothing else:
 - slim49, slim30: cut on the way to 49 % and 30 % of the weights;
 - scratch49, scratch30: fresh models in the shapes that the slim runs of the same seed
   ended in, for as many steps;
-- slim49+teacher, scratch49+teacher: slim49, and a fresh model in the shape that it ended
-  in, both with the finished dense model of the same seed as their teacher from step 0;
+- slim49+teacher, scratch49+teacher: slim49, and a fresh model in the shape that it
+  ended in, with the finished dense model of the same seed as teacher from step 0;
 - dense=, scratch49=, scratch30=: the same, for as many steps as spend the FLOPs that
   the slim run (slim49 for dense) spent in all, probes included.
 
