@@ -105,9 +105,11 @@ class Decoder(nn.Module):
 
     def outputs(
         self, inputs: Int[Array, "B T"]
-    ) -> tuple[Float[Array, "B T D"], Float[Array, "V D"]]:
-        """Returns x and table, whose product ``x @ table.T`` are the logits."""
-        return self.hidden(inputs), self.embed.embedding
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "V D"], list[Float[Array, "B T D"]]]:
+        """Returns x and table, with logits ``x @ table.T``, and the streams."""
+        streams = self.streams(inputs)
+        x = self.norm(streams[-1], self.channels) * self.channels[None, None]
+        return x, self.embed.embedding, streams
 
     def decode(
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], cache: Cache
@@ -122,16 +124,21 @@ class Decoder(nn.Module):
 
     def hidden(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Returns the normalised residual stream after the last layer."""
+        return self.norm(self.streams(tokens)[-1], self.channels)
+
+    def streams(self, tokens: Int[Array, "B T"]) -> list[Float[Array, "B T D"]]:
+        """Returns the residual stream before the first layer and after each."""
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-        x = self.embed(tokens, self.channels)
+        xs = [self.embed(tokens, self.channels)]
         if self.is_initializing() or wants_moments(self):
             for layer in self.layers:
-                x, _ = layer(x, positions, self.channels)
-            return self.norm(x, self.channels)
+                xs.append(layer(xs[-1], positions, self.channels)[0])
+            return xs
         for number, shape in enumerate(self.config.layers):
             apply = layer_fn(shape, self.config, native.is_enabled())
-            x = apply(self._layer_variables(number), x, positions, self.channels)
-        return self.norm(x, self.channels)
+            variables = self._layer_variables(number)
+            xs.append(apply(variables, xs[-1], positions, self.channels))
+        return xs
 
     def _layer_variables(self, number: int) -> PyTree:
         """Returns the collections of one layer; one without sublayers has none."""

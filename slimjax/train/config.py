@@ -233,10 +233,13 @@ def check_budget(run: RunConfig, model: ModelConfig) -> None:
 def check_same_run(old: Mapping[str, Any], new: RunConfig) -> None:
     """Refuses to go on with a run under another config.
 
+    Settings that `old` does not know are at their defaults in it.
+
     Raises:
         ConfigError: Naming the first setting that differs, both values and the remedy.
     """
-    before, after = _without_free_keys(old), _without_free_keys(new.as_dict())
+    known = make_run_config(old).as_dict()
+    before, after = _without_free_keys(known), _without_free_keys(new.as_dict())
     for name in sorted({*before, *after}):
         if before.get(name) != after.get(name):
             raise ConfigError(

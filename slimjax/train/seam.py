@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax.distill.alignment import ALIGN
 from slimjax.models.decoder import config_of
 from slimjax.nn.quantize import precision_names
 from slimjax.objective.budget import Chooser, Decision
@@ -223,6 +224,8 @@ def cut_state(
         "params": shrink(state.params["params"]),
         "gates": jax.tree.map(np.ones_like, kept_gates),
     }
+    if ALIGN in state.params:
+        params[ALIGN] = cut(state.params[ALIGN], names[ALIGN], plan)
     model = config_of(stage.model, params["params"])
     kept_bits = flatten(
         cut(

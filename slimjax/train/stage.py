@@ -14,6 +14,14 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from slimjax.distill.alignment import (
+    ALIGN,
+    alignment_flops,
+    make_maps,
+    map_names,
+    without_maps,
+)
+from slimjax.distill.config import START
 from slimjax.distill.error import make_distilled_error_fn
 from slimjax.distill.teacher import Teacher
 from slimjax.models.config import ModelConfig
@@ -78,6 +86,8 @@ class Stage:
         boxed = abstract_variables(model)
         self.abstract_params = dict(nn.meta.unbox(boxed))
         self.names = axis_names(boxed)
+        if run.distill.aligns:
+            self.names = {**self.names, ALIGN: map_names(len(model.layers))}
         self.inventory: Inventory = take_inventory(boxed, run.data.seq_len)
         self.bits = bits or uniform_bits(self.inventory, run.quantize.start)
         opened = self.inventory.open_gates()
@@ -86,7 +96,10 @@ class Stage:
         self.mesh: Mesh = make_mesh(run.mesh, run.data.batch_size)
         self.strategy: Strategy = get(run.objective.strategy)
         self.tx: optax.GradientTransformation = make_tx(
-            run.optim, self.strategy, self._step_context()
+            run.optim,
+            self.strategy,
+            self._step_context(),
+            with_maps=run.distill.aligns,
         )
         self.teacher: Teacher | None = None
         self.compile_seconds = 0.0
@@ -133,10 +146,7 @@ class Stage:
     @cached_property
     def abstract_state(self) -> TrainState:
         """Shapes and shardings of the state."""
-        ema = self.run.optim.ema_decay > 0
-        make = lambda params: make_state(params, self.tx, ema=ema)
-        shapes = jax.eval_shape(make, self.abstract_params)
-        shapes = dataclasses.replace(shapes, precision=self.no_rounding)
+        shapes = jax.eval_shape(self._make_state, self.abstract_params)
         place = replicated(self.mesh)
         return jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes
@@ -144,9 +154,23 @@ class Stage:
 
     def start(self, params: PyTree) -> TrainState:
         """Returns the state of step 0 with these weights and gates."""
+        return self.place(self._make_state(params))
+
+    def _make_state(self, params: PyTree) -> TrainState:
+        if self.run.distill.aligns:
+            params = {**params, ALIGN: self._first_maps()}
         ema = self.run.optim.ema_decay > 0
-        state = make_state(params, self.tx, ema=ema, precision=self.no_rounding)
-        return self.place(state)
+        return make_state(params, self.tx, ema=ema, precision=self.no_rounding)
+
+    def _first_maps(self) -> PyTree:
+        same_start = self.run.distill.teacher == START
+        shape = len(self.model.layers), self.model.width, self._teacher_width
+        return make_maps(*shape, same_start=same_start)
+
+    @property
+    def _teacher_width(self) -> int:
+        """Width of who teaches, or will: the model as it is before its first cut."""
+        return (self.teacher or self).model.width
 
     @property
     def no_rounding(self) -> Precision | None:
@@ -221,11 +245,14 @@ class Stage:
 
     @cached_property
     def teacher_flops(self) -> float:
-        """FLOPs of the teacher in one step: its forward pass."""
+        """FLOPs of the teacher in one step: its forward pass, and maps to it."""
         assert self.teacher is not None
         data = self.run.data
-        tokens = data.batch_size * data.seq_len
-        return tokens * self.teacher.flops_per_token(data.seq_len)
+        flops = self.teacher.flops_per_token(data.seq_len)
+        if self.run.distill.aligns:
+            shape = len(self.model.layers), self.model.width, self._teacher_width
+            flops += 3 * alignment_flops(*shape)
+        return data.batch_size * data.seq_len * flops
 
     def step_at(self, step: int) -> Callable[[TrainState, PyTree], Any]:
         """Returns the compiled step that follows so many."""
@@ -266,8 +293,7 @@ class Stage:
             in_shardings=(everywhere, by_rows(self.mesh)),
             out_shardings=everywhere,
         )
-        variables = self.abstract_state.variables
-        return self._compile(jitted, variables, self._abstract_batch())
+        return self._compile_for(jitted, self.abstract_state.variables)
 
     @cached_property
     def moments(self) -> Callable[[PyTree, PyTree], PyTree]:
@@ -279,8 +305,7 @@ class Stage:
             in_shardings=(everywhere, by_rows(self.mesh)),
             out_shardings=everywhere,
         )
-        params = self.abstract_state.params
-        return self._compile(jitted, params, self._abstract_batch())
+        return self._compile_for(jitted, self.abstract_state.params)
 
     @cached_property
     def logits(self) -> Callable[[PyTree, jax.Array], jax.Array]:
@@ -288,6 +313,12 @@ class Stage:
         changes = dict(dtype="float32", attention_impl="auto")
         exact = dataclasses.replace(self.model, **changes)
         return jax.jit(Decoder(exact).apply)
+
+    def _compile_for(self, jitted: Any, variables: PyTree) -> Callable[..., Any]:
+        """Compiles (variables, batch) -> any, which passes over maps to a teacher."""
+        batch = self._abstract_batch()
+        compiled = self._compile(jitted, without_maps(variables), batch)
+        return lambda variables, batch: compiled(without_maps(variables), batch)
 
     def _compile(self, jitted: Any, *arguments: PyTree) -> Any:
         start = time.perf_counter()
