@@ -3,11 +3,10 @@
 Run: python experiments/strategies/run.py [--workdir=runs/strategies] [--seeds=0]
 
 Trains configs/quickstart.py to 49 % of its weights with each strategy, half as wide
-(0.93 M weights) and a quarter as long: 200 steps, seams after 80, 100 and 120, and
-prices inside the step that rise four times as fast. `none` is never cut; `scratch` is
-a fresh model in the shape that `exchange` ended in. Killed and started again, it goes
-on where it was. Results are JSON files in results/, and the README's table is printed
-from them.
+(0.94 M weights) and shorter: 120 steps, seams after 60 and 72, and prices inside the
+step that rise six times as fast. `none` is never cut; `scratch` is a fresh model in
+the shape that `exchange` ended in. Killed and started again, it goes on where it was.
+Results are JSON files in results/, and the README's table is printed from them.
 """
 
 import argparse
@@ -18,6 +17,7 @@ from pathlib import Path
 from slimjax import fit
 from slimjax.config import override, read_config
 from slimjax.objective.config import DENSE, STRATEGIES
+from slimjax.store.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 HERE = Path(os.path.relpath(Path(__file__).parent))  # No path of this machine.
@@ -27,15 +27,16 @@ SMALL = [
     ("model.num_heads", "4"),
     ("model.mlp_dim", "352"),
     ("data.vocab_size", "1024"),
-    ("train.num_steps", "200"),
-    ("optim.warmup_steps", "10"),
-    ("resize.first_step", "80"),
-    ("resize.every_steps", "20"),
+    ("train.num_steps", "120"),
+    ("optim.warmup_steps", "6"),
+    ("resize.first_step", "60"),
+    ("resize.every_steps", "12"),
+    ("resize.max_seams", "2"),
     ("train.eval_every_steps", "0"),
     ("train.save_every_steps", "0"),
-    ("objective.price_rate", "4"),
+    ("objective.price_rate", "6"),
 ]
-ORDER = [name for name in STRATEGIES if name != "scratch"] + ["scratch"]
+ORDER = [name for name in STRATEGIES if name not in DENSE] + list(DENSE)
 
 
 def main() -> None:
@@ -65,11 +66,10 @@ def run_arm(strategy: str, seed: int, workdir: Path) -> None:
         changes += [("model.architecture", str(shape))]
     config = override(read_config(ROOT / "configs" / "quickstart.py"), changes)
     report = fit(config, workdir / path.stem)
-    lines = (workdir / path.stem / "seams.jsonl").read_text().splitlines()
     kept = ("error", "size", "train", "seed", "config_hash", "state_hash")
     result = {"strategy": strategy} | {key: report[key] for key in kept}
     result |= {"architecture": report["stages"][-1]["architecture"]}
-    result |= {"seams": [json.loads(line) for line in lines]}
+    result |= {"seams": RunFolder(workdir / path.stem).seams.read()}
     result |= {"versions": report["versions"], "machine": report["machine"]}
     RESULTS.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
