@@ -12,7 +12,7 @@ from slimjax.distill.config import START, DistillConfig
 from slimjax.errors import ConfigError, suggest
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.decoder import abstract_variables
-from slimjax.objective.config import ObjectiveConfig
+from slimjax.objective.config import DENSE, ObjectiveConfig
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import (
     make_size_fn,
@@ -99,7 +99,7 @@ class RunConfig:
     @property
     def seam_steps(self) -> tuple[int, ...]:
         """Steps before which a seam is due; none where nobody can go."""
-        if self.objective.strategy == "none":
+        if self.objective.strategy in DENSE:
             return ()
         return self.resize.seam_steps(self.train.num_steps)
 
@@ -162,7 +162,12 @@ def _check_together(run: RunConfig) -> None:
             f"config.optim.accumulation_steps={optim.accumulation_steps}."
         )
     _check_bits(run)
-    if run.objective.strategy != "none" and not run.seam_steps:
+    if run.objective.strategy == "scratch" and not run.model.architecture:
+        raise ConfigError(
+            "config.objective.strategy='scratch' needs config.model.architecture, the "
+            "architecture.json to train from a fresh start; or take 'none'."
+        )
+    if run.objective.strategy not in DENSE and not run.seam_steps:
         raise ConfigError(
             f"config.objective.strategy={run.objective.strategy!r} needs a seam before "
             f"config.train.num_steps={run.train.num_steps}: set "

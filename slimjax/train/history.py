@@ -55,6 +55,8 @@ class History:
         seconds: Time of the whole run, restarts included.
         num_restarts: How often the run was taken up again.
         alpha: The price at the last seam, nats for the whole starting model.
+        calibration: True loss change of the last seam taken, as a part of what its
+            units were said to cost; by it costs are corrected at the next.
     """
 
     stages: list[StageRecord] = dataclasses.field(default_factory=list)
@@ -65,6 +67,7 @@ class History:
     seconds: float = 0.0
     num_restarts: int = 0
     alpha: float | None = None
+    calibration: float = 1.0
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "History":

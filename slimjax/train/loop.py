@@ -214,20 +214,22 @@ class Loop:
         if step != self.step or not self.corpus.num_tokens["valid"]:
             return None
         rows = self.run.train.eval_rows
-        return evaluate(self.stage, self.state.variables, self.corpus, "valid", rows)
+        variables = self.stage.settle(self.state).variables
+        return evaluate(self.stage, variables, self.corpus, "valid", rows)
 
     def _pass_seam(self) -> None:
         """Takes a seam between two checkpoints, so that it happens wholly or not."""
         self.save()
         fault_point("seam-before")
-        index, records = self.history.num_seams, self.history.stages
-        stage, state = self.stage, self.state
+        records = self.history.stages
+        stage, state = self.stage, self.stage.settle(self.state)
         self.stage, self.state, entry = take_seam(
-            self.stage, self.state, self._probe_batch, index
+            self.stage, self.state, self._probe_batch, self.history
         )
         self.history.num_seams += 1
         self.history.seam_flops += entry["flops_spent"]
         self.history.alpha = entry["alpha"]
+        self.history.calibration = entry["next_calibration"]
         if entry["taken"]:
             self.stage.teacher = keep_start(self.run.distill, stage, state, self.folder)
             records.append(record_of(self.stage, self.step))

@@ -23,15 +23,17 @@ from slimjax.distill.alignment import ALIGN
 from slimjax.models.decoder import config_of
 from slimjax.nn.quantize import precision_names
 from slimjax.objective.budget import Chooser, Decision
+from slimjax.objective.kinds import decide_within
 from slimjax.objective.precision import BitPrices
 from slimjax.objective.size import Bits
-from slimjax.objective.units import Gates
+from slimjax.objective.units import Costs, Gates
 from slimjax.resize.carry import carry_state, fold_moments
 from slimjax.resize.least_squares import refit
 from slimjax.resize.plan import Plan, make_plan
 from slimjax.resize.shrink import cut, fold
 from slimjax.store.faults import fault_point
 from slimjax.strategies.base import SeamContext, host_gates
+from slimjax.train.history import History
 from slimjax.train.precision import PRECISION, round_state
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
@@ -43,6 +45,9 @@ VERIFIED_ROWS = 2
 CLOSED_IS_CUT = 1e-4
 """Largest difference of logits, float32, that sums in another order may make."""
 
+CALIBRATIONS = (0.25, 4.0)
+"""Least and largest correction of costs: one seam's loss change is a noisy measure."""
+
 
 class Probe:
     """Measures losses of one model on one batch, with some gates changed."""
@@ -50,7 +55,7 @@ class Probe:
     def __init__(self, stage: Stage, variables: PyTree, batch: PyTree):
         """Compiles nothing: the stage's evaluation is used."""
         self.stage, self.variables, self.batch = stage, variables, batch
-        self.num_calls = 0
+        self.num_calls, self.other_flops = 0, 0.0
 
     def __call__(self, gates: Gates, bits: Gates = {}, fits: Gates = {}) -> float:  # noqa: B006
         """Returns mean nats a target; what is not named stays as it is.
@@ -71,11 +76,19 @@ class Probe:
         self.num_calls += 1
         return float(sums["nats_sum"]) / float(sums["num_tokens"])
 
+    def moments(self) -> PyTree:
+        """Returns second moments of what writers read, on the same batch."""
+        params = {kind: self.variables[kind] for kind in ("params", "gates")}
+        moments = self.stage.moments(self.stage.place(params), self.batch)
+        moments = jax.device_get(moments)
+        self.other_flops += moments_flops(self.stage, moments, self.batch)
+        return moments
+
     @property
     def flops(self) -> float:
         """FLOPs spent so far."""
         tokens = self.batch["tokens"].size
-        return self.num_calls * tokens * self.stage.sizes["flops"]
+        return self.num_calls * tokens * self.stage.sizes["flops"] + self.other_flops
 
 
 def _merge(tree: PyTree, changes: Gates) -> PyTree:
@@ -86,7 +99,10 @@ def _merge(tree: PyTree, changes: Gates) -> PyTree:
 
 
 def take_seam(
-    stage: Stage, state: TrainState, make_batch: Callable[[int], PyTree], index: int
+    stage: Stage,
+    state: TrainState,
+    make_batch: Callable[[int], PyTree],
+    history: History,
 ) -> tuple[Stage, TrainState, dict[str, Any]]:
     """Makes the model smaller, if that pays.
 
@@ -95,72 +111,123 @@ def take_seam(
         state: The state at its end.
         make_batch: Returns the i-th batch of training rows to measure on; losses are
             probed on the first.
-        index: Number of this seam in the run, from 0.
+        history: What the seams before were like.
 
     Returns:
         The next stage (or the same), the state in it, and what to log.
     """
     start = time.perf_counter()
-    step = int(state.step)
-    batch = make_batch(0)
-    probe = Probe(stage, state.variables, batch)
+    step, index = int(state.step), history.num_seams
+    batch, settled = make_batch(0), stage.settle(state)
+    probe = Probe(stage, settled.variables, batch)
     before = probe({})
-    decision = decide(stage, state, probe, index)
-    current = host_gates(state.params["gates"])
+    decision = decide(stage, state, probe, history)
+    current = host_gates(settled.params["gates"])
     closed = {path: current[path] * decision.gates[path] for path in current}
-    plan, flops = make_plan(closed), probe.flops
+    plan, flops = make_plan(decision.gates), probe.flops
     fault_point("seam-inside")
 
-    record = _describe(stage, state, decision, plan)
+    record = _describe(stage, state, decision, plan, history)
     reason = _why_not(stage, decision, plan, step, index)
     record |= {"taken": not reason, "reason": reason or "pays"}
     if reason:
         record |= {"true_loss_change": 0.0} | _sizes(stage, "after")
         next_stage, next_state = stage, state
     else:
-        state, refit_flops = refit_state(stage, state, closed, make_batch)
+        state, refit_flops = refit_state(stage, settled, closed, make_batch)
         next_stage, next_state = cut_state(stage, state, closed, plan, decision.bits)
         after = Probe(next_stage, next_state.variables, batch)
         record |= {"true_loss_change": after({}) - before}
         record |= _verify(stage, state, closed, next_stage, next_state, batch)
         record |= _sizes(next_stage, "after")
         flops += after.flops + refit_flops
+    mixed = stage.run.quantize.chooses  # What bits cost is no matter of units.
+    correction = history.calibration if mixed else calibrate(record)
+    record |= {"next_calibration": correction}
     record |= {"flops_spent": flops, "seconds": time.perf_counter() - start}
     return next_stage, next_state, record
 
 
-def decide(stage: Stage, state: TrainState, probe: Probe, index: int) -> Decision:
+def decide(stage: Stage, state: TrainState, probe: Probe, history: History) -> Decision:
     """Returns who goes at this seam, at the config's price or towards its budget."""
-    run, objective = stage.run, stage.run.objective
-    assert stage.strategy.judge is not None
-    context = SeamContext(
-        inventory=stage.inventory,
-        params=state.params,
-        opt_state=state.opt_state,
-        probe=probe,
-        seed=run.seed,
-        quantize=run.quantize,
-    )
-    costs, prices = stage.strategy.judge(context), None
-    if run.quantize.chooses and stage.strategy.judge_bits is not None:
-        bit_costs = stage.strategy.judge_bits(context)
-        prices = BitPrices(stage.inventory, bit_costs, run.quantize.group_size)
+    run, objective, index = stage.run, stage.run.objective, history.num_seams
+    costs, prices = judge(stage, state, probe, history)
     size_fn = stage.size_fn(objective.size)
     whole = stage.start_sizes[objective.size]
 
-    def chooser(*, cautious: bool) -> Chooser:
+    def chooser(costs: Costs, *, cautious: bool) -> Chooser:
         limits = run.resize.limits(cautious=cautious)
         return Chooser(
             stage.inventory, size_fn, costs, limits, whole, stage.bits, prices
         )
 
+    def cautiously(choose: Callable[[Chooser], Decision | None]) -> Decision | None:
+        decide = lambda costs: choose(chooser(costs, cautious=True))
+        fraction = run.resize.max_kind_fraction
+        size_now = lambda gates: size_fn(gates, stage.bits)
+        return decide_within(fraction, decide, costs, stage.inventory, size_now)
+
     if not objective.has_budget:
-        return chooser(cautious=True).at_price(objective.alpha)
+        decision = cautiously(lambda chooser: chooser.at_price(objective.alpha))
+        assert decision is not None
+        return decision
     budget = budget_at(stage, index)
-    decision = chooser(cautious=True).at_budget(budget)
-    decision = decision or chooser(cautious=False).at_budget(budget)
+    decision = cautiously(lambda chooser: chooser.at_budget(budget))
+    decision = decision or chooser(costs, cautious=False).at_budget(budget)
     assert decision is not None, "the budget was checked against the smallest model"
+    highest = objective.max_price_ratio * (history.alpha or 0.0)
+    if highest and decision.alpha > highest and index < len(run.seam_steps) - 1:
+        decision = cautiously(lambda chooser: chooser.at_price(highest)) or decision
     return decision
+
+
+def judge(
+    stage: Stage, state: TrainState, probe: Probe, history: History
+) -> tuple[Costs, BitPrices | None]:
+    """Returns the costs of units, and those of their bits where they are chosen.
+
+    Nats are corrected by what the last seam showed.
+    """
+    strategy, run = stage.strategy, stage.run
+    assert strategy.judge is not None
+    size_fn = stage.size_fn(run.objective.size)
+    whole = stage.start_sizes[run.objective.size]
+    context = SeamContext(
+        objective=run.objective,
+        inventory=stage.inventory,
+        size_fn=lambda gates: size_fn(gates, stage.bits) / whole,
+        params=state.params,
+        opt_state=state.opt_state,
+        probe=probe,
+        moments=probe.moments,
+        seed=run.seed,
+        quantize=run.quantize,
+    )
+    costs, prices = strategy.judge(context), None
+    if strategy.costs_are_nats:
+        costs = {path: cost * history.calibration for path, cost in costs.items()}
+    if run.quantize.chooses and strategy.judge_bits is not None:
+        bit_costs = strategy.judge_bits(context)
+        prices = BitPrices(stage.inventory, bit_costs, run.quantize.group_size)
+    return costs, prices
+
+
+def calibrate(record: dict[str, Any]) -> float:
+    """Returns the correction of the next seam's costs, the old one where none is told.
+
+    A cut changes the loss by more or less than the sum of its units' costs, since they
+    act together; from one seam to the next that ratio changes little.
+
+    Examples:
+        >>> seam = {"taken": True, "calibration": 0.5, "predicted_loss_change": 0.1}
+        >>> calibrate(seam | {"true_loss_change": 0.2})
+        1.0
+    """
+    predicted, correction = record["predicted_loss_change"], record["calibration"]
+    if not record["taken"] or not predicted or predicted <= 0:
+        return correction
+    ratio = correction * record["true_loss_change"] / predicted
+    return float(np.clip(ratio, *CALIBRATIONS))
 
 
 def budget_at(stage: Stage, index: int) -> float:
@@ -189,17 +256,18 @@ def refit_state(
     for i in range(num_batches):
         moments = stage.moments(params, make_batch(i))
         total = moments if total is None else jax.tree.map(jnp.add, total, moments)
-    flops_per_token = stage.sizes["flops"] + sum(
-        2 * moment.size for moment in jax.tree.leaves(total)
-    )
+    flops = num_batches * moments_flops(stage, total, make_batch(0))
     current, weights = host_gates(params["gates"]), jax.device_get(params["params"])
     names = stage.names["params"]
     weights = refit(weights, names, current, closed, jax.device_get(total))
     params = stage.place({**params, "params": weights})
-    state = dataclasses.replace(state, params=params)
-    data = stage.run.data
-    flops = num_batches * data.batch_size * data.seq_len * flops_per_token
-    return state, float(flops)
+    return dataclasses.replace(state, params=params), flops
+
+
+def moments_flops(stage: Stage, moments: PyTree, batch: PyTree) -> float:
+    """Returns the FLOPs of second moments on a batch, the forward pass included."""
+    products = sum(2 * moment.size for moment in jax.tree.leaves(moments))
+    return float(batch["tokens"].size * (stage.sizes["flops"] + products))
 
 
 def cut_state(
@@ -211,7 +279,7 @@ def cut_state(
         stage: The stage that ends.
         state: Its last state.
         closed: Gates with which the model is to be equal, 0 for what goes.
-        plan: What stays, made from `closed`.
+        plan: What stays; a unit that is closed may stay, for the time being.
         bits: Bits of the units before the cut; None for those that they have.
     """
     names, state = stage.names, jax.device_get(state)
@@ -310,18 +378,21 @@ def _verify(
 
 
 def _describe(
-    stage: Stage, state: TrainState, decision: Decision, plan: Plan
+    stage: Stage, state: TrainState, decision: Decision, plan: Plan, history: History
 ) -> dict[str, Any]:
-    """Returns what was decided; costs that are no nats predict no loss."""
-    alpha, predicted = decision.alpha, decision.predicted_loss_change
-    if stage.strategy.read_alpha is not None:
-        alpha = stage.strategy.read_alpha(state.opt_state)
-        alpha = stage.run.objective.alpha if alpha is None else alpha
-        predicted = None
+    """Returns what was decided; costs that are no nats predict no loss, no price."""
+    strategy, alpha = stage.strategy, stage.run.objective.alpha or None
+    predicted = None
+    if strategy.costs_are_nats:
+        alpha, predicted = decision.alpha, decision.predicted_loss_change
+    elif strategy.read_alpha is not None:
+        found = strategy.read_alpha(state.opt_state)
+        alpha = alpha if found is None else found
     return {
         "step": int(state.step),
         "alpha": alpha,
         "predicted_loss_change": predicted,
+        "calibration": history.calibration,
         "closed": plan.count_closed(),
         "bits": _count_bits(decision, plan, stage),
         "strategy": stage.run.objective.strategy,

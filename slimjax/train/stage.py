@@ -130,9 +130,11 @@ class Stage:
         whole = self.start_sizes[self.run.objective.size]
         return StepContext(
             objective=self.run.objective,
+            inventory=self.inventory,
             size_fn=lambda gates: size_fn(gates["gates"], self.bits) / whole,
             budget_schedule=self._budget_schedule(whole),
             learning_rate=self.run.optim.schedule(self.run.train.num_steps),
+            peak_learning_rate=self.run.optim.learning_rate,
         )
 
     def _budget_schedule(self, whole: float) -> optax.Schedule | None:
@@ -214,6 +216,22 @@ class Stage:
             z_loss=train.z_loss,
         )
 
+    def settle(self, state: TrainState) -> TrainState:
+        """Returns the state with the gates with which it is evaluated and cut."""
+        if self.strategy.settle_gates is None:
+            return state
+        gates = self.strategy.settle_gates(jax.device_get(state.params["gates"]))
+        return dataclasses.replace(
+            state, params={**state.params, "gates": self.place(gates)}
+        )
+
+    def _sample_gates(self) -> Callable[..., PyTree] | None:
+        sample = self.strategy.sample_gates
+        if sample is None:
+            return None
+        key_of = lambda step: jax.random.fold_in(jax.random.key(self.run.seed), step)
+        return lambda gates, step: sample(gates, key_of(step))
+
     @cached_property
     def train_step(self) -> Callable[[TrainState, PyTree], Any]:
         """The compiled step; the state that goes in is gone afterwards."""
@@ -264,6 +282,7 @@ class Stage:
             self.tx,
             accumulation_steps=self.run.optim.accumulation_steps,
             ema_decay=self.run.optim.ema_decay,
+            sample_gates=self._sample_gates(),
         )
 
     def _compile_step(self, step: Callable, *constants: PyTree) -> Any:
