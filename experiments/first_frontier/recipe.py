@@ -1,0 +1,167 @@
+"""The recipe that all arms of the study share, and what each of them changes."""
+
+import bisect
+import functools
+import math
+
+from slimjax.models.config import LayerConfig, ModelConfig
+from slimjax.models.decoder import abstract_variables
+from slimjax.objective.size import (
+    Inventory,
+    SizeFn,
+    make_size_fn,
+    take_inventory,
+    uniform_bits,
+)
+
+Changes = list[tuple[str, str]]
+
+BUDGETS = (24_000, 16_000, 10_000)
+"""Bytes of the packed file, header included."""
+
+BITS = (4, 3, 2, 8)
+"""Bits of the fresh models."""
+
+WIDTH, HEAD_DIM, NUM_LAYERS, MLP_DIM = 48, 8, 3, 128
+"""The model that the path, and prune-then-quantize, start from."""
+
+TRUNK_STEPS, PIECE_STEPS, DECAY_STEPS = 500, 150, 150
+"""Steps to the first size, from each size to the next, and of each decay."""
+
+BASE: Changes = [
+    ("data.source", "stdlib"),
+    ("data.tokenizer", "bytes"),
+    ("data.seq_len", "128"),
+    ("data.batch_size", "32"),
+    ("data.valid_fraction", "0.02"),
+    ("data.test_fraction", "0.02"),
+    ("model.num_layers", str(NUM_LAYERS)),
+    ("model.head_dim", str(HEAD_DIM)),
+    ("model.dtype", "bfloat16"),
+    ("optim.learning_rate", "4e-3"),
+    ("optim.warmup_steps", "40"),
+    ("optim.decay", "linear"),
+    ("optim.final_fraction", "0"),
+    ("resize.multiple", "1"),
+    ("train.eval_every_steps", "0"),
+    ("train.save_every_steps", "0"),
+]
+
+START: Changes = [
+    ("model.width", str(WIDTH)),
+    ("model.num_heads", str(WIDTH // HEAD_DIM)),
+    ("model.num_kv_heads", str(WIDTH // HEAD_DIM)),
+    ("model.mlp_dim", str(MLP_DIM)),
+]
+
+NOBODY: Changes = [("objective.strategy", "none"), ("objective.budget", "")]
+
+CHOICE: Changes = [("quantize.bits", "[8, 6, 4, 3, 2]"), ("objective.size", "bytes")]
+
+
+def schedule(num_steps: int, decay_steps: int) -> Changes:
+    """A plateau, and a line to zero in the last steps."""
+    fraction = decay_steps / num_steps
+    return [
+        ("train.num_steps", str(num_steps)),
+        ("optim.decay_fraction", repr(fraction)),
+    ]
+
+
+def trunk(number: int, before: str) -> Changes:
+    """The path's piece that ends at a size, on the plateau.
+
+    Args:
+        number: Which size, from 0.
+        before: Folder of the piece before; empty for the first.
+    """
+    end = TRUNK_STEPS + number * PIECE_STEPS
+    made = [*START, *CHOICE, *schedule(end, 0)]
+    made += [("objective.strategy", "exchange")]
+    made += [("objective.budget", str(BUDGETS[number]))]
+    first = (300, 60, 3) if number == 0 else (end - PIECE_STEPS + 20, 40, 2)
+    names = ("first_step", "every_steps", "max_seams")
+    made += [(f"resize.{n}", str(v)) for n, v in zip(names, first, strict=True)]
+    return [*made, ("train.continue_from", before)] if before else made
+
+
+def branch(number: int, trunk_folder: str) -> Changes:
+    """The decay that finishes a size: nobody goes, bits stay as they were chosen."""
+    end = TRUNK_STEPS + number * PIECE_STEPS + DECAY_STEPS
+    made = [*START, *CHOICE, *NOBODY, *schedule(end, DECAY_STEPS)]
+    return [*made, ("train.continue_from", trunk_folder)]
+
+
+def taught_by(teacher: str) -> Changes:
+    """A finished, larger size beside the text."""
+    return [("distill.teacher", teacher), ("distill.weight", "0.5")]
+
+
+def dense() -> Changes:
+    """The run that prune-then-quantize starts from."""
+    return [*START, *NOBODY, *schedule(TRUNK_STEPS, 0)]
+
+
+def pruned(number: int, dense_folder: str, num_steps: int) -> Changes:
+    """Cut by `taylor` to a budget at 4 bits, healed, then 4 bits and a decay."""
+    end = TRUNK_STEPS + num_steps
+    made = [*START, *schedule(end, round(0.4 * num_steps))]
+    made += [("objective.strategy", "taylor"), ("objective.size", "bytes")]
+    made += [("objective.budget", str(BUDGETS[number])), ("quantize.bits", "4")]
+    made += [("quantize.first_step", str(TRUNK_STEPS + num_steps // 4))]
+    made += [("resize.first_step", str(TRUNK_STEPS + 10)), ("resize.max_seams", "1")]
+    return [*made, ("train.continue_from", dense_folder)]
+
+
+def hard_concrete(number: int, num_steps: int) -> Changes:
+    """Gates that learn to close, towards a budget at 8 bits."""
+    seam = num_steps // 2
+    made = [*START, *schedule(num_steps, round(0.4 * num_steps))]
+    made += [("objective.strategy", "hard_concrete"), ("objective.size", "bytes")]
+    made += [("objective.budget", str(BUDGETS[number])), ("quantize.bits", "8")]
+    made += [("resize.first_step", str(seam)), ("resize.max_seams", "1")]
+    return [*made, ("quantize.first_step", str(seam))]
+
+
+def scratch(number: int, bits: int, num_steps: int) -> Changes:
+    """A fresh model of even layers that fills a budget at the same bits everywhere."""
+    width, mlp_dim = best_shape(BUDGETS[number], bits)
+    heads = str(width // HEAD_DIM)
+    made = [*NOBODY, *schedule(num_steps, round(0.4 * num_steps))]
+    made += [("quantize.bits", str(bits)), ("objective.size", "bytes")]
+    made += [("quantize.first_step", str(round(0.1 * num_steps)))]
+    made += [("model.width", str(width)), ("model.mlp_dim", str(mlp_dim))]
+    return [*made, ("model.num_heads", heads), ("model.num_kv_heads", heads)]
+
+
+def best_shape(budget: int, bits: int) -> tuple[int, int]:
+    """Returns the width and MLP width that fill a budget with an MLP near 2.7 widths."""
+    shapes = []
+    for width in range(HEAD_DIM, 129, HEAD_DIM):
+        mlp_dim = bisect.bisect_right(
+            range(1, 400), budget, key=lambda f: packed_bytes(width, f, bits)
+        )
+        if mlp_dim >= HEAD_DIM:
+            shapes.append((abs(math.log(mlp_dim / (2.7 * width))), width, mlp_dim))
+    return min(shapes)[1:]
+
+
+@functools.cache
+def packed_bytes(width: int, mlp_dim: int, bits: int) -> float:
+    """Returns the bytes of a fresh model's packed file."""
+    size_fn, inventory = _size_of("bytes", width, mlp_dim)
+    return float(size_fn(inventory.open_gates(), uniform_bits(inventory, bits)))
+
+
+def step_flops(width: int, mlp_dim: int) -> float:
+    """Returns the training FLOPs of one step of a fresh model."""
+    size_fn, inventory = _size_of("flops", width, mlp_dim)
+    return 3 * 32 * 128 * float(size_fn(inventory.open_gates()))
+
+
+def _size_of(measure: str, width: int, mlp_dim: int) -> tuple[SizeFn, Inventory]:
+    heads = width // HEAD_DIM
+    layer = LayerConfig(heads, heads, HEAD_DIM, mlp_dim)
+    config = ModelConfig(259, width, (layer,) * NUM_LAYERS)
+    inventory = take_inventory(abstract_variables(config), seq_len=128)
+    return make_size_fn(measure, inventory), inventory
