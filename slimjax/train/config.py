@@ -179,6 +179,11 @@ def _check_together(run: RunConfig) -> None:
             "run has no seams. Name the folder of a finished run, or set "
             "config.resize.every_steps."
         )
+    if run.distill.is_on and (run.train.label_smoothing or run.train.z_loss):
+        raise ConfigError(
+            "config.train.label_smoothing and config.train.z_loss have no say in the "
+            f"loss of config.distill.teacher={run.distill.teacher!r}. Set them to 0."
+        )
 
 
 def _check_bits(run: RunConfig) -> None:

@@ -69,6 +69,11 @@ def test_smoothing_and_z_loss_change_what_is_learned_and_not_what_is_told():
     assert hash_tree(jax.device_get(plain)) != hash_tree(jax.device_get(other))
 
 
+def test_a_teacher_leaves_no_room_for_smoothing():
+    with pytest.raises(ConfigError, match=r"config\.train\.label_smoothing"):
+        make_stage(("distill.teacher", "start"), ("train.label_smoothing", "0.1"))
+
+
 def test_an_average_of_the_weights_follows_them():
     state, _ = take_steps(make_stage(("optim.ema_decay", "0.5")), 2)
     weights = jax.tree.leaves(state.params["params"])
