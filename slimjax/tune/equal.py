@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from slimjax.errors import ConfigError
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import MAY_CHANGE, RunConfig, make_run_config
@@ -52,6 +53,19 @@ def scale(config: dict[str, Any], num_steps: int) -> dict[str, Any]:
     resize["max_seams"] = len(run.seam_steps) or resize["max_seams"]
     resize["compile_allowance_flops"] *= factor
     return scaled
+
+
+def check_scalable(run: RunConfig) -> None:
+    """Refuses a run whose steps begin in another one.
+
+    Raises:
+        ConfigError: Naming the setting.
+    """
+    if run.train.continue_from:
+        raise ConfigError(
+            f"config.train.continue_from={run.train.continue_from!r} goes on with "
+            "another run's steps, which --equal=flops cannot scale. Take --equal=steps."
+        )
 
 
 def make_pilot(config: dict[str, Any]) -> dict[str, Any]:

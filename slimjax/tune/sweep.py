@@ -25,7 +25,14 @@ from slimjax.train.loop import train
 from slimjax.train.progress import Display
 from slimjax.tune.arms import Arm, Trial, check_arm
 from slimjax.tune.claims import Claims
-from slimjax.tune.equal import find_steps, make_pilot, predictor, read_cost, scale
+from slimjax.tune.equal import (
+    check_scalable,
+    find_steps,
+    make_pilot,
+    predictor,
+    read_cost,
+    scale,
+)
 from slimjax.tune.intervals import take_mean
 
 EQUAL = ("steps", "flops")
@@ -87,6 +94,8 @@ def sweep(plan: Plan, workdir: str | Path, *, quiet: bool = False) -> dict[str, 
     for index, arm in enumerate(plan.arms):
         has_its_steps = plan.equal == "steps" or index == 0
         check_arm(arm, plan.seeds, root if has_its_steps else None)
+        if plan.equal == "flops":
+            check_scalable(arm.trial(plan.seeds[0]).run)
     with _raise_on_sigterm():
         return Runner(plan, root, quiet=quiet).run()
 

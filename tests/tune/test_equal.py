@@ -3,8 +3,16 @@
 import pytest
 
 from slimjax.config import override, read_config
+from slimjax.errors import ConfigError
 from slimjax.train.config import make_run_config
-from slimjax.tune.equal import Cost, find_steps, make_pilot, predictor, scale
+from slimjax.tune.equal import (
+    Cost,
+    check_scalable,
+    find_steps,
+    make_pilot,
+    predictor,
+    scale,
+)
 
 QUICK = read_config("configs/quickstart.py")
 
@@ -49,6 +57,13 @@ def test_a_pilot_is_an_eighth_with_its_seams_apart():
     assert pilot.train.eval_every_steps == 0
     tiny = make_run_config(make_pilot(read_config("configs/tiny_test.py")))
     assert (tiny.train.num_steps, tiny.seam_steps) == (5, (2, 3))
+
+
+def test_a_branch_of_another_run_is_not_scaled():
+    branch = make_run_config(override(QUICK, [("train.continue_from", "runs/a")]))
+    with pytest.raises(ConfigError, match="Take --equal=steps"):
+        check_scalable(branch)
+    check_scalable(make_run_config(QUICK))
 
 
 def test_the_predicted_cost_is_the_sum_over_stages():
