@@ -47,6 +47,9 @@ from slimjax.trees import Path, flatten, unflatten
 DUAL_RATE = 0.02
 """Rise of alpha in a step in which the model is twice its budget."""
 
+LARGEST_PRICE = 0.3
+"""Highest alpha that a budget reaches: what learns must be able to stand against it."""
+
 TINY = 1e-30
 
 
@@ -121,9 +124,9 @@ def size_decay_to_budget(
 ) -> optax.GradientTransformation:
     """Shrinks units by their size, at a price that rises above a budget.
 
-    Dual ascent, ``alpha <- max(0, alpha + rate * (size - budget))``, where size counts
-    the units that are not zero. Within the budget nothing shrinks, so that the size is
-    not missed by more than what goes in one step.
+    Dual ascent, ``alpha <- clip(alpha + rate * (size - budget), 0, LARGEST_PRICE)``,
+    where size counts the units that are not zero. Within the budget nothing shrinks, so
+    that the size is not missed by more than what goes in one step.
     """
 
     def init_fn(params: PyTree) -> SizeDecayState:
@@ -134,7 +137,7 @@ def size_decay_to_budget(
         if params is None:
             raise ValueError("size_decay_to_budget needs params")
         excess = size_fn(alive_gates(inventory, params)) - budget(state.num_steps)
-        alpha = jnp.maximum(0.0, state.alpha + rate * excess)
+        alpha = jnp.clip(state.alpha + rate * excess, 0.0, LARGEST_PRICE)
         acting = jnp.where(excess > 0, alpha, 0.0)
         rate_now = jnp.asarray(learning_rate(state.num_steps))
         tx = size_decay(inventory, sizes, rate_now, acting)
