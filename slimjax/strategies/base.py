@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from slimjax.nn.gates import NESTED, SUBLAYER
+from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.precision import BitCosts
 from slimjax.objective.quantize import QuantizeConfig
@@ -171,6 +171,15 @@ def goes_with_its_group(path: Path, shapes: Mapping[Path, tuple[int, ...]]) -> b
     if path[-1] not in NESTED:
         return False
     return shapes[path] == shapes[(*path[:-1], NESTED[path[-1]])]
+
+
+def stays_open(path: Path, shapes: Mapping[Path, tuple[int, ...]]) -> bool:
+    """Whether strategies that act inside the step leave the units of a gate alone.
+
+    They do where units go with their groups only, and with the channels of the residual
+    stream, whose weights are part of all other units.
+    """
+    return path[-1] == CHANNELS or goes_with_its_group(path, shapes)
 
 
 def find_state(opt_state: PyTree, kind: type) -> PyTree:

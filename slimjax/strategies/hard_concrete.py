@@ -43,10 +43,10 @@ from slimjax.strategies.base import (
     StepContext,
     Strategy,
     find_state,
-    goes_with_its_group,
     host_gates,
     open_products,
     rank_by,
+    stays_open,
 )
 from slimjax.trees import flatten, unflatten
 
@@ -108,14 +108,12 @@ def log_alpha(gate: Array) -> Array:
 
 
 def _map_free(fn, gates: PyTree) -> PyTree:
-    """Maps gates by (path, gate); those that cannot go alone are always open."""
+    """Maps gates by (path, gate); those that are left alone are always open."""
     flat = flatten(gates)
     shapes = {path: gate.shape for path, gate in flat.items()}
     return unflatten(
         {
-            path: jnp.ones_like(gate)
-            if goes_with_its_group(path, shapes)
-            else fn(path, gate)
+            path: jnp.ones_like(gate) if stays_open(path, shapes) else fn(path, gate)
             for path, gate in flat.items()
         }
     )

@@ -30,22 +30,25 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from slimjax.nn.gates import NESTED
+from slimjax.nn.gates import CHANNELS, NESTED
 from slimjax.objective.size import Inventory, SizeFn, unit_sizes
-from slimjax.objective.units import Costs, Gates
+from slimjax.objective.units import Costs
 from slimjax.strategies.base import (
     SeamContext,
     StepContext,
     Strategy,
     find_state,
-    goes_with_its_group,
     rank_by,
+    stays_open,
 )
 from slimjax.strategies.groups import scale_units, unit_sums
 from slimjax.trees import Path, flatten, unflatten
 
 DUAL_RATE = 0.02
 """Rise of alpha in a step in which the model is twice its budget."""
+
+LARGEST_PRICE = 0.3
+"""Highest alpha that a budget reaches: what learns must be able to stand against it."""
 
 TINY = 1e-30
 
@@ -95,7 +98,7 @@ def size_decay(
                 path: jnp.maximum(0.0, 1 - learning_rate * alpha * sizes[path] / rms)
                 for path, rms in unit_rms(inventory, weights).items()
                 if (path[-1] in NESTED) is inner
-                and not goes_with_its_group(path, inventory.gates)
+                and not stays_open(path, inventory.gates)
             }
             weights = scale_units(inventory, weights, factors)
         shrunk = {path: weights[path] - w for path, w in before.items()}
@@ -121,9 +124,9 @@ def size_decay_to_budget(
 ) -> optax.GradientTransformation:
     """Shrinks units by their size, at a price that rises above a budget.
 
-    Dual ascent, ``alpha <- max(0, alpha + rate * (size - budget))``, where size counts
-    the units that are not zero. Within the budget nothing shrinks, so that the size is
-    not missed by more than what goes in one step.
+    Dual ascent, ``alpha <- clip(alpha + rate * (size - budget), 0, LARGEST_PRICE)``,
+    where size counts the units that are not zero. Within the budget nothing shrinks, so
+    that the size is not missed by more than what goes in one step.
     """
 
     def init_fn(params: PyTree) -> SizeDecayState:
@@ -134,7 +137,7 @@ def size_decay_to_budget(
         if params is None:
             raise ValueError("size_decay_to_budget needs params")
         excess = size_fn(alive_gates(inventory, params)) - budget(state.num_steps)
-        alpha = jnp.maximum(0.0, state.alpha + rate * excess)
+        alpha = jnp.clip(state.alpha + rate * excess, 0.0, LARGEST_PRICE)
         acting = jnp.where(excess > 0, alpha, 0.0)
         rate_now = jnp.asarray(learning_rate(state.num_steps))
         tx = size_decay(inventory, sizes, rate_now, acting)
@@ -160,17 +163,18 @@ def units_weights(inventory: Inventory) -> dict[Path, int]:
 
 def alive_gates(inventory: Inventory, params: PyTree) -> PyTree:
     """Returns gates of 1 for units with a weight that is not 0, and 0 for others."""
-    alive: Gates = dict.fromkeys(inventory.gates, jnp.ones([]))  # pyright: ignore
+    alive: dict[Path, Any] = {p: jnp.ones(s) for p, s in inventory.gates.items()}
     entries = {p: jnp.abs(w) for p, w in flatten(params["params"]).items()}
     for path, units in unit_sums(inventory, entries).items():
-        alive[path] = (units > 0).astype(jnp.float32)
+        if not stays_open(path, inventory.gates):
+            alive[path] = (units > 0).astype(jnp.float32)
     return {"gates": unflatten(alive)}
 
 
 def relative_sizes(inventory: Inventory, size_fn: SizeFn) -> dict[Path, float]:
     """Returns what units weigh a weight, as parts of the mean over all units."""
     sizes, counts = unit_sizes(size_fn, inventory), units_weights(inventory)
-    outer = [path for path in counts if path[-1] not in NESTED]
+    outer = [path for path in counts if path[-1] not in (*NESTED, CHANNELS)]
     total = lambda values: sum(values[p] * inventory.gates[p][0] for p in outer)
     mean = total(sizes) / max(total(counts), 1)
     return {path: sizes[path] / counts[path] / max(mean, TINY) for path in counts}

@@ -34,7 +34,8 @@ from slimjax.resize.shrink import cut, fold
 from slimjax.store.faults import fault_point
 from slimjax.strategies.base import SeamContext, host_gates
 from slimjax.train.history import History
-from slimjax.train.precision import PRECISION, round_state
+from slimjax.train.precision import round_state
+from slimjax.train.probe import Probe, moments_flops
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
 from slimjax.trees import flatten, unflatten
@@ -47,55 +48,6 @@ CLOSED_IS_CUT = 1e-4
 
 CALIBRATIONS = (0.25, 4.0)
 """Least and largest correction of costs: one seam's loss change is a noisy measure."""
-
-
-class Probe:
-    """Measures losses of one model on one batch, with some gates changed."""
-
-    def __init__(self, stage: Stage, variables: PyTree, batch: PyTree):
-        """Compiles nothing: the stage's evaluation is used."""
-        self.stage, self.variables, self.batch = stage, variables, batch
-        self.num_calls, self.other_flops = 0, 0.0
-
-    def __call__(self, gates: Gates, bits: Gates = {}, fits: Gates = {}) -> float:  # noqa: B006
-        """Returns mean nats a target; what is not named stays as it is.
-
-        Args:
-            gates: Gates by path.
-            bits: Bits of units by bit key.
-            fits: Fits of units by path of the weight.
-        """
-        variables = {**self.variables, "gates": _merge(self.variables["gates"], gates)}
-        if bits:
-            precision = self.variables[PRECISION]
-            variables[PRECISION] = {
-                "bits": _merge(precision["bits"], bits),
-                "fit": _merge(precision["fit"], fits),
-            }
-        sums = self.stage.sums(self.stage.place(variables), self.batch)
-        self.num_calls += 1
-        return float(sums["nats_sum"]) / float(sums["num_tokens"])
-
-    def moments(self) -> PyTree:
-        """Returns second moments of what writers read, on the same batch."""
-        params = {kind: self.variables[kind] for kind in ("params", "gates")}
-        moments = self.stage.moments(self.stage.place(params), self.batch)
-        moments = jax.device_get(moments)
-        self.other_flops += moments_flops(self.stage, moments, self.batch)
-        return moments
-
-    @property
-    def flops(self) -> float:
-        """FLOPs spent so far."""
-        tokens = self.batch["tokens"].size
-        return self.num_calls * tokens * self.stage.sizes["flops"] + self.other_flops
-
-
-def _merge(tree: PyTree, changes: Gates) -> PyTree:
-    """Returns a tree of arrays in which some, by path, are others."""
-    leaves = flatten(tree)
-    leaves |= {p: jnp.asarray(x, leaves[p].dtype) for p, x in changes.items()}
-    return unflatten(leaves)
 
 
 def take_seam(
@@ -262,12 +214,6 @@ def refit_state(
     weights = refit(weights, names, current, closed, jax.device_get(total))
     params = stage.place({**params, "params": weights})
     return dataclasses.replace(state, params=params), flops
-
-
-def moments_flops(stage: Stage, moments: PyTree, batch: PyTree) -> float:
-    """Returns the FLOPs of second moments on a batch, the forward pass included."""
-    products = sum(2 * moment.size for moment in jax.tree.leaves(moments))
-    return float(batch["tokens"].size * (stage.sizes["flops"] + products))
 
 
 def cut_state(
