@@ -104,6 +104,8 @@ def build(cls: type[T], block: Mapping[str, Any], where: str) -> T:
 
 def _check_type(value: Any, expected: Any, where: str) -> Any:
     """Returns the value, integers made floats where those are expected."""
+    if typing.get_origin(expected) is tuple:
+        return _check_words(value, where)
     union = isinstance(expected, types.UnionType)
     kinds = typing.get_args(expected) if union else (expected,)
     if type(value) in kinds and not _is_wild(value):
@@ -118,10 +120,19 @@ def _check_type(value: Any, expected: Any, where: str) -> Any:
             float: "a finite number",
             str: "a string",
             bool: "a boolean",
+            dict: "a block of settings",
         }[k]
         for k in kinds
     )
     raise ConfigError(f"{where}={value!r} must be {names}.")
+
+
+def _check_words(value: Any, where: str) -> tuple[str, ...]:
+    """Returns a tuple of strings; also one string, with commas between words."""
+    words = value.split(",") if isinstance(value, str) else value
+    if not isinstance(words, list | tuple) or not all(type(w) is str for w in words):
+        raise ConfigError(f"{where}={value!r} must be a list of words.")
+    return tuple(word.strip() for word in words if word.strip())
 
 
 def _is_wild(value: Any) -> bool:

@@ -212,9 +212,7 @@ class ModelSettings:
         )
 
 
-def parse_architecture(
-    entries: Any, where: str
-) -> tuple[LayerConfig, ...]:
+def parse_architecture(entries: Any, where: str) -> tuple[LayerConfig, ...]:
     """Returns layers from plain data, such as ``architecture.json`` holds.
 
     The width, if an entry tells it, is for `ModelConfig.with_architecture` to read.

@@ -10,8 +10,9 @@ The same code runs on NumPy gates (float64, decisions at a seam) and on JAX gate
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import flax.linen as nn
@@ -19,7 +20,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.errors import ConfigError, suggest
-from slimjax.nn.gates import NESTED, SUBLAYER, axis_gates
+from slimjax.nn.gates import NESTED, SUBLAYER, nearest_gate, nest
 from slimjax.trees import AxisNames, Path, axis_names, flatten
 
 MEASURES = ("params", "flops", "bytes", "kv_bytes")
@@ -78,21 +79,70 @@ def take_inventory(variables: PyTree, seq_len: int) -> Inventory:
     )
 
 
-def make_size_fn(measure: str, inventory: Inventory) -> SizeFn:
-    """Returns the function from gates to size in one measure.
+def parse_measure(measure: str, where: str = "config.objective.size") -> dict:
+    """Returns the weight of each measure in a weighted sum of measures.
+
+    Raises:
+        ConfigError: If the text, found at `where`, is no measure and no sum of them.
+
+    Examples:
+        >>> parse_measure("0.5*params + 0.5*flops"), parse_measure("bytes")
+        ({'params': 0.5, 'flops': 0.5}, {'bytes': 1.0})
+    """
+    weights: dict[str, float] = {}
+    for term in measure.split("+"):
+        factor, _, name = term.rpartition("*")
+        name = name.strip()
+        if name not in MEASURES:
+            raise ConfigError(
+                f"{where}={measure!r}: {name!r} is unknown. {suggest(name, MEASURES)}"
+            )
+        try:
+            weights[name] = weights.get(name, 0.0) + float(factor or 1)
+        except ValueError:
+            weights[name] = math.nan
+    if not all(0 < weight < math.inf for weight in weights.values()):
+        raise ConfigError(
+            f"{where}={measure!r} must be one of {', '.join(MEASURES)}, or a sum with "
+            "positive weights, such as '0.5*params+0.5*flops'."
+        )
+    return weights
+
+
+def make_size_fn(
+    measure: str, inventory: Inventory, start: Mapping[str, float] | None = None
+) -> SizeFn:
+    """Returns the function from gates to size in one measure, or a sum of measures.
 
     ``params``: elements of the weights. ``flops``: forward FLOPs of matrix products a
     token, causal attention counted at half its square. ``bytes``: the packed model
-    file, header included. ``kv_bytes``: bfloat16 bytes of the KV cache a token.
+    file, header included. ``kv_bytes``: bfloat16 bytes of the KV cache a token. In a
+    weighted sum each measure is a part of its size at the start.
+
+    Args:
+        measure: A measure, or a sum as `parse_measure` reads it.
+        inventory: What to count.
+        start: Sizes of the model that the run started from, by measure; None means
+            that `inventory` is of that model.
 
     Raises:
         ConfigError: If the measure is unknown.
     """
-    if measure not in MEASURES:
-        raise ConfigError(
-            f"config.objective.size={measure!r} is unknown. "
-            f"{suggest(measure, MEASURES)}"
-        )
+    weights = parse_measure(measure)
+    if measure in MEASURES:
+        return _make_plain_size_fn(measure, inventory)
+    size_fns = {name: _make_plain_size_fn(name, inventory) for name in weights}
+    gates = inventory.open_gates()
+    whole = start or {name: float(fn(gates)) for name, fn in size_fns.items()}
+
+    def mixed_size_fn(gates: PyTree) -> Any:
+        parts = (w * size_fns[name](gates) / whole[name] for name, w in weights.items())
+        return sum(parts)
+
+    return mixed_size_fn
+
+
+def _make_plain_size_fn(measure: str, inventory: Inventory) -> SizeFn:
     leaf_size = {
         "params": lambda count, leaf: count(leaf.axes),
         "flops": lambda count, leaf: _leaf_flops(count, leaf, inventory),
@@ -100,11 +150,13 @@ def make_size_fn(measure: str, inventory: Inventory) -> SizeFn:
         "kv_bytes": lambda count, leaf: _leaf_kv_bytes(count, leaf),
     }[measure]
 
+    governors = [_governors(leaf, inventory) for leaf in inventory.leaves]
+
     def size_fn(gates: PyTree) -> Any:
-        flat = gates if _is_flat(gates) else flatten(gates)
+        flat, sums = gates if _is_flat(gates) else flatten(gates), {}
         total = FILE_HEADER_BYTES if measure == "bytes" else 0
-        for leaf in inventory.leaves:
-            total = total + leaf_size(partial(_count, leaf, flat), leaf)
+        for leaf, governed in zip(inventory.leaves, governors, strict=True):
+            total = total + leaf_size(partial(_count, governed, flat, sums), leaf)
         return total
 
     return size_fn
@@ -114,17 +166,53 @@ def _is_flat(gates: Mapping) -> bool:
     return all(isinstance(key, tuple) for key in gates)
 
 
-def _count(leaf: Leaf, gates: Mapping[Path, Any], axes: AxisNames) -> Any:
-    """Returns the elements along `axes` of a leaf that its gates leave open."""
-    count = 1
+@dataclasses.dataclass(frozen=True)
+class _Governors:
+    """Who governs a leaf: along each axis, by name and length, and as a whole."""
+
+    axes: tuple[tuple[str, int, tuple[Path, ...]], ...]
+    wholes: tuple[Path, ...]
+
+
+def _governors(leaf: Leaf, inventory: Inventory) -> _Governors:
+    """Returns the gates of each axis, its units' group last, and of the modules."""
+    axes = []
     for name, length in zip(leaf.axes, leaf.shape, strict=True):
-        if name in axes:
-            units = axis_gates(leaf.path, name, length, gates)
-            count = count * (length if units is None else units.sum())
-    for depth in range(len(leaf.path)):
-        whole = gates.get((*leaf.path[:depth], SUBLAYER))
-        count = count if whole is None else count * whole
+        names = (name, NESTED[name]) if name in NESTED else (name,)
+        found = (nearest_gate(leaf.path, axis, inventory.gates) for axis in names)
+        axes.append((name, length, tuple(path for path in found if path)))
+    wholes = ((*leaf.path[:depth], SUBLAYER) for depth in range(len(leaf.path)))
+    return _Governors(tuple(axes), tuple(p for p in wholes if p in inventory.gates))
+
+
+def _count(
+    governors: _Governors, gates: Mapping[Path, Any], sums: dict, axes: AxisNames
+) -> Any:
+    """Returns the elements along `axes` of a leaf that its gates leave open.
+
+    What the gates of an axis add up to is kept in `sums` for the rest of the walk.
+    """
+    count = 1
+    for name, length, paths in governors.axes:
+        if name not in axes:
+            continue
+        if (paths, length) not in sums:
+            sums[paths, length] = _open_units(name, length, paths, gates)
+        count = count * sums[paths, length]
+    for path in governors.wholes:
+        count = count * gates[path]
     return count
+
+
+def _open_units(
+    name: str, length: int, paths: tuple[Path, ...], gates: Mapping[Path, Any]
+) -> Any:
+    """Returns how many units of an axis its gates leave open."""
+    found = {path[-1]: gates[path] for path in paths}
+    own, group = found.get(name), found.get(NESTED.get(name, ""))
+    if group is not None:
+        return nest(own, group, length).sum()
+    return length if own is None else own.sum()
 
 
 def _leaf_flops(count: Callable, leaf: Leaf, inventory: Inventory) -> Any:
@@ -155,6 +243,7 @@ def _leaf_bytes(count: Callable, leaf: Leaf) -> Any:
     return STORED_BITS // 8 * count(leaf.axes) + entry_bytes(leaf) * count(())
 
 
+@cache
 def entry_bytes(leaf: Leaf) -> int:
     """Returns the length of a weight's entry in a safetensors header.
 
@@ -170,39 +259,15 @@ FILE_HEADER_BYTES = 8 + len('{"__metadata__":{"format":"slimjax-packed-1"}}') + 
 """Length field, metadata and mean padding of a packed file."""
 
 
-def unit_sizes(size_fn: SizeFn, inventory: Inventory) -> dict[Path, float]:
-    """Returns what one unit of each gate weighs when all others are open.
+def unit_sizes(size_fn: SizeFn, gates: Mapping[Path, np.ndarray]) -> dict[Path, Any]:
+    """Returns what one more closed unit of each gate takes off, the first one's.
 
-    Size is linear in each gate and the units of a gate are alike, so that closing
-    the first one tells for all.
+    Size is linear in each gate and the units of a gate are alike, so that the first
+    one tells for all, as long as it is open.
     """
-    gates = inventory.open_gates()
-    whole = float(size_fn(gates))
-    sizes = {}
-    for path, shape in inventory.gates.items():
-        closed = np.ones(shape)
-        closed.reshape(-1)[0] = 0.0
-        sizes[path] = whole - float(size_fn(gates | {path: closed}))
-    return sizes
-
-
-def smallest_gates(inventory: Inventory, minima: Mapping[str, int]) -> dict:
-    """Returns the gates of the smallest model that the minima allow.
-
-    Args:
-        inventory: What there is.
-        minima: Least number of open units by axis name; a module whose axes all have
-            a least number of 0 goes as a whole.
-    """
-    gates = inventory.open_gates()
+    whole, sizes = size_fn(gates), {}
     for path, gate in gates.items():
-        module, axis = path[:-1], path[-1]
-        inner = [p[-1] for p in gates if p[:-1] == module and p[-1] != SUBLAYER]
-        if axis == SUBLAYER:
-            gate[...] = float(any(minima.get(name, 0) for name in inner))
-        elif axis in NESTED:
-            groups = gates[(*module, NESTED[axis])].shape[0]
-            gate.reshape(groups, -1)[:, 1:] = 0.0
-        else:
-            gate[max(1, minima.get(axis, 0)) :] = 0.0
-    return gates
+        closed = gate.copy()
+        closed.reshape(-1)[0] = 0.0
+        sizes[path] = whole - size_fn({**gates, path: closed})
+    return sizes

@@ -9,6 +9,7 @@ import optax
 from jaxtyping import PyTree
 
 from slimjax.objective.config import ObjectiveConfig
+from slimjax.objective.limits import Limits
 from slimjax.objective.size import Inventory, SizeFn
 from slimjax.objective.units import Costs, Gates
 from slimjax.trees import flatten
@@ -44,6 +45,7 @@ class SeamContext:
         opt_state: The optimizer's state, which may hold statistics of the strategy.
         probe: Measures the loss with some gates changed.
         seed: The run's seed.
+        limits: What may go; the cost of all else need not be known.
     """
 
     inventory: Inventory
@@ -51,6 +53,7 @@ class SeamContext:
     opt_state: PyTree
     probe: ProbeFn
     seed: int
+    limits: Limits = Limits()  # noqa: RUF009
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,8 @@ from slimjax.errors import ConfigError, suggest
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.decoder import abstract_variables
 from slimjax.objective.config import ObjectiveConfig
-from slimjax.objective.size import make_size_fn, smallest_gates, take_inventory
+from slimjax.objective.size import MEASURES, make_size_fn, take_inventory
+from slimjax.objective.units import least_size
 from slimjax.resize.config import ResizeConfig
 from slimjax.train.mesh import MeshConfig
 from slimjax.train.optim import OptimConfig
@@ -77,8 +78,8 @@ class RunConfig:
         return self.resize.seam_steps(self.train.num_steps)
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns plain data, every setting named."""
-        return dataclasses.asdict(self)
+        """Returns plain data, every setting named, as it comes back from JSON."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def hash(self) -> str:
         """Returns a name for all that decides what the run computes, 16 hex digits."""
@@ -141,32 +142,47 @@ def _check_together(run: RunConfig) -> None:
 
 
 def check_budget(run: RunConfig, model: ModelConfig) -> None:
-    """Refuses a budget above the starting model or below the smallest one.
+    """Refuses budgets above the starting model or below the smallest one.
 
     Raises:
-        ConfigError: Naming the size of the model and the least possible.
+        ConfigError: Naming the tightest limit, the size of the model and the least
+            possible; or a frozen part that the model does not have.
     """
+    inventory = take_inventory(abstract_variables(model), run.data.seq_len)
+    limits = run.resize.limits(cautious=False)
+    for pattern in limits.frozen:
+        only = dataclasses.replace(limits, frozen=(pattern,))
+        if not any(only.is_frozen(path) for path in inventory.gates):
+            names = [".".join(path) for path in inventory.gates]
+            raise ConfigError(
+                f"config.resize.frozen: {pattern!r} is no part of the model. "
+                f"{suggest(pattern, names)}"
+            )
     if not run.objective.has_budget:
         return
-    inventory = take_inventory(abstract_variables(model), run.data.seq_len)
-    size_fn = make_size_fn(run.objective.size, inventory)
-    whole = float(size_fn(inventory.open_gates()))
-    minima = run.resize.limits(cautious=False).minima()
-    least = float(size_fn(smallest_gates(inventory, minima)))
-    budget = run.objective.budget_size(whole)
-    asked = f"config.objective.budget={run.objective.budget!r}"
-    unit = run.objective.size
-    if budget > whole:
+    size_fns = {m: make_size_fn(m, inventory) for m in run.objective.measures}
+    wholes = {m: float(fn(inventory.open_gates())) for m, fn in size_fns.items()}
+    leasts = {m: least_size(inventory, fn, limits) for m, fn in size_fns.items()}
+    budgets = run.objective.budget_sizes(wholes)
+    asked = run.objective.describe_budgets()
+    for unit, budget in budgets.items():
+        if budget > wholes[unit]:
+            raise ConfigError(
+                f"{asked} is more than the model has: {_amount(wholes[unit], unit)}. "
+                "Ask for less, or for a larger model."
+            )
+    tightest = max(budgets, key=lambda unit: leasts[unit] / budgets[unit])
+    if budgets[tightest] < leasts[tightest]:
         raise ConfigError(
-            f"{asked} is more than the model has: {whole:,.0f} {unit}. Ask for less, "
-            "or for a larger model."
+            f"{asked} is less than what must stay: "
+            f"{_amount(leasts[tightest], tightest)} with embeddings, norms, minima and "
+            "frozen parts. Ask for more, or for a smaller vocabulary or width."
         )
-    if budget < least:
-        raise ConfigError(
-            f"{asked} is less than what must stay: {least:,.0f} {unit} with "
-            "embeddings, norms and minima. Ask for more, or for a smaller "
-            "vocabulary or width."
-        )
+
+
+def _amount(size: float, measure: str) -> str:
+    """Returns a size in words; sums of measures are parts of the start."""
+    return f"{size:,.0f} {measure}" if measure in MEASURES else f"{size:.4f} {measure}"
 
 
 def check_same_run(old: Mapping[str, Any], new: RunConfig) -> None:

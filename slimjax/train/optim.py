@@ -3,9 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Hashable
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
@@ -80,12 +82,21 @@ class OptimConfig:
 
 
 def make_tx(
-    config: OptimConfig, strategy: Strategy, context: StepContext
+    config: OptimConfig,
+    strategy: Strategy,
+    context: StepContext,
+    held: PyTree | None = None,
 ) -> optax.GradientTransformation:
     """Builds the optimizer of ``{"params": weights, "gates": gates}``.
 
     Clipping heeds the weights alone: a gate's gradient neither shortens theirs, nor
     is shortened, since strategies read its moments.
+
+    Args:
+        config: The config block.
+        strategy: Who moves the gates.
+        context: What it may use.
+        held: True for gates that stay as they are; None for none.
     """
     peak = config.learning_rate
     links = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
@@ -97,8 +108,17 @@ def make_tx(
     if strategy.make_weight_tx is not None:
         links.append(strategy.make_weight_tx(context))
     gate_tx = strategy.make_gate_tx(context)
+    if any(jax.tree.leaves(held)):
+        gate_tx = optax.chain(gate_tx, optax.stateless(partial(_hold, held)))
     groups: dict[Hashable, Any] = {"weights": optax.chain(*links), "gates": gate_tx}
     return optax.partition(groups, {"params": "weights", "gates": "gates"})
+
+
+def _hold(held: PyTree, updates: PyTree, params: PyTree) -> PyTree:
+    """Returns updates of 0 for what is held."""
+    del params
+    stay = lambda update, is_held: jnp.zeros_like(update) if is_held else update
+    return updates | {"gates": jax.tree.map(stay, updates["gates"], held)}
 
 
 def _matrices(params: PyTree) -> PyTree:

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.models.decoder import config_of
-from slimjax.objective.budget import Chooser, Decision
-from slimjax.objective.size import make_size_fn
+from slimjax.objective.budget import Decision
 from slimjax.objective.units import Gates
+from slimjax.objective.width import WidthChooser
 from slimjax.resize.carry import carry_state, fold_moments
 from slimjax.resize.least_squares import refit
 from slimjax.resize.plan import Plan, make_plan
@@ -110,15 +110,23 @@ def decide(stage: Stage, state: TrainState, probe: Probe, index: int) -> Decisio
     """Returns who goes at this seam, at the config's price or towards its budget."""
     run, objective = stage.run, stage.run.objective
     assert stage.strategy.judge is not None
+    limits = run.resize.limits(cautious=False)
     costs = stage.strategy.judge(
-        SeamContext(stage.inventory, state.params, state.opt_state, probe, run.seed)
+        SeamContext(
+            stage.inventory, state.params, state.opt_state, probe, run.seed, limits
+        )
     )
-    size_fn = make_size_fn(objective.size, stage.inventory)
-    whole = stage.start_sizes[objective.size]
+    whole, names = stage.start_sizes, objective.measures
 
-    def chooser(*, cautious: bool) -> Chooser:
+    def chooser(*, cautious: bool) -> WidthChooser:
+        size_fns = [stage.size_fn(name) for name in names]
+
+        def size_fn(gates: Gates) -> np.ndarray:
+            sizes = zip(names, size_fns, strict=True)
+            return np.array([float(fn(gates)) / whole[name] for name, fn in sizes])
+
         limits = run.resize.limits(cautious=cautious)
-        return Chooser(stage.inventory, size_fn, costs, limits, whole)
+        return WidthChooser(stage.inventory, size_fn, costs, limits)
 
     if not objective.has_budget:
         return chooser(cautious=True).at_price(objective.alpha)
@@ -129,12 +137,14 @@ def decide(stage: Stage, state: TrainState, probe: Probe, index: int) -> Decisio
     return decision
 
 
-def budget_at(stage: Stage, index: int) -> float:
-    """Returns the largest size after a seam: even ratios, the last seam's in full."""
-    whole = stage.start_sizes[stage.run.objective.size]
-    goal = stage.run.objective.budget_size(whole)
-    num_seams = len(stage.run.seam_steps)
-    return float(whole * (goal / whole) ** ((index + 1) / num_seams))
+def budget_at(stage: Stage, index: int) -> np.ndarray:
+    """Returns the largest sizes after a seam, as parts of the start's, by measure.
+
+    From seam to seam they fall in even ratios; the last seam's are those asked for.
+    """
+    parts, num_seams = stage.budget_parts(), len(stage.run.seam_steps)
+    goals = np.array([parts[name] for name in stage.run.objective.measures])
+    return goals ** ((index + 1) / num_seams)
 
 
 def refit_state(
@@ -210,8 +220,7 @@ def _why_not(stage: Stage, decision: Decision, step: int, index: int) -> str:
     num_seams = len(run.seam_steps)
     if run.objective.has_budget and index == num_seams - 1:
         return ""
-    flops = make_size_fn("flops", stage.inventory)
-    saved = stage.sizes["flops"] - float(flops(decision.gates))
+    saved = stage.sizes["flops"] - float(stage.size_fn("flops")(decision.gates))
     tokens = run.data.batch_size * run.data.seq_len * (run.train.num_steps - step)
     pays = 3 * saved * tokens > run.resize.compile_allowance_flops
     return "" if pays else "saves less than it costs"
@@ -249,9 +258,12 @@ def _describe(
         alpha = stage.strategy.read_alpha(state.opt_state)
         alpha = stage.run.objective.alpha if alpha is None else alpha
         predicted = None
+    measures = stage.run.objective.measures
+    alphas = dict(zip(measures, decision.alphas.tolist(), strict=True))
     return {
         "step": int(state.step),
         "alpha": alpha,
+        "alphas": alphas if len(measures) > 1 else dict.fromkeys(measures, alpha),
         "predicted_loss_change": predicted,
         "closed": plan.count_closed(),
         "strategy": stage.run.objective.strategy,

@@ -1,6 +1,7 @@
 """A stage: everything that is compiled for one shape of the model."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -15,7 +16,13 @@ from jaxtyping import PyTree
 
 from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import Decoder, abstract_variables
-from slimjax.objective.size import MEASURES, Inventory, make_size_fn, take_inventory
+from slimjax.objective.size import (
+    MEASURES,
+    Inventory,
+    SizeFn,
+    make_size_fn,
+    take_inventory,
+)
 from slimjax.strategies import get
 from slimjax.strategies.base import StepContext, Strategy
 from slimjax.tasks.lm import make_error_fn, make_moments_fn, make_sums_fn
@@ -24,7 +31,7 @@ from slimjax.train.mesh import by_rows, make_mesh, replicated
 from slimjax.train.optim import make_tx
 from slimjax.train.state import TrainState, make_state
 from slimjax.train.step import make_train_step
-from slimjax.trees import axis_names
+from slimjax.trees import axis_names, unflatten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,37 +70,63 @@ class Stage:
         self.abstract_params = dict(nn.meta.unbox(boxed))
         self.names = axis_names(boxed)
         self.inventory: Inventory = take_inventory(boxed, run.data.seq_len)
+        gates = self.inventory.open_gates()
         self.sizes = {
-            measure: float(
-                make_size_fn(measure, self.inventory)(self.inventory.open_gates())
-            )
-            for measure in MEASURES
+            measure: float(make_size_fn(measure, self.inventory, start_sizes)(gates))
+            for measure in (*MEASURES, *run.objective.measures)
         }
         self.start_sizes = start_sizes or self.sizes
         self.mesh: Mesh = make_mesh(run.mesh, run.data.batch_size)
         self.strategy: Strategy = get(run.objective.strategy)
         self.tx: optax.GradientTransformation = make_tx(
-            run.optim, self.strategy, self._step_context()
+            run.optim, self.strategy, self._step_context(), self._held_gates()
         )
         self.compile_seconds = 0.0
 
     def _step_context(self) -> StepContext:
-        size_fn = make_size_fn(self.run.objective.size, self.inventory)
-        whole = self.start_sizes[self.run.objective.size]
+        objective, parts = self.run.objective, self.budget_parts()
+        least = min(parts.values(), default=1.0)
+        size_fns = {measure: self.size_fn(measure) for measure in objective.measures}
+
+        def size_fn(variables: PyTree) -> Any:
+            """The size beside its budget, of the measure whose budget is tightest."""
+            sizes = (
+                fn(variables["gates"]) / self.start_sizes[name] * least / parts[name]
+                for name, fn in size_fns.items()
+            )
+            return functools.reduce(jnp.maximum, sizes)
+
         return StepContext(
-            objective=self.run.objective,
-            size_fn=lambda gates: size_fn(gates["gates"]) / whole,
-            budget_schedule=self._budget_schedule(whole),
+            objective=objective,
+            size_fn=size_fn,
+            budget_schedule=self._budget_schedule(least),
             learning_rate=self.run.optim.schedule(self.run.train.num_steps),
         )
 
-    def _budget_schedule(self, whole: float) -> optax.Schedule | None:
+    def size_fn(self, measure: str) -> SizeFn:
+        """Returns the function from gates to size."""
+        return make_size_fn(measure, self.inventory, self.start_sizes)
+
+    def budget_parts(self) -> dict[str, float]:
+        """Returns the budget of each priced measure, as a part of the start's size."""
+        whole, objective = self.start_sizes, self.run.objective
+        if not objective.has_budget:
+            return dict.fromkeys(objective.measures, 1.0)
+        sizes = objective.budget_sizes(whole)
+        return {measure: size / whole[measure] for measure, size in sizes.items()}
+
+    def _budget_schedule(self, part: float) -> optax.Schedule | None:
         """Returns the largest part of the start's size, falling until the last seam."""
         if not self.run.objective.has_budget:
             return None
-        part = self.run.objective.budget_size(whole) / whole
         last = self.run.seam_steps[-1]
         return optax.linear_schedule(1.0, part, last)
+
+    def _held_gates(self) -> PyTree:
+        """Returns True for gates that stay at 1, whatever the strategy."""
+        limits = self.run.resize.limits(cautious=False)
+        paths = self.inventory.gates
+        return unflatten({path: not limits.may_move(path) for path in paths})
 
     @cached_property
     def abstract_state(self) -> TrainState:
