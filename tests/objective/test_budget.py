@@ -109,7 +109,7 @@ CONFIGS = tuple(draw_configs(20))
 @pytest.mark.parametrize("measure", [*MEASURES, "0.5*params+0.5*kv_bytes"])
 def test_a_request_is_never_exceeded_and_missed_by_less_than_the_cheapest_unit(measure):
     for i, config in enumerate(CONFIGS):
-        case = Case(config, [measure], seed=i)
+        case = Case(config, [measure], Limits(units=UNITS, width_multiple=1 + i % 8), i)
         budget = case.budget((0.1, 0.3, 0.5, 0.8, 0.95)[i % 5])
         decision = case.chooser.at_budget(budget)
         case.check(decision, budget)
@@ -120,7 +120,8 @@ def test_a_request_is_never_exceeded_and_missed_by_less_than_the_cheapest_unit(m
 @pytest.mark.parametrize("measures", [("bytes", "kv_bytes"), ("params", "flops")])
 def test_several_budgets_are_met_together_and_one_of_them_nearly(measures):
     for i, config in enumerate(CONFIGS):
-        case = Case(config, measures, seed=i)
+        limits = Limits(units=UNITS, width_multiple=8)
+        case = Case(config, measures, limits, seed=i)
         budget = case.budget(np.roll([0.3, 0.6], i))
         decision = case.chooser.at_budget(budget)
         case.check(decision, budget)

@@ -10,6 +10,7 @@ from slimjax import strategies
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import abstract_variables
 from slimjax.objective.config import STRATEGIES, ObjectiveConfig
+from slimjax.objective.limits import UNITS, Limits
 from slimjax.objective.price import GateMoments
 from slimjax.objective.size import make_size_fn, take_inventory
 from slimjax.strategies.base import SeamContext, StepContext, find_state
@@ -60,18 +61,22 @@ def exchange_context(damage: dict) -> SeamContext:
         closed = (((1 - gate) * damage[path]).sum() for path, gate in gates.items())
         return 5.0 + float(sum(closed))
 
-    return SeamContext(INVENTORY, {"gates": gates_tree()}, state, probe, seed=0)
+    limits = Limits(units=UNITS)
+    return SeamContext(INVENTORY, {"gates": gates_tree()}, state, probe, 0, limits)
 
 
 def test_costs_of_exchange_are_the_measured_ones_whatever_the_moments_scale():
     source = np.random.default_rng(1)
     damage = {p: source.exponential(0.1, s) for p, s in INVENTORY.gates.items()}
     costs = strategies.get("exchange").judge(exchange_context(damage))
+    sublayers = [damage["layer_0", name, "sublayer"] for name in ("attention", "mlp")]
+    assert costs.pop(("layer_0", "layer")) == pytest.approx(sum(sublayers))
+    assert costs.keys() == damage.keys()
     for path, cost in costs.items():
         np.testing.assert_array_equal(
             np.argsort(cost.ravel()), np.argsort(damage[path].ravel())
         )
-        if path[-1] != "mlp":
+        if path[-1] not in ("mlp", "embed"):
             np.testing.assert_allclose(cost, damage[path], rtol=1e-6)
     path = ("layer_0", "mlp", "mlp")
     cheapest = np.sort(costs[path])[: len(costs[path]) // 2]
