@@ -105,7 +105,7 @@ def build(cls: type[T], block: Mapping[str, Any], where: str) -> T:
 def _check_type(value: Any, expected: Any, where: str) -> Any:
     """Returns the value, integers made floats where those are expected."""
     if typing.get_origin(expected) is tuple:
-        return _check_words(value, where)
+        return _check_tuple(value, typing.get_args(expected)[0], where)
     union = isinstance(expected, types.UnionType)
     kinds = typing.get_args(expected) if union else (expected,)
     if type(value) in kinds and not _is_wild(value):
@@ -127,12 +127,17 @@ def _check_type(value: Any, expected: Any, where: str) -> Any:
     raise ConfigError(f"{where}={value!r} must be {names}.")
 
 
-def _check_words(value: Any, where: str) -> tuple[str, ...]:
-    """Returns a tuple of strings; also one string, with commas between words."""
-    words = value.split(",") if isinstance(value, str) else value
-    if not isinstance(words, list | tuple) or not all(type(w) is str for w in words):
-        raise ConfigError(f"{where}={value!r} must be a list of words.")
-    return tuple(word.strip() for word in words if word.strip())
+def _check_tuple(value: Any, expected: Any, where: str) -> tuple:
+    """Returns the values of a list, or the one value, as a tuple.
+
+    Words may also come as one string, with commas between them.
+    """
+    if expected is str and isinstance(value, str):
+        value = [word.strip() for word in value.split(",") if word.strip()]
+    values = value if isinstance(value, list | tuple) else [value]
+    return tuple(
+        _check_type(v, expected, f"{where}[{i}]") for i, v in enumerate(values)
+    )
 
 
 def _is_wild(value: Any) -> bool:

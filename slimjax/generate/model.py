@@ -18,10 +18,11 @@ from slimjax.generate.decode import generate, generate_all
 from slimjax.generate.sampling import Sampling
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.decoder import Decoder, abstract_variables
+from slimjax.nn.quantize import quantize
 from slimjax.store.files import read_json
 from slimjax.store.packed import read_packed
 from slimjax.store.run_folder import RunFolder
-from slimjax.trees import flatten, unflatten
+from slimjax.trees import axis_names, flatten, unflatten
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -142,10 +143,24 @@ def _newest_checkpoint(
         try:
             manifest = checkpoints.read_manifest(name)
             shape = config.with_architecture(manifest["architecture"], name)
-            return shape, checkpoints.restore_part(name, "params")
+            variables = checkpoints.restore_part(name, "params")
+            precision = checkpoints.restore_part(name, "precision")
+            if precision:
+                group_size = manifest["config"]["quantize"]["group_size"]
+                variables = _rounded(shape, variables, precision, group_size)
+            return shape, variables
         except (CheckpointError, ConfigError) as error:
             reason = str(error)
     raise CheckpointError(f"No whole checkpoint in {folder.root}: {reason}.")
+
+
+def _rounded(
+    config: ModelConfig, variables: PyTree, precision: PyTree, group_size: int
+) -> PyTree:
+    """Returns variables whose weights have the bits that training gave them."""
+    names = axis_names(abstract_variables(config))["params"]
+    weights = quantize(variables["params"], names, precision, group_size)
+    return {**variables, "params": weights}
 
 
 def _check_shapes(weights: PyTree, expected: PyTree, path: Path) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.errors import ConfigError, suggest
+from slimjax.nn.implementations import IMPLEMENTATIONS
 
-IMPLEMENTATIONS = ("auto", "reference", "blocked", "native")
 DTYPES = ("float32", "bfloat16")
 REMATS = ("none", "dots", "full")
 
@@ -123,7 +123,8 @@ class ModelSettings:
         head_dim: Width of a head, H; 0 means width / num_heads.
         mlp_dim: Hidden width of the MLP, F.
         dtype: Type of the operands of matrix products: float32 or bfloat16.
-        attention_impl: auto, reference, blocked or native; all exact.
+        attention_impl: How attention is computed: auto, or by name reference, blocked,
+            native (CPU), cudnn (GPU, bfloat16) or splash (TPU); all exact.
         rope_base: Base of the rotary angles.
         remat: What each layer computes again in the backward pass: none, dots (all but
             products with weights) or full.
@@ -212,10 +213,15 @@ class ModelSettings:
         )
 
 
+BESIDE = ("width", "bits")
+"""What a layer's entry may tell beside its shape."""
+
+
 def parse_architecture(entries: Any, where: str) -> tuple[LayerConfig, ...]:
     """Returns layers from plain data, such as ``architecture.json`` holds.
 
-    The width, if an entry tells it, is for `ModelConfig.with_architecture` to read.
+    Bits of their units may stand there too, and are no part of a shape. The width, if
+    an entry tells it, is for `ModelConfig.with_architecture` to read.
 
     Raises:
         ConfigError: If an entry is no layer; names the place `where` and the entry.
@@ -225,7 +231,7 @@ def parse_architecture(entries: Any, where: str) -> tuple[LayerConfig, ...]:
     known = {field.name for field in dataclasses.fields(LayerConfig)}
     layers = []
     for i, entry in enumerate(entries):
-        if not isinstance(entry, Mapping) or not set(entry) <= {*known, "width"}:
+        if not isinstance(entry, Mapping) or not set(entry) <= {*known, *BESIDE}:
             raise ConfigError(f"{where}[{i}] is no layer. Known keys: {sorted(known)}.")
         try:
             layer = LayerConfig(**{k: v for k, v in entry.items() if k in known})

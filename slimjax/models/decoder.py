@@ -98,6 +98,12 @@ class Decoder(nn.Module):
         """Returns ``-log p(target)`` at each position, logits never kept whole."""
         return self.embed.nats(self.hidden(inputs), targets, self.channels)
 
+    def outputs(
+        self, inputs: Int[Array, "B T"]
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "V D"]]:
+        """Returns x and table, whose product ``x @ table.T`` are the logits."""
+        return self.hidden(inputs), self.embed.embedding
+
     def decode(
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], cache: Cache
     ) -> tuple[Float[Array, "B T V"], Cache]:

@@ -6,13 +6,29 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax import native
+from slimjax.errors import ConfigError
+from slimjax.nn import attention_cudnn, attention_native, attention_splash, platforms
 from slimjax.nn.attention_blocked import attend_blocked
+from slimjax.nn.attention_cudnn import attend_cudnn
 from slimjax.nn.attention_native import attend_native
 from slimjax.nn.attention_reference import attend_reference
+from slimjax.nn.attention_splash import attend_splash
+from slimjax.nn.implementations import IMPLEMENTATIONS
 from slimjax.nn.positions import Rotation, rotate
 from slimjax.nn.products import MIN_ROWS
 
-IMPLEMENTATIONS = ("auto", "reference", "blocked", "native")
+KERNELS = dict(
+    reference=attend_reference,
+    blocked=attend_blocked,
+    native=attend_native,
+    cudnn=attend_cudnn,
+    splash=attend_splash,
+)
+WHY_NOT = dict(
+    native=attention_native.why_not,
+    cudnn=attention_cudnn.why_not,
+    splash=attention_splash.why_not,
+)
 
 SHORT = 128
 """Positions up to which the whole matrix of scores is the faster way."""
@@ -50,8 +66,9 @@ def attend(
         key_segments: Segments of the keys; given together with `query_segments`.
         rotation: Table of `slimjax.nn.positions` by which queries and keys are turned
             first; by default they are taken as they are.
-        impl: Which kernel: ``auto``, ``reference``, ``blocked``, or ``native``, which
-            wants a CPU and a compiler.
+        impl: Which kernel: ``auto``, ``reference``, ``blocked``, ``native``, which
+            wants a CPU and a compiler, ``cudnn``, which wants a GPU and bfloat16, or
+            ``splash``, which wants a TPU.
         dtype: Type of the products' operands; they sum in float32.
 
     Returns:
@@ -59,6 +76,7 @@ def attend(
 
     Raises:
         ValueError: If the arguments contradict each other.
+        ConfigError: If the kernel asked for cannot be had here; says why.
     """
     if impl not in IMPLEMENTATIONS:
         raise ValueError(f"impl={impl!r} is no kernel. Known: {IMPLEMENTATIONS}.")
@@ -72,35 +90,37 @@ def attend(
         raise ValueError(f"window={window} shows nothing; it must be at least 1.")
     if (query_segments is None) != (key_segments is None):
         raise ValueError("query_segments and key_segments come together.")
-    marks = (query_positions, query_segments, key_segments)
-    options: dict[str, Any] = {"causal": causal, "window": window, "dtype": dtype}
-
-    def run(kernel, query, key, value, positions, of_queries, of_keys):
-        return kernel(
-            query,
-            key,
-            value,
-            query_positions=positions,
-            query_segments=of_queries,
-            key_segments=of_keys,
-            **options,
-        )
-
+    options: dict[str, Any] = dict(
+        causal=causal,
+        window=window,
+        query_positions=query_positions,
+        query_segments=query_segments,
+        key_segments=key_segments,
+        dtype=dtype,
+    )
     if impl == "auto":
-        impl = choose(query, key)
+        impl = choose(query, key, **options)
+    elif impl in WHY_NOT and (reason := WHY_NOT[impl](query, key, **options)):
+        raise ConfigError(
+            f"config.model.attention_impl={impl!r} {reason}. "
+            "Set config.model.attention_impl='auto'."
+        )
     if impl == "native":
         options |= {"rotation": rotation}
     elif rotation is not None:
         query, key = rotate(query, rotation), rotate(key, rotation)
-    kernels = dict(
-        reference=attend_reference, blocked=attend_blocked, native=attend_native
-    )
-    return run(kernels[impl], query, key, value, *marks)
+    return KERNELS[impl](query, key, value, **options)
 
 
-def choose(query: Float[Array, "B T N H"], key: Float[Array, "B S K H"]) -> str:
-    """Returns the fastest kernel for these shapes on this platform."""
-    if query.shape[1] >= MIN_ROWS and native.is_enabled():
+def choose(
+    query: Float[Array, "B T N H"], key: Float[Array, "B S K H"], **options: Any
+) -> str:
+    """Returns the fastest kernel for these shapes on the platform of the program."""
+    for impl in ("cudnn", "splash"):
+        if not WHY_NOT[impl](query, key, **options):
+            return impl
+    for_cpu = platforms.target_platform() == "cpu"
+    if for_cpu and query.shape[1] >= MIN_ROWS and native.is_enabled():
         return "native"
     short = max(query.shape[1], key.shape[1]) <= SHORT
     return "reference" if short else "blocked"

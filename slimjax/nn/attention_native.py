@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
 
-from slimjax.native import calls
+from slimjax.native import calls, library
+from slimjax.nn import platforms
 from slimjax.nn.positions import Rotation
 
 
@@ -49,6 +50,14 @@ def attend_native(
         operands += tuple(x.squeeze(2) for x in rotation)
     options = segmented, rotation is not None, jnp.dtype(dtype)
     return cast(Array, _attend(operands, options))
+
+
+def why_not(*_: object, **__: object) -> str:
+    """Returns what this kernel wants and does not get, or nothing."""
+    platform = platforms.target_platform()
+    if platform != "cpu":
+        return f"wants a CPU, and this program is for a {platform}"
+    return "" if library.register() else "wants a C++ compiler, g++ or clang++"
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -5,115 +5,80 @@ goes when
 
     d_u < sum_m alpha_m * size_m(u) / Size_m(start)
 
-where ``d_u`` is the loss its going costs. A sublayer is weighed as a whole against the
-best that can be made of its parts, and a layer against the best of its sublayers. A
-budget is met by the price that is its dual variable, found by bisection on the true
+where ``d_u`` is the loss its going costs; with bits to choose (`BitPrices`), the right
+side is what the unit costs in its best state. A sublayer is weighed as a whole against
+the best that can be made of its parts, and a layer against the best of its sublayers.
+A budget is met by the price that is its dual variable, found by bisection on the true
 size walk, and a greedy fill; several budgets, by one price each, in turns.
 
 All of it is for one width of the residual stream, at which sizes add up; see
 `slimjax.objective.width` for the width.
 """
 
-import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Float
 
 from slimjax.nn.gates import NESTED, SUBLAYER
+from slimjax.objective.decision import BitChoice, Decision, Sizes
 from slimjax.objective.limits import Limits
-from slimjax.objective.size import SizeFn, unit_sizes
+from slimjax.objective.precision import States, by_gate
+from slimjax.objective.size import Bits, SizeFn, unit_sizes
 from slimjax.objective.units import Family, Gates, Layer, Units
 from slimjax.trees import Path
 
 MAX_ALPHA = 1e12
 """Nats for the whole model; at this price, everything that may go goes."""
 
-TOLERANCE = 0.01
-"""The part of a budget that may be left over for want of smaller units."""
-
 MAX_TURNS = 5
 """Turns that each of several prices gets to be found."""
 
-Sizes = Float[np.ndarray, " M"]
-"""Sizes in M measures, each as a part of the size at the start."""
-
 Reopening = tuple[Gates, float, Sizes]
 """Gates that change, the nats that are won back, the sizes that are added."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Decision:
-    """What stays, and what it is said to cost.
-
-    Attributes:
-        gates: 1 for what stays, 0 for what goes.
-        alphas: The price of each measure, nats for the whole starting model.
-        predicted_loss_change: Sum of the costs of all that goes, nats a target.
-        sizes: Sizes of what stays, as parts of the start's.
-    """
-
-    gates: Gates
-    alphas: Sizes
-    predicted_loss_change: float
-    sizes: Sizes
-
-    @property
-    def alpha(self) -> float:
-        """The price of the whole starting model, in all measures together."""
-        return float(self.alphas.sum())
-
-    @property
-    def complexity(self) -> float:
-        """The loss change and the price of what stays, nats a target."""
-        return self.predicted_loss_change + float(self.alphas @ self.sizes)
-
-    def rank(self, budget: Sizes) -> tuple[float, float]:
-        """Returns what tells the better of two decisions, the smaller one.
-
-        First comes by how much more than a hundredth the nearest budget is missed;
-        among those that make use of it the predicted loss counts.
-        """
-        missed = 1 - float((self.sizes / budget).max())
-        return max(missed - TOLERANCE, 0.0), self.predicted_loss_change
-
-
-def part_of(sizes: list[tuple[SizeFn, float]]) -> SizeFn:
-    """Returns the function from gates to sizes as parts of those at the start.
-
-    Args:
-        sizes: For each measure, its size function and the size at the start.
-    """
-    return lambda gates: np.array([float(fn(gates)) / whole for fn, whole in sizes])
 
 
 class Chooser:
     """Decides at one width of the residual stream; keeps what all prices share."""
 
     def __init__(
-        self, units: Units, size_fn: SizeFn, limits: Limits, gates: Gates, spent: float
+        self,
+        units: Units,
+        size_fn: SizeFn,
+        limits: Limits,
+        gates: Gates,
+        *,
+        spent: float = 0.0,
+        bits: Bits | None = None,
+        choice: BitChoice | None = None,
     ):
         """Weighs the units.
 
         Args:
             units: Who can go.
-            size_fn: From gates to sizes.
+            size_fn: From gates and bits to sizes.
             limits: What must stay.
             gates: 1 and 0, with the width that is asked for.
             spent: Nats that this width costs.
+            bits: Bits of all units as they are now.
+            choice: That bits are to be chosen.
         """
         self.families, self.sublayers = units.families, units.sublayers
         self.layers, self.limits = units.layers, limits
         self.size_fn, self.gates, self.spent = size_fn, gates, spent
-        self.unit_sizes: dict[Path, Sizes] = unit_sizes(size_fn, gates)
-        self.num_measures = len(size_fn(gates))
+        self.bits, self.choice = bits, choice
+        self.paid = choice.prices.cost_of(bits) if choice and bits else 0.0
+        weigh = lambda gates: size_fn(gates, bits)
+        self.unit_sizes: dict[Path, Sizes] = unit_sizes(weigh, gates)
+        self.num_measures = len(weigh(gates))
 
     def at_price(self, alphas: Sizes, kept: frozenset[Path] = frozenset()) -> Decision:
         """Returns the best decision at a price; the sublayers `kept` stay."""
         gates = {path: gate.copy() for path, gate in self.gates.items()}
-        taken = []
+        taken, states = [], self._best_states(alphas)
+        worth = self._worth(alphas, states)
         for family in self.families:
-            prices = self.step_sizes(family, gates) @ alphas
+            prices = _step_sums(family, worth, gates)
             goes = family.costs < prices
             num_steps = len(goes) if goes.all() else int(np.argmin(goes))
             family.close(gates, num_steps)
@@ -121,11 +86,55 @@ class Chooser:
         inner = []
         for sublayer in self.sublayers:
             cost, price = (sum(taken[i][k] for i in sublayer.families) for k in (0, 1))
-            left = float(self.unit_sizes[sublayer.path] @ alphas) - price
+            left = float(worth[sublayer.path]) - price
             inner.append(cost + left)
         for i in self._choose_sublayers(inner, kept):
             gates[self.sublayers[i].path][...] = 0.0
-        return self._decision(gates, alphas)
+        return self._decision(gates, alphas, states)
+
+    def _best_states(self, alphas: Sizes) -> States | None:
+        if self.choice is None:
+            return None
+        alpha = float(alphas[self.choice.measure])
+        return self.choice.prices.best(alpha, self.choice.whole)
+
+    def _worth(self, alphas: Sizes, states: States | None) -> Gates:
+        """Returns the nats that closing each unit of each gate saves at a price."""
+        prices = alphas.copy()
+        if self.choice is None or states is None:
+            return self._weigh(prices)
+        prices[self.choice.measure] = 0.0
+        alpha, whole = float(alphas[self.choice.measure]), self.choice.whole
+        values = self.choice.prices.values(states, alpha, whole)
+        return self._with_states(self._weigh(prices), self._weigh(alphas), values)
+
+    def _weigh(self, prices: Sizes) -> Gates:
+        """Returns the price of each unit of each gate, as its bits are now."""
+        return {
+            path: np.full(gate.shape, self.unit_sizes[path] @ prices)
+            for path, gate in self.gates.items()
+        }
+
+    def _with_states(self, others: Gates, usual: Gates, values: Gates) -> Gates:
+        """Returns what units weigh, where states tell their bytes; else `usual`."""
+        told = by_gate(values, self.gates)
+        return usual | {path: others[path] + own for path, own in told.items()}
+
+    def _step_sizes(
+        self, family: Family, gates: Gates, states: States | None
+    ) -> Float[np.ndarray, "S M"]:
+        """Returns what each step of a family takes off, groups gone not counted."""
+        columns = []
+        for m, one in enumerate(np.eye(self.num_measures)):
+            sizes, choice = self._weigh(one), self.choice
+            if choice is not None and states is not None and m == choice.measure:
+                values = {
+                    key: choice.prices.bytes[key][own] / choice.whole
+                    for key, own in states.items()
+                }
+                sizes = self._with_states(self._weigh(0 * one), sizes, values)
+            columns.append(_step_sums(family, sizes, gates))
+        return np.stack(columns, axis=1)
 
     def at_budget(self, budget: Sizes) -> Decision | None:
         """Returns the decision of least cost found within a budget, None for none."""
@@ -140,14 +149,6 @@ class Chooser:
         misses, _ = best.rank(budget)
         swaps = self._swap(best, budget) if misses else ()
         return min((best, *swaps), key=lambda decision: decision.rank(budget))
-
-    def step_sizes(self, family: Family, gates: Gates) -> Float[np.ndarray, "S M"]:
-        """Returns what each step of a family takes off, groups gone not counted."""
-        sizes = np.zeros((len(family.steps), self.num_measures))
-        for path, counts in family.counts.items():
-            is_open = _open_parents(path, gates)
-            sizes += counts[:, None] * self.unit_sizes[path][None] * is_open
-        return sizes
 
     def cost(self, gates: Gates) -> float:
         """Returns the nats that all that is closed costs."""
@@ -238,37 +239,62 @@ class Chooser:
         return high
 
     def _fill(self, decision: Decision, budget: Sizes) -> Decision:
-        """Opens again, dearest first, what fits into the rest of a budget."""
+        """Opens again, dearest first, what fits into the rest; then adds bits."""
+        return self._add_bits(self._open_again(decision, budget), budget)
+
+    def _open_again(self, decision: Decision, budget: Sizes) -> Decision:
+        states = decision.states
         gates = {path: gate.copy() for path, gate in decision.gates.items()}
         sizes = decision.sizes
         while True:
             best = None
-            for patch, value, added in self._reopenings(gates, sizes):
+            for patch, value, added in self._reopenings(gates, sizes, decision):
                 if value < 0 or (sizes + added > budget).any():
                     continue
                 worth = value / max(float((added / budget).max()), 1e-12)
                 if best is None or worth > best[0]:
                     best = (worth, patch)
             if best is None:
-                return self._decision(gates, decision.alphas)
+                return self._decision(gates, decision.alphas, states)
             gates |= best[1]
-            sizes = self.size_fn(gates)
+            sizes = self.size_fn(gates, decision.bits)
+
+    def _add_bits(self, decision: Decision, budget: Sizes) -> Decision:
+        if self.choice is None or decision.states is None:
+            return decision
+        prices, m, whole = self.choice.prices, self.choice.measure, self.choice.whole
+        gates, room = decision.gates, float(budget[m] - decision.sizes[m]) * whole
+        is_open = prices.open_units(gates)
+        for _ in range(8):  # What tells the states of units takes room, too.
+            states = prices.raise_to(decision.states, is_open, room)
+            raised = self._decision(gates, decision.alphas, states)
+            if raised.sizes[m] <= budget[m]:
+                return raised
+            room -= float(raised.sizes[m] - budget[m]) * whole
+        return decision
 
     def _swap(self, decision: Decision, budget: Sizes) -> Iterator[Decision]:
         """Yields decisions in which a unit came back, and smaller ones went for it."""
-        for patch, _, _ in self._reopenings(decision.gates, decision.sizes):
+        states, bits = decision.states, decision.bits
+        reopenings = self._reopenings(decision.gates, decision.sizes, decision)
+        for patch, _, _ in reopenings:
             gates = {path: gate.copy() for path, gate in decision.gates.items()} | patch
-            others = [f for f in self.families if not patch.keys() & f.counts.keys()]
-            while (self.size_fn(gates) > budget).any():
-                weakest = self._weakest_step(others, gates, budget)
+            others = [f for f in self.families if not patch.keys() & f.members.keys()]
+            while (self.size_fn(gates, bits) > budget).any():
+                weakest = self._weakest_step(others, gates, budget, states)
                 if weakest is None:
                     break
                 weakest.close(gates, weakest.count_closed(gates) + 1)
             else:
-                yield self._fill(self._decision(gates, decision.alphas), budget)
+                swapped = self._decision(gates, decision.alphas, states)
+                yield self._fill(swapped, budget)
 
     def _weakest_step(
-        self, families: list[Family], gates: Gates, budget: Sizes
+        self,
+        families: list[Family],
+        gates: Gates,
+        budget: Sizes,
+        states: States | None,
     ) -> Family | None:
         """Returns the family whose next step is worth least, None if none is left."""
         weakest = None, np.inf
@@ -276,45 +302,61 @@ class Chooser:
             count = family.count_closed(gates)
             if count == len(family.steps) or not self._is_open(family, gates):
                 continue
-            size = float((self.step_sizes(family, gates)[count] / budget).max())
+            sizes = self._step_sizes(family, gates, states)[count]
+            size = float((sizes / budget).max())
             if size > 0 and family.costs[count] / size < weakest[1]:
                 weakest = family, family.costs[count] / size
         return weakest[0]
 
-    def _reopenings(self, gates: Gates, sizes: Sizes) -> Iterator[Reopening]:
+    def _reopenings(
+        self, gates: Gates, sizes: Sizes, decision: Decision
+    ) -> Iterator[Reopening]:
         """Yields what may come back next: steps, and sublayers at their least."""
+        states, bits = decision.states, decision.bits
         for family in self.families:
             count = family.count_closed(gates)
             if count and self._is_open(family, gates):
                 patch = {path: gates[path].copy() for path, _ in family.steps[0]}
                 for path, units in family.steps[count - 1]:
                     patch[path][units] = 1.0
-                added = self.step_sizes(family, gates)[count - 1]
+                added = self._step_sizes(family, gates, states)[count - 1]
                 yield patch, family.costs[count - 1], added
         for sublayer in self.sublayers:
             if gates[sublayer.path] > 0:
                 continue
             patch = {sublayer.path: np.ones(())}
             for family in (self.families[i] for i in sublayer.families):
-                patch |= {path: gates[path].copy() for path in family.counts}
+                patch |= {path: gates[path].copy() for path in family.members}
                 family.close(patch, len(family.steps))
             value = self.cost(gates) - self.cost({**gates, **patch})
-            yield patch, value, self.size_fn({**gates, **patch}) - sizes
+            yield patch, value, self.size_fn({**gates, **patch}, bits) - sizes
 
     @staticmethod
     def _is_open(family: Family, gates: Gates) -> bool:
         wholes = (gates.get((*module, SUBLAYER)) for module in family.modules)
         return all(whole is None or whole > 0 for whole in wholes)
 
-    def _decision(self, gates: Gates, alphas: Sizes) -> Decision:
-        return Decision(gates, alphas, self.cost(gates), self.size_fn(gates))
+    def _decision(self, gates: Gates, alphas: Sizes, states: States | None) -> Decision:
+        bits, cost = self.bits, self.cost(gates)
+        if self.choice is not None and states is not None:
+            prices = self.choice.prices
+            bits = prices.bits(states)
+            cost += prices.cost(states, prices.open_units(gates)) - self.paid
+        return Decision(gates, alphas, cost, self.size_fn(gates, bits), bits, states)
 
 
-def _open_parents(path: Path, gates: Gates) -> float:
-    """Returns the part of the groups that a gate's units live in that is open.
+def _step_sums(family: Family, values: Gates, gates: Gates) -> Float[np.ndarray, " S"]:
+    """Returns the sums of values over the units of each step that are not gone."""
+    sums = np.zeros(len(family.steps))
+    for path, (steps, units) in family.members.items():
+        own = (values[path] * _open_parents(path, gates))[units]
+        sums += np.bincount(steps, own, minlength=len(sums))
+    return sums
 
-    Each step takes as many units from one group as from another.
-    """
+
+def _open_parents(path: Path, gates: Gates) -> np.ndarray:
+    """Returns, for each unit of a gate, whether the group it lives in is open."""
     if path[-1] not in NESTED:
-        return 1.0
-    return float(np.mean(gates[(*path[:-1], NESTED[path[-1]])]))
+        return np.ones(len(gates[path]))
+    parent = gates[(*path[:-1], NESTED[path[-1]])]
+    return parent.repeat(len(gates[path]) // len(parent))

@@ -9,6 +9,7 @@ from slimjax.errors import ConfigError, suggest
 from slimjax.objective.size import parse_measure
 
 STRATEGIES = ("none", "exchange", "size_penalty")
+UNITS = ("nats", "bits")
 SUFFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 
 
@@ -20,7 +21,10 @@ class ObjectiveConfig:
         strategy: none, exchange or size_penalty.
         size: params, flops (a token), bytes (packed file) or kv_bytes (a token); or a
             weighted sum of them, each as a part of its start: "0.5*params+0.5*flops".
-        units: nats; alpha is then nats a target for the whole starting model.
+        units: What the report adds up in: nats, or bits, which adds the description
+            length of the training text (model, tokenizer and text), each bit weighing
+            the same. The run itself is one and the same, and alpha stays nats a
+            target for the whole starting model.
         alpha: The price; 0 for none.
         budget: Largest size of the final model: a number in the measure ("2e6",
             "2M") or a part of the start ("40%"); empty for none.
@@ -39,7 +43,7 @@ class ObjectiveConfig:
 
     def __post_init__(self):
         """Refuses what cannot be meant."""
-        choices = (("strategy", STRATEGIES), ("units", ("nats",)))
+        choices = (("strategy", STRATEGIES), ("units", UNITS))
         for name, known in choices:
             value = getattr(self, name)
             if value not in known:

@@ -9,10 +9,9 @@ The same code runs on NumPy gates (float64, decisions at a seam) and on JAX gate
 """
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -20,15 +19,17 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.errors import ConfigError, suggest
-from slimjax.nn.gates import NESTED, SUBLAYER, nearest_gate, nest
-from slimjax.trees import AxisNames, Path, axis_names, flatten
+from slimjax.nn.gates import NESTED, SUBLAYER, axis_gates, nearest_gate, nest
+from slimjax.nn.packing import make_table
+from slimjax.nn.quantize import FULL, bit_axis, bit_key, uniform_precision
+from slimjax.trees import AxisNames, Path, axis_names, flatten, unflatten
 
 MEASURES = ("params", "flops", "bytes", "kv_bytes")
-SizeFn = Callable[[PyTree], Any]
-"""Gates (nested dict, of NumPy or JAX arrays) -> size, a scalar."""
+SizeFn = Callable[..., Any]
+"""Gates (nested dict, of NumPy or JAX arrays), maybe bits -> size, a scalar."""
 
-STORED_BITS = 16
-"""Bits a weight in the packed model file."""
+Bits = Mapping[Path, np.ndarray]
+"""Bits of the units of each bit key (see `slimjax.nn.quantize`)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,53 +111,74 @@ def parse_measure(measure: str, where: str = "config.objective.size") -> dict:
 
 
 def make_size_fn(
-    measure: str, inventory: Inventory, start: Mapping[str, float] | None = None
+    measure: str,
+    inventory: Inventory,
+    group_size: int = 0,
+    start: Mapping[str, float] | None = None,
 ) -> SizeFn:
     """Returns the function from gates to size in one measure, or a sum of measures.
 
     ``params``: elements of the weights. ``flops``: forward FLOPs of matrix products a
     token, causal attention counted at half its square. ``bytes``: the packed model
-    file, header included. ``kv_bytes``: bfloat16 bytes of the KV cache a token. In a
-    weighted sum each measure is a part of its size at the start.
+    file, header included; its function takes the `Bits` of units as a second argument,
+    16 everywhere if there is none. ``kv_bytes``: bfloat16 bytes of the cache a token.
+    In a weighted sum each measure is a part of its size at the start.
 
     Args:
         measure: A measure, or a sum as `parse_measure` reads it.
-        inventory: What to count.
+        inventory: What is counted.
+        group_size: Elements that share a step between levels; 0 for a whole row.
         start: Sizes of the model that the run started from, by measure; None means
-            that `inventory` is of that model.
+            that `inventory` is of that model, at 16 bits.
 
     Raises:
         ConfigError: If the measure is unknown.
     """
     weights = parse_measure(measure)
     if measure in MEASURES:
-        return _make_plain_size_fn(measure, inventory)
-    size_fns = {name: _make_plain_size_fn(name, inventory) for name in weights}
+        return _make_plain_size_fn(measure, inventory, group_size)
+    size_fns = {m: _make_plain_size_fn(m, inventory, group_size) for m in weights}
     gates = inventory.open_gates()
     whole = start or {name: float(fn(gates)) for name, fn in size_fns.items()}
 
-    def mixed_size_fn(gates: PyTree) -> Any:
-        parts = (w * size_fns[name](gates) / whole[name] for name, w in weights.items())
-        return sum(parts)
+    def mixed_size_fn(gates: PyTree, bits: Bits | None = None) -> Any:
+        sizes = {name: fn(gates, bits) / whole[name] for name, fn in size_fns.items()}
+        return sum(weight * sizes[name] for name, weight in weights.items())
 
     return mixed_size_fn
 
 
-def _make_plain_size_fn(measure: str, inventory: Inventory) -> SizeFn:
+def _make_plain_size_fn(measure: str, inventory: Inventory, group_size: int) -> SizeFn:
+    if measure == "bytes":
+        return _make_bytes_fn(inventory, group_size)
     leaf_size = {
         "params": lambda count, leaf: count(leaf.axes),
         "flops": lambda count, leaf: _leaf_flops(count, leaf, inventory),
-        "bytes": lambda count, leaf: _leaf_bytes(count, leaf),
         "kv_bytes": lambda count, leaf: _leaf_kv_bytes(count, leaf),
     }[measure]
 
     governors = [_governors(leaf, inventory) for leaf in inventory.leaves]
 
-    def size_fn(gates: PyTree) -> Any:
-        flat, sums = gates if _is_flat(gates) else flatten(gates), {}
-        total = FILE_HEADER_BYTES if measure == "bytes" else 0
+    def size_fn(gates: PyTree, bits: Bits | None = None) -> Any:
+        del bits  # They change nothing but bytes.
+        flat, sums, total = gates if _is_flat(gates) else flatten(gates), {}, 0
         for leaf, governed in zip(inventory.leaves, governors, strict=True):
             total = total + leaf_size(partial(_count, governed, flat, sums), leaf)
+        return total
+
+    return size_fn
+
+
+def _make_bytes_fn(inventory: Inventory, group_size: int) -> SizeFn:
+    header = _file_header_bytes(inventory, group_size)
+    governors = [_governors(leaf, inventory) for leaf in inventory.leaves]
+
+    def size_fn(gates: PyTree, bits: Bits | None = None) -> Any:
+        flat, sums = gates if _is_flat(gates) else flatten(gates), {}
+        total = header + (_states_bytes(flat, bits) if bits else 0)
+        for leaf, governed in zip(inventory.leaves, governors, strict=True):
+            count = partial(_count, governed, flat, sums)
+            total = total + _leaf_bytes(count, leaf, flat, bits, group_size)
         return total
 
     return size_fn
@@ -238,25 +260,65 @@ def _leaf_kv_bytes(count: Callable, leaf: Leaf) -> Any:
     return 2 * count(leaf.axes[-2:]) if is_kv else 0
 
 
-def _leaf_bytes(count: Callable, leaf: Leaf) -> Any:
-    """Returns a weight's bytes in the packed file, and those of its header entry."""
-    return STORED_BITS // 8 * count(leaf.axes) + entry_bytes(leaf) * count(())
+def _leaf_bytes(
+    count: Callable,
+    leaf: Leaf,
+    gates: Mapping[Path, Any],
+    bits: Bits | None,
+    group_size: int,
+) -> Any:
+    """Returns a weight's bytes in the packed file: codes, and steps below 16 bits."""
+    axis = bit_axis(leaf.axes)
+    if bits is None:
+        return FULL // 8 * count(leaf.axes)
+    row, whole = (
+        count(tuple(a for i, a in enumerate(leaf.axes) if i != axis)),
+        count(()),
+    )
+    own, units = np.asarray(bits[bit_key(leaf.path, leaf.axes)]), None
+    if axis is not None:
+        units = axis_gates(leaf.path, leaf.axes[axis], leaf.shape[axis], gates)
+    groups = -(-row // group_size) if group_size else whole
+    row_bits = row * own + (own < FULL) * FULL * groups
+    row_bits = row_bits if units is None else units * row_bits
+    num_ends = len(np.unique(own[own < FULL]))  # Each state begins with a new byte.
+    return row_bits.sum() / 8 + num_ends * whole
 
 
-@cache
-def entry_bytes(leaf: Leaf) -> int:
-    """Returns the length of a weight's entry in a safetensors header.
-
-    Offsets are taken to have 7 digits, which is off by a few bytes an entry.
-    """
-    offset = 1_000_000
-    entry = {"dtype": "BF16", "shape": leaf.shape, "data_offsets": [offset, offset]}
-    text = json.dumps({".".join(leaf.path): entry}, separators=(",", ":"))
-    return len(text) - 1  # One brace goes, one comma stays.
+def _states_bytes(gates: Mapping[Path, Any], bits: Bits) -> float:
+    """Returns the bytes that tell the bits of units which are not all alike."""
+    total = 0.0
+    for key, own in bits.items():
+        if len(np.unique(own)) > 1:
+            units = axis_gates(key, key[-1], len(own), gates)
+            total += STATE_BITS / 8 * (len(own) if units is None else units.sum())
+    return total
 
 
-FILE_HEADER_BYTES = 8 + len('{"__metadata__":{"format":"slimjax-packed-1"}}') + 4
-"""Length field, metadata and mean padding of a packed file."""
+def uniform_bits(inventory: Inventory, bits: int) -> Bits:
+    """Returns the same bits for every unit, or its least."""
+    return flatten(uniform_precision(*_trees(inventory), bits)["bits"])
+
+
+def _trees(inventory: Inventory) -> tuple[PyTree, PyTree]:
+    """Returns shapes of the weights and names of their axes, as nested dicts."""
+    shapes = {leaf.path: np.broadcast_to(0, leaf.shape) for leaf in inventory.leaves}
+    names = {leaf.path: leaf.axes for leaf in inventory.leaves}
+    return unflatten(shapes), unflatten(names)
+
+
+def _file_header_bytes(inventory: Inventory, group_size: int) -> int:
+    """Returns the bytes of a packed file's header and table, give or take ten."""
+    weights, names = _trees(inventory)
+    table = make_table(weights, names, uniform_precision(weights, names, 8), group_size)
+    return HEADER_BYTES + len(table)
+
+
+HEADER_BYTES = 328
+"""Length field, names and offsets of a packed file, as long as they may get."""
+
+STATE_BITS = 3
+"""Bits that tell which of its states a unit is in."""
 
 
 def unit_sizes(size_fn: SizeFn, gates: Mapping[Path, np.ndarray]) -> dict[Path, Any]:

@@ -45,21 +45,24 @@ class Family:
     costs: np.ndarray
 
     @cached_property
-    def counts(self) -> dict[Path, np.ndarray]:
-        """The number of units that each step closes, by gate."""
-        paths = [path for path, _ in self.steps[0]] if self.steps else []
-        return {
-            path: np.array([len(dict(step)[path]) for step in self.steps])
-            for path in paths
-        }
+    def members(self) -> dict[Path, tuple[np.ndarray, np.ndarray]]:
+        """The units that steps close, by gate: numbers of the steps, of the units."""
+        found = {}
+        for path, _ in self.steps[0] if self.steps else ():
+            parts = [dict(step)[path] for step in self.steps]
+            numbers = np.repeat(np.arange(len(parts)), [len(units) for units in parts])
+            found[path] = numbers, np.concatenate(parts)
+        return found
 
     def count_closed(self, gates: Gates) -> int:
         """Returns the number of steps that are closed, the first of them all."""
         if not self.steps:
             return 0
-        path, counts = next(iter(self.counts.items()))
+        path, (numbers, _) = next(iter(self.members.items()))
         num_closed = int(np.sum(gates[path] == 0))
-        return int(np.searchsorted(np.cumsum(counts), num_closed, side="right"))
+        return (
+            len(self.steps) if num_closed >= len(numbers) else int(numbers[num_closed])
+        )
 
     def close(self, gates: Gates, num_steps: int) -> None:
         """Closes the units of the first `num_steps` steps, in place."""

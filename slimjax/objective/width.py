@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from slimjax.objective.budget import Chooser, Decision, Sizes
+from slimjax.objective.budget import Chooser
+from slimjax.objective.decision import BitChoice, Decision, Sizes
 from slimjax.objective.limits import Limits
-from slimjax.objective.size import Inventory, SizeFn
+from slimjax.objective.size import Bits, Inventory, SizeFn
 from slimjax.objective.units import Costs, list_units
 
 
@@ -20,17 +21,26 @@ class WidthChooser:
     """Decides for one model."""
 
     def __init__(
-        self, inventory: Inventory, size_fn: SizeFn, costs: Costs, limits: Limits
+        self,
+        inventory: Inventory,
+        size_fn: SizeFn,
+        costs: Costs,
+        limits: Limits,
+        bits: Bits | None = None,
+        choice: BitChoice | None = None,
     ):
         """Lists the units.
 
         Args:
             inventory: The model as it is now.
-            size_fn: From gates to sizes, as parts of those at the start, ``[M]``.
+            size_fn: From gates and bits to sizes, as parts of the start's, ``[M]``.
             costs: Nats that closing each unit costs.
             limits: What may go.
+            bits: Bits of all units as they are now.
+            choice: That bits are to be chosen; the width must then stay.
         """
         self.inventory, self.size_fn, self.limits = inventory, size_fn, limits
+        self.bits, self.choice = bits, choice
         self.units = list_units(inventory, costs, limits)
         self._choosers: dict[int, Chooser] = {}
 
@@ -59,8 +69,15 @@ class WidthChooser:
             gates, channels = self.inventory.open_gates(), self.units.channels
             channels.close(gates, num_steps)
             spent = float(channels.costs[:num_steps].sum())
-            chooser = Chooser(self.units, self.size_fn, self.limits, gates, spent)
-            self._choosers[num_steps] = chooser
+            self._choosers[num_steps] = Chooser(
+                self.units,
+                self.size_fn,
+                self.limits,
+                gates,
+                spent=spent,
+                bits=self.bits,
+                choice=self.choice,
+            )
         return self._choosers[num_steps]
 
     def _search(

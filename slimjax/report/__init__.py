@@ -6,6 +6,7 @@ figure is drawn. Its files, from the ground up:
 - `quantities`: numbers as people read them (``1.2 M``, ``41 %``, ``1.86 x``).
 - `read`: a run folder, finished or still running, as one frozen `Run`.
 - `history`: the stages and the seams in two tables.
+- `description`: the description length of the training text.
 - `table`: the table start / end / ratio, for the page and for the terminal.
 - `style`: the colours and the dress that all figures share.
 - `figures`: loss, size and speed, seams, over the steps of one run.

@@ -13,6 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimjax.errors import ConfigError
+from slimjax.report.description import (
+    HEADS,
+    explain_description,
+    make_description_table,
+)
 from slimjax.report.figures import plot_loss, plot_seams, plot_size_and_speed
 from slimjax.report.frontier import plot_frontier
 from slimjax.report.history import make_seam_table, make_stage_table
@@ -95,6 +100,7 @@ def _one_run(run: Run, images: dict[str, bytes]) -> list[str]:
     return [
         f"<p class='summary'>{escape(summarize(run))}</p>",
         write_table(["", "start", "end", "end / start"], rows),
+        *_description(run),
         *_run_figures(run, images, prefix=""),
         *_history(run),
         *_samples(run),
@@ -113,12 +119,22 @@ def _many_runs(runs: list[Run], images: dict[str, bytes]) -> list[str]:
         parts += [
             f"<h2>{index + 1}. {escape(run.name)}</h2>",
             f"<p>{escape(summarize(run))}</p>",
+            *_description(run),
             *_run_figures(run, images, prefix=f"run{index + 1}_"),
             *_history(run),
             *_samples(run),
             _facts(run),
         ]
     return parts
+
+
+def _description(run: Run) -> list[str]:
+    """The two-part code of the training text, for runs that were asked for it."""
+    rows = make_description_table(run)
+    if not rows:
+        return []
+    note = f"<p class='muted'>{escape(explain_description(run))}</p>"
+    return ["<h3>Description length</h3>", write_table(HEADS, rows), note]
 
 
 def _run_figures(run: Run, images: dict[str, bytes], *, prefix: str) -> list[str]:

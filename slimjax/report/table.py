@@ -1,7 +1,13 @@
 """The table that closes a training run: the start, the end, and their ratio."""
 
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from slimjax.report.description import (
+    HEADS,
+    explain_description,
+    make_description_table,
+)
 from slimjax.report.quantities import (
     ABSENT,
     divide,
@@ -17,6 +23,7 @@ from slimjax.report.read import Run
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 
 class Row(NamedTuple):
@@ -41,19 +48,31 @@ def print_table(run: Run, console: "Console | None" = None) -> None:
         console: Where to print; standard output by default.
     """
     from rich.console import Console
-    from rich.table import Table
     from rich.text import Text
 
     console = console or Console()
-    table = Table(title=Text(run.name), title_justify="left", header_style="bold")
-    table.add_column("")
-    for heading in ("start", "end", "end / start"):
-        table.add_column(heading, justify="right")
-    for row in make_table(run):
-        if row.start != ABSENT or row.end != ABSENT:
-            table.add_row(*(Text(cell) for cell in row))
+    rows = [row for row in make_table(run) if (row.start, row.end) != (ABSENT, ABSENT)]
+    table = make_rich_table(["", "start", "end", "end / start"], rows)
+    table.title, table.title_justify = Text(run.name), "left"
     console.print(table)
+    lengths = make_description_table(run)
+    if lengths:
+        console.print(make_rich_table(HEADS, lengths))
+        console.print(Text(explain_description(run)))
     console.print(Text(summarize(run)))
+
+
+def make_rich_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":
+    """Returns a table for the terminal: words to the left, numbers to the right."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(header_style="bold")
+    for index, head in enumerate(heads):
+        table.add_column(Text(head), justify="right" if index else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    return table
 
 
 def summarize(run: Run) -> str:

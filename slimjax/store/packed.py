@@ -1,38 +1,26 @@
-"""``model.packed.safetensors``: the finished weights, at the bits they are worth.
+"""``model.packed.safetensors``: the finished weights, at the bits they are worth."""
 
-Every weight is stored in bfloat16, under its dotted name; what `objective.size` counts
-as ``bytes`` is this file.
-"""
-
+import zlib
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
-import numpy as np
 import safetensors
-import safetensors.numpy
 from jaxtyping import PyTree
 
 from slimjax.errors import CheckpointError
+from slimjax.nn.packing import FORMAT, pack, unpack
+from slimjax.nn.quantize import Precision
 from slimjax.store.files import write_atomic
-from slimjax.trees import flatten, unflatten
-
-FORMAT = "slimjax-packed-1"
 
 
-def round_to_stored(weights: PyTree) -> PyTree:
-    """Returns weights, float32, with the values that the packed file will hold."""
-    rounded = lambda w: np.asarray(w).astype(jnp.bfloat16).astype(np.float32)
-    return jax.tree.map(rounded, weights)
-
-
-def write_packed(path: Path, weights: PyTree) -> int:
+def write_packed(
+    path: Path,
+    weights: PyTree,
+    names: PyTree,
+    precision: Precision | None = None,
+    group_size: int = 0,
+) -> int:
     """Writes the weights and returns the size of the file in bytes."""
-    tensors = {
-        ".".join(name): np.ascontiguousarray(np.asarray(w).astype(jnp.bfloat16))
-        for name, w in flatten(weights).items()
-    }
-    content = safetensors.numpy.save(tensors, metadata={"format": FORMAT})
+    content = pack(weights, names, precision, group_size)
     write_atomic(path, content)
     return len(content)
 
@@ -47,11 +35,10 @@ def read_packed(path: Path) -> PyTree:
         with safetensors.safe_open(str(path), framework="numpy") as file:
             if (file.metadata() or {}).get("format") != FORMAT:
                 raise CheckpointError(f"{path} is not of format {FORMAT}.")
-            names = list(file.keys())
-            leaves = {
-                tuple(name.split(".")): file.get_tensor(name).astype(np.float32)
-                for name in names
-            }
+        return unpack(path.read_bytes())
+    except CheckpointError:
+        raise
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
-    return unflatten(leaves)
+    except (KeyError, TypeError, ValueError, IndexError, zlib.error) as error:
+        raise CheckpointError(f"{path} is damaged: {error}.") from error

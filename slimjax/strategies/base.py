@@ -10,12 +10,17 @@ from jaxtyping import PyTree
 
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.limits import Limits
+from slimjax.objective.precision import BitCosts
+from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import Inventory, SizeFn
 from slimjax.objective.units import Costs, Gates
 from slimjax.trees import flatten
 
-ProbeFn = Callable[[Gates], float]
-"""Gates by path, those that are not named being as they are -> mean nats a target."""
+ProbeFn = Callable[..., float]
+"""Gates by path, then maybe bits by key and fits by path -> mean nats a target.
+
+What is not named is as it is.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +51,7 @@ class SeamContext:
         probe: Measures the loss with some gates changed.
         seed: The run's seed.
         limits: What may go; the cost of all else need not be known.
+        quantize: In how many bits units may be stored.
     """
 
     inventory: Inventory
@@ -54,6 +60,7 @@ class SeamContext:
     probe: ProbeFn
     seed: int
     limits: Limits = Limits()  # noqa: RUF009
+    quantize: QuantizeConfig = dataclasses.field(default_factory=QuantizeConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +71,8 @@ class Strategy:
         make_gate_tx: Builds the Optax transformation of the gates' group.
         judge: Returns the nats that closing each unit costs, by gate, nan where it
             cannot tell (a sublayer is then the sum of its units); None: nobody goes.
+        judge_bits: Returns the nats that each state of bits costs each unit; None where
+            bits are not chosen.
         make_weight_tx: Builds a transformation that follows the weights' optimizer,
             for strategies that shrink weights inside the step; None for most.
         read_alpha: Reads the price, nats for the whole starting model, from the
@@ -72,6 +81,7 @@ class Strategy:
 
     make_gate_tx: Callable[[StepContext], optax.GradientTransformation]
     judge: Callable[[SeamContext], Costs] | None = None
+    judge_bits: Callable[[SeamContext], BitCosts] | None = None
     make_weight_tx: Callable[[StepContext], optax.GradientTransformation] | None = None
     read_alpha: Callable[[PyTree], float | None] | None = None
 

@@ -25,6 +25,7 @@ from slimjax.objective.price import (
 )
 from slimjax.objective.units import Costs
 from slimjax.strategies.base import SeamContext, Strategy, find_state, host_gates
+from slimjax.strategies.exchange_bits import judge_bits
 from slimjax.trees import Path
 
 PROBED_FRACTIONS = (0.125, 0.25, 0.5)
@@ -124,4 +125,6 @@ def _map_monotone(sums: np.ndarray, known: list[tuple[float, float]]) -> np.ndar
     return np.interp(sums, xs, ys) + beyond
 
 
-STRATEGY = Strategy(make_gate_tx=lambda _: track_gate_moments(), judge=judge)
+STRATEGY = Strategy(
+    make_gate_tx=lambda _: track_gate_moments(), judge=judge, judge_bits=judge_bits
+)

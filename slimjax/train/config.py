@@ -4,21 +4,31 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from slimjax.config import build
 from slimjax.data.config import DataConfig
+from slimjax.distill.config import START, DistillConfig
 from slimjax.errors import ConfigError, suggest
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.decoder import abstract_variables
+from slimjax.nn.gates import CHANNELS
 from slimjax.objective.config import ObjectiveConfig
-from slimjax.objective.size import MEASURES, make_size_fn, take_inventory
+from slimjax.objective.quantize import QuantizeConfig
+from slimjax.objective.size import (
+    MEASURES,
+    make_size_fn,
+    take_inventory,
+    uniform_bits,
+)
 from slimjax.objective.units import least_size
 from slimjax.resize.config import ResizeConfig
 from slimjax.train.mesh import MeshConfig
 from slimjax.train.optim import OptimConfig
 
 TASKS = ("lm",)
+CHOOSES_BITS = ("exchange",)
 MAY_CHANGE = ("mesh", "train.eval_every_steps", "train.save_every_steps")
 MAY_CHANGE += ("train.log_every_steps", "train.eval_rows")
 
@@ -65,8 +75,10 @@ class RunConfig:
     data: DataConfig
     model: ModelSettings
     objective: ObjectiveConfig
+    quantize: QuantizeConfig
     optim: OptimConfig
     resize: ResizeConfig
+    distill: DistillConfig
     mesh: MeshConfig
     train: TrainConfig
 
@@ -91,8 +103,10 @@ BLOCKS = {
     "data": DataConfig,
     "model": ModelSettings,
     "objective": ObjectiveConfig,
+    "quantize": QuantizeConfig,
     "optim": OptimConfig,
     "resize": ResizeConfig,
+    "distill": DistillConfig,
     "mesh": MeshConfig,
     "train": TrainConfig,
 }
@@ -133,11 +147,44 @@ def _check_together(run: RunConfig) -> None:
             f"config.data.batch_size={data.batch_size} must be a multiple of "
             f"config.optim.accumulation_steps={optim.accumulation_steps}."
         )
+    _check_bits(run)
     if run.objective.strategy != "none" and not run.seam_steps:
         raise ConfigError(
             f"config.objective.strategy={run.objective.strategy!r} needs a seam before "
             f"config.train.num_steps={run.train.num_steps}: set "
             "config.resize.every_steps or config.resize.first_step."
+        )
+    if run.distill.is_on and run.distill.teacher == START and not run.seam_steps:
+        raise ConfigError(
+            "config.distill.teacher='start' teaches from the first cut on, and this "
+            "run has no seams. Name the folder of a finished run, or set "
+            "config.resize.every_steps."
+        )
+
+
+def _check_bits(run: RunConfig) -> None:
+    bits, objective = run.quantize, run.objective
+    asked = f"config.quantize.bits={list(bits.bits)}"
+    if bits.chooses and objective.strategy not in CHOOSES_BITS:
+        raise ConfigError(
+            f"{asked} leaves a choice, which config.objective.strategy="
+            f"{objective.strategy!r} does not make. Give one number, or take "
+            f"{' or '.join(CHOOSES_BITS)}."
+        )
+    if bits.chooses and "bytes" not in objective.measures:
+        raise ConfigError(
+            f"{asked} leaves a choice, but config.objective.size={objective.size!r} "
+            "does not count bits. Set config.objective.size='bytes'."
+        )
+    if bits.chooses and CHANNELS in run.resize.units:
+        raise ConfigError(
+            f"{asked} leaves a choice, which config.resize.units with {CHANNELS!r} "
+            "cannot be combined with. Give one number of bits, or leave it out."
+        )
+    if bits.first_step >= run.train.num_steps:
+        raise ConfigError(
+            f"config.quantize.first_step={bits.first_step} must come before "
+            f"config.train.num_steps={run.train.num_steps}."
         )
 
 
@@ -160,9 +207,18 @@ def check_budget(run: RunConfig, model: ModelConfig) -> None:
             )
     if not run.objective.has_budget:
         return
-    size_fns = {m: make_size_fn(m, inventory) for m in run.objective.measures}
-    wholes = {m: float(fn(inventory.open_gates())) for m, fn in size_fns.items()}
-    leasts = {m: least_size(inventory, fn, limits) for m, fn in size_fns.items()}
+    group_size, bits = run.quantize.group_size, run.quantize
+    opened, start = inventory.open_gates(), uniform_bits(inventory, bits.start)
+    fewest = uniform_bits(inventory, min(bits.bits))
+    size_fns = {m: make_size_fn(m, inventory, group_size) for m in MEASURES}
+    wholes = {m: float(fn(opened, start)) for m, fn in size_fns.items()}
+    for measure in run.objective.measures:
+        fn = make_size_fn(measure, inventory, group_size, wholes)
+        size_fns[measure], wholes[measure] = fn, float(fn(opened, start))
+    leasts = {
+        m: least_size(inventory, partial(size_fns[m], bits=fewest), limits)
+        for m in run.objective.measures
+    }
     budgets = run.objective.budget_sizes(wholes)
     asked = run.objective.describe_budgets()
     for unit, budget in budgets.items():

@@ -6,6 +6,7 @@ from slimjax.models.decoder import abstract_variables
 from slimjax.objective.size import MEASURES, make_size_fn, take_inventory
 from slimjax.train.config import RunConfig, check_budget
 from slimjax.train.loop import vocab_size_of
+from slimjax.train.teaching import check_teacher
 
 STATE_BYTES = 4 * 4
 """Bytes a weight while training: itself, its gradient, two moments; float32."""
@@ -15,10 +16,11 @@ def describe(run: RunConfig) -> dict[str, Any]:
     """Returns sizes, FLOPs, memory and seams of a run.
 
     Raises:
-        ConfigError: If the budget cannot be met.
+        ConfigError: If the budget cannot be met, or the teacher is no finished run.
     """
     model = run.model.build(vocab_size_of(run.data))
     check_budget(run, model)
+    check_teacher(run.distill)
     inventory = take_inventory(abstract_variables(model), run.data.seq_len)
     gates = inventory.open_gates()
     sizes = {m: float(make_size_fn(m, inventory)(gates)) for m in MEASURES}

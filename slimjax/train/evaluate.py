@@ -85,5 +85,6 @@ def evaluate_folder(
         raise DataError(f"{run.data.source} has no text in its {split} split.")
     special = Special(model.tokenizer.pad_id, model.tokenizer.bos_id)
     stage = Stage(run, model.config, special)
-    error = evaluate(stage, stage.place(model.params), corpus, held_out)
+    variables = stage.unrounded(stage.place(model.params))
+    error = evaluate(stage, variables, corpus, held_out)
     return {"source": run.data.source, "split": split} | dataclasses.asdict(error)

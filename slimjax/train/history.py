@@ -50,6 +50,7 @@ class History:
         stages: In order; the last one is running.
         num_seams: Seams passed, taken or not.
         seam_flops: FLOPs of probes at seams.
+        teacher_flops: FLOPs of the teacher's forward passes.
         seconds: Time of the whole run, restarts included.
         num_restarts: How often the run was taken up again.
         alpha: The price at the last seam, nats for the whole starting model.
@@ -58,6 +59,7 @@ class History:
     stages: list[StageRecord] = dataclasses.field(default_factory=list)
     num_seams: int = 0
     seam_flops: float = 0.0
+    teacher_flops: float = 0.0
     seconds: float = 0.0
     num_restarts: int = 0
     alpha: float | None = None
@@ -70,6 +72,6 @@ class History:
         return history
 
     def training_flops(self, tokens_per_step: int) -> float:
-        """Returns 3 times the forward FLOPs of all steps, and those of the seams."""
+        """Returns 3 times the forward FLOPs of all steps, and what else was spent."""
         steps = sum(3 * s.flops_per_token * s.num_steps for s in self.stages)
-        return steps * tokens_per_step + self.seam_flops
+        return steps * tokens_per_step + self.seam_flops + self.teacher_flops

@@ -15,18 +15,22 @@ from slimjax.data.config import DataConfig
 from slimjax.data.corpus import Corpus, load_corpus
 from slimjax.data.tokenizer import BytesTokenizer
 from slimjax.errors import NotFeasibleError, StoppedError
+from slimjax.nn.quantize import FULL
 from slimjax.store.faults import fault_point
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig, check_budget, check_same_run
 from slimjax.train.evaluate import Error, evaluate
 from slimjax.train.logbook import Logbook
-from slimjax.train.mesh import make_mesh, put_batch
+from slimjax.train.mesh import put_batch
+from slimjax.train.precision import round_state
 from slimjax.train.progress import Display
 from slimjax.train.resume import begin_or_resume, make_manifest, record_of
 from slimjax.train.seam import describe_loss_change, take_seam
 from slimjax.train.signals import StopRequests
+from slimjax.train.stage import Special, Stage
 from slimjax.train.summary import summarize
+from slimjax.train.teaching import check_teacher, keep_start
 
 PROBE_STEP = 2**31
 """Number of the first step, never reached, whose rows seams measure on."""
@@ -54,8 +58,10 @@ def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str,
         if folder.report.is_file():
             display.say(f"{folder.root} is finished; nothing to train.")
             return read_json(folder.report)
-    check_budget(run, run.model.build(vocab_size_of(run.data)))
-    make_mesh(run.mesh, run.data.batch_size)
+    model = run.model.build(vocab_size_of(run.data))
+    check_budget(run, model)
+    check_teacher(run.distill)
+    Stage(run, model, Special(pad_id=0, bos_id=1)).check_kernels()
     start_time = time.perf_counter()
     corpus = load_corpus(run.data, progress=display.prepare)
     with folder.lock(), StopRequests() as stop:
@@ -115,12 +121,21 @@ class Loop:
             self._stop_if_asked()
             if self.step == train.num_steps:
                 break
+            self._round_weights()
             pending = self._take_step(pending)
         self._read(pending)
         self.save()
 
     def _due(self, every_steps: int) -> bool:
         return bool(every_steps) and self.step > 0 and self.step % every_steps == 0
+
+    def _round_weights(self) -> None:
+        """Sets, now and then, the levels to which weights are rounded from here on."""
+        quantize, stage = self.run.quantize, self.stage
+        is_due = self.step == quantize.first_step or self._due(quantize.fit_every_steps)
+        is_rounded = any((own < FULL).any() for own in stage.bits.values())
+        if is_due and is_rounded and self.step >= quantize.first_step:
+            self.state = round_state(stage, self.state)
 
     def _seam_due(self) -> bool:
         done = self.history.num_seams
@@ -145,7 +160,7 @@ class Loop:
 
     def _compiled_step(self) -> Any:
         compiled_before = self.stage.compile_seconds
-        step = self.stage.train_step
+        step = self.stage.step_at(self.step)
         record = self.history.stages[-1]
         record.compile_s += self.stage.compile_seconds - compiled_before
         return step
@@ -163,6 +178,8 @@ class Loop:
             record.seconds + seconds,
         )
         self.log.add(metrics, seconds)
+        if self.stage.is_taught(step - 1):
+            self.history.teacher_flops += self.stage.teacher_flops
         if not metrics["nats_sum"] < float("inf"):
             raise NotFeasibleError(
                 f"The loss is not finite at step {step}. Lower "
@@ -186,13 +203,14 @@ class Loop:
         if step != self.step or not self.corpus.num_tokens["valid"]:
             return None
         rows = self.run.train.eval_rows
-        return evaluate(self.stage, self.state.params, self.corpus, "valid", rows)
+        return evaluate(self.stage, self.state.variables, self.corpus, "valid", rows)
 
     def _pass_seam(self) -> None:
         """Takes a seam between two checkpoints, so that it happens wholly or not."""
         self.save()
         fault_point("seam-before")
         index, records = self.history.num_seams, self.history.stages
+        stage, state = self.stage, self.state
         self.stage, self.state, entry = take_seam(
             self.stage, self.state, self._probe_batch, index
         )
@@ -200,12 +218,13 @@ class Loop:
         self.history.seam_flops += entry["flops_spent"]
         self.history.alpha = entry["alpha"]
         if entry["taken"]:
+            self.stage.teacher = keep_start(self.run.distill, stage, state, self.folder)
             records.append(record_of(self.stage, self.step))
             records[-1].predicted_loss_change = entry["predicted_loss_change"]
             records[-1].true_loss_change = entry["true_loss_change"]
         self.folder.seams.append(entry)
         fault_point("seam-after")
-        write_json(self.folder.architecture, self.stage.model.architecture())
+        write_json(self.folder.architecture, self.stage.architecture())
         self.save()
         change = entry["params_after"] / entry["params_before"] - 1
         self.display.say(

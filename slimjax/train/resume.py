@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from slimjax.data.corpus import Corpus
 from slimjax.errors import CheckpointError, NotFeasibleError
 from slimjax.store.files import write_json
@@ -13,6 +15,7 @@ from slimjax.train.progress import Display
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import TrainState, init_params
 from slimjax.train.summary import versions
+from slimjax.train.teaching import find_teacher
 
 Beginning = tuple[Stage, TrainState, History]
 
@@ -33,9 +36,11 @@ def make_manifest(stage: Stage, history: History, fingerprint: str) -> dict[str,
     """Returns what a checkpoint needs beside its arrays."""
     return {
         "config": stage.run.as_dict(),
-        "architecture": stage.model.architecture(),
+        "architecture": stage.architecture(),
+        "bits": {".".join(key): own.tolist() for key, own in stage.bits.items()},
         "start_sizes": stage.start_sizes,
         "data_fingerprint": fingerprint,
+        "teacher": stage.teacher.digest if stage.teacher else None,
         "history": dataclasses.asdict(history),
         "versions": versions(),
     }
@@ -48,16 +53,17 @@ def record_of(stage: Stage, step: int) -> StageRecord:
         params=int(stage.sizes["params"]),
         flops_per_token=stage.sizes["flops"],
         bytes=int(stage.sizes["bytes"]),
-        architecture=stage.model.architecture(),
+        architecture=stage.architecture(),
     )
 
 
 def _begin(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
     model = run.model.build(corpus.tokenizer.vocab_size)
     stage = Stage(run, model, _special(corpus))
+    stage.teacher = find_teacher(run, folder, corpus, None)
     state = stage.start(init_params(model, run.seed))
     write_json(folder.config, run.as_dict())
-    write_json(folder.architecture, model.architecture())
+    write_json(folder.architecture, stage.architecture())
     folder.tokenizer.mkdir(exist_ok=True)
     corpus.tokenizer.save(folder.tokenizer)
     folder.metrics.cut_back(-1)
@@ -75,6 +81,8 @@ def _resume(
         try:
             manifest = checkpoints.read_manifest(name)
             stage = _stage_of(run, corpus, manifest)
+            digest = manifest.get("teacher")
+            stage.teacher = find_teacher(run, folder, corpus, digest)
             state = checkpoints.restore(name, stage.abstract_state)
         except CheckpointError as error:
             display.say(f"{error} Looking for an older one.")
@@ -103,7 +111,11 @@ def _stage_of(run: RunConfig, corpus: Corpus, manifest: dict[str, Any]) -> Stage
     model = run.model.build(corpus.tokenizer.vocab_size)
     where = "manifest.architecture"
     model = model.with_architecture(manifest["architecture"], where)
-    return Stage(run, model, _special(corpus), manifest["start_sizes"])
+    bits = {
+        tuple(key.split(".")): np.array(own, np.int32)
+        for key, own in manifest["bits"].items()
+    }
+    return Stage(run, model, _special(corpus), manifest["start_sizes"], bits)
 
 
 def _cut_back_logs(folder: RunFolder, manifest: dict[str, Any]) -> None:

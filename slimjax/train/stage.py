@@ -1,5 +1,6 @@
 """A stage: everything that is compiled for one shape of the model."""
 
+import copy
 import dataclasses
 import functools
 import time
@@ -14,14 +15,19 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from slimjax.distill.error import make_distilled_error_fn
+from slimjax.distill.teacher import Teacher
 from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import Decoder, abstract_variables
+from slimjax.nn.quantize import BIT_AXES, FULL, Precision, uniform_precision
 from slimjax.objective.size import (
     MEASURES,
+    Bits,
     Inventory,
     SizeFn,
     make_size_fn,
     take_inventory,
+    uniform_bits,
 )
 from slimjax.strategies import get
 from slimjax.strategies.base import StepContext, Strategy
@@ -29,8 +35,9 @@ from slimjax.tasks.lm import make_error_fn, make_moments_fn, make_sums_fn
 from slimjax.train.config import RunConfig
 from slimjax.train.mesh import by_rows, make_mesh, replicated
 from slimjax.train.optim import make_tx
+from slimjax.train.precision import PRECISION, quantized
 from slimjax.train.state import TrainState, make_state
-from slimjax.train.step import make_train_step
+from slimjax.train.step import ErrorFn, make_train_step
 from slimjax.trees import axis_names, unflatten
 
 
@@ -54,6 +61,8 @@ class Stage:
         inventory: What size is counted over.
         strategy: Who tells who goes.
         tx: The optimizer.
+        bits: Bits of the units of each bit key.
+        teacher: Who teaches, if anybody does; set before the first step.
         compile_seconds: Time spent in compiling so far.
     """
 
@@ -63,6 +72,7 @@ class Stage:
         model: ModelConfig,
         special: Special,
         start_sizes: dict[str, float] | None = None,
+        bits: Bits | None = None,
     ):
         """Builds the functions; compiles nothing yet."""
         self.run, self.model, self.special = run, model, special
@@ -70,18 +80,49 @@ class Stage:
         self.abstract_params = dict(nn.meta.unbox(boxed))
         self.names = axis_names(boxed)
         self.inventory: Inventory = take_inventory(boxed, run.data.seq_len)
-        gates = self.inventory.open_gates()
-        self.sizes = {
-            measure: float(make_size_fn(measure, self.inventory, start_sizes)(gates))
-            for measure in (*MEASURES, *run.objective.measures)
-        }
+        self.bits = bits or uniform_bits(self.inventory, run.quantize.start)
+        self.start_sizes: dict[str, float] = start_sizes or {}
+        self.sizes = self._measure(self.bits)
+        self.start_sizes = start_sizes or self.sizes
         self.start_sizes = start_sizes or self.sizes
         self.mesh: Mesh = make_mesh(run.mesh, run.data.batch_size)
         self.strategy: Strategy = get(run.objective.strategy)
         self.tx: optax.GradientTransformation = make_tx(
             run.optim, self.strategy, self._step_context(), self._held_gates()
         )
+        self.teacher: Teacher | None = None
         self.compile_seconds = 0.0
+
+    def with_bits(self, bits: Bits) -> "Stage":
+        """Returns a stage of the same shape, and the same programs, with other bits."""
+        stage = copy.copy(self)
+        stage.bits, stage.sizes = bits, self._measure(bits)
+        return stage
+
+    def _measure(self, bits: Bits) -> dict[str, float]:
+        """Returns the sizes of the open model, by measure."""
+        opened, sizes = self.inventory.open_gates(), {}
+        for measure in (*MEASURES, *self.run.objective.measures):
+            start = self.start_sizes or sizes
+            group_size = self.run.quantize.group_size
+            size_fn = make_size_fn(measure, self.inventory, group_size, start)
+            sizes[measure] = float(size_fn(opened, bits))
+        return sizes
+
+    def architecture(self) -> list[dict[str, Any]]:
+        """Returns the layers as plain data, with the bits of their units."""
+        layers = self.model.architecture()
+        if not self.run.quantize.is_on:
+            return layers
+        for i, layer in enumerate(layers):
+            keys = [k for k in self.bits if k[0] == f"layer_{i}" and k[-1] in BIT_AXES]
+            layer["bits"] = {key[-1]: self.bits[key].tolist() for key in keys}
+        return layers
+
+    def size_fn(self, measure: str) -> SizeFn:
+        """Returns the function from gates and bits to size in one measure."""
+        group_size = self.run.quantize.group_size
+        return make_size_fn(measure, self.inventory, group_size, self.start_sizes)
 
     def _step_context(self) -> StepContext:
         objective, parts = self.run.objective, self.budget_parts()
@@ -91,7 +132,9 @@ class Stage:
         def size_fn(variables: PyTree) -> Any:
             """The size beside its budget, of the measure whose budget is tightest."""
             sizes = (
-                fn(variables["gates"]) / self.start_sizes[name] * least / parts[name]
+                fn(variables["gates"], self.bits)
+                / self.start_sizes[name]
+                * (least / parts[name])
                 for name, fn in size_fns.items()
             )
             return functools.reduce(jnp.maximum, sizes)
@@ -102,10 +145,6 @@ class Stage:
             budget_schedule=self._budget_schedule(least),
             learning_rate=self.run.optim.schedule(self.run.train.num_steps),
         )
-
-    def size_fn(self, measure: str) -> SizeFn:
-        """Returns the function from gates to size."""
-        return make_size_fn(measure, self.inventory, self.start_sizes)
 
     def budget_parts(self) -> dict[str, float]:
         """Returns the budget of each priced measure, as a part of the start's size."""
@@ -134,6 +173,7 @@ class Stage:
         ema = self.run.optim.ema_decay > 0
         make = lambda params: make_state(params, self.tx, ema=ema)
         shapes = jax.eval_shape(make, self.abstract_params)
+        shapes = dataclasses.replace(shapes, precision=self.no_rounding)
         place = replicated(self.mesh)
         return jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes
@@ -141,43 +181,121 @@ class Stage:
 
     def start(self, params: PyTree) -> TrainState:
         """Returns the state of step 0 with these weights and gates."""
-        state = make_state(params, self.tx, ema=self.run.optim.ema_decay > 0)
+        ema = self.run.optim.ema_decay > 0
+        state = make_state(params, self.tx, ema=ema, precision=self.no_rounding)
         return self.place(state)
+
+    @property
+    def no_rounding(self) -> Precision | None:
+        """The precision with which weights are left as they are."""
+        if not self.run.quantize.is_on:
+            return None
+        shapes, names = self.abstract_params["params"], self.names["params"]
+        return uniform_precision(shapes, names, FULL)
+
+    def unrounded(self, params: PyTree) -> PyTree:
+        """Returns variables for `sums` whose weights stay as they are."""
+        precision = self.no_rounding
+        return params if precision is None else {**params, PRECISION: precision}
+
+    def _quantized(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        group_size = self.run.quantize.group_size
+        return quantized(fn, self.names["params"], group_size)
 
     def place(self, state: PyTree) -> PyTree:
         """Puts a state where the compiled step expects it."""
         return jax.device_put(state, replicated(self.mesh))
 
+    def check_kernels(self) -> None:
+        """Refuses kernels that this machine does not have, before there are data.
+
+        Raises:
+            ConfigError: Saying what the kernel wants.
+        """
+        if self.model.attention_impl == "auto":
+            return
+        error_fn = make_error_fn(self.model, **dataclasses.asdict(self.special))
+        with jax.set_mesh(self.mesh):
+            jax.eval_shape(error_fn, self.abstract_params, self._abstract_batch())
+
     @cached_property
     def train_step(self) -> Callable[[TrainState, PyTree], Any]:
         """The compiled step; the state that goes in is gone afterwards."""
-        step = make_train_step(
-            make_error_fn(self.model, **dataclasses.asdict(self.special)),
+        error_fn = make_error_fn(self.model, **dataclasses.asdict(self.special))
+        return self._compile_step(self._make_step(self._quantized(error_fn)))
+
+    @cached_property
+    def distilled_step(self) -> Callable[[TrainState, PyTree], Any]:
+        """The compiled step with the teacher beside the text."""
+        assert self.teacher is not None
+        distill, special = self.run.distill, dataclasses.asdict(self.special)
+        distilled = self._quantized(
+            make_distilled_error_fn(self.model, self.teacher.model, distill, **special)
+        )
+        strength = distill.strength(self.run.train.num_steps)
+
+        def step(state: TrainState, batch: PyTree, taught_by: PyTree) -> Any:
+            now = jnp.asarray(strength(state.step))
+            error_fn = lambda params, part: distilled(params, part, taught_by, now)
+            return self._make_step(error_fn)(state, batch)
+
+        taught_by = self.place(self.teacher.variables)
+        compiled = self._compile_step(step, taught_by)
+        return lambda state, batch: compiled(state, batch, taught_by)
+
+    def is_taught(self, step: int) -> bool:
+        """Whether the step after so many is one with the teacher."""
+        return self.teacher is not None and step >= self.run.distill.first_step
+
+    @cached_property
+    def teacher_flops(self) -> float:
+        """FLOPs of the teacher in one step: its forward pass."""
+        assert self.teacher is not None
+        data = self.run.data
+        tokens = data.batch_size * data.seq_len
+        return tokens * self.teacher.flops_per_token(data.seq_len)
+
+    def step_at(self, step: int) -> Callable[[TrainState, PyTree], Any]:
+        """Returns the compiled step that follows so many."""
+        return self.distilled_step if self.is_taught(step) else self.train_step
+
+    def _make_step(self, error_fn: ErrorFn) -> Callable[[TrainState, PyTree], Any]:
+        return make_train_step(
+            error_fn,
             self.tx,
             accumulation_steps=self.run.optim.accumulation_steps,
             ema_decay=self.run.optim.ema_decay,
         )
+
+    def _compile_step(self, step: Callable, *constants: PyTree) -> Any:
+        """Compiles (state, batch, *constants) -> (state, metrics)."""
         everywhere = replicated(self.mesh)
         jitted = jax.jit(
             step,
             donate_argnums=0,
-            in_shardings=(everywhere, by_rows(self.mesh)),
+            in_shardings=(
+                everywhere,
+                by_rows(self.mesh),
+                *(everywhere,) * len(constants),
+            ),
             out_shardings=(everywhere, everywhere),
         )
-        return self._compile(jitted, self.abstract_state, self._abstract_batch())
+        batch = self._abstract_batch()
+        return self._compile(jitted, self.abstract_state, batch, *constants)
 
     @cached_property
     def sums(self) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
         """The compiled evaluation: (variables, batch) -> sums."""
         sums_fn = make_sums_fn(self.model, **dataclasses.asdict(self.special))
+        sums_fn = self._quantized(sums_fn)
         everywhere = replicated(self.mesh)
         jitted = jax.jit(
             sums_fn,
             in_shardings=(everywhere, by_rows(self.mesh)),
             out_shardings=everywhere,
         )
-        params = self.abstract_state.params
-        return self._compile(jitted, params, self._abstract_batch())
+        variables = self.abstract_state.variables
+        return self._compile(jitted, variables, self._abstract_batch())
 
     @cached_property
     def moments(self) -> Callable[[PyTree, PyTree], PyTree]:
@@ -195,12 +313,14 @@ class Stage:
     @cached_property
     def logits(self) -> Callable[[PyTree, jax.Array], jax.Array]:
         """The compiled forward pass in float32: (variables, tokens) -> logits."""
-        exact = dataclasses.replace(self.model, dtype="float32")
+        changes = dict(dtype="float32", attention_impl="auto")
+        exact = dataclasses.replace(self.model, **changes)
         return jax.jit(Decoder(exact).apply)
 
     def _compile(self, jitted: Any, *arguments: PyTree) -> Any:
         start = time.perf_counter()
-        compiled = jitted.lower(*arguments).compile()
+        with jax.set_mesh(self.mesh):
+            compiled = jitted.lower(*arguments).compile()
         self.compile_seconds += time.perf_counter() - start
         return compiled
 

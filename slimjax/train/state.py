@@ -23,6 +23,14 @@ class TrainState:
     params: PyTree  # {"params": weights, "gates": gates}
     opt_state: PyTree
     ema: PyTree  # Average of the weights, or None.
+    precision: PyTree = None  # Bits of the weights, or None for no rounding.
+
+    @property
+    def variables(self) -> PyTree:
+        """What the model is applied with: weights, gates, and bits where there are."""
+        if self.precision is None:
+            return self.params
+        return {**self.params, "precision": self.precision}
 
 
 def init_params(config: ModelConfig, seed: int) -> PyTree:
@@ -33,9 +41,14 @@ def init_params(config: ModelConfig, seed: int) -> PyTree:
 
 
 def make_state(
-    params: PyTree, tx: optax.GradientTransformation, *, ema: bool
+    params: PyTree,
+    tx: optax.GradientTransformation,
+    *,
+    ema: bool,
+    precision: PyTree = None,
 ) -> TrainState:
     """Returns the state of step 0."""
     average = jax.tree.map(jnp.copy, params["params"]) if ema else None
     step = jnp.zeros([], jnp.int32)
-    return TrainState(step=step, params=params, opt_state=tx.init(params), ema=average)
+    opt_state = tx.init(params)
+    return TrainState(step, params, opt_state, average, precision)

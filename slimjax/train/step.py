@@ -1,5 +1,6 @@
 """One training step: a state and a batch in, the next state and metrics out."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -24,16 +25,24 @@ def make_train_step(
     """Builds ``train_step(state, batch) -> (state, metrics)``, ready for `jax.jit`.
 
     Args:
-        error_fn: Pure map from (params, batch) to (error, sums), the error being a
+        error_fn: Pure map from (variables, batch) to (error, sums), the error being a
             mean, in nats a target.
         tx: Optimizer with the price inside, one group for weights and one for gates.
         accumulation_steps: Parts that a batch is cut into, one after the other; the
             gradient is the mean of theirs.
         ema_decay: Decay of the average of the weights, if the state has one.
     """
-    grad_fn = jax.grad(error_fn, has_aux=True)
 
-    def grads_of_parts(params: PyTree, batch: PyTree) -> tuple[PyTree, Metrics]:
+    def take_grads(state: TrainState, batch: PyTree) -> tuple[PyTree, Metrics]:
+        def error(params: PyTree, batch: PyTree) -> tuple[Array, Metrics]:
+            return error_fn(dataclasses.replace(state, params=params).variables, batch)
+
+        grad_fn: Any = jax.grad(error, has_aux=True)
+        if accumulation_steps == 1:
+            return grad_fn(state.params, batch)
+        return grads_of_parts(grad_fn, state.params, batch)
+
+    def grads_of_parts(grad_fn: Any, params: PyTree, batch: PyTree) -> Any:
         def add_part(carry, part):
             return jax.tree.map(jnp.add, carry, grad_fn(params, part)), None
 
@@ -46,15 +55,13 @@ def make_train_step(
         return jax.tree.map(lambda g: g / accumulation_steps, grads), sums
 
     def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
-        one = accumulation_steps == 1
-        take_grads: Any = grad_fn if one else grads_of_parts
-        grads, sums = take_grads(state.params, batch)
+        grads, sums = take_grads(state, batch)
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params: Any = optax.apply_updates(state.params, updates)
         ema = state.ema
         if ema is not None:
             ema = optax.incremental_update(params["params"], ema, 1 - ema_decay)
-        next_state = TrainState(state.step + 1, params, opt_state, ema)
+        next_state = TrainState(state.step + 1, params, opt_state, ema, state.precision)
         return next_state, sums | {"grad_norm": optax.tree.norm(grads["params"])}
 
     return train_step

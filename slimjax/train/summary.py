@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -13,8 +14,9 @@ from slimjax.data.corpus import Corpus
 from slimjax.generate.decode import generate_all
 from slimjax.generate.sampling import Sampling
 from slimjax.resize.shrink import fold
-from slimjax.store.packed import round_to_stored, write_packed
+from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
+from slimjax.train.code_length import describe_length
 from slimjax.train.config import RunConfig
 from slimjax.train.evaluate import Error, evaluate
 from slimjax.train.history import History
@@ -45,14 +47,20 @@ def machine() -> dict[str, Any]:
     }
 
 
-def finished_variables(stage: Stage, state: TrainState) -> PyTree:
-    """Returns the variables of the finished model: folded, and as they are stored."""
+def finish_weights(stage: Stage, state: TrainState, path: Path) -> tuple[PyTree, int]:
+    """Packs the finished weights, and returns the variables that a reader will have.
+
+    Returns:
+        The variables, with gates folded in, and the size of the file in bytes.
+    """
     state = jax.device_get(state)
     weights = state.params["params"] if state.ema is None else state.ema
     gates = state.params["gates"]
     weights = fold(weights, stage.names["params"], flatten(gates))
     opened = jax.tree.map(np.ones_like, gates)
-    return stage.place({"params": round_to_stored(weights), "gates": opened})
+    names, group_size = stage.names["params"], stage.run.quantize.group_size
+    num_bytes = write_packed(path, weights, names, state.precision, group_size)
+    return stage.place({"params": read_packed(path), "gates": opened}), num_bytes
 
 
 def summarize(
@@ -67,15 +75,21 @@ def summarize(
 
     The error is that of the packed weights, which is what a user gets.
     """
-    variables = finished_variables(stage, state)
-    packed_bytes = write_packed(folder.packed, variables["params"])
-    valid = evaluate(stage, variables, corpus, "valid")
-    test = evaluate(stage, variables, corpus, "test")
+    variables, packed_bytes = finish_weights(stage, state, folder.packed)
+    valid = evaluate(stage, stage.unrounded(variables), corpus, "valid")
+    test = evaluate(stage, stage.unrounded(variables), corpus, "test")
     tokens_per_step = run.data.batch_size * run.data.seq_len
     stages = [record.summary(tokens_per_step) for record in history.stages]
+    lengths = {}
+    if run.objective.units == "bits":
+        length = describe_length(
+            stage, variables, corpus, history, folder, packed_bytes
+        )
+        lengths = {"description_length": length}
     return {
         "error": _describe_error(valid, test),
         "size": _describe_size(stage, history, valid, packed_bytes),
+        **lengths,
         "train": {
             "steps": int(state.step),
             "tokens": int(state.step) * tokens_per_step,

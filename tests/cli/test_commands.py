@@ -29,6 +29,8 @@ WRONG = [
     ("model.num_heads=3", "multiple of config.model.num_kv_heads"),
     ("model.head_dim=7", "must be even"),
     ("model.dtype=float8", "config.model.dtype"),
+    ("model.attention_impl=slash", "Did you mean splash?"),
+    ("model.attention_impl=splash", "wants a TPU, and this program is for a cpu"),
     ("model.architecture=nowhere.json", "cannot be read"),
     ("optim.learning_rate=NaN", "must be a finite number"),
     ("optim.learning_rate=-1", "config.optim.learning_rate=-1"),

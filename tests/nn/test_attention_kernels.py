@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from attention_laws import assert_laws, draw, pull, segments_of
 from compilers import NATIVE, needs_compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,14 +13,6 @@ from slimjax.nn.attention_blocked import attend_blocked
 from slimjax.nn.attention_kernels import attend
 from slimjax.nn.attention_native import attend_native
 from slimjax.nn.positions import rotate, rotation_table
-
-
-def draw(batch_size, num_queries, num_keys, num_heads, num_kv_heads, head_dim):
-    keys = jax.random.split(jax.random.key(num_queries), 4)
-    shape = (batch_size, num_queries, num_heads, head_dim)
-    query, slope = (jax.random.normal(k, shape) for k in keys[:2])
-    shape = (batch_size, num_keys, num_kv_heads, head_dim)
-    return query, *(jax.random.normal(k, shape) for k in keys[2:]), slope
 
 
 def attend_slowly(query, key, value, see):
@@ -35,55 +28,6 @@ def attend_slowly(query, key, value, see):
         weights = np.exp(logits - logits.max())
         out[b, t, n] = weights @ value[b, seen, n // group] / weights.sum()
     return out
-
-
-def pull(fn, query, key, value, slope):
-    """Returns the output and the three gradients."""
-
-    def run(query, key, value, slope):
-        out, vjp = jax.vjp(fn, query, key, value)
-        return out, *vjp(slope)
-
-    return jax.jit(run)(query, key, value, slope)
-
-
-def distance(a, b):
-    return float(jnp.linalg.norm(a - b))
-
-
-def assert_laws(arrays, options, *, kernel=attend_blocked, rough=False, **tiles):
-    """Holds a kernel against the reference; `rough` adds bfloat16."""
-
-    def reference(dtype):
-        return pull(
-            lambda *args: attend(*args, impl="reference", dtype=dtype, **options),
-            *arrays,
-        )
-
-    def fast(dtype):
-        return pull(
-            lambda *args: kernel(*args, dtype=dtype, **options, **tiles),
-            *arrays,
-        )
-
-    exact = reference(jnp.float32)
-    for a, b in zip(fast(jnp.float32), exact, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
-    if not rough:
-        return
-    bounds = reference(jnp.bfloat16)
-    for a, b, c in zip(fast(jnp.bfloat16), bounds, exact, strict=True):
-        # A gradient that is zero, as with a single key, still rounds in float32.
-        assert distance(a, c) <= 2 * distance(b, c) + 1e-5 * distance(exact[0], 0.0)
-
-
-def segments_of(batch_size, length):
-    """Two packed texts and padding, cut elsewhere in each row."""
-    cuts = np.arange(batch_size)[:, None] + length // 3
-    places = np.arange(length)
-    return jnp.asarray(
-        np.where(places < cuts, 1, np.where(places < length - 3, 2, 0)), jnp.int32
-    )
 
 
 @settings(max_examples=3, deadline=None, derandomize=True)
@@ -227,19 +171,40 @@ def test_packed_texts_are_as_if_alone():
         np.testing.assert_allclose(packed[:, part], alone, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("window", [None, 100])
-def test_no_square_matrix_is_ever_made(window):
-    arrays = draw(1, 1024, 1024, 2, 2, 16)
+@pytest.mark.parametrize(
+    ("impl", "window"),
+    [
+        ("blocked", None),
+        ("blocked", 100),
+        pytest.param("native", None, marks=NATIVE.marks),
+    ],
+)
+def test_no_square_matrix_is_ever_made(impl, window):
+    fn = lambda *args: attend(*args, window=window, impl=impl)
+    text = compile_pull(fn, 1024).as_text()
+    assert "1024,2,16]" in text
+    assert "1024,1024]" not in text
+    if window:
+        assert "1024,128]" not in text
+
+
+def test_memory_grows_no_faster_than_the_length():
+    fn = lambda *args: attend_blocked(*args, rows=128, columns=128)
+    short, long = (
+        compile_pull(fn, length).memory_analysis().temp_size_in_bytes
+        for length in (256, 512)
+    )
+    assert long < 2.2 * short
+
+
+def compile_pull(fn, length):
+    """Returns the compiled output and gradients of 2 heads of width 16."""
 
     def run(query, key, value, slope):
-        fn = lambda *args: attend(*args, window=window, impl="blocked")
         out, vjp = jax.vjp(fn, query, key, value)
         return out, *vjp(slope)
 
-    compiled = jax.jit(run).lower(*arrays).compile()
-    assert "1024,1024]" not in compiled.as_text()
-    if window:
-        assert "1024,128]" not in compiled.as_text()
+    return jax.jit(run).lower(*draw(1, length, length, 2, 2, 16)).compile()
 
 
 def test_contradictions_are_refused():

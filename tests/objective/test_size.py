@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from dots import count_dots
 from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,8 +51,9 @@ def test_size_of_closed_gates_is_size_of_the_cut_model(data, measure):
     gates = closed_through(data.draw(hard_gates(config)))
     predicted = size_of(measure, config, gates)
     actual = size_of(measure, cut_config(config, gates))
-    tolerance = 0.1 if measure == "bytes" else 0  # Shapes in the header grow shorter.
-    assert predicted == pytest.approx(actual, rel=tolerance, abs=1e-6)
+    # The table of a file tells less where weights are gone: some 50 bytes a sublayer.
+    slack = 60 * 2 * len(config.layers) if measure == "bytes" else 1e-6
+    assert predicted == pytest.approx(actual, rel=0, abs=slack)
 
 
 def closed_through(gates: dict) -> dict:
@@ -89,30 +91,6 @@ def test_flops_are_those_of_the_dot_products_of_the_model(seq_len):
     assert counted == pytest.approx(actual, rel=0.02)
 
 
-def count_dots(jaxpr) -> float:
-    """Returns 2 m n k of every dot; those of T x T, with causal halves, count half."""
-    total = 0.0
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "dot_general":
-            (contract, _), (batch, _) = equation.params["dimension_numbers"]
-            left = equation.invars[0].aval.shape
-            size = np.prod([left[i] for i in contract], dtype=float)
-            flops = 2 * size * np.prod(equation.outvars[0].aval.shape)
-            total += flops / 2 if batch else flops
-        if equation.primitive.name == "platform_index":
-            continue
-        branches = equation.params.get("branches")
-        if branches:  # Alternatives for platforms: the last is the default.
-            total += count_dots(branches[-1].jaxpr)
-            continue
-        for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
-            inner = equation.params.get(name)
-            if inner is not None:
-                total += count_dots(getattr(inner, "jaxpr", inner))
-                break
-    return total
-
-
 @pytest.mark.parametrize("width", [32, 64])
 @pytest.mark.parametrize("num_layers", [1, 5])
 def test_bytes_are_those_of_the_packed_file_within_one_percent(
@@ -120,8 +98,9 @@ def test_bytes_are_those_of_the_packed_file_within_one_percent(
 ):
     layers = tuple(LayerConfig(4, 2, 8, 40 + i) for i in range(num_layers))
     config = ModelConfig(64, width, layers)
-    variables, _ = make_variables(config)
-    actual = write_packed(tmp_path / "model.safetensors", variables["params"])
+    variables, names = make_variables(config)
+    path = tmp_path / "model.safetensors"
+    actual = write_packed(path, variables["params"], names["params"])
     assert size_of("bytes", config) == pytest.approx(actual, rel=0.01)
     assert (tmp_path / "model.safetensors").stat().st_size == actual
 

@@ -1,7 +1,9 @@
 """Files of a run folder: whole or not there."""
 
+import contextlib
 import os
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from shapes import make_variables
@@ -10,7 +12,7 @@ from slimjax.errors import CheckpointError, ConfigError
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.store.files import read_json, write_json
 from slimjax.store.metrics_log import JsonLines
-from slimjax.store.packed import read_packed, round_to_stored, write_packed
+from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.trees import flatten
 
@@ -39,14 +41,28 @@ def test_a_log_forgets_what_a_resumed_run_will_write_again(tmp_path):
     assert log.read() == [{"step": 1}, {"step": 2}, {"step": 3, "again": True}]
 
 
-def test_packed_weights_reload_to_the_bit(tmp_path):
+def test_packed_weights_of_16_bits_are_bfloat16(tmp_path):
     config = ModelConfig(16, 8, (LayerConfig(2, 1, 4, 6),))
-    weights = round_to_stored(make_variables(config)[0]["params"])
-    write_packed(tmp_path / "m.safetensors", weights)
+    variables, names = make_variables(config)
+    write_packed(tmp_path / "m.safetensors", variables["params"], names["params"])
     again = flatten(read_packed(tmp_path / "m.safetensors"))
-    for path, leaf in flatten(weights).items():
-        np.testing.assert_array_equal(again[path], leaf)
+    for path, leaf in flatten(variables["params"]).items():
+        expected = leaf.astype(jnp.bfloat16).astype(np.float32)
+        np.testing.assert_array_equal(again[path], expected)
         assert again[path].dtype == np.float32
+
+
+@pytest.mark.parametrize("where", [60, 330, 500, -20])
+def test_a_packed_file_with_other_bytes_is_one_line_or_other_numbers(tmp_path, where):
+    config, path = ModelConfig(16, 8, (LayerConfig(2, 1, 4, 6),)), tmp_path / "m.st"
+    variables, names = make_variables(config)
+    write_packed(path, variables["params"], names["params"])
+    content = bytearray(path.read_bytes())
+    content[where] ^= 0x55
+    path.write_bytes(bytes(content))
+    with contextlib.suppress(CheckpointError):
+        again = flatten(read_packed(path))
+        assert again.keys() == flatten(variables["params"]).keys()
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\xff" * 64, b"\x08" + b"\0" * 7])

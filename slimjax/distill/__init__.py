@@ -1,0 +1,31 @@
+"""A teacher beside the text: what a larger model says, not only what was written.
+
+`DistillConfig` is the block ``config.distill``; `Teacher` a frozen model;
+`make_distilled_error_fn` gives what a student descends, `distilled_sums` its formula.
+"""
+
+from typing import TYPE_CHECKING
+
+from slimjax.lazy import exports
+
+if TYPE_CHECKING:
+    from slimjax.distill.config import DistillConfig as DistillConfig
+    from slimjax.distill.divergence import distilled_sums as distilled_sums
+    from slimjax.distill.error import (
+        make_distilled_error_fn as make_distilled_error_fn,
+    )
+    from slimjax.distill.teacher import Teacher as Teacher
+    from slimjax.distill.teacher import read_teacher as read_teacher
+    from slimjax.distill.teacher import write_teacher as write_teacher
+
+__getattr__ = exports(
+    __name__,
+    {
+        "DistillConfig": "config",
+        "Teacher": "teacher",
+        "distilled_sums": "divergence",
+        "make_distilled_error_fn": "error",
+        "read_teacher": "teacher",
+        "write_teacher": "teacher",
+    },
+)

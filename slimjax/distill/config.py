@@ -1,0 +1,73 @@
+"""The block ``config.distill``: who teaches, and how much is heard."""
+
+import dataclasses
+
+import optax
+
+from slimjax.errors import ConfigError
+
+START = "start"
+"""The teacher that is the model itself, before its first cut."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DistillConfig:
+    """A teacher beside the text.
+
+    The error that is descended is ``(1 - weight) * CE + weight * T^2 * KL(teacher ||
+    student)``; errors that are reported stay plain cross entropies.
+
+    Attributes:
+        teacher: Folder of a finished run with the same tokenizer; ``start`` for the
+            model as it was before its first cut; nothing for no teacher.
+        weight: Share of the error that is the teacher's, 0 to 1; 0 for no teacher.
+        temperature: T, that both sides' logits are divided by.
+        first_step: Step from which a folder's model teaches; ``start`` teaches from
+            the first cut, and not before this step.
+        decay_fraction: Part of the run, at its end, in which the weight falls to 0 in
+            a line; 0 for a constant weight.
+    """
+
+    teacher: str = ""
+    weight: float = 0.5
+    temperature: float = 1.0
+    first_step: int = 0
+    decay_fraction: float = 0.0
+
+    def __post_init__(self):
+        """Refuses values from which nothing can be learned."""
+        for name in ("weight", "decay_fraction"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ConfigError(f"config.distill.{name}={value} must be from 0 to 1.")
+        if not self.temperature > 0:
+            raise ConfigError(
+                f"config.distill.temperature={self.temperature} must be above 0."
+            )
+        if self.first_step < 0:
+            raise ConfigError(
+                f"config.distill.first_step={self.first_step} must be 0 or more."
+            )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a teacher who is heard."""
+        return bool(self.teacher) and self.weight > 0
+
+    @property
+    def folder(self) -> str | None:
+        """The run folder of the teacher, if it is one."""
+        return self.teacher if self.is_on and self.teacher != START else None
+
+    def strength(self, num_steps: int) -> optax.Schedule:
+        """Returns what the weight is multiplied by, by step.
+
+        Examples:
+            >>> strength = DistillConfig(decay_fraction=0.5).strength(100)
+            >>> [float(strength(step)) for step in (0, 50, 75, 100)]
+            [1.0, 1.0, 0.5, 0.0]
+        """
+        if not self.decay_fraction:
+            return optax.constant_schedule(1.0)
+        length = max(round(self.decay_fraction * num_steps), 1)
+        return optax.linear_schedule(1.0, 0.0, length, num_steps - length)

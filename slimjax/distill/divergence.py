@@ -1,0 +1,157 @@
+"""Cross entropy and divergence from a teacher, in one pass over the vocabulary.
+
+The logits of two models, [tokens, V] each, exist for one block of tokens at a time.
+Sums are returned, no losses of single tokens: so the gradient, up to one factor, can be
+taken while a block's logits are there, and nothing is computed twice.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, DTypeLike, Float, Int
+
+from slimjax.nn.cross_entropy import BLOCK_TOKENS
+from slimjax.nn.products import lay_in_rows, multiply, round_to
+
+Sum = Float[Array, ""]
+
+
+class Outputs(NamedTuple):
+    """What a model says, before it is multiplied out: ``logits = x @ table.T``."""
+
+    x: Float[Array, "B T D"]
+    table: Float[Array, "V D"]
+
+
+class _Options(NamedTuple):
+    temperature: float
+    dtype: jnp.dtype
+    with_slopes: bool = False
+
+
+def distilled_sums(
+    student: Outputs,
+    teacher: Outputs,
+    targets: Int[Array, "B T"],
+    mask: Float[Array, "B T"],
+    weight: Float[Array, ""] | float,
+    *,
+    temperature: float = 1.0,
+    dtype: DTypeLike = jnp.float32,
+    block_tokens: int = BLOCK_TOKENS,
+) -> tuple[Sum, Sum, Sum]:
+    """Returns sums over tokens: the mixed error, cross entropy, divergence.
+
+    The mixed error is ``(1 - w) * CE + w * T^2 * KL(teacher || student)``, where KL is
+    of the softmax of logits / T; T^2 keeps its gradient's size. Only it has a gradient,
+    and only with respect to the student.
+
+    Args:
+        student: What learns.
+        teacher: What is learned from; its D may be another one.
+        targets: The right tokens.
+        mask: 1 where a token counts, 0 where it does not.
+        weight: The teacher's share w.
+        temperature: T.
+        dtype: Type of the products' operands; all else is float32.
+        block_tokens: How many tokens have their logits in memory at once.
+
+    References:
+        Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015,
+        section 2.
+        Hsu et al., "Liger Kernel", 2024, section 3.2 (gradient going forward).
+    """
+    length = max(block_tokens // len(targets), 1)
+    rows = (student.x, teacher.x, targets, mask)
+    blocks = tuple(_in_blocks(x, length) for x in rows)
+    tables = student.table, teacher.table
+    options = _Options(temperature, jnp.dtype(dtype))
+    sums = cast(
+        Any, _sums(blocks[0], tables[0], tables[1], blocks[1:], weight, options)
+    )
+    return sums[0], lax.stop_gradient(sums[1]), lax.stop_gradient(sums[2])
+
+
+def _in_blocks(x: Array, length: int) -> Array:
+    """Returns [B T ...] as [blocks B length ...], T padded with zeros.
+
+    Blocks are cut from T, so that the rows of a batch stay spread over the devices.
+    """
+    padding = ((0, 0), (0, -x.shape[1] % length), *((0, 0),) * (x.ndim - 2))
+    x = jnp.pad(x, padding)
+    return jnp.moveaxis(x.reshape(len(x), -1, length, *x.shape[2:]), 1, 0)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
+def _sums(x, table, teacher_table, rest, weight, options):
+    return _scan(x, table, teacher_table, rest, weight, options)[0]
+
+
+def _sums_fwd(x, table, teacher_table, rest, weight, options):
+    options = options._replace(with_slopes=True)
+    return _scan(x, table, teacher_table, rest, weight, options)
+
+
+def _sums_bwd(_, slopes, cotangents):
+    factor = cotangents[0]
+    dx, dtable = (slope * factor.astype(slope.dtype) for slope in slopes)
+    return dx, dtable, None, None, None
+
+
+_sums.defvjp(_sums_fwd, _sums_bwd)
+
+
+def _scan(x, table, teacher_table, rest, weight, options):
+    """Returns the three sums, and the gradients of x and table if they are wanted."""
+    narrow = lambda table: table.astype(options.dtype)
+    columns = lay_in_rows(narrow(table).T)  # D V
+
+    def add_block(carry, block):
+        sums, dtable = carry
+        rows, teacher_rows, right, mask = (a.reshape(-1, *a.shape[2:]) for a in block)
+        rows = narrow(rows)
+        # Transposed, [V tokens], so that the gradient finds all operands row by row.
+        logits = multiply(narrow(table), rows, transpose_right=True)
+        taught = multiply(
+            narrow(teacher_table), narrow(teacher_rows), transpose_right=True
+        )
+        new, share = _compare(logits, taught, right, mask, weight, options.temperature)
+        sums = tuple(a + b for a, b in zip(sums, new, strict=True))
+        if not options.with_slopes:
+            return (sums, dtable), None
+        share = lax.optimization_barrier(round_to(share, options.dtype))
+        dx = multiply(columns, share).T.reshape(block[0].shape)
+        return (sums, dtable + multiply(share, rows)), dx.astype(x.dtype)
+
+    zero = jnp.zeros((), jnp.float32)
+    shape = table.shape if options.with_slopes else ()
+    start = (zero,) * 3, jnp.zeros(shape, jnp.float32)
+    (sums, dtable), dx = lax.scan(add_block, start, (x, *rest))
+    return sums, (dx, dtable.astype(table.dtype))
+
+
+def _compare(
+    logits: Float[Array, "V M"],
+    taught: Float[Array, "V M"],
+    right: Int[Array, " M"],
+    mask: Float[Array, " M"],
+    weight: Float[Array, ""] | float,
+    temperature: float,
+) -> tuple[tuple[Sum, Sum, Sum], Float[Array, "V M"]]:
+    """Returns the three sums of a block, and the mixed error's gradient."""
+    log_p = jax.nn.log_softmax(logits, axis=0)
+    log_q = jax.nn.log_softmax(logits / temperature, axis=0)
+    log_t = jax.nn.log_softmax(taught / temperature, axis=0)
+    t = jnp.exp(log_t)
+    nats = -jnp.take_along_axis(log_p, right[None], axis=0)[0]
+    divergence = jnp.sum(t * (log_t - log_q), axis=0)
+    mixed = (1 - weight) * nats + weight * temperature**2 * divergence
+    sums = tuple(jnp.sum(mask * x) for x in (mixed, nats, divergence))
+
+    hot = jnp.arange(len(logits))[:, None] == right[None]
+    share = (1 - weight) * (jnp.exp(log_p) - hot)
+    share += weight * temperature * (jnp.exp(log_q) - t)
+    return cast(Any, sums), share * mask[None]

@@ -1,0 +1,88 @@
+"""Who teaches: a shape and its frozen weights, and the file that keeps them.
+
+A teacher's numbers are exact float32, gates included: a run that goes on after a kill
+hears what it would have heard.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from jaxtyping import PyTree
+
+from slimjax.errors import CheckpointError, ConfigError
+from slimjax.models.config import ModelConfig, parse_architecture
+from slimjax.models.decoder import abstract_variables
+from slimjax.objective.size import make_size_fn, take_inventory
+from slimjax.store.files import write_atomic
+from slimjax.trees import flatten, hash_tree, unflatten
+
+FORMAT = "slimjax-teacher-1"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Teacher:
+    """A frozen model.
+
+    Attributes:
+        model: Its shape.
+        variables: ``{"params": weights, "gates": gates}``.
+        digest: A name for shape and weights, 64 hex digits.
+    """
+
+    model: ModelConfig
+    variables: PyTree
+    digest: str
+
+    @classmethod
+    def of(cls, model: ModelConfig, variables: PyTree) -> "Teacher":
+        """Returns the teacher that these weights are, with its digest."""
+        shape = json.dumps(dataclasses.asdict(model), sort_keys=True)
+        named = {"shape": np.frombuffer(shape.encode(), np.uint8), **variables}
+        return cls(model, variables, hash_tree(named))
+
+    def flops_per_token(self, seq_len: int) -> float:
+        """Returns the FLOPs of its forward pass."""
+        inventory = take_inventory(abstract_variables(self.model), seq_len)
+        return float(make_size_fn("flops", inventory)(inventory.open_gates()))
+
+
+def write_teacher(path: Path, teacher: Teacher) -> None:
+    """Writes a teacher so that it is there whole or not at all."""
+    tensors = {
+        ".".join(name): np.asarray(leaf, np.float32, order="C")
+        for name, leaf in flatten(teacher.variables).items()
+    }
+    layers = json.dumps(teacher.model.architecture())
+    metadata = {"format": FORMAT, "architecture": layers, "digest": teacher.digest}
+    write_atomic(path, safetensors.numpy.save(tensors, metadata=metadata))
+
+
+def read_teacher(path: Path, model: ModelConfig) -> Teacher:
+    """Returns the teacher that a file keeps.
+
+    Args:
+        path: The file.
+        model: What the teacher is like, but for its layers.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or of another format.
+    """
+    try:
+        with safetensors.safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            names = list(file.keys())
+            leaves = {tuple(name.split(".")): file.get_tensor(name) for name in names}
+        if metadata.get("format") != FORMAT:
+            raise CheckpointError(f"{path} is not of format {FORMAT}.")
+        layers = parse_architecture(json.loads(metadata["architecture"]), str(path))
+    except (OSError, ValueError, ConfigError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path} cannot be read: {error}.") from error
+    variables = {"gates": {}} | unflatten(leaves)
+    teacher = Teacher.of(dataclasses.replace(model, layers=layers), variables)
+    if teacher.digest != metadata.get("digest"):
+        raise CheckpointError(f"{path} is damaged: its numbers have changed.")
+    return teacher

@@ -1,0 +1,158 @@
+"""The price of bits: each unit keeps as many as are worth their bytes.
+
+At a price ``alpha`` unit u takes the state
+
+    argmin_s d_u(s) + alpha * bytes_u(s) / Size(start)
+
+where ``d_u(s)`` is the loss that rounding it to s bits costs. The least value of that
+sum is what the unit costs as long as it stays, so that it goes when its going costs
+less: zero bits is removal, and structure and bits have one price.
+"""
+
+import dataclasses
+import heapq
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Float
+
+from slimjax.nn.gates import NESTED, SUBLAYER, axis_gates
+from slimjax.nn.quantize import FULL, bit_axis, bit_key, num_groups
+from slimjax.objective.size import Bits, Inventory
+from slimjax.trees import Path
+
+Values = dict[Path, np.ndarray]
+"""A number for each unit, by bit key."""
+
+States = dict[Path, np.ndarray]
+"""The number of the state of each unit, by bit key; 0 has the most bits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class BitCosts:
+    """What rounding costs.
+
+    Attributes:
+        states: Bits that a unit may have, the most first.
+        nats: [U S], never falling along S: nats a target that rounding each unit to
+            each state costs, by bit key; infinite where a unit cannot have it.
+    """
+
+    states: tuple[int, ...]
+    nats: Mapping[Path, Float[np.ndarray, "U S"]]
+
+
+class BitPrices:
+    """Costs and bytes of all units in all states."""
+
+    def __init__(self, inventory: Inventory, costs: BitCosts, group_size: int):
+        """Weighs every unit in every state."""
+        self.states, self.nats = np.array(costs.states), costs.nats
+        self.bytes = {key: np.zeros(self.states.size) for key in costs.nats}
+        for leaf in inventory.leaves:
+            axis = bit_axis(leaf.axes)
+            row = np.prod([n for i, n in enumerate(leaf.shape) if i != axis])
+            steps = FULL * num_groups(int(row), group_size) * (self.states < FULL)
+            self.bytes[bit_key(leaf.path, leaf.axes)] += (row * self.states + steps) / 8
+
+    def best(self, alpha: float, whole: float) -> States:
+        """Returns the number of the best state of each unit at a price."""
+        sums = lambda key: self.nats[key] + alpha * self.bytes[key] / whole
+        return {key: np.argmin(sums(key), axis=1) for key in self.nats}
+
+    def values(self, chosen: States, alpha: float, whole: float) -> Values:
+        """Returns what each unit costs as long as it stays, in nats."""
+        return {
+            key: np.take_along_axis(self.nats[key], own[:, None], 1)[:, 0]
+            + alpha * self.bytes[key][own] / whole
+            for key, own in chosen.items()
+        }
+
+    def cost(self, chosen: States, is_open: Mapping[Path, np.ndarray]) -> float:
+        """Returns the nats that the chosen states of all that stays cost."""
+        nats = self.values(chosen, 0.0, 1.0)
+        return float(sum((own * is_open[key]).sum() for key, own in nats.items()))
+
+    def cost_of(self, bits: Bits) -> float:
+        """Returns the nats that the bits of all units cost as they are."""
+        states = {
+            key: np.argmax(self.states[None] == own[:, None], axis=1)
+            for key, own in bits.items()
+        }
+        return self.cost(states, {key: own > 0 for key, own in bits.items()})
+
+    def open_units(self, gates: Mapping[Path, np.ndarray]) -> dict[Path, np.ndarray]:
+        """Returns which units stay, by bit key."""
+        found = {}
+        for key, nats in self.nats.items():
+            units = axis_gates(key, key[-1], len(nats), gates)
+            is_open = np.ones(len(nats)) if units is None else units
+            for depth in range(len(key)):
+                is_open = is_open * gates.get((*key[:depth], SUBLAYER), 1.0)
+            found[key] = is_open > 0
+        return found
+
+    def bits(self, chosen: States) -> Bits:
+        """Returns the bits of chosen states."""
+        return {key: self.states[own].astype(np.int32) for key, own in chosen.items()}
+
+    def raise_to(
+        self,
+        chosen: States,
+        is_open: Mapping[Path, np.ndarray],
+        room: float,
+    ) -> States:
+        """Returns states with more bits where those gain most, until room is used up.
+
+        Args:
+            chosen: State of each unit.
+            is_open: Which units stay.
+            room: Bytes that may be added.
+        """
+        chosen = {key: own.copy() for key, own in chosen.items()}
+        queue = [
+            offer
+            for key in chosen
+            for unit in np.flatnonzero(is_open[key])
+            if (offer := self._offer(key, int(unit), int(chosen[key][unit])))
+        ]
+        heapq.heapify(queue)
+        while queue:
+            _, num_bytes, key, unit = heapq.heappop(queue)
+            if num_bytes > room:
+                continue
+            room -= num_bytes
+            chosen[key][unit] -= 1
+            if offer := self._offer(key, unit, int(chosen[key][unit])):
+                heapq.heappush(queue, offer)
+        return chosen
+
+    def _offer(self, key: Path, unit: int, state: int) -> tuple | None:
+        """Returns (minus the nats a byte, bytes, key, unit) of one state more."""
+        if state == 0:
+            return None
+        gain = self.nats[key][unit, state] - self.nats[key][unit, state - 1]
+        num_bytes = float(self.bytes[key][state - 1] - self.bytes[key][state])
+        return (-gain / num_bytes, num_bytes, key, unit) if gain > 0 else None
+
+
+def by_gate(values: Values, gates: Mapping[Path, np.ndarray]) -> dict[Path, np.ndarray]:
+    """Returns the sums of units' values over what each unit of each gate governs.
+
+    Gates that govern a part of units only, such as channels, are left out.
+    """
+    sums = {}
+    for path in gates:
+        if path[-1] == SUBLAYER:
+            inside = [
+                v.sum() for k, v in values.items() if k[: len(path) - 1] == path[:-1]
+            ]
+            sums[path] = np.array(sum(inside))
+        elif path in values:
+            sums[path] = values[path].copy()
+    for inner, outer in NESTED.items():
+        for path in gates:
+            members = (*path[:-1], inner)
+            if path[-1] == outer and members in values:
+                sums[path] += values[members].reshape(len(sums[path]), -1).sum(1)
+    return sums

@@ -1,0 +1,62 @@
+"""The block ``config.quantize``: bits of weights, given or to be chosen."""
+
+import dataclasses
+
+from slimjax.errors import ConfigError
+from slimjax.nn.quantize import FULL, STATES
+
+
+@dataclasses.dataclass(frozen=True)
+class QuantizeConfig:
+    """In how many bits units may be stored, and what shares a step between levels.
+
+    Weights with one axis, the scales of norms, keep 8 bits or more.
+
+    Attributes:
+        bits: One number: all units have it, from `first_step` on. Several: all units
+            start with the largest, and seams choose for each, by the price of bytes.
+        group_size: Elements of a unit's row that share a step; 0 for the whole row.
+        first_step: Step at which the one number comes into force; before, weights are
+            not rounded.
+        fit_every_steps: Steps after which levels are fitted to the weights anew; 0 for
+            at the beginning and at seams only.
+    """
+
+    bits: tuple[int, ...] = (FULL,)
+    group_size: int = 0
+    first_step: int = 0
+    fit_every_steps: int = 100
+
+    def __post_init__(self):
+        """Refuses bits that no unit can have."""
+        wrong = sorted(set(self.bits) - set(STATES))
+        if wrong or not self.bits or len(set(self.bits)) < len(self.bits):
+            raise ConfigError(
+                f"config.quantize.bits={list(self.bits)} must be one or several of "
+                f"{list(STATES)}, each once."
+            )
+        for name in ("group_size", "first_step", "fit_every_steps"):
+            if getattr(self, name) < 0:
+                raise ConfigError(
+                    f"config.quantize.{name}={getattr(self, name)} must be 0 or more."
+                )
+        if self.first_step and self.chooses:
+            raise ConfigError(
+                f"config.quantize.first_step={self.first_step} is for one number of "
+                f"bits; with config.quantize.bits={list(self.bits)} seams choose."
+            )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any unit may have fewer bits than bfloat16."""
+        return min(self.bits) < FULL
+
+    @property
+    def chooses(self) -> bool:
+        """Whether seams choose the bits of units."""
+        return len(self.bits) > 1
+
+    @property
+    def start(self) -> int:
+        """Bits of every unit before the first seam."""
+        return max(self.bits)

@@ -1,0 +1,90 @@
+"""Training with weights of few bits: they pass through the quantizer in every step."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from jaxtyping import PyTree
+
+from slimjax.nn.quantize import (
+    Precision,
+    bit_axis,
+    bit_key,
+    fit_rows,
+    quantize,
+    to_rows,
+)
+from slimjax.strategies.base import find_state
+from slimjax.train.state import TrainState
+from slimjax.trees import flatten, unflatten
+
+PRECISION = "precision"
+"""Collection of variables that tells the bits of weights."""
+
+
+def quantized(
+    fn: Callable[..., Any], names: PyTree, group_size: int
+) -> Callable[..., Any]:
+    """Returns a function of (variables, ...) whose weights have the bits they are told.
+
+    Variables without the collection `PRECISION` are left as they are.
+
+    Args:
+        fn: Any function of variables.
+        names: Names of the axes of the weights.
+        group_size: Elements that share a step between levels.
+    """
+
+    def with_levels(variables: PyTree, *rest: Any) -> Any:
+        if PRECISION not in variables:
+            return fn(variables, *rest)
+        others = {kind: tree for kind, tree in variables.items() if kind != PRECISION}
+        others["params"] = quantize(
+            others["params"], names, variables[PRECISION], group_size
+        )
+        return fn(others, *rest)
+
+    return with_levels
+
+
+def round_state(stage: Any, state: TrainState) -> TrainState:
+    """Returns a state whose weights have the bits of the stage, with fresh fits.
+
+    It depends on the weights, their curvature and the bits alone, so that doing it
+    again changes nothing.
+    """
+    if state.precision is None:
+        return state
+    adam = find_state(state.opt_state, optax.ScaleByAdamState)
+    weights, curvature = jax.device_get((state.params["params"], adam.nu["params"]))
+    names, group_size = stage.names["params"], stage.run.quantize.group_size
+    bits = unflatten(dict(stage.bits))
+    precision = fit_precision(weights, curvature, names, bits, group_size)
+    return dataclasses.replace(state, precision=stage.place(precision))
+
+
+def fit_precision(
+    weights: PyTree, curvature: PyTree, names: PyTree, bits: PyTree, group_size: int
+) -> Precision:
+    """Returns bits with the fits that change the loss least, to second order.
+
+    Args:
+        weights: Host arrays.
+        curvature: Second derivative of the loss, one a weight.
+        names: Names of the axes of the weights.
+        bits: int32 [U] by bit key.
+        group_size: Elements that share a step between levels.
+    """
+    own, axes, slopes = flatten(bits), flatten(names), flatten(curvature)
+
+    def fit(path: tuple, weight: Any) -> np.ndarray:
+        axis = bit_axis(axes[path])
+        rows, weight_of = to_rows(np.asarray(weight), axis), np.asarray(slopes[path])
+        unit_bits = np.asarray(own[bit_key(path, axes[path])])
+        return fit_rows(rows, to_rows(weight_of, axis), unit_bits, group_size)[0]
+
+    fits = unflatten({path: fit(path, w) for path, w in flatten(weights).items()})
+    return {"bits": bits, "fit": fits}

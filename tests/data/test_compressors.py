@@ -1,0 +1,47 @@
+"""The compressors get the text of the train rows, and are what they are called."""
+
+import lzma
+import shutil
+import subprocess
+
+import pytest
+
+from slimjax.data.compressors import compress_train_text, count_xz, text_of_rows
+from slimjax.data.config import DataConfig
+from slimjax.data.corpus import load_corpus
+
+
+@pytest.fixture(scope="module")
+def corpus(text_folder):
+    source = f"text:{text_folder}/*.txt"
+    return load_corpus(DataConfig(source, tokenizer="bytes", seq_len=64))
+
+
+def test_the_text_is_that_of_the_rows_without_ends_of_documents(corpus):
+    text = text_of_rows(corpus.train, corpus.tokenizer)
+    ends = (corpus.train == corpus.tokenizer.eos_id).sum()
+    assert len(text) + ends == corpus.train.size
+    assert 0 <= corpus.num_bytes["train"] - len(text) < 64
+    assert text.decode()[:50] in "".join(
+        corpus.tokenizer.decode(row) for row in corpus.train[:2]
+    )
+
+
+def test_sizes_are_those_of_the_programs(corpus, tmp_path):
+    sizes = compress_train_text(corpus)
+    text = text_of_rows(corpus.train, corpus.tokenizer)
+    assert sizes.raw == len(text)
+    assert lzma.decompress(lzma.compress(text)) == text
+    assert sizes.xz == count_xz(text) < len(text) / 2
+    if shutil.which("zstd") is None:
+        assert sizes.zstd is None
+        return
+    (tmp_path / "text").write_bytes(text)
+    command = ["zstd", "-19", "--long", "-q", str(tmp_path / "text")]
+    subprocess.run(command, check=True)
+    assert sizes.zstd == (tmp_path / "text.zst").stat().st_size
+
+
+def test_without_the_program_zstd_has_no_size(corpus, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert compress_train_text(corpus).zstd is None

@@ -1,0 +1,34 @@
+"""Counting the matrix products of a program."""
+
+import numpy as np
+
+
+def count_dots(jaxpr, *, causal: bool = True) -> float:
+    """Returns 2 m n k of every dot, as often as it runs.
+
+    Args:
+        jaxpr: The program.
+        causal: Whether products with batch axes, T x T with causal halves, count half.
+    """
+    total = 0.0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            (contract, _), (batch, _) = equation.params["dimension_numbers"]
+            left = equation.invars[0].aval.shape
+            size = np.prod([left[i] for i in contract], dtype=float)
+            flops = 2 * size * np.prod(equation.outvars[0].aval.shape)
+            total += flops / 2 if batch and causal else flops
+        if equation.primitive.name == "platform_index":
+            continue
+        branches = equation.params.get("branches")
+        if branches:  # Alternatives for platforms: the last is the default.
+            total += count_dots(branches[-1].jaxpr, causal=causal)
+            continue
+        times = equation.params.get("length", 1)  # Of a scan.
+        for name in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
+            inner = equation.params.get(name)
+            if inner is not None:
+                inner = getattr(inner, "jaxpr", inner)
+                total += times * count_dots(inner, causal=causal)
+                break
+    return total

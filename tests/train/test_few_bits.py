@@ -1,0 +1,110 @@
+"""Runs whose weights have few bits: whole in every promise that other runs keep."""
+
+import json
+
+import numpy as np
+import pytest
+
+from slimjax.config import override, read_config
+from slimjax.errors import ConfigError
+from slimjax.generate.model import load
+from slimjax.store.packed import read_packed
+from slimjax.store.run_folder import RunFolder
+from slimjax.train import loop
+from slimjax.train.config import make_run_config
+from slimjax.train.evaluate import evaluate_folder
+from slimjax.train.progress import Display
+from slimjax.trees import flatten
+
+CHOICE = [("quantize.bits", "[16, 8, 4, 2]"), ("objective.size", "bytes")]
+CHOICE += [("objective.budget", "20%"), ("quantize.fit_every_steps", "5")]
+FOUR = [("quantize.bits", "4"), ("quantize.first_step", "6")]
+FOUR += [("objective.strategy", "none"), ("objective.budget", "")]
+
+
+class Killed(BaseException):
+    """Stands for the power cut."""
+
+
+def make_config(text_folder, *changes):
+    base = [("data.source", f"text:{text_folder}/*.txt"), ("mesh.data", "1")]
+    base += [("model.num_layers", "1"), ("train.num_steps", "18")]
+    config = override(read_config("configs/tiny_test.py"), [*base, *changes])
+    return make_run_config(config)
+
+
+def train(workdir, text_folder, *changes) -> dict:
+    with Display(quiet=True) as display:
+        return loop.train(make_config(text_folder, *changes), workdir, display=display)
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory, text_folder):
+    workdir = tmp_path_factory.mktemp("precision") / "chosen"
+    return workdir, train(workdir, text_folder, *CHOICE)
+
+
+def test_seams_choose_bits_within_a_budget_of_bytes(chosen):
+    workdir, report = chosen
+    size = report["size"]
+    assert size["packed_file_bytes"] <= 0.2 * size["bytes_start"]
+    assert size["packed_file_bytes"] == RunFolder(workdir).packed.stat().st_size
+    assert size["packed_file_bytes"] == pytest.approx(size["bytes"], rel=0.01)
+    architecture = json.loads((workdir / "architecture.json").read_text())
+    assert {b for layer in architecture for own in layer["bits"].values() for b in own}
+    seams = [json.loads(s) for s in (workdir / "seams.jsonl").read_text().splitlines()]
+    assert len(seams[-1]["bits"]) > 1
+    assert sum(seams[-1]["bits"].values()) > 259  # Each row of the table has its own.
+
+
+def test_the_file_is_the_model_that_was_evaluated(chosen):
+    workdir, report = chosen
+    found = evaluate_folder(workdir, source=None, split="test")
+    assert found["nats_per_token"] == report["error"]["test_nats_per_token"]
+    weights = flatten(read_packed(RunFolder(workdir).packed))
+    for path, weight in flatten(load(workdir).params["params"]).items():
+        np.testing.assert_array_equal(weights[path], weight)
+
+
+def test_a_kill_after_a_seam_changes_nothing(
+    chosen, tmp_path, text_folder, monkeypatch
+):
+    steps = []
+
+    def kill(name):
+        steps.append(name)
+        if name == "seam-after" and steps.count("seam-after") == 1:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "fault_point", kill)
+        with pytest.raises(Killed):
+            train(tmp_path / "run", text_folder, *CHOICE)
+    again = train(tmp_path / "run", text_folder, *CHOICE)
+    assert again["state_hash"] == chosen[1]["state_hash"]
+
+
+def test_weights_of_four_bits_from_a_step_on(tmp_path, text_folder):
+    report = train(tmp_path / "run", text_folder, *FOUR)
+    assert report["size"]["packed_file_bytes"] < 0.35 * 2 * report["size"]["params"]
+    rows = read_packed(RunFolder(tmp_path / "run").packed)["tokens"]["embedding"]
+    assert max(len(np.unique(row)) for row in rows) <= 16
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ([("quantize.bits", "5")], "must be one or several of"),
+        ([("quantize.bits", "[4, 4]")], "each once"),
+        ([("quantize.bits", "[4, 8]")], "does not count bits"),
+        ([*FOUR, ("quantize.bits", "[4, 8]")], "is for one number"),
+        (
+            [*FOUR, ("quantize.bits", "[4, 8]"), ("quantize.first_step", "0")],
+            "does not make",
+        ),
+        ([*FOUR, ("quantize.first_step", "18")], "must come before"),
+    ],
+)
+def test_bits_that_cannot_be_meant_are_refused(text_folder, changes, reason):
+    with pytest.raises(ConfigError, match=reason):
+        make_config(text_folder, *changes)

@@ -1,0 +1,139 @@
+"""A run with a teacher: still a function of its config, and honest about its cost."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from slimjax.config import override, read_config
+from slimjax.data.batches import make_batch
+from slimjax.distill.teacher import Teacher
+from slimjax.errors import ConfigError, NotFeasibleError
+from slimjax.generate.model import load
+from slimjax.models.decoder import abstract_variables
+from slimjax.store.packed import read_packed, write_packed
+from slimjax.store.run_folder import RunFolder
+from slimjax.train import loop
+from slimjax.train.config import make_run_config
+from slimjax.train.mesh import put_batch
+from slimjax.train.progress import Display
+from slimjax.train.stage import Special, Stage
+from slimjax.train.state import init_params
+from slimjax.trees import axis_names
+
+DENSE = [("objective.strategy", "none"), ("objective.budget", "")]
+
+
+class Killed(BaseException):
+    """Stands for the power cut."""
+
+
+@pytest.fixture(scope="module")
+def train(text_folder):
+    """Returns a function that runs the tiny config, with changes."""
+
+    def train(workdir, *changes, **distill) -> dict:
+        base = [("data.source", f"text:{text_folder}/*.txt"), ("mesh.data", "1")]
+        base += [("model.num_layers", "1"), ("train.num_steps", "15")]
+        base += [("train.eval_every_steps", "0"), ("resize.max_seams", "1")]
+        base += [(f"distill.{name}", str(value)) for name, value in distill.items()]
+        config = override(read_config("configs/tiny_test.py"), [*base, *changes])
+        with Display(quiet=True) as display:
+            return loop.train(make_run_config(config), workdir, display=display)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def dense(train, tmp_path_factory):
+    """Returns a finished run that was never cut, and its report."""
+    workdir = tmp_path_factory.mktemp("runs") / "dense"
+    return workdir, train(workdir, *DENSE)
+
+
+def test_the_start_teaches_from_the_first_cut_and_survives_a_kill(
+    train, tmp_path, monkeypatch
+):
+    expected = train(tmp_path / "whole", teacher="start")
+    step_flops = expected["stages"][0]["flops_per_token"] * 8 * 32
+    plain = sum(3 * s["flops_per_token"] * s["num_steps"] for s in expected["stages"])
+    seams = (tmp_path / "whole" / "seams.jsonl").read_text().splitlines()
+    spent = plain * 8 * 32 + sum(json.loads(seam)["flops_spent"] for seam in seams)
+    assert expected["train"]["flops_total"] == spent + 5 * step_flops
+
+    passages = iter(range(100))
+
+    def kill_at_step_13(name):
+        if name == "step" and next(passages) == 13:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "fault_point", kill_at_step_13)
+        with pytest.raises(Killed):
+            train(tmp_path / "killed", teacher="start")
+    actual = train(tmp_path / "killed", teacher="start")
+    assert actual["train"]["num_restarts"] == 1
+    assert actual["state_hash"] == expected["state_hash"]
+    assert actual["train"]["flops_total"] == expected["train"]["flops_total"]
+
+
+def test_a_run_teaches_from_the_step_that_is_asked_for(train, tmp_path, dense):
+    folder, report = dense
+    taught = train(tmp_path / "taught", *DENSE, teacher=folder, first_step=9)
+    flops = report["train"]["flops_total"]
+    assert taught["train"]["flops_total"] == pytest.approx(flops * (1 + 6 / 15 / 3))
+    assert taught["state_hash"] != report["state_hash"]
+
+
+def test_a_teacher_without_weight_changes_no_bit(train, tmp_path, dense):
+    folder, report = dense
+    silent = train(tmp_path / "silent", *DENSE, teacher=folder, weight=0.0)
+    assert silent["state_hash"] == report["state_hash"]
+    assert silent["train"]["flops_total"] == report["train"]["flops_total"]
+
+
+def test_a_teacher_must_be_a_finished_run_with_the_same_tokens(train, tmp_path, dense):
+    other = [("data.tokenizer", "sentencepiece"), ("data.vocab_size", "300")]
+    with pytest.raises(ConfigError, match=r"knows other tokens \(259\)") as caught:
+        train(tmp_path / "other", *DENSE, *other, teacher=dense[0])
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ConfigError, match="no finished run"):
+        train(tmp_path / "nobody", *DENSE, teacher=tmp_path / "nowhere")
+
+
+def test_another_teacher_than_before_is_refused(train, tmp_path, dense, monkeypatch):
+    def kill(name):
+        if name == "step" and (tmp_path / "run" / "checkpoints").exists():
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "fault_point", kill)
+        with pytest.raises(Killed):
+            train(tmp_path / "run", *DENSE, teacher=dense[0])
+    packed = RunFolder(dense[0]).packed
+    kept = packed.read_bytes()
+    names = axis_names(abstract_variables(load(dense[0]).config))["params"]
+    write_packed(packed, jax.tree.map(np.negative, read_packed(packed)), names)
+    with pytest.raises(NotFeasibleError, match="is not what it was"):
+        train(tmp_path / "run", *DENSE, teacher=dense[0])
+    packed.write_bytes(kept)
+    assert train(tmp_path / "run", *DENSE, teacher=dense[0])["train"]["finished"]
+
+
+def test_eight_devices_hear_what_one_does(dense):
+    config = json.loads((dense[0] / "config.json").read_text())
+    rows = np.random.default_rng(0).integers(3, 259, (16, 32))
+    losses = {}
+    for num_devices in (1, 8):
+        changes = [("mesh.data", str(num_devices)), ("distill.teacher", str(dense[0]))]
+        run = make_run_config(override(config, changes))
+        stage = Stage(run, run.model.build(259), Special(pad_id=0, bos_id=1))
+        weights = init_params(stage.model, seed=1)
+        stage.teacher = Teacher.of(stage.model, jax.device_get(weights))
+        state = stage.start(init_params(stage.model, seed=0))
+        for step in range(3):
+            batch = put_batch(make_batch(rows, step, 8, seed=0), stage.mesh)
+            state, metrics = stage.step_at(step)(state, batch)
+            losses.setdefault(num_devices, []).append(float(metrics["nats_sum"]))
+    np.testing.assert_allclose(losses[8], losses[1], rtol=1e-5)
