@@ -1,6 +1,7 @@
 """Does a model that halves itself while it learns beat one that was born small?
 
 Run: python experiments/first_slim/run.py [--workdir=runs/first_slim] [--seeds=0,1,2]
+    [--arms=slim49+teacher,scratch49+teacher]
 
 Trains, on the recipe of configs/quickstart.py and nothing else:
 
@@ -8,12 +9,14 @@ Trains, on the recipe of configs/quickstart.py and nothing else:
 - slim49, slim30: cut on the way to 49 % and 30 % of the weights;
 - scratch49, scratch30: fresh models in the shapes that the slim runs of the same seed
   ended in, for as many steps;
+- slim49+teacher, scratch49+teacher: slim49, and a fresh model in the shape that it
+  ended in, with the finished dense model of the same seed as teacher from step 0;
 - dense=, scratch49=, scratch30=: the same, for as many steps as spend the FLOPs that
   the slim run (slim49 for dense) spent in all, probes included.
 
-All arms have the recipe's learning rate; --learning_rate runs the first five with
-another one. Killed and started again, it goes on where it was. Results are small
-JSON files in results/; table.py makes the README's table from them.
+All arms have the recipe's learning rate; --learning_rate runs the first seven with
+another one; --arms names some. Killed and started again, it goes on where it was.
+Results are small JSON files in results/; table.py makes the README's table from them.
 """
 
 import argparse
@@ -29,7 +32,9 @@ HERE = Path(os.path.relpath(Path(__file__).parent))  # No path of this machine.
 RESULTS = HERE / "results"
 RATE = 3e-3
 ARMS = ("slim49", "dense", "scratch49", "slim30", "scratch30")
+ARMS += ("slim49+teacher", "scratch49+teacher")
 EQUAL_FLOPS = {"scratch49=": "slim49", "scratch30=": "slim30", "dense=": "slim49"}
+TEACHER = [("distill.weight", "0.5"), ("distill.temperature", "1.0")]
 DENSE = [("objective.strategy", "none"), ("objective.budget", "")]
 
 
@@ -38,14 +43,16 @@ def main() -> None:
     parser.add_argument("--workdir", type=Path, default=Path("runs/first_slim"))
     parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
     parser.add_argument("--learning_rate", type=float, default=RATE)
+    parser.add_argument("--arms", default=",".join((*ARMS, *EQUAL_FLOPS)))
     flags = parser.parse_args()
+    chosen = flags.arms.split(",")
     seeds = [int(seed) for seed in flags.seeds.split(",")]
     for seed in seeds:
-        for arm in ARMS:
+        for arm in filter(chosen.__contains__, ARMS):
             run_arm(arm, seed, flags.learning_rate, flags.workdir)
     if flags.learning_rate == RATE:
         for seed in seeds:
-            for arm in EQUAL_FLOPS:
+            for arm in filter(chosen.__contains__, EQUAL_FLOPS):
                 run_arm(arm, seed, RATE, flags.workdir)
 
 
@@ -55,7 +62,10 @@ def run_arm(arm: str, seed: int, rate: float, workdir: Path) -> None:
     if path.exists():
         return
     config = read_config(ROOT / "configs" / "quickstart.py")
-    config = override(config, changes(arm, seed, rate))
+    made = changes(arm, seed, rate)
+    if arm.endswith("+teacher"):
+        made += [*TEACHER, ("distill.teacher", find_teacher(seed, rate, workdir))]
+    config = override(config, made)
     report = fit(config, workdir / path.stem)
     kept = ("error", "size", "train", "data", "seed", "config_hash", "state_hash")
     result = {"arm": arm, "learning_rate": rate} | {k: report[k] for k in kept}
@@ -66,15 +76,25 @@ def run_arm(arm: str, seed: int, rate: float, workdir: Path) -> None:
     print(path.stem, report["error"], flush=True)
 
 
+def find_teacher(seed: int, rate: float, workdir: Path) -> str:
+    """Returns the folder of the dense run, trained anew if it is gone."""
+    folder = workdir / result_path("dense", seed, rate).stem
+    config = read_config(ROOT / "configs" / "quickstart.py")
+    fit(override(config, changes("dense", seed, rate)), folder)
+    return str(folder)
+
+
 def changes(arm: str, seed: int, rate: float) -> list[tuple[str, str]]:
-    """Returns what an arm changes in the recipe."""
+    """Returns what an arm changes in the recipe, its teacher apart."""
     made = [("seed", str(seed)), ("optim.learning_rate", str(rate))]
     if arm.startswith("slim"):
-        return [*made, ("objective.budget", f"{arm.removeprefix('slim')}%")]
+        budget = arm.removeprefix("slim").removesuffix("+teacher")
+        return [*made, ("objective.budget", f"{budget}%")]
     made += DENSE
     if arm.startswith("scratch"):
         slim = read_result("slim" + arm.removeprefix("scratch").removesuffix("="), seed)
-        path = RESULTS / f"{slim['arm']}-seed{seed}-architecture.json"
+        name = slim["arm"].replace("+", "-with-")
+        path = RESULTS / f"{name}-seed{seed}-architecture.json"
         path.write_text(json.dumps(slim["architecture"]) + "\n")
         made += [("model.architecture", str(path))]
     if arm in EQUAL_FLOPS:
@@ -96,7 +116,7 @@ def read_result(arm: str, seed: int) -> dict:
 
 def result_path(arm: str, seed: int, rate: float) -> Path:
     """Returns where an arm's result is kept."""
-    name = arm.replace("=", "-equal-flops")
+    name = arm.replace("=", "-equal-flops").replace("+", "-with-")
     return RESULTS / f"{name}-seed{seed}-lr{rate:g}.json"
 
 

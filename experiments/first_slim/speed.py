@@ -7,7 +7,6 @@ in which the slim run of seed 0 ended, in turn, and writes results/speed.json.
 """
 
 import argparse
-import dataclasses
 import json
 import os
 import time

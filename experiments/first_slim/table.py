@@ -13,6 +13,7 @@ HERE = Path(os.path.relpath(Path(__file__).parent))
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 RATE = 3e-3
 ORDER = ("dense", "slim49", "scratch49", "slim30", "scratch30")
+ORDER += ("slim49+teacher", "scratch49+teacher")
 ORDER += ("dense=", "scratch49=", "scratch30=")
 HEAD = """| arm | seeds | steps | training TFLOP | parameters | valid bits a byte | \
 test bits a byte |
@@ -40,7 +41,13 @@ def main() -> None:
 
 
 PAIRS = (("slim49", "dense"), ("slim49", "scratch49"), ("slim30", "scratch30"))
-PAIRS += (("slim49", "dense="), ("slim49", "scratch49="), ("slim30", "scratch30="))
+PAIRS += (("slim49+teacher", "scratch49"), ("slim49+teacher", "scratch49+teacher"))
+PAIRS += (
+    ("slim49+teacher", "dense"),
+    ("slim49", "dense="),
+    ("slim49", "scratch49="),
+    ("slim30", "scratch30="),
+)
 
 
 def describe(arm: str, results: list[dict]) -> str:

@@ -3,17 +3,20 @@
 Run: python experiments/speed/attention.py [--rounds=9] [--lengths=256,1024,4096]
          [--json]
 
-Causal, B 4, N 8, H 64, each type of operands against its own kind. JAX's own holds the
-T x T weights, and is left out at 4,096. Needs `pip install slimjax[peers]`.
+Causal, B 4, N 8, H 64, each type of operands against its own kind, and the share of the
+measured peak that is reached. JAX's own holds the T x T weights, and is left out at
+4,096. Needs `pip install slimjax[peers]`.
 """
 
 import os
 
 from paired import Remote, compare, make_parser, race, write
+from roofline import peaks, reach, split_peaks
 
 from slimjax.train.devices import prepare_devices
 
 BATCH, HEADS, WIDTH = 4, 8, 64
+PEERS = {"torch": "torch SDPA", "jax.nn": "jax.nn.dot_product_attention"}
 
 
 def main() -> None:
@@ -24,14 +27,17 @@ def main() -> None:
     result = {}
     for length in map(int, flags.lengths.split(",")):
         for dtype in ("float32", "bfloat16"):
-            seconds = race(contenders(length, dtype), flags.rounds)
-            # Forward and backward: 7 products of which half are masked.
-            flops = 7 * BATCH * HEADS * length**2 * WIDTH
+            entrants = contenders(length, dtype) | peaks(dtype)
+            seconds, best = split_peaks(race(entrants, flags.rounds))
+            # Forward 2 products, backward 4, of which half are masked.
+            flops = 6 * BATCH * HEADS * length**2 * WIDTH
             middle = {name: sorted(s)[len(s) // 2] for name, s in seconds.items()}
-            result[f"T {length} {dtype}"] = {
-                "seconds": middle,
-                "counted_gflops_per_s": flops / middle["native"] / 1e9,
-            } | compare(seconds["native"], seconds["torch"])
+            for peer, name in PEERS.items():
+                if peer in seconds:
+                    row = compare(seconds["native"], seconds[peer])
+                    row |= reach(row, flops, best[dtype])
+                    row = {"peer_name": name, "seconds": middle} | row
+                    result[f"T {length} {dtype}, {peer}"] = row
     write("attention", result, as_json=flags.json)
 
 

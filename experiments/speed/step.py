@@ -3,10 +3,12 @@
 Run: python experiments/speed/step.py [--rounds=15] [--json]
 
 V 4096, D 256, L 6, N 8, H 32, F 704, T 256, B 16; AdamW, clipping, float32 master
-weights on both sides. Needs `pip install slimjax[peers]`.
+weights on both sides; and the share of the measured peak that each reaches (MFU). Needs
+`pip install slimjax[peers]`.
 """
 
 from paired import Remote, best, compare, make_parser, race, write
+from roofline import peaks, reach, split_peaks
 
 from slimjax.train.devices import prepare_devices
 
@@ -18,8 +20,8 @@ def main() -> None:
     flags = make_parser("One training step against PyTorch", rounds=15).parse_args()
     prepare_devices()
     contenders = {f"slimjax {t}": make_step(t) for t in ("float32", "bfloat16")}
-    contenders |= torch_steps()
-    seconds = race(contenders, flags.rounds)
+    contenders |= torch_steps() | peaks("float32", "bfloat16")
+    seconds, peak = split_peaks(race(contenders, flags.rounds))
     tokens = BATCH * LENGTH
     speed = {name: tokens / sorted(s)[len(s) // 2] for name, s in seconds.items()}
     peers = [name for name in seconds if name.startswith("torch")]
@@ -27,17 +29,12 @@ def main() -> None:
     pairs = {"against the best": ("slimjax bfloat16", peer)}
     in_float32 = best(seconds, [name for name in peers if "float32" in name])
     pairs["float32 against float32"] = ("slimjax float32", in_float32)
-    result = {
-        name: {"peer_name": b} | compare(seconds[a], seconds[b])
-        for name, (a, b) in pairs.items()
-    }
-    flops = flops_of_a_step()
-    achieved = {name: flops * value / tokens / 1e9 for name, value in speed.items()}
-    write(
-        "step",
-        {"tokens_per_s": speed, "counted_gflops_per_s": achieved} | result,
-        as_json=flags.json,
-    )
+    flops, result = flops_of_a_step(), {}
+    for name, (a, b) in pairs.items():
+        row = compare(seconds[a], seconds[b])
+        row |= reach(row, flops, peak[a.split()[-1]])
+        result[name] = {"peer_name": b} | row
+    write("step", {"tokens_per_s": speed} | result, as_json=flags.json)
 
 
 def make_run(dtype: str, **changes):

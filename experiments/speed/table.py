@@ -8,8 +8,9 @@ import json
 from paired import HERE
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
-HEAD = """| what | against | ours | peer | times as fast | 10th to 90th percentile |
-|---|---|---|---|---|---|"""
+HEAD = """| what | against | ours | peer | times as fast | 10th to 90th percentile \
+| of the peak: ours, peer |
+|---|---|---|---|---|---|---|"""
 PEERS = {
     "after a seam": "the same shape built fresh",
     "price": "plain AdamW",
@@ -32,12 +33,16 @@ def main() -> None:
 
 
 def describe(experiment: str, name: str, row: dict) -> str:
-    peer = row.get("peer_name") or PEERS.get(name, "torch SDPA")
+    peer = row.get("peer_name") or PEERS.get(name, "")
     ours, other = (f"{1e3 * row[key]:,.0f} ms" for key in ("ours", "peer"))
     spread = f"{row['low']:.2f} to {row['high']:.2f}"
+    share = ""
+    if "peak_gflops_per_s" in row:
+        share = f"{row['ours_share']:.0%}, {row['peer_share']:.0%} of "
+        share += f"{row['peak_gflops_per_s']:,.0f} GFLOP/s"
     return (
-        f"| {experiment}: {name} | {peer} | {ours} | {other} | "
-        f"**{row['ratio']:.2f}** | {spread} |"
+        f"| {experiment}: {name.split(',')[0]} | {peer} | {ours} | {other} | "
+        f"**{row['ratio']:.2f}** | {spread} | {share} |"
     )
 
 

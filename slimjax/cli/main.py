@@ -13,6 +13,7 @@ COMMANDS = {
     "evaluate": "measure the error of a run's model on held-out text",
     "generate": "write text with a run's model",
     "inspect": "show the architecture, the sizes and the seams of a run",
+    "sweep": "run a grid of settings with several seeds, and compare",
     "report": "write a page about one run or several",
 }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from slimjax.lazy import exports
 
 if TYPE_CHECKING:
+    from slimjax.distill.alignment import alignment_error as alignment_error
     from slimjax.distill.config import DistillConfig as DistillConfig
     from slimjax.distill.divergence import distilled_sums as distilled_sums
     from slimjax.distill.error import (
@@ -23,6 +24,7 @@ __getattr__ = exports(
     {
         "DistillConfig": "config",
         "Teacher": "teacher",
+        "alignment_error": "alignment",
         "distilled_sums": "divergence",
         "make_distilled_error_fn": "error",
         "read_teacher": "teacher",

@@ -15,21 +15,25 @@ class DistillConfig:
     """A teacher beside the text.
 
     The error that is descended is ``(1 - weight) * CE + weight * T^2 * KL(teacher ||
-    student)``; errors that are reported stay plain cross entropies.
+    student) + hidden_weight * (distance of hidden states)``; errors that are reported
+    stay plain cross entropies.
 
     Attributes:
         teacher: Folder of a finished run with the same tokenizer; ``start`` for the
             model as it was before its first cut; nothing for no teacher.
-        weight: Share of the error that is the teacher's, 0 to 1; 0 for no teacher.
+        weight: Share of the error that is of the teacher's logits, 0 to 1.
+        hidden_weight: Weight of `slimjax.distill.alignment_error`, of hidden states; 0
+            for none. With both weights 0 there is no teacher.
         temperature: T, that both sides' logits are divided by.
         first_step: Step from which a folder's model teaches; ``start`` teaches from
             the first cut, and not before this step.
-        decay_fraction: Part of the run, at its end, in which the weight falls to 0 in
-            a line; 0 for a constant weight.
+        decay_fraction: Part of the run, at its end, in which both weights fall to 0 in
+            a line; 0 for constant weights.
     """
 
     teacher: str = ""
     weight: float = 0.5
+    hidden_weight: float = 0.0
     temperature: float = 1.0
     first_step: int = 0
     decay_fraction: float = 0.0
@@ -44,15 +48,20 @@ class DistillConfig:
             raise ConfigError(
                 f"config.distill.temperature={self.temperature} must be above 0."
             )
-        if self.first_step < 0:
-            raise ConfigError(
-                f"config.distill.first_step={self.first_step} must be 0 or more."
-            )
+        for name in ("first_step", "hidden_weight"):
+            value = getattr(self, name)
+            if value < 0:
+                raise ConfigError(f"config.distill.{name}={value} must be 0 or more.")
 
     @property
     def is_on(self) -> bool:
         """Whether there is a teacher who is heard."""
-        return bool(self.teacher) and self.weight > 0
+        return bool(self.teacher) and (self.weight > 0 or self.hidden_weight > 0)
+
+    @property
+    def aligns(self) -> bool:
+        """Whether hidden states are compared, through maps that are learned."""
+        return self.is_on and self.hidden_weight > 0
 
     @property
     def folder(self) -> str | None:
@@ -60,7 +69,7 @@ class DistillConfig:
         return self.teacher if self.is_on and self.teacher != START else None
 
     def strength(self, num_steps: int) -> optax.Schedule:
-        """Returns what the weight is multiplied by, by step.
+        """Returns what the weights are multiplied by, by step.
 
         Examples:
             >>> strength = DistillConfig(decay_fraction=0.5).strength(100)

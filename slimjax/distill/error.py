@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
+from slimjax.distill.alignment import ALIGN, alignment_error, without_maps
 from slimjax.distill.config import DistillConfig
 from slimjax.distill.divergence import Outputs, distilled_sums
 from slimjax.models.config import ModelConfig
@@ -28,14 +29,16 @@ def make_distilled_error_fn(
 ) -> DistilledErrorFn:
     """Returns (variables, batch, teacher's variables, strength) -> (error, sums).
 
+    Variables may hold the maps of `slimjax.distill.alignment` beside weights and gates.
     The error is a mean in nats a target, and the sums are those of
     `slimjax.tasks.lm.make_error_fn`: ``nats_sum`` is of the text alone. The strength,
-    0 to 1, is what `config.weight` is multiplied by.
+    0 to 1, is what the config's weights are multiplied by.
     """
+    dtype = jnp.dtype(student.dtype)
 
-    def outputs(model: ModelConfig, variables: PyTree, inputs: Array) -> Outputs:
-        said: Any = Decoder(model).apply(variables, inputs, method="outputs")
-        return Outputs(*said)
+    def outputs(model: ModelConfig, variables: PyTree, inputs: Array) -> Any:
+        own = without_maps(variables)
+        return Decoder(model).apply(own, inputs, method="outputs")
 
     def error_fn(
         variables: PyTree, batch: PyTree, taught_by: PyTree, strength: Array
@@ -43,17 +46,23 @@ def make_distilled_error_fn(
         tokens = batch["tokens"]
         inputs = shift_right(tokens, bos_id)
         mask = (tokens != pad_id).astype(jnp.float32)
+        *said, streams = outputs(student, variables, inputs)
+        *heard, taught = jax.lax.stop_gradient(outputs(teacher, taught_by, inputs))
         total, nats, _ = distilled_sums(
-            outputs(student, variables, inputs),
-            jax.lax.stop_gradient(outputs(teacher, taught_by, inputs)),
+            Outputs(*said),
+            Outputs(*heard),
             tokens,
             mask,
             config.weight * strength,
             temperature=config.temperature,
-            dtype=jnp.dtype(student.dtype),
+            dtype=dtype,
         )
         num_tokens = jnp.sum(mask)
         sums = {"nats_sum": nats, "num_tokens": num_tokens}
-        return total / jnp.maximum(num_tokens, 1.0), sums
+        error = total / jnp.maximum(num_tokens, 1.0)
+        if config.hidden_weight:
+            away = alignment_error(variables[ALIGN], streams, taught, mask, dtype)
+            error += config.hidden_weight * strength * away
+        return error, sums
 
     return error_fn

@@ -13,8 +13,8 @@ import safetensors
 import safetensors.numpy
 from jaxtyping import PyTree
 
-from slimjax.errors import CheckpointError, ConfigError
-from slimjax.models.config import ModelConfig, parse_architecture
+from slimjax.errors import CheckpointError
+from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import abstract_variables
 from slimjax.objective.size import make_size_fn, take_inventory
 from slimjax.store.files import write_atomic
@@ -56,17 +56,13 @@ def write_teacher(path: Path, teacher: Teacher) -> None:
         ".".join(name): np.asarray(leaf, np.float32, order="C")
         for name, leaf in flatten(teacher.variables).items()
     }
-    layers = json.dumps(teacher.model.architecture())
-    metadata = {"format": FORMAT, "architecture": layers, "digest": teacher.digest}
+    shape = json.dumps(dataclasses.asdict(teacher.model))
+    metadata = {"format": FORMAT, "model": shape, "digest": teacher.digest}
     write_atomic(path, safetensors.numpy.save(tensors, metadata=metadata))
 
 
-def read_teacher(path: Path, model: ModelConfig) -> Teacher:
+def read_teacher(path: Path) -> Teacher:
     """Returns the teacher that a file keeps.
-
-    Args:
-        path: The file.
-        model: What the teacher is like, but for its layers.
 
     Raises:
         CheckpointError: If the file is missing, damaged or of another format.
@@ -78,11 +74,13 @@ def read_teacher(path: Path, model: ModelConfig) -> Teacher:
             leaves = {tuple(name.split(".")): file.get_tensor(name) for name in names}
         if metadata.get("format") != FORMAT:
             raise CheckpointError(f"{path} is not of format {FORMAT}.")
-        layers = parse_architecture(json.loads(metadata["architecture"]), str(path))
-    except (OSError, ValueError, ConfigError, safetensors.SafetensorError) as error:
+        shape = json.loads(metadata["model"])
+        layers = tuple(LayerConfig(**layer) for layer in shape.pop("layers"))
+        model = ModelConfig(**shape, layers=layers)
+    except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
     variables = {"gates": {}} | unflatten(leaves)
-    teacher = Teacher.of(dataclasses.replace(model, layers=layers), variables)
+    teacher = Teacher.of(model, variables)
     if teacher.digest != metadata.get("digest"):
         raise CheckpointError(f"{path} is damaged: its numbers have changed.")
     return teacher

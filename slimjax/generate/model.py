@@ -143,7 +143,8 @@ def _newest_checkpoint(
         try:
             manifest = checkpoints.read_manifest(name)
             shape = config.with_architecture(manifest["architecture"], name)
-            variables = checkpoints.restore_part(name, "params")
+            params = checkpoints.restore_part(name, "params")
+            variables = {kind: params[kind] for kind in ("params", "gates")}
             precision = checkpoints.restore_part(name, "precision")
             if precision:
                 group_size = manifest["config"]["quantize"]["group_size"]

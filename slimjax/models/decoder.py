@@ -14,6 +14,7 @@ from slimjax import native
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.nn.attention import Attention
 from slimjax.nn.cache import LayerCache, empty_cache
+from slimjax.nn.cross_entropy import Scores
 from slimjax.nn.embed import TiedEmbedding
 from slimjax.nn.gates import CHANNELS, gate
 from slimjax.nn.mlp import GatedMLP
@@ -96,13 +97,19 @@ class Decoder(nn.Module):
         self, inputs: Int[Array, "B T"], targets: Int[Array, "B T"]
     ) -> Float[Array, "B T"]:
         """Returns ``-log p(target)`` at each position, logits never kept whole."""
-        return self.embed.nats(self.hidden(inputs), targets, self.channels)
+        return self.scores(inputs, targets).nats
+
+    def scores(self, inputs: Int[Array, "B T"], targets: Int[Array, "B T"]) -> Scores:
+        """Returns what losses need to know of the logits at each position."""
+        return self.embed.scores(self.hidden(inputs), targets, self.channels)
 
     def outputs(
         self, inputs: Int[Array, "B T"]
-    ) -> tuple[Float[Array, "B T D"], Float[Array, "V D"]]:
-        """Returns x and table, whose product ``x @ table.T`` are the logits."""
-        return self.hidden(inputs), self.embed.embedding
+    ) -> tuple[Float[Array, "B T D"], Float[Array, "V D"], list[Float[Array, "B T D"]]]:
+        """Returns x and table, with logits ``x @ table.T``, and the streams."""
+        streams = self.streams(inputs)
+        x = self.norm(streams[-1], self.channels) * self.channels[None, None]
+        return x, self.embed.embedding, streams
 
     def decode(
         self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], cache: Cache
@@ -117,16 +124,21 @@ class Decoder(nn.Module):
 
     def hidden(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Returns the normalised residual stream after the last layer."""
+        return self.norm(self.streams(tokens)[-1], self.channels)
+
+    def streams(self, tokens: Int[Array, "B T"]) -> list[Float[Array, "B T D"]]:
+        """Returns the residual stream before the first layer and after each."""
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
-        x = self.embed(tokens, self.channels)
+        xs = [self.embed(tokens, self.channels)]
         if self.is_initializing() or wants_moments(self):
             for layer in self.layers:
-                x, _ = layer(x, positions, self.channels)
-            return self.norm(x, self.channels)
+                xs.append(layer(xs[-1], positions, self.channels)[0])
+            return xs
         for number, shape in enumerate(self.config.layers):
             apply = layer_fn(shape, self.config, native.is_enabled())
-            x = apply(self._layer_variables(number), x, positions, self.channels)
-        return self.norm(x, self.channels)
+            variables = self._layer_variables(number)
+            xs.append(apply(variables, xs[-1], positions, self.channels))
+        return xs
 
     def _layer_variables(self, number: int) -> PyTree:
         """Returns the collections of one layer; one without sublayers has none."""

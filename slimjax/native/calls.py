@@ -67,10 +67,10 @@ def cross_entropy_forward(
     targets: Int[Array, " M"],
     dtype: DTypeLike,
 ) -> tuple[Float[Array, " M"], Float[Array, " M"]]:
-    """Returns ``-log softmax(x table^T)[target]`` and the log-sum-exp of each row."""
+    """Returns the target's score and the log-sum-exp of each row of ``x table^T``."""
     call = _call("slimjax_cross_entropy_forward", (_numbers(len(x)),) * 2)
-    losses, lse = call(x, table, targets, round=_rounds(dtype))
-    return losses, lse
+    scores, lse = call(x, table, targets, round=_rounds(dtype))
+    return scores, lse
 
 
 def cross_entropy_backward(
@@ -78,12 +78,14 @@ def cross_entropy_backward(
     table: Float[Array, "V D"],
     targets: Int[Array, " M"],
     lse: Float[Array, " M"],
-    slope: Float[Array, " M"],
+    dscore: Float[Array, " M"],
+    dlse: Float[Array, " M"],
     dtype: DTypeLike,
 ) -> tuple[Float[Array, "M D"], Float[Array, "V D"]]:
-    """Returns the gradients of x and table, with `slope` that of each row's loss."""
+    """Returns the gradients of x and table, by those of the scores and of `lse`."""
     call = _call("slimjax_cross_entropy_backward", (_like(x), _like(table)))
-    dx, dtable = call(x, table, targets, lse, slope, round=_rounds(dtype))
+    arrays = x, table, targets, lse, dscore, dlse
+    dx, dtable = call(*arrays, round=_rounds(dtype))
     return dx, dtable
 
 

@@ -1,5 +1,5 @@
-// -log softmax(x E^T)[target] of each row, and its gradient: logits live in blocks of
-// some rows x 256 entries, and the gradient computes them again.
+// The target's score and the log-sum-exp of each row of x E^T, and their gradient: the
+// logits live in blocks of some rows x 256 entries, and the gradient computes them again.
 #include <cmath>
 
 #include "products.h"
@@ -27,7 +27,7 @@ void score(Packed<Engine>& rows, Packed<Engine>& entries, int64_t entry,
 }
 
 template <typename Engine>
-void losses(ffi::ThreadPool& pool, const Problem& p, float* loss, float* lse) {
+void scores(ffi::ThreadPool& pool, const Problem& p, float* hits, float* lse) {
   Packed<Engine> entries(p.entries, p.width);
   std::vector<Packing<Engine>> packings{
       {&entries, View{p.table, p.width, true}, false}};
@@ -53,22 +53,23 @@ void losses(ffi::ThreadPool& pool, const Problem& p, float* loss, float* lse) {
     }
     for (int64_t r = 0; r < rows.lines; ++r) {
       lse[first + r] = top[r] + std::log(total[r]);
-      loss[first + r] = lse[first + r] - hit[r];
+      hits[first + r] = hit[r];
     }
   });
 }
 
-// Turns logits into slope * (softmax - one at the target), zeros behind the entries.
-inline void pull(float* z, int64_t count, int64_t target, float lse, float slope) {
+// Turns logits into dlse * softmax + dhit at the target, zeros behind the entries.
+inline void pull(float* z, int64_t count, int64_t target, float lse, float dhit,
+                 float dlse) {
   for (int64_t c = 0; c < count; c += kLanes)
-    *(vec*)(z + c) = exp_of(*(vec*)(z + c) - lse) * slope;
-  if (target >= 0 && target < count) z[target] -= slope;
+    *(vec*)(z + c) = exp_of(*(vec*)(z + c) - lse) * dlse;
+  if (target >= 0 && target < count) z[target] += dhit;
   for (int64_t c = count; c < kEntries; ++c) z[c] = 0.0f;
 }
 
 template <typename Engine>
 void gradients(ffi::ThreadPool& pool, const Problem& p, const float* lse,
-               const float* slope, float* dx, float* dtable) {
+               const float* dhit, const float* dlse, float* dx, float* dtable) {
   using Number = typename Engine::Number;
   Packed<Engine> entries(p.entries, p.width), plain(p.width, p.entries);
   std::vector<Packing<Engine>> packings{{&entries, View{p.table, p.width, true}, false},
@@ -93,7 +94,7 @@ void gradients(ffi::ThreadPool& pool, const Problem& p, const float* lse,
         const int64_t count = std::min(kEntries, p.entries - entry);
         for (int64_t r = 0; r < lines; ++r)
           pull(z + r * kEntries, count, p.targets[first + r] - entry, lse[first + r],
-               slope[first + r]);
+               dhit[first + r], dlse[first + r]);
         multiply_part(View{z, kEntries}, lines, entry, count, plain, room,
                       dx + first * p.width, entry > 0);
         const View across{z, kEntries, true};
@@ -119,20 +120,20 @@ Problem problem_of(const Floats& x, const Floats& table, const Ints& targets) {
 }
 
 ffi::Error cross_entropy_forward(ffi::ThreadPool pool, Floats x, Floats table,
-                                 Ints targets, ffi::Result<Floats> loss,
+                                 Ints targets, ffi::Result<Floats> hits,
                                  ffi::Result<Floats> lse, bool round) {
-  auto run = round ? losses<BFloat16> : losses<Float32>;
-  run(pool, problem_of(x, table, targets), loss->typed_data(), lse->typed_data());
+  auto run = round ? scores<BFloat16> : scores<Float32>;
+  run(pool, problem_of(x, table, targets), hits->typed_data(), lse->typed_data());
   return ffi::Error::Success();
 }
 
 ffi::Error cross_entropy_backward(ffi::ThreadPool pool, Floats x, Floats table,
-                                  Ints targets, Floats lse, Floats slope,
+                                  Ints targets, Floats lse, Floats dhit, Floats dlse,
                                   ffi::Result<Floats> dx, ffi::Result<Floats> dtable,
                                   bool round) {
   auto run = round ? gradients<BFloat16> : gradients<Float32>;
-  run(pool, problem_of(x, table, targets), lse.typed_data(), slope.typed_data(),
-      dx->typed_data(), dtable->typed_data());
+  run(pool, problem_of(x, table, targets), lse.typed_data(), dhit.typed_data(),
+      dlse.typed_data(), dx->typed_data(), dtable->typed_data());
   return ffi::Error::Success();
 }
 
@@ -152,6 +153,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(slimjax_cross_entropy_backward, cross_entropy_back
                                   .Arg<Floats>()
                                   .Arg<Floats>()
                                   .Arg<Ints>()
+                                  .Arg<Floats>()
                                   .Arg<Floats>()
                                   .Arg<Floats>()
                                   .Ret<Floats>()

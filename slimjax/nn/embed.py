@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax.nn.axes import named
-from slimjax.nn.cross_entropy import cross_entropy
+from slimjax.nn.cross_entropy import Scores, score_targets
 from slimjax.nn.products import product
 
 
@@ -53,12 +53,12 @@ class TiedEmbedding(nn.Module):
         """Returns the score of every token of the vocabulary, float32."""
         return product(x * channels[None, None], self.embedding.T, self.dtype)
 
-    def nats(
+    def scores(
         self,
         x: Float[Array, "B T D"],
         targets: Int[Array, "B T"],
         channels: Float[Array, " D"],
-    ) -> Float[Array, "B T"]:
-        """Returns ``-log p(target)`` without keeping the logits."""
+    ) -> Scores:
+        """Returns what losses need to know of the logits, without keeping them."""
         x = x * channels[None, None]
-        return cross_entropy(x, self.embedding, targets, dtype=self.dtype)
+        return score_targets(x, self.embedding, targets, dtype=self.dtype)

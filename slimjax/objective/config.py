@@ -8,7 +8,16 @@ from collections.abc import Mapping
 from slimjax.errors import ConfigError, suggest
 from slimjax.objective.size import parse_measure
 
-STRATEGIES = ("none", "exchange", "size_penalty")
+DENSE = ("none", "scratch")
+"""Strategies with which nobody goes."""
+
+PRICED = ("exchange", "size_penalty", "size_decay", "hard_concrete")
+"""Strategies that take a price or a budget."""
+
+RANKING = ("magnitude", "wanda", "taylor", "random")
+"""Strategies that only tell who goes before whom: they take a budget."""
+
+STRATEGIES = (*DENSE, *PRICED, *RANKING)
 UNITS = ("nats", "bits")
 SUFFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 
@@ -18,19 +27,29 @@ class ObjectiveConfig:
     """What is to be small, by which rule, at which price or within which budget.
 
     Attributes:
-        strategy: none, exchange or size_penalty.
+        strategy: none or scratch (dense training; scratch demands
+            ``config.model.architecture``); exchange, size_penalty, size_decay or
+            hard_concrete; or a baseline that only ranks, magnitude, wanda, taylor or
+            random. See docs/strategies.md.
         size: params, flops (a token), bytes (packed file) or kv_bytes (a token); or a
             weighted sum of them, each as a part of its start: "0.5*params+0.5*flops".
         units: What the report adds up in: nats, or bits, which adds the description
             length of the training text (model, tokenizer and text), each bit weighing
             the same. The run itself is one and the same, and alpha stays nats a
             target for the whole starting model.
-        alpha: The price; 0 for none.
+        alpha: The price; 0 for none. Of size_decay it is no nats, but the part of a
+            largest step of Adam by which weights shrink.
         budget: Largest size of the final model: a number in the measure ("2e6",
             "2M") or a part of the start ("40%"); empty for none.
         budgets: Several budgets at once, by measure, in place of `size` and `budget`:
             ``{"bytes": "2M", "kv_bytes": "50%"}``.
-        gate_learning_rate: Peak step of gates that move (size_penalty).
+        gate_learning_rate: Peak step of gates that move (size_penalty and
+            hard_concrete).
+        price_rate: Factor on how fast a budget raises the price inside the step
+            (size_penalty, size_decay and hard_concrete).
+        max_price_ratio: Most by which the price that a budget finds at a seam may be
+            above that of the seam before; 0 for no limit. The last seam meets the
+            budget at any price (exchange).
     """
 
     strategy: str = "none"
@@ -40,6 +59,8 @@ class ObjectiveConfig:
     budget: float | str = ""
     budgets: dict = dataclasses.field(default_factory=dict)
     gate_learning_rate: float = 0.01
+    price_rate: float = 1.0
+    max_price_ratio: float = 0.0
 
     def __post_init__(self):
         """Refuses what cannot be meant."""
@@ -51,12 +72,22 @@ class ObjectiveConfig:
                 raise ConfigError(
                     f"config.objective.{name}={value!r} is unknown. {hint}"
                 )
-        for name in ("alpha", "gate_learning_rate"):
+        for name in ("alpha", "gate_learning_rate", "price_rate", "max_price_ratio"):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
                 raise ConfigError(
                     f"config.objective.{name}={value} must be finite, 0 or more."
                 )
+        self._check_price()
+        self._check_price_ratio()
+        parse_measure(self.size)
+        for measure in self.budgets:
+            parse_measure(measure, "config.objective.budgets")
+        self.budget_sizes(dict.fromkeys(self.measures, 1.0))
+
+    def _check_price(self) -> None:
+        """Refuses a price beside a budget, or where either means nothing."""
+        strategy = f"config.objective.strategy={self.strategy!r}"
         if self.alpha and self.has_budget:
             raise ConfigError(
                 f"config.objective.alpha={self.alpha} and {self.describe_budgets()} "
@@ -67,20 +98,36 @@ class ObjectiveConfig:
                 f"config.objective.budget={self.budget!r} and config.objective.budgets="
                 f"{self.budgets!r} exclude each other. Set one of them."
             )
-        if self.strategy != "none" and not self.alpha and not self.has_budget:
+        if self.strategy in DENSE and (self.alpha or self.has_budget):
             raise ConfigError(
-                f"config.objective.strategy={self.strategy!r} needs a price or a "
-                "budget: set config.objective.alpha or config.objective.budget."
+                f"{strategy} takes no alpha and no budget. Did you mean "
+                "config.objective.strategy='exchange'?"
             )
-        if self.strategy == "none" and (self.alpha or self.has_budget):
+        if self.strategy in RANKING and self.alpha:
             raise ConfigError(
-                "config.objective.strategy='none' takes no alpha and no budget. Did "
-                "you mean config.objective.strategy='exchange'?"
+                f"{strategy} takes no price, config.objective.alpha={self.alpha}: it "
+                "ranks units, in no nats. Set config.objective.budget."
             )
-        parse_measure(self.size)
-        for measure in self.budgets:
-            parse_measure(measure, "config.objective.budgets")
-        self.budget_sizes(dict.fromkeys(self.measures, 1.0))
+        if self.strategy in RANKING and not self.has_budget:
+            raise ConfigError(f"{strategy} needs config.objective.budget.")
+        if self.strategy in PRICED and not self.alpha and not self.has_budget:
+            raise ConfigError(
+                f"{strategy} needs a price or a budget: set config.objective.alpha or "
+                "config.objective.budget."
+            )
+
+    def _check_price_ratio(self) -> None:
+        ratio = f"config.objective.max_price_ratio={self.max_price_ratio}"
+        if self.max_price_ratio and self.max_price_ratio <= 1:
+            raise ConfigError(f"{ratio} must be above 1, or 0 for no limit.")
+        if self.max_price_ratio and not (
+            self.strategy == "exchange" and self.has_budget
+        ):
+            raise ConfigError(
+                f"{ratio} limits prices that a budget finds at seams, in nats: it "
+                "needs config.objective.strategy='exchange' and "
+                "config.objective.budget."
+            )
 
     @property
     def has_budget(self) -> bool:

@@ -98,11 +98,13 @@ def add_budget_penalty(
     return optax.GradientTransformation(init_fn, update_fn)
 
 
-def keep_in_unit_interval() -> optax.GradientTransformation:
-    """Shortens the updates so that no parameter leaves [0, 1]. Goes last in a chain.
+def keep_in_interval(
+    low: float = 0.0, high: float = 1.0
+) -> optax.GradientTransformation:
+    """Shortens updates so that no parameter leaves an interval. Goes last in a chain.
 
     Examples:
-        >>> tx = keep_in_unit_interval()
+        >>> tx = keep_in_interval()
         >>> updates, _ = tx.update(jnp.array([-2.0]), tx.init(None), jnp.array([0.5]))
         >>> updates
         Array([-0.5], dtype=float32)
@@ -111,9 +113,11 @@ def keep_in_unit_interval() -> optax.GradientTransformation:
     def shorten(updates, params=None):
         if params is None:
             raise ValueError(
-                "keep_in_unit_interval needs params: tx.update(g, state, params)"
+                "keep_in_interval needs params: tx.update(g, state, params)"
             )
-        return jax.tree.map(lambda u, p: jnp.clip(p + u, 0.0, 1.0) - p, updates, params)
+        return jax.tree.map(
+            lambda u, p: jnp.clip(p + u, low, high) - p, updates, params
+        )
 
     return optax.stateless(shorten)
 

@@ -243,6 +243,8 @@ def _list_layers(
         cost = float(costs.get((*module, LAYER), np.nan))
         if np.isnan(cost):
             cost = sum(sublayers[i].cost for i in inside)
+        if np.inf in (sublayers[i].cost for i in inside):  # It must stay this time.
+            cost = np.inf
         may_go = LAYER in limits.units and _may_go_whole(module, inventory, limits)
         layers.append(Layer(tuple(inside), max(cost, 0.0), may_go))
     return layers

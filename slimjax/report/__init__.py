@@ -13,7 +13,9 @@ figure is drawn. Its files, from the ground up:
 - `frontier`: several runs, size against error.
 - `structure`: the model layer by layer, with what was cut and when.
 - `markup`: the words of HTML; all text enters escaped.
+- `images`: figures inside a page and beside it.
 - `page`: all of it on one HTML page, with the PNGs beside it.
+- `sweep_table`, `sweep_figure`, `sweep_page`: many runs of a sweep, with intervals.
 
 Typical use::
 
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from slimjax.report.page import write_report
     from slimjax.report.read import Run, read_run
     from slimjax.report.structure import plot_structure
+    from slimjax.report.sweep_figure import plot_sweep
+    from slimjax.report.sweep_page import write_sweep
+    from slimjax.report.sweep_table import print_sweep, read_sweep
     from slimjax.report.table import Row, make_table, print_table, summarize
 
 __all__ = [
@@ -46,10 +51,14 @@ __all__ = [
     "plot_seams",
     "plot_size_and_speed",
     "plot_structure",
+    "plot_sweep",
+    "print_sweep",
     "print_table",
     "read_run",
+    "read_sweep",
     "summarize",
     "write_report",
+    "write_sweep",
 ]
 
 _FILES = {
@@ -58,6 +67,9 @@ _FILES = {
     "page": ("write_report",),
     "read": ("Run", "read_run"),
     "structure": ("plot_structure",),
+    "sweep_figure": ("plot_sweep",),
+    "sweep_page": ("write_sweep",),
+    "sweep_table": ("print_sweep", "read_sweep"),
     "table": ("Row", "make_table", "print_table", "summarize"),
 }
 _HOMES = {name: file for file, names in _FILES.items() for name in names}

@@ -4,13 +4,11 @@ All text that comes from a run (names, samples, settings) is hostile until escap
 page has no scripts and loads nothing; the figures are inside it and beside it.
 """
 
-import base64
 import dataclasses
-import io
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from slimjax.errors import ConfigError
 from slimjax.report.description import (
@@ -21,17 +19,13 @@ from slimjax.report.description import (
 from slimjax.report.figures import plot_loss, plot_seams, plot_size_and_speed
 from slimjax.report.frontier import plot_frontier
 from slimjax.report.history import make_seam_table, make_stage_table
+from slimjax.report.images import embed, write_with_images
 from slimjax.report.markup import escape, write_page, write_table
 from slimjax.report.quantities import ABSENT, format_si, number
 from slimjax.report.read import Run
 from slimjax.report.structure import plot_structure
 from slimjax.report.table import held_out_errors, make_table, summarize
-from slimjax.store.files import write_atomic
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-DOTS_PER_INCH = 180  # Twice what a common screen shows at 900 px, so print is sharp.
 MAX_SAMPLES, MAX_SAMPLE_CHARS = 20, 4_000
 FACTS = ("strategy", "seed", "config_hash", "state_hash")
 
@@ -85,14 +79,7 @@ def write_report(runs: list[Run], output: str | Path) -> list[Path]:
         page = write_page(runs[0].name, _one_run(runs[0], images))
     else:
         page = write_page(f"{len(runs)} runs", _many_runs(runs, images))
-
-    written = [output]
-    for name, image in images.items():
-        path = output.with_name(f"{output.stem}_{name}.png")
-        write_atomic(path, image)
-        written.append(path)
-    write_atomic(output, page.encode("utf-8", errors="replace"))
-    return written
+    return write_with_images(output, page, images)
 
 
 def _one_run(run: Run, images: dict[str, bytes]) -> list[str]:
@@ -113,7 +100,7 @@ def _many_runs(runs: list[Run], images: dict[str, bytes]) -> list[str]:
     parts = [
         f"<p class='summary'>{escape(_compare(runs))}</p>",
         _runs_table(runs),
-        _figure("frontier", plot_frontier(runs), images),
+        embed(plot_frontier(runs), "frontier", CAPTIONS["frontier"], images),
     ]
     for index, run in enumerate(runs):
         parts += [
@@ -146,26 +133,9 @@ def _run_figures(run: Run, images: dict[str, bytes], *, prefix: str) -> list[str
         plots += [("structure", plot_structure)]
     if run.taken_seams:
         plots += [("seams", plot_seams)]
-    return [_figure(name, plot(run), images, prefix) for name, plot in plots]
-
-
-def _figure(
-    name: str, figure: "Figure", images: dict[str, bytes], prefix: str = ""
-) -> str:
-    """Adds a figure to the images, and returns it as HTML."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    buffer = io.BytesIO()
-    figure.set_dpi(DOTS_PER_INCH)
-    FigureCanvasAgg(figure).print_png(buffer)
-    images[prefix + name] = buffer.getvalue()
-    source = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    caption = escape(CAPTIONS[name])
-    title = caption.partition(". ")[0]
-    return (
-        f"<figure><img alt='{title}' src='{source}'>"
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
+    return [
+        embed(plot(run), prefix + name, CAPTIONS[name], images) for name, plot in plots
+    ]
 
 
 def _compare(runs: list[Run]) -> str:

@@ -31,6 +31,9 @@ class ResizeConfig:
         min_layers: Layers that keep attention or MLP, at least.
         max_fraction: The part of a gate's units that one seam may close, unless the
             last seam could not meet the budget so.
+        max_kind_fraction: The part of one kind of sublayer, such as all attentions, by
+            size, over which one seam lets no sublayer go as a whole; unless the
+            budget could not be met so.
         refit_batches: Batches on which what stays learns, at a seam, to write what the
             whole wrote; 0 for none.
         compile_allowance_flops: A seam is taken when it saves more training FLOPs
@@ -51,6 +54,7 @@ class ResizeConfig:
     min_width: int = 1
     min_layers: int = 0
     max_fraction: float = 0.5
+    max_kind_fraction: float = 0.5
     refit_batches: int = 0
     compile_allowance_flops: float = 0.0
 
@@ -70,11 +74,12 @@ class ResizeConfig:
                 raise ConfigError(
                     f"config.resize.units: {unit!r} is unknown. {suggest(unit, UNITS)}"
                 )
-        if not 0 < self.max_fraction <= 1:
-            raise ConfigError(
-                f"config.resize.max_fraction={self.max_fraction} must be above 0 and "
-                "at most 1."
-            )
+        for name in ("max_fraction", "max_kind_fraction"):
+            value = getattr(self, name)
+            if not 0 < value <= 1:
+                raise ConfigError(
+                    f"config.resize.{name}={value} must be above 0 and at most 1."
+                )
         if not self.compile_allowance_flops >= 0:
             raise ConfigError(
                 "config.resize.compile_allowance_flops="

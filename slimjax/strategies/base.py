@@ -1,26 +1,30 @@
 """What a strategy is: how gates move inside a step, and what a seam pays for a unit."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
 import optax
 from jaxtyping import PyTree
 
+from slimjax.nn.gates import NESTED, SUBLAYER
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.limits import Limits
 from slimjax.objective.precision import BitCosts
 from slimjax.objective.quantize import QuantizeConfig
-from slimjax.objective.size import Inventory, SizeFn
+from slimjax.objective.size import Inventory, SizeFn, unit_sizes
 from slimjax.objective.units import Costs, Gates
-from slimjax.trees import flatten
+from slimjax.trees import Path, flatten
 
 ProbeFn = Callable[..., float]
 """Gates by path, then maybe bits by key and fits by path -> mean nats a target.
 
 What is not named is as it is.
 """
+
+RELUCTANCE = 1e3
+"""Factor on the cost of a sublayer about which its strategy knows nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,15 +33,19 @@ class StepContext:
 
     Attributes:
         objective: The config block.
+        inventory: The model as it is.
         size_fn: Size as a fraction of the starting model's, differentiable.
         budget_schedule: Largest fraction at each step, or None at a price.
         learning_rate: Shape of the learning rate, 1 at its peak.
+        peak_learning_rate: That peak, of the weights.
     """
 
     objective: ObjectiveConfig
+    inventory: Inventory
     size_fn: SizeFn
     budget_schedule: optax.Schedule | None
     learning_rate: optax.Schedule
+    peak_learning_rate: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,19 +53,25 @@ class SeamContext:
     """What a strategy may use at a seam, on the host.
 
     Attributes:
+        objective: The config block.
         inventory: The model as it is.
+        size_fn: Size as a fraction of the starting model's.
         params: ``{"params": weights, "gates": gates}``, by nested names.
         opt_state: The optimizer's state, which may hold statistics of the strategy.
         probe: Measures the loss with some gates changed.
+        moments: Measures what writers read: h^T h, ``[I I]``, by the weight's names.
         seed: The run's seed.
         limits: What may go; the cost of all else need not be known.
         quantize: In how many bits units may be stored.
     """
 
+    objective: ObjectiveConfig
     inventory: Inventory
+    size_fn: SizeFn
     params: PyTree
     opt_state: PyTree
     probe: ProbeFn
+    moments: Callable[[], PyTree]
     seed: int
     limits: Limits = Limits()  # noqa: RUF009
     quantize: QuantizeConfig = dataclasses.field(default_factory=QuantizeConfig)
@@ -76,7 +90,12 @@ class Strategy:
         make_weight_tx: Builds a transformation that follows the weights' optimizer,
             for strategies that shrink weights inside the step; None for most.
         read_alpha: Reads the price, nats for the whole starting model, from the
-            optimizer's state, for strategies whose costs rank units and are no nats.
+            optimizer's state, where it is found inside the step; None where it is not.
+        costs_are_nats: Whether costs are loss changes; if not, they only rank.
+        sample_gates: Returns the gates of one step, drawn with a key, from those of
+            the state; None where they are the same.
+        settle_gates: Returns the gates in [0, 1] with which the model is evaluated
+            and cut, from those of the state; None where they are the same.
     """
 
     make_gate_tx: Callable[[StepContext], optax.GradientTransformation]
@@ -84,6 +103,77 @@ class Strategy:
     judge_bits: Callable[[SeamContext], BitCosts] | None = None
     make_weight_tx: Callable[[StepContext], optax.GradientTransformation] | None = None
     read_alpha: Callable[[PyTree], float | None] | None = None
+    costs_are_nats: bool = False
+    sample_gates: Callable[[PyTree, jax.Array], PyTree] | None = None
+    settle_gates: Callable[[PyTree], PyTree] | None = None
+
+
+def rank_by(scores: Gates, context: SeamContext) -> Costs:
+    """Returns costs that make units go in the order of their scores, in all layers.
+
+    A price weighs cost against size; so a unit's cost is its score times its size, and
+    at any price just those go whose score is below it. Without a budget, the rank says
+    nothing about worth: only what has a score of 0 goes.
+
+    Args:
+        scores: 0 or more for each unit, comparable between gates, by gate.
+        context: The seam.
+    """
+    sizes = unit_sizes(context.size_fn, context.inventory.open_gates())
+    if context.objective.has_budget:
+        costs = {path: score * sizes[path] for path, score in scores.items()}
+    else:
+        costs = {p: np.where(score > 0, np.inf, 0.0) for p, score in scores.items()}
+    return sublayers_last(costs, context.inventory)
+
+
+def sublayers_last(costs: Costs, inventory: Inventory) -> Costs:
+    """Returns costs with which a sublayer goes when its units have, or nobody else can.
+
+    Scores of units tell nothing about sublayers, and a sum of them would let a whole
+    sublayer go for the sake of its last units.
+    """
+    filled = dict(costs)
+    for path in inventory.gates:
+        if path[-1] == SUBLAYER:
+            inside = (c for p, c in costs.items() if p[:-1] == path[:-1])
+            filled[path] = RELUCTANCE * np.asarray(sum(cost.sum() for cost in inside))
+    return filled
+
+
+def open_products(gates: Gates) -> Gates:
+    """Returns each unit's gate times those of the sublayers it stands in.
+
+    Examples:
+        >>> open_products({("sublayer",): np.array(0.5), ("mlp",): np.array([1.0, 0])})
+        {('mlp',): array([0.5, 0. ])}
+    """
+    products = {}
+    for path, gate in gates.items():
+        if path[-1] == SUBLAYER:
+            continue
+        products[path] = gate
+        for depth in range(len(path)):
+            whole = gates.get((*path[:depth], SUBLAYER))
+            products[path] = products[path] * (1.0 if whole is None else whole)
+    return products
+
+
+def relative(scores: Gates) -> Gates:
+    """Returns scores as parts of the mean of their gate, so that layers compare.
+
+    Examples:
+        >>> relative({("mlp", "mlp"): np.array([1.0, 3.0])})
+        {('mlp', 'mlp'): array([0.5, 1.5])}
+    """
+    return {p: score / max(score.mean(), 1e-30) for p, score in scores.items()}
+
+
+def goes_with_its_group(path: Path, shapes: Mapping[Path, tuple[int, ...]]) -> bool:
+    """Whether each unit of a gate is alone in its group, and cannot go alone."""
+    if path[-1] not in NESTED:
+        return False
+    return shapes[path] == shapes[(*path[:-1], NESTED[path[-1]])]
 
 
 def find_state(opt_state: PyTree, kind: type) -> PyTree:

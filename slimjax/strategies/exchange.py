@@ -12,7 +12,6 @@ sums are mapped to the measured.
 """
 
 import itertools
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -24,7 +23,13 @@ from slimjax.objective.price import (
     track_gate_moments,
 )
 from slimjax.objective.units import Costs
-from slimjax.strategies.base import SeamContext, Strategy, find_state, host_gates
+from slimjax.strategies.base import (
+    SeamContext,
+    Strategy,
+    find_state,
+    goes_with_its_group,
+    host_gates,
+)
 from slimjax.strategies.exchange_bits import judge_bits
 from slimjax.trees import Path
 
@@ -48,7 +53,7 @@ def judge(context: SeamContext) -> Costs:
         predicted = 0.5 * moment
         if path == (CHANNELS,) and not context.limits.may_move(path):
             costs[path] = predicted  # It matters to nobody, and probes cost time.
-        elif _goes_with_its_group(path, second):
+        elif goes_with_its_group(path, context.inventory.gates):
             costs[path] = predicted
         elif path[-1] == SUBLAYER or path[-1] in ("heads", *NESTED.values()):
             costs[path] = _leave_one_out(context, path, predicted, before)
@@ -67,13 +72,6 @@ def _leave_layers_out(context: SeamContext, before: float) -> Costs:
             change = context.probe(gates) - before
             costs[(*module, LAYER)] = np.maximum(change, FLOOR)
     return costs
-
-
-def _goes_with_its_group(path: Path, gates: Mapping[Path, np.ndarray]) -> bool:
-    """Whether each unit of a gate is alone in its group, and cannot go alone."""
-    if path[-1] not in NESTED:
-        return False
-    return gates[path].size == gates[(*path[:-1], NESTED[path[-1]])].size
 
 
 def _leave_one_out(
@@ -126,5 +124,8 @@ def _map_monotone(sums: np.ndarray, known: list[tuple[float, float]]) -> np.ndar
 
 
 STRATEGY = Strategy(
-    make_gate_tx=lambda _: track_gate_moments(), judge=judge, judge_bits=judge_bits
+    make_gate_tx=lambda _: track_gate_moments(),
+    judge=judge,
+    judge_bits=judge_bits,
+    costs_are_nats=True,
 )

@@ -8,16 +8,14 @@ With a budget, alpha is the dual variable and rises while the size is above its
 schedule. At a seam the gates themselves say who is worth least.
 """
 
-import numpy as np
 import optax
 from jaxtyping import PyTree
 
-from slimjax.nn.gates import SUBLAYER
 from slimjax.objective.price import (
     BudgetPriceState,
     add_budget_penalty,
     add_size_penalty,
-    keep_in_unit_interval,
+    keep_in_interval,
 )
 from slimjax.objective.units import Costs
 from slimjax.strategies.base import (
@@ -26,6 +24,8 @@ from slimjax.strategies.base import (
     Strategy,
     find_state,
     host_gates,
+    open_products,
+    rank_by,
 )
 
 DUAL_RATE = 0.05
@@ -37,28 +37,23 @@ def make_gate_tx(context: StepContext) -> optax.GradientTransformation:
     if context.budget_schedule is None:
         price = add_size_penalty(context.size_fn, context.objective.alpha)
     else:
-        price = add_budget_penalty(context.size_fn, context.budget_schedule, DUAL_RATE)
+        rate = DUAL_RATE * context.objective.price_rate
+        price = add_budget_penalty(context.size_fn, context.budget_schedule, rate)
     peak = context.objective.gate_learning_rate
     return optax.chain(
         optax.scale_by_adam(),
         price,
         optax.scale_by_learning_rate(lambda step: peak * context.learning_rate(step)),
-        keep_in_unit_interval(),
+        keep_in_interval(),
     )
 
 
 def judge(context: SeamContext) -> Costs:
-    """Returns the gates themselves as costs: closed is free, nearly closed cheap.
+    """Returns costs by the gates themselves: closed is free, nearly closed cheap.
 
-    Units that the gates leave equal are told apart by nothing; a sublayer costs its
-    gate times the sum of its units.
+    Units that the gates leave equal are told apart by nothing.
     """
-    gates = host_gates(context.params["gates"])
-    costs = {}
-    for path, gate in gates.items():
-        unknown = path[-1] == SUBLAYER and gate > 0
-        costs[path] = np.full(gate.shape, np.nan) if unknown else gate
-    return costs
+    return rank_by(open_products(host_gates(context.params["gates"])), context)
 
 
 def read_alpha(opt_state: PyTree) -> float | None:

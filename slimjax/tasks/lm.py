@@ -1,6 +1,7 @@
 """Language modelling: predict each token from those before it in its row."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
@@ -30,27 +31,47 @@ def make_sums_fn(
     ``nats_sum`` is the loss of all targets, ``num_tokens`` their number; padding is
     no target. A batch is ``{"tokens": int32 [B T]}``.
     """
-    model = Decoder(config)
+    error_fn = make_error_fn(config, bos_id=bos_id, pad_id=pad_id)
 
     def sums_fn(variables: PyTree, batch: PyTree) -> Sums:
-        tokens = batch["tokens"]
-        inputs = shift_right(tokens, bos_id)
-        nats = model.apply(variables, inputs, tokens, method="nats")
-        mask = (tokens != pad_id).astype(jnp.float32)
-        return {"nats_sum": jnp.sum(nats * mask), "num_tokens": jnp.sum(mask)}
+        return error_fn(variables, batch)[1]
 
     return sums_fn
 
 
 def make_error_fn(
-    config: ModelConfig, *, bos_id: int, pad_id: int
+    config: ModelConfig,
+    *,
+    bos_id: int,
+    pad_id: int,
+    label_smoothing: float = 0.0,
+    z_loss: float = 0.0,
 ) -> Callable[[PyTree, PyTree], tuple[Float[Array, ""], Sums]]:
-    """Returns the function from (variables, batch) to (mean nats a target, sums)."""
-    sums_fn = make_sums_fn(config, bos_id=bos_id, pad_id=pad_id)
+    """Returns the function from (variables, batch) to (mean nats a target, sums).
+
+    The sums are those of `make_sums_fn`, always of the bare cross entropy.
+
+    Args:
+        config: The shape of the model.
+        bos_id: The token before the first.
+        pad_id: The token that is no target.
+        label_smoothing: See `slimjax.nn.cross_entropy.Scores.loss`.
+        z_loss: See there.
+    """
+    model = Decoder(config)
 
     def error_fn(variables: PyTree, batch: PyTree) -> tuple[Array, Sums]:
-        sums = sums_fn(variables, batch)
-        return sums["nats_sum"] / jnp.maximum(sums["num_tokens"], 1.0), sums
+        tokens = batch["tokens"]
+        inputs = shift_right(tokens, bos_id)
+        scores: Any = model.apply(variables, inputs, tokens, method="scores")
+        mask = (tokens != pad_id).astype(jnp.float32)
+        losses = scores.loss(label_smoothing, z_loss)
+        num_tokens = jnp.sum(mask)
+        error = jnp.sum(losses * mask) / jnp.maximum(num_tokens, 1.0)
+        return error, {
+            "nats_sum": jnp.sum(scores.nats * mask),
+            "num_tokens": num_tokens,
+        }
 
     return error_fn
 

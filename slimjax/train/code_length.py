@@ -107,6 +107,7 @@ def describe_length(
         folder: Has the tokenizer's file.
         packed_bytes: Size of the model file.
     """
+    variables = stage.unrounded(variables)
 
     def nats_of(batch: Batch) -> float:
         return float(stage.sums(variables, put_batch(batch, stage.mesh))["nats_sum"])

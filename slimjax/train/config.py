@@ -14,7 +14,7 @@ from slimjax.errors import ConfigError, suggest
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.decoder import abstract_variables
 from slimjax.nn.gates import CHANNELS
-from slimjax.objective.config import ObjectiveConfig
+from slimjax.objective.config import DENSE, ObjectiveConfig
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import (
     MEASURES,
@@ -43,6 +43,13 @@ class TrainConfig:
         eval_rows: Validation rows of an evaluation on the way; 0 for all.
         save_every_steps: Steps between checkpoints; 0 for seams and the end only.
         log_every_steps: Steps between lines of ``metrics.jsonl``.
+        continue_from: Folder of a run in whose newest state this one starts: weights,
+            moments, structure, bits and step; empty to start afresh. It counts in
+            `num_steps` and in ``flops_total``.
+        label_smoothing: Share of each target that is spread over the vocabulary; in
+            training alone, as the next one: what is told and steered by is without.
+        z_loss: Weight of the squared log-normaliser of the logits beside the loss; 1e-4
+            is usual.
     """
 
     num_steps: int = 1000
@@ -50,15 +57,25 @@ class TrainConfig:
     eval_rows: int = 256
     save_every_steps: int = 200
     log_every_steps: int = 10
+    continue_from: str = ""
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
 
     def __post_init__(self):
-        """Refuses runs without steps."""
+        """Refuses runs without steps, and losses that are none."""
         for name, value in dataclasses.asdict(self).items():
+            if name == "continue_from":
+                continue
             least = int(name in ("num_steps", "log_every_steps"))
             if value < least:
                 raise ConfigError(
                     f"config.train.{name}={value} must be {least} or more."
                 )
+        if self.label_smoothing >= 1:
+            raise ConfigError(
+                f"config.train.label_smoothing={self.label_smoothing} must be below 1, "
+                "such as 0.1."
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +102,7 @@ class RunConfig:
     @property
     def seam_steps(self) -> tuple[int, ...]:
         """Steps before which a seam is due; none where nobody can go."""
-        if self.objective.strategy == "none":
+        if self.objective.strategy in DENSE:
             return ()
         return self.resize.seam_steps(self.train.num_steps)
 
@@ -148,7 +165,12 @@ def _check_together(run: RunConfig) -> None:
             f"config.optim.accumulation_steps={optim.accumulation_steps}."
         )
     _check_bits(run)
-    if run.objective.strategy != "none" and not run.seam_steps:
+    if run.objective.strategy == "scratch" and not run.model.architecture:
+        raise ConfigError(
+            "config.objective.strategy='scratch' needs config.model.architecture, the "
+            "architecture.json to train from a fresh start; or take 'none'."
+        )
+    if run.objective.strategy not in DENSE and not run.seam_steps:
         raise ConfigError(
             f"config.objective.strategy={run.objective.strategy!r} needs a seam before "
             f"config.train.num_steps={run.train.num_steps}: set "
@@ -165,13 +187,14 @@ def _check_together(run: RunConfig) -> None:
 def _check_bits(run: RunConfig) -> None:
     bits, objective = run.quantize, run.objective
     asked = f"config.quantize.bits={list(bits.bits)}"
-    if bits.chooses and objective.strategy not in CHOOSES_BITS:
+    keeps_bits = run.train.continue_from and objective.strategy == "none"
+    if bits.chooses and objective.strategy not in CHOOSES_BITS and not keeps_bits:
         raise ConfigError(
             f"{asked} leaves a choice, which config.objective.strategy="
             f"{objective.strategy!r} does not make. Give one number, or take "
             f"{' or '.join(CHOOSES_BITS)}."
         )
-    if bits.chooses and "bytes" not in objective.measures:
+    if bits.chooses and "bytes" not in objective.measures and not keeps_bits:
         raise ConfigError(
             f"{asked} leaves a choice, but config.objective.size={objective.size!r} "
             "does not count bits. Set config.objective.size='bytes'."
@@ -244,10 +267,13 @@ def _amount(size: float, measure: str) -> str:
 def check_same_run(old: Mapping[str, Any], new: RunConfig) -> None:
     """Refuses to go on with a run under another config.
 
+    Settings that `old` does not know are at their defaults in it.
+
     Raises:
         ConfigError: Naming the first setting that differs, both values and the remedy.
     """
-    before, after = _without_free_keys(old), _without_free_keys(new.as_dict())
+    known = make_run_config(old).as_dict()
+    before, after = _without_free_keys(known), _without_free_keys(new.as_dict())
     for name in sorted({*before, *after}):
         if before.get(name) != after.get(name):
             raise ConfigError(

@@ -51,18 +51,23 @@ class History:
         num_seams: Seams passed, taken or not.
         seam_flops: FLOPs of probes at seams.
         teacher_flops: FLOPs of the teacher's forward passes.
+        inherited_flops: FLOPs of the run that this one started from, if any.
         seconds: Time of the whole run, restarts included.
         num_restarts: How often the run was taken up again.
         alpha: The price at the last seam, nats for the whole starting model.
+        calibration: True loss change of the last seam taken, as a part of what its
+            units were said to cost; by it costs are corrected at the next.
     """
 
     stages: list[StageRecord] = dataclasses.field(default_factory=list)
     num_seams: int = 0
     seam_flops: float = 0.0
     teacher_flops: float = 0.0
+    inherited_flops: float = 0.0
     seconds: float = 0.0
     num_restarts: int = 0
     alpha: float | None = None
+    calibration: float = 1.0
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "History":
@@ -74,4 +79,5 @@ class History:
     def training_flops(self, tokens_per_step: int) -> float:
         """Returns 3 times the forward FLOPs of all steps, and what else was spent."""
         steps = sum(3 * s.flops_per_token * s.num_steps for s in self.stages)
-        return steps * tokens_per_step + self.seam_flops + self.teacher_flops
+        others = self.seam_flops + self.teacher_flops + self.inherited_flops
+        return steps * tokens_per_step + others

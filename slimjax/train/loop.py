@@ -19,6 +19,7 @@ from slimjax.nn.quantize import FULL
 from slimjax.store.faults import fault_point
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
+from slimjax.train.branch import check_branch
 from slimjax.train.config import RunConfig, check_budget, check_same_run
 from slimjax.train.evaluate import Error, evaluate
 from slimjax.train.logbook import Logbook
@@ -58,10 +59,7 @@ def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str,
         if folder.report.is_file():
             display.say(f"{folder.root} is finished; nothing to train.")
             return read_json(folder.report)
-    model = run.model.build(vocab_size_of(run.data))
-    check_budget(run, model)
-    check_teacher(run.distill)
-    Stage(run, model, Special(pad_id=0, bos_id=1)).check_kernels()
+    check_feasible(run)
     start_time = time.perf_counter()
     corpus = load_corpus(run.data, progress=display.prepare)
     with folder.lock(), StopRequests() as stop:
@@ -74,6 +72,19 @@ def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str,
                 exit_code=128 + stop.received,
             )
         return report
+
+
+def check_feasible(run: RunConfig) -> None:
+    """Refuses what cannot be met or run here, before any text is read.
+
+    Raises:
+        SlimjaxError: If the budget, the teacher, the mesh or the kernels won't do.
+    """
+    model = run.model.build(vocab_size_of(run.data))
+    check_budget(run, model)
+    check_teacher(run.distill)
+    check_branch(run)
+    Stage(run, model, Special(pad_id=0, bos_id=1)).check_kernels()
 
 
 def vocab_size_of(data: DataConfig) -> int:
@@ -203,20 +214,22 @@ class Loop:
         if step != self.step or not self.corpus.num_tokens["valid"]:
             return None
         rows = self.run.train.eval_rows
-        return evaluate(self.stage, self.state.variables, self.corpus, "valid", rows)
+        variables = self.stage.settle(self.state).variables
+        return evaluate(self.stage, variables, self.corpus, "valid", rows)
 
     def _pass_seam(self) -> None:
         """Takes a seam between two checkpoints, so that it happens wholly or not."""
         self.save()
         fault_point("seam-before")
-        index, records = self.history.num_seams, self.history.stages
-        stage, state = self.stage, self.state
+        records = self.history.stages
+        stage, state = self.stage, self.stage.settle(self.state)
         self.stage, self.state, entry = take_seam(
-            self.stage, self.state, self._probe_batch, index
+            self.stage, self.state, self._probe_batch, self.history
         )
         self.history.num_seams += 1
         self.history.seam_flops += entry["flops_spent"]
         self.history.alpha = entry["alpha"]
+        self.history.calibration = entry["next_calibration"]
         if entry["taken"]:
             self.stage.teacher = keep_start(self.run.distill, stage, state, self.folder)
             records.append(record_of(self.stage, self.step))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
+from slimjax.distill.alignment import ALIGN
 from slimjax.errors import ConfigError
 from slimjax.strategies.base import StepContext, Strategy
 
@@ -85,9 +86,14 @@ def make_tx(
     config: OptimConfig,
     strategy: Strategy,
     context: StepContext,
+    *,
     held: PyTree | None = None,
+    with_maps: bool = False,
 ) -> optax.GradientTransformation:
     """Builds the optimizer of ``{"params": weights, "gates": gates}``.
+
+    With maps there is a third group of parameters, those of
+    `slimjax.distill.alignment`, which plain Adam learns.
 
     Clipping heeds the weights alone: a gate's gradient neither shortens theirs, nor
     is shortened, since strategies read its moments.
@@ -97,13 +103,16 @@ def make_tx(
         strategy: Who moves the gates.
         context: What it may use.
         held: True for gates that stay as they are; None for none.
+        with_maps: Whether there are maps.
     """
     peak = config.learning_rate
+    rate = lambda step: peak * context.learning_rate(step)
+    adam = optax.scale_by_adam(b1=config.beta1, b2=config.beta2)
     links = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
     links += [
-        optax.scale_by_adam(b1=config.beta1, b2=config.beta2),
+        adam,
         optax.add_decayed_weights(config.weight_decay, mask=_matrices),
-        optax.scale_by_learning_rate(lambda step: peak * context.learning_rate(step)),
+        optax.scale_by_learning_rate(rate),
     ]
     if strategy.make_weight_tx is not None:
         links.append(strategy.make_weight_tx(context))
@@ -111,7 +120,11 @@ def make_tx(
     if any(jax.tree.leaves(held)):
         gate_tx = optax.chain(gate_tx, optax.stateless(partial(_hold, held)))
     groups: dict[Hashable, Any] = {"weights": optax.chain(*links), "gates": gate_tx}
-    return optax.partition(groups, {"params": "weights", "gates": "gates"})
+    labels = {"params": "weights", "gates": "gates"}
+    if with_maps:
+        groups["maps"] = optax.chain(adam, optax.scale_by_learning_rate(rate))
+        labels[ALIGN] = "maps"
+    return optax.partition(groups, labels)
 
 
 def _hold(held: PyTree, updates: PyTree, params: PyTree) -> PyTree:

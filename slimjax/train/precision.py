@@ -1,6 +1,7 @@
 """Training with weights of few bits: they pass through the quantizer in every step."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,7 @@ def quantized(
         group_size: Elements that share a step between levels.
     """
 
+    @functools.wraps(fn)  # Its name stands in logs of what is compiled.
     def with_levels(variables: PyTree, *rest: Any) -> Any:
         if PRECISION not in variables:
             return fn(variables, *rest)

@@ -3,12 +3,11 @@
 import dataclasses
 from typing import Any
 
-import numpy as np
-
 from slimjax.data.corpus import Corpus
-from slimjax.errors import CheckpointError, NotFeasibleError
+from slimjax.errors import CheckpointError
 from slimjax.store.files import write_json
 from slimjax.store.run_folder import RunFolder
+from slimjax.train.branch import stage_of, take_over
 from slimjax.train.config import RunConfig
 from slimjax.train.history import History, StageRecord
 from slimjax.train.progress import Display
@@ -58,17 +57,26 @@ def record_of(stage: Stage, step: int) -> StageRecord:
 
 
 def _begin(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
-    model = run.model.build(corpus.tokenizer.vocab_size)
-    stage = Stage(run, model, _special(corpus))
+    if run.train.continue_from:
+        stage, state, history = take_over(run, corpus)
+    else:
+        stage, state, history = _make_fresh(run, corpus)
     stage.teacher = find_teacher(run, folder, corpus, None)
-    state = stage.start(init_params(model, run.seed))
+    history.stages.append(record_of(stage, int(state.step)))
     write_json(folder.config, run.as_dict())
     write_json(folder.architecture, stage.architecture())
     folder.tokenizer.mkdir(exist_ok=True)
     corpus.tokenizer.save(folder.tokenizer)
     folder.metrics.cut_back(-1)
     folder.seams.keep_first(0)
-    return stage, state, History(stages=[record_of(stage, 0)])
+    return stage, state, history
+
+
+def _make_fresh(run: RunConfig, corpus: Corpus) -> Beginning:
+    model = run.model.build(corpus.tokenizer.vocab_size)
+    special = Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)
+    stage = Stage(run, model, special)
+    return stage, stage.start(init_params(model, run.seed)), History()
 
 
 def _resume(
@@ -80,7 +88,7 @@ def _resume(
     for name in reversed(names):
         try:
             manifest = checkpoints.read_manifest(name)
-            stage = _stage_of(run, corpus, manifest)
+            stage = stage_of(run, corpus, manifest)
             digest = manifest.get("teacher")
             stage.teacher = find_teacher(run, folder, corpus, digest)
             state = checkpoints.restore(name, stage.abstract_state)
@@ -102,27 +110,7 @@ def _resume(
     return None
 
 
-def _stage_of(run: RunConfig, corpus: Corpus, manifest: dict[str, Any]) -> Stage:
-    if manifest["data_fingerprint"] != corpus.fingerprint:
-        raise NotFeasibleError(
-            f"The text of {run.data.source} is not what it was when this run began. "
-            "Restore it, or start afresh in a new --workdir."
-        )
-    model = run.model.build(corpus.tokenizer.vocab_size)
-    where = "manifest.architecture"
-    model = model.with_architecture(manifest["architecture"], where)
-    bits = {
-        tuple(key.split(".")): np.array(own, np.int32)
-        for key, own in manifest["bits"].items()
-    }
-    return Stage(run, model, _special(corpus), manifest["start_sizes"], bits)
-
-
 def _cut_back_logs(folder: RunFolder, manifest: dict[str, Any]) -> None:
     """Drops the lines that the resumed run will write again."""
     folder.metrics.cut_back(manifest["step"])
     folder.seams.keep_first(manifest["seam"])
-
-
-def _special(corpus: Corpus) -> Special:
-    return Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)

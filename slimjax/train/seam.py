@@ -19,20 +19,21 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax.distill.alignment import ALIGN
 from slimjax.models.decoder import config_of
 from slimjax.nn.quantize import precision_names
-from slimjax.objective.decision import BitChoice, Decision
-from slimjax.objective.precision import BitPrices
+from slimjax.objective.decision import Decision
 from slimjax.objective.size import Bits
 from slimjax.objective.units import Gates
-from slimjax.objective.width import WidthChooser
 from slimjax.resize.carry import carry_state, fold_moments
 from slimjax.resize.least_squares import refit
 from slimjax.resize.plan import Plan, make_plan
 from slimjax.resize.shrink import cut, fold
 from slimjax.store.faults import fault_point
-from slimjax.strategies.base import SeamContext, host_gates
-from slimjax.train.precision import PRECISION, round_state
+from slimjax.strategies.base import host_gates
+from slimjax.train.decide import Probe, decide, moments_flops
+from slimjax.train.history import History
+from slimjax.train.precision import round_state
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
 from slimjax.trees import flatten, unflatten
@@ -43,50 +44,15 @@ VERIFIED_ROWS = 2
 CLOSED_IS_CUT = 1e-4
 """Largest difference of logits, float32, that sums in another order may make."""
 
-
-class Probe:
-    """Measures losses of one model on one batch, with some gates changed."""
-
-    def __init__(self, stage: Stage, variables: PyTree, batch: PyTree):
-        """Compiles nothing: the stage's evaluation is used."""
-        self.stage, self.variables, self.batch = stage, variables, batch
-        self.num_calls = 0
-
-    def __call__(self, gates: Gates, bits: Gates = {}, fits: Gates = {}) -> float:  # noqa: B006
-        """Returns mean nats a target; what is not named stays as it is.
-
-        Args:
-            gates: Gates by path.
-            bits: Bits of units by bit key.
-            fits: Fits of units by path of the weight.
-        """
-        variables = {**self.variables, "gates": _merge(self.variables["gates"], gates)}
-        if bits:
-            precision = self.variables[PRECISION]
-            variables[PRECISION] = {
-                "bits": _merge(precision["bits"], bits),
-                "fit": _merge(precision["fit"], fits),
-            }
-        sums = self.stage.sums(self.stage.place(variables), self.batch)
-        self.num_calls += 1
-        return float(sums["nats_sum"]) / float(sums["num_tokens"])
-
-    @property
-    def flops(self) -> float:
-        """FLOPs spent so far."""
-        tokens = self.batch["tokens"].size
-        return self.num_calls * tokens * self.stage.sizes["flops"]
-
-
-def _merge(tree: PyTree, changes: Gates) -> PyTree:
-    """Returns a tree of arrays in which some, by path, are others."""
-    leaves = flatten(tree)
-    leaves |= {p: jnp.asarray(x, leaves[p].dtype) for p, x in changes.items()}
-    return unflatten(leaves)
+CALIBRATIONS = (0.25, 4.0)
+"""Least and largest correction of costs: one seam's loss change is a noisy measure."""
 
 
 def take_seam(
-    stage: Stage, state: TrainState, make_batch: Callable[[int], PyTree], index: int
+    stage: Stage,
+    state: TrainState,
+    make_batch: Callable[[int], PyTree],
+    history: History,
 ) -> tuple[Stage, TrainState, dict[str, Any]]:
     """Makes the model smaller, if that pays.
 
@@ -95,87 +61,59 @@ def take_seam(
         state: The state at its end.
         make_batch: Returns the i-th batch of training rows to measure on; losses are
             probed on the first.
-        index: Number of this seam in the run, from 0.
+        history: What the seams before were like.
 
     Returns:
         The next stage (or the same), the state in it, and what to log.
     """
     start = time.perf_counter()
-    step = int(state.step)
-    batch = make_batch(0)
-    probe = Probe(stage, state.variables, batch)
+    step, index = int(state.step), history.num_seams
+    batch, settled = make_batch(0), stage.settle(state)
+    probe = Probe(stage, settled.variables, batch)
     before = probe({})
-    decision = decide(stage, state, probe, index)
-    current = host_gates(state.params["gates"])
+    decision = decide(stage, state, probe, history)
+    current = host_gates(settled.params["gates"])
     closed = {path: current[path] * decision.gates[path] for path in current}
-    plan, flops = make_plan(closed), probe.flops
+    plan, flops = make_plan(decision.gates), probe.flops
     fault_point("seam-inside")
 
-    record = _describe(stage, state, decision, plan)
+    record = _describe(stage, state, decision, plan, history)
     reason = _why_not(stage, decision, plan, step, index)
     record |= {"taken": not reason, "reason": reason or "pays"}
     if reason:
         record |= {"true_loss_change": 0.0} | _sizes(stage, "after")
         next_stage, next_state = stage, state
     else:
-        state, refit_flops = refit_state(stage, state, closed, make_batch)
+        state, refit_flops = refit_state(stage, settled, closed, make_batch)
         next_stage, next_state = cut_state(stage, state, closed, plan, decision.bits)
         after = Probe(next_stage, next_state.variables, batch)
         record |= {"true_loss_change": after({}) - before}
         record |= _verify(stage, state, closed, next_stage, next_state, batch)
         record |= _sizes(next_stage, "after")
         flops += after.flops + refit_flops
+    mixed = stage.run.quantize.chooses  # What bits cost is no matter of units.
+    correction = history.calibration if mixed else calibrate(record)
+    record |= {"next_calibration": correction}
     record |= {"flops_spent": flops, "seconds": time.perf_counter() - start}
     return next_stage, next_state, record
 
 
-def decide(stage: Stage, state: TrainState, probe: Probe, index: int) -> Decision:
-    """Returns who goes at this seam, at the config's price or towards its budget."""
-    run, objective = stage.run, stage.run.objective
-    assert stage.strategy.judge is not None
-    context = SeamContext(
-        inventory=stage.inventory,
-        params=state.params,
-        opt_state=state.opt_state,
-        probe=probe,
-        seed=run.seed,
-        limits=run.resize.limits(cautious=False),
-        quantize=run.quantize,
-    )
-    costs, choice = stage.strategy.judge(context), None
-    whole, names = stage.start_sizes, objective.measures
-    if run.quantize.chooses and stage.strategy.judge_bits is not None:
-        bit_costs = stage.strategy.judge_bits(context)
-        prices = BitPrices(stage.inventory, bit_costs, run.quantize.group_size)
-        choice = BitChoice(prices, names.index("bytes"), whole["bytes"])
-    size_fns = [stage.size_fn(name) for name in names]
+def calibrate(record: dict[str, Any]) -> float:
+    """Returns the correction of the next seam's costs, the old one where none is told.
 
-    def size_fn(gates: Gates, bits: Bits | None) -> np.ndarray:
-        sizes = zip(names, size_fns, strict=True)
-        return np.array([float(fn(gates, bits)) / whole[name] for name, fn in sizes])
+    A cut changes the loss by more or less than the sum of its units' costs, since they
+    act together; from one seam to the next that ratio changes little.
 
-    def chooser(*, cautious: bool) -> WidthChooser:
-
-        limits = run.resize.limits(cautious=cautious)
-        return WidthChooser(stage.inventory, size_fn, costs, limits, stage.bits, choice)
-
-    if not objective.has_budget:
-        return chooser(cautious=True).at_price(objective.alpha)
-    budget = budget_at(stage, index)
-    decision = chooser(cautious=True).at_budget(budget)
-    decision = decision or chooser(cautious=False).at_budget(budget)
-    assert decision is not None, "the budget was checked against the smallest model"
-    return decision
-
-
-def budget_at(stage: Stage, index: int) -> np.ndarray:
-    """Returns the largest sizes after a seam, as parts of the start's, by measure.
-
-    From seam to seam they fall in even ratios; the last seam's are those asked for.
+    Examples:
+        >>> seam = {"taken": True, "calibration": 0.5, "predicted_loss_change": 0.1}
+        >>> calibrate(seam | {"true_loss_change": 0.2})
+        1.0
     """
-    parts, num_seams = stage.budget_parts(), len(stage.run.seam_steps)
-    goals = np.array([parts[name] for name in stage.run.objective.measures])
-    return goals ** ((index + 1) / num_seams)
+    predicted, correction = record["predicted_loss_change"], record["calibration"]
+    if not record["taken"] or not predicted or predicted <= 0:
+        return correction
+    ratio = correction * record["true_loss_change"] / predicted
+    return float(np.clip(ratio, *CALIBRATIONS))
 
 
 def refit_state(
@@ -196,17 +134,12 @@ def refit_state(
     for i in range(num_batches):
         moments = stage.moments(params, make_batch(i))
         total = moments if total is None else jax.tree.map(jnp.add, total, moments)
-    flops_per_token = stage.sizes["flops"] + sum(
-        2 * moment.size for moment in jax.tree.leaves(total)
-    )
+    flops = num_batches * moments_flops(stage, total, make_batch(0))
     current, weights = host_gates(params["gates"]), jax.device_get(params["params"])
     names = stage.names["params"]
     weights = refit(weights, names, current, closed, jax.device_get(total))
     params = stage.place({**params, "params": weights})
-    state = dataclasses.replace(state, params=params)
-    data = stage.run.data
-    flops = num_batches * data.batch_size * data.seq_len * flops_per_token
-    return state, float(flops)
+    return dataclasses.replace(state, params=params), flops
 
 
 def cut_state(
@@ -218,7 +151,7 @@ def cut_state(
         stage: The stage that ends.
         state: Its last state.
         closed: Gates with which the model is to be equal, 0 for what goes.
-        plan: What stays, made from `closed`.
+        plan: What stays; a unit that is closed may stay, for the time being.
         bits: Bits of the units before the cut; None for those that they have.
     """
     names, state = stage.names, jax.device_get(state)
@@ -231,6 +164,8 @@ def cut_state(
         "params": shrink(state.params["params"]),
         "gates": jax.tree.map(np.ones_like, kept_gates),
     }
+    if ALIGN in state.params:
+        params[ALIGN] = cut(state.params[ALIGN], names[ALIGN], plan)
     model = config_of(stage.model, params["params"])
     kept_bits = flatten(
         cut(
@@ -314,14 +249,16 @@ def _verify(
 
 
 def _describe(
-    stage: Stage, state: TrainState, decision: Decision, plan: Plan
+    stage: Stage, state: TrainState, decision: Decision, plan: Plan, history: History
 ) -> dict[str, Any]:
-    """Returns what was decided; costs that are no nats predict no loss."""
-    alpha, predicted = decision.alpha, decision.predicted_loss_change
-    if stage.strategy.read_alpha is not None:
-        alpha = stage.strategy.read_alpha(state.opt_state)
-        alpha = stage.run.objective.alpha if alpha is None else alpha
-        predicted = None
+    """Returns what was decided; costs that are no nats predict no loss, no price."""
+    strategy, alpha = stage.strategy, stage.run.objective.alpha or None
+    predicted = None
+    if strategy.costs_are_nats:
+        alpha, predicted = decision.alpha, decision.predicted_loss_change
+    elif strategy.read_alpha is not None:
+        found = strategy.read_alpha(state.opt_state)
+        alpha = alpha if found is None else found
     measures = stage.run.objective.measures
     alphas = dict(zip(measures, decision.alphas.tolist(), strict=True))
     return {
@@ -329,6 +266,7 @@ def _describe(
         "alpha": alpha,
         "alphas": alphas if len(measures) > 1 else dict.fromkeys(measures, alpha),
         "predicted_loss_change": predicted,
+        "calibration": history.calibration,
         "closed": plan.count_closed(),
         "bits": _count_bits(decision, plan, stage),
         "strategy": stage.run.objective.strategy,

@@ -15,6 +15,14 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from slimjax.distill.alignment import (
+    ALIGN,
+    alignment_flops,
+    make_maps,
+    map_names,
+    without_maps,
+)
+from slimjax.distill.config import START
 from slimjax.distill.error import make_distilled_error_fn
 from slimjax.distill.teacher import Teacher
 from slimjax.models.config import ModelConfig
@@ -79,16 +87,21 @@ class Stage:
         boxed = abstract_variables(model)
         self.abstract_params = dict(nn.meta.unbox(boxed))
         self.names = axis_names(boxed)
+        if run.distill.aligns:
+            self.names = {**self.names, ALIGN: map_names(len(model.layers))}
         self.inventory: Inventory = take_inventory(boxed, run.data.seq_len)
         self.bits = bits or uniform_bits(self.inventory, run.quantize.start)
         self.start_sizes: dict[str, float] = start_sizes or {}
         self.sizes = self._measure(self.bits)
         self.start_sizes = start_sizes or self.sizes
-        self.start_sizes = start_sizes or self.sizes
         self.mesh: Mesh = make_mesh(run.mesh, run.data.batch_size)
         self.strategy: Strategy = get(run.objective.strategy)
         self.tx: optax.GradientTransformation = make_tx(
-            run.optim, self.strategy, self._step_context(), self._held_gates()
+            run.optim,
+            self.strategy,
+            self._step_context(),
+            held=self._held_gates(),
+            with_maps=run.distill.aligns,
         )
         self.teacher: Teacher | None = None
         self.compile_seconds = 0.0
@@ -141,9 +154,11 @@ class Stage:
 
         return StepContext(
             objective=objective,
+            inventory=self.inventory,
             size_fn=size_fn,
             budget_schedule=self._budget_schedule(least),
             learning_rate=self.run.optim.schedule(self.run.train.num_steps),
+            peak_learning_rate=self.run.optim.learning_rate,
         )
 
     def budget_parts(self) -> dict[str, float]:
@@ -170,10 +185,7 @@ class Stage:
     @cached_property
     def abstract_state(self) -> TrainState:
         """Shapes and shardings of the state."""
-        ema = self.run.optim.ema_decay > 0
-        make = lambda params: make_state(params, self.tx, ema=ema)
-        shapes = jax.eval_shape(make, self.abstract_params)
-        shapes = dataclasses.replace(shapes, precision=self.no_rounding)
+        shapes = jax.eval_shape(self._make_state, self.abstract_params)
         place = replicated(self.mesh)
         return jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes
@@ -181,9 +193,23 @@ class Stage:
 
     def start(self, params: PyTree) -> TrainState:
         """Returns the state of step 0 with these weights and gates."""
+        return self.place(self._make_state(params))
+
+    def _make_state(self, params: PyTree) -> TrainState:
+        if self.run.distill.aligns:
+            params = {**params, ALIGN: self._first_maps()}
         ema = self.run.optim.ema_decay > 0
-        state = make_state(params, self.tx, ema=ema, precision=self.no_rounding)
-        return self.place(state)
+        return make_state(params, self.tx, ema=ema, precision=self.no_rounding)
+
+    def _first_maps(self) -> PyTree:
+        same_start = self.run.distill.teacher == START
+        shape = len(self.model.layers), self.model.width, self._teacher_width
+        return make_maps(*shape, same_start=same_start)
+
+    @property
+    def _teacher_width(self) -> int:
+        """Width of who teaches, or will: the model as it is before its first cut."""
+        return (self.teacher or self).model.width
 
     @property
     def no_rounding(self) -> Precision | None:
@@ -214,15 +240,40 @@ class Stage:
         """
         if self.model.attention_impl == "auto":
             return
-        error_fn = make_error_fn(self.model, **dataclasses.asdict(self.special))
         with jax.set_mesh(self.mesh):
-            jax.eval_shape(error_fn, self.abstract_params, self._abstract_batch())
+            batch = self._abstract_batch()
+            jax.eval_shape(self._error_fn(), self.abstract_params, batch)
+
+    def _error_fn(self) -> ErrorFn:
+        train = self.run.train
+        return make_error_fn(
+            self.model,
+            **dataclasses.asdict(self.special),
+            label_smoothing=train.label_smoothing,
+            z_loss=train.z_loss,
+        )
+
+    def settle(self, state: TrainState) -> TrainState:
+        """Returns the state with the gates with which it is evaluated and cut."""
+        if self.strategy.settle_gates is None:
+            return state
+        gates = self.strategy.settle_gates(jax.device_get(state.params["gates"]))
+        return dataclasses.replace(
+            state, params={**state.params, "gates": self.place(gates)}
+        )
+
+    def _sample_gates(self) -> Callable[..., PyTree] | None:
+        sample = self.strategy.sample_gates
+        if sample is None:
+            return None
+        key_of = lambda step: jax.random.fold_in(jax.random.key(self.run.seed), step)
+        return lambda gates, step: sample(gates, key_of(step))
 
     @cached_property
     def train_step(self) -> Callable[[TrainState, PyTree], Any]:
         """The compiled step; the state that goes in is gone afterwards."""
-        error_fn = make_error_fn(self.model, **dataclasses.asdict(self.special))
-        return self._compile_step(self._make_step(self._quantized(error_fn)))
+        error_fn = self._quantized(self._error_fn())
+        return self._compile_step(self._make_step(error_fn))
 
     @cached_property
     def distilled_step(self) -> Callable[[TrainState, PyTree], Any]:
@@ -249,11 +300,14 @@ class Stage:
 
     @cached_property
     def teacher_flops(self) -> float:
-        """FLOPs of the teacher in one step: its forward pass."""
+        """FLOPs of the teacher in one step: its forward pass, and maps to it."""
         assert self.teacher is not None
         data = self.run.data
-        tokens = data.batch_size * data.seq_len
-        return tokens * self.teacher.flops_per_token(data.seq_len)
+        flops = self.teacher.flops_per_token(data.seq_len)
+        if self.run.distill.aligns:
+            shape = len(self.model.layers), self.model.width, self._teacher_width
+            flops += 3 * alignment_flops(*shape)
+        return data.batch_size * data.seq_len * flops
 
     def step_at(self, step: int) -> Callable[[TrainState, PyTree], Any]:
         """Returns the compiled step that follows so many."""
@@ -265,6 +319,7 @@ class Stage:
             self.tx,
             accumulation_steps=self.run.optim.accumulation_steps,
             ema_decay=self.run.optim.ema_decay,
+            sample_gates=self._sample_gates(),
         )
 
     def _compile_step(self, step: Callable, *constants: PyTree) -> Any:
@@ -294,8 +349,7 @@ class Stage:
             in_shardings=(everywhere, by_rows(self.mesh)),
             out_shardings=everywhere,
         )
-        variables = self.abstract_state.variables
-        return self._compile(jitted, variables, self._abstract_batch())
+        return self._compile_for(jitted, self.abstract_state.variables)
 
     @cached_property
     def moments(self) -> Callable[[PyTree, PyTree], PyTree]:
@@ -307,8 +361,7 @@ class Stage:
             in_shardings=(everywhere, by_rows(self.mesh)),
             out_shardings=everywhere,
         )
-        params = self.abstract_state.params
-        return self._compile(jitted, params, self._abstract_batch())
+        return self._compile_for(jitted, self.abstract_state.params)
 
     @cached_property
     def logits(self) -> Callable[[PyTree, jax.Array], jax.Array]:
@@ -316,6 +369,12 @@ class Stage:
         changes = dict(dtype="float32", attention_impl="auto")
         exact = dataclasses.replace(self.model, **changes)
         return jax.jit(Decoder(exact).apply)
+
+    def _compile_for(self, jitted: Any, variables: PyTree) -> Callable[..., Any]:
+        """Compiles (variables, batch) -> any, which passes over maps to a teacher."""
+        batch = self._abstract_batch()
+        compiled = self._compile(jitted, without_maps(variables), batch)
+        return lambda variables, batch: compiled(without_maps(variables), batch)
 
     def _compile(self, jitted: Any, *arguments: PyTree) -> Any:
         start = time.perf_counter()

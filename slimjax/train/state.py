@@ -20,7 +20,7 @@ class TrainState:
     """
 
     step: PyTree  # int32 []
-    params: PyTree  # {"params": weights, "gates": gates}
+    params: PyTree  # {"params": weights, "gates": gates}, and maps to a teacher.
     opt_state: PyTree
     ema: PyTree  # Average of the weights, or None.
     precision: PyTree = None  # Bits of the weights, or None for no rounding.

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ def make_train_step(
     *,
     accumulation_steps: int = 1,
     ema_decay: float = 0.0,
+    sample_gates: Callable[..., PyTree] | None = None,
 ) -> Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]:
     """Builds ``train_step(state, batch) -> (state, metrics)``, ready for `jax.jit`.
 
@@ -31,6 +33,8 @@ def make_train_step(
         accumulation_steps: Parts that a batch is cut into, one after the other; the
             gradient is the mean of theirs.
         ema_decay: Decay of the average of the weights, if the state has one.
+        sample_gates: Map from (gates, step) to the gates with which a step computes,
+            differentiable in the gates; None where they are the same.
     """
 
     def take_grads(state: TrainState, batch: PyTree) -> tuple[PyTree, Metrics]:
@@ -55,7 +59,14 @@ def make_train_step(
         return jax.tree.map(lambda g: g / accumulation_steps, grads), sums
 
     def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
-        grads, sums = take_grads(state, batch)
+        if sample_gates is None:
+            grads, sums = take_grads(state, batch)
+        else:
+            sample = partial(sample_gates, step=state.step)
+            gates, pull_back = jax.vjp(sample, state.params["gates"])
+            sampled = {**state.params, "gates": gates}
+            grads, sums = take_grads(dataclasses.replace(state, params=sampled), batch)
+            grads = {**grads, "gates": pull_back(grads["gates"])[0]}
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params: Any = optax.apply_updates(state.params, updates)
         ema = state.ema

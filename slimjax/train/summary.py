@@ -53,7 +53,7 @@ def finish_weights(stage: Stage, state: TrainState, path: Path) -> tuple[PyTree,
     Returns:
         The variables, with gates folded in, and the size of the file in bytes.
     """
-    state = jax.device_get(state)
+    state = jax.device_get(stage.settle(state))
     weights = state.params["params"] if state.ema is None else state.ema
     gates = state.params["gates"]
     weights = fold(weights, stage.names["params"], flatten(gates))
@@ -94,6 +94,7 @@ def summarize(
             "steps": int(state.step),
             "tokens": int(state.step) * tokens_per_step,
             "flops_total": history.training_flops(tokens_per_step),
+            "flops_inherited": history.inherited_flops,
             "seconds": history.seconds,
             "compile_seconds": sum(record.compile_s for record in history.stages),
             "tokens_per_s_first_stage": stages[0]["tokens_per_s"],

@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 
 from slimjax.data.corpus import Corpus
+from slimjax.distill.alignment import without_maps
 from slimjax.distill.config import START, DistillConfig
 from slimjax.distill.teacher import Teacher, read_teacher, write_teacher
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
@@ -48,8 +49,7 @@ def find_teacher(
     if not config.is_on or (config.teacher == START and digest is None):
         return None
     if config.folder is None:
-        model = run.model.build(corpus.tokenizer.vocab_size)
-        teacher = read_teacher(folder.teacher, model)
+        teacher = read_teacher(folder.teacher)
         if teacher.digest != digest:
             raise CheckpointError(f"{folder.teacher} is not this run's teacher.")
         return teacher
@@ -86,7 +86,7 @@ def keep_start(
     """
     if stage.teacher is not None or not config.is_on or config.teacher != START:
         return stage.teacher
-    params = jax.device_get(state.params)
+    params = jax.device_get(without_maps(state.params))
     if state.ema is not None:
         params = params | {"params": jax.device_get(state.ema)}
     teacher = Teacher.of(stage.model, params)

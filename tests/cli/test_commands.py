@@ -46,6 +46,8 @@ WRONG = [
     ("resize.every_steps=0", "needs a seam"),
     ("resize.max_fraction=0", "config.resize.max_fraction"),
     ("train.num_steps=0", "config.train.num_steps=0"),
+    ("train.label_smoothing=1", "config.train.label_smoothing=1"),
+    ("train.z_loss=-1", "config.train.z_loss=-1"),
     ("seed=-1", "config.seed=-1"),
     ("task=vision", "config.task='vision' is unknown"),
     ("data.source=txt:a", "config.data.source"),

@@ -3,10 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from compilers import needs_compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimjax.nn.cross_entropy import cross_entropy
+from slimjax import native
+from slimjax.native import library
+from slimjax.nn.cross_entropy import cross_entropy, score_targets
 
 
 def reference(x, embedding, targets, label_smoothing=0.0, z_loss=0.0):
@@ -32,15 +35,25 @@ def draw(num_tokens, width, vocab_size):
     *(st.sampled_from([0.0, 0.1]), st.sampled_from([0.0, 1e-2])),
 )
 def test_losses_and_gradients_are_those_of_the_formula(t, d, v, smoothing, z_loss):
+    assert_formula(t, d, v, smoothing, z_loss, block_tokens=16)
+
+
+@needs_compiler
+def test_native_losses_and_gradients_are_those_of_the_formula(monkeypatch):
+    monkeypatch.setattr(native, "is_enabled", library.register)
+    assert_formula(40, 20, 300, 0.1, 1e-2)
+
+
+def assert_formula(t, d, v, smoothing, z_loss, **blocks):
     x, embedding, targets, weights = draw(t, d, v)
     terms = {"label_smoothing": smoothing, "z_loss": z_loss}
-    blocks = terms | {"block_tokens": 16}
 
     def expected(x, embedding, weights):
         return (weights * reference(x, embedding, targets, **terms)).sum()
 
     def each(x, embedding, weights):
-        return (weights * cross_entropy(x, embedding, targets, **blocks)).sum()
+        scores = score_targets(x, embedding, targets, **blocks)
+        return (weights * scores.loss(**terms)).sum()
 
     def run(fn):
         return jax.jit(jax.value_and_grad(fn, (0, 1, 2)))(x, embedding, weights)
@@ -67,7 +80,7 @@ def test_all_logits_are_never_in_memory_at_once():
     x, embedding, targets, _ = draw(1024, 32, 512)
 
     def total(x, embedding):
-        return cross_entropy(x, embedding, targets, block_tokens=256).sum()
+        return score_targets(x, embedding, targets, block_tokens=256).nats.sum()
 
     text = jax.jit(jax.grad(total, (0, 1))).lower(x, embedding).compile().as_text()
     assert not any(s in text for s in ("[2048,512]", "[512,2048]", "[8,256,512]"))

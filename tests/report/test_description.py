@@ -47,7 +47,7 @@ def test_it_is_told_what_was_measured_and_what_is_missing(run):
 
 
 def test_the_table_is_on_the_terminal_and_on_the_page(run, tmp_path, monkeypatch):
-    monkeypatch.setattr("slimjax.report.page.DOTS_PER_INCH", 40)
+    monkeypatch.setattr("slimjax.report.images.DOTS_PER_INCH", 40)
     text = io.StringIO()
     report.print_table(run, Console(file=text, width=120))
     assert "zstd -19 --long" in text.getvalue()

@@ -35,7 +35,7 @@ class Page(HTMLParser):
 @pytest.fixture(autouse=True)
 def _coarse_figures(monkeypatch):
     """Saves the time that sharp figures take."""
-    monkeypatch.setattr("slimjax.report.page.DOTS_PER_INCH", 40)
+    monkeypatch.setattr("slimjax.report.images.DOTS_PER_INCH", 40)
 
 
 def write_page(tmp_path, *folders):

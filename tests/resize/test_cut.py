@@ -13,6 +13,7 @@ from shapes import hard_gates, make_variables, models
 
 from slimjax.models.decoder import Decoder, abstract_variables, config_of
 from slimjax.objective.config import ObjectiveConfig
+from slimjax.objective.size import Inventory
 from slimjax.resize.carry import carry_state, fold_moments
 from slimjax.resize.plan import make_plan
 from slimjax.resize.shrink import cut, fold
@@ -89,9 +90,11 @@ def test_closed_equals_cut_in_logits_gradients_and_the_next_update(data):
 def make_optimizer():
     context = StepContext(
         objective=ObjectiveConfig("exchange", alpha=1.0),
+        inventory=Inventory((), {}, seq_len=1),
         size_fn=lambda gates: jnp.zeros(()),  # noqa: ARG005
         budget_schedule=None,
         learning_rate=lambda step: jnp.ones(()),  # noqa: ARG005
+        peak_learning_rate=1e-3,
     )
     config = OptimConfig(learning_rate=1e-3, clip_norm=1.0)
     return make_tx(config, get("exchange"), context)

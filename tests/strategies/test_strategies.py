@@ -1,5 +1,7 @@
 """What strategies promise: who is cheap goes first, at costs that were measured."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,10 +11,10 @@ import pytest
 from slimjax import strategies
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import abstract_variables
-from slimjax.objective.config import STRATEGIES, ObjectiveConfig
+from slimjax.objective.config import DENSE, STRATEGIES, ObjectiveConfig
 from slimjax.objective.limits import UNITS, Limits
 from slimjax.objective.price import GateMoments
-from slimjax.objective.size import make_size_fn, take_inventory
+from slimjax.objective.size import make_size_fn, take_inventory, unit_sizes
 from slimjax.strategies.base import SeamContext, StepContext, find_state
 from slimjax.trees import unflatten
 
@@ -32,22 +34,40 @@ def step_context(**objective) -> StepContext:
     goal = config.budget_size(WHOLE) / WHOLE if config.has_budget else None
     return StepContext(
         objective=config,
+        inventory=INVENTORY,
         size_fn=lambda params: size_fn(params["gates"]) / WHOLE,
         budget_schedule=None if goal is None else optax.constant_schedule(goal),
         learning_rate=optax.constant_schedule(1.0),
+        peak_learning_rate=0.1,
     )
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_named_in_the_config_can_be_had(name):
     strategy = strategies.get(name)
-    asked = {} if name == "none" else {"alpha": 1.0}
+    asked = {} if name in DENSE else {"budget": "50%"}
     tx = strategy.make_gate_tx(step_context(strategy=name, **asked))
     params = {"gates": gates_tree()}
     updates, _ = tx.update(
         jax.tree.map(jnp.zeros_like, params), tx.init(params), params
     )
     assert jax.tree.structure(updates) == jax.tree.structure(params)
+
+
+def weights_tree(seed: int = 0) -> dict:
+    source = np.random.default_rng(seed)
+    draw = lambda shape: source.standard_normal(shape).astype(np.float32)
+    return unflatten({leaf.path: draw(leaf.shape) for leaf in INVENTORY.leaves})
+
+
+def moments_tree() -> dict:
+    source, moments = np.random.default_rng(5), {}
+    for leaf in INVENTORY.leaves:
+        if len(leaf.axes) > 1 and leaf.axes[-1] == "embed" and leaf.axes[0] != "vocab":
+            size = int(np.prod(leaf.shape[:-1]))
+            rows = source.standard_normal((2 * size, size)) * np.arange(1, size + 1)
+            moments[leaf.path] = rows.T @ rows
+    return unflatten(moments)
 
 
 def exchange_context(damage: dict) -> SeamContext:
@@ -61,8 +81,23 @@ def exchange_context(damage: dict) -> SeamContext:
         closed = (((1 - gate) * damage[path]).sum() for path, gate in gates.items())
         return 5.0 + float(sum(closed))
 
-    limits = Limits(units=UNITS)
-    return SeamContext(INVENTORY, {"gates": gates_tree()}, state, probe, 0, limits)
+    return seam_context({"gates": gates_tree()}, state, probe)
+
+
+def seam_context(params, opt_state=(), probe=None, **objective) -> SeamContext:
+    size_fn = make_size_fn("params", INVENTORY)
+    asked = objective or {"strategy": "exchange", "budget": "50%"}
+    return SeamContext(
+        objective=ObjectiveConfig(**asked),
+        inventory=INVENTORY,
+        size_fn=lambda gates: size_fn(gates) / WHOLE,
+        params=params,
+        opt_state=opt_state,
+        probe=probe,
+        moments=moments_tree,
+        seed=0,
+        limits=Limits(units=UNITS),
+    )
 
 
 def test_costs_of_exchange_are_the_measured_ones_whatever_the_moments_scale():
@@ -128,6 +163,63 @@ def test_the_price_of_a_budget_rises_until_the_budget_is_met():
         sizes.append(float(context.size_fn(params)))
     assert sizes[-1] <= 0.5
     assert min(np.diff(sizes)) <= 0
+
+
+@pytest.mark.parametrize("name", ["magnitude", "wanda"])
+def test_units_without_weights_are_the_cheapest_of_their_layer(name):
+    weights = weights_tree()
+    for path in (("attention", "out"), ("mlp", "down")):
+        weight = weights["layer_0"][path[0]][path[1]]
+        weight[3:5] = 0.0  # Two units that write nothing.
+    if name == "magnitude":
+        for leaf in ("gate", "up"):
+            weights["layer_0"]["mlp"][leaf][:, 3:5] = 0.0
+    params = {"params": weights, "gates": gates_tree()}
+    context = seam_context(params, strategy=name, budget="50%")
+    costs = strategies.get(name).judge(context)[("layer_0", "mlp", "mlp")]
+    np.testing.assert_array_equal(costs[3:5], 0.0)
+    assert (np.delete(costs, [3, 4]) > 0).all()
+
+
+def test_wanda_counts_what_a_weight_reads():
+    params = {"params": weights_tree(), "gates": gates_tree()}
+    context = seam_context(params, strategy="wanda", budget="50%")
+    costs = strategies.get("wanda").judge(context)
+    for axis, writer in (("mlp", ("mlp", "down")), ("heads", ("attention", "out"))):
+        weight = params["params"]["layer_0"][writer[0]][writer[1]]
+        moment = moments_tree()["layer_0"][writer[0]][writer[1]]
+        rows = np.abs(weight).reshape(len(moment), -1).sum(1) * np.diag(moment) ** 0.5
+        expected = rows.reshape(len(weight), -1).sum(1)
+        actual = costs[("layer_0", writer[0], axis)]
+        np.testing.assert_allclose(actual / actual[0], expected / expected[0], 1e-6)
+
+
+def test_lots_are_drawn_from_the_seed():
+    params = {"params": weights_tree(), "gates": gates_tree()}
+    context = seam_context(params, strategy="random", budget="50%")
+    judge = strategies.get("random").judge
+    one, same = judge(context), judge(context)
+    other = judge(dataclasses.replace(context, seed=1))
+    for path in (("layer_0", "mlp", "mlp"), ("layer_0", "attention", "kv_heads")):
+        np.testing.assert_array_equal(one[path], same[path])
+        assert not np.array_equal(one[path], other[path])
+
+
+def test_gates_rank_units_alike_whatever_their_size():
+    gates = gates_tree()
+    gates["layer_0"]["mlp"]["mlp"] = jnp.linspace(0.0, 0.5, 16)
+    gates["layer_0"]["mlp"]["sublayer"] = jnp.float32(0.5)
+    context = seam_context({"gates": gates}, strategy="size_penalty", budget="50%")
+    judge = strategies.get("size_penalty").judge
+    costs = judge(context)
+    sizes = unit_sizes(context.size_fn, INVENTORY.open_gates())
+    mlp, groups = ("layer_0", "mlp", "mlp"), ("layer_0", "attention", "kv_heads")
+    np.testing.assert_allclose(costs[mlp] / sizes[mlp], np.linspace(0, 0.25, 16))
+    np.testing.assert_allclose(costs[groups] / sizes[groups], 1.0)
+    priced = dataclasses.replace(
+        context, objective=ObjectiveConfig("size_penalty", alpha=9.0)
+    )
+    assert (judge(priced)[mlp] == [0.0] + 15 * [np.inf]).all()
 
 
 def test_a_state_is_found_wherever_it_stands():

@@ -60,6 +60,15 @@ def test_parts_of_a_batch_add_up_to_the_batch():
     jax.tree.map(close, whole.params["params"], parts.params["params"])
 
 
+def test_smoothing_and_z_loss_change_what_is_learned_and_not_what_is_told():
+    plain, told = take_steps(make_stage(), 2)
+    changes = ("train.label_smoothing", "0.2"), ("train.z_loss", "0.01")
+    other, also_told = take_steps(make_stage(*changes), 2)
+    assert also_told[0] == pytest.approx(told[0], rel=1e-6)
+    assert also_told[1] != pytest.approx(told[1], rel=1e-6)
+    assert hash_tree(jax.device_get(plain)) != hash_tree(jax.device_get(other))
+
+
 def test_an_average_of_the_weights_follows_them():
     state, _ = take_steps(make_stage(("optim.ema_decay", "0.5")), 2)
     weights = jax.tree.leaves(state.params["params"])

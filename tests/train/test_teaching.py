@@ -20,7 +20,7 @@ from slimjax.train.mesh import put_batch
 from slimjax.train.progress import Display
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import init_params
-from slimjax.trees import axis_names
+from slimjax.trees import axis_names, count_elements, named_leaves
 
 DENSE = [("objective.strategy", "none"), ("objective.budget", "")]
 
@@ -55,8 +55,9 @@ def dense(train, tmp_path_factory):
 def test_the_start_teaches_from_the_first_cut_and_survives_a_kill(
     train, tmp_path, monkeypatch
 ):
-    expected = train(tmp_path / "whole", teacher="start")
-    step_flops = expected["stages"][0]["flops_per_token"] * 8 * 32
+    expected = train(tmp_path / "whole", teacher="start", hidden_weight=0.1)
+    maps = 3 * 2 * 32 * 32  # One layer, forward and backward.
+    step_flops = (expected["stages"][0]["flops_per_token"] + maps) * 8 * 32
     plain = sum(3 * s["flops_per_token"] * s["num_steps"] for s in expected["stages"])
     seams = (tmp_path / "whole" / "seams.jsonl").read_text().splitlines()
     spent = plain * 8 * 32 + sum(json.loads(seam)["flops_spent"] for seam in seams)
@@ -71,8 +72,9 @@ def test_the_start_teaches_from_the_first_cut_and_survives_a_kill(
     with monkeypatch.context() as patch:
         patch.setattr(loop, "fault_point", kill_at_step_13)
         with pytest.raises(Killed):
-            train(tmp_path / "killed", teacher="start")
-    actual = train(tmp_path / "killed", teacher="start")
+            train(tmp_path / "killed", teacher="start", hidden_weight=0.1)
+    assert set(load(tmp_path / "killed").params) == {"params", "gates"}
+    actual = train(tmp_path / "killed", teacher="start", hidden_weight=0.1)
     assert actual["train"]["num_restarts"] == 1
     assert actual["state_hash"] == expected["state_hash"]
     assert actual["train"]["flops_total"] == expected["train"]["flops_total"]
@@ -84,6 +86,23 @@ def test_a_run_teaches_from_the_step_that_is_asked_for(train, tmp_path, dense):
     flops = report["train"]["flops_total"]
     assert taught["train"]["flops_total"] == pytest.approx(flops * (1 + 6 / 15 / 3))
     assert taught["state_hash"] != report["state_hash"]
+
+
+def test_hidden_states_of_another_width_and_depth_leave_no_trace(
+    train, tmp_path, dense
+):
+    shape = [("model.width", "16"), ("model.num_layers", "2")]
+    shape += [("train.num_steps", "3"), *DENSE]
+    report = train(tmp_path / "taught", *shape, teacher=dense[0], hidden_weight=0.5)
+    model = load(tmp_path / "taught")
+    assert count_elements(model.params["params"]) == report["size"]["params"]
+    own = set(named_leaves(abstract_variables(model.config)["params"]))
+    packed = read_packed(RunFolder(tmp_path / "taught").packed)
+    assert set(named_leaves(packed)) == {name.removesuffix(".value") for name in own}
+    maps = RunFolder(tmp_path / "taught").checkpoints
+    maps = maps.restore_part(maps.list()[-1], "params")["align"]
+    assert [m["map"].shape for m in maps.values()] == [(16, 32)] * 2
+    assert all(np.any(m["map"]) for m in maps.values())
 
 
 def test_a_teacher_without_weight_changes_no_bit(train, tmp_path, dense):

@@ -1,0 +1,76 @@
+"""``slimjax sweep``."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from slimjax.cli.flags import make_parser, parse, print_json
+from slimjax.config import override, read_config
+from slimjax.errors import NotFeasibleError
+
+PAPER_WIDTH = 150  # Characters a line where no terminal tells.
+
+
+def main(argv: Sequence[str]) -> None:
+    """Runs a grid of settings with several seeds; tells means and intervals."""
+    parser = make_parser(
+        "sweep",
+        "Runs every combination of the grids' values with several seeds, one run after "
+        "the other; the same command goes on with a sweep that was interrupted, and "
+        "several processes or hosts that share DIR share the work. Values are JSON or "
+        "bare words; --config.a.b=VALUE changes a setting for all. With --equal=flops "
+        "each arm trains as many steps as spend what the first one spends, its warm-up "
+        "and seams scaled in proportion.",
+        "slimjax sweep --config=configs/quickstart.py --workdir=runs/strategies \\\n"
+        "    --grid='objective.strategy=exchange,size_penalty' \\\n"
+        '    --grid=\'objective.budget="30%","49%"\' --seeds=3',
+    )
+    parser.add_argument("--config", required=True, help="a .py or .json config file")
+    parser.add_argument("--workdir", required=True, help="the folder of the sweep")
+    parser.add_argument(
+        "--grid", action="append", default=[], help="SETTING=VALUE,VALUE; repeatable"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="runs an arm, from config.seed on"
+    )
+    parser.add_argument("--equal", default="steps", help="steps, or flops")
+    parsed = parse(parser, argv, config=True)
+    flags = parsed.flags
+    from slimjax.train.devices import prepare_devices
+    from slimjax.tune.arms import list_seeds, make_arms
+    from slimjax.tune.grid import parse_axis
+    from slimjax.tune.sweep import Plan
+
+    config = override(read_config(flags.config), parsed.overrides)
+    arms = make_arms(config, [parse_axis(text) for text in flags.grid])
+    plan = Plan(tuple(arms), list_seeds(config, flags.seeds), flags.equal)
+    prepare_devices()
+    _sweep(plan, Path(flags.workdir), as_json=flags.json)
+
+
+def _sweep(plan, workdir: Path, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from slimjax import report
+    from slimjax.tune.sweep import sweep
+
+    result = sweep(plan, workdir)
+    trials = [trial for arm in result["arms"] for trial in arm["trials"]]
+    for trial in (t for t in trials if t["state"] == "finished"):
+        page = workdir / trial["name"] / "report.html"
+        if not page.is_file():
+            report.write_report([report.read_run(page.parent)], page)
+    stream = sys.stderr if as_json else sys.stdout
+    width = None if stream.isatty() else PAPER_WIDTH
+    console = Console(file=stream, highlight=False, width=width)
+    report.print_sweep(result, console)
+    files = report.write_sweep(result, workdir / "sweep.html")
+    console.print(f"report: {files[0]}", markup=False)
+    if as_json:
+        print_json(result)
+    failed = [trial["name"] for trial in trials if trial["state"] == "failed"]
+    if failed:
+        raise NotFeasibleError(
+            f"{len(failed)} of {len(trials)} runs failed: {', '.join(failed)}. The "
+            "same command tries them again."
+        )

@@ -1,0 +1,90 @@
+"""No seam takes too much from one kind of layer.
+
+Sublayers are of one kind if they have the same name, numbers apart: all attentions,
+all MLPs. What a decision takes from a kind is the part of its size that is closed.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+import numpy as np
+
+from slimjax.nn.gates import SUBLAYER
+from slimjax.objective.decision import Decision
+from slimjax.objective.size import Inventory, SizeFn
+from slimjax.objective.units import Costs, Gates
+from slimjax.trees import Path
+
+
+def list_kinds(inventory: Inventory) -> dict[str, list[Path]]:
+    """Returns the modules that can go as a whole, by kind.
+
+    Examples:
+        >>> gates = {(f"layer_{i}", "mlp", "sublayer"): () for i in range(2)}
+        >>> list_kinds(Inventory((), gates, seq_len=4))
+        {'mlp': [('layer_0', 'mlp'), ('layer_1', 'mlp')]}
+    """
+    kinds: dict[str, list[Path]] = {}
+    for path in inventory.gates:
+        if path[-1] == SUBLAYER and len(path) > 1:
+            kinds.setdefault(re.sub(r"\d+", "", path[-2]), []).append(path[:-1])
+    return kinds
+
+
+def part_taken(
+    modules: Iterable[Path], gates: Gates, inventory: Inventory, size_fn: SizeFn
+) -> float:
+    """Returns the part of the size of some modules that gates close."""
+    modules = tuple(modules)
+    inside = lambda path: any(path[: len(m)] == m for m in modules)
+    whole = inventory.open_gates()
+    left = {path: gates[path] if inside(path) else whole[path] for path in whole}
+    gone = {(*m, SUBLAYER): np.zeros(()) for m in modules}
+    size = float(size_fn(whole))
+    all_of_it = size - float(size_fn(whole | gone))
+    return (size - float(size_fn(left))) / all_of_it if all_of_it else 0.0
+
+
+def decide_within(
+    max_fraction: float,
+    decide: Callable[[Costs], Decision | None],
+    costs: Costs,
+    inventory: Inventory,
+    size_fn: SizeFn,
+) -> Decision | None:
+    """Returns a decision that takes no more than a part of any kind.
+
+    Where one takes more, the dearest sublayer that goes as a whole must stay, and it
+    is decided anew; what units take by themselves is limited elsewhere.
+
+    Args:
+        max_fraction: The part of a kind that may go.
+        decide: From costs to a decision, None where there is none.
+        costs: Nats that closing each unit costs, by gate.
+        inventory: The model.
+        size_fn: From gates to size.
+    """
+    kinds, costs = list_kinds(inventory), dict(costs)
+    while True:
+        decision = decide(costs)
+        if decision is None:
+            return None
+        over = [
+            path
+            for modules in kinds.values()
+            if part_taken(modules, decision.gates, inventory, size_fn) > max_fraction
+            for path in _dearest(modules, decision.gates, costs)
+        ]
+        if not over:
+            return decision
+        costs |= {path: np.array(np.inf) for path in over}
+
+
+def _dearest(
+    modules: Iterable[Path], gates: Gates, costs: Mapping[Path, np.ndarray]
+) -> list[Path]:
+    """Returns the gate of the closed sublayer that costs most, if there is one."""
+    paths = [(*module, SUBLAYER) for module in modules]
+    closed = [path for path in paths if gates[path] == 0]
+    worth = lambda path: np.nan_to_num(float(costs[path]), nan=0.0)
+    return [max(closed, key=worth)] if closed else []

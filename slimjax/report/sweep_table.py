@@ -1,0 +1,170 @@
+"""The table of a sweep: an arm a line, means over its seeds with intervals."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from slimjax.errors import CheckpointError
+from slimjax.report.quantities import (
+    ABSENT,
+    divide,
+    format_count,
+    format_si,
+    number,
+)
+from slimjax.report.table import make_rich_table
+from slimjax.store.files import read_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Json = dict[str, Any]
+
+NOTE = (
+    "Means over the seeds; ± is half of the 95 % interval of the mean (Student), with "
+    "two seeds or more."
+)
+COLUMNS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
+    ("parameters", "params", format_count),
+    ("model file", "packed_file_bytes", lambda value: format_si(value, "B")),
+    ("steps", "steps", format_count),
+    ("training FLOPs", "flops_total", lambda value: format_si(value, "FLOP")),
+)
+ERRORS = (
+    ("validation, bits/byte", "valid_bits_per_byte"),
+    ("held-out, bits/byte", "test_bits_per_byte"),
+)
+
+
+def read_sweep(folder: str | Path) -> Json:
+    """Returns the content of ``sweep.json``.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or no sweep's.
+    """
+    path = Path(folder) / "sweep.json"
+    sweep = read_json(path)
+    if not isinstance(sweep, dict) or not isinstance(sweep.get("arms"), list):
+        raise CheckpointError(f"{path} is no sweep's. Run the sweep again.")
+    return sweep
+
+
+def make_sweep_table(sweep: Json) -> tuple[list[str], list[list[str]]]:
+    """Returns the headings and an arm's cells a line."""
+    arms = sweep["arms"]
+    is_equal = sweep.get("equal") == "flops"
+    has_bits = any(number(arm, "means", "description_bits", "mean") for arm in arms)
+    settings = list(dict.fromkeys(name for arm in arms for name in changes_of(arm)))
+    heads = [*map(shorten, settings)] or ["arm"]
+    heads += ["seeds", *(head for head, *_ in COLUMNS)]
+    heads += ["of the reference"] if is_equal else []
+    heads += [head for head, _ in ERRORS]
+    heads += ["model + tokenizer + text"] if has_bits else []
+    rows = []
+    for arm in arms:
+        row = [show_value(changes_of(arm).get(name)) for name in settings]
+        row = [*(row or [str(arm.get("name"))]), _count_trials(arm)]
+        row += [write(number(arm, "means", q, "mean")) for _, q, write in COLUMNS]
+        row += [_compare_flops(arm)] if is_equal else []
+        row += [format_interval(arm["means"].get(name)) for _, name in ERRORS]
+        total = number(arm, "means", "description_bits", "mean")
+        row += [format_si(total, "bit")] if has_bits else []
+        rows.append(row)
+    return heads, rows
+
+
+def changes_of(arm: Json) -> Json:
+    """Returns what the grid says of an arm, by setting."""
+    changes = arm.get("changes")
+    return changes if isinstance(changes, dict) else {}
+
+
+def shorten(setting: str) -> str:
+    """Returns the last part of a setting's name."""
+    return setting.rpartition(".")[2]
+
+
+def show_value(value: Any) -> str:
+    """Returns a setting's value as one would write it.
+
+    Examples:
+        >>> show_value("40%"), show_value(25000.0), show_value(""), show_value([1, 2])
+        ('40%', '25000', '-', '[1, 2]')
+    """
+    if isinstance(value, str):
+        return value or ABSENT
+    if value is None:
+        return ABSENT
+    return f"{value:.10g}" if isinstance(value, float) else json.dumps(value)
+
+
+def format_interval(mean: Any, digits: int = 3) -> str:
+    """Writes a mean and half of its interval.
+
+    Examples:
+        >>> format_interval({"mean": 1.5, "low": 1.488, "high": 1.512})
+        '1.500 ± 0.012'
+    """
+    middle, low, high = (number(mean, name) for name in ("mean", "low", "high"))
+    if middle is None:
+        return ABSENT
+    if low is None or high is None:
+        return f"{middle:.{digits}f}"
+    return f"{middle:.{digits}f} ± {(high - low) / 2:.{digits}f}"
+
+
+def explain_sweep(sweep: Json) -> list[str]:
+    """Says what the figures are, and what is missing."""
+    sentences = [NOTE]
+    if sweep.get("equal") == "flops":
+        sentences.append(_explain_equal(sweep))
+    trials = [trial for arm in sweep["arms"] for trial in arm["trials"]]
+    num_open = sum(trial.get("state") == "open" for trial in trials)
+    if num_open:
+        sentences.append(f"{num_open} of {len(trials)} runs are not finished.")
+    failed = [trial for trial in trials if trial.get("state") == "failed"]
+    sentences += [f"{trial['name']} failed: {trial['reason']}" for trial in failed]
+    return sentences
+
+
+def write_markdown(sweep: Json) -> str:
+    """Returns the table and its notes as Markdown."""
+    heads, rows = make_sweep_table(sweep)
+
+    def line(cells: Iterable[str]) -> str:
+        return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+    rule = line(["---"] + ["---:"] * (len(heads) - 1))
+    table = "\n".join([line(heads), rule, *map(line, rows)])
+    return f"{table}\n\n" + "\n\n".join(explain_sweep(sweep)) + "\n"
+
+
+def print_sweep(sweep: Json, console: "Console") -> None:
+    """Prints the table and its notes."""
+    console.print(make_rich_table(*make_sweep_table(sweep)))
+    for sentence in explain_sweep(sweep):
+        console.print(sentence, markup=False)
+
+
+def _count_trials(arm: Json) -> str:
+    finished = sum(trial.get("state") == "finished" for trial in arm["trials"])
+    total = len(arm["trials"])
+    return str(total) if finished == total else f"{finished} of {total}"
+
+
+def _compare_flops(arm: Json) -> str:
+    """Writes the FLOPs that an arm did spend against those it was to spend."""
+    spent = number(arm, "means", "flops_total", "mean")
+    ratio = divide(spent, number(arm, "target_flops"))
+    return ABSENT if ratio is None else f"{100 * ratio:.1f} %"
+
+
+def _explain_equal(sweep: Json) -> str:
+    reference = sweep.get("reference")
+    pilots = [number(arm, "pilot_flops") or 0.0 for arm in sweep["arms"]]
+    return (
+        f"Steps are chosen so that each arm spends the training FLOPs of {reference}; "
+        "warm-up and seams are scaled with them. The pilots that told the steps "
+        f"spent {format_si(sum(pilots), 'FLOP')} in all, which are not counted in."
+    )

@@ -1,0 +1,230 @@
+"""Weights shrink against the price of their size, whole units to exact zeros.
+
+To size what AdamW's decoupled decay is to the L2 norm: after the step the weights of
+unit u, n of them, shrink together,
+
+    w_u <- w_u * max(0, 1 - lr * alpha * s_u / rms(w_u)),    rms(w) = |w|_2 / sqrt(n)
+
+with s_u the size of u a weight, as a part of the mean over all units. This is the
+proximal step of ``alpha * sum_u s_u sqrt(n_u) |w_u|_2``: the group lasso, weighted by
+size. No gates move. The root mean square, and not the norm, is what is shrunk evenly,
+since a step of Adam moves a large unit's norm by less, for its size, than a small
+one's: with the bare norm the largest kind of unit would go first.
+
+alpha is no nats: at 1 the shrinkage equals the largest step of Adam.
+
+References:
+    Yuan and Lin, "Model Selection and Estimation in Regression with Grouped
+    Variables", 2006, equation 2.1.
+    Parikh and Boyd, "Proximal Algorithms", 2014, section 6.5.1.
+    Jenatton et al., "Proximal Methods for Hierarchical Sparse Coding", 2011, section
+    3.2: the step of nested groups is that of the inner ones, then of the outer ones.
+"""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from slimjax.nn.gates import NESTED
+from slimjax.objective.size import Inventory, SizeFn, unit_sizes
+from slimjax.objective.units import Costs, Gates
+from slimjax.strategies.base import (
+    SeamContext,
+    StepContext,
+    Strategy,
+    find_state,
+    goes_with_its_group,
+    rank_by,
+)
+from slimjax.strategies.groups import scale_units, unit_sums
+from slimjax.trees import Path, flatten, unflatten
+
+DUAL_RATE = 0.02
+"""Rise of alpha in a step in which the model is twice its budget."""
+
+TINY = 1e-30
+
+
+def size_decay(
+    inventory: Inventory,
+    sizes: Mapping[Path, float],
+    learning_rate: float | Float[Array, ""],
+    alpha: float | Float[Array, ""],
+) -> optax.GradientTransformation:
+    """Shrinks units by their size. Goes last in the chain of the weights.
+
+    Wrapped in ``optax.inject_hyperparams(..., static_args=("inventory", "sizes"))``,
+    learning rate and alpha may follow schedules or be set between two steps.
+
+    Args:
+        inventory: The model, whose weights are ``params["params"]``.
+        sizes: What a unit of each gate weighs for each of its weights, any unit.
+        learning_rate: That of the weights.
+        alpha: Price.
+
+    Returns:
+        A stateless transformation, whose ``update`` needs ``params``.
+
+    Examples:
+        >>> from slimjax.objective.size import Leaf
+        >>> leaf = Leaf(("mlp", "down"), (2, 2), ("mlp", "embed"))
+        >>> inventory = Inventory((leaf,), {("mlp", "mlp"): (2,)}, seq_len=4)
+        >>> tx = size_decay(inventory, {("mlp", "mlp"): 1.0}, 0.1, alpha=5.0)
+        >>> weight = jnp.array([[1.0, 1.0], [0.4, -0.4]])
+        >>> params = {"params": {"mlp": {"down": weight}}}
+        >>> zeros = jax.tree.map(jnp.zeros_like, params)
+        >>> updates, _ = tx.update(zeros, tx.init(params), params)
+        >>> optax.apply_updates(params, updates)["params"]["mlp"]["down"]
+        Array([[0.5, 0.5],
+               [0. , 0. ]], dtype=float32)
+    """
+
+    def shrink(updates: PyTree, params: PyTree | None = None) -> PyTree:
+        if params is None:
+            raise ValueError("size_decay needs params: tx.update(g, state, params)")
+        before = flatten(params["params"])
+        moved = flatten(updates["params"])
+        weights = {path: w + moved[path] for path, w in before.items()}
+        for inner in (True, False):
+            factors = {
+                path: jnp.maximum(0.0, 1 - learning_rate * alpha * sizes[path] / rms)
+                for path, rms in unit_rms(inventory, weights).items()
+                if (path[-1] in NESTED) is inner
+                and not goes_with_its_group(path, inventory.gates)
+            }
+            weights = scale_units(inventory, weights, factors)
+        shrunk = {path: weights[path] - w for path, w in before.items()}
+        return {**updates, "params": unflatten(shrunk)}
+
+    return optax.stateless(shrink)
+
+
+class SizeDecayState(NamedTuple):
+    """The dual variable of a budget, and the number of steps taken."""
+
+    num_steps: Array  # int32 []
+    alpha: Array  # float32 []
+
+
+def size_decay_to_budget(
+    inventory: Inventory,
+    sizes: Mapping[Path, float],
+    learning_rate: optax.Schedule,
+    size_fn: SizeFn,
+    budget: optax.Schedule,
+    rate: float,
+) -> optax.GradientTransformation:
+    """Shrinks units by their size, at a price that rises above a budget.
+
+    Dual ascent, ``alpha <- max(0, alpha + rate * (size - budget))``, where size counts
+    the units that are not zero. Within the budget nothing shrinks, so that the size is
+    not missed by more than what goes in one step.
+    """
+
+    def init_fn(params: PyTree) -> SizeDecayState:
+        del params
+        return SizeDecayState(jnp.zeros([], jnp.int32), jnp.zeros([]))
+
+    def update_fn(updates, state, params=None):
+        if params is None:
+            raise ValueError("size_decay_to_budget needs params")
+        excess = size_fn(alive_gates(inventory, params)) - budget(state.num_steps)
+        alpha = jnp.maximum(0.0, state.alpha + rate * excess)
+        acting = jnp.where(excess > 0, alpha, 0.0)
+        rate_now = jnp.asarray(learning_rate(state.num_steps))
+        tx = size_decay(inventory, sizes, rate_now, acting)
+        updates, _ = tx.update(updates, optax.EmptyState(), params)
+        num_steps = jnp.asarray(optax.safe_increment(state.num_steps))
+        return updates, SizeDecayState(num_steps, alpha)
+
+    return optax.GradientTransformation(init_fn, update_fn)
+
+
+def unit_rms(inventory: Inventory, weights: Mapping[Path, Any]) -> dict[Path, Any]:
+    """Returns the root mean square of the weights of each unit, never quite 0."""
+    sums = unit_sums(inventory, {path: w * w for path, w in weights.items()})
+    counts = units_weights(inventory)
+    return {path: (sums[path] / counts[path] + TINY) ** 0.5 for path in sums}
+
+
+def units_weights(inventory: Inventory) -> dict[Path, int]:
+    """Returns the number of weights that one unit of each gate has."""
+    ones = {leaf.path: np.ones(leaf.shape, np.int8) for leaf in inventory.leaves}
+    return {p: int(sums[0]) for p, sums in unit_sums(inventory, ones).items()}
+
+
+def alive_gates(inventory: Inventory, params: PyTree) -> PyTree:
+    """Returns gates of 1 for units with a weight that is not 0, and 0 for others."""
+    alive: Gates = dict.fromkeys(inventory.gates, jnp.ones([]))  # pyright: ignore
+    entries = {p: jnp.abs(w) for p, w in flatten(params["params"]).items()}
+    for path, units in unit_sums(inventory, entries).items():
+        alive[path] = (units > 0).astype(jnp.float32)
+    return {"gates": unflatten(alive)}
+
+
+def relative_sizes(inventory: Inventory, size_fn: SizeFn) -> dict[Path, float]:
+    """Returns what units weigh a weight, as parts of the mean over all units."""
+    sizes, counts = (
+        unit_sizes(size_fn, inventory.open_gates()),
+        units_weights(inventory),
+    )
+    outer = [path for path in counts if path[-1] not in NESTED]
+    total = lambda values: sum(values[p] * inventory.gates[p][0] for p in outer)
+    mean = total(sizes) / max(total(counts), 1)
+    return {path: sizes[path] / counts[path] / max(mean, TINY) for path in counts}
+
+
+def make_weight_tx(context: StepContext) -> optax.GradientTransformation:
+    """Builds the decay at a price, or towards a budget."""
+    inventory = context.inventory
+    size_fn = lambda gates: context.size_fn({"gates": gates})
+    sizes = relative_sizes(inventory, size_fn)
+    peak = context.peak_learning_rate
+    learning_rate = lambda step: peak * context.learning_rate(step)
+    if context.budget_schedule is None:
+        injected: Any = optax.inject_hyperparams(
+            size_decay, static_args=("inventory", "sizes")
+        )
+        return injected(inventory, sizes, learning_rate, context.objective.alpha)
+    return size_decay_to_budget(
+        inventory,
+        sizes,
+        learning_rate,
+        context.size_fn,
+        context.budget_schedule,
+        DUAL_RATE * context.objective.price_rate,
+    )
+
+
+def judge(context: SeamContext) -> Costs:
+    """Returns costs that rank units in the order in which they would become 0."""
+    weights = flatten(jax.device_get(context.params["params"]))
+    sizes = relative_sizes(context.inventory, context.size_fn)
+    squares = {path: np.asarray(w, np.float64) ** 2 for path, w in weights.items()}
+    counts = units_weights(context.inventory)
+    scores = {
+        path: (total / counts[path]) ** 0.5 / max(sizes[path], TINY)
+        for path, total in unit_sums(context.inventory, squares).items()
+    }
+    return rank_by(scores, context)
+
+
+def read_alpha(opt_state: PyTree) -> float | None:
+    """Returns the price that a budget has reached, None where the config sets it."""
+    try:
+        return float(find_state(opt_state, SizeDecayState).alpha)
+    except LookupError:
+        return None
+
+
+STRATEGY = Strategy(
+    make_gate_tx=lambda _: optax.set_to_zero(),
+    judge=judge,
+    make_weight_tx=make_weight_tx,
+    read_alpha=read_alpha,
+)

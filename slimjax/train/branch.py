@@ -1,0 +1,119 @@
+"""A run that starts where another one stands: a branch of a path through sizes.
+
+It takes over weights, gates, moments, structure, bits and the number of the step, so
+that it reads on in the same rows; its config may ask for another budget, schedule or
+strategy. What the other run spent is told apart from what this one spends.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from slimjax.data.corpus import Corpus
+from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
+from slimjax.store.files import read_json
+from slimjax.store.run_folder import RunFolder
+from slimjax.train.config import RunConfig, make_run_config
+from slimjax.train.history import History
+from slimjax.train.precision import round_state
+from slimjax.train.stage import Special, Stage
+from slimjax.train.state import TrainState
+
+
+def check_branch(run: RunConfig) -> None:
+    """Refuses to start from a folder without a run.
+
+    Raises:
+        ConfigError: Naming the folder.
+    """
+    folder = run.train.continue_from
+    if folder and not RunFolder(folder).checkpoints.list():
+        raise ConfigError(
+            f"config.train.continue_from={folder!r} holds no checkpoint to start from. "
+            "Name the folder of a run."
+        )
+
+
+def stage_of(run: RunConfig, corpus: Corpus, manifest: dict[str, Any]) -> Stage:
+    """Returns the stage that a checkpoint is of, under a config.
+
+    Raises:
+        NotFeasibleError: If the corpus is not what it was.
+    """
+    if manifest["data_fingerprint"] != corpus.fingerprint:
+        raise NotFeasibleError(
+            f"The text of {run.data.source} is not what it was when this run began. "
+            "Restore it, or start afresh in a new --workdir."
+        )
+    model = run.model.build(corpus.tokenizer.vocab_size)
+    where = "manifest.architecture"
+    model = model.with_architecture(manifest["architecture"], where)
+    bits = {
+        tuple(key.split(".")): np.array(own, np.int32)
+        for key, own in manifest["bits"].items()
+    }
+    keeps_bits = run.quantize.chooses or not run.quantize.is_on
+    special = Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)
+    sizes = manifest["start_sizes"]
+    return Stage(run, model, special, sizes, bits if keeps_bits else None)
+
+
+def take_over(run: RunConfig, corpus: Corpus) -> tuple[Stage, TrainState, History]:
+    """Returns stage, state and history of a run's beginning in another run's state.
+
+    Raises:
+        ConfigError: If that run has taken as many steps as this one is to have.
+        CheckpointError: If no checkpoint of it is whole.
+        NotFeasibleError: If it learned from another corpus.
+    """
+    folder = RunFolder(run.train.continue_from)
+    other = make_run_config(read_json(folder.config))
+    manifest, old_state = _newest(folder, other, corpus)
+    step = int(manifest["step"])
+    if step >= run.train.num_steps:
+        raise ConfigError(
+            f"config.train.num_steps={run.train.num_steps} must be more than the "
+            f"{step} steps of config.train.continue_from={str(folder.root)!r}."
+        )
+    stage = stage_of(run, corpus, manifest)
+    state = round_state(stage, _transplant(stage, old_state))
+    old = History.from_dict(manifest["history"])
+    tokens_per_step = other.data.batch_size * other.data.seq_len
+    history = History(
+        num_seams=sum(seam < step for seam in run.seam_steps),
+        inherited_flops=old.training_flops(tokens_per_step),
+        alpha=old.alpha,
+    )
+    return stage, stage.place(state), history
+
+
+def _newest(
+    folder: RunFolder, other: RunConfig, corpus: Corpus
+) -> tuple[dict[str, Any], TrainState]:
+    for name in reversed(folder.checkpoints.list()):
+        try:
+            manifest = folder.checkpoints.read_manifest(name)
+            stage = stage_of(other, corpus, manifest)
+            state = folder.checkpoints.restore(name, stage.abstract_state)
+        except CheckpointError:
+            continue
+        return manifest, state
+    raise CheckpointError(f"No checkpoint in {Path(folder.root)} is whole.")
+
+
+def _transplant(stage: Stage, old: TrainState) -> TrainState:
+    """Returns a fresh state with all that the old one has in the same place."""
+    old = jax.device_get(old)
+    fresh = jax.device_get(stage.start(old.params))
+    found = dict(jax.tree_util.tree_leaves_with_path(old.opt_state))
+
+    def keep(keys: tuple, leaf: Any) -> Any:
+        before = found.get(keys)
+        same = before is not None and np.shape(before) == np.shape(leaf)
+        return before if same else leaf
+
+    opt_state = jax.tree_util.tree_map_with_path(keep, fresh.opt_state)
+    ema = old.ema if fresh.ema is not None and old.ema is not None else fresh.ema
+    return TrainState(old.step, old.params, opt_state, ema, fresh.precision)

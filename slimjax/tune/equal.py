@@ -1,0 +1,128 @@
+"""Equal cost: how many steps of an arm spend as many FLOPs as the reference.
+
+What a run that slims will spend depends on when it is cut, on what goes, and on what
+its strategy measures at the seams. So a *pilot*, an eighth of the run with the whole
+recipe scaled down, is trained first, and its stages are laid over the steps of a run
+of n steps:
+
+    F(n) = sum_k f_k * len_k(n) + t * n + s
+
+with ``f_k`` the training FLOPs of a step after seam k (3 times forward), ``len_k`` the
+steps between two seams, ``t`` what else a step costs (a teacher), ``s`` what the seams
+spend on probes, whatever n is. The recipe keeps its shape: see `scale`. The pilot's own
+FLOPs are reported beside, and not counted in.
+"""
+
+import bisect
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from slimjax.store.files import read_json
+from slimjax.store.run_folder import RunFolder
+from slimjax.train.config import MAY_CHANGE, RunConfig, make_run_config
+
+PILOT_FRACTION = 1 / 8
+MAX_STEPS = 10**9
+NO_LENGTHS = (*MAY_CHANGE, "optim.accumulation_steps")
+"""Settings whose names end in steps, but that are no part of a run's length."""
+
+
+def scale(config: dict[str, Any], num_steps: int) -> dict[str, Any]:
+    """Returns a config whose run has `num_steps`, and the same shape.
+
+    Every setting whose name ends in ``_step`` or ``_steps`` is scaled in proportion
+    and rounded down, to 1 at least: warm-up, the first seam, the distance of seams. The
+    decay of the learning rate is a fraction already. There are as many seams as before;
+    they pay or not as before, since ``resize.compile_allowance_flops`` is scaled too.
+    Evaluating, saving and logging go on as they are.
+    """
+    run = make_run_config(config)
+    factor = num_steps / run.train.num_steps
+    scaled = run.as_dict()
+    for block, values in scaled.items():
+        for key, value in values.items() if isinstance(values, dict) else ():
+            is_length = key.endswith(("_step", "_steps"))
+            if is_length and value and not f"{block}.{key}".startswith(NO_LENGTHS):
+                values[key] = max(1, math.floor(value * factor))
+    scaled["train"]["num_steps"] = num_steps
+    resize = scaled["resize"]
+    resize["max_seams"] = len(run.seam_steps) or resize["max_seams"]
+    resize["compile_allowance_flops"] *= factor
+    return scaled
+
+
+def make_pilot(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the config of an arm's pilot.
+
+    It has an eighth of the steps, or as many as keep its seams apart; it is evaluated
+    at its end only.
+    """
+    run = make_run_config(config)
+    apart = 1 / run.resize.every_steps if run.seam_steps else 0.0
+    fraction = min(1.0, max(PILOT_FRACTION, apart))
+    pilot = scale(config, max(2, math.ceil(fraction * run.train.num_steps)))
+    pilot["train"] |= {"eval_every_steps": 0, "save_every_steps": 0}
+    pilot["objective"]["units"] = "nats"
+    return pilot
+
+
+@dataclasses.dataclass(frozen=True)
+class Cost:
+    """What a finished run tells about the cost of a longer one.
+
+    Attributes:
+        flops_by_stage: Training FLOPs of a step, before the first seam and after each.
+        flops_else: Other FLOPs of a step, such as a teacher's.
+        flops_at_seams: FLOPs that all seams together spend.
+        flops_total: FLOPs of the run itself.
+    """
+
+    flops_by_stage: tuple[float, ...]
+    flops_else: float
+    flops_at_seams: float
+    flops_total: float
+
+    def predict(self, seam_steps: Sequence[int], num_steps: int) -> float:
+        """Returns the training FLOPs of a run of `num_steps`, F(n)."""
+        borders = [0, *seam_steps, num_steps]
+        total = self.flops_at_seams + self.flops_else * num_steps
+        for k in range(len(borders) - 1):
+            stage = self.flops_by_stage[min(k, len(self.flops_by_stage) - 1)]
+            total += stage * (borders[k + 1] - borders[k])
+        return total
+
+
+def read_cost(workdir: Path) -> Cost:
+    """Returns the cost of a finished run."""
+    folder = RunFolder(workdir)
+    run, report = make_run_config(read_json(folder.config)), read_json(folder.report)
+    tokens = run.data.batch_size * run.data.seq_len
+    stages = report["stages"]
+    of_step = [3 * stage["flops_per_token"] * tokens for stage in stages]
+    steps = sum(f * s["num_steps"] for f, s in zip(of_step, stages, strict=True))
+    at_seams = sum(seam.get("flops_spent", 0.0) for seam in folder.seams.read())
+    total = report["train"]["flops_total"]
+    starts = [stage["start_step"] for stage in stages]
+    running = [bisect.bisect_right(starts, step) - 1 for step in (0, *run.seam_steps)]
+    rest = (total - steps - at_seams) / run.train.num_steps
+    return Cost(tuple(of_step[i] for i in running), rest, at_seams, total)
+
+
+def find_steps(config: dict[str, Any], cost: Cost, flops: float) -> int:
+    """Returns the number of steps whose predicted FLOPs come nearest to `flops`."""
+    predict = predictor(config, cost)
+    above = bisect.bisect_left(range(MAX_STEPS), flops, lo=2, key=predict)
+    return min((max(above - 1, 2), above), key=lambda n: abs(predict(n) - flops))
+
+
+def predictor(config: dict[str, Any], cost: Cost) -> Callable[[int], float]:
+    """Returns the function from a number of steps to the predicted FLOPs."""
+
+    def predict(num_steps: int) -> float:
+        run: RunConfig = make_run_config(scale(config, num_steps))
+        return cost.predict(run.seam_steps, num_steps)
+
+    return predict

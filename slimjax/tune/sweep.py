@@ -1,0 +1,251 @@
+"""The runner: one trial after the other, until all are finished somewhere.
+
+A sweep's folder holds a run folder for each trial, ``claims/`` (see `claims`),
+``pilots/`` (see `equal`) and ``sweep.json``. Finished trials are skipped, and those
+that were broken off go on, since training does; so the same command goes on with a
+sweep, too.
+"""
+
+import dataclasses
+import gc
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+
+from slimjax.errors import ConfigError, NotFeasibleError, StoppedError, suggest
+from slimjax.store.files import read_json, write_json
+from slimjax.store.run_folder import RunFolder
+from slimjax.train.loop import train
+from slimjax.train.progress import Display
+from slimjax.tune.arms import Arm, Trial, check_arm
+from slimjax.tune.claims import Claims
+from slimjax.tune.equal import find_steps, make_pilot, predictor, read_cost, scale
+from slimjax.tune.intervals import take_mean
+
+EQUAL = ("steps", "flops")
+SECONDS_BETWEEN_LOOKS = 5.0
+QUANTITIES = {
+    "test_bits_per_byte": ("error", "test_bits_per_byte"),
+    "valid_bits_per_byte": ("error", "valid_bits_per_byte"),
+    "params": ("size", "params"),
+    "packed_file_bytes": ("size", "packed_file_bytes"),
+    "flops_per_token": ("size", "flops_per_token"),
+    "kv_bytes_per_token": ("size", "kv_bytes_per_token"),
+    "description_bits": ("description_length", "total_bits"),
+    "steps": ("train", "steps"),
+    "flops_total": ("train", "flops_total"),
+    "seconds": ("train", "seconds"),
+}
+"""What ``sweep.json`` takes from each ``report.json``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a sweep is to run.
+
+    Attributes:
+        arms: In order; where cost is to be equal, the first one is the reference.
+        seeds: Of every arm.
+        equal: ``steps``, each arm as configured; ``flops``, each with as many steps as
+            spend what the reference spends (`slimjax.tune.equal`).
+    """
+
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    equal: str = "steps"
+
+    def __post_init__(self):
+        """Refuses what cannot be equal."""
+        if self.equal not in EQUAL:
+            hint = suggest(self.equal, EQUAL)
+            raise ConfigError(f"--equal={self.equal} is unknown. {hint}")
+
+
+def sweep(plan: Plan, workdir: str | Path, *, quiet: bool = False) -> dict[str, Any]:
+    """Runs all that is not finished yet, and tells what came out.
+
+    Args:
+        plan: What to run.
+        workdir: The sweep's folder; made if it is not there.
+        quiet: Whether to show no progress on stderr.
+
+    Returns:
+        The content of ``sweep.json``.
+
+    Raises:
+        StoppedError: After a signal; what is done is saved.
+        SlimjaxError: For all that a user can mend, before anything is run.
+    """
+    root = Path(workdir)
+    _check_folder(root)
+    for index, arm in enumerate(plan.arms):
+        has_its_steps = plan.equal == "steps" or index == 0
+        check_arm(arm, plan.seeds, root if has_its_steps else None)
+    with _raise_on_sigterm():
+        return Runner(plan, root, quiet=quiet).run()
+
+
+class Runner:
+    """One process's part of a sweep."""
+
+    def __init__(self, plan: Plan, root: Path, *, quiet: bool):
+        """Writes nothing yet."""
+        self.plan, self.root, self.quiet = plan, root, quiet
+        self.claims = Claims(root / "claims")
+        self.failures: dict[str, str] = {}
+        self.equal: dict[str, dict[str, float]] = {}
+        self.arms = plan.arms
+
+    def run(self) -> dict[str, Any]:
+        """Runs what is to be run, and writes ``sweep.json`` after each trial."""
+        self.write()
+        if self.plan.equal == "flops":
+            self.arms = self._equalize()
+        trials = [arm.trial(seed) for arm in self.arms for seed in self.plan.seeds]
+        for index, trial in enumerate(trials):
+            self.say(f"[{index + 1}/{len(trials)}] {trial.name}")
+            try:
+                if self.attempt(trial) is None:
+                    self.say(f"  with {self.claims.describe(trial.name)}")
+            except NotFeasibleError as error:
+                self.failures[trial.name] = str(error)
+                self.say(f"  failed: {error}")
+            self.write()
+        return self.write()
+
+    def attempt(self, trial: Trial) -> dict[str, Any] | None:
+        """Runs a trial or goes on with it; returns its report, None if others have it.
+
+        Raises:
+            SlimjaxError: What training raises.
+        """
+        folder = RunFolder(self.root / trial.name)
+        if folder.report.is_file():
+            return read_json(folder.report)
+        with self.claims.hold(trial.name) as is_mine:
+            if not is_mine:
+                return None
+            with Display(quiet=self.quiet) as display:
+                report = train(trial.run, folder.root, display=display)
+        jax.clear_caches()  # Programs of this shape are of no more use.
+        gc.collect()
+        return report
+
+    def wait_for(self, trial: Trial) -> dict[str, Any]:
+        """Returns the report of a trial, run here or by another process."""
+        report = self.attempt(trial)
+        if report is None:
+            self.say(f"waiting for {trial.name}, {self.claims.describe(trial.name)}")
+        while report is None:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            report = self.attempt(trial)
+        return report
+
+    def say(self, text: str) -> None:
+        """Prints a line on stderr."""
+        Display(quiet=self.quiet).say(text)
+
+    def _equalize(self) -> tuple[Arm, ...]:
+        """Returns the arms with the steps that spend what the reference spends."""
+        reference, *others = self.plan.arms
+        seed, arms = self.plan.seeds[0], [reference]
+        self.say(f"the reference: {reference.name}")
+        report = self.wait_for(reference.trial(seed))
+        target = report["train"]["flops_total"]
+        self.equal[reference.name] = {"target_flops": target}
+        for arm in others:
+            pilot = dataclasses.replace(arm, config=make_pilot(arm.config)).trial(seed)
+            pilot = dataclasses.replace(pilot, name=f"pilots/{arm.name}")
+            self.say(f"pilot of {arm.name}")
+            self.wait_for(pilot)
+            cost = read_cost(self.root / pilot.name)
+            num_steps = find_steps(arm.config, cost, target)
+            self.equal[arm.name] = {
+                "target_flops": target,
+                "predicted_flops": predictor(arm.config, cost)(num_steps),
+                "pilot_flops": cost.flops_total,
+            }
+            arms.append(dataclasses.replace(arm, config=scale(arm.config, num_steps)))
+            check_arm(arms[-1], self.plan.seeds, self.root)
+        return tuple(arms)
+
+    def write(self) -> dict[str, Any]:
+        """Writes ``sweep.json`` from what the trials have written, and returns it."""
+        content = {
+            "name": self.root.resolve().name,
+            "seeds": list(self.plan.seeds),
+            "equal": self.plan.equal,
+            "reference": self.arms[0].name if self.plan.equal == "flops" else None,
+            "arms": [self._describe(arm) for arm in self.arms],
+        }
+        write_json(self.root / "sweep.json", content)
+        return read_json(self.root / "sweep.json")
+
+    def _describe(self, arm: Arm) -> dict[str, Any]:
+        trials = [self._read(arm.trial(seed)) for seed in self.plan.seeds]
+        run = arm.trial(self.plan.seeds[0]).run
+        means = {}
+        for name in QUANTITIES:
+            known = [t[name] for t in trials if t.get(name) is not None]
+            mean = take_mean(known)
+            means[name] = None if mean is None else dataclasses.asdict(mean)
+        return {
+            "name": arm.name,
+            "changes": arm.changes,
+            "measure": run.objective.size,
+            "num_steps": run.train.num_steps,
+            **self.equal.get(arm.name, {}),
+            "means": means,
+            "trials": trials,
+        }
+
+    def _read(self, trial: Trial) -> dict[str, Any]:
+        """Returns how far a trial is, and its figures if it is finished."""
+        folder = RunFolder(self.root / trial.name)
+        entry: dict[str, Any] = {"name": trial.name, "seed": trial.run.seed}
+        if not folder.report.is_file():
+            reason = self.failures.get(trial.name)
+            return entry | {"state": "failed" if reason else "open", "reason": reason}
+        report = read_json(folder.report)
+        figures = {q: _look_up(report, path) for q, path in QUANTITIES.items()}
+        return entry | {"state": "finished", "reason": None} | figures
+
+
+def _look_up(report: dict[str, Any], path: tuple[str, ...]) -> Any:
+    for key in path:
+        report = report.get(key) or {}
+    return report if isinstance(report, int | float) else None
+
+
+def _check_folder(root: Path) -> None:
+    """Refuses a folder that holds something else than a sweep."""
+    if not root.is_dir() or (root / "sweep.json").is_file():
+        return
+    if any(not path.name.startswith(".") for path in root.iterdir()):
+        raise ConfigError(
+            f"--workdir={root} holds other files, no sweep; name a new folder."
+        )
+
+
+@contextmanager
+def _raise_on_sigterm() -> Iterator[None]:
+    """Ends the sweep at once between two runs; a run itself saves first."""
+
+    def stop(*_: object) -> NoReturn:
+        message = "SIGTERM: stopped between two runs; the same command goes on."
+        raise StoppedError(message, exit_code=128 + signal.SIGTERM)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,66 @@
+"""A branch goes on as the run would have gone on, or elsewhere."""
+
+import json
+
+import pytest
+
+from slimjax.config import override, read_config
+from slimjax.errors import ConfigError
+from slimjax.train import loop
+from slimjax.train.config import make_run_config
+from slimjax.train.progress import Display
+
+PLAIN = [("objective.strategy", "none"), ("objective.budget", "")]
+PLAIN += [("optim.decay_fraction", "0"), ("train.eval_every_steps", "0")]
+
+
+@pytest.fixture(scope="module")
+def train(text_folder):
+    """Returns a function that runs the tiny config, with changes."""
+
+    def train(workdir, *changes) -> dict:
+        base = [("data.source", f"text:{text_folder}/*.txt"), ("mesh.data", "1")]
+        base += [("model.num_layers", "1")]
+        config = override(read_config("configs/tiny_test.py"), [*base, *changes])
+        with Display(quiet=True) as display:
+            return loop.train(make_run_config(config), workdir, display=display)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def trunk(train, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("branch") / "trunk"
+    return workdir, train(workdir, *PLAIN, ("train.num_steps", "12"))
+
+
+def test_a_branch_with_the_same_config_is_the_run_gone_on(train, trunk, tmp_path):
+    whole = train(tmp_path / "whole", *PLAIN, ("train.num_steps", "18"))
+    more = [("train.num_steps", "18"), ("train.continue_from", str(trunk[0]))]
+    branch = train(tmp_path / "branch", *PLAIN, *more)
+    assert branch["state_hash"] == whole["state_hash"]
+    assert branch["train"]["flops_total"] == whole["train"]["flops_total"]
+    assert branch["train"]["flops_inherited"] == trunk[1]["train"]["flops_total"]
+
+
+def test_a_branch_may_be_cut_to_a_budget_of_its_own(train, trunk, tmp_path):
+    changes = [("objective.size", "bytes"), ("objective.budget", "14e3")]
+    changes += [("quantize.bits", "[8, 4]"), ("resize.first_step", "14")]
+    changes += [("resize.max_seams", "1"), ("train.num_steps", "16")]
+    more = [("train.continue_from", str(trunk[0])), ("train.eval_every_steps", "0")]
+    report = train(tmp_path / "cut", *changes, *more)
+    assert 13e3 < report["size"]["packed_file_bytes"] <= 14e3
+    seams = (tmp_path / "cut" / "seams.jsonl").read_text().splitlines()
+    assert [json.loads(seam)["step"] for seam in seams] == [14]
+    later = [("quantize.bits", "[8, 4]"), ("train.num_steps", "18")]
+    later += [("train.continue_from", str(tmp_path / "cut"))]
+    again = train(tmp_path / "decayed", *PLAIN, *later)
+    assert again["size"]["packed_file_bytes"] == report["size"]["packed_file_bytes"]
+
+
+def test_what_cannot_be_gone_on_from_is_refused(train, trunk, tmp_path):
+    with pytest.raises(ConfigError, match="holds no checkpoint"):
+        train(tmp_path / "a", *PLAIN, ("train.continue_from", str(tmp_path / "no")))
+    changes = [("train.num_steps", "12"), ("train.continue_from", str(trunk[0]))]
+    with pytest.raises(ConfigError, match="must be more than the 12 steps"):
+        train(tmp_path / "b", *PLAIN, *changes)

@@ -1,0 +1,123 @@
+"""What a seam promises with every strategy, and how the last seam corrects the next."""
+
+import jax
+import numpy as np
+import pytest
+from test_step import make_stage, take_steps
+
+from slimjax.data.batches import make_batch
+from slimjax.errors import ConfigError
+from slimjax.objective.config import DENSE, RANKING, STRATEGIES, ObjectiveConfig
+from slimjax.objective.size import make_size_fn, unit_sizes
+from slimjax.train import seam
+from slimjax.train.config import make_run_config
+from slimjax.train.history import History
+from slimjax.train.mesh import put_batch
+from slimjax.train.seam import calibrate, take_seam
+from slimjax.trees import hash_tree
+
+LAST = History(num_seams=1)  # The second of two seams is the next.
+
+
+def draw(stage):
+    rows = np.random.default_rng(1).integers(3, 259, (40, 9))
+    return lambda i: put_batch(make_batch(rows, i, 8, seed=0), stage.mesh)
+
+
+@pytest.mark.parametrize("name", [n for n in STRATEGIES if n not in DENSE])
+def test_every_strategy_trains_and_meets_its_budget(name):
+    stage = make_stage(
+        ("objective.strategy", name), ("objective.gate_learning_rate", "0.1")
+    )
+    state, losses = take_steps(stage, 6)
+    assert losses[-1] < losses[0]
+    small, small_state, record = take_seam(stage, state, draw(stage), LAST)
+    assert record["taken"]
+    assert np.isfinite(record["true_loss_change"])
+    assert abs(record["true_loss_change"]) < 1
+    budget = 0.6 * stage.sizes["params"]
+    assert small.sizes["params"] <= budget
+    sizes = unit_sizes(lambda gates: stage_size(small, gates), small.inventory)
+    units = [size for path, size in sizes.items() if path[-1] in ("mlp", "kv_heads")]
+    assert budget - small.sizes["params"] <= max(0.01 * budget, min(units))
+    opened = jax.tree.leaves(small_state.params["gates"])
+    assert all((np.asarray(gate) == 1).all() for gate in opened)
+    for leaf in jax.tree.leaves(small_state):
+        assert np.isfinite(np.asarray(leaf)).all()
+    is_nats = name == "exchange"
+    (layer,) = small.model.layers
+    assert (layer.attention and layer.mlp) or is_nats  # It has measured what to spare.
+    assert (record["predicted_loss_change"] is not None) is is_nats
+    assert (record["alpha"] is None) is (name in RANKING)
+
+
+def stage_size(stage, gates) -> float:
+    return float(make_size_fn("params", stage.inventory)(gates))
+
+
+def test_sampled_gates_are_a_function_of_seed_and_step():
+    stage = make_stage(("objective.strategy", "hard_concrete"))
+    state, losses = take_steps(stage, 3)
+    again, same = take_steps(stage, 3)
+    assert hash_tree(jax.device_get(state)) == hash_tree(jax.device_get(again))
+    assert losses == same
+    open_gates = jax.device_get(stage.settle(state).params["gates"])
+    assert all((g >= 0).all() and (g <= 1).all() for g in jax.tree.leaves(open_gates))
+
+
+def test_a_price_does_not_rise_faster_than_its_ratio_allows():
+    free = make_stage(("resize.max_seams", "3"))
+    slow = make_stage(("resize.max_seams", "3"), ("objective.max_price_ratio", "1.5"))
+    state, _ = take_steps(free, 6)
+    *_, fast = take_seam(free, state, draw(free), History(num_seams=1))
+    before = fast["alpha"] / 10
+    *_, capped = take_seam(slow, state, draw(slow), History(num_seams=1, alpha=before))
+    assert capped["alpha"] == pytest.approx(1.5 * before)
+    assert capped["params_after"] > fast["params_after"]
+    *_, last = take_seam(slow, state, draw(slow), History(num_seams=2, alpha=before))
+    assert last["params_after"] <= 0.6 * slow.sizes["params"]  # A budget is a promise.
+
+
+def test_costs_are_corrected_by_what_the_last_seam_showed(monkeypatch):
+    entry = {"taken": True, "calibration": 1.0, "predicted_loss_change": 0.1}
+    assert calibrate(entry | {"true_loss_change": 0.2}) == pytest.approx(2.0)
+    assert calibrate(entry | {"true_loss_change": -1.0}) == seam.CALIBRATIONS[0]
+    assert calibrate(entry | {"true_loss_change": 9.0}) == seam.CALIBRATIONS[1]
+    skipped = entry | {"taken": False, "true_loss_change": 0.0, "calibration": 1.5}
+    assert calibrate(skipped) == 1.5
+    unknown = entry | {"predicted_loss_change": None, "true_loss_change": 1.0}
+    assert calibrate(unknown) == 1.0
+
+    stage = make_stage()
+    state, _ = take_steps(stage, 6)
+    decide = lambda ratio: take_seam(
+        stage, state, draw(stage), History(num_seams=1, calibration=ratio)
+    )[2]
+    monkeypatch.setattr(seam, "_why_not", lambda *_: "only to be told")
+    one, double = decide(1.0), decide(2.0)
+    for name in ("alpha", "predicted_loss_change"):
+        assert double[name] == pytest.approx(2 * one[name], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (dict(strategy="wanda", alpha=1.0), "takes no price"),
+        (dict(strategy="random"), "needs config.objective.budget"),
+        (dict(strategy="scratch", budget="50%"), "takes no alpha and no budget"),
+        (dict(strategy="magnitud", budget="50%"), "Did you mean magnitude"),
+        (dict(strategy="taylor", budget="50%", max_price_ratio=2.0), "in nats"),
+        (dict(strategy="exchange", budget="50%", max_price_ratio=0.5), "above 1"),
+        (dict(strategy="hard_concrete"), "needs a price or a budget"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(asked, words):
+    with pytest.raises(ConfigError, match=words):
+        ObjectiveConfig(**asked)
+
+
+def test_scratch_demands_an_architecture():
+    with pytest.raises(ConfigError, match=r"config\.model\.architecture"):
+        make_run_config({"objective": {"strategy": "scratch"}})
+    blocks = {"objective": {"strategy": "scratch"}, "model": {"architecture": "a.json"}}
+    assert make_run_config(blocks).seam_steps == ()
