@@ -120,6 +120,7 @@ def _check_type(value: Any, expected: Any, where: str) -> Any:
             float: "a finite number",
             str: "a string",
             bool: "a boolean",
+            dict: "a block of settings",
         }[k]
         for k in kinds
     )
@@ -127,7 +128,12 @@ def _check_type(value: Any, expected: Any, where: str) -> Any:
 
 
 def _check_tuple(value: Any, expected: Any, where: str) -> tuple:
-    """Returns the values of a list, or the one value, as a tuple."""
+    """Returns the values of a list, or the one value, as a tuple.
+
+    Words may also come as one string, with commas between them.
+    """
+    if expected is str and isinstance(value, str):
+        value = [word.strip() for word in value.split(",") if word.strip()]
     values = value if isinstance(value, list | tuple) else [value]
     return tuple(
         _check_type(v, expected, f"{where}[{i}]") for i, v in enumerate(values)

@@ -135,7 +135,7 @@ def scratch(number: int, bits: int, num_steps: int) -> Changes:
 
 
 def best_shape(budget: int, bits: int) -> tuple[int, int]:
-    """Returns the width and MLP width that fill a budget with an MLP near 2.7 widths."""
+    """Returns width and MLP width that fill a budget, the second near 2.7 times."""
     shapes = []
     for width in range(HEAD_DIM, 129, HEAD_DIM):
         mlp_dim = bisect.bisect_right(

@@ -12,7 +12,7 @@ function is the same, ``(h * gate) @ w = h @ (gate[:, None] * w)``, and costs a 
 of the size of a weight instead of one of the size of a batch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -95,6 +95,14 @@ def axis_gates(path: Path, axis: str, length: int, gates: Mapping[Path, Any]) ->
     return own if parent is None else nest(own, parent, length)
 
 
+def nearest_gate(path: Path, axis: str, gates: Container[Path]) -> Path | None:
+    """Returns the path of the gate that governs an axis of the weight at `path`."""
+    for depth in range(len(path) - 1, -1, -1):
+        if (*path[:depth], axis) in gates:
+            return (*path[:depth], axis)
+    return None
+
+
 def _nearest(path: Path, axis: str, gates: Mapping[Path, Any]) -> Any:
-    modules = (path[:depth] for depth in range(len(path) - 1, -1, -1))
-    return next((gates[(*m, axis)] for m in modules if (*m, axis) in gates), None)
+    found = nearest_gate(path, axis, gates)
+    return None if found is None else gates[found]

@@ -1,243 +1,362 @@
-"""Who goes at a price, and the price at which a budget is met.
+"""Who goes at a price, and the price at which budgets are met.
 
-At a price ``alpha`` (nats a target for the whole starting model) a unit u goes when
+At prices ``alpha_m`` (nats a target for the whole starting model in measure m) a unit u
+goes when
 
-    d_u < alpha * size_u / Size(start)
+    d_u < sum_m alpha_m * size_m(u) / Size_m(start)
 
 where ``d_u`` is the loss its going costs; with bits to choose (`BitPrices`), the right
-side is what the unit costs in its best state. A sublayer is weighed as a whole first
-against the best that can be made of its parts. A budget is met by the price that is
-its dual variable, found by bisection on the true size walk, and a greedy fill.
+side is what the unit costs in its best state. A sublayer is weighed as a whole against
+the best that can be made of its parts, and a layer against the best of its sublayers.
+A budget is met by the price that is its dual variable, found by bisection on the true
+size walk, and a greedy fill; several budgets, by one price each, in turns.
+
+All of it is for one width of the residual stream, at which sizes add up; see
+`slimjax.objective.width` for the width.
 """
 
-import dataclasses
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Float
 
-from slimjax.nn.gates import NESTED, SUBLAYER, nest
-from slimjax.objective.precision import BitPrices, States, by_gate
-from slimjax.objective.size import Bits, Inventory, SizeFn, unit_sizes
-from slimjax.objective.units import Costs, Family, Gates, Limits, list_units
+from slimjax.nn.gates import NESTED, SUBLAYER
+from slimjax.objective.decision import BitChoice, Decision, Sizes
+from slimjax.objective.limits import Limits
+from slimjax.objective.precision import States, by_gate
+from slimjax.objective.size import Bits, SizeFn, unit_sizes
+from slimjax.objective.units import Family, Gates, Layer, Units
 from slimjax.trees import Path
 
-MAX_ALPHA = 1e6
-"""Nats for the whole model; above this, everything that may go is gone."""
+MAX_ALPHA = 1e12
+"""Nats for the whole model; at this price, everything that may go goes."""
 
+MAX_TURNS = 5
+"""Turns that each of several prices gets to be found."""
 
-@dataclasses.dataclass(frozen=True)
-class Decision:
-    """What stays, and what it is said to cost.
-
-    Attributes:
-        gates: 1 for what stays, 0 for what goes.
-        alpha: The price at which it was decided, nats for the whole starting model.
-        predicted_loss_change: Sum of the costs of all that goes or loses bits, nats a
-            target.
-        size: Size of what stays, in the measure asked for.
-        bits: Bits of all units, also of those that go.
-        states: The numbers of their states, where those were chosen.
-        closing_cost: The part of the predicted change that comes from what goes.
-    """
-
-    gates: Gates
-    alpha: float
-    predicted_loss_change: float
-    size: float
-    bits: Bits | None
-    states: States | None
-    closing_cost: float
+Reopening = tuple[Gates, float, Sizes]
+"""Gates that change, the nats that are won back, the sizes that are added."""
 
 
 class Chooser:
-    """Decides for one model; keeps what all prices have in common."""
+    """Decides at one width of the residual stream; keeps what all prices share."""
 
     def __init__(
         self,
-        inventory: Inventory,
+        units: Units,
         size_fn: SizeFn,
-        costs: Costs,
         limits: Limits,
-        whole: float,
+        gates: Gates,
+        *,
+        spent: float = 0.0,
         bits: Bits | None = None,
-        prices: BitPrices | None = None,
+        choice: BitChoice | None = None,
     ):
-        """Lists the units and weighs them.
+        """Weighs the units.
 
         Args:
-            inventory: The model as it is now.
-            size_fn: From gates to size.
-            costs: Nats that closing each unit costs.
+            units: Who can go.
+            size_fn: From gates and bits to sizes.
             limits: What must stay.
-            whole: Size of the model that the run started from.
+            gates: 1 and 0, with the width that is asked for.
+            spent: Nats that this width costs.
             bits: Bits of all units as they are now.
-            prices: What bits cost, where they are to be chosen.
+            choice: That bits are to be chosen.
         """
-        self.inventory, self.size_fn, self.whole = inventory, size_fn, whole
-        self.bits, self.prices = bits, prices
-        self.paid = prices.cost_of(bits) if prices and bits else 0.0
-        self.families, self.sublayers = list_units(inventory, costs, limits)
-        self.unit_sizes = unit_sizes(lambda gates: size_fn(gates, bits), inventory)
+        self.families, self.sublayers = units.families, units.sublayers
+        self.layers, self.limits = units.layers, limits
+        self.size_fn, self.gates, self.spent = size_fn, gates, spent
+        self.bits, self.choice = bits, choice
+        self.paid = choice.prices.cost_of(bits) if choice and bits else 0.0
+        weigh = lambda gates: size_fn(gates, bits)
+        self.unit_sizes: dict[Path, Sizes] = unit_sizes(weigh, gates)
+        self.num_measures = len(weigh(gates))
 
-    def at_price(self, alpha: float, kept: frozenset[Path] = frozenset()) -> Decision:
+    def at_price(self, alphas: Sizes, kept: frozenset[Path] = frozenset()) -> Decision:
         """Returns the best decision at a price; the sublayers `kept` stay."""
-        gates, taken = self.inventory.open_gates(), []
-        chosen = self.prices.best(alpha, self.whole) if self.prices else None
-        worth = self.worth(alpha, chosen)
+        gates = {path: gate.copy() for path, gate in self.gates.items()}
+        taken, states = [], self._best_states(alphas)
+        worth = self._worth(alphas, states)
         for family in self.families:
-            saved = np.array([_step_sum(step, gates, worth) for step in family.steps])
-            goes = family.costs < saved
+            prices = _step_sums(family, worth, gates)
+            goes = family.costs < prices
             num_steps = len(goes) if goes.all() else int(np.argmin(goes))
             family.close(gates, num_steps)
-            taken.append((family.costs[:num_steps].sum(), saved[:num_steps].sum()))
-        cost = sum(cost for cost, _ in taken)
+            taken.append((family.costs[:num_steps].sum(), prices[:num_steps].sum()))
+        inner = []
         for sublayer in self.sublayers:
-            inner_cost = sum(taken[i][0] for i in sublayer.families)
-            inner_worth = sum(taken[i][1] for i in sublayer.families)
-            left = float(worth[sublayer.path]) - inner_worth
-            goes = sublayer.cost < inner_cost + left
-            if goes and sublayer.path not in kept:
-                gates[sublayer.path][...] = 0.0
-                cost += sublayer.cost - inner_cost
-        return self._decision(gates, alpha, cost, chosen)
+            cost, price = (sum(taken[i][k] for i in sublayer.families) for k in (0, 1))
+            left = float(worth[sublayer.path]) - price
+            inner.append(cost + left)
+        for i in self._choose_sublayers(inner, kept):
+            gates[self.sublayers[i].path][...] = 0.0
+        return self._decision(gates, alphas, states)
 
-    def worth(self, alpha: float, chosen: States | None) -> Gates:
+    def _best_states(self, alphas: Sizes) -> States | None:
+        if self.choice is None:
+            return None
+        alpha = float(alphas[self.choice.measure])
+        return self.choice.prices.best(alpha, self.choice.whole)
+
+    def _worth(self, alphas: Sizes, states: States | None) -> Gates:
         """Returns the nats that closing each unit of each gate saves at a price."""
-        worth = {
-            path: np.full(shape, alpha * self.unit_sizes[path] / self.whole)
-            for path, shape in self.inventory.gates.items()
+        prices = alphas.copy()
+        if self.choice is None or states is None:
+            return self._weigh(prices)
+        prices[self.choice.measure] = 0.0
+        alpha, whole = float(alphas[self.choice.measure]), self.choice.whole
+        values = self.choice.prices.values(states, alpha, whole)
+        return self._with_states(self._weigh(prices), self._weigh(alphas), values)
+
+    def _weigh(self, prices: Sizes) -> Gates:
+        """Returns the price of each unit of each gate, as its bits are now."""
+        return {
+            path: np.full(gate.shape, self.unit_sizes[path] @ prices)
+            for path, gate in self.gates.items()
         }
-        if self.prices is None or chosen is None:
-            return worth
-        values = self.prices.values(chosen, alpha, self.whole)
-        return worth | by_gate(values, self.inventory)
 
-    def at_budget(self, budget: float) -> Decision | None:
-        """Returns the decision of least cost found within a budget.
+    def _with_states(self, others: Gates, usual: Gates, values: Gates) -> Gates:
+        """Returns what units weigh, where states tell their bytes; else `usual`."""
+        told = by_gate(values, self.gates)
+        return usual | {path: others[path] + own for path, own in told.items()}
 
-        Returns None if even all that may go is not enough.
-        """
-        coarse = self._bisect(budget, frozenset())
+    def _step_sizes(
+        self, family: Family, gates: Gates, states: States | None
+    ) -> Float[np.ndarray, "S M"]:
+        """Returns what each step of a family takes off, groups gone not counted."""
+        columns = []
+        for m, one in enumerate(np.eye(self.num_measures)):
+            sizes, choice = self._weigh(one), self.choice
+            if choice is not None and states is not None and m == choice.measure:
+                values = {
+                    key: choice.prices.bytes[key][own] / choice.whole
+                    for key, own in states.items()
+                }
+                sizes = self._with_states(self._weigh(0 * one), sizes, values)
+            columns.append(_step_sums(family, sizes, gates))
+        return np.stack(columns, axis=1)
+
+    def at_budget(self, budget: Sizes) -> Decision | None:
+        """Returns the decision of least cost found within a budget, None for none."""
+        coarse = self._find_prices(budget, frozenset())
         if coarse is None:
             return None
-        above = self.at_price(coarse.alpha * (1 - 1e-9))
+        above = self.at_price(coarse.alphas * (1 - 2e-6))
         kept = frozenset(s.path for s in self.sublayers if above.gates[s.path] > 0)
-        fine = self._bisect(budget, kept)  # No sublayer goes that need not.
+        fine = self._find_prices(budget, kept)  # No sublayer goes that need not.
         found = [self._fill(d, budget) for d in (coarse, fine) if d is not None]
-        return min(found, key=lambda decision: decision.predicted_loss_change)
+        best = min(found, key=lambda decision: decision.rank(budget))
+        misses, _ = best.rank(budget)
+        swaps = self._swap(best, budget) if misses else ()
+        return min((best, *swaps), key=lambda decision: decision.rank(budget))
 
-    def _bisect(self, budget: float, kept: frozenset[Path]) -> Decision | None:
-        low, high = 0.0, MAX_ALPHA
-        best = self.at_price(high, kept)
-        if best.size > budget:
+    def cost(self, gates: Gates) -> float:
+        """Returns the nats that all that is closed costs."""
+        total = self.spent
+        for family in self.families:
+            if self._is_open(family, gates):
+                total += family.costs[: family.count_closed(gates)].sum()
+        for layer in self.layers:
+            inside = [self.sublayers[i] for i in layer.sublayers]
+            closed = [s.cost for s in inside if gates[s.path] == 0]
+            total += layer.cost if len(closed) == len(inside) else sum(closed)
+        return float(total)
+
+    def _choose_sublayers(self, inner: list[float], kept: frozenset[Path]) -> set[int]:
+        """Returns the sublayers that go, by their number.
+
+        Args:
+            inner: For each sublayer that stays, the cost of what goes of it and the
+                price of what is left.
+            kept: Sublayers that stay.
+        """
+        gains = [x - s.cost for x, s in zip(inner, self.sublayers, strict=True)]
+        closed: set[int] = set()
+        bids: list[tuple[float, Layer]] = []
+        for layer in self.layers:
+            free = [i for i in layer.sublayers if self.sublayers[i].path not in kept]
+            goes = {i for i in free if gains[i] > 0 and self.sublayers[i].may_go}
+            if len(goes) == len(layer.sublayers):  # One stays, or the layer goes.
+                goes.remove(min(goes, key=lambda i: gains[i]))
+            closed |= goes
+            stays = sum(
+                self.sublayers[i].cost if i in goes else inner[i]
+                for i in layer.sublayers
+            )
+            if layer.may_go and len(free) == len(layer.sublayers):
+                bids.append((stays - layer.cost, layer))
+        bids.sort(key=lambda bid: -bid[0])
+        num_free = max(0, len(self.layers) - self.limits.min_layers)
+        for gain, layer in bids[:num_free]:
+            closed |= set(layer.sublayers) if gain > 0 else set()
+        return closed
+
+    def _find_prices(self, budget: Sizes, kept: frozenset[Path]) -> Decision | None:
+        """Returns the decision at the least prices that meet a budget.
+
+        Each price in turn is made the least that meets its own budget, the others
+        being as they are; in the last turn none falls.
+        """
+        alphas = np.zeros(self.num_measures)
+        decide = lambda: self.at_price(alphas.copy(), kept)
+        if (decide().sizes <= budget).all():
+            return decide()
+        dearest = self.at_price(np.full_like(alphas, MAX_ALPHA), kept)
+        if not (dearest.sizes <= budget).all():
             return None
-        free = self.at_price(low, kept)
-        if free.size <= budget:
-            return free
-        for _ in range(80):
+        found: dict[int, Sizes] = {}  # The other prices at which each was found.
+        for turn in range(MAX_TURNS * len(alphas)):
+            m, is_last = turn % len(alphas), turn // len(alphas) == MAX_TURNS - 1
+            others = np.delete(alphas, m)
+            if m not in found or not np.array_equal(found[m], others):
+                least = alphas[m] if is_last else 0.0
+                alphas[m] = self._bisect(alphas, m, budget[m], kept, least)
+                found[m] = others
+        decision = decide()
+        return decision if (decision.sizes <= budget).all() else dearest
+
+    def _bisect(
+        self, alphas: Sizes, m: int, budget: float, kept: frozenset[Path], low: float
+    ) -> float:
+        """Returns the least price of measure `m`, from `low`, that meets a budget."""
+
+        def meets(alpha: float) -> bool:
+            prices = alphas.copy()
+            prices[m] = alpha
+            return self.at_price(prices, kept).sizes[m] <= budget
+
+        if meets(low):
+            return low
+        high = MAX_ALPHA
+        for _ in range(100):
             middle = (low * high) ** 0.5 if low else high * 1e-3
-            if middle < 1e-12 or high / max(low, 1e-12) < 1 + 1e-9:
+            if middle < 1e-12 or high / max(low, 1e-12) < 1 + 1e-6:
                 break
-            decision = self.at_price(middle, kept)
-            if decision.size <= budget:
-                high, best = middle, decision
+            if meets(middle):
+                high = middle
             else:
                 low = middle
-        return best
+        return high
 
-    def _fill(self, decision: Decision, budget: float) -> Decision:
+    def _fill(self, decision: Decision, budget: Sizes) -> Decision:
         """Opens again, dearest first, what fits into the rest; then adds bits."""
         return self._add_bits(self._open_again(decision, budget), budget)
 
-    def _open_again(self, decision: Decision, budget: float) -> Decision:
+    def _open_again(self, decision: Decision, budget: Sizes) -> Decision:
+        states = decision.states
         gates = {path: gate.copy() for path, gate in decision.gates.items()}
-        sizes = self._sizes(decision.states)
-        size, cost = decision.size, decision.closing_cost
-        counts = [self._closed_steps(family, gates) for family in self.families]
+        sizes = decision.sizes
         while True:
             best = None
-            for i, (family, count) in enumerate(
-                zip(self.families, counts, strict=True)
-            ):
-                if not count or not self._is_open(family, gates):
+            for patch, value, added in self._reopenings(gates, sizes, decision):
+                if value < 0 or (sizes + added > budget).any():
                     continue
-                step_size = _step_sum(family.steps[count - 1], gates, sizes)
-                if step_size <= 0 or size + step_size > budget:
-                    continue
-                worth = family.costs[count - 1] / step_size
+                worth = value / max(float((added / budget).max()), 1e-12)
                 if best is None or worth > best[0]:
-                    best = (worth, i)
+                    best = (worth, patch)
             if best is None:
-                return self._decision(gates, decision.alpha, cost, decision.states)
-            family = self.families[best[1]]
-            counts[best[1]] -= 1
-            for path, units in family.steps[counts[best[1]]]:
-                gates[path][units] = 1.0
-            cost -= family.costs[counts[best[1]]]
-            size = float(self.size_fn(gates, decision.bits))
+                return self._decision(gates, decision.alphas, states)
+            gates |= best[1]
+            sizes = self.size_fn(gates, decision.bits)
 
-    @staticmethod
-    def _closed_steps(family: Family, gates: Gates) -> int:
-        closed = [all((gates[p][u] == 0).all() for p, u in s) for s in family.steps]
-        return int(np.sum(closed))
+    def _add_bits(self, decision: Decision, budget: Sizes) -> Decision:
+        if self.choice is None or decision.states is None:
+            return decision
+        prices, m, whole = self.choice.prices, self.choice.measure, self.choice.whole
+        gates, room = decision.gates, float(budget[m] - decision.sizes[m]) * whole
+        is_open = prices.open_units(gates)
+        for _ in range(8):  # What tells the states of units takes room, too.
+            states = prices.raise_to(decision.states, is_open, room)
+            raised = self._decision(gates, decision.alphas, states)
+            if raised.sizes[m] <= budget[m]:
+                return raised
+            room -= float(raised.sizes[m] - budget[m]) * whole
+        return decision
+
+    def _swap(self, decision: Decision, budget: Sizes) -> Iterator[Decision]:
+        """Yields decisions in which a unit came back, and smaller ones went for it."""
+        states, bits = decision.states, decision.bits
+        reopenings = self._reopenings(decision.gates, decision.sizes, decision)
+        for patch, _, _ in reopenings:
+            gates = {path: gate.copy() for path, gate in decision.gates.items()} | patch
+            others = [f for f in self.families if not patch.keys() & f.members.keys()]
+            while (self.size_fn(gates, bits) > budget).any():
+                weakest = self._weakest_step(others, gates, budget, states)
+                if weakest is None:
+                    break
+                weakest.close(gates, weakest.count_closed(gates) + 1)
+            else:
+                swapped = self._decision(gates, decision.alphas, states)
+                yield self._fill(swapped, budget)
+
+    def _weakest_step(
+        self,
+        families: list[Family],
+        gates: Gates,
+        budget: Sizes,
+        states: States | None,
+    ) -> Family | None:
+        """Returns the family whose next step is worth least, None if none is left."""
+        weakest = None, np.inf
+        for family in families:
+            count = family.count_closed(gates)
+            if count == len(family.steps) or not self._is_open(family, gates):
+                continue
+            sizes = self._step_sizes(family, gates, states)[count]
+            size = float((sizes / budget).max())
+            if size > 0 and family.costs[count] / size < weakest[1]:
+                weakest = family, family.costs[count] / size
+        return weakest[0]
+
+    def _reopenings(
+        self, gates: Gates, sizes: Sizes, decision: Decision
+    ) -> Iterator[Reopening]:
+        """Yields what may come back next: steps, and sublayers at their least."""
+        states, bits = decision.states, decision.bits
+        for family in self.families:
+            count = family.count_closed(gates)
+            if count and self._is_open(family, gates):
+                patch = {path: gates[path].copy() for path, _ in family.steps[0]}
+                for path, units in family.steps[count - 1]:
+                    patch[path][units] = 1.0
+                added = self._step_sizes(family, gates, states)[count - 1]
+                yield patch, family.costs[count - 1], added
+        for sublayer in self.sublayers:
+            if gates[sublayer.path] > 0:
+                continue
+            patch = {sublayer.path: np.ones(())}
+            for family in (self.families[i] for i in sublayer.families):
+                patch |= {path: gates[path].copy() for path in family.members}
+                family.close(patch, len(family.steps))
+            value = self.cost(gates) - self.cost({**gates, **patch})
+            yield patch, value, self.size_fn({**gates, **patch}, bits) - sizes
 
     @staticmethod
     def _is_open(family: Family, gates: Gates) -> bool:
-        return all(gates[(*module, SUBLAYER)] > 0 for module in family.modules)
+        wholes = (gates.get((*module, SUBLAYER)) for module in family.modules)
+        return all(whole is None or whole > 0 for whole in wholes)
 
-    def _add_bits(self, decision: Decision, budget: float) -> Decision:
-        if self.prices is None or decision.states is None:
-            return decision
-        gates, room = decision.gates, budget - decision.size
-        is_open = self.prices.open_units(gates)
-        for _ in range(8):  # What tells the states of units takes room, too.
-            states = self.prices.raise_to(decision.states, is_open, room)
-            raised = self._decision(
-                gates, decision.alpha, decision.closing_cost, states
-            )
-            if raised.size <= budget:
-                return raised
-            room -= raised.size - budget
-        return decision
-
-    def _sizes(self, states: States | None) -> Gates:
-        """Returns what closing each unit of each gate takes off."""
-        sizes = self.worth(self.whole, None)
-        if self.prices is None or states is None:
-            return sizes
-        num_bytes = {key: self.prices.bytes[key][own] for key, own in states.items()}
-        return sizes | by_gate(num_bytes, self.inventory)
-
-    def _decision(
-        self, gates: Gates, alpha: float, closing_cost: float, states: States | None
-    ) -> Decision:
-        bits, rounding_cost = self.bits, 0.0
-        if self.prices is not None and states is not None:
-            bits = self.prices.bits(states)
-            is_open = self.prices.open_units(gates)
-            rounding_cost = self.prices.cost(states, is_open) - self.paid
-        return Decision(
-            gates=gates,
-            alpha=alpha,
-            predicted_loss_change=float(closing_cost + rounding_cost),
-            size=float(self.size_fn(gates, bits)),
-            bits=bits,
-            states=states,
-            closing_cost=float(closing_cost),
-        )
+    def _decision(self, gates: Gates, alphas: Sizes, states: States | None) -> Decision:
+        bits, cost = self.bits, self.cost(gates)
+        if self.choice is not None and states is not None:
+            prices = self.choice.prices
+            bits = prices.bits(states)
+            cost += prices.cost(states, prices.open_units(gates)) - self.paid
+        return Decision(gates, alphas, cost, self.size_fn(gates, bits), bits, states)
 
 
-def _step_sum(step: tuple, gates: Gates, values: Gates) -> float:
-    """Returns the sum of values over the units of a step that are not gone already."""
-    return sum(
-        float((values[path] * _open_parents(path, gates))[units].sum())
-        for path, units in step
-    )
+def _step_sums(family: Family, values: Gates, gates: Gates) -> Float[np.ndarray, " S"]:
+    """Returns the sums of values over the units of each step that are not gone."""
+    sums = np.zeros(len(family.steps))
+    for path, (steps, units) in family.members.items():
+        own = (values[path] * _open_parents(path, gates))[units]
+        sums += np.bincount(steps, own, minlength=len(sums))
+    return sums
 
 
 def _open_parents(path: Path, gates: Gates) -> np.ndarray:
     """Returns, for each unit of a gate, whether the group it lives in is open."""
     if path[-1] not in NESTED:
         return np.ones(len(gates[path]))
-    parent: Any = gates[(*path[:-1], NESTED[path[-1]])]
-    return np.asarray(nest(None, parent, len(gates[path])))
+    parent = gates[(*path[:-1], NESTED[path[-1]])]
+    return parent.repeat(len(gates[path]) // len(parent))

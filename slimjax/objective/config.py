@@ -3,9 +3,10 @@
 import dataclasses
 import math
 import re
+from collections.abc import Mapping
 
 from slimjax.errors import ConfigError, suggest
-from slimjax.objective.size import MEASURES
+from slimjax.objective.size import parse_measure
 
 DENSE = ("none", "scratch")
 """Strategies with which nobody goes."""
@@ -30,7 +31,8 @@ class ObjectiveConfig:
             ``config.model.architecture``); exchange, size_penalty, size_decay or
             hard_concrete; or a baseline that only ranks, magnitude, wanda, taylor or
             random. See docs/strategies.md.
-        size: params, flops (a token), bytes (packed file) or kv_bytes (a token).
+        size: params, flops (a token), bytes (packed file) or kv_bytes (a token); or a
+            weighted sum of them, each as a part of its start: "0.5*params+0.5*flops".
         units: What the report adds up in: nats, or bits, which adds the description
             length of the training text (model, tokenizer and text), each bit weighing
             the same. The run itself is one and the same, and alpha stays nats a
@@ -39,6 +41,8 @@ class ObjectiveConfig:
             largest step of Adam by which weights shrink.
         budget: Largest size of the final model: a number in the measure ("2e6",
             "2M") or a part of the start ("40%"); empty for none.
+        budgets: Several budgets at once, by measure, in place of `size` and `budget`:
+            ``{"bytes": "2M", "kv_bytes": "50%"}``.
         gate_learning_rate: Peak step of gates that move (size_penalty and
             hard_concrete).
         price_rate: Factor on how fast a budget raises the price inside the step
@@ -53,13 +57,14 @@ class ObjectiveConfig:
     units: str = "nats"
     alpha: float = 0.0
     budget: float | str = ""
+    budgets: dict = dataclasses.field(default_factory=dict)
     gate_learning_rate: float = 0.01
     price_rate: float = 1.0
     max_price_ratio: float = 0.0
 
     def __post_init__(self):
         """Refuses what cannot be meant."""
-        choices = (("strategy", STRATEGIES), ("size", MEASURES), ("units", UNITS))
+        choices = (("strategy", STRATEGIES), ("units", UNITS))
         for name, known in choices:
             value = getattr(self, name)
             if value not in known:
@@ -75,17 +80,23 @@ class ObjectiveConfig:
                 )
         self._check_price()
         self._check_price_ratio()
-        if self.has_budget:
-            self.budget_size(1.0)
+        parse_measure(self.size)
+        for measure in self.budgets:
+            parse_measure(measure, "config.objective.budgets")
+        self.budget_sizes(dict.fromkeys(self.measures, 1.0))
 
     def _check_price(self) -> None:
         """Refuses a price beside a budget, or where either means nothing."""
         strategy = f"config.objective.strategy={self.strategy!r}"
         if self.alpha and self.has_budget:
             raise ConfigError(
-                f"config.objective.alpha={self.alpha} and config.objective.budget="
-                f"{self.budget!r} exclude each other: a budget finds its own price. "
-                "Set one of them."
+                f"config.objective.alpha={self.alpha} and {self.describe_budgets()} "
+                "exclude each other: a budget finds its own price. Set one of them."
+            )
+        if self.budget != "" and self.budgets:
+            raise ConfigError(
+                f"config.objective.budget={self.budget!r} and config.objective.budgets="
+                f"{self.budgets!r} exclude each other. Set one of them."
             )
         if self.strategy in DENSE and (self.alpha or self.has_budget):
             raise ConfigError(
@@ -121,27 +132,65 @@ class ObjectiveConfig:
     @property
     def has_budget(self) -> bool:
         """Whether a budget was asked for."""
-        return self.budget != ""
+        return self.budget != "" or bool(self.budgets)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The measures that have a price."""
+        return tuple(sorted(self.budgets)) or (self.size,)
+
+    def describe_budgets(self) -> str:
+        """Returns what was asked for, as it stands in the config."""
+        if self.budgets:
+            return f"config.objective.budgets={self.budgets!r}"
+        return f"config.objective.budget={self.budget!r}"
+
+    def budget_sizes(self, start: Mapping[str, float]) -> dict[str, float]:
+        """Returns the budget of each measure that has one.
+
+        Args:
+            start: Sizes of the model at its start, by measure.
+
+        Examples:
+            >>> config = ObjectiveConfig("exchange", budgets={"bytes": "40%"})
+            >>> config.budget_sizes({"bytes": 500.0})
+            {'bytes': 200.0}
+        """
+        if not self.has_budget:
+            return {}
+        if self.budget != "":
+            return {self.size: self.budget_size(start[self.size])}
+        return {
+            measure: _parse_size(
+                self.budgets[measure], start[measure], f"budgets.{measure}"
+            )
+            for measure in sorted(self.budgets)
+        }
 
     def budget_size(self, start: float) -> float:
-        """Returns the budget in the measure, for a model that starts at `start`.
+        """Returns the one budget in its measure, for a model that starts at `start`.
 
         Examples:
             >>> ask = lambda budget: ObjectiveConfig("exchange", budget=budget)
             >>> ask("40%").budget_size(500.0), ask("2M").budget_size(500.0)
             (200.0, 2000000.0)
         """
-        number, unit = self.budget, ""
-        if isinstance(self.budget, str):
-            match = re.fullmatch(r"\s*([-+.\deE]+?)\s*([kMGB%]?)\s*", self.budget)
-            number, unit = match.groups() if match else ("", "")
-        try:
-            value = float(number)
-        except ValueError:
-            value = math.nan
-        if not math.isfinite(value) or value <= 0:
-            raise ConfigError(
-                f"config.objective.budget={self.budget!r} must be a positive size, "
-                "such as 2e6, '2M' or '40%'."
-            )
-        return value * start / 100 if unit == "%" else value * SUFFIXES[unit]
+        return _parse_size(self.budget, start, "budget")
+
+
+def _parse_size(size: float | str, start: float, name: str) -> float:
+    """Returns a size, also one that is a part of the start's."""
+    number, unit = size, ""
+    if isinstance(size, str):
+        match = re.fullmatch(r"\s*([-+.\deE]+?)\s*([kMGB%]?)\s*", size)
+        number, unit = match.groups() if match else ("", "")
+    try:
+        value = float(number)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value) or value <= 0:
+        raise ConfigError(
+            f"config.objective.{name}={size!r} must be a positive size, such as 2e6, "
+            "'2M' or '40%'."
+        )
+    return value * start / 100 if unit == "%" else value * SUFFIXES[unit]

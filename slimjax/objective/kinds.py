@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from slimjax.nn.gates import SUBLAYER
-from slimjax.objective.budget import Decision
+from slimjax.objective.decision import Decision
 from slimjax.objective.size import Inventory, SizeFn
 from slimjax.objective.units import Costs, Gates
 from slimjax.trees import Path

@@ -136,13 +136,13 @@ class BitPrices:
         return (-gain / num_bytes, num_bytes, key, unit) if gain > 0 else None
 
 
-def by_gate(values: Values, inventory: Inventory) -> dict[Path, np.ndarray]:
+def by_gate(values: Values, gates: Mapping[Path, np.ndarray]) -> dict[Path, np.ndarray]:
     """Returns the sums of units' values over what each unit of each gate governs.
 
     Gates that govern a part of units only, such as channels, are left out.
     """
     sums = {}
-    for path in inventory.gates:
+    for path in gates:
         if path[-1] == SUBLAYER:
             inside = [
                 v.sum() for k, v in values.items() if k[: len(path) - 1] == path[:-1]
@@ -151,7 +151,7 @@ def by_gate(values: Values, inventory: Inventory) -> dict[Path, np.ndarray]:
         elif path in values:
             sums[path] = values[path].copy()
     for inner, outer in NESTED.items():
-        for path in inventory.gates:
+        for path in gates:
             members = (*path[:-1], inner)
             if path[-1] == outer and members in values:
                 sums[path] += values[members].reshape(len(sums[path]), -1).sum(1)

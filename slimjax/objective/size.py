@@ -9,6 +9,7 @@ The same code runs on NumPy gates (float64, decisions at a seam) and on JAX gate
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.errors import ConfigError, suggest
-from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER, axis_gates
+from slimjax.nn.gates import NESTED, SUBLAYER, axis_gates, nearest_gate, nest
 from slimjax.nn.packing import make_table
 from slimjax.nn.quantize import FULL, bit_axis, bit_key, uniform_precision
 from slimjax.trees import AxisNames, Path, axis_names, flatten, unflatten
@@ -79,27 +80,75 @@ def take_inventory(variables: PyTree, seq_len: int) -> Inventory:
     )
 
 
-def make_size_fn(measure: str, inventory: Inventory, group_size: int = 0) -> SizeFn:
-    """Returns the function from gates to size in one measure.
+def parse_measure(measure: str, where: str = "config.objective.size") -> dict:
+    """Returns the weight of each measure in a weighted sum of measures.
+
+    Raises:
+        ConfigError: If the text, found at `where`, is no measure and no sum of them.
+
+    Examples:
+        >>> parse_measure("0.5*params + 0.5*flops"), parse_measure("bytes")
+        ({'params': 0.5, 'flops': 0.5}, {'bytes': 1.0})
+    """
+    weights: dict[str, float] = {}
+    for term in measure.split("+"):
+        factor, _, name = term.rpartition("*")
+        name = name.strip()
+        if name not in MEASURES:
+            raise ConfigError(
+                f"{where}={measure!r}: {name!r} is unknown. {suggest(name, MEASURES)}"
+            )
+        try:
+            weights[name] = weights.get(name, 0.0) + float(factor or 1)
+        except ValueError:
+            weights[name] = math.nan
+    if not all(0 < weight < math.inf for weight in weights.values()):
+        raise ConfigError(
+            f"{where}={measure!r} must be one of {', '.join(MEASURES)}, or a sum with "
+            "positive weights, such as '0.5*params+0.5*flops'."
+        )
+    return weights
+
+
+def make_size_fn(
+    measure: str,
+    inventory: Inventory,
+    group_size: int = 0,
+    start: Mapping[str, float] | None = None,
+) -> SizeFn:
+    """Returns the function from gates to size in one measure, or a sum of measures.
 
     ``params``: elements of the weights. ``flops``: forward FLOPs of matrix products a
     token, causal attention counted at half its square. ``bytes``: the packed model
     file, header included; its function takes the `Bits` of units as a second argument,
     16 everywhere if there is none. ``kv_bytes``: bfloat16 bytes of the cache a token.
+    In a weighted sum each measure is a part of its size at the start.
 
     Args:
-        measure: Its name.
+        measure: A measure, or a sum as `parse_measure` reads it.
         inventory: What is counted.
         group_size: Elements that share a step between levels; 0 for a whole row.
+        start: Sizes of the model that the run started from, by measure; None means
+            that `inventory` is of that model, at 16 bits.
 
     Raises:
         ConfigError: If the measure is unknown.
     """
-    if measure not in MEASURES:
-        raise ConfigError(
-            f"config.objective.size={measure!r} is unknown. "
-            f"{suggest(measure, MEASURES)}"
-        )
+    weights = parse_measure(measure)
+    if measure in MEASURES:
+        return _make_plain_size_fn(measure, inventory, group_size)
+    size_fns = {m: _make_plain_size_fn(m, inventory, group_size) for m in weights}
+    gates = inventory.open_gates()
+    whole = start or {name: float(fn(gates)) for name, fn in size_fns.items()}
+
+    def mixed_size_fn(gates: PyTree, bits: Bits | None = None) -> Any:
+        sizes = {name: fn(gates, bits) / whole[name] for name, fn in size_fns.items()}
+        return sum(weight * sizes[name] for name, weight in weights.items())
+
+    return mixed_size_fn
+
+
+def _make_plain_size_fn(measure: str, inventory: Inventory, group_size: int) -> SizeFn:
     if measure == "bytes":
         return _make_bytes_fn(inventory, group_size)
     leaf_size = {
@@ -108,11 +157,13 @@ def make_size_fn(measure: str, inventory: Inventory, group_size: int = 0) -> Siz
         "kv_bytes": lambda count, leaf: _leaf_kv_bytes(count, leaf),
     }[measure]
 
+    governors = [_governors(leaf, inventory) for leaf in inventory.leaves]
+
     def size_fn(gates: PyTree, bits: Bits | None = None) -> Any:
         del bits  # They change nothing but bytes.
-        flat, total = gates if _is_flat(gates) else flatten(gates), 0
-        for leaf in inventory.leaves:
-            total = total + leaf_size(partial(_count, leaf, flat), leaf)
+        flat, sums, total = gates if _is_flat(gates) else flatten(gates), {}, 0
+        for leaf, governed in zip(inventory.leaves, governors, strict=True):
+            total = total + leaf_size(partial(_count, governed, flat, sums), leaf)
         return total
 
     return size_fn
@@ -120,12 +171,14 @@ def make_size_fn(measure: str, inventory: Inventory, group_size: int = 0) -> Siz
 
 def _make_bytes_fn(inventory: Inventory, group_size: int) -> SizeFn:
     header = _file_header_bytes(inventory, group_size)
+    governors = [_governors(leaf, inventory) for leaf in inventory.leaves]
 
     def size_fn(gates: PyTree, bits: Bits | None = None) -> Any:
-        flat = gates if _is_flat(gates) else flatten(gates)
+        flat, sums = gates if _is_flat(gates) else flatten(gates), {}
         total = header + (_states_bytes(flat, bits) if bits else 0)
-        for leaf in inventory.leaves:
-            total = total + _leaf_bytes(leaf, flat, bits, group_size)
+        for leaf, governed in zip(inventory.leaves, governors, strict=True):
+            count = partial(_count, governed, flat, sums)
+            total = total + _leaf_bytes(count, leaf, flat, bits, group_size)
         return total
 
     return size_fn
@@ -135,17 +188,53 @@ def _is_flat(gates: Mapping) -> bool:
     return all(isinstance(key, tuple) for key in gates)
 
 
-def _count(leaf: Leaf, gates: Mapping[Path, Any], axes: AxisNames) -> Any:
-    """Returns the elements along `axes` of a leaf that its gates leave open."""
-    count = 1
+@dataclasses.dataclass(frozen=True)
+class _Governors:
+    """Who governs a leaf: along each axis, by name and length, and as a whole."""
+
+    axes: tuple[tuple[str, int, tuple[Path, ...]], ...]
+    wholes: tuple[Path, ...]
+
+
+def _governors(leaf: Leaf, inventory: Inventory) -> _Governors:
+    """Returns the gates of each axis, its units' group last, and of the modules."""
+    axes = []
     for name, length in zip(leaf.axes, leaf.shape, strict=True):
-        if name in axes:
-            units = axis_gates(leaf.path, name, length, gates)
-            count = count * (length if units is None else units.sum())
-    for depth in range(len(leaf.path)):
-        whole = gates.get((*leaf.path[:depth], SUBLAYER))
-        count = count if whole is None else count * whole
+        names = (name, NESTED[name]) if name in NESTED else (name,)
+        found = (nearest_gate(leaf.path, axis, inventory.gates) for axis in names)
+        axes.append((name, length, tuple(path for path in found if path)))
+    wholes = ((*leaf.path[:depth], SUBLAYER) for depth in range(len(leaf.path)))
+    return _Governors(tuple(axes), tuple(p for p in wholes if p in inventory.gates))
+
+
+def _count(
+    governors: _Governors, gates: Mapping[Path, Any], sums: dict, axes: AxisNames
+) -> Any:
+    """Returns the elements along `axes` of a leaf that its gates leave open.
+
+    What the gates of an axis add up to is kept in `sums` for the rest of the walk.
+    """
+    count = 1
+    for name, length, paths in governors.axes:
+        if name not in axes:
+            continue
+        if (paths, length) not in sums:
+            sums[paths, length] = _open_units(name, length, paths, gates)
+        count = count * sums[paths, length]
+    for path in governors.wholes:
+        count = count * gates[path]
     return count
+
+
+def _open_units(
+    name: str, length: int, paths: tuple[Path, ...], gates: Mapping[Path, Any]
+) -> Any:
+    """Returns how many units of an axis its gates leave open."""
+    found = {path[-1]: gates[path] for path in paths}
+    own, group = found.get(name), found.get(NESTED.get(name, ""))
+    if group is not None:
+        return nest(own, group, length).sum()
+    return length if own is None else own.sum()
 
 
 def _leaf_flops(count: Callable, leaf: Leaf, inventory: Inventory) -> Any:
@@ -172,14 +261,20 @@ def _leaf_kv_bytes(count: Callable, leaf: Leaf) -> Any:
 
 
 def _leaf_bytes(
-    leaf: Leaf, gates: Mapping[Path, Any], bits: Bits | None, group_size: int
+    count: Callable,
+    leaf: Leaf,
+    gates: Mapping[Path, Any],
+    bits: Bits | None,
+    group_size: int,
 ) -> Any:
     """Returns a weight's bytes in the packed file: codes, and steps below 16 bits."""
     axis = bit_axis(leaf.axes)
-    row = _count(leaf, gates, tuple(a for i, a in enumerate(leaf.axes) if i != axis))
-    whole = _count(leaf, gates, ())
     if bits is None:
-        return FULL // 8 * _count(leaf, gates, leaf.axes)
+        return FULL // 8 * count(leaf.axes)
+    row, whole = (
+        count(tuple(a for i, a in enumerate(leaf.axes) if i != axis)),
+        count(()),
+    )
     own, units = np.asarray(bits[bit_key(leaf.path, leaf.axes)]), None
     if axis is not None:
         units = axis_gates(leaf.path, leaf.axes[axis], leaf.shape[axis], gates)
@@ -226,41 +321,15 @@ STATE_BITS = 3
 """Bits that tell which of its states a unit is in."""
 
 
-def unit_sizes(size_fn: SizeFn, inventory: Inventory) -> dict[Path, float]:
-    """Returns what one unit of each gate weighs when all others are open.
+def unit_sizes(size_fn: SizeFn, gates: Mapping[Path, np.ndarray]) -> dict[Path, Any]:
+    """Returns what one more closed unit of each gate takes off, the first one's.
 
-    Size is linear in each gate and the units of a gate are alike, so that closing
-    the first one tells for all.
+    Size is linear in each gate and the units of a gate are alike, so that the first
+    one tells for all, as long as it is open.
     """
-    gates = inventory.open_gates()
-    whole = float(size_fn(gates))
-    sizes = {}
-    for path, shape in inventory.gates.items():
-        closed = np.ones(shape)
-        closed.reshape(-1)[0] = 0.0
-        sizes[path] = whole - float(size_fn(gates | {path: closed}))
-    return sizes
-
-
-def smallest_gates(inventory: Inventory, minima: Mapping[str, int]) -> dict:
-    """Returns the gates of the smallest model that the minima allow.
-
-    Args:
-        inventory: What there is.
-        minima: Least number of open units by axis name; a module whose axes all have
-            a least number of 0 goes as a whole.
-    """
-    gates = inventory.open_gates()
+    whole, sizes = size_fn(gates), {}
     for path, gate in gates.items():
-        module, axis = path[:-1], path[-1]
-        if axis == CHANNELS:
-            continue
-        inner = [p[-1] for p in gates if p[:-1] == module and p[-1] != SUBLAYER]
-        if axis == SUBLAYER:
-            gate[...] = float(any(minima.get(name, 0) for name in inner))
-        elif axis in NESTED:
-            groups = gates[(*module, NESTED[axis])].shape[0]
-            gate.reshape(groups, -1)[:, 1:] = 0.0
-        else:
-            gate[max(1, minima.get(axis, 0)) :] = 0.0
-    return gates
+        closed = gate.copy()
+        closed.reshape(-1)[0] = 0.0
+        sizes[path] = whole - size_fn({**gates, path: closed})
+    return sizes

@@ -3,50 +3,29 @@
 A *family* is a list of steps, weakest first; one step closes one or more units
 together. Most families are the units of one gate. Query heads go one from each group,
 so that groups stay equal; hidden units go in blocks, where hardware asks for them;
-and when all layers must stay alike, one step takes a unit from each.
+and when all layers must stay alike, one step takes a unit from each. The channels of
+the residual stream are a family of their own, since all others weigh less when it is
+narrower. Sublayers can go as a whole, and so can layers: all sublayers of a module.
 """
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cached_property
 
 import numpy as np
 
 from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER
-from slimjax.objective.size import Inventory
+from slimjax.objective.limits import LAYER, Limits
+from slimjax.objective.size import Inventory, SizeFn
 from slimjax.trees import Path
 
 Gates = dict[Path, np.ndarray]
 """Gates by path, NumPy, 1 for open and 0 for closed."""
 
 Costs = Mapping[Path, np.ndarray]
-"""Nats a target that closing each unit costs, by gate; nan where nobody knows."""
+"""Nats a target that closing each unit costs, by gate; nan where nobody knows.
 
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What must stay.
-
-    Attributes:
-        multiple: MLP widths stay multiples of this.
-        uniform: All layers keep the same shape, and none goes.
-        min_kv_heads: Least KV heads a layer; 0 lets attention go as a whole.
-        min_mlp_dim: Least MLP width; 0 lets the MLP go as a whole.
-        max_fraction: The part of a family's open units that may go at once.
-    """
-
-    multiple: int = 1
-    uniform: bool = False
-    min_kv_heads: int = 0
-    min_mlp_dim: int = 0
-    max_fraction: float = 1.0
-
-    def minima(self) -> dict[str, int]:
-        """Returns the least number of open units by axis name."""
-        floor = int(self.uniform)
-        return {
-            "kv_heads": max(self.min_kv_heads, floor),
-            "mlp": max(self.min_mlp_dim, floor * self.multiple),
-        }
+The cost of a layer stands at its module and ``layer``, and may be left out."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +44,26 @@ class Family:
     steps: tuple[tuple[tuple[Path, np.ndarray], ...], ...]
     costs: np.ndarray
 
+    @cached_property
+    def members(self) -> dict[Path, tuple[np.ndarray, np.ndarray]]:
+        """The units that steps close, by gate: numbers of the steps, of the units."""
+        found = {}
+        for path, _ in self.steps[0] if self.steps else ():
+            parts = [dict(step)[path] for step in self.steps]
+            numbers = np.repeat(np.arange(len(parts)), [len(units) for units in parts])
+            found[path] = numbers, np.concatenate(parts)
+        return found
+
+    def count_closed(self, gates: Gates) -> int:
+        """Returns the number of steps that are closed, the first of them all."""
+        if not self.steps:
+            return 0
+        path, (numbers, _) = next(iter(self.members.items()))
+        num_closed = int(np.sum(gates[path] == 0))
+        return (
+            len(self.steps) if num_closed >= len(numbers) else int(numbers[num_closed])
+        )
+
     def close(self, gates: Gates, num_steps: int) -> None:
         """Closes the units of the first `num_steps` steps, in place."""
         for step in self.steps[:num_steps]:
@@ -74,28 +73,85 @@ class Family:
 
 @dataclasses.dataclass(frozen=True)
 class Sublayer:
-    """A module that can go as a whole, with the families inside it."""
+    """A module that can go as a whole, with the families inside it.
+
+    Attributes:
+        path: Its gate.
+        cost: Nats that its going costs.
+        families: Those inside it, by their number.
+        may_go: Whether it may go while others of its layer stay.
+    """
 
     path: Path
     cost: float
     families: tuple[int, ...]
+    may_go: bool = True
 
 
-def list_units(
-    inventory: Inventory, costs: Costs, limits: Limits
-) -> tuple[list[Family], list[Sublayer]]:
-    """Returns the families, groups before the heads in them, and the sublayers."""
-    orders = {
-        path: _order_units(path, inventory, costs[path], limits)
-        for path in inventory.gates
-        if path[-1] not in (SUBLAYER, CHANNELS)
-    }
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """Sublayers that stand in one module.
+
+    Attributes:
+        sublayers: Those in it, by their number.
+        cost: Nats that the going of all of them together costs.
+        may_go: Whether all of them may go; if not, one of them stays.
+    """
+
+    sublayers: tuple[int, ...]
+    cost: float
+    may_go: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Units:
+    """All that can go.
+
+    Attributes:
+        channels: The residual stream's.
+        families: All others, groups before the heads in them.
+        sublayers: The modules that families stand in.
+        layers: The modules that sublayers stand in.
+    """
+
+    channels: Family
+    families: list[Family]
+    sublayers: list[Sublayer]
+    layers: list[Layer]
+
+
+def list_units(inventory: Inventory, costs: Costs, limits: Limits) -> Units:
+    """Returns the units of a model, with what their going costs."""
+    free = [
+        path for path in inventory.gates if _may_go_by_steps(path, inventory, limits)
+    ]
+    orders = {p: _order_units(p, inventory, costs[p], limits) for p in free}
     paths = sorted(orders, key=lambda path: (path[-1] in NESTED, path))
-    bundles = _bundle_alike(paths) if limits.uniform else [(path,) for path in paths]
+    inner = [path for path in paths if path[-1] != CHANNELS]
+    bundles = (
+        _bundle_alike(inner, inventory) if limits.uniform else [(p,) for p in inner]
+    )
     families = [_make_family(bundle, orders, costs) for bundle in bundles]
-    sublayers = [] if limits.uniform else _list_sublayers(families, inventory, costs)
-    minima = limits.minima()
-    return families, [s for s in sublayers if _may_go(s, families, minima)]
+    sublayers = (
+        [] if limits.uniform else _list_sublayers(families, inventory, costs, limits)
+    )
+    layers = _list_layers(sublayers, inventory, costs, limits)
+    channels = [_make_family((p,), orders, costs) for p in paths if p[-1] == CHANNELS]
+    nothing = Family(CHANNELS, (), (), np.zeros(0))
+    return Units(next(iter(channels), nothing), families, sublayers, layers)
+
+
+def _may_go_by_steps(path: Path, inventory: Inventory, limits: Limits) -> bool:
+    """Whether units of a gate may go one by one; a group holds the units in it."""
+    inside = [axis for axis, group in NESTED.items() if group == path[-1]]
+    held = [
+        (*path[:-1], axis) for axis in inside if (*path[:-1], axis) in inventory.gates
+    ]
+    return (
+        path[-1] != SUBLAYER
+        and path[-1] in limits.units
+        and not any(limits.is_frozen(p) for p in (path, *held))
+    )
 
 
 def _order_units(
@@ -110,7 +166,7 @@ def _order_units(
     offsets = np.arange(groups)[:, None] * (num_units // groups)
     ranks = list((by_group + offsets).T)  # ranks[r] holds one unit of each group.
 
-    block = limits.multiple if axis == "mlp" else 1
+    block = limits.block(axis)
     least = max(limits.minima().get(axis, 0), block)
     least = -(-least // block) * block  # Kept widths are whole blocks.
     may_go = max(0, len(ranks) - least)
@@ -126,10 +182,15 @@ def _order_units(
     return steps
 
 
-def _bundle_alike(paths: list[Path]) -> list[tuple[Path, ...]]:
-    """Returns the gates that stand at the same place of each layer, together."""
+def _bundle_alike(paths: list[Path], inventory: Inventory) -> list[tuple[Path, ...]]:
+    """Returns the gates that stand at the same place of each layer, together.
+
+    Where one of them must stay, all do.
+    """
     places = sorted({path[1:] for path in paths}, key=lambda p: (p[-1] in NESTED, p))
-    return [tuple(p for p in paths if p[1:] == place) for place in places]
+    bundles = [tuple(p for p in paths if p[1:] == place) for place in places]
+    count = lambda place: sum(path[1:] == place for path in inventory.gates)
+    return [bundle for bundle in bundles if len(bundle) == count(bundle[0][1:])]
 
 
 def _make_family(
@@ -150,7 +211,7 @@ def _make_family(
 
 
 def _list_sublayers(
-    families: list[Family], inventory: Inventory, costs: Costs
+    families: list[Family], inventory: Inventory, costs: Costs, limits: Limits
 ) -> list[Sublayer]:
     """Returns the sublayers; where their cost is unknown, it is their units' sum."""
     sublayers = []
@@ -158,18 +219,64 @@ def _list_sublayers(
         if path[-1] != SUBLAYER:
             continue
         inside = tuple(i for i, f in enumerate(families) if f.modules == (path[:-1],))
-        cost = float(costs[path])
+        cost = float(costs.get(path, np.nan))
         if np.isnan(cost):
             cost = sum(
                 costs[p].sum()
                 for p in inventory.gates
                 if p[:-1] == path[:-1] and p != path and p[-1] not in NESTED
             )
-        sublayers.append(Sublayer(path, max(float(cost), 0.0), inside))
+        may_go = SUBLAYER in limits.units and _may_go_whole(
+            path[:-1], inventory, limits
+        )
+        sublayers.append(Sublayer(path, max(float(cost), 0.0), inside, may_go))
     return sublayers
 
 
-def _may_go(
-    sublayer: Sublayer, families: list[Family], minima: Mapping[str, int]
-) -> bool:
-    return not any(minima.get(families[i].axis, 0) for i in sublayer.families)
+def _list_layers(
+    sublayers: list[Sublayer], inventory: Inventory, costs: Costs, limits: Limits
+) -> list[Layer]:
+    """Returns the layers; where their cost is unknown, it is their sublayers' sum."""
+    layers = []
+    for module in sorted({sublayer.path[:-2] for sublayer in sublayers}):
+        inside = [i for i, s in enumerate(sublayers) if s.path[:-2] == module]
+        cost = float(costs.get((*module, LAYER), np.nan))
+        if np.isnan(cost):
+            cost = sum(sublayers[i].cost for i in inside)
+        if np.inf in (sublayers[i].cost for i in inside):  # It must stay this time.
+            cost = np.inf
+        may_go = LAYER in limits.units and _may_go_whole(module, inventory, limits)
+        layers.append(Layer(tuple(inside), max(cost, 0.0), may_go))
+    return layers
+
+
+def _may_go_whole(module: Path, inventory: Inventory, limits: Limits) -> bool:
+    """Whether nothing in a module must stay."""
+    minima = limits.minima()
+    inside = [path for path in inventory.gates if path[: len(module)] == module]
+    return not any(minima.get(p[-1], 0) or limits.is_frozen(p) for p in inside)
+
+
+def least_size(inventory: Inventory, size_fn: SizeFn, limits: Limits) -> float:
+    """Returns the size that can be reached whatever goes first.
+
+    Of layers that must stay, those count that are largest at their least.
+    """
+    costs = {path: np.zeros(shape) for path, shape in inventory.gates.items()}
+    units, gates = list_units(inventory, costs, limits), inventory.open_gates()
+    for family in (units.channels, *units.families):
+        family.close(gates, len(family.steps))
+    for layer in units.layers:
+        for sublayer in (units.sublayers[i] for i in layer.sublayers):
+            gates[sublayer.path][...] = float(not (layer.may_go or sublayer.may_go))
+    least = float(size_fn(gates))
+    opened = lambda *paths: gates | {path: np.ones(()) for path in paths}
+    must, may = [], []
+    for layer in units.layers:
+        inside = [units.sublayers[i] for i in layer.sublayers]
+        stuck = [sublayer.path for sublayer in inside if not sublayer.may_go]
+        ways = [stuck] if stuck else [[sublayer.path] for sublayer in inside]
+        more = max(float(size_fn(opened(*paths))) - least for paths in ways)
+        (may if layer.may_go else must).append(more)
+    num_more = max(0, limits.min_layers - len(must))
+    return least + sum(must) + sum(sorted(may, reverse=True)[:num_more])

@@ -2,8 +2,8 @@
 
 import dataclasses
 
-from slimjax.errors import ConfigError
-from slimjax.objective.units import Limits
+from slimjax.errors import ConfigError, suggest
+from slimjax.objective.limits import UNITS, Limits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,10 +14,21 @@ class ResizeConfig:
         first_step: Step of the first seam; 0 means `every_steps`.
         every_steps: Steps from one seam to the next; 0 means never.
         max_seams: Most seams a run takes.
+        units: Kinds of units that may go: heads (query heads), kv_heads (KV groups),
+            mlp, sublayer, layer, and embed, the channels of the residual stream.
+            These are left out unless named: each is a row or column of every weight,
+            which other units and strategies are not prepared for at all prices.
+        frozen: Patterns of parts that stay, dotted paths of modules or gates such as
+            ``layer_0``, ``*.attention`` or ``layer_1.mlp.*``.
         multiple: MLP widths stay multiples of this.
-        uniform: All layers keep the same shape.
+        kv_heads_multiple: Numbers of KV heads stay multiples of this, such as the
+            devices that share them; query heads follow their KV heads.
+        width_multiple: The residual width stays a multiple of this.
+        uniform: All layers keep the same shape, and none goes.
         min_kv_heads: Least KV heads a layer; 0 lets attention go as a whole.
         min_mlp_dim: Least MLP width; 0 lets the MLP go as a whole.
+        min_width: Least residual width.
+        min_layers: Layers that keep attention or MLP, at least.
         max_fraction: The part of a gate's units that one seam may close, unless the
             last seam could not meet the budget so.
         max_kind_fraction: The part of one kind of sublayer, such as all attentions, by
@@ -32,10 +43,16 @@ class ResizeConfig:
     first_step: int = 0
     every_steps: int = 0
     max_seams: int = 8
+    units: tuple[str, ...] = UNITS[:-1]
+    frozen: tuple[str, ...] = ()
     multiple: int = 1
+    kv_heads_multiple: int = 1
+    width_multiple: int = 1
     uniform: bool = False
     min_kv_heads: int = 0
     min_mlp_dim: int = 0
+    min_width: int = 1
+    min_layers: int = 0
     max_fraction: float = 0.5
     max_kind_fraction: float = 0.5
     refit_batches: int = 0
@@ -44,12 +61,18 @@ class ResizeConfig:
     def __post_init__(self):
         """Refuses values that no run can have."""
         floors = dict(first_step=0, every_steps=0, max_seams=0, multiple=1)
-        floors |= dict(min_kv_heads=0, min_mlp_dim=0, refit_batches=0)
+        floors |= dict(min_kv_heads=0, min_mlp_dim=0, refit_batches=0, min_layers=0)
+        floors |= dict(kv_heads_multiple=1, width_multiple=1, min_width=1)
         for name, floor in floors.items():
             if getattr(self, name) < floor:
                 raise ConfigError(
                     f"config.resize.{name}={getattr(self, name)} must be {floor} or "
                     "more."
+                )
+        for unit in self.units:
+            if unit not in UNITS:
+                raise ConfigError(
+                    f"config.resize.units: {unit!r} is unknown. {suggest(unit, UNITS)}"
                 )
         for name in ("max_fraction", "max_kind_fraction"):
             value = getattr(self, name)
@@ -77,10 +100,6 @@ class ResizeConfig:
 
     def limits(self, *, cautious: bool) -> Limits:
         """Returns what must stay; a cautious seam also heeds `max_fraction`."""
-        return Limits(
-            multiple=self.multiple,
-            uniform=self.uniform,
-            min_kv_heads=self.min_kv_heads,
-            min_mlp_dim=self.min_mlp_dim,
-            max_fraction=self.max_fraction if cautious else 1.0,
-        )
+        names = (field.name for field in dataclasses.fields(Limits))
+        limits = Limits(**{name: getattr(self, name) for name in names})
+        return limits if cautious else dataclasses.replace(limits, max_fraction=1.0)

@@ -10,6 +10,7 @@ from jaxtyping import PyTree
 
 from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER
 from slimjax.objective.config import ObjectiveConfig
+from slimjax.objective.limits import Limits
 from slimjax.objective.precision import BitCosts
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import Inventory, SizeFn, unit_sizes
@@ -60,6 +61,7 @@ class SeamContext:
         probe: Measures the loss with some gates changed.
         moments: Measures what writers read: h^T h, ``[I I]``, by the weight's names.
         seed: The run's seed.
+        limits: What may go; the cost of all else need not be known.
         quantize: In how many bits units may be stored.
     """
 
@@ -71,6 +73,7 @@ class SeamContext:
     probe: ProbeFn
     moments: Callable[[], PyTree]
     seed: int
+    limits: Limits = Limits()  # noqa: RUF009
     quantize: QuantizeConfig = dataclasses.field(default_factory=QuantizeConfig)
 
 
@@ -116,7 +119,7 @@ def rank_by(scores: Gates, context: SeamContext) -> Costs:
         scores: 0 or more for each unit, comparable between gates, by gate.
         context: The seam.
     """
-    sizes = unit_sizes(context.size_fn, context.inventory)
+    sizes = unit_sizes(context.size_fn, context.inventory.open_gates())
     if context.objective.has_budget:
         costs = {path: score * sizes[path] for path, score in scores.items()}
     else:

@@ -6,15 +6,17 @@ Closing unit u costs, to second order and with the gate's gradient ``g_u``,
 
 which ranks units but is of the batch mean, far from the true loss, and blind to what
 units do together. So it is brought to nats by probes, true loss changes on one batch:
-each head, each group and each sublayer left out alone; and of the MLP the weakest
-eighth, quarter and half, between which the predicted sums are mapped to the measured.
+each head, each group, each sublayer and each layer left out alone; and of the MLP and
+of the residual stream the weakest eighth, quarter and half, between which the predicted
+sums are mapped to the measured.
 """
 
 import itertools
 
 import numpy as np
 
-from slimjax.nn.gates import NESTED, SUBLAYER
+from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER
+from slimjax.objective.limits import LAYER
 from slimjax.objective.price import (
     GateMoments,
     corrected_second_moment,
@@ -49,12 +51,26 @@ def judge(context: SeamContext) -> Costs:
     costs = {}
     for path, moment in second.items():
         predicted = 0.5 * moment
-        if goes_with_its_group(path, context.inventory.gates):
+        if path == (CHANNELS,) and not context.limits.may_move(path):
+            costs[path] = predicted  # It matters to nobody, and probes cost time.
+        elif goes_with_its_group(path, context.inventory.gates):
             costs[path] = predicted
         elif path[-1] == SUBLAYER or path[-1] in ("heads", *NESTED.values()):
             costs[path] = _leave_one_out(context, path, predicted, before)
         else:
             costs[path] = _calibrate(context, path, predicted, before)
+    return {**costs, **_leave_layers_out(context, before)}
+
+
+def _leave_layers_out(context: SeamContext, before: float) -> Costs:
+    """Returns the true loss change of closing all sublayers of each module."""
+    wholes = [path for path in context.inventory.gates if path[-1] == SUBLAYER]
+    costs = {}
+    for module in sorted({path[:-2] for path in wholes}):
+        gates = {p: np.zeros(()) for p in wholes if p[:-2] == module}
+        if len(gates) > 1 and LAYER in context.limits.units:
+            change = context.probe(gates) - before
+            costs[(*module, LAYER)] = np.maximum(change, FLOOR)
     return costs
 
 

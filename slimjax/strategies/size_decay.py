@@ -173,7 +173,8 @@ def alive_gates(inventory: Inventory, params: PyTree) -> PyTree:
 
 def relative_sizes(inventory: Inventory, size_fn: SizeFn) -> dict[Path, float]:
     """Returns what units weigh a weight, as parts of the mean over all units."""
-    sizes, counts = unit_sizes(size_fn, inventory), units_weights(inventory)
+    sizes = unit_sizes(size_fn, inventory.open_gates())
+    counts = units_weights(inventory)
     outer = [path for path in counts if path[-1] not in (*NESTED, CHANNELS)]
     total = lambda values: sum(values[p] * inventory.gates[p][0] for p in outer)
     mean = total(sizes) / max(total(counts), 1)

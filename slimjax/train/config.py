@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from slimjax.config import build
@@ -12,14 +13,16 @@ from slimjax.distill.config import START, DistillConfig
 from slimjax.errors import ConfigError, suggest
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.decoder import abstract_variables
+from slimjax.nn.gates import CHANNELS
 from slimjax.objective.config import DENSE, ObjectiveConfig
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import (
+    MEASURES,
     make_size_fn,
-    smallest_gates,
     take_inventory,
     uniform_bits,
 )
+from slimjax.objective.units import least_size
 from slimjax.resize.config import ResizeConfig
 from slimjax.train.mesh import MeshConfig
 from slimjax.train.optim import OptimConfig
@@ -104,7 +107,7 @@ class RunConfig:
         return self.resize.seam_steps(self.train.num_steps)
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns plain data, every setting named."""
+        """Returns plain data, every setting named, as it comes back from JSON."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
     def hash(self) -> str:
@@ -196,10 +199,15 @@ def _check_bits(run: RunConfig) -> None:
             f"{objective.strategy!r} does not make. Give one number, or take "
             f"{' or '.join(CHOOSES_BITS)}."
         )
-    if bits.chooses and objective.size != "bytes" and not keeps_bits:
+    if bits.chooses and "bytes" not in objective.measures and not keeps_bits:
         raise ConfigError(
             f"{asked} leaves a choice, but config.objective.size={objective.size!r} "
             "does not count bits. Set config.objective.size='bytes'."
+        )
+    if bits.chooses and CHANNELS in run.resize.units:
+        raise ConfigError(
+            f"{asked} leaves a choice, which config.resize.units with {CHANNELS!r} "
+            "cannot be combined with. Give one number of bits, or leave it out."
         )
     if bits.first_step >= run.train.num_steps:
         raise ConfigError(
@@ -209,35 +217,56 @@ def _check_bits(run: RunConfig) -> None:
 
 
 def check_budget(run: RunConfig, model: ModelConfig) -> None:
-    """Refuses a budget above the starting model or below the smallest one.
+    """Refuses budgets above the starting model or below the smallest one.
 
     Raises:
-        ConfigError: Naming the size of the model and the least possible.
+        ConfigError: Naming the tightest limit, the size of the model and the least
+            possible; or a frozen part that the model does not have.
     """
+    inventory = take_inventory(abstract_variables(model), run.data.seq_len)
+    limits = run.resize.limits(cautious=False)
+    for pattern in limits.frozen:
+        only = dataclasses.replace(limits, frozen=(pattern,))
+        if not any(only.is_frozen(path) for path in inventory.gates):
+            names = [".".join(path) for path in inventory.gates]
+            raise ConfigError(
+                f"config.resize.frozen: {pattern!r} is no part of the model. "
+                f"{suggest(pattern, names)}"
+            )
     if not run.objective.has_budget:
         return
-    inventory = take_inventory(abstract_variables(model), run.data.seq_len)
-    size_fn = make_size_fn(run.objective.size, inventory, run.quantize.group_size)
-    whole = float(
-        size_fn(inventory.open_gates(), uniform_bits(inventory, run.quantize.start))
-    )
-    minima = run.resize.limits(cautious=False).minima()
-    fewest = uniform_bits(inventory, min(run.quantize.bits))
-    least = float(size_fn(smallest_gates(inventory, minima), fewest))
-    budget = run.objective.budget_size(whole)
-    asked = f"config.objective.budget={run.objective.budget!r}"
-    unit = run.objective.size
-    if budget > whole:
+    group_size, bits = run.quantize.group_size, run.quantize
+    opened, start = inventory.open_gates(), uniform_bits(inventory, bits.start)
+    fewest = uniform_bits(inventory, min(bits.bits))
+    size_fns = {m: make_size_fn(m, inventory, group_size) for m in MEASURES}
+    wholes = {m: float(fn(opened, start)) for m, fn in size_fns.items()}
+    for measure in run.objective.measures:
+        fn = make_size_fn(measure, inventory, group_size, wholes)
+        size_fns[measure], wholes[measure] = fn, float(fn(opened, start))
+    leasts = {
+        m: least_size(inventory, partial(size_fns[m], bits=fewest), limits)
+        for m in run.objective.measures
+    }
+    budgets = run.objective.budget_sizes(wholes)
+    asked = run.objective.describe_budgets()
+    for unit, budget in budgets.items():
+        if budget > wholes[unit]:
+            raise ConfigError(
+                f"{asked} is more than the model has: {_amount(wholes[unit], unit)}. "
+                "Ask for less, or for a larger model."
+            )
+    tightest = max(budgets, key=lambda unit: leasts[unit] / budgets[unit])
+    if budgets[tightest] < leasts[tightest]:
         raise ConfigError(
-            f"{asked} is more than the model has: {whole:,.0f} {unit}. Ask for less, "
-            "or for a larger model."
+            f"{asked} is less than what must stay: "
+            f"{_amount(leasts[tightest], tightest)} with embeddings, norms, minima and "
+            "frozen parts. Ask for more, or for a smaller vocabulary or width."
         )
-    if budget < least:
-        raise ConfigError(
-            f"{asked} is less than what must stay: {least:,.0f} {unit} with "
-            "embeddings, norms and minima. Ask for more, or for a smaller "
-            "vocabulary or width."
-        )
+
+
+def _amount(size: float, measure: str) -> str:
+    """Returns a size in words; sums of measures are parts of the start."""
+    return f"{size:,.0f} {measure}" if measure in MEASURES else f"{size:.4f} {measure}"
 
 
 def check_same_run(old: Mapping[str, Any], new: RunConfig) -> None:

@@ -25,8 +25,10 @@ def describe(run: RunConfig) -> dict[str, Any]:
     gates = inventory.open_gates()
     sizes = {m: float(make_size_fn(m, inventory)(gates)) for m in MEASURES}
     tokens = run.train.num_steps * run.data.batch_size * run.data.seq_len
-    whole = sizes[run.objective.size]
-    goal = run.objective.budget_size(whole) if run.objective.has_budget else None
+    wholes = {
+        m: float(make_size_fn(m, inventory)(gates)) for m in run.objective.measures
+    }
+    goals = dict.fromkeys(wholes) | run.objective.budget_sizes(wholes)
     return {
         "params": sizes["params"],
         "flops_per_token": sizes["flops"],
@@ -36,5 +38,4 @@ def describe(run: RunConfig) -> dict[str, Any]:
         "tokens": tokens,
         "flops_total_without_seams": 3 * sizes["flops"] * tokens,
         "seam_steps": list(run.seam_steps),
-        f"budget_{run.objective.size}": goal,
-    }
+    } | {f"budget_{measure}": goal for measure, goal in goals.items()}

@@ -3,9 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Hashable
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
@@ -85,6 +87,7 @@ def make_tx(
     strategy: Strategy,
     context: StepContext,
     *,
+    held: PyTree | None = None,
     with_maps: bool = False,
 ) -> optax.GradientTransformation:
     """Builds the optimizer of ``{"params": weights, "gates": gates}``.
@@ -94,6 +97,13 @@ def make_tx(
 
     Clipping heeds the weights alone: a gate's gradient neither shortens theirs, nor
     is shortened, since strategies read its moments.
+
+    Args:
+        config: The config block.
+        strategy: Who moves the gates.
+        context: What it may use.
+        held: True for gates that stay as they are; None for none.
+        with_maps: Whether there are maps.
     """
     peak = config.learning_rate
     rate = lambda step: peak * context.learning_rate(step)
@@ -107,12 +117,21 @@ def make_tx(
     if strategy.make_weight_tx is not None:
         links.append(strategy.make_weight_tx(context))
     gate_tx = strategy.make_gate_tx(context)
+    if any(jax.tree.leaves(held)):
+        gate_tx = optax.chain(gate_tx, optax.stateless(partial(_hold, held)))
     groups: dict[Hashable, Any] = {"weights": optax.chain(*links), "gates": gate_tx}
     labels = {"params": "weights", "gates": "gates"}
     if with_maps:
         groups["maps"] = optax.chain(adam, optax.scale_by_learning_rate(rate))
         labels[ALIGN] = "maps"
     return optax.partition(groups, labels)
+
+
+def _hold(held: PyTree, updates: PyTree, params: PyTree) -> PyTree:
+    """Returns updates of 0 for what is held."""
+    del params
+    stay = lambda update, is_held: jnp.zeros_like(update) if is_held else update
+    return updates | {"gates": jax.tree.map(stay, updates["gates"], held)}
 
 
 def _matrices(params: PyTree) -> PyTree:

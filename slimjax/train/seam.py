@@ -22,17 +22,16 @@ from jaxtyping import PyTree
 from slimjax.distill.alignment import ALIGN
 from slimjax.models.decoder import config_of
 from slimjax.nn.quantize import precision_names
-from slimjax.objective.budget import Chooser, Decision
-from slimjax.objective.kinds import decide_within
-from slimjax.objective.precision import BitPrices
+from slimjax.objective.decision import Decision
 from slimjax.objective.size import Bits
-from slimjax.objective.units import Costs, Gates
+from slimjax.objective.units import Gates
 from slimjax.resize.carry import carry_state, fold_moments
 from slimjax.resize.least_squares import refit
 from slimjax.resize.plan import Plan, make_plan
 from slimjax.resize.shrink import cut, fold
 from slimjax.store.faults import fault_point
-from slimjax.strategies.base import SeamContext, host_gates
+from slimjax.strategies.base import host_gates
+from slimjax.train.decide import decide
 from slimjax.train.history import History
 from slimjax.train.precision import round_state
 from slimjax.train.probe import Probe, moments_flops
@@ -100,70 +99,6 @@ def take_seam(
     return next_stage, next_state, record
 
 
-def decide(stage: Stage, state: TrainState, probe: Probe, history: History) -> Decision:
-    """Returns who goes at this seam, at the config's price or towards its budget."""
-    run, objective, index = stage.run, stage.run.objective, history.num_seams
-    costs, prices = judge(stage, state, probe, history)
-    size_fn = stage.size_fn(objective.size)
-    whole = stage.start_sizes[objective.size]
-
-    def chooser(costs: Costs, *, cautious: bool) -> Chooser:
-        limits = run.resize.limits(cautious=cautious)
-        return Chooser(
-            stage.inventory, size_fn, costs, limits, whole, stage.bits, prices
-        )
-
-    def cautiously(choose: Callable[[Chooser], Decision | None]) -> Decision | None:
-        decide = lambda costs: choose(chooser(costs, cautious=True))
-        fraction = run.resize.max_kind_fraction
-        size_now = lambda gates: size_fn(gates, stage.bits)
-        return decide_within(fraction, decide, costs, stage.inventory, size_now)
-
-    if not objective.has_budget:
-        decision = cautiously(lambda chooser: chooser.at_price(objective.alpha))
-        assert decision is not None
-        return decision
-    budget = budget_at(stage, index)
-    decision = cautiously(lambda chooser: chooser.at_budget(budget))
-    decision = decision or chooser(costs, cautious=False).at_budget(budget)
-    assert decision is not None, "the budget was checked against the smallest model"
-    highest = objective.max_price_ratio * (history.alpha or 0.0)
-    if highest and decision.alpha > highest and index < len(run.seam_steps) - 1:
-        decision = cautiously(lambda chooser: chooser.at_price(highest)) or decision
-    return decision
-
-
-def judge(
-    stage: Stage, state: TrainState, probe: Probe, history: History
-) -> tuple[Costs, BitPrices | None]:
-    """Returns the costs of units, and those of their bits where they are chosen.
-
-    Nats are corrected by what the last seam showed.
-    """
-    strategy, run = stage.strategy, stage.run
-    assert strategy.judge is not None
-    size_fn = stage.size_fn(run.objective.size)
-    whole = stage.start_sizes[run.objective.size]
-    context = SeamContext(
-        objective=run.objective,
-        inventory=stage.inventory,
-        size_fn=lambda gates: size_fn(gates, stage.bits) / whole,
-        params=state.params,
-        opt_state=state.opt_state,
-        probe=probe,
-        moments=probe.moments,
-        seed=run.seed,
-        quantize=run.quantize,
-    )
-    costs, prices = strategy.judge(context), None
-    if strategy.costs_are_nats:
-        costs = {path: cost * history.calibration for path, cost in costs.items()}
-    if run.quantize.chooses and strategy.judge_bits is not None:
-        bit_costs = strategy.judge_bits(context)
-        prices = BitPrices(stage.inventory, bit_costs, run.quantize.group_size)
-    return costs, prices
-
-
 def calibrate(record: dict[str, Any]) -> float:
     """Returns the correction of the next seam's costs, the old one where none is told.
 
@@ -180,14 +115,6 @@ def calibrate(record: dict[str, Any]) -> float:
         return correction
     ratio = correction * record["true_loss_change"] / predicted
     return float(np.clip(ratio, *CALIBRATIONS))
-
-
-def budget_at(stage: Stage, index: int) -> float:
-    """Returns the largest size after a seam: even ratios, the last seam's in full."""
-    whole = stage.start_sizes[stage.run.objective.size]
-    goal = stage.run.objective.budget_size(whole)
-    num_seams = len(stage.run.seam_steps)
-    return float(whole * (goal / whole) ** ((index + 1) / num_seams))
 
 
 def refit_state(
@@ -278,8 +205,7 @@ def _why_not(
     num_seams = len(run.seam_steps)
     if run.objective.has_budget and index == num_seams - 1:
         return ""
-    flops = stage.size_fn("flops")
-    saved = stage.sizes["flops"] - float(flops(decision.gates))
+    saved = stage.sizes["flops"] - float(stage.size_fn("flops")(decision.gates))
     tokens = run.data.batch_size * run.data.seq_len * (run.train.num_steps - step)
     pays = 3 * saved * tokens > run.resize.compile_allowance_flops
     return "" if pays else "saves less than it costs"
@@ -334,9 +260,12 @@ def _describe(
     elif strategy.read_alpha is not None:
         found = strategy.read_alpha(state.opt_state)
         alpha = alpha if found is None else found
+    measures = stage.run.objective.measures
+    alphas = dict(zip(measures, decision.alphas.tolist(), strict=True))
     return {
         "step": int(state.step),
         "alpha": alpha,
+        "alphas": alphas if len(measures) > 1 else dict.fromkeys(measures, alpha),
         "predicted_loss_change": predicted,
         "calibration": history.calibration,
         "closed": plan.count_closed(),

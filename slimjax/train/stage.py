@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -45,7 +46,7 @@ from slimjax.train.optim import make_tx
 from slimjax.train.precision import PRECISION, quantized
 from slimjax.train.state import TrainState, make_state
 from slimjax.train.step import ErrorFn, make_train_step
-from slimjax.trees import axis_names
+from slimjax.trees import axis_names, unflatten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +91,8 @@ class Stage:
             self.names = {**self.names, ALIGN: map_names(len(model.layers))}
         self.inventory: Inventory = take_inventory(boxed, run.data.seq_len)
         self.bits = bits or uniform_bits(self.inventory, run.quantize.start)
-        opened = self.inventory.open_gates()
-        self.sizes = {m: float(self.size_fn(m)(opened, self.bits)) for m in MEASURES}
+        self.start_sizes: dict[str, float] = start_sizes or {}
+        self.sizes = self._measure(self.bits)
         self.start_sizes = start_sizes or self.sizes
         self.mesh: Mesh = make_mesh(run.mesh, run.data.batch_size)
         self.strategy: Strategy = get(run.objective.strategy)
@@ -99,6 +100,7 @@ class Stage:
             run.optim,
             self.strategy,
             self._step_context(),
+            held=self._held_gates(),
             with_maps=run.distill.aligns,
         )
         self.teacher: Teacher | None = None
@@ -107,9 +109,18 @@ class Stage:
     def with_bits(self, bits: Bits) -> "Stage":
         """Returns a stage of the same shape, and the same programs, with other bits."""
         stage = copy.copy(self)
-        stage.bits, opened = bits, self.inventory.open_gates()
-        stage.sizes = {m: float(self.size_fn(m)(opened, bits)) for m in MEASURES}
+        stage.bits, stage.sizes = bits, self._measure(bits)
         return stage
+
+    def _measure(self, bits: Bits) -> dict[str, float]:
+        """Returns the sizes of the open model, by measure."""
+        opened, sizes = self.inventory.open_gates(), {}
+        for measure in (*MEASURES, *self.run.objective.measures):
+            start = self.start_sizes or sizes
+            group_size = self.run.quantize.group_size
+            size_fn = make_size_fn(measure, self.inventory, group_size, start)
+            sizes[measure] = float(size_fn(opened, bits))
+        return sizes
 
     def architecture(self) -> list[dict[str, Any]]:
         """Returns the layers as plain data, with the bits of their units."""
@@ -123,27 +134,53 @@ class Stage:
 
     def size_fn(self, measure: str) -> SizeFn:
         """Returns the function from gates and bits to size in one measure."""
-        return make_size_fn(measure, self.inventory, self.run.quantize.group_size)
+        group_size = self.run.quantize.group_size
+        return make_size_fn(measure, self.inventory, group_size, self.start_sizes)
 
     def _step_context(self) -> StepContext:
-        size_fn = self.size_fn(self.run.objective.size)
-        whole = self.start_sizes[self.run.objective.size]
+        objective, parts = self.run.objective, self.budget_parts()
+        least = min(parts.values(), default=1.0)
+        size_fns = {measure: self.size_fn(measure) for measure in objective.measures}
+
+        def size_fn(variables: PyTree) -> Any:
+            """The size beside its budget, of the measure whose budget is tightest."""
+            sizes = (
+                fn(variables["gates"], self.bits)
+                / self.start_sizes[name]
+                * (least / parts[name])
+                for name, fn in size_fns.items()
+            )
+            return functools.reduce(jnp.maximum, sizes)
+
         return StepContext(
-            objective=self.run.objective,
+            objective=objective,
             inventory=self.inventory,
-            size_fn=lambda gates: size_fn(gates["gates"], self.bits) / whole,
-            budget_schedule=self._budget_schedule(whole),
+            size_fn=size_fn,
+            budget_schedule=self._budget_schedule(least),
             learning_rate=self.run.optim.schedule(self.run.train.num_steps),
             peak_learning_rate=self.run.optim.learning_rate,
         )
 
-    def _budget_schedule(self, whole: float) -> optax.Schedule | None:
+    def budget_parts(self) -> dict[str, float]:
+        """Returns the budget of each priced measure, as a part of the start's size."""
+        whole, objective = self.start_sizes, self.run.objective
+        if not objective.has_budget:
+            return dict.fromkeys(objective.measures, 1.0)
+        sizes = objective.budget_sizes(whole)
+        return {measure: size / whole[measure] for measure, size in sizes.items()}
+
+    def _budget_schedule(self, part: float) -> optax.Schedule | None:
         """Returns the largest part of the start's size, falling until the last seam."""
         if not self.run.objective.has_budget:
             return None
-        part = self.run.objective.budget_size(whole) / whole
         last = self.run.seam_steps[-1]
         return optax.linear_schedule(1.0, part, last)
+
+    def _held_gates(self) -> PyTree:
+        """Returns True for gates that stay at 1, whatever the strategy."""
+        limits = self.run.resize.limits(cautious=False)
+        paths = self.inventory.gates
+        return unflatten({path: not limits.may_move(path) for path in paths})
 
     @cached_property
     def abstract_state(self) -> TrainState:

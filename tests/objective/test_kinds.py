@@ -2,19 +2,19 @@
 
 import numpy as np
 import pytest
-from test_budget import make_chooser
+from test_budget import Case
 
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.nn.gates import SUBLAYER
-from slimjax.objective.budget import Chooser
 from slimjax.objective.kinds import decide_within, list_kinds, part_taken
-from slimjax.objective.units import Limits
+from slimjax.objective.limits import Limits
+from slimjax.objective.width import WidthChooser
 
 CONFIG = ModelConfig(16, 8, (LayerConfig(4, 2, 4, 12),) * 4)
 
 
 def test_kinds_are_all_attentions_and_all_mlps():
-    _, inventory, *_ = make_chooser(CONFIG)
+    inventory = Case(CONFIG).inventory
     kinds = list_kinds(inventory)
     assert set(kinds) == {"attention", "mlp"}
     assert kinds["mlp"] == [(f"layer_{i}", "mlp") for i in range(4)]
@@ -22,14 +22,17 @@ def test_kinds_are_all_attentions_and_all_mlps():
 
 @pytest.mark.parametrize("max_fraction", [0.25, 0.5, 1.0])
 def test_no_kind_loses_more_than_its_part(max_fraction):
-    _, inventory, size_fn, whole = make_chooser(CONFIG)
+    case = Case(CONFIG)
+    inventory, size_fn = case.inventory, case.size_fns[0]
     source = np.random.default_rng(1)
     costs = {p: source.exponential(1.0, s) for p, s in inventory.gates.items()}
     for path in costs:  # Whole attentions are nearly free, single units are not.
         cheap = path[-1] == SUBLAYER and path[-2] == "attention"
         costs[path] = np.array(1e-3 * source.random()) if cheap else costs[path]
     limits = Limits(max_fraction=0.25)
-    tell = lambda costs: Chooser(inventory, size_fn, costs, limits, whole).at_price(0.1)
+    tell = lambda costs: WidthChooser(inventory, case.parts, costs, limits).at_price(
+        0.1
+    )
     taken = lambda kind, decision: part_taken(
         list_kinds(inventory)[kind], decision.gates, inventory, size_fn
     )

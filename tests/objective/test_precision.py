@@ -10,10 +10,11 @@ from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import abstract_variables
 from slimjax.nn.packing import pack
 from slimjax.nn.quantize import uniform_precision
-from slimjax.objective.budget import Chooser
+from slimjax.objective.decision import BitChoice
+from slimjax.objective.limits import Limits
 from slimjax.objective.precision import BitCosts, BitPrices
 from slimjax.objective.size import make_size_fn, take_inventory, uniform_bits
-from slimjax.objective.units import Limits
+from slimjax.objective.width import WidthChooser
 from slimjax.trees import flatten, unflatten
 
 STATES = (16, 8, 4, 2)
@@ -57,7 +58,9 @@ def make_chooser(config, source):
     prices = BitPrices(inventory, BitCosts(STATES, nats), 0)
     whole = float(size_fn(inventory.open_gates(), bits))
     limits = Limits(min_kv_heads=1, min_mlp_dim=1)
-    chooser = Chooser(inventory, size_fn, costs, limits, whole, bits, prices)
+    parts = lambda gates, bits: np.array([float(size_fn(gates, bits)) / whole])
+    choice = BitChoice(prices, 0, whole)
+    chooser = WidthChooser(inventory, parts, costs, limits, bits, choice)
     return chooser, inventory, size_fn, whole
 
 
@@ -70,10 +73,11 @@ def test_a_budget_of_bytes_is_never_exceeded_and_hardly_missed(part, seed):
         for k in source.integers(1, 4, size=3)
     )
     chooser, _, size_fn, whole = make_chooser(ModelConfig(64, 32, layers), source)
-    decision = chooser.at_budget(part * whole)
+    decision = chooser.at_budget(part)
     assert decision is not None
     size = float(size_fn(decision.gates, decision.bits))
-    assert size == decision.size <= part * whole
+    assert size == pytest.approx(decision.sizes[0] * whole)
+    assert size <= part * whole
     # A row of the table of tokens can still go up by two bits.
     assert part * whole - size <= max(0.01 * part * whole, 32 * 2 / 8 + 4)
 
@@ -89,7 +93,7 @@ def test_at_a_price_every_unit_is_in_its_best_state():
             continue
         for unit in range(16):
             sums = [
-                chooser.prices.nats[leaf.path][unit, i]
+                chooser.choice.prices.nats[leaf.path][unit, i]
                 + alpha * (8 * bits + 16 * (bits < 16)) / 8 / whole
                 for i, bits in enumerate(STATES)
             ]
@@ -100,7 +104,7 @@ def test_more_price_never_leaves_more_bytes():
     source = np.random.default_rng(1)
     config = ModelConfig(32, 16, (LayerConfig(4, 2, 4, 24),) * 2)
     chooser, *_ = make_chooser(config, source)
-    sizes = [chooser.at_price(alpha).size for alpha in (0, 1, 10, 100, 1e5)]
+    sizes = [chooser.at_price(alpha).sizes[0] for alpha in (0, 1, 10, 100, 1e5)]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < sizes[0] / 4
 
@@ -112,8 +116,8 @@ def test_closing_and_rounding_add_up_to_what_is_predicted():
     decision = chooser.at_price(0.0)
     assert decision.predicted_loss_change == pytest.approx(0.0, abs=1e-9)
     low = chooser.at_price(1e6)
-    assert low.predicted_loss_change > low.closing_cost
-    is_open = chooser.prices.open_units(low.gates)
+    assert low.predicted_loss_change > chooser.at_width(0).cost(low.gates)
+    is_open = chooser.choice.prices.open_units(low.gates)
     kept = {key: own[is_open[key]] for key, own in low.bits.items()}
     assert {int(b) for own in kept.values() for b in own} == {2}
     assert flatten(unflatten(dict(low.bits))).keys() == low.bits.keys()

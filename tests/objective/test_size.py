@@ -13,12 +13,14 @@ from shapes import hard_gates, make_variables, models
 from slimjax.errors import ConfigError
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import Decoder, abstract_variables, config_of, make_cache
+from slimjax.objective.limits import UNITS, Limits
 from slimjax.objective.size import (
     MEASURES,
     make_size_fn,
-    smallest_gates,
+    parse_measure,
     take_inventory,
 )
+from slimjax.objective.units import least_size
 from slimjax.resize.plan import make_plan
 from slimjax.resize.shrink import cut
 from slimjax.store.packed import write_packed
@@ -118,13 +120,31 @@ def test_the_slope_of_size_is_what_a_unit_weighs():
 def test_the_smallest_model_has_nothing_but_embedding_and_norm():
     config = ModelConfig(11, 8, (LayerConfig(4, 2, 2, 5), LayerConfig(2, 2, 2, 3)))
     inventory = inventory_of(config)
-    least = make_size_fn("params", inventory)(smallest_gates(inventory, {}))
-    assert least == 11 * 8 + 8
-    minima = {"kv_heads": 1, "mlp": 2}
-    gates = smallest_gates(inventory, minima)
-    small = cut_config(config, gates)
-    assert [layer.num_heads for layer in small.layers] == [1, 1]
-    assert [layer.mlp_dim for layer in small.layers] == [2, 2]
+    size_fn = make_size_fn("params", inventory)
+    assert least_size(inventory, size_fn, Limits()) == 11 * 8 + 8
+    assert (
+        least_size(inventory, size_fn, Limits(units=UNITS, min_width=3)) == 11 * 3 + 3
+    )
+    small = ModelConfig(11, 8, (LayerConfig(1, 1, 2, 2),) * 2)
+    limits = Limits(min_kv_heads=1, min_mlp_dim=2)
+    assert least_size(inventory, size_fn, limits) == size_of("params", small)
+    kept = 8 + 4 * 2 * 8  # Norm, query, key, value and output of one head, twice.
+    assert least_size(inventory, size_fn, Limits(min_layers=2)) == 11 * 8 + 8 + 2 * kept
+
+
+def test_a_sum_of_measures_is_of_parts_of_the_start():
+    config = ModelConfig(11, 8, (LayerConfig(4, 2, 2, 5),))
+    inventory = inventory_of(config)
+    gates = inventory.open_gates()
+    gates["layer_0", "mlp", "mlp"][:2] = 0.0
+    parts = [
+        size_of(m, config, gates) / size_of(m, config) for m in ("params", "flops")
+    ]
+    mixed = size_of("0.25*params + 0.75*flops", config, gates)
+    assert mixed == pytest.approx(0.25 * parts[0] + 0.75 * parts[1])
+    for wrong in ("0.5*params+", "x*flops", "-1*params+flops", "0.5*parms"):
+        with pytest.raises(ConfigError, match=r"config\.objective\.size"):
+            parse_measure(wrong)
 
 
 def test_an_unknown_measure_is_refused_with_the_nearest_name():

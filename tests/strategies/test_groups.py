@@ -18,7 +18,7 @@ def ones_of(inventory) -> dict:
 def test_a_unit_has_as_many_weights_as_its_closing_takes_off(config):
     inventory = take_inventory(abstract_variables(config), 8)
     counts = unit_sums(inventory, ones_of(inventory))
-    sizes = unit_sizes(make_size_fn("params", inventory), inventory)
+    sizes = unit_sizes(make_size_fn("params", inventory), inventory.open_gates())
     assert set(counts) == {path for path in sizes if path[-1] != SUBLAYER}
     for path, count in counts.items():
         np.testing.assert_array_equal(count, sizes[path])

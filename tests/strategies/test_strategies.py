@@ -12,6 +12,7 @@ from slimjax import strategies
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import abstract_variables
 from slimjax.objective.config import DENSE, STRATEGIES, ObjectiveConfig
+from slimjax.objective.limits import UNITS, Limits
 from slimjax.objective.price import GateMoments
 from slimjax.objective.size import make_size_fn, take_inventory, unit_sizes
 from slimjax.strategies.base import SeamContext, StepContext, find_state
@@ -95,6 +96,7 @@ def seam_context(params, opt_state=(), probe=None, **objective) -> SeamContext:
         probe=probe,
         moments=moments_tree,
         seed=0,
+        limits=Limits(units=UNITS),
     )
 
 
@@ -102,11 +104,14 @@ def test_costs_of_exchange_are_the_measured_ones_whatever_the_moments_scale():
     source = np.random.default_rng(1)
     damage = {p: source.exponential(0.1, s) for p, s in INVENTORY.gates.items()}
     costs = strategies.get("exchange").judge(exchange_context(damage))
+    sublayers = [damage["layer_0", name, "sublayer"] for name in ("attention", "mlp")]
+    assert costs.pop(("layer_0", "layer")) == pytest.approx(sum(sublayers))
+    assert costs.keys() == damage.keys()
     for path, cost in costs.items():
         np.testing.assert_array_equal(
             np.argsort(cost.ravel()), np.argsort(damage[path].ravel())
         )
-        if path[-1] != "mlp":
+        if path[-1] not in ("mlp", "embed"):
             np.testing.assert_allclose(cost, damage[path], rtol=1e-6)
     path = ("layer_0", "mlp", "mlp")
     cheapest = np.sort(costs[path])[: len(costs[path]) // 2]
@@ -207,7 +212,7 @@ def test_gates_rank_units_alike_whatever_their_size():
     context = seam_context({"gates": gates}, strategy="size_penalty", budget="50%")
     judge = strategies.get("size_penalty").judge
     costs = judge(context)
-    sizes = unit_sizes(context.size_fn, INVENTORY)
+    sizes = unit_sizes(context.size_fn, INVENTORY.open_gates())
     mlp, groups = ("layer_0", "mlp", "mlp"), ("layer_0", "attention", "kv_heads")
     np.testing.assert_allclose(costs[mlp] / sizes[mlp], np.linspace(0, 0.25, 16))
     np.testing.assert_allclose(costs[groups] / sizes[groups], 1.0)

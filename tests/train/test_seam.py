@@ -37,7 +37,9 @@ def test_every_strategy_trains_and_meets_its_budget(name):
     assert abs(record["true_loss_change"]) < 1
     budget = 0.6 * stage.sizes["params"]
     assert small.sizes["params"] <= budget
-    sizes = unit_sizes(lambda gates: stage_size(small, gates), small.inventory)
+    sizes = unit_sizes(
+        lambda gates: stage_size(small, gates), small.inventory.open_gates()
+    )
     units = [size for path, size in sizes.items() if path[-1] in ("mlp", "kv_heads")]
     assert budget - small.sizes["params"] <= max(0.01 * budget, min(units))
     opened = jax.tree.leaves(small_state.params["gates"])

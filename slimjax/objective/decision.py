@@ -1,0 +1,72 @@
+"""What is decided at a price or within a budget."""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Float
+
+from slimjax.objective.precision import BitPrices, States
+from slimjax.objective.size import Bits
+from slimjax.objective.units import Gates
+
+Sizes = Float[np.ndarray, " M"]
+"""Sizes in M measures, each as a part of the size at the start."""
+
+TOLERANCE = 0.01
+"""The part of a budget that may be left over for want of smaller units."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Decision:
+    """What stays, and what it is said to cost.
+
+    Attributes:
+        gates: 1 for what stays, 0 for what goes.
+        alphas: The price of each measure, nats for the whole starting model.
+        predicted_loss_change: Sum of the costs of all that goes or loses bits, nats a
+            target.
+        sizes: Sizes of what stays, as parts of the start's.
+        bits: Bits of all units, also of those that go.
+        states: The numbers of their states, where those were chosen.
+    """
+
+    gates: Gates
+    alphas: Sizes
+    predicted_loss_change: float
+    sizes: Sizes
+    bits: Bits | None = None
+    states: States | None = None
+
+    @property
+    def alpha(self) -> float:
+        """The price of the whole starting model, in all measures together."""
+        return float(self.alphas.sum())
+
+    @property
+    def complexity(self) -> float:
+        """The loss change and the price of what stays, nats a target."""
+        return self.predicted_loss_change + float(self.alphas @ self.sizes)
+
+    def rank(self, budget: Sizes) -> tuple[float, float]:
+        """Returns what tells the better of two decisions, the smaller one.
+
+        First comes by how much more than a hundredth the nearest budget is missed;
+        among those that make use of it the predicted loss counts.
+        """
+        missed = 1 - float((self.sizes / budget).max())
+        return max(missed - TOLERANCE, 0.0), self.predicted_loss_change
+
+
+@dataclasses.dataclass(frozen=True)
+class BitChoice:
+    """That bits are to be chosen.
+
+    Attributes:
+        prices: What they cost.
+        measure: The number of the measure that counts them.
+        whole: Bytes of the model that the run started from.
+    """
+
+    prices: BitPrices
+    measure: int
+    whole: float

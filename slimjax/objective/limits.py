@@ -1,0 +1,82 @@
+"""What may go, and what must stay."""
+
+import dataclasses
+from fnmatch import fnmatchcase
+
+from slimjax.nn.gates import CHANNELS, SUBLAYER
+from slimjax.trees import Path
+
+LAYER = "layer"
+"""A layer, that is, all sublayers of a module together; it has no gate of its own."""
+
+UNITS = ("heads", "kv_heads", "mlp", SUBLAYER, LAYER, CHANNELS)
+"""Kinds of units: axes that have gates, sublayers and layers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What may go, and what must stay.
+
+    Attributes:
+        units: Kinds of units that may go.
+        frozen: Patterns of dotted paths of gates or modules, such as ``layer_0.*``,
+            whose units stay, and with them all that they are part of.
+        multiple: MLP widths stay multiples of this.
+        kv_heads_multiple: Numbers of KV heads stay multiples of this.
+        width_multiple: The residual width stays a multiple of this.
+        uniform: All layers keep the same shape, and none goes.
+        min_kv_heads: Least KV heads a layer; 0 lets attention go as a whole.
+        min_mlp_dim: Least MLP width; 0 lets the MLP go as a whole.
+        min_width: Least residual width.
+        min_layers: Layers that keep a sublayer, at least.
+        max_fraction: The part of a family's open units that may go at once.
+    """
+
+    units: tuple[str, ...] = UNITS[:-1]
+    frozen: tuple[str, ...] = ()
+    multiple: int = 1
+    kv_heads_multiple: int = 1
+    width_multiple: int = 1
+    uniform: bool = False
+    min_kv_heads: int = 0
+    min_mlp_dim: int = 0
+    min_width: int = 1
+    min_layers: int = 0
+    max_fraction: float = 1.0
+
+    def minima(self) -> dict[str, int]:
+        """Returns the least number of open units by axis name."""
+        floor = int(self.uniform)
+        return {
+            "kv_heads": max(self.min_kv_heads, floor),
+            "mlp": max(self.min_mlp_dim, floor * self.multiple),
+            CHANNELS: self.min_width,
+        }
+
+    def block(self, axis: str) -> int:
+        """Returns the number of units of an axis that go together."""
+        blocks = {"mlp": self.multiple, "kv_heads": self.kv_heads_multiple}
+        return (blocks | {CHANNELS: self.width_multiple}).get(axis, 1)
+
+    def is_frozen(self, path: Path) -> bool:
+        """Whether the units of a gate must stay.
+
+        Examples:
+            >>> limits = Limits(frozen=("layer_0", "*.heads"))
+            >>> limits.is_frozen(("layer_0", "mlp", "mlp"))
+            True
+            >>> limits.is_frozen(("layer_1", "mlp", "mlp"))
+            False
+        """
+        name = ".".join(path)
+        return any(
+            fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")
+            for pattern in self.frozen
+        )
+
+    def may_move(self, path: Path) -> bool:
+        """Whether a gate may leave 1 at all: its units, or what they are part of."""
+        axis = (
+            LAYER if path[-1] == SUBLAYER and SUBLAYER not in self.units else path[-1]
+        )
+        return axis in self.units and not self.is_frozen(path)

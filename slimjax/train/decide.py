@@ -1,0 +1,105 @@
+"""Who goes at a seam, and how many bits the rest keeps: measured, weighed, decided."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from slimjax.objective.decision import BitChoice, Decision
+from slimjax.objective.kinds import decide_within
+from slimjax.objective.precision import BitPrices
+from slimjax.objective.size import Bits
+from slimjax.objective.units import Costs, Gates
+from slimjax.objective.width import WidthChooser
+from slimjax.strategies.base import SeamContext
+from slimjax.train.history import History
+from slimjax.train.probe import Probe
+from slimjax.train.stage import Stage
+from slimjax.train.state import TrainState
+
+
+def decide(stage: Stage, state: TrainState, probe: Probe, history: History) -> Decision:
+    """Returns who goes at this seam, at the config's price or towards its budget."""
+    run, objective, index = stage.run, stage.run.objective, history.num_seams
+    costs, choice = judge(stage, state, probe, history)
+    size_fn = _sizes_fn(stage)
+
+    def chooser(costs: Costs, *, cautious: bool) -> WidthChooser:
+        limits = run.resize.limits(cautious=cautious)
+        return WidthChooser(stage.inventory, size_fn, costs, limits, stage.bits, choice)
+
+    def cautiously(
+        choose: Callable[[WidthChooser], Decision | None],
+    ) -> Decision | None:
+        decide = lambda costs: choose(chooser(costs, cautious=True))
+        fraction = run.resize.max_kind_fraction
+        size_now = lambda gates: size_fn(gates, stage.bits)[0]
+        return decide_within(fraction, decide, costs, stage.inventory, size_now)
+
+    if not objective.has_budget:
+        decision = cautiously(lambda chooser: chooser.at_price(objective.alpha))
+        assert decision is not None
+        return decision
+    budget = budget_at(stage, index)
+    decision = cautiously(lambda chooser: chooser.at_budget(budget))
+    decision = decision or chooser(costs, cautious=False).at_budget(budget)
+    assert decision is not None, "the budget was checked against the smallest model"
+    highest = objective.max_price_ratio * (history.alpha or 0.0)
+    if highest and decision.alpha > highest and index < len(run.seam_steps) - 1:
+        alphas = decision.alphas * (highest / decision.alpha)
+        decision = cautiously(lambda chooser: chooser.at_price(alphas)) or decision
+    return decision
+
+
+def _sizes_fn(stage: Stage) -> Callable[[Gates, Bits | None], np.ndarray]:
+    """Returns the function to sizes in all priced measures, as parts of the start's."""
+    names, whole = stage.run.objective.measures, stage.start_sizes
+    size_fns = {name: stage.size_fn(name) for name in names}
+
+    def size_fn(gates: Gates, bits: Bits | None) -> np.ndarray:
+        return np.array([float(size_fns[m](gates, bits)) / whole[m] for m in names])
+
+    return size_fn
+
+
+def judge(
+    stage: Stage, state: TrainState, probe: Probe, history: History
+) -> tuple[Costs, BitChoice | None]:
+    """Returns the costs of units, and those of their bits where they are chosen.
+
+    Nats are corrected by what the last seam showed.
+    """
+    strategy, run = stage.strategy, stage.run
+    assert strategy.judge is not None
+    measures = run.objective.measures
+    size_fn, whole = stage.size_fn(measures[0]), stage.start_sizes[measures[0]]
+    context = SeamContext(
+        objective=run.objective,
+        inventory=stage.inventory,
+        size_fn=lambda gates: size_fn(gates, stage.bits) / whole,
+        params=state.params,
+        opt_state=state.opt_state,
+        probe=probe,
+        moments=probe.moments,
+        seed=run.seed,
+        limits=run.resize.limits(cautious=False),
+        quantize=run.quantize,
+    )
+    costs, choice = strategy.judge(context), None
+    if strategy.costs_are_nats:
+        costs = {path: cost * history.calibration for path, cost in costs.items()}
+    if run.quantize.chooses and strategy.judge_bits is not None:
+        bit_costs = strategy.judge_bits(context)
+        prices = BitPrices(stage.inventory, bit_costs, run.quantize.group_size)
+        bytes_whole = stage.start_sizes["bytes"]
+        choice = BitChoice(prices, measures.index("bytes"), bytes_whole)
+    return costs, choice
+
+
+def budget_at(stage: Stage, index: int) -> np.ndarray:
+    """Returns the largest sizes after a seam, as parts of the start's, by measure.
+
+    From seam to seam they fall in even ratios; the last seam's are those asked for.
+    """
+    parts, num_seams = stage.budget_parts(), len(stage.run.seam_steps)
+    goals = np.array([parts[name] for name in stage.run.objective.measures])
+    return goals ** ((index + 1) / num_seams)
