@@ -9,8 +9,8 @@ from paired import HERE
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 HEAD = """| what | against | ours | peer | times as fast | 10th to 90th percentile \
-| of the peak: ours, peer |
-|---|---|---|---|---|---|---|"""
+| of the peak: ours, peer | CPU |
+|---|---|---|---|---|---|---|---|"""
 PEERS = {
     "after a seam": "the same shape built fresh",
     "price": "plain AdamW",
@@ -24,7 +24,7 @@ def main() -> None:
         result = json.loads(path.read_text())
         for name, row in result.items():
             if isinstance(row, dict) and "ratio" in row:
-                lines.append(describe(path.stem, name, row))
+                lines.append(describe(path.stem, name, row, result["machine"]["cpu"]))
     page = (HERE / "README.md").read_text()
     before, after = page.split(BEGIN)[0], page.split(END)[1]
     table = "\n".join(lines)
@@ -32,7 +32,7 @@ def main() -> None:
     print(table)
 
 
-def describe(experiment: str, name: str, row: dict) -> str:
+def describe(experiment: str, name: str, row: dict, cpu: str) -> str:
     peer = row.get("peer_name") or PEERS.get(name, "")
     ours, other = (f"{1e3 * row[key]:,.0f} ms" for key in ("ours", "peer"))
     spread = f"{row['low']:.2f} to {row['high']:.2f}"
@@ -42,7 +42,7 @@ def describe(experiment: str, name: str, row: dict) -> str:
         share += f"{row['peak_gflops_per_s']:,.0f} GFLOP/s"
     return (
         f"| {experiment}: {name.split(',')[0]} | {peer} | {ours} | {other} | "
-        f"**{row['ratio']:.2f}** | {spread} | {share} |"
+        f"**{row['ratio']:.2f}** | {spread} | {share} | {cpu} |"
     )
 
 
