@@ -1,0 +1,112 @@
+"""Prints the study's table into the README, and draws its figure.
+
+Run: python experiments/first_frontier/table.py
+"""
+
+import json
+import statistics
+from collections import defaultdict
+from pathlib import Path
+
+import matplotlib
+import recipe
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+HERE = Path(__file__).parent
+START, END = "<!-- table -->\n", "<!-- end of table -->"
+ORDER = ("path", "taught", "scratch4", "scratch3", "scratch2", "scratch8")
+ORDER += ("pruned4", "concrete8")
+
+
+def main() -> None:
+    results = [json.loads(p.read_text()) for p in sorted(HERE.glob("results/*.json"))]
+    readme = HERE / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    before, rest = text.split(START)
+    _, after = rest.split(END)
+    readme.write_text(
+        before + START + make_table(results) + END + after, encoding="utf-8"
+    )
+    draw(results, HERE / "frontier.png")
+
+
+def make_table(results: list[dict]) -> str:
+    """Returns one row a family, test bits a byte within each budget."""
+    budgets = " | ".join(f"{budget / 1000:g} kB" for budget in recipe.BUDGETS)
+    lines = [f"| family | seeds | TFLOP in all | {budgets} |"]
+    lines.append("|" + "---|" * (3 + len(recipe.BUDGETS)))
+    for family in ORDER:
+        spent, errors = family_flops(family, results), errors_of(family, results)
+        if not errors:
+            continue
+        cells = [format_error(errors.get(budget, [])) for budget in recipe.BUDGETS]
+        seeds = max(len(found) for found in errors.values())
+        row = [family, str(seeds), f"{statistics.mean(spent) / 1e12:.2f}", *cells]
+        lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def errors_of(family: str, results: list[dict]) -> dict[int, list[float]]:
+    """Returns the test errors of a family's finished models, by budget."""
+    found = defaultdict(list)
+    for result in _of_family(family, results):
+        if result["budget"]:
+            found[result["budget"]].append(result["error"]["test_bits_per_byte"])
+    return found
+
+
+def family_flops(family: str, results: list[dict]) -> list[float]:
+    """Returns, for each seed, the training FLOPs of all runs of a family."""
+    spent = defaultdict(float)
+    for result in _of_family(family, results):
+        spent[result["seed"]] += result["flops"]
+    return list(spent.values())
+
+
+def _of_family(family: str, results: list[dict]) -> list[dict]:
+    """Returns a family's runs; taught shares the path's first two."""
+    shared = ("path-trunk0", f"path-{recipe.BUDGETS[0]}")
+    is_pilot = lambda result: result["name"].endswith("-pilot")
+    return [
+        result
+        for result in results
+        if not is_pilot(result)
+        and (
+            result["family"] == family
+            or (family == "taught" and result["name"] in shared)
+        )
+    ]
+
+
+def format_error(errors: list[float]) -> str:
+    """Returns mean and spread, or the one figure there is."""
+    if not errors:
+        return "-"
+    mean = f"{statistics.mean(errors):.3f}"
+    return f"{mean} ± {statistics.stdev(errors):.3f}" if len(errors) > 1 else mean
+
+
+def draw(results: list[dict], path: Path) -> None:
+    """Draws error against bytes, one line a family."""
+    figure, axes = plt.subplots(figsize=(7, 4.5), constrained_layout=True)
+    for family in ORDER:
+        errors = errors_of(family, results)
+        if not errors:
+            continue
+        budgets = sorted(errors)
+        means = [statistics.mean(errors[budget]) for budget in budgets]
+        sizes = [budget / 1000 for budget in budgets]
+        is_ours = family in ("path", "taught")
+        style = dict(linewidth=2.5) if is_ours else dict(linewidth=1.2, linestyle="--")
+        axes.plot(sizes, means, marker="o", label=family, **style)
+    axes.set_xlabel("packed file, kB")
+    axes.set_ylabel("test bits a byte")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=120)
+
+
+if __name__ == "__main__":
+    main()
