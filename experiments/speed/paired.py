@@ -70,16 +70,21 @@ class Remote:
 
     def __call__(self) -> None:
         """Has it run once, and waits for the end."""
-        self.pipe.send(True)
+        self.pipe.send("run")
         self.pipe.recv()
+
+    def show(self) -> Any:
+        """Has it run once, and returns what it returns."""
+        self.pipe.send("show")
+        return self.pipe.recv()
 
 
 def _serve(pipe: Any, make: Callable[..., Callable[[], Any]], args: tuple) -> None:
     run = make(*args)
     try:
-        while pipe.recv():
-            run()
-            pipe.send(True)
+        while request := pipe.recv():
+            result = run()
+            pipe.send(result if request == "show" else None)
     except (EOFError, KeyboardInterrupt):
         return  # Whoever asked is gone.
 
