@@ -73,8 +73,9 @@ def in_pairs(kernel: Any) -> np.ndarray:
 
 def make_llama(path: str, prompts: np.ndarray, num_new: int):
     """Returns a function that decodes once, and returns the tokens ``[B, num_new]``."""
-    import llama_cpp as cpp
+    import llama_cpp
 
+    cpp: Any = llama_cpp
     quiet = cpp.llama_log_callback(lambda *_: None)
     cpp.llama_log_set(quiet, ctypes.c_void_p())
     batch_size, length = prompts.shape

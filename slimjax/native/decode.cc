@@ -75,14 +75,44 @@ inline float load_one(bf16 x) { return widen(x); }
 inline void keep(float x, float* to) { *to = x; }
 inline void keep(float x, bf16* to) { *to = narrow(x); }
 
+// The sums of four vectors.
+inline quarter_vec sums_of(const vec* x) {
+  quarter_vec parts[4];
+  for (int i = 0; i < 4; ++i) {
+    const half_vec half = *(half_vec*)&x[i] + *((half_vec*)&x[i] + 1);
+    parts[i] = *(quarter_vec*)&half + *((quarter_vec*)&half + 1);
+  }
+#if defined(__SSE3__)
+  return _mm_hadd_ps(_mm_hadd_ps(parts[0], parts[1]), _mm_hadd_ps(parts[2], parts[3]));
+#else
+  quarter_vec out;
+  for (int i = 0; i < 4; ++i)
+    out[i] = (parts[i][0] + parts[i][1]) + (parts[i][2] + parts[i][3]);
+  return out;
+#endif
+}
+
+// scores [count] = query . key, four keys at a time; those of a cache lie far apart, so
+// the next are asked for early.
 template <typename T>
-float dot(const float* x, const T* y, int64_t count) {
-  vec sums = {};
-  float rest = 0.0f;
-  int64_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) sums += *(vec*)(x + i) * load(y + i);
-  for (; i < count; ++i) rest += x[i] * load_one(y[i]);
-  return sum_of(sums) + rest;
+void score(const float* query, const T* keys, int64_t count, int64_t stride,
+           int64_t dim, float* scores) {
+  for (int64_t s = 0; s < count; s += 4) {
+    const T* key[4];
+    vec sums[4] = {};
+    for (int j = 0; j < 4; ++j) {
+      key[j] = keys + std::min(s + j, count - 1) * stride;
+      for (int64_t i = 0; i < dim; i += 64 / sizeof(T))
+        __builtin_prefetch(key[j] + 8 * stride + i);
+    }
+    int64_t i = 0;
+    for (; i + kLanes <= dim; i += kLanes)
+      for (int j = 0; j < 4; ++j) sums[j] += *(vec*)(query + i) * load(key[j] + i);
+    quarter_vec total = sums_of(sums);
+    for (; i < dim; ++i)
+      for (int j = 0; j < 4; ++j) total[j] += query[i] * load_one(key[j][i]);
+    *(quarter_vec*)(scores + s) = total;
+  }
 }
 
 // out [dim] = sum over s of weights[s] * values[s]
@@ -92,9 +122,12 @@ void mix(const float* weights, const T* values, int64_t count, int64_t stride,
   int64_t c = 0;
   for (; c + 4 * kLanes <= dim; c += 4 * kLanes) {
     vec sums[4] = {};
-    for (int64_t s = 0; s < count; ++s)
+    for (int64_t s = 0; s < count; ++s) {
+      __builtin_prefetch(values + (s + 8) * stride + c);
+      __builtin_prefetch(values + (s + 8) * stride + c + 2 * kLanes);
       for (int i = 0; i < 4; ++i)
         sums[i] += spread(weights[s]) * load(values + s * stride + c + i * kLanes);
+    }
     for (int i = 0; i < 4; ++i) *(vec*)(out + c + i * kLanes) = sums[i];
   }
   for (; c + kLanes <= dim; c += kLanes) {
@@ -136,8 +169,7 @@ void attend(const Heads& h, int64_t position, const float* cos, const float* sin
   for (int64_t g = 0; g < group; ++g, q += h.dim, out += h.dim) {
     turn(q, cos, sin, h.dim / 2);
     for (int64_t i = 0; i < h.dim; ++i) q[i] /= std::sqrt(float(h.dim));
-    for (int64_t s = 0; s < count; ++s)
-      scores[s] = dot(q, keys + s * stride, h.dim);
+    score(q, keys, count, stride, h.dim, scores);
     for (int64_t s = count; s < padded; ++s) scores[s] = kHidden;
     float top = kHidden, total = 0.0f;
     soften(scores, padded, top, total);
