@@ -1,13 +1,15 @@
 """Greedy decoding against transformers and llama.cpp: one Llama, random weights.
 
-Run: python experiments/speed/decode.py [--rounds=5] [--json]
+Run: python experiments/speed/decode.py [--rounds=5] [--batch 1 16] [--json]
 
 V 4096, D 512, L 8, N 8, H 64, F 1408; 32 tokens of prompt, 64 new, batch 1, 16. All
 contenders have the same weights, and the tokens that each makes are held against those
-of ours in float32 first. The floor is the time to read the weights once a token.
+of ours in float32 first. The floor is the time to read the weights once a token. Rows
+of a batch that is not run stay in the result as they were.
 Needs transformers and llama.cpp, see README.md.
 """
 
+import json
 import os
 import tempfile
 import time
@@ -17,7 +19,7 @@ from typing import Any
 
 import numpy as np
 from llama_peer import make_llama, write_gguf
-from paired import Remote, best, compare, make_parser, race, write
+from paired import HERE, Remote, best, compare, make_parser, race, write
 
 from slimjax.train.devices import prepare_devices
 
@@ -34,12 +36,15 @@ PAIRS = {
 
 
 def main() -> None:
-    flags = make_parser("Decoding against its peers", rounds=5).parse_args()
+    parser = make_parser("Decoding against its peers", rounds=5)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16])
+    flags = parser.parse_args()
     prepare_devices()
-    result: dict[str, Any] = {}
+    kept = HERE / "results" / "decode.json"
+    result: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         models = make_models(Path(folder))
-        for batch in (1, 16):
+        for batch in flags.batch:
             prompts = np.random.default_rng(0).integers(3, VOCAB, (batch, PROMPT))
             contenders = make_contenders(models, Path(folder), prompts)
             agreement = compare_tokens(contenders)

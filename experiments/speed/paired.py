@@ -96,7 +96,7 @@ def best(seconds: Mapping[str, list[float]], names: list[str]) -> str:
 
 def write(name: str, result: dict[str, Any], *, as_json: bool) -> None:
     """Keeps a result in results/, and prints it."""
-    result = {"machine": machine(), **_rounded(result)}
+    result = _rounded(result) | {"machine": machine()}
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result) if as_json else json.dumps(result, indent=1))

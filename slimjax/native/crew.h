@@ -98,9 +98,13 @@ class Board {
 class Crew {
  public:
   explicit Crew(ffi::ThreadPool& pool)
-      : board_(shared()), mine_(board_->in_use, std::try_to_lock) {
+      : board_(shared()),
+        mine_(board_->in_use, std::try_to_lock),
+        num_threads_(pool.num_threads()) {
     if (mine_) Board::gather(board_, pool);
   }
+
+  int64_t num_threads() const { return num_threads_; }
 
   // Runs work(i) for i in [0, count). Which thread runs which task must not matter.
   template <typename Work>
@@ -120,6 +124,7 @@ class Crew {
   }
   std::shared_ptr<Board> board_;
   std::unique_lock<std::mutex> mine_;
+  int64_t num_threads_;
 };
 
 }  // namespace slimjax

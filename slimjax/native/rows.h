@@ -25,8 +25,8 @@
 namespace slimjax {
 
 constexpr int kColumns = 32;      // Of a panel.
-constexpr int kTileRows = 64;     // Rows of a task.
-constexpr int64_t kAhead = 1024;  // Groups between what is read and what is asked for.
+constexpr int kTileRows = 64;     // That are multiplied with a panel before the next.
+constexpr int64_t kShares = 4;    // Tasks for a thread; each reads one stretch of memory.
 
 inline ivec spread_bits(int32_t x) {
   return ivec{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
@@ -144,8 +144,6 @@ void multiply_block(Rows<Kind>& rows, int64_t first, const int32_t* panel,
 #pragma GCC unroll 4
     for (int chain = 0; chain < kChains; ++chain, panel += kColumns) {
       const ivec left = *(const ivec*)panel, right = *(const ivec*)(panel + kLanes);
-      __builtin_prefetch(panel + kAhead);
-      __builtin_prefetch(panel + kAhead + kLanes);
 #pragma GCC unroll 8
       for (int r = 0; r < R; ++r) {
         const ivec x = spread_bits(row[r * rows.groups + g + chain]);
@@ -179,13 +177,18 @@ void multiply_rows(Rows<Kind>& rows, int64_t first, int64_t count,
 template <typename Kind, typename Write>
 void product(Crew& crew, Rows<Kind>& rows, const Weights& weights, const Write& write) {
   const int64_t blocks = (rows.count + kTileRows - 1) / kTileRows;
-  crew.run(weights.panels * blocks, [&](int64_t task) {
-    const int64_t panel = task / blocks, first = task % blocks * kTileRows;
-    const int64_t count = std::min<int64_t>(kTileRows, rows.count - first);
-    alignas(64) float tile[kTileRows * kColumns];
-    multiply_rows(rows, first, count, weights.data + panel * weights.groups * kColumns,
-                  weights.scale + panel * kColumns, tile);
-    for (int64_t r = 0; r < count; ++r) write(first + r, panel, tile + r * kColumns);
+  const int64_t tiles = weights.panels * blocks, shares = kShares * crew.num_threads();
+  const int64_t together = std::max<int64_t>(1, tiles / shares);
+  crew.run((tiles + together - 1) / together, [&](int64_t task) {
+    const int64_t end = std::min(tiles, (task + 1) * together);
+    for (int64_t i = task * together; i < end; ++i) {
+      const int64_t panel = i / blocks, first = i % blocks * kTileRows;
+      const int64_t count = std::min<int64_t>(kTileRows, rows.count - first);
+      alignas(64) float tile[kTileRows * kColumns];
+      multiply_rows(rows, first, count, weights.data + panel * weights.groups * kColumns,
+                    weights.scale + panel * kColumns, tile);
+      for (int64_t r = 0; r < count; ++r) write(first + r, panel, tile + r * kColumns);
+    }
   });
 }
 
