@@ -154,7 +154,7 @@ def renamed(weights: Any):
     """Yields our weights by the names and in the layout of transformers."""
     import torch
 
-    table = weights["embed.embedding"]
+    table = weights["tokens.embedding"]
     found = {"model.embed_tokens": table * WIDTH**0.5, "lm_head": table}
     found["model.norm"] = weights["norm.scale"]
     for i in range(LAYERS):

@@ -38,8 +38,8 @@ def write_gguf(path: Path, config: Any, params: Any, kind: str) -> None:
         weight = gguf.quants.quantize(weight, number)
         return writer.add_tensor(f"{name}.weight", weight, raw_dtype=number)
 
-    table = np.asarray(weights["embed"]["embedding"])
-    put("token_embd", table * config.width**0.5)
+    table = np.asarray(weights["tokens"]["embedding"])
+    put("token_embd", table * config.embed_scale)
     put("output", table)
     put("output_norm", weights["norm"]["scale"])
     for i in range(len(config.layers)):

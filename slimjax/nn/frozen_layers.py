@@ -166,7 +166,11 @@ def freeze_mlp(
     reading = jnp.concatenate(pair, axis=1).reshape(params["gate"].shape[0], -1)
     writing = write_gates(params["down"], units[:, None], channels)
     writing = jnp.pad(writing, ((0, missing), (0, 0)))
-    return FrozenMLP(params["norm"]["scale"], freeze(reading), freeze(writing))
+    return FrozenMLP(
+        norm_of_open(params["norm"]["scale"], channels),
+        freeze(reading),
+        freeze(writing),
+    )
 
 
 @struct.dataclass
