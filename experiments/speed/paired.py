@@ -70,16 +70,21 @@ class Remote:
 
     def __call__(self) -> None:
         """Has it run once, and waits for the end."""
-        self.pipe.send(True)
+        self.pipe.send("run")
         self.pipe.recv()
+
+    def show(self) -> Any:
+        """Has it run once, and returns what it returns."""
+        self.pipe.send("show")
+        return self.pipe.recv()
 
 
 def _serve(pipe: Any, make: Callable[..., Callable[[], Any]], args: tuple) -> None:
     run = make(*args)
     try:
-        while pipe.recv():
-            run()
-            pipe.send(True)
+        while request := pipe.recv():
+            result = run()
+            pipe.send(result if request == "show" else None)
     except (EOFError, KeyboardInterrupt):
         return  # Whoever asked is gone.
 
@@ -91,7 +96,7 @@ def best(seconds: Mapping[str, list[float]], names: list[str]) -> str:
 
 def write(name: str, result: dict[str, Any], *, as_json: bool) -> None:
     """Keeps a result in results/, and prints it."""
-    result = {"machine": machine(), **_rounded(result)}
+    result = _rounded(result) | {"machine": machine()}
     (HERE / "results").mkdir(exist_ok=True)
     (HERE / "results" / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result) if as_json else json.dumps(result, indent=1))

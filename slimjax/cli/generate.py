@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from slimjax.cli.flags import make_parser, parse, print_json
-from slimjax.errors import ConfigError, DataError
+from slimjax.errors import ConfigError, DataError, suggest
 
 
 def main(argv: Sequence[str]) -> None:
@@ -23,6 +23,12 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--top_k", type=int, default=0, help="0 is off")
     parser.add_argument("--top_p", type=float, default=1.0, help="1 is off")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--weights",
+        default="",
+        help="float32, bfloat16 or int8 (fewer bytes, more tokens a second); by "
+        "default the dtype of the model",
+    )
     flags = parse(parser, argv).flags
     if (flags.prompt is None) == (flags.prompts_file is None):
         raise ConfigError(
@@ -36,15 +42,19 @@ def main(argv: Sequence[str]) -> None:
         _read_prompts(flags.prompts_file) if flags.prompts_file else [flags.prompt]
     )
     from slimjax.generate.sampling import Sampling
+    from slimjax.nn.frozen import FORMATS
     from slimjax.train.devices import prepare_devices
 
+    if flags.weights and flags.weights not in FORMATS:
+        hint = suggest(flags.weights, FORMATS)
+        raise ConfigError(f"--weights={flags.weights!r} is unknown. {hint}")
     sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
     from slimjax.generate.model import load
 
     prepare_devices()
     model = load(flags.workdir)
     options = dict(max_new_tokens=flags.max_new_tokens, sampling=sampling)
-    options |= dict(seed=flags.seed)
+    options |= dict(seed=flags.seed, weights=flags.weights)
     if flags.prompts_file or flags.json:
         texts = model.generate(prompts, **options)
         _show(prompts, texts, as_json=flags.json)

@@ -1,41 +1,43 @@
-"""Generating text: a prefill, then one compiled loop of steps over a fixed cache."""
+"""Generating text: a prefill, then a compiled loop of steps over a fixed cache."""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax import lax
 from jaxtyping import PyTree
 
 from slimjax.generate.sampling import Sampling, sample
-from slimjax.models.config import ModelConfig
-from slimjax.models.decoder import Decoder, make_cache
+from slimjax.models.frozen_decoder import FrozenDecoder
 
 CHUNK = 16
-"""Tokens that the loop makes on the device before the host looks at them."""
+"""Tokens of a stream that are made on the device before the host looks at them."""
 
 
 @struct.dataclass
 class DecodeState:
-    """What a row needs to go on."""
+    """What the rows need to go on."""
 
     cache: PyTree
     token: PyTree  # int32 [B]; the newest, not yet in the cache.
     position: PyTree  # int32 [B]; where it stands.
     done: PyTree  # bool [B]; whether the end of the text was reached.
+    num_made: PyTree  # int32 []; tokens made for each row.
 
 
 def generate(
-    config: ModelConfig,
-    params: PyTree,
+    model: FrozenDecoder,
     prompts: Sequence[np.ndarray],
     *,
     max_new_tokens: int,
     eos_id: int,
     sampling: Sampling = Sampling(),  # noqa: B008
     seed: int = 0,
+    chunk: int = CHUNK,
 ) -> Iterator[np.ndarray]:
     """Yields the next tokens of all prompts, ``[B, C]`` at a time.
 
@@ -43,13 +45,13 @@ def generate(
     After its end of text a row yields `eos_id` only; all ends end the iteration.
 
     Args:
-        config: The model's shape.
-        params: Its variables, ``{"params": ..., "gates": ...}``.
+        model: The model, as `slimjax.models.frozen_decoder.freeze_decoder` prepares it.
         prompts: One array of token ids for each row, one id or more.
         max_new_tokens: Most tokens to add to each.
         eos_id: The token that ends a text.
         sampling: How tokens are chosen.
-        seed: Root of the randomness; step i of row b uses its own key.
+        seed: Root of the randomness; token i of all rows has its own key.
+        chunk: Most tokens to yield at a time; no token depends on it.
     """
     if max_new_tokens < 1:
         return
@@ -57,19 +59,16 @@ def generate(
     padded = np.zeros((len(prompts), round_up(int(lengths.max()))), np.int32)
     for row, prompt in zip(padded, prompts, strict=True):
         row[: len(prompt)] = prompt
-    chunk = min(CHUNK, max_new_tokens)
     length = padded.shape[1] + round_up(max_new_tokens)
     key = jax.random.key(seed)
-    state = _prefill(config, length, sampling, eos_id, params, padded, lengths, key)
-    made = np.asarray(state.token)[:, None]
-    yield made
+    state = _prefill(model, length, sampling, eos_id, padded, lengths, key)
+    yield np.asarray(state.token)[:, None]
     num_made = 1
     while num_made < max_new_tokens and not bool(np.asarray(state.done).all()):
-        steps = partial(_decode_chunk, config, chunk, sampling, eos_id)
-        state, tokens = steps(params, state, jax.random.fold_in(key, num_made))
-        tokens = np.asarray(tokens)[:, : max_new_tokens - num_made]
-        num_made += tokens.shape[1]
-        yield tokens
+        end = min(num_made + chunk, max_new_tokens)
+        state, tokens = _continue(model, chunk, sampling, eos_id, state, end, key)
+        yield np.asarray(tokens)[:, : end - num_made]
+        num_made = end
 
 
 def round_up(length: int) -> int:
@@ -82,13 +81,12 @@ def round_up(length: int) -> int:
     return max(16, 1 << (length - 1).bit_length())
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+@partial(jax.jit, static_argnums=(1, 2, 3))
 def _prefill(
-    config: ModelConfig,
+    model: FrozenDecoder,
     length: int,
     sampling: Sampling,
     eos_id: int,
-    params: PyTree,
     prompts: jax.Array,
     lengths: jax.Array,
     key: jax.Array,
@@ -98,48 +96,64 @@ def _prefill(
     What stands behind a shorter prompt is overwritten before it can be seen: a query
     sees no later position than its own.
     """
-    batch_size, width = prompts.shape
-    cache = make_cache(config, batch_size, length)
-    positions = jnp.broadcast_to(jnp.arange(width), prompts.shape)
-    decode = partial(Decoder(config).apply, method="decode")
-    logits, cache = decode(params, prompts, positions, cache)
-    last = jnp.take_along_axis(logits, (lengths - 1)[:, None, None], axis=1)[:, 0]
-    token = sample(last, jax.random.fold_in(key, 0), sampling)
-    return DecodeState(cache, token, lengths, token == eos_id)
+    positions = jnp.broadcast_to(jnp.arange(prompts.shape[1]), prompts.shape)
+    x, cache = model(prompts, positions, model.make_cache(len(prompts), length))
+    last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0]
+    token = sample(model.logits(last), jax.random.fold_in(key, 0), sampling)
+    return DecodeState(cache, token, lengths, token == eos_id, jnp.int32(1))
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3), donate_argnums=5)
-def _decode_chunk(
-    config: ModelConfig,
-    num_steps: int,
+@partial(jax.jit, static_argnums=(1, 2, 3), donate_argnums=4)
+def _continue(
+    model: FrozenDecoder,
+    chunk: int,
     sampling: Sampling,
     eos_id: int,
-    params: PyTree,
     state: DecodeState,
+    end: jax.Array,
     key: jax.Array,
 ) -> tuple[DecodeState, jax.Array]:
-    """Makes `num_steps` tokens a row on the device, one after the other."""
-    decode = partial(Decoder(config).apply, method="decode")
+    """Makes tokens ``[B, chunk]`` on the device until there are `end`, or all end."""
+    first = state.num_made
+    tokens = jnp.full((len(state.token), chunk), eos_id, jnp.int32)
 
-    def step(state: DecodeState, step_key: jax.Array):
-        token, position = state.token[:, None], state.position[:, None]
-        logits, cache = decode(params, token, position, state.cache)
-        token = sample(logits[:, 0], step_key, sampling)
+    def goes_on(carry: tuple[DecodeState, jax.Array]) -> jax.Array:
+        state, _ = carry
+        return (state.num_made < end) & ~state.done.all()
+
+    def step(carry: tuple[DecodeState, jax.Array]) -> tuple[DecodeState, jax.Array]:
+        state, tokens = carry
+        x, cache = model(state.token[:, None], state.position[:, None], state.cache)
+        step_key = jax.random.fold_in(key, state.num_made)
+        token = sample(model.logits(x[:, 0]), step_key, sampling)
         token = jnp.where(state.done, eos_id, token)
+        tokens = lax.dynamic_update_slice(
+            tokens, token[:, None], (0, state.num_made - first)
+        )
         done = state.done | (token == eos_id)
-        return DecodeState(cache, token, state.position + 1, done), token
+        num_made = state.num_made + 1
+        return DecodeState(cache, token, state.position + 1, done, num_made), tokens
 
-    state, tokens = jax.lax.scan(step, state, jax.random.split(key, num_steps))
-    return state, tokens.T
+    return lax.while_loop(goes_on, step, (state, tokens))
 
 
 def generate_all(
-    config: ModelConfig, params: PyTree, prompts: Sequence[np.ndarray], **options
+    model: FrozenDecoder,
+    prompts: Sequence[np.ndarray],
+    *,
+    max_new_tokens: int,
+    eos_id: int,
+    **options: Any,
 ) -> list[np.ndarray]:
-    """Returns the new tokens of each prompt, cut before the end of the text."""
-    pieces = list(generate(config, params, prompts, **options))
+    """Returns the new tokens of each prompt, cut before the end of the text.
+
+    Takes what `generate` takes; all tokens are made in one loop on the device.
+    """
+    options |= dict(max_new_tokens=max_new_tokens, eos_id=eos_id)
+    options |= dict(chunk=round_up(max_new_tokens))
+    pieces = list(generate(model, prompts, **options))
     rows = np.concatenate(pieces, axis=1) if pieces else [[] for _ in prompts]
-    return [_cut_at(np.asarray(row), options["eos_id"]) for row in rows]
+    return [_cut_at(np.asarray(row), eos_id) for row in rows]
 
 
 def _cut_at(row: np.ndarray, eos_id: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from slimjax.generate.decode import generate, generate_all
 from slimjax.generate.sampling import Sampling
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.decoder import Decoder, abstract_variables
+from slimjax.models.frozen_decoder import FrozenDecoder, freeze_decoder
 from slimjax.nn.quantize import quantize
 from slimjax.store.files import read_json
 from slimjax.store.packed import read_packed
@@ -38,6 +39,9 @@ class Model:
     config: ModelConfig
     params: PyTree
     tokenizer: Tokenizer
+    _frozen: dict[str, FrozenDecoder] = dataclasses.field(
+        default_factory=dict, repr=False
+    )
 
     def apply(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T V"]:
         """Returns the logits of the token that follows each position."""
@@ -48,19 +52,38 @@ class Model:
         ids = self.tokenizer.encode(text)
         return np.concatenate([[self.tokenizer.bos_id], ids]).astype(np.int32)
 
+    def freeze(self, weights: str = "") -> FrozenDecoder:
+        """Returns the model as it generates, prepared once for each format of weights.
+
+        Args:
+            weights: float32, bfloat16 or int8; by default the dtype of the model.
+
+        Raises:
+            ConfigError: If there is no such format.
+        """
+        weights = weights or self.config.dtype
+        if weights not in self._frozen:
+            self._frozen[weights] = freeze_decoder(self.config, self.params, weights)
+        return self._frozen[weights]
+
     def generate(
-        self, prompts: Sequence[str], *, max_new_tokens: int = 128, **options: Any
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int = 128,
+        weights: str = "",
+        **options: Any,
     ) -> list[str]:
         """Returns what the model writes after each prompt, up to its end of text.
 
         Args:
             prompts: Texts to go on from; may be empty texts.
             max_new_tokens: Most tokens for each.
+            weights: Format of the weights, see `freeze`.
             **options: ``sampling`` (a `Sampling`) and ``seed``.
         """
         rows = generate_all(
-            self.config,
-            self.params,
+            self.freeze(weights),
             [self.encode(prompt) for prompt in prompts],
             max_new_tokens=max_new_tokens,
             eos_id=self.tokenizer.eos_id,
@@ -69,13 +92,18 @@ class Model:
         return [self.tokenizer.decode(row) for row in rows]
 
     def stream(
-        self, prompt: str, *, max_new_tokens: int, sampling: Sampling, seed: int
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int,
+        sampling: Sampling,
+        seed: int,
+        weights: str = "",
     ) -> Iterator[bytes]:
         """Yields the bytes that the model writes after a prompt, as they are made."""
         eos_id = self.tokenizer.eos_id
         pieces = generate(
-            self.config,
-            self.params,
+            self.freeze(weights),
             [self.encode(prompt)],
             max_new_tokens=max_new_tokens,
             eos_id=eos_id,

@@ -15,15 +15,19 @@ if TYPE_CHECKING:
     from slimjax.models.decoder import abstract_variables as abstract_variables
     from slimjax.models.decoder import config_of as config_of
     from slimjax.models.decoder import make_cache as make_cache
+    from slimjax.models.frozen_decoder import FrozenDecoder as FrozenDecoder
+    from slimjax.models.frozen_decoder import freeze_decoder as freeze_decoder
 
 __getattr__ = exports(
     __name__,
     {
         "Decoder": "decoder",
+        "FrozenDecoder": "frozen_decoder",
         "LayerConfig": "config",
         "ModelConfig": "config",
         "abstract_variables": "decoder",
         "config_of": "decoder",
+        "freeze_decoder": "frozen_decoder",
         "make_cache": "decoder",
         "read_architecture": "config",
     },

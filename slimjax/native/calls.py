@@ -1,7 +1,8 @@
 """The kernels as functions of arrays, one for each foreign call.
 
-All arrays but positions, segments and targets are float32. With ``dtype=bfloat16``
-operands of products are rounded on their way in; sums are float32 in any case.
+All arrays but positions, segments, targets, packed weights and caches are float32. With
+``dtype=bfloat16`` operands of products are rounded on their way in; sums are float32 in
+any case.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, DTypeLike, Float, Int
+from jaxtyping import Array, DTypeLike, Float, Int, Shaped
 
 from slimjax.native.library import register
 
@@ -134,11 +135,71 @@ def attention_backward(
     return dquery, dkey, dvalue
 
 
-def _call(target: str, shapes: Any) -> Callable[..., Any]:
+def rows_product(
+    x: Float[Array, "M I"],
+    panels: Shaped[Array, "P G 32 g"],
+    scale: Float[Array, " _"],
+    num_columns: int,
+) -> Float[Array, "M O"]:
+    """Returns the product with a matrix in the panels of `slimjax.nn.frozen`."""
+    call = _call("slimjax_rows_product", _numbers(len(x), num_columns))
+    return call(x, panels, scale)
+
+
+def mlp_step(
+    x: Float[Array, "M D"],
+    norm: Float[Array, " D"],
+    *weights: Shaped[Array, "..."],
+    epsilon: float,
+) -> Float[Array, "M D"]:
+    """Returns x and what a gated MLP adds to it.
+
+    Args:
+        x: The residual stream.
+        norm: Scale of the RMS normalisation before it.
+        *weights: Panels and scale of gate and up, in turn 16 columns of each; panels
+            and scale of down.
+        epsilon: What the normalisation adds to the mean square.
+    """
+    call = _call("slimjax_mlp_step", _like(x))
+    return call(x, norm, *weights, epsilon=np.float32(epsilon))
+
+
+def attention_step(
+    x: Float[Array, "B D"],
+    norm: Float[Array, " D"],
+    *operands: Shaped[Array, "..."],
+    num_heads: int,
+    epsilon: float,
+) -> tuple[Float[Array, "B D"], Array, Array]:
+    """Returns x and what attention adds to it for one token a row, and the next cache.
+
+    Args:
+        x: The residual stream.
+        norm: Scale of the RMS normalisation before it.
+        *operands: Panels and scale of query, key and value; of the output; cosines and
+            sines of each row's angles [B h]; positions [B]; keys and values that stand
+            before them [B S K H], float32 or bfloat16. They are written in place.
+        num_heads: Query heads, N.
+        epsilon: What the normalisation adds to the mean square.
+    """
+    caches = tuple(jax.ShapeDtypeStruct(c.shape, c.dtype) for c in operands[-2:])
+    places = {len(operands): 1, len(operands) + 1: 2}
+    call = _call("slimjax_attention_step", (_like(x), *caches), places)
+    options = dict(num_heads=num_heads, epsilon=np.float32(epsilon))
+    out, key, value = call(x, norm, *operands, **options)
+    return out, key, value
+
+
+def _call(
+    target: str, shapes: Any, aliases: dict[int, int] | None = None
+) -> Callable[..., Any]:
     """Returns the foreign call; raises RuntimeError if the kernels cannot be had."""
     if not register():
         raise RuntimeError(f"{target} wants a C++ compiler; see slimjax.native.")
-    return jax.ffi.ffi_call(target, shapes, vmap_method="sequential")
+    return jax.ffi.ffi_call(
+        target, shapes, vmap_method="sequential", input_output_aliases=aliases
+    )
 
 
 def _numbers(*shape: int) -> jax.ShapeDtypeStruct:

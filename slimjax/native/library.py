@@ -19,12 +19,15 @@ OPTIONS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-w")
 TARGETS = (
     "slimjax_attention_backward",
     "slimjax_attention_forward",
+    "slimjax_attention_step",
     "slimjax_cross_entropy_backward",
     "slimjax_cross_entropy_forward",
     "slimjax_mlp_backward",
     "slimjax_mlp_forward",
+    "slimjax_mlp_step",
     "slimjax_products_backward",
     "slimjax_products_forward",
+    "slimjax_rows_product",
 )
 SECONDS_TO_COMPILE = 300
 

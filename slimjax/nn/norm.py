@@ -7,6 +7,26 @@ from jaxtyping import Array, Float
 
 from slimjax.nn.axes import named
 
+EPSILON = 1e-6
+"""What keeps the root of a mean square away from zero."""
+
+
+def rms_norm(
+    x: Float[Array, "*batch D"],
+    scale: Float[Array, " D"],
+    epsilon: float = EPSILON,
+    num_open: int | Float[Array, ""] | None = None,
+) -> Float[Array, "*batch D"]:
+    """Returns ``x / sqrt(mean(x^2) + epsilon) * scale``, in float32.
+
+    The mean is over `num_open` channels, all by default.
+    """
+    scale = jnp.expand_dims(scale, range(x.ndim - 1))
+    x = x.astype(jnp.float32)
+    count = x.shape[-1] if num_open is None else num_open
+    mean_square = jnp.sum(x * x, axis=-1, keepdims=True) / count
+    return x * jax.lax.rsqrt(mean_square + epsilon) * scale
+
 
 class RMSNorm(nn.Module):
     """Root-mean-square normalisation, in float32 whatever comes in.
@@ -18,7 +38,7 @@ class RMSNorm(nn.Module):
         Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019, section 4.
     """
 
-    epsilon: float = 1e-6
+    epsilon: float = EPSILON
 
     @nn.compact
     def __call__(
@@ -32,8 +52,5 @@ class RMSNorm(nn.Module):
         """
         init = named(nn.initializers.ones, "embed")
         scale = self.param("scale", init, (x.shape[-1],), jnp.float32)
-        x = x.astype(jnp.float32)
-        num_open = x.shape[-1] if channels is None else jnp.sum(channels > 0)
-        mean_square = jnp.sum(x * x, axis=-1, keepdims=True) / num_open
-        scale = jnp.expand_dims(scale, range(x.ndim - 1))
-        return x * jax.lax.rsqrt(mean_square + self.epsilon) * scale
+        num_open = None if channels is None else jnp.sum(channels > 0)
+        return rms_norm(x, scale, self.epsilon, num_open)

@@ -13,6 +13,7 @@ from slimjax import __version__, native
 from slimjax.data.corpus import Corpus
 from slimjax.generate.decode import generate_all
 from slimjax.generate.sampling import Sampling
+from slimjax.models.frozen_decoder import freeze_decoder
 from slimjax.resize.shrink import fold
 from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
@@ -178,8 +179,7 @@ def make_samples(
     tokenizer = corpus.tokenizer
     prompts = [np.asarray(rows[i][:length], np.int32) for i in chosen]
     outputs = generate_all(
-        stage.model,
-        variables,
+        freeze_decoder(stage.model, variables),
         [np.concatenate([[tokenizer.bos_id], prompt]) for prompt in prompts],
         max_new_tokens=SAMPLE_TOKENS,
         eos_id=tokenizer.eos_id,

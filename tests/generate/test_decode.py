@@ -1,18 +1,17 @@
-"""Law 5: what is written step by step is what the whole model would have said."""
+"""What is written step by step is what the whole model would have said."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from shapes import make_variables, models
+from shapes import make_variables
 
 from slimjax.errors import ConfigError
-from slimjax.generate.decode import generate_all
+from slimjax.generate.decode import generate, generate_all
 from slimjax.generate.sampling import Sampling, sample
 from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import Decoder, make_cache
+from slimjax.models.decoder import Decoder
+from slimjax.models.frozen_decoder import freeze_decoder
 
 RAGGED = ModelConfig(
     11,
@@ -24,27 +23,6 @@ RAGGED = ModelConfig(
     ),
     attention_impl="reference",
 )
-
-
-@given(models(max_layers=2), st.integers(1, 5), st.integers(1, 4))
-@settings(max_examples=4)
-def test_decoding_with_a_cache_equals_the_full_forward(config, prefix, num_steps):
-    variables, _ = make_variables(config)
-    length = prefix + num_steps
-    tokens = np.random.default_rng(0).integers(0, config.vocab_size, (2, length))
-    expected = Decoder(config).apply(variables, tokens)
-
-    decode = jax.jit(
-        lambda t, p, c: Decoder(config).apply(variables, t, p, c, method="decode")
-    )
-    positions = np.broadcast_to(np.arange(length), tokens.shape)
-    cache = make_cache(config, 2, length + 3)
-    logits, cache = decode(tokens[:, :prefix], positions[:, :prefix], cache)
-    steps = [logits]
-    for t in range(prefix, length):
-        logits, cache = decode(tokens[:, t : t + 1], positions[:, t : t + 1], cache)
-        steps.append(logits)
-    np.testing.assert_allclose(jnp.concatenate(steps, 1), expected, atol=1e-5)
 
 
 def greedy(variables, prompt: list[int], num_tokens: int) -> list[int]:
@@ -63,32 +41,46 @@ def variables():
     return make_variables(RAGGED, seed=3)[0]
 
 
-def test_greedy_text_is_the_same_alone_and_in_company(variables):
+@pytest.fixture(scope="module")
+def model(variables):
+    return freeze_decoder(RAGGED, variables)
+
+
+def test_greedy_text_is_the_same_alone_and_in_company(variables, model):
     prompts = [np.array([1, 5, 2]), np.array([1]), np.array([1, 9, 9, 4, 3, 2, 7])]
     options = dict(max_new_tokens=20, eos_id=-1)
-    together = generate_all(RAGGED, variables, prompts, **options)
+    together = generate_all(model, prompts, **options)
     for prompt, row in zip(prompts, together, strict=True):
-        (alone,) = generate_all(RAGGED, variables, [prompt], **options)
+        (alone,) = generate_all(model, [prompt], **options)
         np.testing.assert_array_equal(row, alone)
         assert len(row) == 20
     assert list(together[0][:6]) == greedy(variables, [1, 5, 2], 6)
 
 
-def test_a_row_ends_before_its_end_of_text(variables):
+def test_a_row_ends_before_its_end_of_text(variables, model):
     prompt = np.array([1, 5, 2])
     expected = greedy(variables, list(prompt), 6)
     end = expected[3]
-    (row,) = generate_all(RAGGED, variables, [prompt], max_new_tokens=20, eos_id=end)
+    (row,) = generate_all(model, [prompt], max_new_tokens=20, eos_id=end)
     assert list(row) == expected[: expected.index(end)]
 
 
-def test_the_same_seed_writes_the_same_and_another_one_does_not(variables):
+def test_the_same_seed_writes_the_same_and_another_one_does_not(model):
     def write(seed: int) -> list[int]:
         options = dict(max_new_tokens=24, eos_id=-1, sampling=Sampling(2.0), seed=seed)
-        return list(generate_all(RAGGED, variables, [np.array([1])], **options)[0])
+        return list(generate_all(model, [np.array([1])], **options)[0])
 
     assert write(0) == write(0)
     assert write(0) != write(1)
+
+
+def test_a_stream_is_what_one_loop_makes(model):
+    options = dict(max_new_tokens=20, eos_id=-1, sampling=Sampling(1.0), seed=2)
+    prompts = [np.array([1, 5]), np.array([1])]
+    pieces = list(generate(model, prompts, chunk=7, **options))
+    assert [piece.shape[1] for piece in pieces] == [1, 7, 7, 5]
+    whole = np.stack(generate_all(model, prompts, **options))
+    np.testing.assert_array_equal(np.concatenate(pieces, axis=1), whole)
 
 
 def draw(sampling: Sampling, logits: list[float]) -> set[int]:

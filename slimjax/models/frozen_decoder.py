@@ -1,0 +1,123 @@
+"""A decoder whose weights are only read, made for generating text."""
+
+import dataclasses
+from functools import partial
+
+import jax
+from flax import struct
+from jaxtyping import Array, Float, Int, PyTree
+
+from slimjax import native
+from slimjax.errors import ConfigError, suggest
+from slimjax.models.config import ModelConfig
+from slimjax.models.decoder import Cache, make_cache
+from slimjax.nn.frozen import FORMATS, freeze
+from slimjax.nn.frozen_layers import (
+    FrozenAttention,
+    FrozenEmbedding,
+    FrozenMLP,
+    freeze_attention,
+    freeze_mlp,
+    norm_of_open,
+)
+from slimjax.nn.gates import CHANNELS
+from slimjax.nn.norm import rms_norm
+
+FrozenLayer = tuple[FrozenAttention | None, FrozenMLP | None]
+
+
+@struct.dataclass
+class FrozenDecoder:
+    """What `slimjax.models.decoder.Decoder` computes, with a cache and without gates.
+
+    Attributes:
+        embed: The table of tokens.
+        layers: Attention and MLP of each layer, None where there is none.
+        norm: Scale of the last normalisation, ``[D]``.
+        config: The shape.
+        weights: Format of the weights: float32, bfloat16 or int8.
+    """
+
+    embed: FrozenEmbedding
+    layers: tuple[FrozenLayer, ...]
+    norm: PyTree
+    config: ModelConfig = struct.field(pytree_node=False)
+    weights: str = struct.field(pytree_node=False)
+
+    def __call__(
+        self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], cache: Cache
+    ) -> tuple[Float[Array, "B T D"], Cache]:
+        """Returns the residual stream after the last layer, and the next cache.
+
+        Args:
+            tokens: The next tokens of each row.
+            positions: Where they stand, consecutive in each row.
+            cache: What the rows have seen before, as `make_cache` makes it.
+        """
+        x, caches = self.embed(tokens, self.config.width) * self.config.embed_scale, []
+        for (attention, mlp), layer_cache in zip(self.layers, cache, strict=True):
+            if attention is not None and layer_cache is not None:
+                x, layer_cache = attention(x, positions, layer_cache)
+            x = x if mlp is None else mlp(x)
+            caches.append(layer_cache)
+        return x, tuple(caches)
+
+    def logits(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
+        """Returns the scores of the token that follows, from the residual stream."""
+        return self.embed.logits(rms_norm(x, self.norm))
+
+    def make_cache(self, batch_size: int, length: int) -> Cache:
+        """Returns an empty cache: float32 beside such weights, else bfloat16."""
+        dtype = "float32" if self.weights == "float32" else "bfloat16"
+        config = dataclasses.replace(self.config, dtype=dtype)
+        return make_cache(config, batch_size, length)
+
+
+def freeze_decoder(
+    config: ModelConfig, variables: PyTree, weights: str = ""
+) -> FrozenDecoder:
+    """Prepares a model's variables for generating.
+
+    Args:
+        config: The model's shape.
+        variables: ``{"params": ..., "gates": ...}``; gates are folded in.
+        weights: Format of all matrices: float32, bfloat16 or int8 (with a scale for
+            each column, activations becoming int8 on the fly); by default the dtype of
+            the model.
+
+    Raises:
+        ConfigError: If there is no such format.
+    """
+    weights = weights or config.dtype
+    if weights not in FORMATS:
+        raise ConfigError(
+            f"weights={weights!r} is unknown. {suggest(weights, FORMATS)}"
+        )
+    return _freeze(config, variables, weights, native.is_enabled())
+
+
+@partial(jax.jit, static_argnums=(0, 2, 3))
+def _freeze(
+    config: ModelConfig, variables: PyTree, weights: str, in_panels: bool
+) -> FrozenDecoder:
+    params, gates = variables["params"], variables["gates"]
+    to_format = partial(freeze, weights=weights, in_panels=in_panels)
+    channels = gates[CHANNELS]
+
+    def freeze_layer(i: int) -> FrozenLayer:
+        own, gating = (tree.get(f"layer_{i}", {}) for tree in (params, gates))
+        attention = mlp = None
+        if "attention" in own:
+            parts = own["attention"], gating["attention"]
+            attention = freeze_attention(*parts, channels, config.rope_base, to_format)
+        if "mlp" in own:
+            mlp = freeze_mlp(own["mlp"], gating["mlp"], channels, to_format)
+        return attention, mlp
+
+    return FrozenDecoder(
+        FrozenEmbedding(to_format((params["tokens"]["embedding"] * channels[None]).T)),
+        tuple(freeze_layer(i) for i in range(len(config.layers))),
+        norm_of_open(params["norm"]["scale"], channels),
+        config,
+        weights,
+    )
