@@ -99,8 +99,14 @@ def draw(results: list[dict], path: Path) -> None:
         means = [statistics.mean(errors[budget]) for budget in budgets]
         sizes = [budget / 1000 for budget in budgets]
         is_ours = family in ("path", "taught")
-        style = dict(linewidth=2.5) if is_ours else dict(linewidth=1.2, linestyle="--")
-        axes.plot(sizes, means, marker="o", label=family, **style)
+        axes.plot(
+            sizes,
+            means,
+            marker="o",
+            label=family,
+            linewidth=2.5 if is_ours else 1.2,
+            linestyle="-" if is_ours else "--",
+        )
     axes.set_xlabel("packed file, kB")
     axes.set_ylabel("test bits a byte")
     axes.grid(alpha=0.3)

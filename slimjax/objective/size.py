@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.errors import ConfigError, suggest
-from slimjax.nn.gates import NESTED, SUBLAYER, axis_gates, nearest_gate, nest
+from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER, axis_gates, nearest_gate, nest
 from slimjax.nn.packing import make_table
 from slimjax.nn.quantize import FULL, bit_axis, bit_key, uniform_precision
 from slimjax.trees import AxisNames, Path, axis_names, flatten, unflatten
@@ -308,14 +308,31 @@ def _trees(inventory: Inventory) -> tuple[PyTree, PyTree]:
 
 
 def _file_header_bytes(inventory: Inventory, group_size: int) -> int:
-    """Returns the bytes of a packed file's header and table, give or take ten."""
-    weights, names = _trees(inventory)
+    """Returns the bytes of a packed file's header and table, give or take twenty.
+
+    The table tells lengths of axes; here each has three digits, so that what is
+    predicted for a cut does not depend on how well its lengths can be deflated.
+    """
+    numbers: dict[Path, int] = {}
+
+    def number(leaf: Leaf, name: str) -> int:
+        shared = name in (CHANNELS, "vocab")
+        key = (name,) if shared else (*leaf.path[:2], name)
+        return numbers.setdefault(key, 101 + 37 * len(numbers) % 899)
+
+    shapes = {
+        leaf.path: np.broadcast_to(0, [number(leaf, name) for name in leaf.axes])
+        for leaf in inventory.leaves
+    }
+    names = unflatten({leaf.path: leaf.axes for leaf in inventory.leaves})
+    weights = unflatten(shapes)
     table = make_table(weights, names, uniform_precision(weights, names, 8), group_size)
     return HEADER_BYTES + len(table)
 
 
-HEADER_BYTES = 328
-"""Length field, names and offsets of a packed file, as long as they may get."""
+HEADER_BYTES = 352
+"""Length field, names and offsets of a packed file, as long as they may get, and room
+for longer numbers in its table."""
 
 STATE_BITS = 3
 """Bits that tell which of its states a unit is in."""

@@ -5,7 +5,6 @@ that it reads on in the same rows; its config may ask for another budget, schedu
 strategy. What the other run spent is told apart from what this one spends.
 """
 
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -20,6 +19,7 @@ from slimjax.train.history import History
 from slimjax.train.precision import round_state
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import TrainState
+from slimjax.train.teaching import find_teacher
 
 
 def check_branch(run: RunConfig) -> None:
@@ -60,24 +60,32 @@ def stage_of(run: RunConfig, corpus: Corpus, manifest: dict[str, Any]) -> Stage:
     return Stage(run, model, special, sizes, bits if keeps_bits else None)
 
 
-def take_over(run: RunConfig, corpus: Corpus) -> tuple[Stage, TrainState, History]:
+def take_over(
+    run: RunConfig, folder: RunFolder, corpus: Corpus
+) -> tuple[Stage, TrainState, History]:
     """Returns stage, state and history of a run's beginning in another run's state.
+
+    Args:
+        run: The config of the run that begins.
+        folder: Its folder.
+        corpus: What it learns from.
 
     Raises:
         ConfigError: If that run has taken as many steps as this one is to have.
         CheckpointError: If no checkpoint of it is whole.
         NotFeasibleError: If it learned from another corpus.
     """
-    folder = RunFolder(run.train.continue_from)
-    other = make_run_config(read_json(folder.config))
-    manifest, old_state = _newest(folder, other, corpus)
+    old_folder = RunFolder(run.train.continue_from)
+    other = make_run_config(read_json(old_folder.config))
+    manifest, old_state = _newest(old_folder, other, corpus)
     step = int(manifest["step"])
     if step >= run.train.num_steps:
         raise ConfigError(
             f"config.train.num_steps={run.train.num_steps} must be more than the "
-            f"{step} steps of config.train.continue_from={str(folder.root)!r}."
+            f"{step} steps of config.train.continue_from={str(old_folder.root)!r}."
         )
     stage = stage_of(run, corpus, manifest)
+    stage.teacher = find_teacher(run, folder, corpus, None)
     state = round_state(stage, _transplant(stage, old_state))
     old = History.from_dict(manifest["history"])
     tokens_per_step = other.data.batch_size * other.data.seq_len
@@ -96,17 +104,20 @@ def _newest(
         try:
             manifest = folder.checkpoints.read_manifest(name)
             stage = stage_of(other, corpus, manifest)
+            digest = manifest.get("teacher")
+            stage.teacher = find_teacher(other, folder, corpus, digest)
             state = folder.checkpoints.restore(name, stage.abstract_state)
         except CheckpointError:
             continue
         return manifest, state
-    raise CheckpointError(f"No checkpoint in {Path(folder.root)} is whole.")
+    raise CheckpointError(f"No checkpoint in {folder.root} is whole.")
 
 
 def _transplant(stage: Stage, old: TrainState) -> TrainState:
     """Returns a fresh state with all that the old one has in the same place."""
     old = jax.device_get(old)
-    fresh = jax.device_get(stage.start(old.params))
+    params = {kind: old.params[kind] for kind in ("params", "gates")}
+    fresh = jax.device_get(stage.start(params))
     found = dict(jax.tree_util.tree_leaves_with_path(old.opt_state))
 
     def keep(keys: tuple, leaf: Any) -> Any:
@@ -116,4 +127,4 @@ def _transplant(stage: Stage, old: TrainState) -> TrainState:
 
     opt_state = jax.tree_util.tree_map_with_path(keep, fresh.opt_state)
     ema = old.ema if fresh.ema is not None and old.ema is not None else fresh.ema
-    return TrainState(old.step, old.params, opt_state, ema, fresh.precision)
+    return TrainState(old.step, fresh.params, opt_state, ema, fresh.precision)

@@ -58,10 +58,9 @@ def record_of(stage: Stage, step: int) -> StageRecord:
 
 def _begin(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
     if run.train.continue_from:
-        stage, state, history = take_over(run, corpus)
+        stage, state, history = take_over(run, folder, corpus)
     else:
-        stage, state, history = _make_fresh(run, corpus)
-    stage.teacher = find_teacher(run, folder, corpus, None)
+        stage, state, history = _make_fresh(run, folder, corpus)
     history.stages.append(record_of(stage, int(state.step)))
     write_json(folder.config, run.as_dict())
     write_json(folder.architecture, stage.architecture())
@@ -72,10 +71,11 @@ def _begin(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
     return stage, state, history
 
 
-def _make_fresh(run: RunConfig, corpus: Corpus) -> Beginning:
+def _make_fresh(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
     model = run.model.build(corpus.tokenizer.vocab_size)
     special = Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)
     stage = Stage(run, model, special)
+    stage.teacher = find_teacher(run, folder, corpus, None)
     return stage, stage.start(init_params(model, run.seed)), History()
 
 

@@ -42,7 +42,8 @@ def test_bytes_of_any_bits_are_those_of_the_packed_file(data):
     content = pack(weights, names, {"bits": unflatten(bits), "fit": fit}, group_size)
     size_fn = make_size_fn("bytes", inventory, group_size)
     predicted = float(size_fn(inventory.open_gates(), bits))
-    assert len(content) <= predicted <= 1.01 * len(content) + 64
+    # So small models have lengths of one digit; the table is reckoned with three.
+    assert len(content) <= predicted <= 1.01 * len(content) + 160
 
 
 def make_chooser(config, source):
