@@ -6,13 +6,8 @@ import math
 
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import abstract_variables
-from slimjax.objective.size import (
-    Inventory,
-    SizeFn,
-    make_size_fn,
-    take_inventory,
-    uniform_bits,
-)
+from slimjax.objective.inventory import Inventory, take_inventory, uniform_bits
+from slimjax.objective.size import SizeFn, make_size_fn
 
 Changes = list[tuple[str, str]]
 

@@ -16,7 +16,8 @@ from jaxtyping import PyTree
 from slimjax.errors import CheckpointError
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import abstract_variables
-from slimjax.objective.size import make_size_fn, take_inventory
+from slimjax.objective.inventory import take_inventory
+from slimjax.objective.size import make_size_fn
 from slimjax.store.files import write_atomic
 from slimjax.trees import flatten, hash_tree, unflatten
 

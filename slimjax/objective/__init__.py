@@ -13,11 +13,11 @@ from slimjax.lazy import exports
 if TYPE_CHECKING:
     from slimjax.objective.budget import Chooser as Chooser
     from slimjax.objective.config import ObjectiveConfig as ObjectiveConfig
+    from slimjax.objective.inventory import take_inventory as take_inventory
     from slimjax.objective.limits import Limits as Limits
     from slimjax.objective.price import add_size_penalty as add_size_penalty
     from slimjax.objective.price import track_gate_moments as track_gate_moments
     from slimjax.objective.size import make_size_fn as make_size_fn
-    from slimjax.objective.size import take_inventory as take_inventory
     from slimjax.objective.width import WidthChooser as WidthChooser
 
 __getattr__ = exports(
@@ -29,7 +29,7 @@ __getattr__ = exports(
         "WidthChooser": "width",
         "add_size_penalty": "price",
         "make_size_fn": "size",
-        "take_inventory": "size",
+        "take_inventory": "inventory",
         "track_gate_moments": "price",
     },
 )

@@ -22,9 +22,10 @@ from jaxtyping import Float
 
 from slimjax.nn.gates import NESTED, SUBLAYER
 from slimjax.objective.decision import BitChoice, Decision, Sizes
+from slimjax.objective.inventory import Bits
 from slimjax.objective.limits import Limits
 from slimjax.objective.precision import States, by_gate
-from slimjax.objective.size import Bits, SizeFn, unit_sizes
+from slimjax.objective.size import SizeFn, unit_sizes
 from slimjax.objective.units import Family, Gates, Layer, Units
 from slimjax.trees import Path
 

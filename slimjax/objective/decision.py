@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
+from slimjax.objective.inventory import Bits
 from slimjax.objective.precision import BitPrices, States
-from slimjax.objective.size import Bits
 from slimjax.objective.units import Gates
 
 Sizes = Float[np.ndarray, " M"]

@@ -11,7 +11,8 @@ import numpy as np
 
 from slimjax.nn.gates import SUBLAYER
 from slimjax.objective.decision import Decision
-from slimjax.objective.size import Inventory, SizeFn
+from slimjax.objective.inventory import Inventory
+from slimjax.objective.size import SizeFn
 from slimjax.objective.units import Costs, Gates
 from slimjax.trees import Path
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 
 from slimjax.nn.gates import NESTED, SUBLAYER, axis_gates
 from slimjax.nn.quantize import FULL, bit_axis, bit_key, num_groups
-from slimjax.objective.size import Bits, Inventory
+from slimjax.objective.inventory import Bits, Inventory
 from slimjax.trees import Path
 
 Values = dict[Path, np.ndarray]

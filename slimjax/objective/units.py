@@ -15,8 +15,9 @@ from functools import cached_property
 import numpy as np
 
 from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER
+from slimjax.objective.inventory import Inventory
 from slimjax.objective.limits import LAYER, Limits
-from slimjax.objective.size import Inventory, SizeFn
+from slimjax.objective.size import SizeFn
 from slimjax.trees import Path
 
 Gates = dict[Path, np.ndarray]

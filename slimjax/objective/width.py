@@ -12,8 +12,9 @@ import numpy as np
 
 from slimjax.objective.budget import Chooser
 from slimjax.objective.decision import BitChoice, Decision, Sizes
+from slimjax.objective.inventory import Bits, Inventory
 from slimjax.objective.limits import Limits
-from slimjax.objective.size import Bits, Inventory, SizeFn
+from slimjax.objective.size import SizeFn
 from slimjax.objective.units import Costs, list_units
 
 

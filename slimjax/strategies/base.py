@@ -10,10 +10,11 @@ from jaxtyping import PyTree
 
 from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER
 from slimjax.objective.config import ObjectiveConfig
+from slimjax.objective.inventory import Inventory
 from slimjax.objective.limits import Limits
 from slimjax.objective.precision import BitCosts
 from slimjax.objective.quantize import QuantizeConfig
-from slimjax.objective.size import Inventory, SizeFn, unit_sizes
+from slimjax.objective.size import SizeFn, unit_sizes
 from slimjax.objective.units import Costs, Gates
 from slimjax.trees import Path, flatten
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slimjax.nn.gates import NESTED, axis_gates
-from slimjax.objective.size import Inventory, Leaf
+from slimjax.objective.inventory import Inventory, Leaf
 from slimjax.trees import Path
 
 

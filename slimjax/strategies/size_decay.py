@@ -31,7 +31,8 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from slimjax.nn.gates import CHANNELS, NESTED
-from slimjax.objective.size import Inventory, SizeFn, unit_sizes
+from slimjax.objective.inventory import Inventory
+from slimjax.objective.size import SizeFn, unit_sizes
 from slimjax.objective.units import Costs
 from slimjax.strategies.base import (
     SeamContext,
@@ -74,7 +75,7 @@ def size_decay(
         A stateless transformation, whose ``update`` needs ``params``.
 
     Examples:
-        >>> from slimjax.objective.size import Leaf
+        >>> from slimjax.objective.inventory import Leaf
         >>> leaf = Leaf(("mlp", "down"), (2, 2), ("mlp", "embed"))
         >>> inventory = Inventory((leaf,), {("mlp", "mlp"): (2,)}, seq_len=4)
         >>> tx = size_decay(inventory, {("mlp", "mlp"): 1.0}, 0.1, alpha=5.0)

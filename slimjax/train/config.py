@@ -15,13 +15,9 @@ from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.decoder import abstract_variables
 from slimjax.nn.gates import CHANNELS
 from slimjax.objective.config import DENSE, ObjectiveConfig
+from slimjax.objective.inventory import take_inventory, uniform_bits
 from slimjax.objective.quantize import QuantizeConfig
-from slimjax.objective.size import (
-    MEASURES,
-    make_size_fn,
-    take_inventory,
-    uniform_bits,
-)
+from slimjax.objective.size import MEASURES, make_size_fn
 from slimjax.objective.units import least_size
 from slimjax.resize.config import ResizeConfig
 from slimjax.train.mesh import MeshConfig

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from slimjax.objective.decision import BitChoice, Decision
+from slimjax.objective.inventory import Bits
 from slimjax.objective.kinds import decide_within
 from slimjax.objective.precision import BitPrices
-from slimjax.objective.size import Bits
 from slimjax.objective.units import Costs, Gates
 from slimjax.objective.width import WidthChooser
 from slimjax.strategies.base import SeamContext

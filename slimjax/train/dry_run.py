@@ -3,7 +3,8 @@
 from typing import Any
 
 from slimjax.models.decoder import abstract_variables
-from slimjax.objective.size import MEASURES, make_size_fn, take_inventory
+from slimjax.objective.inventory import take_inventory
+from slimjax.objective.size import MEASURES, make_size_fn
 from slimjax.train.config import RunConfig, check_budget
 from slimjax.train.loop import vocab_size_of
 from slimjax.train.teaching import check_teacher

@@ -23,7 +23,7 @@ from slimjax.distill.alignment import ALIGN
 from slimjax.models.decoder import config_of
 from slimjax.nn.quantize import precision_names
 from slimjax.objective.decision import Decision
-from slimjax.objective.size import Bits
+from slimjax.objective.inventory import Bits
 from slimjax.objective.units import Gates
 from slimjax.resize.carry import carry_state, fold_moments
 from slimjax.resize.least_squares import refit

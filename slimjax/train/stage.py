@@ -28,15 +28,8 @@ from slimjax.distill.teacher import Teacher
 from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import Decoder, abstract_variables
 from slimjax.nn.quantize import BIT_AXES, FULL, Precision, uniform_precision
-from slimjax.objective.size import (
-    MEASURES,
-    Bits,
-    Inventory,
-    SizeFn,
-    make_size_fn,
-    take_inventory,
-    uniform_bits,
-)
+from slimjax.objective.inventory import Bits, Inventory, take_inventory, uniform_bits
+from slimjax.objective.size import MEASURES, SizeFn, make_size_fn
 from slimjax.strategies import get
 from slimjax.strategies.base import StepContext, Strategy
 from slimjax.tasks.lm import make_error_fn, make_moments_fn, make_sums_fn

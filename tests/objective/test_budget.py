@@ -11,13 +11,9 @@ from shapes import models
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import abstract_variables
 from slimjax.nn.gates import CHANNELS, SUBLAYER
+from slimjax.objective.inventory import take_inventory
 from slimjax.objective.limits import LAYER, UNITS, Limits
-from slimjax.objective.size import (
-    MEASURES,
-    make_size_fn,
-    take_inventory,
-    unit_sizes,
-)
+from slimjax.objective.size import MEASURES, make_size_fn, unit_sizes
 from slimjax.objective.units import least_size
 from slimjax.objective.width import WidthChooser
 from slimjax.resize.plan import make_plan

@@ -11,9 +11,10 @@ from slimjax.models.decoder import abstract_variables
 from slimjax.nn.packing import pack
 from slimjax.nn.quantize import uniform_precision
 from slimjax.objective.decision import BitChoice
+from slimjax.objective.inventory import take_inventory, uniform_bits
 from slimjax.objective.limits import Limits
 from slimjax.objective.precision import BitCosts, BitPrices
-from slimjax.objective.size import make_size_fn, take_inventory, uniform_bits
+from slimjax.objective.size import make_size_fn
 from slimjax.objective.width import WidthChooser
 from slimjax.trees import flatten, unflatten
 

@@ -13,13 +13,9 @@ from shapes import hard_gates, make_variables, models
 from slimjax.errors import ConfigError
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import Decoder, abstract_variables, config_of, make_cache
+from slimjax.objective.inventory import take_inventory
 from slimjax.objective.limits import UNITS, Limits
-from slimjax.objective.size import (
-    MEASURES,
-    make_size_fn,
-    parse_measure,
-    take_inventory,
-)
+from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
 from slimjax.objective.units import least_size
 from slimjax.resize.plan import make_plan
 from slimjax.resize.shrink import cut

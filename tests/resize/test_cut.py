@@ -13,7 +13,7 @@ from shapes import hard_gates, make_variables, models
 
 from slimjax.models.decoder import Decoder, abstract_variables, config_of
 from slimjax.objective.config import ObjectiveConfig
-from slimjax.objective.size import Inventory
+from slimjax.objective.inventory import Inventory
 from slimjax.resize.carry import carry_state, fold_moments
 from slimjax.resize.plan import make_plan
 from slimjax.resize.shrink import cut, fold

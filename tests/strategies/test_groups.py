@@ -6,7 +6,8 @@ from shapes import models
 
 from slimjax.models.decoder import abstract_variables
 from slimjax.nn.gates import SUBLAYER
-from slimjax.objective.size import make_size_fn, take_inventory, unit_sizes
+from slimjax.objective.inventory import take_inventory
+from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.strategies.groups import scale_units, unit_sums
 
 

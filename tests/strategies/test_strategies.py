@@ -12,9 +12,10 @@ from slimjax import strategies
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import abstract_variables
 from slimjax.objective.config import DENSE, STRATEGIES, ObjectiveConfig
+from slimjax.objective.inventory import take_inventory
 from slimjax.objective.limits import UNITS, Limits
 from slimjax.objective.price import GateMoments
-from slimjax.objective.size import make_size_fn, take_inventory, unit_sizes
+from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.strategies.base import SeamContext, StepContext, find_state
 from slimjax.trees import unflatten
 
