@@ -12,6 +12,7 @@ import numpy as np
 
 from slimjax.data.corpus import Corpus
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
+from slimjax.objective.size import parse_measure
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig, make_run_config
@@ -56,7 +57,8 @@ def stage_of(run: RunConfig, corpus: Corpus, manifest: dict[str, Any]) -> Stage:
     }
     keeps_bits = run.quantize.chooses or not run.quantize.is_on
     special = Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)
-    sizes = manifest["start_sizes"]
+    sums = {m: sum(parse_measure(m).values()) for m in run.objective.measures}
+    sizes = sums | manifest["start_sizes"]  # A sum's parts are all whole at the start.
     return Stage(run, model, special, sizes, bits if keeps_bits else None)
 
 

@@ -12,6 +12,7 @@ from slimjax.objective.units import Costs, Gates
 from slimjax.objective.width import WidthChooser
 from slimjax.strategies.base import SeamContext
 from slimjax.train.history import History
+from slimjax.train.pricing import budget_parts
 from slimjax.train.probe import Probe
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
@@ -100,6 +101,7 @@ def budget_at(stage: Stage, index: int) -> np.ndarray:
 
     From seam to seam they fall in even ratios; the last seam's are those asked for.
     """
-    parts, num_seams = stage.budget_parts(), len(stage.run.seam_steps)
-    goals = np.array([parts[name] for name in stage.run.objective.measures])
+    objective, num_seams = stage.run.objective, len(stage.run.seam_steps)
+    parts = budget_parts(objective, stage.start_sizes)
+    goals = np.array([parts[name] for name in objective.measures])
     return goals ** ((index + 1) / num_seams)

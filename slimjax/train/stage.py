@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import functools
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -31,15 +30,16 @@ from slimjax.nn.quantize import BIT_AXES, FULL, Precision, uniform_precision
 from slimjax.objective.inventory import Bits, Inventory, take_inventory, uniform_bits
 from slimjax.objective.size import MEASURES, SizeFn, make_size_fn
 from slimjax.strategies import get
-from slimjax.strategies.base import StepContext, Strategy
+from slimjax.strategies.base import Strategy
 from slimjax.tasks.lm import make_error_fn, make_moments_fn, make_sums_fn
 from slimjax.train.config import RunConfig
 from slimjax.train.mesh import by_rows, make_mesh, replicated
 from slimjax.train.optim import make_tx
 from slimjax.train.precision import PRECISION, quantized
+from slimjax.train.pricing import held_gates, make_step_context
 from slimjax.train.state import TrainState, make_state
 from slimjax.train.step import ErrorFn, make_train_step
-from slimjax.trees import axis_names, unflatten
+from slimjax.trees import axis_names
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +92,8 @@ class Stage:
         self.tx: optax.GradientTransformation = make_tx(
             run.optim,
             self.strategy,
-            self._step_context(),
-            held=self._held_gates(),
+            make_step_context(self),
+            held=held_gates(run, self.inventory),
             with_maps=run.distill.aligns,
         )
         self.teacher: Teacher | None = None
@@ -129,51 +129,6 @@ class Stage:
         """Returns the function from gates and bits to size in one measure."""
         group_size = self.run.quantize.group_size
         return make_size_fn(measure, self.inventory, group_size, self.start_sizes)
-
-    def _step_context(self) -> StepContext:
-        objective, parts = self.run.objective, self.budget_parts()
-        least = min(parts.values(), default=1.0)
-        size_fns = {measure: self.size_fn(measure) for measure in objective.measures}
-
-        def size_fn(variables: PyTree) -> Any:
-            """The size beside its budget, of the measure whose budget is tightest."""
-            sizes = (
-                fn(variables["gates"], self.bits)
-                / self.start_sizes[name]
-                * (least / parts[name])
-                for name, fn in size_fns.items()
-            )
-            return functools.reduce(jnp.maximum, sizes)
-
-        return StepContext(
-            objective=objective,
-            inventory=self.inventory,
-            size_fn=size_fn,
-            budget_schedule=self._budget_schedule(least),
-            learning_rate=self.run.optim.schedule(self.run.train.num_steps),
-            peak_learning_rate=self.run.optim.learning_rate,
-        )
-
-    def budget_parts(self) -> dict[str, float]:
-        """Returns the budget of each priced measure, as a part of the start's size."""
-        whole, objective = self.start_sizes, self.run.objective
-        if not objective.has_budget:
-            return dict.fromkeys(objective.measures, 1.0)
-        sizes = objective.budget_sizes(whole)
-        return {measure: size / whole[measure] for measure, size in sizes.items()}
-
-    def _budget_schedule(self, part: float) -> optax.Schedule | None:
-        """Returns the largest part of the start's size, falling until the last seam."""
-        if not self.run.objective.has_budget:
-            return None
-        last = self.run.seam_steps[-1]
-        return optax.linear_schedule(1.0, part, last)
-
-    def _held_gates(self) -> PyTree:
-        """Returns True for gates that stay at 1, whatever the strategy."""
-        limits = self.run.resize.limits(cautious=False)
-        paths = self.inventory.gates
-        return unflatten({path: not limits.may_move(path) for path in paths})
 
     @cached_property
     def abstract_state(self) -> TrainState:

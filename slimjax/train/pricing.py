@@ -1,0 +1,67 @@
+"""What the optimizer is told of the price: sizes, budgets, and gates that stay."""
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import optax
+from jaxtyping import PyTree
+
+from slimjax.objective.config import ObjectiveConfig
+from slimjax.objective.inventory import Inventory
+from slimjax.strategies.base import StepContext
+from slimjax.train.config import RunConfig
+from slimjax.trees import unflatten
+
+if TYPE_CHECKING:
+    from slimjax.train.stage import Stage
+
+
+def make_step_context(stage: "Stage") -> StepContext:
+    """Returns what a strategy may use inside the steps of a stage."""
+    run, objective = stage.run, stage.run.objective
+    parts = budget_parts(objective, stage.start_sizes)
+    least = min(parts.values(), default=1.0)
+    size_fns = {measure: stage.size_fn(measure) for measure in objective.measures}
+
+    def size_fn(variables: PyTree) -> Any:
+        """The size beside its budget, of the measure whose budget is tightest."""
+        sizes = (
+            fn(variables["gates"], stage.bits)
+            / stage.start_sizes[name]
+            * (least / parts[name])
+            for name, fn in size_fns.items()
+        )
+        return functools.reduce(jnp.maximum, sizes)
+
+    return StepContext(
+        objective=objective,
+        inventory=stage.inventory,
+        size_fn=size_fn,
+        budget_schedule=_budget_schedule(run, least),
+        learning_rate=run.optim.schedule(run.train.num_steps),
+        peak_learning_rate=run.optim.learning_rate,
+    )
+
+
+def budget_parts(
+    objective: ObjectiveConfig, start_sizes: dict[str, float]
+) -> dict[str, float]:
+    """Returns the budget of each priced measure, as a part of the start's size."""
+    if not objective.has_budget:
+        return dict.fromkeys(objective.measures, 1.0)
+    sizes = objective.budget_sizes(start_sizes)
+    return {measure: size / start_sizes[measure] for measure, size in sizes.items()}
+
+
+def held_gates(run: RunConfig, inventory: Inventory) -> PyTree:
+    """Returns True for gates that stay at 1, whatever the strategy."""
+    limits = run.resize.limits(cautious=False)
+    return unflatten({path: not limits.may_move(path) for path in inventory.gates})
+
+
+def _budget_schedule(run: RunConfig, part: float) -> optax.Schedule | None:
+    """Returns the largest part of the start's size, falling until the last seam."""
+    if not run.objective.has_budget:
+        return None
+    return optax.linear_schedule(1.0, part, run.seam_steps[-1])
