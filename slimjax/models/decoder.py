@@ -32,13 +32,9 @@ class Layer(nn.Module):
 
     @nn.compact
     def __call__(
-        self,
-        x: Array,
-        positions: Array,
-        channels: Array,
-        cache: LayerCache | None = None,
-    ) -> tuple[Float[Array, "B T D"], LayerCache | None]:
-        """Returns the residual stream after this layer, and the layer's next cache."""
+        self, x: Array, positions: Array, channels: Array
+    ) -> Float[Array, "B T D"]:
+        """Returns the residual stream after this layer."""
         dtype = jnp.dtype(self.config.dtype)
         out_scale = (2 * len(self.config.layers)) ** -0.5
         if self.layer.attention:
@@ -52,12 +48,11 @@ class Layer(nn.Module):
                 out_scale=out_scale,
                 name="attention",
             )
-            added, cache = attention(x, positions, cache, channels)
-            x = x + added
+            x = x + attention(x, positions, channels)
         if self.layer.mlp:
             mlp = GatedMLP(self.layer.mlp_dim, dtype, out_scale, name="mlp")
             x = x + mlp(x, channels)
-        return x, cache
+        return x
 
 
 class Decoder(nn.Module):
@@ -111,17 +106,6 @@ class Decoder(nn.Module):
         x = self.norm(streams[-1], self.channels) * self.channels[None, None]
         return x, self.embed.embedding, streams
 
-    def decode(
-        self, tokens: Int[Array, "B T"], positions: Int[Array, "B T"], cache: Cache
-    ) -> tuple[Float[Array, "B T V"], Cache]:
-        """Returns logits and the next cache, for tokens at the given positions."""
-        x, caches = self.embed(tokens, self.channels), []
-        for layer, layer_cache in zip(self.layers, cache, strict=True):
-            x, layer_cache = layer(x, positions, self.channels, layer_cache)
-            caches.append(layer_cache)
-        x = self.norm(x, self.channels)
-        return self.embed.logits(x, self.channels), tuple(caches)
-
     def hidden(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Returns the normalised residual stream after the last layer."""
         return self.norm(self.streams(tokens)[-1], self.channels)
@@ -132,7 +116,7 @@ class Decoder(nn.Module):
         xs = [self.embed(tokens, self.channels)]
         if self.is_initializing() or wants_moments(self):
             for layer in self.layers:
-                xs.append(layer(xs[-1], positions, self.channels)[0])
+                xs.append(layer(xs[-1], positions, self.channels))
             return xs
         for number, shape in enumerate(self.config.layers):
             apply = layer_fn(shape, self.config, native.is_enabled())
@@ -168,7 +152,7 @@ def layer_fn(
     layer = Layer(shape, config, parent=None)
 
     def apply(variables: PyTree, x: Array, positions: Array, channels: Array) -> Array:
-        return layer.apply(variables, x, positions, channels)[0]  # pyright: ignore
+        return layer.apply(variables, x, positions, channels)  # pyright: ignore
 
     policies = {
         "full": jax.checkpoint_policies.nothing_saveable,

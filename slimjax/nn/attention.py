@@ -6,11 +6,10 @@ from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax.nn.attention_kernels import attend
 from slimjax.nn.axes import named
-from slimjax.nn.cache import LayerCache, write
 from slimjax.nn.gates import gate, nest, sublayer_gate, write_gates
 from slimjax.nn.moments import note_moments, wants_moments
 from slimjax.nn.norm import RMSNorm
-from slimjax.nn.positions import rotate, rotation_table
+from slimjax.nn.positions import rotation_table
 from slimjax.nn.products import product, products
 
 
@@ -48,40 +47,28 @@ class Attention(nn.Module):
         self,
         x: Float[Array, "B T D"],
         positions: Int[Array, "B T"],
-        cache: LayerCache | None = None,
         channels: Float[Array, " D"] | None = None,
-    ) -> tuple[Float[Array, "B T D"], LayerCache | None]:
-        """Returns what attention adds to the residual stream, and the next cache.
+    ) -> Float[Array, "B T D"]:
+        """Returns what attention adds to the residual stream.
 
-        Without a cache, positions must be 0, 1, 2 ... in each row; with one, the
-        tokens see all that stands in the cache at their own position or before.
-        `channels` are the gates of the residual stream; None when all are open.
+        Args:
+            x: The residual stream.
+            positions: 0, 1, 2 ... in each row.
+            channels: Gates of the residual stream; None when all are open.
         """
         query_kernel, key_kernel, value_kernel, out_kernel = self._kernels(x.shape[-1])
         x = RMSNorm(name="norm")(x, channels)
         table = rotation_table(positions, self.head_dim, self.rope_base)
         query, key, value = self._split(x, query_kernel, key_kernel, value_kernel)
-        if cache is None:
-            # Weights are made with two tokens, which the fast kernels would refuse.
-            impl = "reference" if self.is_initializing() else self.impl
-            options: dict = dict(rotation=table, dtype=self.dtype, impl=impl)
-            mixed = attend(query, key, value, **options)
-        else:
-            cache = write(cache, rotate(key, table), value, positions)
-            mixed = attend(
-                rotate(query, table),
-                cache.key,
-                cache.value,
-                query_positions=positions,
-                dtype=self.dtype,
-                impl="reference",
-            )
+        # Weights are made with two tokens, which the fast kernels would refuse.
+        impl = "reference" if self.is_initializing() else self.impl
+        mixed = attend(query, key, value, rotation=table, dtype=self.dtype, impl=impl)
         out_kernel = write_gates(out_kernel, self._gates()[:, None, None], channels)
         mixed = mixed.reshape(*mixed.shape[:2], -1)
         if wants_moments(self):
             note_moments(self, "out", mixed)
         out_kernel = out_kernel.reshape(-1, out_kernel.shape[-1])
-        return product(mixed, out_kernel, self.dtype), cache
+        return product(mixed, out_kernel, self.dtype)
 
     def _kernels(self, width: int) -> tuple[Array, Array, Array, Array]:
         """Returns the weights of query, key, value and output."""
