@@ -118,13 +118,20 @@ def hard_concrete(number: int, num_steps: int) -> Changes:
     return [*made, ("quantize.first_step", str(seam))]
 
 
-def scratch(number: int, bits: int, num_steps: int) -> Changes:
-    """A fresh model of even layers that fills a budget at the same bits everywhere."""
+def scratch(number: int, bits: int, num_steps: int, rounded_from: float) -> Changes:
+    """A fresh model of even layers that fills a budget at the same bits everywhere.
+
+    Args:
+        number: Which size, from 0.
+        bits: Bits of all units.
+        num_steps: Steps of the run.
+        rounded_from: Part of the steps after which weights are rounded.
+    """
     width, mlp_dim = best_shape(BUDGETS[number], bits)
     heads = str(width // HEAD_DIM)
     made = [*NOBODY, *schedule(num_steps, round(0.4 * num_steps))]
     made += [("quantize.bits", str(bits)), ("objective.size", "bytes")]
-    made += [("quantize.first_step", str(round(0.1 * num_steps)))]
+    made += [("quantize.first_step", str(round(rounded_from * num_steps)))]
     made += [("model.width", str(width)), ("model.mlp_dim", str(mlp_dim))]
     return [*made, ("model.num_heads", heads), ("model.num_kv_heads", heads)]
 

@@ -9,7 +9,7 @@ Families, each of three models within the budgets of `recipe`, packed file count
   from each size a short decay branches off;
 - taught: the same path, whose later pieces have the finished largest size as teacher;
 - scratch4, scratch3, scratch2, scratch8: fresh models with as many bits everywhere, in
-  the even shape that fills the budget;
+  the even shape that fills the budget; with "late", rounded in the decay only;
 - pruned4: one dense run, cut by `taylor` to each budget, healed, then 4 bits;
 - concrete8: `hard_concrete` towards each budget at 8 bits.
 
@@ -32,7 +32,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(os.path.relpath(Path(__file__).parent))  # No path of this machine.
 RESULTS = HERE / "results"
 FAMILIES = ("path", "scratch4", "taught", "scratch3", "pruned4", "scratch2")
-FAMILIES += ("scratch8", "concrete8")
+FAMILIES += ("scratch8", "concrete8", "scratch4late", "scratch3late")
 SIZES = range(len(recipe.BUDGETS))
 
 
@@ -99,10 +99,11 @@ class Study:
             steps = self.steps_for(share, recipe.hard_concrete, family, number)
             made = recipe.hard_concrete(number, steps)
         else:
-            bits = int(family.removeprefix("scratch"))
+            bits = int(family.removeprefix("scratch").removesuffix("late"))
             width, mlp_dim = recipe.best_shape(recipe.BUDGETS[number], bits)
             steps = round(share / recipe.step_flops(width, mlp_dim))
-            made = recipe.scratch(number, bits, steps)
+            rounded_from = 0.6 if family.endswith("late") else 0.1
+            made = recipe.scratch(number, bits, steps, rounded_from)
         self.train(name, made, family, number)
 
     def steps_for(self, share, make, family, number, *start) -> int:

@@ -17,7 +17,7 @@ from matplotlib import pyplot as plt
 HERE = Path(__file__).parent
 START, END = "<!-- table -->\n", "<!-- end of table -->"
 ORDER = ("path", "taught", "scratch4", "scratch3", "scratch2", "scratch8")
-ORDER += ("pruned4", "concrete8")
+ORDER += ("pruned4", "concrete8", "scratch4late", "scratch3late")
 
 
 def main() -> None:
