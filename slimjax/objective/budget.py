@@ -248,17 +248,18 @@ class Chooser:
         gates = {path: gate.copy() for path, gate in decision.gates.items()}
         sizes = decision.sizes
         while True:
-            best = None
-            for patch, value, added in self._reopenings(gates, sizes, decision):
-                if value < 0 or (sizes + added > budget).any():
-                    continue
-                worth = value / max(float((added / budget).max()), 1e-12)
-                if best is None or worth > best[0]:
-                    best = (worth, patch)
-            if best is None:
+            offers = [
+                (value / max(float((added / budget).max()), 1e-12), patch)
+                for patch, value, added in self._reopenings(gates, sizes, decision)
+                if value >= 0 and (sizes + added <= budget).all()
+            ]
+            for _, patch in sorted(offers, key=lambda offer: -offer[0]):
+                larger = self.size_fn({**gates, **patch}, decision.bits)
+                if (larger <= budget).all():  # What was added is right but for ends.
+                    gates, sizes = {**gates, **patch}, larger
+                    break
+            else:
                 return self._decision(gates, decision.alphas, states)
-            gates |= best[1]
-            sizes = self.size_fn(gates, decision.bits)
 
     def _add_bits(self, decision: Decision, budget: Sizes) -> Decision:
         if self.choice is None or decision.states is None:

@@ -24,9 +24,8 @@ from slimjax.objective.inventory import (
 )
 from slimjax.trees import Path, unflatten
 
-HEADER_BYTES = 352
-"""Length field, names and offsets of a packed file, as long as they may get, and room
-for longer numbers in its table."""
+HEADER_BYTES = 336
+"""Length field, names and offsets of a packed file, as long as they may get."""
 
 STATE_BITS = 3
 """Bits that tell which of its states a unit is in."""
