@@ -121,21 +121,18 @@ class Chooser:
         told = by_gate(values, self.gates)
         return usual | {path: others[path] + own for path, own in told.items()}
 
-    def _step_sizes(
-        self, family: Family, gates: Gates, states: States | None
-    ) -> Float[np.ndarray, "S M"]:
-        """Returns what each step of a family takes off, groups gone not counted."""
-        columns = []
-        for m, one in enumerate(np.eye(self.num_measures)):
-            sizes, choice = self._weigh(one), self.choice
-            if choice is not None and states is not None and m == choice.measure:
-                values = {
-                    key: choice.prices.bytes[key][own] / choice.whole
-                    for key, own in states.items()
-                }
-                sizes = self._with_states(self._weigh(0 * one), sizes, values)
-            columns.append(_step_sums(family, sizes, gates))
-        return np.stack(columns, axis=1)
+    def _sizes_by_measure(self, states: States | None) -> list[Gates]:
+        """Returns what each unit of each gate takes off, for each measure."""
+        measures = [self._weigh(one) for one in np.eye(self.num_measures)]
+        choice = self.choice
+        if choice is not None and states is not None:
+            values = {
+                key: choice.prices.bytes[key][own] / choice.whole
+                for key, own in states.items()
+            }
+            nothing, m = self._weigh(np.zeros(self.num_measures)), choice.measure
+            measures[m] = self._with_states(nothing, measures[m], values)
+        return measures
 
     def at_budget(self, budget: Sizes) -> Decision | None:
         """Returns the decision of least cost found within a budget, None for none."""
@@ -299,12 +296,12 @@ class Chooser:
         states: States | None,
     ) -> Family | None:
         """Returns the family whose next step is worth least, None if none is left."""
-        weakest = None, np.inf
+        weakest, measures = (None, np.inf), self._sizes_by_measure(states)
         for family in families:
             count = family.count_closed(gates)
             if count == len(family.steps) or not self._is_open(family, gates):
                 continue
-            sizes = self._step_sizes(family, gates, states)[count]
+            sizes = _step_sizes(family, measures, gates)[count]
             size = float((sizes / budget).max())
             if size > 0 and family.costs[count] / size < weakest[1]:
                 weakest = family, family.costs[count] / size
@@ -314,14 +311,14 @@ class Chooser:
         self, gates: Gates, sizes: Sizes, decision: Decision
     ) -> Iterator[Reopening]:
         """Yields what may come back next: steps, and sublayers at their least."""
-        states, bits = decision.states, decision.bits
+        measures = self._sizes_by_measure(decision.states)
         for family in self.families:
             count = family.count_closed(gates)
             if count and self._is_open(family, gates):
                 patch = {path: gates[path].copy() for path, _ in family.steps[0]}
                 for path, units in family.steps[count - 1]:
                     patch[path][units] = 1.0
-                added = self._step_sizes(family, gates, states)[count - 1]
+                added = _step_sizes(family, measures, gates)[count - 1]
                 yield patch, family.costs[count - 1], added
         for sublayer in self.sublayers:
             if gates[sublayer.path] > 0:
@@ -331,7 +328,8 @@ class Chooser:
                 patch |= {path: gates[path].copy() for path in family.members}
                 family.close(patch, len(family.steps))
             value = self.cost(gates) - self.cost({**gates, **patch})
-            yield patch, value, self.size_fn({**gates, **patch}, bits) - sizes
+            larger = self.size_fn({**gates, **patch}, decision.bits)
+            yield patch, value, larger - sizes
 
     @staticmethod
     def _is_open(family: Family, gates: Gates) -> bool:
@@ -345,6 +343,13 @@ class Chooser:
             bits = prices.bits(states)
             cost += prices.cost(states, prices.open_units(gates)) - self.paid
         return Decision(gates, alphas, cost, self.size_fn(gates, bits), bits, states)
+
+
+def _step_sizes(
+    family: Family, measures: list[Gates], gates: Gates
+) -> Float[np.ndarray, "S M"]:
+    """Returns what each step of a family takes off, groups gone not counted."""
+    return np.stack([_step_sums(family, sizes, gates) for sizes in measures], axis=1)
 
 
 def _step_sums(family: Family, values: Gates, gates: Gates) -> Float[np.ndarray, " S"]:

@@ -21,6 +21,7 @@ from slimjax.objective.inventory import (
     count,
     flat_gates,
     governors_of,
+    weight_trees,
 )
 from slimjax.trees import Path, unflatten
 
@@ -99,7 +100,6 @@ def _file_header_bytes(inventory: Inventory, group_size: int) -> int:
         leaf.path: np.broadcast_to(0, [number(leaf, name) for name in leaf.axes])
         for leaf in inventory.leaves
     }
-    names = unflatten({leaf.path: leaf.axes for leaf in inventory.leaves})
-    weights = unflatten(shapes)
+    weights, (_, names) = unflatten(shapes), weight_trees(inventory)
     table = make_table(weights, names, uniform_precision(weights, names, 8), group_size)
     return HEADER_BYTES + len(table)
