@@ -290,26 +290,14 @@ class Stage:
     def sums(self) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
         """The compiled evaluation: (variables, batch) -> sums."""
         sums_fn = make_sums_fn(self.model, **dataclasses.asdict(self.special))
-        sums_fn = self._quantized(sums_fn)
-        everywhere = replicated(self.mesh)
-        jitted = jax.jit(
-            sums_fn,
-            in_shardings=(everywhere, by_rows(self.mesh)),
-            out_shardings=everywhere,
-        )
-        return self._compile_for(jitted, self.abstract_state.variables)
+        variables = self.abstract_state.variables
+        return self._compile_for(self._quantized(sums_fn), variables)
 
     @cached_property
     def moments(self) -> Callable[[PyTree, PyTree], PyTree]:
         """The compiled second moments of what writers read: (variables, batch)."""
         moments_fn = make_moments_fn(self.model, **dataclasses.asdict(self.special))
-        everywhere = replicated(self.mesh)
-        jitted = jax.jit(
-            moments_fn,
-            in_shardings=(everywhere, by_rows(self.mesh)),
-            out_shardings=everywhere,
-        )
-        return self._compile_for(jitted, self.abstract_state.params)
+        return self._compile_for(moments_fn, self.abstract_state.params)
 
     @cached_property
     def logits(self) -> Callable[[PyTree, jax.Array], jax.Array]:
@@ -318,9 +306,14 @@ class Stage:
         exact = dataclasses.replace(self.model, **changes)
         return jax.jit(Decoder(exact).apply)
 
-    def _compile_for(self, jitted: Any, variables: PyTree) -> Callable[..., Any]:
+    def _compile_for(self, fn: Callable, variables: PyTree) -> Callable[..., Any]:
         """Compiles (variables, batch) -> any, which passes over maps to a teacher."""
-        batch = self._abstract_batch()
+        batch, everywhere = self._abstract_batch(), replicated(self.mesh)
+        jitted = jax.jit(
+            fn,
+            in_shardings=(everywhere, by_rows(self.mesh)),
+            out_shardings=everywhere,
+        )
         compiled = self._compile(jitted, without_maps(variables), batch)
         return lambda variables, batch: compiled(without_maps(variables), batch)
 
