@@ -4,7 +4,7 @@
 // blocks of 128 x 128; see slimjax/nn/attention_blocked.py for the formulas.
 #include <cmath>
 
-#include "panels.h"
+#include "bfloat16.h"
 #include "parallel.h"
 #include "vector_math.h"
 

@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "panels.h"
+#include "bfloat16.h"
 #include "parallel.h"
 
 namespace slimjax {
