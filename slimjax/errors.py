@@ -32,6 +32,12 @@ class NotFeasibleError(SlimjaxError):
     exit_code = 3
 
 
+class ProcessError(SlimjaxError):
+    """Another process of the same run that is lost, late, or of another mind."""
+
+    exit_code = 4
+
+
 class StoppedError(SlimjaxError):
     """A run that a signal ended; its state is saved. The code is 128 + the signal."""
 

@@ -10,7 +10,7 @@ import slimjax
 PACKAGE = pathlib.Path(slimjax.__file__).parent
 FLOORS = [
     {"errors", "lazy"},
-    {"config", "trees", "native"},
+    {"config", "trees", "native", "processes"},
     {"nn", "data"},
     {"models"},
     {"objective", "tasks", "store"},

@@ -1,0 +1,280 @@
+"""The processes of a run: joining them, and waiting for each other, never for ever.
+
+Waiting goes through the coordination service that process 0 runs beside its training,
+not through the devices, so that it has a timeout and knows who is missing. Its client
+is private to jax (0.10); this is the one page that touches it.
+"""
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+from slimjax.errors import ConfigError, ProcessError, SlimjaxError
+from slimjax.processes.cluster import Cluster
+
+BARRIER_SECONDS = "SLIMJAX_BARRIER_SECONDS", 600.0
+"""How long the others are waited for: compiling and reading text take their time."""
+
+HEARTBEAT_SECONDS = "SLIMJAX_HEARTBEAT_SECONDS", 20.0
+"""After how long without a sign of life a process counts as dead."""
+
+ASKING_SECONDS = 10.0  # For who is late too to say so.
+LEAVING_SECONDS = 5.0
+POLLING_SECONDS = 0.0005
+_calls: dict[str, Iterator[int]] = defaultdict(itertools.count)
+
+
+def rank() -> int:
+    """Returns the number of this process, 0 if it is alone."""
+    return _state().process_id if count() > 1 else 0
+
+
+def count() -> int:
+    """Returns how many processes there are."""
+    return _state().num_processes if _state().client is not None else 1
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes what all share."""
+    return rank() == 0
+
+
+@contextlib.contextmanager
+def joined(cluster: Cluster | None) -> Iterator[None]:
+    """Joins the processes of a run while it is entered; jax must not have computed yet.
+
+    Who fails leaves at once, so that the others notice; who finishes waits for them.
+
+    Raises:
+        ProcessError: If the others don't come, or one of them is lost.
+    """
+    if cluster is None or count() > 1:
+        yield
+        return
+    _join(cluster)
+    try:
+        yield
+    except BaseException as error:
+        lost = find_loss(error)
+        if lost is None and isinstance(error, SlimjaxError):
+            _leave_together()
+        _forget()
+        if lost is not None:
+            raise lost from error
+        raise
+    import jax
+
+    jax.distributed.shutdown()
+
+
+def barrier(name: str) -> None:
+    """Waits until all processes are here.
+
+    Args:
+        name: What they come for, the same everywhere; it may be used again and again.
+
+    Raises:
+        ProcessError: Naming who has not come in time.
+    """
+    _wait(name, _seconds(BARRIER_SECONDS))
+
+
+def share(name: str, value: Any) -> Any:
+    """Returns the plain data that process 0 has, on all of them.
+
+    Raises:
+        ProcessError: If process 0 has not said it in time.
+    """
+    if count() == 1:
+        return value
+    key, client = _key(name), _state().client
+    if is_first():
+        client.key_value_set(key, json.dumps(value))
+        return value
+    seconds = _seconds(BARRIER_SECONDS)
+    try:
+        return json.loads(client.blocking_key_value_get(key, int(1000 * seconds)))
+    except Exception as error:
+        raise ProcessError(
+            f"Process 0 has not told {name} within {seconds:g} s."
+        ) from error
+
+
+@contextlib.contextmanager
+def together(name: str) -> Iterator[None]:
+    """Lets all processes pass, or none: what a user can mend in one fails in all.
+
+    Raises:
+        SlimjaxError: Their own; those without one that of the first that has one.
+        ProcessError: If one of them does not come.
+    """
+    if count() == 1:
+        yield
+        return
+    own, key = None, _key(name)
+    try:
+        yield
+    except SlimjaxError as error:
+        own = error
+    if own is not None:
+        told = {"rank": rank(), "text": str(own), "exit_code": own.exit_code}
+        _state().client.key_value_set(f"{key}/{rank():06d}", json.dumps(told))
+    barrier(name)
+    if own is not None:
+        raise own
+    for _, told in sorted(_state().client.key_value_dir_get(f"{key}/")):
+        raise _make_error(**json.loads(told))
+
+
+def agree(name: str, digest: str) -> None:
+    """Compares what each process has computed by itself.
+
+    Args:
+        name: What it is.
+        digest: A hash of it.
+
+    Raises:
+        ProcessError: Naming those that differ from process 0.
+    """
+    if count() == 1:
+        return
+    key, client = _key(name), _state().client
+    client.key_value_set(f"{key}/{rank():06d}", digest)
+    barrier(name)
+    told = [digest for _, digest in sorted(client.key_value_dir_get(f"{key}/"))]
+    odd = [i for i, other in enumerate(told) if other != told[0]]
+    if odd:
+        raise ProcessError(
+            f"{_list(odd)} and process 0 differ in {name}. Their programs, their text "
+            "or their devices are not the same."
+        )
+
+
+def wait_for(arrays: Any, name: str) -> None:
+    """Waits until the devices have computed these arrays, which may take all processes.
+
+    Raises:
+        ProcessError: Naming who has not come to the same point in time.
+    """
+    if count() == 1:
+        return
+    import jax
+
+    deadline = time.monotonic() + _seconds(BARRIER_SECONDS)
+    for array in jax.tree.leaves(arrays):
+        while not array.is_ready():
+            if time.monotonic() > deadline:
+                _wait(name, ASKING_SECONDS)
+                raise ProcessError(f"The devices hang in {name}.")
+            time.sleep(POLLING_SECONDS)
+
+
+def find_loss(error: BaseException) -> ProcessError | None:
+    """Returns what an error tells of a lost process; None if it tells of none."""
+    if isinstance(error, ProcessError):
+        return error
+    found = re.search(r"Gloo .*?(closed by peer|reset by peer|timed? ?out)", str(error))
+    if found is None:
+        return None
+    return ProcessError(
+        "The connection to another process is lost; this one ends too. The newest "
+        "checkpoint is whole: the same command goes on."
+    )
+
+
+def _join(cluster: Cluster) -> None:
+    import jax
+
+    heartbeat = int(_seconds(HEARTBEAT_SECONDS))
+    # The service would take SIGTERM over, and tell Python nothing of it.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(
+            cluster.coordinator_address,
+            cluster.num_processes,
+            cluster.process_id,
+            cluster_detection_method=cluster.method,
+            initialization_timeout=int(_seconds(BARRIER_SECONDS)),
+            heartbeat_timeout_seconds=heartbeat,
+            shutdown_timeout_seconds=heartbeat,
+        )
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        _forget()
+        raise ProcessError(f"The processes of this run don't meet: {reason}") from error
+
+
+def _leave_together() -> None:
+    """Gives the others a moment to fail as well, before process 0 takes all along."""
+    with contextlib.suppress(ProcessError):
+        _wait("leave", LEAVING_SECONDS)
+
+
+def _forget() -> None:
+    """Ends this process's part without waiting for the others."""
+    state = _state()
+    state.client = state.service = None
+
+
+def _wait(name: str, seconds: float) -> None:
+    if count() == 1:
+        return
+    try:
+        _state().client.wait_at_barrier(f"slimjax/{name}", int(1000 * seconds))
+    except Exception as error:
+        told = str(error)
+        if "DEADLINE_EXCEEDED" not in told:
+            lost = re.search(r"[Tt]ask:? ?(\d+)", told)
+            who = f"Process {lost[1]}" if lost else "A process"
+            raise ProcessError(f"{who} is lost; {name} cannot go on.") from error
+        tail = told.partition("timed out task names:")[2].partition("\n\n")[0]
+        missing = [int(number) for number in re.findall(r"\d+", tail)]
+        raise ProcessError(
+            f"{_list(missing)} did not come to {name} within {seconds:g} s."
+        ) from error
+
+
+def _list(ranks: list[int]) -> str:
+    """Returns ranks in words.
+
+    Examples:
+        >>> _list([3]), _list([1, 2])
+        ('Process 3', 'Processes 1, 2')
+    """
+    numbers = ", ".join(map(str, ranks[:8])) + (" ..." if len(ranks) > 8 else "")
+    return f"Process {numbers}" if len(ranks) == 1 else f"Processes {numbers}"
+
+
+def _make_error(rank: int, text: str, exit_code: int) -> SlimjaxError:
+    error = SlimjaxError(f"process {rank}: {text}")
+    error.exit_code = exit_code
+    return error
+
+
+def _key(name: str) -> str:
+    """Returns a key for the n-th call, the same on all processes."""
+    return f"slimjax/{name}/{next(_calls[name])}"
+
+
+def _seconds(setting: tuple[str, float]) -> float:
+    name, default = setting
+    text = os.environ.get(name, "")
+    try:
+        seconds = float(text or default)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds < 1e6:
+        raise ConfigError(f"{name}={text!r} in the environment must be seconds, >= 1.")
+    return seconds
+
+
+def _state() -> Any:
+    from jax._src import distributed
+
+    return distributed.global_state
