@@ -75,6 +75,7 @@ class ModelConfig:
         remat: What layers compute again in the backward pass, to save memory.
         embed_scale: Factor of the vectors of tokens, which no cut changes; 0 becomes
             sqrt(width).
+        scan_layers: Whether runs of equal layers are compiled as loops.
     """
 
     vocab_size: int
@@ -85,6 +86,7 @@ class ModelConfig:
     rope_base: float = 10_000.0
     remat: str = "none"
     embed_scale: float = 0.0
+    scan_layers: str | bool = "auto"
 
     def __post_init__(self):
         """Fixes the scale of the embedding."""
@@ -130,6 +132,10 @@ class ModelSettings:
             products with weights) or full.
         embed_scale: Factor of the vectors of tokens; 0 means sqrt(width). It stays
             when the model grows narrower.
+        scan_layers: Whether layers of one shape that follow each other are compiled
+            once, as a loop over their weights: true, false, or auto, which is from
+            four of them on, but not on CPU. It changes compile time and memory, and no
+            number but by rounding.
         architecture: Path of an ``architecture.json``, whose layers and width replace
             the uniform ones; empty for none.
     """
@@ -145,6 +151,7 @@ class ModelSettings:
     rope_base: float = 10_000.0
     remat: str = "none"
     embed_scale: float = 0.0
+    scan_layers: str | bool = "auto"
     architecture: str = ""
 
     def __post_init__(self):
@@ -175,6 +182,11 @@ class ModelSettings:
             if value not in known:
                 hint = suggest(value, known)
                 raise ConfigError(f"config.model.{name}={value!r} is unknown. {hint}")
+        if self.scan_layers not in (True, False, "auto"):
+            raise ConfigError(
+                f"config.model.scan_layers={self.scan_layers!r} must be true, false or "
+                "auto."
+            )
         if not self.head_dim and self.width % self.num_heads:
             raise ConfigError(
                 f"config.model.width={self.width} must be a multiple of "
@@ -198,6 +210,7 @@ class ModelSettings:
             rope_base=float(self.rope_base),
             remat=self.remat,
             embed_scale=self.embed_scale,
+            scan_layers=self.scan_layers,
         )
         if not self.architecture:
             return config

@@ -1,8 +1,6 @@
 """A decoder language model, each of whose layers may have a shape of its own."""
 
 import dataclasses
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -10,49 +8,16 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from slimjax import native
 from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.nn.attention import Attention
+from slimjax.models.layer import Layer, apply_layers
 from slimjax.nn.cache import LayerCache, empty_cache
 from slimjax.nn.cross_entropy import Scores
 from slimjax.nn.embed import TiedEmbedding
 from slimjax.nn.gates import CHANNELS, gate
-from slimjax.nn.mlp import GatedMLP
 from slimjax.nn.moments import wants_moments
 from slimjax.nn.norm import RMSNorm
 
 Cache = tuple[LayerCache | None, ...]
-
-
-class Layer(nn.Module):
-    """Attention and MLP, each added to the residual stream, each of them optional."""
-
-    layer: LayerConfig
-    config: ModelConfig
-
-    @nn.compact
-    def __call__(
-        self, x: Array, positions: Array, channels: Array
-    ) -> Float[Array, "B T D"]:
-        """Returns the residual stream after this layer."""
-        dtype = jnp.dtype(self.config.dtype)
-        out_scale = (2 * len(self.config.layers)) ** -0.5
-        if self.layer.attention:
-            attention = Attention(
-                num_heads=self.layer.num_heads,
-                num_kv_heads=self.layer.num_kv_heads,
-                head_dim=self.layer.head_dim,
-                rope_base=self.config.rope_base,
-                dtype=dtype,
-                impl=self.config.attention_impl,
-                out_scale=out_scale,
-                name="attention",
-            )
-            x = x + attention(x, positions, channels)
-        if self.layer.mlp:
-            mlp = GatedMLP(self.layer.mlp_dim, dtype, out_scale, name="mlp")
-            x = x + mlp(x, channels)
-        return x
 
 
 class Decoder(nn.Module):
@@ -108,59 +73,25 @@ class Decoder(nn.Module):
 
     def hidden(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
         """Returns the normalised residual stream after the last layer."""
-        return self.norm(self.streams(tokens)[-1], self.channels)
+        return self.norm(self.streams(tokens, keep=False)[-1], self.channels)
 
-    def streams(self, tokens: Int[Array, "B T"]) -> list[Float[Array, "B T D"]]:
-        """Returns the residual stream before the first layer and after each."""
+    def streams(
+        self, tokens: Int[Array, "B T"], *, keep: bool = True
+    ) -> list[Float[Array, "B T D"]]:
+        """Returns the residual stream before the first layer and after each.
+
+        If not `keep`, only the last one is sure to be there.
+        """
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
         xs = [self.embed(tokens, self.channels)]
         if self.is_initializing() or wants_moments(self):
             for layer in self.layers:
                 xs.append(layer(xs[-1], positions, self.channels))
             return xs
-        for number, shape in enumerate(self.config.layers):
-            apply = layer_fn(shape, self.config, native.is_enabled())
-            variables = self._layer_variables(number)
-            xs.append(apply(variables, xs[-1], positions, self.channels))
-        return xs
-
-    def _layer_variables(self, number: int) -> PyTree:
-        """Returns the collections of one layer; one without sublayers has none."""
-        name = f"layer_{number}"
-        return {
-            kind: tree[name] for kind, tree in self.variables.items() if name in tree
-        }
-
-
-@functools.lru_cache(maxsize=256)
-def layer_fn(
-    shape: LayerConfig,
-    config: ModelConfig,
-    with_kernels: bool,  # noqa: ARG001
-) -> Callable[..., Float[Array, "B T D"]]:
-    """Returns the pure function (variables, x, positions, channels) -> x of a layer.
-
-    It is the same function for the same arguments, so that layers of one shape are
-    traced once, and a model that is called outside of `jax.jit` compiles them once.
-
-    Args:
-        shape: The layer's shape.
-        config: The model it stands in.
-        with_kernels: Whether `slimjax.native` is enabled: what is traced with the
-            kernels is no answer without them.
-    """
-    layer = Layer(shape, config, parent=None)
-
-    def apply(variables: PyTree, x: Array, positions: Array, channels: Array) -> Array:
-        return layer.apply(variables, x, positions, channels)  # pyright: ignore
-
-    policies = {
-        "full": jax.checkpoint_policies.nothing_saveable,
-        "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
-    }
-    if config.remat != "none":
-        apply = jax.checkpoint(apply, policy=policies[config.remat])
-    return jax.jit(apply)
+        layers = apply_layers(
+            self.config, self.variables, xs[0], positions, self.channels, keep=keep
+        )
+        return xs + layers
 
 
 def abstract_variables(config: ModelConfig) -> PyTree:
