@@ -8,6 +8,7 @@ gates are nested dicts; `flatten` turns them into one dict from path to leaf and
 import hashlib
 import math
 import zlib
+from collections.abc import Container
 from typing import Any
 
 import flax.linen as nn
@@ -53,6 +54,23 @@ def axis_names(boxed: PyTree) -> PyTree:
         return tuple(str(name) for name in leaf.names)
 
     return jax.tree_util.tree_map_with_path(names, boxed, is_leaf=is_box)
+
+
+def named_path(keys: tuple, known: Container[Path]) -> Path | None:
+    """Returns the longest end of a key path of `jax.tree_util` that is a known path.
+
+    An optimizer's state holds moments at the end of its own path, by the path of the
+    weight that they belong to.
+
+    Examples:
+        >>> state = {"mu": {"params": {"up": 1.0}}}
+        >>> ((keys, _),) = jax.tree_util.tree_leaves_with_path(state)
+        >>> named_path(keys, {("params", "up")})
+        ('params', 'up')
+    """
+    names = tuple(str(getattr(k, "key", getattr(k, "name", ""))) for k in keys)
+    ends = (names[i:] for i in range(len(names)))
+    return next((end for end in ends if end in known), None)
 
 
 def count_elements(tree: PyTree) -> int:

@@ -1,9 +1,37 @@
-"""How a parameter names its axes, once, where it is made."""
+"""How arrays name their axes, and over which axes of the device mesh these are spread.
 
+A parameter names its axes once, where it is made; a batch and the activations have
+names for theirs. `RULES` says, as data, where each name goes on a mesh:
+
+    data     rows of a batch
+    fsdp     rows of a batch, and the width of weights, which are gathered for use
+    model    heads, hidden units and the vocabulary, of weights and of activations
+    context  positions within a row
+"""
+
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
+import jax
 from jax.nn.initializers import Initializer
+from jax.sharding import PartitionSpec
+from jaxtyping import Array, Float
+
+RULES: Mapping[str, tuple[str, ...]] = {
+    "embed": ("fsdp",),
+    "heads": ("model",),
+    "kv_heads": ("model",),
+    "mlp": ("model",),
+    "vocab": ("model",),
+    "batch": ("data", "fsdp"),
+    "positions": ("context",),
+}
+"""Axes of the mesh over which an axis of an array is spread, by its name.
+
+What is not named here, such as ``head_dim``, lies whole on every device.
+"""
 
 
 def named(init: Initializer, *axes: str) -> Any:
@@ -16,3 +44,51 @@ def named(init: Initializer, *axes: str) -> Any:
         ('mlp', 'embed')
     """
     return nn.with_logical_partitioning(init, axes)
+
+
+def num_parts(name: str | None, sizes: Mapping[str, int]) -> int:
+    """Returns into how many parts an axis of this name is cut on a mesh.
+
+    Examples:
+        >>> num_parts("batch", {"data": 4, "fsdp": 2}), num_parts("head_dim", {})
+        (8, 1)
+    """
+    return math.prod(sizes.get(axis, 1) for axis in RULES.get(name or "", ()))
+
+
+def spread(
+    names: Sequence[str | None], shape: Sequence[int], sizes: Mapping[str, int]
+) -> PartitionSpec:
+    """Returns over which axes of a mesh each axis of an array is spread.
+
+    An axis that cannot be cut evenly lies whole on every device.
+
+    Args:
+        names: Names of the axes; None for one that stays whole.
+        shape: Their lengths.
+        sizes: Sizes of the axes of the mesh, by name.
+
+    Examples:
+        >>> spread(("embed", "mlp"), (6, 9), {"data": 8, "fsdp": 2, "model": 2})
+        P('fsdp', None)
+    """
+
+    def place(name: str | None, length: int) -> Any:
+        axes = [a for a in RULES.get(name or "", ()) if sizes.get(a, 1) > 1]
+        if not axes or length % num_parts(name, sizes):
+            return None
+        return tuple(axes) if len(axes) > 1 else axes[0]
+
+    return PartitionSpec(*map(place, names, shape))
+
+
+def constrain(x: Float[Array, "*shape"], *names: str | None) -> Float[Array, "*shape"]:
+    """Tells the compiler how an activation lies on the mesh in context.
+
+    Without it, an activation would follow the weights, whose width is spread over the
+    axis that its rows are to be spread over.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1 or not mesh.are_all_axes_auto:
+        return x
+    return jax.lax.with_sharding_constraint(x, spread(names, x.shape, mesh.shape))

@@ -10,7 +10,7 @@ from jaxtyping import PyTree
 
 from slimjax.resize.plan import Plan
 from slimjax.resize.shrink import fold, take
-from slimjax.trees import Path, flatten, unflatten
+from slimjax.trees import Path, flatten, named_path, unflatten
 
 
 def carry_state(
@@ -37,7 +37,7 @@ def carry_state(
 
     def carry(keys: tuple, _: Any) -> Any:
         before = old[keys]
-        path = _parameter_path(keys, axes)
+        path = named_path(keys, axes)
         if path is None or before.ndim != len(axes[path]):
             return before
         return take(before, plan.indices(path[1:], before.shape, axes[path]))
@@ -79,10 +79,3 @@ def fold_moments(opt_state: PyTree, names: PyTree, gates: Mapping[Path, Any]) ->
 
 def _holds(moments: PyTree, collection: str) -> bool:
     return isinstance(moments, dict) and isinstance(moments.get(collection), dict)
-
-
-def _parameter_path(keys: tuple, axes: Mapping[Path, Any]) -> Path | None:
-    """Returns the longest end of a key path that is the path of a parameter."""
-    names = tuple(str(getattr(key, "key", "")) for key in keys)
-    ends = (names[i:] for i in range(len(names)))
-    return next((end for end in ends if end in axes), None)

@@ -35,7 +35,7 @@ from slimjax.data.corpus import Corpus
 from slimjax.data.rows import Rows
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.history import History
-from slimjax.train.mesh import put_batch
+from slimjax.train.shardings import put_batch
 from slimjax.train.stage import Stage
 
 MAX_TOKENS = 1 << 19

@@ -15,7 +15,7 @@ from slimjax.generate.model import load
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import make_run_config
-from slimjax.train.mesh import put_batch
+from slimjax.train.shardings import put_batch
 from slimjax.train.stage import Special, Stage
 
 

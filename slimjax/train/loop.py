@@ -23,11 +23,11 @@ from slimjax.train.branch import check_branch
 from slimjax.train.config import RunConfig, check_budget, check_same_run
 from slimjax.train.evaluate import Error, evaluate
 from slimjax.train.logbook import Logbook
-from slimjax.train.mesh import put_batch
 from slimjax.train.precision import round_state
 from slimjax.train.progress import Display
 from slimjax.train.resume import begin_or_resume, make_manifest, record_of
 from slimjax.train.seam import describe_loss_change, take_seam
+from slimjax.train.shardings import put_batch
 from slimjax.train.signals import StopRequests
 from slimjax.train.stage import Special, Stage
 from slimjax.train.summary import summarize

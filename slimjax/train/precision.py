@@ -65,7 +65,8 @@ def round_state(stage: Any, state: TrainState) -> TrainState:
     names, group_size = stage.names["params"], stage.run.quantize.group_size
     bits = unflatten(dict(stage.bits))
     precision = fit_precision(weights, curvature, names, bits, group_size)
-    return dataclasses.replace(state, precision=stage.place(precision))
+    placed = stage.place({PRECISION: precision})[PRECISION]
+    return dataclasses.replace(state, precision=placed)
 
 
 def fit_precision(

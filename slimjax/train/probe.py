@@ -1,7 +1,7 @@
 """What a seam measures: true losses, and what weights read, on one batch."""
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.objective.units import Gates
@@ -55,7 +55,7 @@ class Probe:
 def _merge(tree: PyTree, changes: Gates) -> PyTree:
     """Returns a tree of arrays in which some, by path, are others."""
     leaves = flatten(tree)
-    leaves |= {p: jnp.asarray(x, leaves[p].dtype) for p, x in changes.items()}
+    leaves |= {p: np.asarray(x, leaves[p].dtype) for p, x in changes.items()}
     return unflatten(leaves)
 
 

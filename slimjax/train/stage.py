@@ -26,17 +26,24 @@ from slimjax.distill.error import make_distilled_error_fn
 from slimjax.distill.teacher import Teacher
 from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import Decoder, abstract_variables
-from slimjax.nn.quantize import BIT_AXES, FULL, Precision, uniform_precision
+from slimjax.nn.quantize import (
+    BIT_AXES,
+    FULL,
+    Precision,
+    precision_names,
+    uniform_precision,
+)
 from slimjax.objective.inventory import Bits, Inventory, take_inventory, uniform_bits
 from slimjax.objective.size import MEASURES, SizeFn, make_size_fn
 from slimjax.strategies import get
 from slimjax.strategies.base import Strategy
 from slimjax.tasks.lm import make_error_fn, make_moments_fn, make_sums_fn
 from slimjax.train.config import RunConfig
-from slimjax.train.mesh import by_rows, make_mesh, replicated
+from slimjax.train.mesh import check_batch, check_cuts, check_divides, make_mesh
 from slimjax.train.optim import make_tx
 from slimjax.train.precision import PRECISION, quantized
 from slimjax.train.pricing import held_gates, make_step_context
+from slimjax.train.shardings import abstract_batch, put, replicated, shardings
 from slimjax.train.state import TrainState, make_state
 from slimjax.train.step import ErrorFn, make_train_step
 from slimjax.trees import axis_names
@@ -74,8 +81,13 @@ class Stage:
         special: Special,
         start_sizes: dict[str, float] | None = None,
         bits: Bits | None = None,
+        mesh: Mesh | None = None,
     ):
-        """Builds the functions; compiles nothing yet."""
+        """Builds the functions; compiles nothing yet.
+
+        Raises:
+            ConfigError: If the mesh cannot be had, or cannot divide the model.
+        """
         self.run, self.model, self.special = run, model, special
         boxed = abstract_variables(model)
         self.abstract_params = dict(nn.meta.unbox(boxed))
@@ -87,7 +99,8 @@ class Stage:
         self.start_sizes: dict[str, float] = start_sizes or {}
         self.sizes = self._measure(self.bits)
         self.start_sizes = start_sizes or self.sizes
-        self.mesh: Mesh = make_mesh(run.mesh, run.data.batch_size)
+        self.mesh: Mesh = mesh or make_mesh(run.mesh)
+        self._check_mesh()
         self.strategy: Strategy = get(run.objective.strategy)
         self.tx: optax.GradientTransformation = make_tx(
             run.optim,
@@ -104,6 +117,14 @@ class Stage:
         stage = copy.copy(self)
         stage.bits, stage.sizes = bits, self._measure(bits)
         return stage
+
+    def _check_mesh(self) -> None:
+        run, sizes = self.run, self.mesh.shape
+        steps = run.optim.accumulation_steps
+        check_batch(run.data.batch_size, run.data.seq_len, steps, sizes)
+        check_divides(self.names["params"], self.abstract_params["params"], sizes)
+        if run.seam_steps:
+            check_cuts(run.resize.limits(cautious=False), sizes)
 
     def _measure(self, bits: Bits) -> dict[str, float]:
         """Returns the sizes of the open model, by measure."""
@@ -134,10 +155,22 @@ class Stage:
     def abstract_state(self) -> TrainState:
         """Shapes and shardings of the state."""
         shapes = jax.eval_shape(self._make_state, self.abstract_params)
-        place = replicated(self.mesh)
         return jax.tree.map(
-            lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place), shapes
+            lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place),
+            shapes,
+            self._shardings(shapes),
         )
+
+    @cached_property
+    def state_sharding(self) -> TrainState:
+        """How the state lies on the mesh."""
+        return jax.tree.map(lambda s: s.sharding, self.abstract_state)
+
+    def _shardings(self, tree: PyTree) -> PyTree:
+        """Returns how a state lies on the mesh, or a part of it under its own name."""
+        names, precision = self.names, precision_names(self.names["params"])
+        names = {**names, "ema": names["params"], PRECISION: precision}
+        return shardings(tree, names, self.mesh)
 
     def start(self, params: PyTree) -> TrainState:
         """Returns the state of step 0 with these weights and gates."""
@@ -177,8 +210,8 @@ class Stage:
         return quantized(fn, self.names["params"], group_size)
 
     def place(self, state: PyTree) -> PyTree:
-        """Puts a state where the compiled step expects it."""
-        return jax.device_put(state, replicated(self.mesh))
+        """Puts a state, or variables by their collections, where programs expect it."""
+        return put(state, self._shardings(state))
 
     def check_kernels(self) -> None:
         """Refuses kernels that this machine does not have, before there are data.
@@ -206,9 +239,8 @@ class Stage:
         if self.strategy.settle_gates is None:
             return state
         gates = self.strategy.settle_gates(jax.device_get(state.params["gates"]))
-        return dataclasses.replace(
-            state, params={**state.params, "gates": self.place(gates)}
-        )
+        gates = self.place({"gates": gates})
+        return dataclasses.replace(state, params={**state.params, **gates})
 
     def _sample_gates(self) -> Callable[..., PyTree] | None:
         sample = self.strategy.sample_gates
@@ -238,9 +270,13 @@ class Stage:
             error_fn = lambda params, part: distilled(params, part, taught_by, now)
             return self._make_step(error_fn)(state, batch)
 
-        taught_by = self.place(self.teacher.variables)
+        taught_by = self._place_teacher(self.teacher)
         compiled = self._compile_step(step, taught_by)
         return lambda state, batch: compiled(state, batch, taught_by)
+
+    def _place_teacher(self, teacher: Teacher) -> PyTree:
+        names = axis_names(abstract_variables(teacher.model))
+        return put(teacher.variables, shardings(teacher.variables, names, self.mesh))
 
     def is_taught(self, step: int) -> bool:
         """Whether the step after so many is one with the teacher."""
@@ -272,19 +308,14 @@ class Stage:
 
     def _compile_step(self, step: Callable, *constants: PyTree) -> Any:
         """Compiles (state, batch, *constants) -> (state, metrics)."""
-        everywhere = replicated(self.mesh)
+        arguments = self.abstract_state, self._abstract_batch(), *constants
         jitted = jax.jit(
             step,
             donate_argnums=0,
-            in_shardings=(
-                everywhere,
-                by_rows(self.mesh),
-                *(everywhere,) * len(constants),
-            ),
-            out_shardings=(everywhere, everywhere),
+            in_shardings=_places(arguments),
+            out_shardings=(self.state_sharding, replicated(self.mesh)),
         )
-        batch = self._abstract_batch()
-        return self._compile(jitted, self.abstract_state, batch, *constants)
+        return self._compile(jitted, *arguments)
 
     @cached_property
     def sums(self) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
@@ -308,13 +339,11 @@ class Stage:
 
     def _compile_for(self, fn: Callable, variables: PyTree) -> Callable[..., Any]:
         """Compiles (variables, batch) -> any, which passes over maps to a teacher."""
-        batch, everywhere = self._abstract_batch(), replicated(self.mesh)
+        arguments = without_maps(variables), self._abstract_batch()
         jitted = jax.jit(
-            fn,
-            in_shardings=(everywhere, by_rows(self.mesh)),
-            out_shardings=everywhere,
+            fn, in_shardings=_places(arguments), out_shardings=replicated(self.mesh)
         )
-        compiled = self._compile(jitted, without_maps(variables), batch)
+        compiled = self._compile(jitted, *arguments)
         return lambda variables, batch: compiled(without_maps(variables), batch)
 
     def _compile(self, jitted: Any, *arguments: PyTree) -> Any:
@@ -324,7 +353,11 @@ class Stage:
         self.compile_seconds += time.perf_counter() - start
         return compiled
 
-    def _abstract_batch(self) -> dict[str, jax.ShapeDtypeStruct]:
-        shape = (self.run.data.batch_size, self.run.data.seq_len)
-        place = by_rows(self.mesh)
-        return {"tokens": jax.ShapeDtypeStruct(shape, jnp.int32, sharding=place)}
+    def _abstract_batch(self) -> PyTree:
+        data = self.run.data
+        return abstract_batch(data.batch_size, data.seq_len, self.mesh)
+
+
+def _places(arguments: tuple[PyTree, ...]) -> tuple[PyTree, ...]:
+    """Returns the shardings of arguments, arrays or shapes."""
+    return jax.tree.map(lambda leaf: leaf.sharding, arguments)

@@ -12,8 +12,8 @@ from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.train import seam
 from slimjax.train.config import make_run_config
 from slimjax.train.history import History
-from slimjax.train.mesh import put_batch
 from slimjax.train.seam import calibrate, take_seam
+from slimjax.train.shardings import put_batch
 from slimjax.trees import hash_tree
 
 LAST = History(num_seams=1)  # The second of two seams is the next.

@@ -16,8 +16,8 @@ from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.train import loop
 from slimjax.train.config import make_run_config
-from slimjax.train.mesh import put_batch
 from slimjax.train.progress import Display
+from slimjax.train.shardings import put_batch
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import init_params
 from slimjax.trees import axis_names, count_elements, named_leaves
