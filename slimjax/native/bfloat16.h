@@ -153,6 +153,7 @@ using Unit = Dots;
 
 struct BFloat16 {
   using Number = bf16;
+  using Kept = bf16;
   using Session = Unit::Session;
   static constexpr int kDepth = 32;
 

@@ -15,6 +15,9 @@ from jaxtyping import Array, DTypeLike, Float, Int, Shaped
 
 from slimjax.native.library import register
 
+PANEL = 32
+"""Columns that the kernels multiply together."""
+
 
 def products_forward(
     x: Float[Array, "M I"], kernels: Sequence[Float[Array, "I _"]], dtype: DTypeLike
@@ -42,10 +45,19 @@ def mlp_forward(
     up: Float[Array, "D F"],
     down: Float[Array, "F D"],
     dtype: DTypeLike,
-) -> Float[Array, "M D"]:
-    """Returns ``(silu(x gate) * (x up)) down``."""
-    call = _call("slimjax_mlp_forward", _like(x))
-    return call(x, gate, up, down, round=_rounds(dtype))
+    *,
+    keep: bool = False,
+) -> tuple[Array, ...]:
+    """Returns ``(silu(x gate) * (x up)) down``.
+
+    With `keep`, also ``x gate`` and ``x up`` for `mlp_backward`, in `dtype`, their
+    hidden units padded to whole panels.
+    """
+    padded = -(-gate.shape[1] // PANEL) * PANEL
+    kept_type = jnp.bfloat16 if _rounds(dtype) else jnp.float32
+    kept = jax.ShapeDtypeStruct((len(x), padded), kept_type)
+    call = _call("slimjax_mlp_forward", (_like(x), *[kept, kept] * keep))
+    return tuple(call(x, gate, up, down, round=_rounds(dtype)))
 
 
 def mlp_backward(
@@ -53,12 +65,14 @@ def mlp_backward(
     gate: Float[Array, "D F"],
     up: Float[Array, "D F"],
     down: Float[Array, "F D"],
+    kept: tuple[Float[Array, "M _"], Float[Array, "M _"]],
     slope: Float[Array, "M D"],
     dtype: DTypeLike,
 ) -> tuple[Array, Array, Array, Array]:
-    """Returns the gradients of x, gate, up and down."""
+    """Returns the gradients of x, gate, up and down; see `mlp_forward`."""
     call = _call("slimjax_mlp_backward", tuple(map(_like, (x, gate, up, down))))
-    dx, dgate, dup, ddown = call(x, gate, up, down, slope, round=_rounds(dtype))
+    arrays = x, gate, up, down, *kept, slope
+    dx, dgate, dup, ddown = call(*arrays, round=_rounds(dtype))
     return dx, dgate, dup, ddown
 
 

@@ -65,11 +65,6 @@ struct Heads {
   int64_t batch, length, query, kv, dim;  // B, S, N, K, H
 };
 
-inline vec load(const float* x) { return *(const vec*)x; }
-inline vec load(const bf16* x) {
-  typedef uint16_t numbers __attribute__((vector_size(32), aligned(2)));
-  return (vec)(__builtin_convertvector(*(const numbers*)x, ivec) << 16);
-}
 inline float load_one(float x) { return x; }
 inline float load_one(bf16 x) { return widen(x); }
 inline void keep(float x, float* to) { *to = x; }

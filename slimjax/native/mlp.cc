@@ -1,5 +1,6 @@
 // The gated MLP, down(silu(x gate) * (x up)), some rows and 128 hidden units at a time:
-// what lies between the products stays near, and the gradient computes it again.
+// what lies between the products stays near. For the gradient, x gate and x up are kept
+// in the type of the products' operands: to compute them again took 2 products of 8.
 #include <cmath>
 
 #include "products.h"
@@ -8,15 +9,23 @@
 namespace slimjax {
 
 constexpr int64_t kUnits = 4 * kPanel;  // Hidden units that are computed together.
-constexpr int64_t kChunk = 4096;  // Rows whose operands of weight gradients are kept.
+constexpr int64_t kChunk = 4096;  // Rows whose operands of weight gradients are held.
 
 struct Sizes {
   int64_t rows, width, hidden;
 };
 
+// x gate and x up, [rows, hidden], the hidden units padded to whole panels; or nothing.
+template <typename T>
+struct Kept {
+  T *gate, *up;
+  int64_t stride;
+};
+
 template <typename Engine>
 void forward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float* gate,
-             const float* up, const float* down, float* out) {
+             const float* up, const float* down, float* out,
+             Kept<typename Engine::Kept> kept) {
   Packed<Engine> gates(s.hidden, s.width), ups(s.hidden, s.width);
   Packed<Engine> downs(s.width, s.hidden);
   std::vector<Packing<Engine>> packings{{&gates, View{gate, s.hidden}, false},
@@ -29,21 +38,26 @@ void forward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float*
     const int64_t first = task * together;
     Packed<Engine> rows(together, s.width);
     Buffer<typename Engine::Number> room(Engine::panel_numbers(kUnits));
-    Buffer<float> hiddens(together * kUnits), ups_here(together * kUnits);
+    Buffer<float> g(together * kUnits), u(together * kUnits);
     pack_rows(rows, View{x, s.width}, first, s.rows);
     for (int64_t unit = 0; unit < s.hidden; unit += kUnits) {
       const int64_t count = std::min(kUnits, s.hidden - unit);
       for (int64_t j = 0; j < num_panels(count); ++j) {
-        multiply_panel(rows, gates, unit / kPanel + j, hiddens + j * kPanel, kUnits);
-        multiply_panel(rows, ups, unit / kPanel + j, ups_here + j * kPanel, kUnits);
+        multiply_panel(rows, gates, unit / kPanel + j, g + j * kPanel, kUnits);
+        multiply_panel(rows, ups, unit / kPanel + j, u + j * kPanel, kUnits);
       }
       for (int64_t r = 0; r < rows.lines; ++r)
-        for (int64_t c = r * kUnits; c < r * kUnits + round_up(count, kPanel);
-             c += kLanes) {
-          vec g = *(vec*)(hiddens + c);
-          *(vec*)(hiddens + c) = g * sigmoid_of(g) * *(vec*)(ups_here + c);
+        for (int64_t c = 0; c < round_up(count, kPanel); c += kLanes) {
+          vec& opened = *(vec*)(g + r * kUnits + c);
+          const vec moved = *(vec*)(u + r * kUnits + c);
+          if (kept.gate) {
+            const int64_t at = (first + r) * kept.stride + unit + c;
+            store(opened, kept.gate + at);
+            store(moved, kept.up + at);
+          }
+          opened = opened * sigmoid_of(opened) * moved;
         }
-      multiply_part(View{hiddens, kUnits}, rows.lines, unit, count, downs, room,
+      multiply_part(View{g, kUnits}, rows.lines, unit, count, downs, room,
                     out + first * s.width, unit > 0);
     }
   });
@@ -60,14 +74,11 @@ inline void pull_units(vec& gate, vec& up, vec& hidden) {
 
 template <typename Engine>
 void backward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float* gate,
-              const float* up, const float* down, const float* slope, float* dx,
-              float* dgate, float* dup, float* ddown) {
-  Packed<Engine> gates(s.hidden, s.width), ups(s.hidden, s.width);
+              const float* up, const float* down, Kept<typename Engine::Kept> kept,
+              const float* slope, float* dx, float* dgate, float* dup, float* ddown) {
   Packed<Engine> downs(s.hidden, s.width);
   Packed<Engine> gates_t(s.width, s.hidden), ups_t(s.width, s.hidden);
-  std::vector<Packing<Engine>> packings{{&gates, View{gate, s.hidden}, false},
-                                        {&ups, View{up, s.hidden}, false},
-                                        {&downs, View{down, s.width, true}, false},
+  std::vector<Packing<Engine>> packings{{&downs, View{down, s.width, true}, false},
                                         {&gates_t, View{gate, s.hidden, true}, false},
                                         {&ups_t, View{up, s.hidden, true}, false}};
   run_jobs(pool, packings);
@@ -82,24 +93,25 @@ void backward(ffi::ThreadPool& pool, const Sizes& s, const float* x, const float
     run_tasks(pool, (num_rows + together - 1) / together, [&](int64_t task) {
       typename Engine::Session session;
       const int64_t row = task * together, first = chunk + row;
-      Packed<Engine> rows(together, s.width), pulls(together, s.width);
+      Packed<Engine> pulls(together, s.width);
       Buffer<typename Engine::Number> room(Engine::panel_numbers(kUnits));
       Buffer<float> g(together * kUnits), u(together * kUnits), h(together * kUnits);
       const float *here = x + first * s.width, *pull = slope + first * s.width;
-      pack_rows(rows, View{here, s.width}, 0, chunk + num_rows - first);
       pack_rows(pulls, View{pull, s.width}, 0, chunk + num_rows - first);
-      const int64_t lines = rows.lines;
+      const int64_t lines = pulls.lines;
       for (int64_t unit = 0; unit < s.hidden; unit += kUnits) {
         const int64_t count = std::min(kUnits, s.hidden - unit);
         const int64_t panel = unit / kPanel, panels = num_panels(count);
-        for (int64_t j = 0; j < panels; ++j) {
-          multiply_panel(rows, gates, panel + j, g + j * kPanel, kUnits);
-          multiply_panel(rows, ups, panel + j, u + j * kPanel, kUnits);
+        for (int64_t j = 0; j < panels; ++j)
           multiply_panel(pulls, downs, panel + j, h + j * kPanel, kUnits);
-        }
         for (int64_t r = 0; r < lines; ++r)
-          for (int64_t c = r * kUnits; c < r * kUnits + panels * kPanel; c += kLanes)
-            pull_units(*(vec*)(g + c), *(vec*)(u + c), *(vec*)(h + c));
+          for (int64_t c = 0; c < panels * kPanel; c += kLanes) {
+            const int64_t at = (first + r) * kept.stride + unit + c;
+            vec opened = load(kept.gate + at), moved = load(kept.up + at);
+            pull_units(opened, moved, *(vec*)(h + r * kUnits + c));
+            store(opened, g + r * kUnits + c);
+            store(moved, u + r * kUnits + c);
+          }
         multiply_part(View{g, kUnits}, lines, unit, count, gates_t, room,
                       dx + first * s.width, unit > 0);
         multiply_part(View{u, kUnits}, lines, unit, count, ups_t, room,
@@ -134,23 +146,44 @@ Sizes sizes_of(const Floats& x, const Floats& gate) {
   return {x.dimensions()[0], x.dimensions()[1], gate.dimensions()[1]};
 }
 
+// How x gate and x up are kept: as `kept`, or not at all.
+template <typename T>
+Kept<T> kept_in(ffi::AnyBuffer gate, ffi::AnyBuffer up) {
+  return {(T*)gate.untyped_data(), (T*)up.untyped_data(), gate.dimensions()[1]};
+}
+
+// (x, gate, up, down) -> (out, and if the gradient will be asked for x gate and x up)
 ffi::Error mlp_forward(ffi::ThreadPool pool, Floats x, Floats gate, Floats up,
-                       Floats down, ffi::Result<Floats> out, bool round) {
-  auto run = round ? forward<BFloat16> : forward<Float32>;
-  run(pool, sizes_of(x, gate), x.typed_data(), gate.typed_data(), up.typed_data(),
-      down.typed_data(), out->typed_data());
-  return ffi::Error::Success();
+                       Floats down, ffi::Result<Floats> out, ffi::RemainingRets rets,
+                       bool round) {
+  auto run = [&](auto engine) {
+    using T = typename decltype(engine)::Kept;
+    Kept<T> kept{};
+    if (rets.size() == 2)
+      kept = kept_in<T>(**rets.get<ffi::AnyBuffer>(0), **rets.get<ffi::AnyBuffer>(1));
+    forward<decltype(engine)>(pool, sizes_of(x, gate), x.typed_data(),
+                              gate.typed_data(), up.typed_data(), down.typed_data(),
+                              out->typed_data(), kept);
+    return ffi::Error::Success();
+  };
+  return round ? run(BFloat16()) : run(Float32());
 }
 
 ffi::Error mlp_backward(ffi::ThreadPool pool, Floats x, Floats gate, Floats up,
-                        Floats down, Floats slope, ffi::Result<Floats> dx,
-                        ffi::Result<Floats> dgate, ffi::Result<Floats> dup,
-                        ffi::Result<Floats> ddown, bool round) {
-  auto run = round ? backward<BFloat16> : backward<Float32>;
-  run(pool, sizes_of(x, gate), x.typed_data(), gate.typed_data(), up.typed_data(),
-      down.typed_data(), slope.typed_data(), dx->typed_data(), dgate->typed_data(),
-      dup->typed_data(), ddown->typed_data());
-  return ffi::Error::Success();
+                        Floats down, ffi::AnyBuffer opened, ffi::AnyBuffer moved,
+                        Floats slope, ffi::Result<Floats> dx, ffi::Result<Floats> dgate,
+                        ffi::Result<Floats> dup, ffi::Result<Floats> ddown,
+                        bool round) {
+  auto run = [&](auto engine) {
+    using T = typename decltype(engine)::Kept;
+    backward<decltype(engine)>(pool, sizes_of(x, gate), x.typed_data(),
+                               gate.typed_data(), up.typed_data(), down.typed_data(),
+                               kept_in<T>(opened, moved), slope.typed_data(),
+                               dx->typed_data(), dgate->typed_data(),
+                               dup->typed_data(), ddown->typed_data());
+    return ffi::Error::Success();
+  };
+  return round ? run(BFloat16()) : run(Float32());
 }
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(slimjax_mlp_forward, mlp_forward,
@@ -161,6 +194,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(slimjax_mlp_forward, mlp_forward,
                                   .Arg<Floats>()
                                   .Arg<Floats>()
                                   .Ret<Floats>()
+                                  .RemainingRets()
                                   .Attr<bool>("round"));
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(slimjax_mlp_backward, mlp_backward,
@@ -170,6 +204,8 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(slimjax_mlp_backward, mlp_backward,
                                   .Arg<Floats>()
                                   .Arg<Floats>()
                                   .Arg<Floats>()
+                                  .Arg<ffi::AnyBuffer>()
+                                  .Arg<ffi::AnyBuffer>()
                                   .Arg<Floats>()
                                   .Ret<Floats>()
                                   .Ret<Floats>()

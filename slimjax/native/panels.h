@@ -11,12 +11,15 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 namespace slimjax {
 
 using bf16 = uint16_t;
 typedef float vec __attribute__((vector_size(64), aligned(4)));
 typedef int32_t ivec __attribute__((vector_size(64), aligned(4)));
+typedef uint32_t uvec __attribute__((vector_size(64), aligned(4)));
+typedef bf16 narrow_vec __attribute__((vector_size(32), aligned(2)));
 constexpr int kLanes = 16;
 constexpr int kPanel = 32;  // Rows of A, or columns of B, in a panel.
 
@@ -46,6 +49,18 @@ inline bf16 narrow(float x) {
 
 inline float rounded(float x) { return widen(narrow(x)); }
 
+// 16 numbers from memory, and to it; bfloat16 takes half the room.
+inline vec load(const float* x) { return *(const vec*)x; }
+inline vec load(const bf16* x) {
+  return (vec)(__builtin_convertvector(*(const narrow_vec*)x, ivec) << 16);
+}
+inline void store(vec x, float* to) { *(vec*)to = x; }
+inline void store(vec x, bf16* to) {
+  uvec bits = (uvec)x;
+  bits += 0x7fff + ((bits >> 16) & 1);
+  *(narrow_vec*)to = __builtin_convertvector(bits >> 16, narrow_vec);
+}
+
 // A matrix in memory; `transposed` reads it with rows and columns swapped.
 struct View {
   const float* data;
@@ -57,6 +72,7 @@ struct View {
 template <bool round>
 struct Vectors {
   using Number = float;
+  using Kept = std::conditional_t<round, bf16, float>;  // For the gradient.
   static constexpr int kGroup = 8;  // Rows of A that are summed at a time.
 
   static int64_t panel_numbers(int64_t depth) { return kPanel * depth; }

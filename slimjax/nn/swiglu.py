@@ -46,16 +46,16 @@ def hidden_units(
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
 def _native_swiglu(x, gate, up, down, dtype) -> Array:
-    return calls.mlp_forward(x, gate, up, down, dtype)
+    return calls.mlp_forward(x, gate, up, down, dtype)[0]
 
 
 def _native_swiglu_fwd(x, gate, up, down, dtype):
-    return calls.mlp_forward(x, gate, up, down, dtype), (x, gate, up, down)
+    out, *kept = calls.mlp_forward(x, gate, up, down, dtype, keep=True)
+    return out, (x, gate, up, down, kept)
 
 
 def _native_swiglu_bwd(dtype, residuals, slope):
-    x, gate, up, down = residuals
-    return calls.mlp_backward(x, gate, up, down, slope, dtype)
+    return calls.mlp_backward(*residuals, slope, dtype)
 
 
 _native_swiglu.defvjp(_native_swiglu_fwd, _native_swiglu_bwd)
