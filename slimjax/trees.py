@@ -102,14 +102,17 @@ def named_leaves(tree: PyTree) -> dict[str, Any]:
 
 
 def leaf_table(tree: PyTree) -> dict[str, dict]:
-    """Returns name -> shape, dtype and crc32 of the bytes, for every array leaf."""
+    """Returns name -> shape, dtype and crc32 of the bytes, for every leaf.
+
+    A `jax.ShapeDtypeStruct`, which stands for an array that is not here, has no crc32.
+    """
     table = {}
     for name, leaf in named_leaves(tree).items():
-        array = np.asarray(leaf)
+        is_here = not isinstance(leaf, jax.ShapeDtypeStruct)
         table[name] = {
-            "shape": list(array.shape),
-            "dtype": str(array.dtype),
-            "crc32": zlib.crc32(_bytes(array)),
+            "shape": list(np.shape(leaf)),
+            "dtype": str(leaf.dtype),
+            "crc32": zlib.crc32(_bytes(np.asarray(leaf))) if is_here else None,
         }
     return table
 

@@ -23,6 +23,11 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--dry_run", action="store_true", help="print sizes and seams, train nothing"
     )
+    parser.add_argument(
+        "--allow_fresh_start",
+        action="store_true",
+        help="begin again where all checkpoints are damaged; they are moved aside",
+    )
     parsed = parse(parser, argv, config=True)
     flags = parsed.flags
     from slimjax.train.config import make_run_config
@@ -37,10 +42,10 @@ def main(argv: Sequence[str]) -> None:
     from slimjax.train.devices import prepare_devices
 
     prepare_devices()
-    _train(run, Path(flags.workdir), as_json=flags.json)
+    _train(run, Path(flags.workdir), flags)
 
 
-def _train(run, workdir: Path, *, as_json: bool) -> None:
+def _train(run, workdir: Path, flags) -> None:
     from rich.console import Console
 
     from slimjax import report
@@ -48,10 +53,12 @@ def _train(run, workdir: Path, *, as_json: bool) -> None:
     from slimjax.train.progress import Display
 
     with Display() as display:
-        result = train(run, workdir, display=display)
+        result = train(
+            run, workdir, display=display, allow_fresh_start=flags.allow_fresh_start
+        )
     finished = report.read_run(workdir)
     report.write_report([finished], workdir / "report.html")
-    console = Console(stderr=as_json, highlight=False)
+    console = Console(stderr=flags.json, highlight=False)
     report.print_table(finished, console)
     if result["samples"]:
         sample = result["samples"][0]
@@ -59,7 +66,7 @@ def _train(run, workdir: Path, *, as_json: bool) -> None:
         console.print(sample["prompt"], markup=False, style="dim", end="")
         console.print(sample["text"], markup=False)
     console.print(f"report: {workdir / 'report.html'}", markup=False)
-    if as_json:
+    if flags.json:
         print_json(result)
 
 

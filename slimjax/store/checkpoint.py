@@ -5,28 +5,33 @@ and ``manifest.json``, written last: without its manifest a folder is no checkpo
 STEP counts steps taken, SEAM seams passed, so that the states before and after a seam
 stand side by side. To remove a checkpoint, its manifest goes first.
 
-Size and crc32 of every file, and shape, dtype and crc32 of every leaf, stand in the
-manifest: files are compared before Orbax reads them, leaves after.
+Arrays are copied to the host, then written while training goes on. Size and crc32 of
+every file, shape, dtype and crc32 of every leaf, and a crc32 of all that, stand in the
+manifest, which is put in its place once everything else is on the disk: files are
+compared before Orbax reads them, leaves after.
 """
 
+import contextlib
 import logging
 import re
 import shutil
-import zlib
+import threading
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from slimjax.errors import CheckpointError
 from slimjax.store.faults import fault_point
-from slimjax.store.files import read_json, write_json
+from slimjax.store.files import sync_folder, write_json
+from slimjax.store.keep import Keep, Kept
+from slimjax.store.manifest import MANIFEST, file_table, read_manifest, seal
 from slimjax.trees import leaf_table, named_leaves
 
-FORMAT = "slimjax-checkpoint-1"
-MANIFEST = "manifest.json"
+NAME = re.compile(r"\d{8}\.\d{2}")
 
 
 class Checkpoints:
@@ -34,32 +39,43 @@ class Checkpoints:
 
     Attributes:
         directory: Where they are.
-        num_kept: How many of the newest are kept.
+        keep: Which of them stay.
     """
 
-    def __init__(self, directory: Path, num_kept: int = 2):
+    def __init__(self, directory: Path, keep: Keep | None = None):
         """Creates nothing yet."""
-        self.directory, self.num_kept = directory.absolute(), num_kept
-        logging.getLogger("absl").setLevel(logging.ERROR)
+        self.directory, self.keep = directory.absolute(), keep or Keep()
+        self._writing: threading.Thread | None = None
+        self._failure: str = ""
+        self._last: str = ""
+        self._damaged: set[str] = set()
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
 
     def list(self) -> list[str]:
-        """Returns the names of all checkpoints, oldest first."""
+        """Returns the names of all checkpoints not known as damaged, oldest first."""
         if not self.directory.is_dir():
             return []
         return sorted(
             path.name
             for path in self.directory.iterdir()
-            if re.fullmatch(r"\d{8}\.\d{2}", path.name) and (path / MANIFEST).is_file()
+            if NAME.fullmatch(path.name)
+            and path.name not in self._damaged
+            and not path.is_symlink()
+            and (path / MANIFEST).is_file()
         )
 
     def save(
         self, state: PyTree, manifest: dict[str, Any], step: int, seam: int
     ) -> str:
-        """Writes a checkpoint, then removes those that are too old.
+        """Begins to write a checkpoint; it counts, and those too old go, later.
+
+        A save that is still being written is waited for first. What fails is told by
+        `wait`.
 
         Args:
-            state: Arrays only.
-            manifest: What else is needed to go on; plain data.
+            state: Arrays only; they are copied before this returns.
+            manifest: What else is needed to go on; plain data. A finite number at
+                ``valid_error`` makes it a candidate for the best.
             step: Steps taken so far.
             seam: Seams passed so far.
 
@@ -67,42 +83,47 @@ class Checkpoints:
             The checkpoint's name.
 
         Raises:
-            CheckpointError: If it could not be written.
+            CheckpointError: If the save before this one has failed.
         """
+        self.wait()
         name = f"{step:08d}.{seam:02d}"
-        folder = self.directory / name
-        if name in self.list():
+        if name == self._last:
             return name
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = self.directory / name
+        entry = {"step": step, "seam": seam, **manifest}
         try:
-            self._write_arrays(folder / "state", state)
-            fault_point("checkpoint-arrays")
-            entry = {"format": FORMAT, "step": step, "seam": seam, **manifest}
-            entry["leaves"] = leaf_table(jax.device_get(state))
-            entry["files"] = file_table(folder / "state")
-            write_json(folder / MANIFEST, entry)
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise CheckpointError(f"{folder} cannot be written: {error}.") from error
-        fault_point("checkpoint-manifest")
-        self._remove_old()
+            fault_point("checkpoint-before")
+            if jax.process_index() == 0:
+                _remove(folder)
+            writer = ocp.StandardCheckpointer()
+            writer.save(folder / "state", state)
+            host = jax.tree.map(_host_copy, state)
+        except Exception as error:  # Orbax has many names for a full disk.
+            self._fail(folder, error)
+            return name
+        self._last = name
+        finish = lambda: self._finish(writer, folder, host, entry)
+        self._writing = threading.Thread(target=finish, name="checkpoint", daemon=True)
+        self._writing.start()
         return name
 
-    def read_manifest(self, name: str) -> dict[str, Any]:
-        """Returns a checkpoint's manifest.
+    @property
+    def is_writing(self) -> bool:
+        """Whether a save has not come to its end."""
+        return self._writing is not None and self._writing.is_alive()
+
+    def wait(self) -> None:
+        """Returns when the last save is whole.
 
         Raises:
-            CheckpointError: If it is damaged or of another format.
+            CheckpointError: If it could not be written; told once.
         """
-        manifest = read_json(self.directory / name / MANIFEST)
-        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-            raise CheckpointError(f"{self.directory / name} is not of format {FORMAT}.")
-        for key in ("files", "leaves"):
-            if not isinstance(manifest.get(key), dict):
-                raise CheckpointError(
-                    f"{self.directory / name}: manifest has no {key}."
-                )
-        return manifest
+        if self._writing is not None:
+            self._writing.join()
+            self._writing = None
+        if self._failure:
+            failure, self._failure = self._failure, ""
+            raise CheckpointError(failure)
 
     def restore(self, name: str, target: PyTree) -> PyTree:
         """Reads the arrays of a checkpoint and compares every leaf's crc32.
@@ -115,16 +136,10 @@ class Checkpoints:
             CheckpointError: If anything is missing, damaged, or of another shape.
         """
         folder, leaves = self._check_files(name)
-        self._compare_shapes(folder, leaves, target)
-        try:
-            state = self._read_arrays(folder / "state", target)
-        except Exception as error:  # Orbax has many names for damage.
-            first = str(error).strip().splitlines()
-            reason = first[0][:200] if first else type(error).__name__
-            raise CheckpointError(f"{folder} is damaged: {reason}") from error
-        for leaf, entry in leaf_table(jax.device_get(state)).items():
-            if entry["crc32"] != leaves[leaf]["crc32"]:
-                raise CheckpointError(f"{folder} is damaged: {leaf} has other bytes.")
+        _compare_shapes(folder, leaves, target)
+        state = _read_arrays(folder, target)
+        _compare_leaves(folder, leaves, state)
+        self._last = name
         return state
 
     def restore_part(self, name: str, field: str) -> PyTree:
@@ -136,69 +151,145 @@ class Checkpoints:
 
         Raises:
             CheckpointError: If anything is missing or damaged.
+
+        Returns:
+            The dict; None for a field without arrays.
         """
         folder, leaves = self._check_files(name)
-        try:
-            with ocp.StandardCheckpointer() as reader:
-                part = reader.restore(folder / "state")[field]
-        except Exception as error:
-            reason = type(error).__name__
-            raise CheckpointError(f"{folder} is damaged: {reason}.") from error
-        for leaf, entry in leaf_table({field: jax.device_get(part)}).items():
-            if leaves.get(leaf, {}).get("crc32") != entry["crc32"]:
-                raise CheckpointError(f"{folder} is damaged: {leaf} has other bytes.")
+        if not any(leaf.split(".")[0] == field for leaf in leaves):
+            return None
+        part = _read_arrays(folder)[field]
+        _compare_leaves(folder, leaves, {field: part})
         return part
+
+    def path(self, name: str) -> Path:
+        """Returns the folder of a checkpoint."""
+        return self.directory / name
+
+    def distrust(self, name: str) -> None:
+        """Leaves a damaged checkpoint out; it goes with the next save that works."""
+        self._damaged.add(name)
+
+    def set_aside(self) -> Path:
+        """Renames the whole folder, for a fresh start, and returns where it is now."""
+        number = 1
+        while (aside := self.directory.with_name(f"checkpoints.{number}")).exists():
+            number += 1
+        self.directory.rename(aside)
+        self._damaged.clear()
+        return aside
+
+    def read_manifest(self, name: str) -> dict[str, Any]:
+        """Returns a checkpoint's manifest.
+
+        Raises:
+            CheckpointError: If it is damaged or of another format.
+        """
+        return read_manifest(self.directory / name)
 
     def _check_files(self, name: str) -> tuple[Path, dict[str, Any]]:
         """Returns a checkpoint's folder and leaf table, its files being whole."""
         folder, manifest = self.directory / name, self.read_manifest(name)
-        found, stored = file_table(folder / "state"), manifest["files"]
+        try:
+            found, stored = file_table(folder / "state"), manifest["files"]
+        except OSError as error:
+            raise CheckpointError(f"{folder} cannot be read: {error}.") from error
         if found != stored:
             odd = sorted(f for f in {*found, *stored} if found.get(f) != stored.get(f))
-            raise CheckpointError(f"{folder} is damaged: state/{odd[0]} has changed.")
+            what = "is missing" if odd[0] not in found else "has changed"
+            raise CheckpointError(f"{folder} is damaged: state/{odd[0]} {what}.")
         return folder, manifest["leaves"]
 
-    @staticmethod
-    def _compare_shapes(folder: Path, leaves: dict, target: PyTree) -> None:
-        shapes = {
-            leaf: [list(value.shape), str(value.dtype)]
-            for leaf, value in named_leaves(target).items()
-        }
-        stored = {k: [v["shape"], v["dtype"]] for k, v in leaves.items()}
-        if shapes != stored:
-            odd = sorted(
-                k for k in {*shapes, *stored} if shapes.get(k) != stored.get(k)
-            )
-            raise CheckpointError(f"{folder} holds another model: {odd[0]} differs.")
+    def _finish(
+        self, writer: Any, folder: Path, host: PyTree, entry: dict[str, Any]
+    ) -> None:
+        """Waits for the arrays, seals the checkpoint, then removes old ones."""
+        try:
+            with writer:
+                writer.wait_until_finished()
+            fault_point("checkpoint-arrays")
+            if jax.process_index() != 0:
+                return
+            entry |= {"leaves": leaf_table(host)}
+            entry |= {"files": file_table(folder / "state", sync=True)}
+            sync_folder(folder)
+            fault_point("checkpoint-before-manifest")
+            write_json(folder / MANIFEST, seal(entry))
+            sync_folder(self.directory)
+            self._damaged.discard(folder.name)
+            fault_point("checkpoint-manifest")
+        except Exception as error:  # Whatever it is, training need not end of it.
+            self._fail(folder, error)
+            return
+        with contextlib.suppress(OSError):  # What stays now goes the next time.
+            self._remove_old()
 
-    @staticmethod
-    def _write_arrays(path: Path, state: PyTree) -> None:
-        with ocp.StandardCheckpointer() as writer:
-            writer.save(path, state)
-
-    @staticmethod
-    def _read_arrays(path: Path, target: PyTree) -> PyTree:
-        with ocp.StandardCheckpointer() as reader:
-            return reader.restore(path, target)
+    def _fail(self, folder: Path, error: Exception) -> None:
+        self._last = ""
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        self._failure = f"{folder} cannot be written: {lines[0][:200]}."
+        with contextlib.suppress(OSError):
+            _remove(folder)
 
     def _remove_old(self) -> None:
-        """Removes all but the newest, and whatever a kill left behind."""
-        kept = self.list()[-self.num_kept :]
+        """Removes all but what is kept, and whatever a kill left behind."""
+        found = []
+        for name in self.list():
+            try:
+                manifest = self.read_manifest(name)
+            except CheckpointError:
+                continue  # It goes.
+            error = manifest.get("valid_error")
+            found.append(Kept(name, error if isinstance(error, float) else None))
+        stay = self.keep.choose(found)
         for path in self.directory.iterdir():
-            if path.name not in kept:
-                (path / MANIFEST).unlink(missing_ok=True)
-                fault_point("checkpoint-remove")
-                shutil.rmtree(path, ignore_errors=True)
+            if NAME.fullmatch(path.name) and path.name not in stay:
+                _remove(path)
+        fault_point("checkpoint-removed")
 
 
-def file_table(folder: Path) -> dict[str, list[int]]:
-    """Returns size and crc32 of every file below a folder, by relative path."""
-    table = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            crc = 0
-            with path.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    crc = zlib.crc32(chunk, crc)
-            table[path.relative_to(folder).as_posix()] = [path.stat().st_size, crc]
-    return table
+def _remove(folder: Path) -> None:
+    """Removes a checkpoint, the manifest first; of a link, the link alone."""
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.is_dir():
+        (folder / MANIFEST).unlink(missing_ok=True)
+        fault_point("checkpoint-remove")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _host_copy(leaf: jax.Array) -> Any:
+    """Returns a copy that the next step cannot overwrite; of what is here alone."""
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        if not leaf.is_fully_replicated:
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
+        leaf = leaf.addressable_data(0)
+    return np.array(leaf, copy=True)
+
+
+def _compare_shapes(folder: Path, leaves: dict[str, Any], target: PyTree) -> None:
+    shapes = {
+        leaf: [list(value.shape), str(value.dtype)]
+        for leaf, value in named_leaves(target).items()
+    }
+    stored = {k: [v["shape"], v["dtype"]] for k, v in leaves.items()}
+    if shapes != stored:
+        odd = sorted(k for k in {*shapes, *stored} if shapes.get(k) != stored.get(k))
+        raise CheckpointError(f"{folder} holds another model: {odd[0]} differs.")
+
+
+def _compare_leaves(folder: Path, leaves: dict[str, Any], state: PyTree) -> None:
+    """Raises `CheckpointError` at the first leaf whose bytes are not those saved."""
+    for leaf, entry in leaf_table(jax.tree.map(_host_copy, state)).items():
+        stored, found = leaves.get(leaf, {}).get("crc32"), entry["crc32"]
+        if found is not None and stored is not None and found != stored:
+            raise CheckpointError(f"{folder} is damaged: {leaf} has other bytes.")
+
+
+def _read_arrays(folder: Path, *target: PyTree) -> Any:
+    try:
+        with ocp.StandardCheckpointer() as reader:
+            return reader.restore(folder / "state", *target)
+    except Exception as error:  # Orbax has many names for damage.
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        raise CheckpointError(f"{folder} is damaged: {first[0][:200]}") from error

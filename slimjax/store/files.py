@@ -1,5 +1,6 @@
 """Files that are whole or not there, and JSON that is strict."""
 
+import errno
 import json
 import math
 import os
@@ -8,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.errors import CheckpointError
+from slimjax.store.faults import fault_point
+
+MAX_JSON_BYTES = 1 << 26
+"""Largest JSON file that is read: no file of a run comes near it."""
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -20,10 +25,41 @@ def write_atomic(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
+        fault_point("rename-before")
         os.replace(temporary, path)
+        fault_point("rename-after")
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def append_whole(path: Path, content: bytes) -> None:
+    """Adds to the end of a file, all or nothing; makes it if it is not there.
+
+    Raises:
+        OSError: If it cannot be written, or is a link.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
+    handle = os.open(path, flags, 0o644)
+    try:
+        size = os.fstat(handle).st_size
+        try:
+            if os.write(handle, content) < len(content):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        except OSError:
+            os.ftruncate(handle, size)
+            raise
+    finally:
+        os.close(handle)
+
+
+def sync_folder(folder: Path) -> None:
+    """Has the system write the names of a folder's files to the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -36,13 +72,15 @@ def read_json(path: Path) -> Any:
     """Reads a JSON file.
 
     Raises:
-        CheckpointError: If it is missing or damaged.
+        CheckpointError: If it is missing, damaged, or far too large.
     """
     try:
+        if path.stat().st_size > MAX_JSON_BYTES:
+            raise CheckpointError(f"{path} is damaged: it is far too large.")
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; is this a run folder?") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
 
 

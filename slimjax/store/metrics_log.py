@@ -1,11 +1,18 @@
-"""``metrics.jsonl``, ``seams.jsonl`` and TensorBoard events: what happened when."""
+"""``metrics.jsonl``, ``seams.jsonl`` and TensorBoard events: what happened when.
 
+No log ends a run: what cannot be written, since the disk is full, waits.
+"""
+
+import contextlib
 import json
 import os
+import socket
+import struct
+import time
 from pathlib import Path
 from typing import Any
 
-from slimjax.store.files import finite, write_atomic
+from slimjax.store.files import append_whole, finite, write_atomic
 
 
 class JsonLines:
@@ -13,16 +20,21 @@ class JsonLines:
 
     def __init__(self, path: Path):
         """Opens the file for appending, at the first write."""
-        self.path = path
+        self.path, self._waiting = path, b""
 
-    def append(self, entry: dict[str, Any]) -> None:
-        """Writes one line, all of it handed to the system before this returns."""
-        line = json.dumps(finite(entry), allow_nan=False) + "\n"
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    def append(self, entry: dict[str, Any]) -> str:
+        """Writes one line, all of it handed to the system before this returns.
+
+        Returns:
+            Why it is not written, or nothing; it is then written with the next one.
+        """
+        self._waiting += (json.dumps(finite(entry), allow_nan=False) + "\n").encode()
         try:
-            os.write(handle, line.encode())
-        finally:
-            os.close(handle)
+            append_whole(self.path, self._waiting)
+        except OSError as error:
+            return f"{self.path} cannot be written: {error.strerror}."
+        self._waiting = b""
+        return ""
 
     def read(self) -> list[dict[str, Any]]:
         """Returns all whole lines; a torn last one is left out."""
@@ -51,20 +63,39 @@ class JsonLines:
 
 
 class Events:
-    """TensorBoard's view of the same numbers."""
+    """TensorBoard's view of the same numbers; where the disk is full, it has gaps."""
 
     def __init__(self, directory: Path, resumed_step: int):
         """Opens a new event file, which hides older points from `resumed_step` on."""
-        from tensorboardX import SummaryWriter
+        from tensorboardX.proto import event_pb2, summary_pb2
 
-        self.writer = SummaryWriter(str(directory), purge_step=resumed_step or None)
+        self._events: Any = event_pb2
+        self._summaries: Any = summary_pb2
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
+        self.path = directory / f"{name}.{os.getpid()}"
+        directory.mkdir(exist_ok=True)
+        self._write(wall_time=time.time(), file_version="brain.Event:2")
+        if resumed_step:
+            session = self._events.SessionLog
+            self._write(step=resumed_step, session_log=session(status=session.START))
 
     def append(self, entry: dict[str, Any]) -> None:
         """Adds every number of an entry at its step."""
-        for name, value in entry.items():
-            if name != "step" and isinstance(value, int | float):
-                self.writer.add_scalar(name, value, entry["step"])
+        summary = self._summaries.Summary
+        values = [
+            summary.Value(tag=name, simple_value=value)
+            for name, value in entry.items()
+            if name != "step" and isinstance(value, int | float)
+        ]
+        now = time.time()
+        self._write(wall_time=now, step=entry["step"], summary=summary(value=values))
 
-    def close(self) -> None:
-        """Writes what is left."""
-        self.writer.close()
+    def _write(self, **event: Any) -> None:
+        """Adds one record: length, its checksum, content, its checksum."""
+        from tensorboardX.record_writer import masked_crc32c
+
+        content = self._events.Event(**event).SerializeToString()
+        length = struct.pack("<Q", len(content))
+        sums = [struct.pack("<I", masked_crc32c(part)) for part in (length, content)]
+        with contextlib.suppress(OSError):
+            append_whole(self.path, length + sums[0] + content + sums[1])

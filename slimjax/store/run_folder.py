@@ -1,13 +1,13 @@
 """The folder of a run: what is where, and who may write to it."""
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import cached_property
 from pathlib import Path
 
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.store.checkpoint import Checkpoints
+from slimjax.store.lock import lock_folder
 from slimjax.store.metrics_log import JsonLines
 
 
@@ -31,17 +31,22 @@ class RunFolder:
     tokenizer = property(lambda self: self.root / "tokenizer")
     events = property(lambda self: self.root / "events")
 
-    @property
+    @cached_property
     def metrics(self) -> JsonLines:
         """One object a logged step."""
         return JsonLines(self.root / "metrics.jsonl")
 
-    @property
+    @cached_property
     def seams(self) -> JsonLines:
         """One object a seam, taken or not."""
         return JsonLines(self.root / "seams.jsonl")
 
-    @property
+    @cached_property
+    def restarts(self) -> JsonLines:
+        """One object each time that the run went on from an earlier step."""
+        return JsonLines(self.root / "restarts.jsonl")
+
+    @cached_property
     def checkpoints(self) -> Checkpoints:
         """The states to go on from."""
         return Checkpoints(self.root / "checkpoints")
@@ -60,10 +65,23 @@ class RunFolder:
             raise ConfigError(
                 f"--workdir={self.root}: {nearest} is no writable folder."
             )
-        if self.root.is_dir() and any(self.root.iterdir()) and not self.holds_run:
+        present = list(self.root.iterdir()) if self.root.is_dir() else []
+        foreign = [path for path in present if not path.name.startswith(".")]
+        if foreign and not self.holds_run:
             raise ConfigError(
                 f"--workdir={self.root} holds other files, no run; name a new folder."
             )
+        for path in present:
+            if path.is_symlink():
+                raise ConfigError(
+                    f"--workdir={self.root}: {path.name} is a link; a run writes to "
+                    "its own folder only. Remove the link, or name a new folder."
+                )
+
+    def remove_leftovers(self) -> None:
+        """Removes files that a kill left half written; call it under the lock."""
+        for path in self.root.glob(".*.*"):
+            path.unlink(missing_ok=True)
 
     def check_run(self) -> None:
         """Raises `CheckpointError` if no run was begun here."""
@@ -73,19 +91,10 @@ class RunFolder:
                 "Make one with slimjax train."
             )
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Keeps other processes from training in this folder; a kill lets go.
 
         Raises:
             CheckpointError: If another process trains here.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with open(self.root / ".lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise CheckpointError(
-                    f"--workdir={self.root}: another process is training here."
-                ) from None
-            yield
+        return lock_folder(self.root)

@@ -20,13 +20,15 @@ from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import MEASURES, make_size_fn
 from slimjax.objective.units import least_size
 from slimjax.resize.config import ResizeConfig
+from slimjax.store.keep import Keep
+from slimjax.train.guard import POLICIES, SKIP, Guard
 from slimjax.train.mesh import MeshConfig
 from slimjax.train.optim import OptimConfig
 
 TASKS = ("lm",)
 CHOOSES_BITS = ("exchange",)
 MAY_CHANGE = ("mesh", "train.eval_every_steps", "train.save_every_steps")
-MAY_CHANGE += ("train.log_every_steps", "train.eval_rows")
+MAY_CHANGE += ("train.log_every_steps", "train.eval_rows", "train.keep_")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +40,21 @@ class TrainConfig:
         eval_every_steps: Steps between evaluations; 0 for the end only.
         eval_rows: Validation rows of an evaluation on the way; 0 for all.
         save_every_steps: Steps between checkpoints; 0 for seams and the end only.
+        keep_latest: Checkpoints that stay, of the newest.
+        keep_best: Checkpoints that stay, of those with the least validation error
+            since the last seam, where one was measured.
+        keep_every_steps: Checkpoints at multiples of so many steps stay for good; 0 for
+            none. Nothing else does, so that disk usage is bounded.
         log_every_steps: Steps between lines of ``metrics.jsonl``.
         continue_from: Folder of a run in whose newest state this one starts: weights,
             moments, structure, bits and step; empty to start afresh. It counts in
             `num_steps` and in ``flops_total``.
+        on_bad_step: What to do when the loss or a gradient is not finite, or the loss
+            leaps: ``stop``; ``skip``, which leaves the update out; ``rollback``, which
+            goes back to the newest checkpoint and takes other rows instead of those.
+        spike_factor: A loss above so many times its running mean is a leap; 0 for none.
+        max_bad_steps: Bad steps in a row that a run survives; the next one stops it. A
+            row ends with a good step, with ``rollback`` with a new checkpoint.
         label_smoothing: Share of each target that is spread over the vocabulary; in
             training alone, as the next one: what is told and steered by is without.
         z_loss: Weight of the squared log-normaliser of the logits beside the loss; 1e-4
@@ -52,26 +65,52 @@ class TrainConfig:
     eval_every_steps: int = 100
     eval_rows: int = 256
     save_every_steps: int = 200
+    keep_latest: int = 2
+    keep_best: int = 1
+    keep_every_steps: int = 0
     log_every_steps: int = 10
     continue_from: str = ""
+    on_bad_step: str = "stop"
+    spike_factor: float = 0.0
+    max_bad_steps: int = 5
     label_smoothing: float = 0.0
     z_loss: float = 0.0
 
     def __post_init__(self):
         """Refuses runs without steps, and losses that are none."""
         for name, value in dataclasses.asdict(self).items():
-            if name == "continue_from":
+            if isinstance(value, str):
                 continue
-            least = int(name in ("num_steps", "log_every_steps"))
+            least = int(name in ("num_steps", "log_every_steps", "keep_latest"))
             if value < least:
                 raise ConfigError(
                     f"config.train.{name}={value} must be {least} or more."
                 )
+        if self.on_bad_step not in POLICIES:
+            raise ConfigError(
+                f"config.train.on_bad_step={self.on_bad_step!r} is unknown. "
+                f"{suggest(self.on_bad_step, POLICIES)}"
+            )
+        if self.spike_factor and self.spike_factor <= 1:
+            raise ConfigError(
+                f"config.train.spike_factor={self.spike_factor} must be above 1, such "
+                "as 3.0, or 0 for no such thing."
+            )
         if self.label_smoothing >= 1:
             raise ConfigError(
                 f"config.train.label_smoothing={self.label_smoothing} must be below 1, "
                 "such as 0.1."
             )
+
+    @property
+    def guard(self) -> Guard:
+        """Who tells bad steps from good ones."""
+        return Guard(self.on_bad_step == SKIP, self.spike_factor)
+
+    @property
+    def keep(self) -> Keep:
+        """Which checkpoints stay."""
+        return Keep(self.keep_latest, self.keep_best, self.keep_every_steps)
 
 
 @dataclasses.dataclass(frozen=True)

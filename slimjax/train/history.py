@@ -53,7 +53,10 @@ class History:
         teacher_flops: FLOPs of the teacher's forward passes.
         inherited_flops: FLOPs of the run that this one started from, if any.
         seconds: Time of the whole run, restarts included.
-        num_restarts: How often the run was taken up again.
+        num_bad_steps: Steps whose loss or gradient was not finite, or leapt.
+        num_bad_in_a_row: Those of them since the run last moved on.
+        num_rollbacks: How often the run went back to a checkpoint for them.
+        detours: How often other rows were taken for a step, by its number.
         alpha: The price at the last seam, nats for the whole starting model.
         calibration: True loss change of the last seam taken, as a part of what its
             units were said to cost; by it costs are corrected at the next.
@@ -65,7 +68,10 @@ class History:
     teacher_flops: float = 0.0
     inherited_flops: float = 0.0
     seconds: float = 0.0
-    num_restarts: int = 0
+    num_bad_steps: int = 0
+    num_bad_in_a_row: int = 0
+    num_rollbacks: int = 0
+    detours: dict[str, int] = dataclasses.field(default_factory=dict)
     alpha: float | None = None
     calibration: float = 1.0
 
@@ -75,6 +81,13 @@ class History:
         history = cls(**data)
         history.stages = [StageRecord(**stage) for stage in data["stages"]]
         return history
+
+    def go_back_from(self, later: "History") -> None:
+        """Takes over from a later history what a way back does not undo."""
+        self.num_bad_steps = later.num_bad_steps
+        self.num_bad_in_a_row = later.num_bad_in_a_row
+        self.num_rollbacks = later.num_rollbacks + 1
+        self.detours, self.seconds = later.detours, later.seconds
 
     def training_flops(self, tokens_per_step: int) -> float:
         """Returns 3 times the forward FLOPs of all steps, and what else was spent."""

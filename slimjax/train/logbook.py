@@ -1,11 +1,13 @@
 """What a run writes about its steps: lines, events and the display."""
 
+import math
 from typing import Any
 
 from slimjax.data.corpus import Corpus
 from slimjax.store.metrics_log import Events
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.evaluate import Error, bits_per_byte
+from slimjax.train.history import History
 from slimjax.train.progress import Display
 from slimjax.train.stage import Stage
 
@@ -26,9 +28,9 @@ class Logbook:
         self.sums = dict.fromkeys(SUMMED, 0.0)
         self.seconds, self.num_steps = 0.0, 0
 
-    def add(self, metrics: dict[str, float], seconds: float) -> None:
-        """Adds a step that took so long."""
-        for name in SUMMED:
+    def add(self, metrics: dict[str, float], seconds: float, *, good: bool) -> None:
+        """Adds a step that took so long; of a bad one, its time alone."""
+        for name in SUMMED if good else ():
             self.sums[name] += metrics[name]
         self.seconds += seconds
         self.num_steps += 1
@@ -39,13 +41,14 @@ class Logbook:
         stage: Stage,
         *,
         grad_norm: float,
-        alpha: float | None,
+        history: History,
         error: Error | None,
     ) -> None:
         """Writes the line of a step, about all steps since the line before."""
         run = stage.run
         tokens = run.data.batch_size * run.data.seq_len
-        loss = self.sums["nats_sum"] / max(self.sums["num_tokens"], 1)
+        num_tokens = self.sums["num_tokens"]
+        loss = self.sums["nats_sum"] / num_tokens if num_tokens else math.nan
         step_time = self.seconds / max(self.num_steps, 1)
         entry: dict[str, Any] = {
             "step": step,
@@ -56,14 +59,17 @@ class Logbook:
             "params": int(stage.sizes["params"]),
             "flops_per_token": stage.sizes["flops"],
             "bytes": int(stage.sizes["bytes"]),
-            "alpha": alpha,
+            "alpha": history.alpha,
+            "bad_steps": history.num_bad_steps,
             "step_time_s": step_time,
             "tokens_per_s": tokens / step_time if step_time else None,
         }
         if error is not None:
             entry["valid_nats_per_token"] = error.nats_per_token
             entry["valid_bits_per_byte"] = error.bits_per_byte
-        self.metrics.append(entry)
+        failure = self.metrics.append(entry)
+        if failure:
+            self.display.say(f"{failure} Its lines wait.")
         self.events.append(entry)
         self._reset()
         self._show(entry, run.train.num_steps)
@@ -75,7 +81,3 @@ class Logbook:
         note += f"  {entry['params'] / 1e6:.2f}M params"
         note += f"  {entry['tokens_per_s'] or 0:,.0f} tokens/s"
         self.display.step(entry["step"], num_steps, note, always=valid is not None)
-
-    def close(self) -> None:
-        """Writes what is left of the events."""
-        self.events.close()

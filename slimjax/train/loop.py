@@ -14,18 +14,21 @@ from slimjax.data.batches import make_batch
 from slimjax.data.config import DataConfig
 from slimjax.data.corpus import Corpus, load_corpus
 from slimjax.data.tokenizer import BytesTokenizer
-from slimjax.errors import NotFeasibleError, StoppedError
+from slimjax.errors import StoppedError
 from slimjax.nn.quantize import FULL
 from slimjax.store.faults import fault_point
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
+from slimjax.train.bad_steps import RollBackError, meet_step, rows_step
 from slimjax.train.branch import check_branch
 from slimjax.train.config import RunConfig, check_budget, check_same_run
 from slimjax.train.evaluate import Error, evaluate
+from slimjax.train.guard import ROLLBACK
 from slimjax.train.logbook import Logbook
 from slimjax.train.precision import round_state
 from slimjax.train.progress import Display
-from slimjax.train.resume import begin_or_resume, make_manifest, record_of
+from slimjax.train.resume import Beginning, begin_or_resume, record_of
+from slimjax.train.saving import Saver
 from slimjax.train.seam import describe_loss_change, take_seam
 from slimjax.train.shardings import put_batch
 from slimjax.train.signals import StopRequests
@@ -37,13 +40,21 @@ PROBE_STEP = 2**31
 """Number of the first step, never reached, whose rows seams measure on."""
 
 
-def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str, Any]:
+def train(
+    run: RunConfig,
+    workdir: str | Path,
+    *,
+    display: Display,
+    allow_fresh_start: bool = False,
+) -> dict[str, Any]:
     """Trains and slims a model, or goes on with a run that was interrupted.
 
     Args:
         run: The checked config.
         workdir: The run folder; made if it is not there.
         display: Where progress is shown.
+        allow_fresh_start: Whether to begin again where there are checkpoints, and none
+            is whole; they are moved aside.
 
     Returns:
         The content of ``report.json``; of a finished run, as it stands there.
@@ -63,8 +74,15 @@ def train(run: RunConfig, workdir: str | Path, *, display: Display) -> dict[str,
     start_time = time.perf_counter()
     corpus = load_corpus(run.data, progress=display.prepare)
     with folder.lock(), StopRequests() as stop:
-        loop = Loop(run, folder, corpus, display, stop, start_time)
-        loop.run_to_end()
+        folder.remove_leftovers()
+        beginning = begin_or_resume(
+            run, folder, corpus, display, allow_fresh_start=allow_fresh_start
+        )
+        loop = Loop(run, folder, corpus, display, stop, start_time, beginning)
+        try:
+            loop.run_to_end()
+        finally:
+            loop.saver.finish()
         report = loop.finish()
         if stop.received is not None:  # It came too late to stop anything here.
             raise StoppedError(
@@ -103,14 +121,14 @@ class Loop:
         display: Display,
         stop: StopRequests,
         start_time: float,
+        beginning: Beginning,
     ):
-        """Restores the newest whole checkpoint, or starts afresh."""
+        """Opens the logs; trains nothing yet."""
         self.run, self.folder, self.corpus = run, folder, corpus
-        self.display, self.stop, self.mark = display, stop, start_time
-        self.stage, self.state, self.history = begin_or_resume(
-            run, folder, corpus, display
-        )
-        self.step = int(self.state.step)
+        self.display, self.stop = display, stop
+        self.stage, self.state, self.history = beginning
+        self.saver = Saver(folder, corpus.fingerprint, display, start_time)
+        self.step = self.resumed_step = int(self.state.step)
         self.log = Logbook(folder, corpus, display, self.step)
 
     def run_to_end(self) -> None:
@@ -118,7 +136,20 @@ class Loop:
 
         Raises:
             StoppedError: After a signal; the state is saved.
+            NotFeasibleError: After a bad step, if it is to stop the run.
         """
+        is_at_end = False
+        while not is_at_end:
+            try:
+                self._take_steps()
+                is_at_end = True
+            except RollBackError:
+                self._roll_back()
+        self.save()
+        self.saver.finish_last()
+
+    def _take_steps(self) -> None:
+        """Takes steps until the last one, the metrics of each being read."""
         train, pending = self.run.train, None
         while True:
             seam_due, save_due = self._seam_due(), self._due(train.save_every_steps)
@@ -129,13 +160,28 @@ class Loop:
                 self._pass_seam()
             if save_due:
                 self.save()
+            self.saver.notice()
             self._stop_if_asked()
             if self.step == train.num_steps:
                 break
             self._round_weights()
             pending = self._take_step(pending)
         self._read(pending)
-        self.save()
+
+    def _roll_back(self) -> None:
+        """Goes back to the newest checkpoint, knowing what is known by now."""
+        self.saver.finish()
+        old, now = self.stage, self.history
+        self.stage, self.state, self.history = begin_or_resume(
+            self.run, self.folder, self.corpus, self.display, reason=ROLLBACK
+        )
+        is_taught = [stage.teacher is not None for stage in (old, self.stage)]
+        same_shape = old.architecture() == self.stage.architecture()
+        if same_shape and is_taught[0] == is_taught[1]:
+            self.stage = old.with_bits(self.stage.bits)  # Its programs are the same.
+        self.history.go_back_from(now)
+        self.step = self.resumed_step = int(self.state.step)
+        self.log = Logbook(self.folder, self.corpus, self.display, self.step)
 
     def _due(self, every_steps: int) -> bool:
         return bool(every_steps) and self.step > 0 and self.step % every_steps == 0
@@ -160,7 +206,10 @@ class Loop:
         fault_point("step")
         start = time.perf_counter()
         batch = make_batch(
-            self.corpus.train, self.step, self.run.data.batch_size, self.run.seed
+            self.corpus.train,
+            rows_step(self.step, self.history),
+            self.run.data.batch_size,
+            self.run.seed,
         )
         batch = put_batch(batch, self.stage.mesh)
         with jax.transfer_guard("disallow"):
@@ -188,15 +237,11 @@ class Loop:
             record.num_steps + 1,
             record.seconds + seconds,
         )
-        self.log.add(metrics, seconds)
         if self.stage.is_taught(step - 1):
             self.history.teacher_flops += self.stage.teacher_flops
-        if not metrics["nats_sum"] < float("inf"):
-            raise NotFeasibleError(
-                f"The loss is not finite at step {step}. Lower "
-                "config.optim.learning_rate; the last checkpoint is whole."
-            )
         train = self.run.train
+        good = meet_step(metrics, step, train, self.history, self.display)
+        self.log.add(metrics, seconds, good=good)
         error = None
         if train.eval_every_steps and step % train.eval_every_steps == 0:
             error = self._evaluate_now(step)
@@ -205,7 +250,7 @@ class Loop:
                 step,
                 self.stage,
                 grad_norm=metrics["grad_norm"],
-                alpha=self.history.alpha,
+                history=self.history,
                 error=error,
             )
 
@@ -215,7 +260,9 @@ class Loop:
             return None
         rows = self.run.train.eval_rows
         variables = self.stage.settle(self.state).variables
-        return evaluate(self.stage, variables, self.corpus, "valid", rows)
+        error = evaluate(self.stage, variables, self.corpus, "valid", rows)
+        self.saver.valid_error = (step, error.nats_per_token)
+        return error
 
     def _pass_seam(self) -> None:
         """Takes a seam between two checkpoints, so that it happens wholly or not."""
@@ -237,8 +284,9 @@ class Loop:
             records[-1].true_loss_change = entry["true_loss_change"]
         self.folder.seams.append(entry)
         fault_point("seam-after")
-        write_json(self.folder.architecture, self.stage.architecture())
         self.save()
+        self.saver.write_architecture(self.stage)
+        fault_point("seam-saved")
         change = entry["params_after"] / entry["params_before"] - 1
         self.display.say(
             f"seam at step {self.step}: {entry['reason']}; params {change:+.0%}, "
@@ -254,29 +302,29 @@ class Loop:
     def _stop_if_asked(self) -> None:
         if self.stop.received is not None:
             self.save()
-            self.log.close()
+            failure = self.saver.finish()
             number = self.stop.received
+            saved = "not saved" if failure else f"saved at step {self.step}"
             raise StoppedError(
-                f"{number.name}: saved at step {self.step}; the same command goes on.",
+                f"{number.name}: {saved}; the same command goes on.",
                 exit_code=128 + number,
             )
 
     def save(self) -> None:
-        """Writes a checkpoint of this boundary, unless there is one."""
-        now = time.perf_counter()
-        self.history.seconds, self.mark = self.history.seconds + now - self.mark, now
-        manifest = make_manifest(self.stage, self.history, self.corpus.fingerprint)
-        seam = self.history.num_seams
-        self.folder.checkpoints.save(self.state, manifest, self.step, seam)
+        """Begins to write a checkpoint of this boundary, unless there is one."""
+        if self.step > self.resumed_step and self.run.train.on_bad_step == ROLLBACK:
+            self.history.num_bad_in_a_row = 0
+        self.saver.save(self.stage, self.state, self.history)
 
     def finish(self) -> dict[str, Any]:
         """Evaluates and packs the finished model, and writes ``report.json``."""
-        self.log.close()
+        write_json(self.folder.architecture, self.stage.architecture())
         self.display.step(self.step, self.step, "evaluating", always=True)
+        self.saver.add_time(self.history)
         report = summarize(
             self.run, self.stage, self.state, self.corpus, self.history, self.folder
         )
-        self.history.seconds += time.perf_counter() - self.mark
+        self.saver.add_time(self.history)
         report["train"]["seconds"] = self.history.seconds
         write_json(self.folder.report, report)
         return read_json(self.folder.report)

@@ -4,9 +4,10 @@ import dataclasses
 from typing import Any
 
 from slimjax.data.corpus import Corpus
-from slimjax.errors import CheckpointError
+from slimjax.errors import CheckpointError, ConfigError
 from slimjax.store.files import write_json
 from slimjax.store.run_folder import RunFolder
+from slimjax.train.accounting import RESTART, note_return
 from slimjax.train.branch import stage_of, take_over
 from slimjax.train.config import RunConfig
 from slimjax.train.history import History, StageRecord
@@ -20,15 +21,50 @@ Beginning = tuple[Stage, TrainState, History]
 
 
 def begin_or_resume(
-    run: RunConfig, folder: RunFolder, corpus: Corpus, display: Display
+    run: RunConfig,
+    folder: RunFolder,
+    corpus: Corpus,
+    display: Display,
+    *,
+    allow_fresh_start: bool = False,
+    reason: str = RESTART,
 ) -> Beginning:
     """Returns stage, state and history of the newest whole checkpoint, or of step 0.
+
+    Args:
+        run: The run's config.
+        folder: Where its checkpoints are.
+        corpus: What it learns from.
+        display: Where damage is told.
+        allow_fresh_start: Whether to move checkpoints aside of which none is whole,
+            and to start from step 0.
+        reason: Why, should the run be taken up: RESTART or ROLLBACK.
 
     Raises:
         CheckpointError: If there are checkpoints, and none is whole.
         NotFeasibleError: If the corpus is not what it was.
     """
-    return _resume(run, folder, corpus, display) or _begin(run, folder, corpus)
+    names = folder.checkpoints.list()
+    for name in reversed(names):
+        try:
+            manifest, stage, state = _read(name, run, folder, corpus)
+        except CheckpointError as error:
+            display.say(f"{error} Looking for an older one.")
+            folder.checkpoints.distrust(name)
+            continue
+        note_return(folder, manifest["step"], folder.checkpoints.path(name), reason)
+        return _go_on(manifest, stage, state, folder, display)
+    if names and not allow_fresh_start:
+        raise CheckpointError(
+            f"No checkpoint in {folder.checkpoints.directory} is whole. Start afresh "
+            "in a new --workdir, or here with --allow_fresh_start."
+        )
+    if names:
+        aside = folder.checkpoints.set_aside()
+        display.say(f"No checkpoint is whole; they are in {aside}. Starting afresh.")
+    if folder.holds_run:
+        note_return(folder, 0, None, reason)
+    return _begin(run, folder, corpus)
 
 
 def make_manifest(stage: Stage, history: History, fingerprint: str) -> dict[str, Any]:
@@ -79,35 +115,41 @@ def _make_fresh(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
     return stage, stage.start(init_params(model, run.seed)), History()
 
 
-def _resume(
-    run: RunConfig, folder: RunFolder, corpus: Corpus, display: Display
-) -> Beginning | None:
-    """Returns None if there never was a checkpoint."""
-    checkpoints = folder.checkpoints
-    names = checkpoints.list()
-    for name in reversed(names):
-        try:
-            manifest = checkpoints.read_manifest(name)
-            stage = stage_of(run, corpus, manifest)
-            digest = manifest.get("teacher")
-            stage.teacher = find_teacher(run, folder, corpus, digest)
-            state = checkpoints.restore(name, stage.abstract_state)
-        except CheckpointError as error:
-            display.say(f"{error} Looking for an older one.")
-            continue
-        _cut_back_logs(folder, manifest)
-        write_json(folder.config, run.as_dict())
-        write_json(folder.architecture, manifest["architecture"])
-        display.say(f"going on at step {manifest['step']} of {run.train.num_steps}")
-        history = History.from_dict(manifest["history"])
-        history.num_restarts += 1
-        return stage, state, history
-    if names:
-        raise CheckpointError(
-            f"No checkpoint in {checkpoints.directory} is whole. Start afresh in a new "
-            "--workdir."
-        )
-    return None
+def _read(
+    name: str, run: RunConfig, folder: RunFolder, corpus: Corpus
+) -> tuple[dict[str, Any], Stage, TrainState]:
+    """Returns manifest, stage and state of one checkpoint.
+
+    Raises:
+        CheckpointError: If it is not whole, or cannot be meant.
+    """
+    manifest = folder.checkpoints.read_manifest(name)
+    try:
+        stage = stage_of(run, corpus, manifest)
+        History.from_dict(manifest["history"])
+        digest = manifest.get("teacher")
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
+        kind = type(error).__name__
+        where = folder.checkpoints.directory / name
+        raise CheckpointError(f"{where} has a strange manifest: {kind}.") from error
+    stage.teacher = find_teacher(run, folder, corpus, digest)
+    return manifest, stage, folder.checkpoints.restore(name, stage.abstract_state)
+
+
+def _go_on(
+    manifest: dict[str, Any],
+    stage: Stage,
+    state: TrainState,
+    folder: RunFolder,
+    display: Display,
+) -> Beginning:
+    """Returns the beginning of what is left, the folder being as it was then."""
+    run = stage.run
+    _cut_back_logs(folder, manifest)
+    write_json(folder.config, run.as_dict())
+    write_json(folder.architecture, manifest["architecture"])
+    display.say(f"going on at step {manifest['step']} of {run.train.num_steps}")
+    return stage, state, History.from_dict(manifest["history"])
 
 
 def _cut_back_logs(folder: RunFolder, manifest: dict[str, Any]) -> None:

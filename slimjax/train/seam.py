@@ -188,6 +188,7 @@ def cut_state(
         opt_state=carry_state(next_stage.tx, opt_state, params, names, plan),
         ema=None if state.ema is None else shrink(state.ema),
         precision=state.precision and next_stage.no_rounding,
+        health=stage.run.train.guard.start(),
     )
     return next_stage, next_stage.place(round_state(next_stage, next_state))
 

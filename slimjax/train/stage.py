@@ -180,7 +180,13 @@ class Stage:
         if self.run.distill.aligns:
             params = {**params, ALIGN: self._first_maps()}
         ema = self.run.optim.ema_decay > 0
-        return make_state(params, self.tx, ema=ema, precision=self.no_rounding)
+        return make_state(
+            params,
+            self.tx,
+            ema=ema,
+            precision=self.no_rounding,
+            health=self.run.train.guard.start(),
+        )
 
     def _first_maps(self) -> PyTree:
         same_start = self.run.distill.teacher == START
@@ -304,6 +310,7 @@ class Stage:
             accumulation_steps=self.run.optim.accumulation_steps,
             ema_decay=self.run.optim.ema_decay,
             sample_gates=self._sample_gates(),
+            guard=self.run.train.guard,
         )
 
     def _compile_step(self, step: Callable, *constants: PyTree) -> Any:

@@ -24,6 +24,7 @@ class TrainState:
     opt_state: PyTree
     ema: PyTree  # Average of the weights, or None.
     precision: PyTree = None  # Bits of the weights, or None for no rounding.
+    health: PyTree = None  # What a loss is compared with, or None for nothing.
 
     @property
     def variables(self) -> PyTree:
@@ -46,9 +47,10 @@ def make_state(
     *,
     ema: bool,
     precision: PyTree = None,
+    health: PyTree = None,
 ) -> TrainState:
     """Returns the state of step 0."""
     average = jax.tree.map(jnp.copy, params["params"]) if ema else None
     step = jnp.zeros([], jnp.int32)
     opt_state = tx.init(params)
-    return TrainState(step, params, opt_state, average, precision)
+    return TrainState(step, params, opt_state, average, precision, health)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
+from slimjax.train.guard import Guard
 from slimjax.train.state import TrainState
 
 Metrics = dict[str, Float[Array, ""]]
@@ -23,6 +24,7 @@ def make_train_step(
     accumulation_steps: int = 1,
     ema_decay: float = 0.0,
     sample_gates: Callable[..., PyTree] | None = None,
+    guard: Guard | None = None,
 ) -> Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]:
     """Builds ``train_step(state, batch) -> (state, metrics)``, ready for `jax.jit`.
 
@@ -35,6 +37,7 @@ def make_train_step(
         ema_decay: Decay of the average of the weights, if the state has one.
         sample_gates: Map from (gates, step) to the gates with which a step computes,
             differentiable in the gates; None where they are the same.
+        guard: Who tells bad steps from good ones; None for nobody, which costs nothing.
     """
 
     def take_grads(state: TrainState, batch: PyTree) -> tuple[PyTree, Metrics]:
@@ -72,7 +75,12 @@ def make_train_step(
         ema = state.ema
         if ema is not None:
             ema = optax.incremental_update(params["params"], ema, 1 - ema_decay)
-        next_state = TrainState(state.step + 1, params, opt_state, ema, state.precision)
-        return next_state, sums | {"grad_norm": optax.tree.norm(grads["params"])}
+        step, precision, health = state.step + 1, state.precision, state.health
+        next_state = TrainState(step, params, opt_state, ema, precision, health)
+        metrics = sums | {"grad_norm": optax.tree.norm(grads["params"])}
+        if guard is None or health is None:
+            return next_state, metrics
+        gate_norm = optax.tree.norm(grads["gates"])
+        return guard.check(state, next_state, metrics, gate_norm)
 
     return train_step

@@ -17,6 +17,7 @@ from slimjax.models.frozen_decoder import freeze_decoder
 from slimjax.resize.shrink import fold
 from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
+from slimjax.train.accounting import describe_time
 from slimjax.train.code_length import describe_length
 from slimjax.train.config import RunConfig
 from slimjax.train.evaluate import Error, evaluate
@@ -100,7 +101,7 @@ def summarize(
             "compile_seconds": sum(record.compile_s for record in history.stages),
             "tokens_per_s_first_stage": stages[0]["tokens_per_s"],
             "tokens_per_s_last_stage": stages[-1]["tokens_per_s"],
-            "num_restarts": history.num_restarts,
+            **describe_time(folder, history, tokens_per_step),
             "finished": True,
         },
         "stages": stages,

@@ -2,16 +2,19 @@
 
 import contextlib
 import os
+import struct
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from shapes import make_variables
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import masked_crc32c
 
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.store.files import read_json, write_json
-from slimjax.store.metrics_log import JsonLines
+from slimjax.store.metrics_log import Events, JsonLines
 from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.trees import flatten
@@ -78,6 +81,55 @@ def test_a_folder_with_other_files_is_left_alone(tmp_path):
         RunFolder(tmp_path).check_writable()
     with pytest.raises(CheckpointError, match="holds no run"):
         RunFolder(tmp_path).check_run()
+
+
+def test_a_line_that_cannot_be_written_waits(tmp_path, monkeypatch):
+    log, write = JsonLines(tmp_path / "metrics.jsonl"), os.write
+    log.append({"step": 1})
+    monkeypatch.setattr(os, "write", lambda handle, text: write(handle, text[:5]))
+    assert "No space left" in log.append({"step": 2})  # A full disk took a part.
+    assert log.path.read_text() == '{"step": 1}\n'
+    monkeypatch.undo()
+    assert log.append({"step": 3}) == ""
+    assert [entry["step"] for entry in log.read()] == [1, 2, 3]
+
+
+def test_events_are_what_tensorboard_reads(tmp_path):
+    events = Events(tmp_path / "events", resumed_step=3)
+    events.append({"step": 4, "loss": 1.5, "name": "x"})
+    records = read_records(events.path.read_bytes())
+    assert records[0].file_version == "brain.Event:2"
+    assert records[1].step == 3
+    assert [(v.tag, v.simple_value) for v in records[2].summary.value] == [
+        ("loss", 1.5)
+    ]
+
+
+def read_records(content: bytes) -> list:
+    records = []
+    while content:
+        (length,) = struct.unpack("<Q", content[:8])
+        for part, at in ((content[:8], 8), (content[12 : 12 + length], 12 + length)):
+            assert struct.unpack("<I", content[at : at + 4])[0] == masked_crc32c(part)
+        records.append(Event.FromString(content[12 : 12 + length]))
+        content = content[16 + length :]
+    return records
+
+
+def test_a_link_in_a_run_folder_is_refused(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text("{}")
+    (tmp_path / "run" / "metrics.jsonl").symlink_to(tmp_path / "else")
+    with pytest.raises(ConfigError, match=r"metrics\.jsonl is a link"):
+        RunFolder(tmp_path / "run").check_writable()
+
+
+def test_a_kill_before_the_first_file_leaves_a_folder_to_begin_in(tmp_path):
+    (tmp_path / ".lock").touch()
+    (tmp_path / ".config.json.abc").touch()
+    RunFolder(tmp_path).check_writable()
+    RunFolder(tmp_path).remove_leftovers()
+    assert os.listdir(tmp_path) == [".lock"]
 
 
 def test_two_runs_cannot_share_a_folder(tmp_path):

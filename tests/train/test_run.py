@@ -97,7 +97,7 @@ POINTS = [
     "checkpoint-arrays@2",  # Arrays written, manifest not.
     "seam-inside@1",  # Decided, not cut.
     "seam-after@2",  # Cut, not saved.
-    "checkpoint-remove@3",  # An old checkpoint half removed.
+    "checkpoint-remove@1",  # An old checkpoint half removed.
 ]
 
 

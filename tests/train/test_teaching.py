@@ -75,7 +75,7 @@ def test_the_start_teaches_from_the_first_cut_and_survives_a_kill(
             train(tmp_path / "killed", teacher="start", hidden_weight=0.1)
     assert set(load(tmp_path / "killed").params) == {"params", "gates"}
     actual = train(tmp_path / "killed", teacher="start", hidden_weight=0.1)
-    assert actual["train"]["num_restarts"] == 1
+    assert actual["train"]["restarts"] == 1
     assert actual["state_hash"] == expected["state_hash"]
     assert actual["train"]["flops_total"] == expected["train"]["flops_total"]
 

@@ -1,0 +1,74 @@
+"""The manifest of a checkpoint: what is in it, by size and crc32, and its own seal."""
+
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+from slimjax.errors import CheckpointError
+from slimjax.store.files import finite, read_json, sync_folder
+
+FORMAT = "slimjax-checkpoint-2"
+MANIFEST = "manifest.json"
+
+
+def seal(entry: dict[str, Any]) -> dict[str, Any]:
+    """Returns the manifest with its format and the crc32 of all its content."""
+    entry = finite({**entry, "format": FORMAT})
+    return {**entry, "crc32": _crc(entry)}
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Returns the manifest in a checkpoint's folder.
+
+    Raises:
+        CheckpointError: If it is missing, damaged or of another format.
+    """
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise CheckpointError(f"{folder} is not of format {FORMAT}.")
+    found = manifest.pop("crc32", None)
+    if found != _crc(manifest):
+        raise CheckpointError(f"{folder} is damaged: {MANIFEST} has changed.")
+    for key in ("files", "leaves", "history"):
+        if not isinstance(manifest.get(key), dict):
+            raise CheckpointError(f"{folder}: manifest has no {key}.")
+    for leaf, entry in manifest["leaves"].items():
+        if not isinstance(entry, dict) or set(entry) != {"shape", "dtype", "crc32"}:
+            raise CheckpointError(f"{folder}: manifest does not describe {leaf}.")
+    return manifest
+
+
+def _crc(entry: dict[str, Any]) -> int:
+    text = json.dumps(entry, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return zlib.crc32(text.encode())
+
+
+def file_table(folder: Path, *, sync: bool = False) -> dict[str, list[int]]:
+    """Returns size and crc32 of every file below a folder, by relative path.
+
+    Args:
+        folder: Where to look; links are not followed, and count as empty files.
+        sync: Whether to have the system write each of them, and the folders that
+            name them, to the disk.
+    """
+    table = {}
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            path = Path(parent, name)
+            key = path.relative_to(folder).as_posix()
+            table[key] = [0, 0] if path.is_symlink() else _weigh(path, sync=sync)
+        if sync:
+            sync_folder(Path(parent))
+    return dict(sorted(table.items()))
+
+
+def _weigh(path: Path, *, sync: bool) -> list[int]:
+    crc = 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            crc = zlib.crc32(chunk, crc)
+        if sync:
+            os.fsync(file.fileno())
+        return [file.tell(), crc]

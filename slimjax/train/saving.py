@@ -1,0 +1,91 @@
+"""Saving while training goes on, and telling when it fails."""
+
+import time
+
+from slimjax.errors import CheckpointError
+from slimjax.store.files import write_json
+from slimjax.store.run_folder import RunFolder
+from slimjax.train.history import History
+from slimjax.train.progress import Display
+from slimjax.train.resume import make_manifest
+from slimjax.train.stage import Stage
+from slimjax.train.state import TrainState
+
+
+class Saver:
+    """Writes the checkpoints of a run, one at a time, beside the steps.
+
+    A save that fails is told in one line; what was saved before it is whole, training
+    goes on, and the next save tries again.
+
+    Attributes:
+        valid_error: The newest validation error, as (step, nats a token).
+    """
+
+    def __init__(
+        self, folder: RunFolder, fingerprint: str, display: Display, start_time: float
+    ):
+        """Writes nothing yet.
+
+        Args:
+            folder: Where to.
+            fingerprint: Name of the corpus.
+            display: Where failures are told.
+            start_time: When the process began with this run, `time.perf_counter`.
+        """
+        self.folder, self.fingerprint, self.display = folder, fingerprint, display
+        self.valid_error: tuple[int, float] | None = None
+        self._mark = start_time
+
+    def save(self, stage: Stage, state: TrainState, history: History) -> None:
+        """Begins to write a checkpoint of this boundary, unless there is one."""
+        self.finish()
+        self.add_time(history)
+        step, checkpoints = int(state.step), self.folder.checkpoints
+        manifest = make_manifest(stage, history, self.fingerprint)
+        if self.valid_error is not None and self.valid_error[0] == step:
+            manifest["valid_error"] = self.valid_error[1]
+        checkpoints.keep = stage.run.train.keep
+        checkpoints.save(state, manifest, step, history.num_seams)
+
+    def add_time(self, history: History) -> None:
+        """Adds the time since the last call to the time of the run."""
+        now = time.perf_counter()
+        history.seconds, self._mark = history.seconds + now - self._mark, now
+
+    def notice(self) -> None:
+        """Tells of a save that has failed; waits for none."""
+        if not self.folder.checkpoints.is_writing:
+            self.finish()
+
+    def finish(self) -> str:
+        """Waits for the save that is being written.
+
+        Returns:
+            Why it failed, in one line; nothing if it did not.
+        """
+        try:
+            self.folder.checkpoints.wait()
+        except CheckpointError as error:
+            self.display.say(f"{error} The checkpoints before it are whole.")
+            return str(error)
+        return ""
+
+    def finish_last(self) -> None:
+        """Waits for the save at the end, without which a run is not finished.
+
+        Raises:
+            CheckpointError: If it failed.
+        """
+        failure = self.finish()
+        if failure:
+            raise CheckpointError(
+                f"The last save failed: {failure} Mend that; the same command goes on."
+            )
+
+    def write_architecture(self, stage: Stage) -> None:
+        """Tells what the model looks like now; its checkpoint knows it as well."""
+        try:
+            write_json(self.folder.architecture, stage.architecture())
+        except OSError as error:
+            self.display.say(f"{self.folder.architecture} cannot be written: {error}.")
