@@ -70,7 +70,7 @@ def describe_time(
     flops = sum(3 * s.flops_per_token * s.num_steps for s in history.stages)
     rate = flops * tokens_per_step / useful if useful else None
     peak = PEAK_FLOPS.get(jax.devices()[0].device_kind)
-    known = peak is not None and rate is not None
+    mfu = rate / (peak * jax.device_count()) if rate and peak else None
     return {
         "goodput": useful / (history.seconds + lost) if history.seconds else None,
         "step_seconds": useful,
@@ -80,8 +80,8 @@ def describe_time(
         "repeated_steps": sum(entry["repeated_steps"] for entry in returns),
         "bad_steps": history.num_bad_steps,
         "flops_per_s": rate,
-        "mfu": rate / (peak * jax.device_count()) if known else None,
-        "mfu_method": MFU_METHOD if known else "the device's peak is not known",
+        "mfu": mfu,
+        "mfu_method": MFU_METHOD if mfu else "the device's peak is not known",
         **peak_memory(),
     }
 

@@ -44,7 +44,7 @@ def meet_step(
     history.num_bad_in_a_row += 1
     if policy == STOP or history.num_bad_in_a_row > train.max_bad_steps:
         times = history.num_bad_in_a_row
-        again = "" if policy == STOP else f" for the {times}th time in a row"
+        again = "" if policy == STOP else f", {times} times in a row"
         raise NotFeasibleError(
             f"At step {step}, {fault}{again}. Lower config.optim.learning_rate; the "
             "last checkpoint is whole."

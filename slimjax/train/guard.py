@@ -75,9 +75,10 @@ class Guard:
         count = health.num_steps + 1
         weight = 1.0 / jnp.minimum(count, MEAN_STEPS)
         mean = health.loss_mean + weight * (loss - health.loss_mean)
-        after = after.replace(health=_choose(good, Health(mean, count), health))
+        counted = _choose(good, Health(mean, count), health)
+        after = dataclasses.replace(after, health=counted)
         if self.skips:
-            kept = before.replace(step=after.step)
+            kept = dataclasses.replace(before, step=after.step)
             after = _choose(good, after, kept)
         found = {"is_spike": (spike & finite).astype(jnp.float32)}
         nowhere = jnp.where(finite, metrics["grad_norm"], jnp.nan)
