@@ -10,9 +10,11 @@ from slimjax.errors import ConfigError
 from slimjax.nn import attention_cudnn, attention_native, attention_splash, platforms
 from slimjax.nn.attention_blocked import attend_blocked
 from slimjax.nn.attention_cudnn import attend_cudnn
+from slimjax.nn.attention_mesh import Stretch, attend_on_mesh
 from slimjax.nn.attention_native import attend_native
 from slimjax.nn.attention_reference import attend_reference
 from slimjax.nn.attention_splash import attend_splash
+from slimjax.nn.axes import mesh_to_share
 from slimjax.nn.implementations import IMPLEMENTATIONS
 from slimjax.nn.positions import Rotation, rotate
 from slimjax.nn.products import MIN_ROWS
@@ -51,7 +53,8 @@ def attend(
     """Mixes values by the softmax of scaled scores, in float32 but for the products.
 
     Query head n uses key and value head n // (N / K). A query that sees no key gives
-    zeros, and passes no gradient on.
+    zeros, and passes no gradient on. Under ``jax.set_mesh`` the devices share the work,
+    as `slimjax.nn.attention_mesh` tells.
 
     Args:
         query: Queries; they are scaled by ``H ** -0.5`` here.
@@ -96,11 +99,31 @@ def attend(
         query_positions=query_positions,
         query_segments=query_segments,
         key_segments=key_segments,
+        rotation=rotation,
+        impl=impl,
         dtype=dtype,
     )
+    mesh = mesh_to_share()
+    if mesh is None:
+        return _attend_here(query, key, value, **options)
+    return attend_on_mesh(_attend_here, mesh, query, key, value, **options)
+
+
+def _attend_here(
+    query: Float[Array, "B T N H"],
+    key: Float[Array, "B S K H"],
+    value: Float[Array, "B S K H"],
+    *,
+    impl: str,
+    rotation: Rotation | None,
+    stretch: Stretch | None = None,
+    **options: Any,
+) -> Float[Array, "B T N H"]:
+    """Returns attention on one device; see `attend_on_mesh` for `stretch`."""
+    wishes = options | {"stretch": stretch}
     if impl == "auto":
-        impl = choose(query, key, **options)
-    elif impl in WHY_NOT and (reason := WHY_NOT[impl](query, key, **options)):
+        impl = choose(query, key, **wishes)
+    elif impl in WHY_NOT and (reason := WHY_NOT[impl](query, key, **wishes)):
         raise ConfigError(
             f"config.model.attention_impl={impl!r} {reason}. "
             "Set config.model.attention_impl='auto'."
@@ -109,6 +132,8 @@ def attend(
         options |= {"rotation": rotation}
     elif rotation is not None:
         query, key = rotate(query, rotation), rotate(key, rotation)
+    if impl == "splash":
+        options |= {"stretch": stretch}
     return KERNELS[impl](query, key, value, **options)
 
 

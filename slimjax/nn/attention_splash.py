@@ -5,10 +5,11 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import PartitionSpec as P
+from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax.nn import platforms
+from slimjax.nn.attention_mesh import Stretch
 
 LANES = 128  # Numbers side by side in a TPU's registers.
 BLOCKS = (512, 256, LANES)
@@ -22,6 +23,8 @@ def attend_splash(
     causal: bool = True,
     window: int | None = None,
     query_segments: Int[Array, "B T"] | None = None,
+    key_segments: Int[Array, "B S"] | None = None,
+    stretch: Stretch | None = None,
     dtype: DTypeLike = jnp.float32,
     interpret: bool = False,
     **_: object,
@@ -29,8 +32,7 @@ def attend_splash(
     """Returns what `attend_reference` returns, rounded to `dtype` on its way out.
 
     The arguments are those of `slimjax.nn.attention_kernels.attend`, where `why_not`
-    has nothing against them, and one more. On a mesh each device takes its own rows of
-    the batch: XLA does not know how to cut the kernel.
+    has nothing against them, and two more.
 
     Args:
         query: See there.
@@ -38,7 +40,9 @@ def attend_splash(
         value: See there.
         causal: See there.
         window: See there.
-        query_segments: See there; the keys have the same ones.
+        query_segments: See there.
+        key_segments: See there; those of the queries, or what these are a stretch of.
+        stretch: Which positions of the keys the queries stand at; by default, all.
         dtype: See there.
         interpret: Whether to run the kernel's steps one by one, on any platform.
 
@@ -46,23 +50,23 @@ def attend_splash(
         Dao, "FlashAttention-2", 2023, section 3 (the algorithm).
     """
     query = query.astype(jnp.float32) * query.shape[-1] ** -0.5
-    operands = tuple(x.astype(dtype).swapaxes(1, 2) for x in (query, key, value))
-    if query_segments is not None:
-        operands += (query_segments,)
-    run = partial(_attend, causal=causal, window=window, interpret=interpret)
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.size > 1:
-        rows = P(mesh.axis_names)
-        # The kernel's outputs do not say how they vary over the mesh.
-        run = jax.shard_map(run, in_specs=rows, out_specs=rows, check_vma=False)
-    mixed = cast(Array, run(*operands)).swapaxes(1, 2).astype(jnp.float32)
+    query, key, value = (x.astype(dtype).swapaxes(1, 2) for x in (query, key, value))
+    segments = None if query_segments is None else (query_segments, key_segments)
+    stretch = stretch if causal else None  # Without a mask all stretches are alike.
+    options = dict(causal=causal, window=window, interpret=interpret)
+    mixed = _attend(query, key, value, segments, stretch, **options)
+    mixed = cast(Array, mixed).swapaxes(1, 2).astype(jnp.float32)
     if query_segments is not None:
         mixed *= (query_segments > 0)[..., None, None]
     return mixed
 
 
-def _attend(query, key, value, segments=None, *, causal, window, interpret):
-    """Returns mixed values [B N T H] of scaled queries [B N T H], keys [B K S H]."""
+def _attend(query, key, value, segments, stretch, *, causal, window, interpret):
+    """Returns mixed values [B N T H] of scaled queries [B N T H], keys [B K S H].
+
+    The kernel reads from tables which blocks of the mask to visit. They are made for
+    all queries of a row, and each stretch takes its own part of them.
+    """
     from jax.experimental.pallas.ops.tpu.splash_attention import (
         splash_attention_kernel as kernel,
     )
@@ -70,27 +74,36 @@ def _attend(query, key, value, segments=None, *, causal, window, interpret):
         splash_attention_mask as masks,
     )
 
-    shape = query.shape[2], key.shape[2]
+    (_, num_heads, length, _), num_keys = query.shape, key.shape[2]
+    count = 1 if stretch is None else stretch.count
+    shape = length * count, num_keys
     if window is not None:
         mask = masks.LocalMask(shape, (window - 1, 0), 0)
     else:
         mask = masks.CausalMask(shape) if causal else masks.FullMask(shape)
-    rows, columns = (next(b for b in BLOCKS if size % b == 0) for size in shape)
-    blocks = kernel.BlockSizes(
-        *(rows, columns, columns),
-        *(rows, columns, columns),
-        *(rows, columns),
-    )
+    rows, columns = (next(b for b in BLOCKS if n % b == 0) for n in (length, num_keys))
     attend = kernel.make_splash_mha(
-        masks.MultiHeadMask([mask] * query.shape[1]),
-        block_sizes=blocks,
+        masks.MultiHeadMask([mask] * num_heads),
+        block_sizes=kernel.BlockSizes(
+            *(rows, columns, columns),
+            *(rows, columns, columns),
+            *(rows, columns),
+        ),
         head_shards=1,
-        q_seq_shards=1,
+        q_seq_shards=count,
         interpret=interpret,
     )
-    if segments is None:
-        return jax.vmap(attend)(query, key, value)
-    return jax.vmap(attend)(query, key, value, kernel.SegmentIds(segments, segments))
+    if stretch is not None:
+        attend = jax.tree.map(partial(_own_part, stretch), attend)
+    ids = None if segments is None else kernel.SegmentIds(*segments)
+    return jax.vmap(attend)(query, key, value, ids)
+
+
+def _own_part(stretch, table):
+    """Returns a stretch's part of a table, [queries] or [heads queries keys]."""
+    axis = min(table.ndim - 1, 1)
+    size = table.shape[axis] // stretch.count
+    return lax.dynamic_slice_in_dim(table, stretch.index * size, size, axis)
 
 
 def why_not(
@@ -101,21 +114,22 @@ def why_not(
     query_positions: Int[Array, "B T"] | None,
     query_segments: Int[Array, "B T"] | None,
     key_segments: Int[Array, "B S"] | None,
+    stretch: Stretch | None = None,
     **_: object,
 ) -> str:
     """Returns what this kernel wants and does not get, or nothing."""
     platform, mesh = platforms.target_platform(), jax.sharding.get_abstract_mesh()
-    (batch_size, num_queries), num_keys = query.shape[:2], key.shape[1]
+    num_queries, num_keys = query.shape[1], key.shape[1]
     if platform != "tpu":
         return f"wants a TPU, and this program is for a {platform}"
     if mesh.empty and jax.device_count() > 1:
         return "wants jax.set_mesh where there are several devices"
-    if batch_size % max(mesh.size, 1):
-        return f"wants a batch that {mesh.size} devices can share, not {batch_size}"
     if num_queries % LANES or num_keys % LANES:
         return f"wants lengths that are multiples of {LANES}, not {num_queries}"
     if query.shape[-1] % 8:
         return f"wants a head_dim that is a multiple of 8, not {query.shape[-1]}"
+    if stretch is not None:
+        return ""
     if query_positions is not None or query_segments is not key_segments:
         return "takes no positions of queries, and no segments but those of the keys"
     if causal and num_queries != num_keys:

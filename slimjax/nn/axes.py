@@ -16,7 +16,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 from jax.nn.initializers import Initializer
-from jax.sharding import PartitionSpec
+from jax.sharding import AbstractMesh, PartitionSpec
 from jaxtyping import Array, Float
 
 RULES: Mapping[str, tuple[str, ...]] = {
@@ -82,13 +82,23 @@ def spread(
     return PartitionSpec(*map(place, names, shape))
 
 
+def mesh_to_share() -> AbstractMesh | None:
+    """Returns the mesh whose devices are to share the work; None for one device.
+
+    It is that of ``jax.set_mesh``. Inside `jax.shard_map` the work is shared already.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    shares = not mesh.empty and mesh.size > 1 and mesh.are_all_axes_auto
+    return mesh if shares else None
+
+
 def constrain(x: Float[Array, "*shape"], *names: str | None) -> Float[Array, "*shape"]:
     """Tells the compiler how an activation lies on the mesh in context.
 
     Without it, an activation would follow the weights, whose width is spread over the
     axis that its rows are to be spread over.
     """
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.size == 1 or not mesh.are_all_axes_auto:
+    mesh = mesh_to_share()
+    if mesh is None:
         return x
     return jax.lax.with_sharding_constraint(x, spread(names, x.shape, mesh.shape))
