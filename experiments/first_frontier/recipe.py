@@ -20,8 +20,14 @@ BITS = (4, 3, 2, 8)
 WIDTH, HEAD_DIM, NUM_LAYERS, MLP_DIM = 48, 8, 3, 128
 """The model that the path, and prune-then-quantize, start from."""
 
-TRUNK_STEPS, PIECE_STEPS, DECAY_STEPS = 500, 150, 150
-"""Steps to the first size, from each size to the next, and of each decay."""
+TRUNK_STEPS = 500
+"""Steps of the dense run that is pruned."""
+
+PIECE_STEPS, DECAY_STEPS = (500, 200, 250), (150, 200, 300)
+"""Steps on the plateau from each size of the path to the next, and of each decay."""
+
+SEAMS = ((300, 60, 3), (20, 40, 3), (20, 40, 4))
+"""First seam of each piece of the path, steps between seams, and their number."""
 
 BASE: Changes = [
     ("data.source", "stdlib"),
@@ -70,20 +76,21 @@ def trunk(number: int, before: str) -> Changes:
         number: Which size, from 0.
         before: Folder of the piece before; empty for the first.
     """
-    end = TRUNK_STEPS + number * PIECE_STEPS
+    start, end = sum(PIECE_STEPS[:number]), sum(PIECE_STEPS[: number + 1])
     made = [*START, *CHOICE, *schedule(end, 0)]
     made += [("objective.strategy", "exchange")]
     made += [("objective.budget", str(BUDGETS[number]))]
-    first = (300, 60, 3) if number == 0 else (end - PIECE_STEPS + 20, 40, 2)
-    names = ("first_step", "every_steps", "max_seams")
-    made += [(f"resize.{n}", str(v)) for n, v in zip(names, first, strict=True)]
+    first, every, seams = SEAMS[number]
+    made += [("resize.first_step", str(start + first))]
+    made += [("resize.every_steps", str(every)), ("resize.max_seams", str(seams))]
     return [*made, ("train.continue_from", before)] if before else made
 
 
 def branch(number: int, trunk_folder: str) -> Changes:
     """The decay that finishes a size: nobody goes, bits stay as they were chosen."""
-    end = TRUNK_STEPS + number * PIECE_STEPS + DECAY_STEPS
-    made = [*START, *CHOICE, *NOBODY, *schedule(end, DECAY_STEPS)]
+    decay = DECAY_STEPS[number]
+    end = sum(PIECE_STEPS[: number + 1]) + decay
+    made = [*START, *CHOICE, *NOBODY, *schedule(end, decay)]
     return [*made, ("train.continue_from", trunk_folder)]
 
 

@@ -99,9 +99,12 @@ def judge(
 def budget_at(stage: Stage, index: int) -> np.ndarray:
     """Returns the largest sizes after a seam, as parts of the start's, by measure.
 
-    From seam to seam they fall in even ratios; the last seam's are those asked for.
+    From the size that the seam finds, they fall in even ratios to those asked for, which
+    the last seam meets; a run that goes on from a smaller model never grows on the way.
     """
-    objective, num_seams = stage.run.objective, len(stage.run.seam_steps)
+    objective, measures = stage.run.objective, stage.run.objective.measures
     parts = budget_parts(objective, stage.start_sizes)
-    goals = np.array([parts[name] for name in objective.measures])
-    return goals ** ((index + 1) / num_seams)
+    goals = np.array([parts[name] for name in measures])
+    now = np.array([stage.sizes[m] / stage.start_sizes[m] for m in measures])
+    share = 1 / (len(stage.run.seam_steps) - index)
+    return goals**share * np.maximum(now, goals) ** (1 - share)

@@ -1,5 +1,7 @@
 """What a seam promises with every strategy, and how the last seam corrects the next."""
 
+import copy
+
 import jax
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from slimjax.objective.config import DENSE, RANKING, STRATEGIES, ObjectiveConfig
 from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.train import seam
 from slimjax.train.config import make_run_config
+from slimjax.train.decide import budget_at
 from slimjax.train.history import History
 from slimjax.train.seam import calibrate, take_seam
 from slimjax.train.shardings import put_batch
@@ -55,6 +58,16 @@ def test_every_strategy_trains_and_meets_its_budget(name):
 
 def stage_size(stage, gates) -> float:
     return float(make_size_fn("params", stage.inventory)(gates))
+
+
+def test_budgets_fall_evenly_from_the_size_that_a_seam_finds():
+    stage = copy.copy(make_stage(("objective.strategy", "magnitude")))
+    assert budget_at(stage, 0) == pytest.approx(0.6**0.5)
+    assert budget_at(stage, 1) == 0.6
+    stage.sizes = {"params": 0.7 * stage.sizes["params"]}
+    assert budget_at(stage, 0) == pytest.approx((0.7 * 0.6) ** 0.5)
+    stage.sizes = {"params": 0.5 * stage.sizes["params"]}
+    assert budget_at(stage, 0) == pytest.approx(0.6)
 
 
 def test_sampled_gates_are_a_function_of_seed_and_step():
