@@ -18,14 +18,11 @@ class QuantizeConfig:
         group_size: Elements of a unit's row that share a step; 0 for the whole row.
         first_step: Step at which the one number comes into force; before, weights are
             not rounded.
-        fit_every_steps: Steps after which levels are fitted to the weights anew; 0 for
-            at the beginning and at seams only.
     """
 
     bits: tuple[int, ...] = (FULL,)
     group_size: int = 0
     first_step: int = 0
-    fit_every_steps: int = 100
 
     def __post_init__(self):
         """Refuses bits that no unit can have."""
@@ -35,7 +32,7 @@ class QuantizeConfig:
                 f"config.quantize.bits={list(self.bits)} must be one or several of "
                 f"{list(STATES)}, each once."
             )
-        for name in ("group_size", "first_step", "fit_every_steps"):
+        for name in ("group_size", "first_step"):
             if getattr(self, name) < 0:
                 raise ConfigError(
                     f"config.quantize.{name}={getattr(self, name)} must be 0 or more."

@@ -9,6 +9,7 @@ import optax
 from jaxtyping import PyTree
 
 from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER
+from slimjax.nn.quantize import Precision
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.inventory import Inventory
 from slimjax.objective.limits import Limits
@@ -64,6 +65,7 @@ class SeamContext:
         seed: The run's seed.
         limits: What may go; the cost of all else need not be known.
         quantize: In how many bits units may be stored.
+        precision: Bits and fits that units have now; None where nothing is rounded.
     """
 
     objective: ObjectiveConfig
@@ -76,6 +78,7 @@ class SeamContext:
     seed: int
     limits: Limits = Limits()  # noqa: RUF009
     quantize: QuantizeConfig = dataclasses.field(default_factory=QuantizeConfig)
+    precision: Precision | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,14 @@ from collections.abc import Mapping
 import numpy as np
 import optax
 
-from slimjax.nn.quantize import LEAST_OF_VECTORS, bit_axis, bit_key, fit_rows, to_rows
+from slimjax.nn.quantize import (
+    FULL,
+    LEAST_OF_VECTORS,
+    bit_axis,
+    bit_key,
+    fit_rows,
+    to_rows,
+)
 from slimjax.objective.precision import BitCosts
 from slimjax.strategies.base import SeamContext, find_state
 from slimjax.trees import Path, flatten
@@ -66,10 +73,15 @@ def calibrate(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
 def _predict(
     context: SeamContext, states: tuple[int, ...]
 ) -> tuple[dict[Path, np.ndarray], dict[Path, list[Mapping[Path, np.ndarray]]]]:
-    """Returns [U S] by bit key, and for each state the fits of its weights, by path."""
+    """Returns [U S] by bit key, and for each state the fits of its weights, by path.
+
+    Units that have a state already keep the fit with which they have learned to live.
+    """
     weights = flatten(context.params["params"])
     adam = find_state(context.opt_state, optax.ScaleByAdamState)
     curvature = flatten(adam.nu["params"])
+    now = context.precision or {"bits": {}, "fit": {}}
+    bits_now, fits_now = flatten(now["bits"]), flatten(now["fit"])
     errors, fits = {}, {}
     for leaf in context.inventory.leaves:
         key, axis = bit_key(leaf.path, leaf.axes), bit_axis(leaf.axes)
@@ -84,6 +96,8 @@ def _predict(
                 continue
             all_bits = np.full(len(rows), bits)
             group_size = context.quantize.group_size
-            own_fits[i][leaf.path], sums = fit_rows(rows, slopes, all_bits, group_size)
+            fresh, sums = fit_rows(rows, slopes, all_bits, group_size)
+            keeps = bits_now.get(key, FULL) == bits
+            own_fits[i][leaf.path] = np.where(keeps, fits_now.get(leaf.path, 1), fresh)
             own[:, i] += 0.5 * sums
     return errors, fits

@@ -129,6 +129,6 @@ def _transplant(stage: Stage, old: TrainState) -> TrainState:
 
     opt_state = jax.tree_util.tree_map_with_path(keep, fresh.opt_state)
     ema = old.ema if fresh.ema is not None and old.ema is not None else fresh.ema
-    return TrainState(
-        old.step, fresh.params, opt_state, ema, fresh.precision, fresh.health
-    )
+    rounded = fresh.precision is not None and old.precision is not None
+    precision = old.precision if rounded else fresh.precision
+    return TrainState(old.step, fresh.params, opt_state, ema, precision, fresh.health)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
 from slimjax.objective.decision import BitChoice, Decision
@@ -84,6 +85,7 @@ def judge(
         seed=run.seed,
         limits=run.resize.limits(cautious=False),
         quantize=run.quantize,
+        precision=jax.device_get(state.precision),
     )
     costs, choice = strategy.judge(context), None
     if strategy.costs_are_nats:

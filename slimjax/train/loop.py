@@ -15,7 +15,6 @@ from slimjax.data.config import DataConfig
 from slimjax.data.corpus import Corpus, load_corpus
 from slimjax.data.tokenizer import BytesTokenizer
 from slimjax.errors import StoppedError
-from slimjax.nn.quantize import FULL
 from slimjax.store.faults import fault_point
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
@@ -187,12 +186,9 @@ class Loop:
         return bool(every_steps) and self.step > 0 and self.step % every_steps == 0
 
     def _round_weights(self) -> None:
-        """Sets, now and then, the levels to which weights are rounded from here on."""
-        quantize, stage = self.run.quantize, self.stage
-        is_due = self.step == quantize.first_step or self._due(quantize.fit_every_steps)
-        is_rounded = any((own < FULL).any() for own in stage.bits.values())
-        if is_due and is_rounded and self.step >= quantize.first_step:
-            self.state = round_state(stage, self.state)
+        """Sets, once, the levels to which weights are rounded from here on."""
+        if self.step == self.run.quantize.first_step:
+            self.state = round_state(self.stage, self.state)
 
     def _seam_due(self) -> bool:
         done = self.history.num_seams

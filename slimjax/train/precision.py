@@ -20,7 +20,7 @@ from slimjax.nn.quantize import (
 )
 from slimjax.strategies.base import find_state
 from slimjax.train.state import TrainState
-from slimjax.trees import flatten, unflatten
+from slimjax.trees import Path, flatten, unflatten
 
 PRECISION = "precision"
 """Collection of variables that tells the bits of weights."""
@@ -53,20 +53,36 @@ def quantized(
 
 
 def round_state(stage: Any, state: TrainState) -> TrainState:
-    """Returns a state whose weights have the bits of the stage, with fresh fits.
+    """Returns a state whose weights have the bits of the stage, if it is time for them.
 
-    It depends on the weights, their curvature and the bits alone, so that doing it
-    again changes nothing.
+    Units whose bits are what they were keep their fit: weights that have learned to
+    live with their levels lose by others, though those be nearer. So doing it again
+    changes nothing.
     """
-    if state.precision is None:
+    if state.precision is None or int(state.step) < stage.run.quantize.first_step:
         return state
     adam = find_state(state.opt_state, optax.ScaleByAdamState)
-    weights, curvature = jax.device_get((state.params["params"], adam.nu["params"]))
+    weights, curvature, before = jax.device_get(
+        (state.params["params"], adam.nu["params"], state.precision)
+    )
     names, group_size = stage.names["params"], stage.run.quantize.group_size
     bits = unflatten(dict(stage.bits))
-    precision = fit_precision(weights, curvature, names, bits, group_size)
+    fresh = fit_precision(weights, curvature, names, bits, group_size)
+    precision = keep_fits(before, fresh, names)
     placed = stage.place({PRECISION: precision})[PRECISION]
     return dataclasses.replace(state, precision=placed)
+
+
+def keep_fits(before: Precision, fresh: Precision, names: PyTree) -> Precision:
+    """Returns the fresh bits, with the old fits of units whose bits are the same."""
+    axes, old, new = flatten(names), flatten(before["fit"]), flatten(fresh["fit"])
+    old_bits, bits = flatten(before["bits"]), flatten(fresh["bits"])
+
+    def keep(path: Path) -> np.ndarray:
+        key = bit_key(path, axes[path])
+        return np.where(old_bits[key] == bits[key], old[path], new[path])
+
+    return {"bits": fresh["bits"], "fit": unflatten({path: keep(path) for path in new})}
 
 
 def fit_precision(

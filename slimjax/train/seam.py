@@ -168,13 +168,8 @@ def cut_state(
     if ALIGN in state.params:
         params[ALIGN] = cut(state.params[ALIGN], names[ALIGN], plan)
     model = config_of(stage.model, params["params"])
-    kept_bits = flatten(
-        cut(
-            unflatten(dict(bits or stage.bits)),
-            precision_names(names["params"])["bits"],
-            plan,
-        )
-    )
+    of_bits = precision_names(names["params"])
+    kept_bits = flatten(cut(unflatten(dict(bits or stage.bits)), of_bits["bits"], plan))
     if plan.is_empty:
         next_stage = stage.with_bits(kept_bits)
     else:
@@ -187,7 +182,8 @@ def cut_state(
         params=params,
         opt_state=carry_state(next_stage.tx, opt_state, params, names, plan),
         ema=None if state.ema is None else shrink(state.ema),
-        precision=state.precision and next_stage.no_rounding,
+        precision=state.precision
+        and {kind: cut(state.precision[kind], of_bits[kind], plan) for kind in of_bits},
         health=stage.run.train.guard.start(),
     )
     return next_stage, next_stage.place(round_state(next_stage, next_state))

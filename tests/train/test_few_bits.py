@@ -13,11 +13,12 @@ from slimjax.store.run_folder import RunFolder
 from slimjax.train import loop
 from slimjax.train.config import make_run_config
 from slimjax.train.evaluate import evaluate_folder
+from slimjax.train.precision import keep_fits
 from slimjax.train.progress import Display
 from slimjax.trees import flatten
 
 CHOICE = [("quantize.bits", "[16, 8, 4, 2]"), ("objective.size", "bytes")]
-CHOICE += [("objective.budget", "20%"), ("quantize.fit_every_steps", "5")]
+CHOICE += [("objective.budget", "20%")]
 FOUR = [("quantize.bits", "4"), ("quantize.first_step", "6")]
 FOUR += [("objective.strategy", "none"), ("objective.budget", "")]
 
@@ -108,3 +109,16 @@ def test_weights_of_four_bits_from_a_step_on(tmp_path, text_folder):
 def test_bits_that_cannot_be_meant_are_refused(text_folder, changes, reason):
     with pytest.raises(ConfigError, match=reason):
         make_config(text_folder, *changes)
+
+
+def test_units_keep_their_fit_while_their_bits_stay():
+    names = {"mlp": {"up": ("embed", "mlp")}}
+    before = {
+        "bits": {"mlp": {"mlp": np.array([2, 4])}},
+        "fit": {"mlp": {"up": np.array([1, 2])}},
+    }
+    fresh = {
+        "bits": {"mlp": {"mlp": np.array([2, 2])}},
+        "fit": {"mlp": {"up": np.array([5, 6])}},
+    }
+    assert keep_fits(before, fresh, names)["fit"]["mlp"]["up"].tolist() == [1, 6]
