@@ -101,8 +101,8 @@ def judge(
 def budget_at(stage: Stage, index: int) -> np.ndarray:
     """Returns the largest sizes after a seam, as parts of the start's, by measure.
 
-    From the size that the seam finds, they fall in even ratios to those asked for, which
-    the last seam meets; a run that goes on from a smaller model never grows on the way.
+    From the size that the seam finds, they fall in even ratios to those asked for,
+    which the last seam meets; a run that goes on from a smaller model does not grow.
     """
     objective, measures = stage.run.objective, stage.run.objective.measures
     parts = budget_parts(objective, stage.start_sizes)
