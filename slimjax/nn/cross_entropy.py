@@ -6,16 +6,19 @@ a token's logits z is its target's score and ``log Z = log sum_v exp(z_v)``, of 
 all losses are made.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax import native
 from slimjax.native import calls
+from slimjax.nn.axes import spread
 from slimjax.nn.products import MIN_ROWS, lay_in_rows, multiply, round_to
 
 BLOCK_TOKENS = 512  # Tokens whose logits are in memory at once.
@@ -87,6 +90,9 @@ def score_targets(
 ) -> Scores:
     """Returns what losses need to know of the logits ``x @ embedding.T``.
 
+    Under ``jax.set_mesh`` each device scores its own tokens, by its own part of the
+    vocabulary where the mesh cuts it.
+
     Args:
         x: Final activations.
         embedding: One row for each entry of the vocabulary.
@@ -94,49 +100,118 @@ def score_targets(
         dtype: Type of the products' operands; all else is float32.
         block_tokens: How many tokens have their logits in memory at once.
     """
-    rows, right = x.reshape(-1, x.shape[-1]), targets.reshape(-1).astype(jnp.int32)
-    by_kernel = len(rows) >= MIN_ROWS and native.is_enabled()
-    rows = rows.astype(jnp.float32) if by_kernel else rows
-    size = None if by_kernel else max(min(block_tokens, len(rows)), 1)
-    scores = cast(Any, _score(rows, embedding, right, jnp.dtype(dtype), size))
-    mean = rows.astype(jnp.float32) @ embedding.mean(0)
-    return Scores(*(score.reshape(targets.shape) for score in (*scores, mean)))
+    right, dtype = targets.astype(jnp.int32), jnp.dtype(dtype)
+    by_kernel = targets.size >= MIN_ROWS and native.is_enabled()
+    size = None if by_kernel else max(min(block_tokens, targets.size), 1)
+    mean = x.astype(jnp.float32) @ embedding.mean(0)
+    x = x.astype(jnp.float32) if by_kernel else x
+
+    def score(x: Array, embedding: Array, right: Array, vocab: str | None = None):
+        rows = x.reshape(-1, x.shape[-1])
+        scores = _score(rows, embedding, right.reshape(-1), dtype, size, vocab)
+        return tuple(s.reshape(right.shape) for s in cast(Any, scores))
+
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.size > 1 and not mesh.manual_axes and x.ndim == 3:
+        return Scores(*_score_on_mesh(score, x, embedding, right, dtype), mean)
+    return Scores(*score(x, embedding, right), mean)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
-def _score(x, embedding, targets, dtype, size):
-    """Returns the targets' logits and log Z; by native kernels if `size` is None."""
+def _score_on_mesh(
+    score: Callable[..., tuple[Array, Array]],
+    x: Float[Array, "B T D"],
+    embedding: Float[Array, "V D"],
+    targets: Int[Array, "B T"],
+    dtype: DTypeLike,
+) -> tuple[Float[Array, "B T"], Float[Array, "B T"]]:
+    """Returns what `score` returns for the whole, computed by all devices of a mesh."""
+    sizes = jax.sharding.get_abstract_mesh().shape
+    vocab, width = spread(("vocab", "embed"), embedding.shape, sizes)
+    tokens = spread(("batch", "positions"), targets.shape, sizes)
+
+    def score_share(x, part, targets):
+        table = part if width is None else gather_width(part, dtype, width)
+        return score(x, table, targets, vocab)
+
+    run = jax.shard_map(
+        score_share,
+        in_specs=(tokens, P(vocab, width), tokens),
+        out_specs=tokens,
+        check_vma=False,
+    )
+    return run(x, embedding, targets)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def gather_width(
+    part: Float[Array, "V _"], dtype: DTypeLike, axis: str
+) -> Float[Array, "V D"]:
+    """Returns the whole of a table, rounded to `dtype`, from parts of its width.
+
+    What travels is of that type; on the way back gradients are summed in float32.
+    """
+    whole = lax.all_gather(part.astype(dtype), axis, axis=1, tiled=True)
+    return cast(Array, whole).astype(part.dtype)
+
+
+def _gather_fwd(part, dtype, axis):
+    return gather_width(part, dtype, axis), None
+
+
+def _gather_bwd(_, axis, __, slope):
+    return (lax.psum_scatter(slope, axis, scatter_dimension=1, tiled=True),)
+
+
+gather_width.defvjp(_gather_fwd, _gather_bwd)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
+def _score(x, embedding, targets, dtype, size, vocab):
+    """Returns the targets' logits and log Z; by native kernels if `size` is None.
+
+    With an axis `vocab` of the mesh, `embedding` is this device's part of the table.
+    """
     if size is None:
         return calls.cross_entropy_forward(x, embedding, targets, dtype)
-    table = embedding.astype(dtype)
+    table, entries = embedding.astype(dtype), _entries(embedding, vocab)
+    total = partial(lax.psum, axis_name=vocab) if vocab else lambda x: x
 
     def score_block(args):
         rows, right = args
         # Transposed, [V tokens], so that the gradient finds all operands row by row.
         logits = multiply(table, rows, transpose_right=True)
-        top = logits.max(0)
-        log_norm = top + jnp.log(jnp.exp(logits - top[None]).sum(0))
-        return jnp.take_along_axis(logits, right[None], 0)[0], log_norm
+        top = lax.pmax(logits.max(0), vocab) if vocab else logits.max(0)
+        log_norm = top + jnp.log(total(jnp.exp(logits - top[None]).sum(0)))
+        own = jnp.where(entries == right[None], logits, 0.0).sum(0)
+        return total(own), log_norm
 
     blocks = _split_blocks((x.astype(dtype), targets), size)
     return tuple(s.reshape(-1)[: len(x)] for s in lax.map(score_block, blocks))
 
 
-def _score_fwd(x, embedding, targets, dtype, size):
-    scores = cast(Any, _score(x, embedding, targets, dtype, size))
+def _entries(embedding, vocab):
+    """Returns the numbers [V 1] of the entries of a table, or of a part of it."""
+    first = lax.axis_index(vocab) * len(embedding) if vocab else 0
+    return first + jnp.arange(len(embedding))[:, None]
+
+
+def _score_fwd(x, embedding, targets, dtype, size, vocab):
+    scores = cast(Any, _score(x, embedding, targets, dtype, size, vocab))
     # Rounded once: it would be kept in float32 for the gradient otherwise.
     kept = x if size is None else x.astype(dtype)
     return scores, (kept, embedding, targets, scores[1], jnp.zeros((), x.dtype))
 
 
-def _score_bwd(dtype, size, residuals, slopes):
+def _score_bwd(dtype, size, vocab, residuals, slopes):
     x, embedding, targets, log_norm, like = residuals
     if size is None:
         dx, dtable = calls.cross_entropy_backward(
             *(x, embedding, targets, log_norm), *slopes, dtype=dtype
         )
         return dx, dtable, None
-    table, entries = embedding.astype(dtype), jnp.arange(len(embedding))[:, None]
+    if vocab:  # What all of an axis have got is a part of the slope each.
+        slopes = lax.psum(slopes, vocab)
+    table, entries = embedding.astype(dtype), _entries(embedding, vocab)
     columns = lay_in_rows(table.T)  # D V
 
     def pull_block(dtable, args):

@@ -1,8 +1,11 @@
 """What the fused cross entropy promises."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from compilers import needs_compiler
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,6 +45,18 @@ def test_losses_and_gradients_are_those_of_the_formula(t, d, v, smoothing, z_los
 def test_native_losses_and_gradients_are_those_of_the_formula(monkeypatch):
     monkeypatch.setattr(native, "is_enabled", library.register)
     assert_formula(40, 20, 300, 0.1, 1e-2)
+
+
+@pytest.mark.parametrize("sizes", [(1, 2, 2, 2), (2, 1, 4, 1)])
+def test_the_devices_of_a_mesh_share_tokens_and_vocabulary(sizes):
+    """With 12 and with 10 entries: the second vocabulary cannot be cut in four."""
+    axes, auto = ("data", "fsdp", "model", "context"), (jax.sharding.AxisType.Auto,) * 4
+    with jax.set_mesh(jax.make_mesh(sizes, axes, auto)):
+        assert_formula(6, 8, 12 if sizes[1] == 2 else 10, 0.1, 1e-2, block_tokens=5)
+        x, table, targets, _ = draw(8, 8, 16)
+        loss = lambda x: score_targets(x, table, targets, block_tokens=4).nats.sum()
+        text = jax.jit(jax.grad(loss)).lower(x).compile().as_text()
+    assert not re.search(r"\[2,8,8\]\S* all-gather", text)
 
 
 def assert_formula(t, d, v, smoothing, z_loss, **blocks):
