@@ -123,7 +123,7 @@ def _scan(apply: Callable, x: Array, layers: list[PyTree], *, keep: bool) -> Str
 
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
     last, streams = jax.lax.scan(step, x, stacked, length=len(layers))
-    return list(streams) if keep else [last]
+    return [last] if streams is None else list(streams)
 
 
 def _variables_of(variables: Mapping[str, Any], number: int) -> PyTree:

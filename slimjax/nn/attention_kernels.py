@@ -120,7 +120,7 @@ def _attend_here(
     **options: Any,
 ) -> Float[Array, "B T N H"]:
     """Returns attention on one device; see `attend_on_mesh` for `stretch`."""
-    wishes = options | {"stretch": stretch}
+    wishes: dict[str, Any] = options | {"stretch": stretch}
     if impl == "auto":
         impl = choose(query, key, **wishes)
     elif impl in WHY_NOT and (reason := WHY_NOT[impl](query, key, **wishes)):

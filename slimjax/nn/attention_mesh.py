@@ -29,17 +29,17 @@ class Stretch(NamedTuple):
     """Which of a row's positions the queries stand at: a part of those of the keys.
 
     Attributes:
-        index: Number of this part, int32 [].
-        count: How many equal parts there are.
+        part: Number of this part, int32 [].
+        num_parts: How many equal parts there are.
     """
 
-    index: Array
-    count: int
+    part: Array
+    num_parts: int
 
     def positions(self, like: Float[Array, "B T N H"]) -> Int[Array, "B T"]:
         """Returns the positions of such queries."""
         batch_size, length = like.shape[:2]
-        own = self.index * length + jnp.arange(length)
+        own = self.part * length + jnp.arange(length)
         return jnp.broadcast_to(own, (batch_size, length))
 
 

@@ -75,7 +75,7 @@ def _attend(query, key, value, segments, stretch, *, causal, window, interpret):
     )
 
     (_, num_heads, length, _), num_keys = query.shape, key.shape[2]
-    count = 1 if stretch is None else stretch.count
+    count = 1 if stretch is None else stretch.num_parts
     shape = length * count, num_keys
     if window is not None:
         mask = masks.LocalMask(shape, (window - 1, 0), 0)
@@ -102,8 +102,8 @@ def _attend(query, key, value, segments, stretch, *, causal, window, interpret):
 def _own_part(stretch, table):
     """Returns a stretch's part of a table, [queries] or [heads queries keys]."""
     axis = min(table.ndim - 1, 1)
-    size = table.shape[axis] // stretch.count
-    return lax.dynamic_slice_in_dim(table, stretch.index * size, size, axis)
+    size = table.shape[axis] // stretch.num_parts
+    return lax.dynamic_slice_in_dim(table, stretch.part * size, size, axis)
 
 
 def why_not(

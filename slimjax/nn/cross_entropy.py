@@ -108,8 +108,8 @@ def score_targets(
 
     def score(x: Array, embedding: Array, right: Array, vocab: str | None = None):
         rows = x.reshape(-1, x.shape[-1])
-        scores = _score(rows, embedding, right.reshape(-1), dtype, size, vocab)
-        return tuple(s.reshape(right.shape) for s in cast(Any, scores))
+        own = rows, embedding, right.reshape(-1), dtype, size, vocab
+        return tuple(s.reshape(right.shape) for s in cast(Any, _score)(*own))
 
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.size > 1 and not mesh.manual_axes and x.ndim == 3:

@@ -55,7 +55,8 @@ def _native_swiglu_fwd(x, gate, up, down, dtype):
 
 
 def _native_swiglu_bwd(dtype, residuals, slope):
-    return calls.mlp_backward(*residuals, slope, dtype)
+    x, gate, up, down, kept = residuals
+    return calls.mlp_backward(x, gate, up, down, kept, slope, dtype)
 
 
 _native_swiglu.defvjp(_native_swiglu_fwd, _native_swiglu_bwd)
