@@ -106,10 +106,12 @@ def score_targets(
     mean = x.astype(jnp.float32) @ embedding.mean(0)
     x = x.astype(jnp.float32) if by_kernel else x
 
-    def score(x: Array, embedding: Array, right: Array, vocab: str | None = None):
-        rows = x.reshape(-1, x.shape[-1])
-        own = rows, embedding, right.reshape(-1), dtype, size, vocab
-        return tuple(s.reshape(right.shape) for s in cast(Any, _score)(*own))
+    def score(
+        x: Array, embedding: Array, right: Array, vocab: str | None = None
+    ) -> tuple[Array, Array]:
+        own = x.reshape(-1, x.shape[-1]), embedding, right.reshape(-1)
+        scores, log_norms = cast(Any, _score)(*own, dtype, size, vocab)
+        return scores.reshape(right.shape), log_norms.reshape(right.shape)
 
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.size > 1 and not mesh.manual_axes and x.ndim == 3:
