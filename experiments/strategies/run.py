@@ -5,7 +5,7 @@ Run: python experiments/strategies/run.py [--workdir=runs/strategies] [--seeds=0
 Trains configs/quickstart.py to 49 % of its weights with each strategy, half as wide
 (0.94 M weights) and shorter: 120 steps, seams after 60 and 72, and prices inside the
 step that rise six times as fast. `none` is never cut; `scratch` is a fresh model in
-the shape that `exchange` ended in. Killed and started again, it goes on where it was.
+the shape that `exchange` ended in; `learned_bits` has 49 % of the bytes to spend. Killed and started again, it goes on where it was.
 Results are JSON files in results/, and the README's table is printed from them.
 """
 
@@ -60,6 +60,8 @@ def run_arm(strategy: str, seed: int, workdir: Path) -> None:
     changes = [*SMALL, ("seed", str(seed)), ("objective.strategy", strategy)]
     if strategy in DENSE:
         changes += [("objective.budget", "")]
+    if strategy == "learned_bits":
+        changes += [("objective.size", "bytes"), ("quantize.bits", "[16,8,6,4,3,2]")]
     if strategy == "scratch":
         shape = RESULTS / f"exchange-seed{seed}-architecture.json"
         shape.write_text(json.dumps(read_result("exchange", seed)["architecture"]))

@@ -157,15 +157,17 @@ def encode(rows: Rows, bits: Units, fit: Units, group_size: int = 0) -> tuple[An
         group_size: Elements that share a step; 0 for the whole row.
     """
     xp, half = _numpy_of(rows), _half(bits)
-    steps = _steps(rows, bits, fit, group_size)
-    levels = xp.floor(rows / _spread(steps, rows.shape[1], group_size)) + half
+    table = np.ones(FULL + 1, np.float32)
+    table[list(STEPS)] = list(STEPS.values())
+    steps = row_steps(rows, xp.asarray(table)[bits] * fit, group_size)
+    levels = xp.floor(rows / spread(steps, rows.shape[1], group_size)) + half
     return xp.clip(levels, 0, 2 * half - 1).astype(np.int32), steps
 
 
 def decode(codes: Codes, steps: Steps, bits: Units, group_size: int = 0) -> Any:
     """Returns the numbers [U E] that codes stand for, float32."""
     offset = codes.astype(np.float32) - _half(bits) + np.float32(0.5)
-    return offset * _spread(steps, codes.shape[1], group_size)
+    return offset * spread(steps, codes.shape[1], group_size)
 
 
 def num_groups(length: int, group_size: int) -> int:
@@ -208,8 +210,14 @@ def _half(bits: Any) -> Any:
     return (_numpy_of(bits).left_shift(1, bits) / 2).astype(np.float32)[:, None]
 
 
-def _steps(rows: Any, bits: Any, fit: Any, group_size: int) -> Any:
-    """Returns the steps ``[U G]``, float32, of values that bfloat16 has."""
+def row_steps(rows: Any, factors: Any, group_size: int) -> Any:
+    """Returns the steps ``[U G]``, float32, of values that bfloat16 has.
+
+    Args:
+        rows: What each unit holds, ``[U E]``.
+        factors: Steps as parts of the root mean square of each row, ``[U]``.
+        group_size: Elements that share a step.
+    """
     xp = _numpy_of(rows)
     num_units, length = rows.shape
     groups, size = num_groups(length, group_size), group_size or length
@@ -218,13 +226,11 @@ def _steps(rows: Any, bits: Any, fit: Any, group_size: int) -> Any:
         None
     ]
     rms = xp.sqrt(squares.reshape(num_units, groups, size).sum(2) / counts)
-    table = np.ones(FULL + 1, np.float32)
-    table[list(STEPS)] = list(STEPS.values())
-    steps = rms * (xp.asarray(table)[bits] * fit)[:, None] + np.float32(1e-12)
+    steps = rms * factors[:, None] + np.float32(1e-12)
     return steps.astype(jnp.bfloat16).astype(np.float32)
 
 
-def _spread(steps: Any, length: int, group_size: int) -> Any:
+def spread(steps: Any, length: int, group_size: int) -> Any:
     """Returns ``[U E]`` (or ``[U 1]``): the step of each element of a row."""
     if steps.shape[1] == 1:
         return steps

@@ -11,7 +11,7 @@ from slimjax.objective.size import parse_measure
 DENSE = ("none", "scratch")
 """Strategies with which nobody goes."""
 
-PRICED = ("exchange", "size_penalty", "size_decay", "hard_concrete")
+PRICED = ("exchange", "size_penalty", "size_decay", "hard_concrete", "learned_bits")
 """Strategies that take a price or a budget."""
 
 RANKING = ("magnitude", "wanda", "taylor", "random")
@@ -28,9 +28,9 @@ class ObjectiveConfig:
 
     Attributes:
         strategy: none or scratch (dense training; scratch demands
-            ``config.model.architecture``); exchange, size_penalty, size_decay or
-            hard_concrete; or a baseline that only ranks, magnitude, wanda, taylor or
-            random. See docs/strategies.md.
+            ``config.model.architecture``); exchange, size_penalty, size_decay,
+            hard_concrete or learned_bits; or a baseline that only ranks, magnitude,
+            wanda, taylor or random. See docs/strategies.md.
         size: params, flops (a token), bytes (packed file) or kv_bytes (a token); or a
             weighted sum of them, each as a part of its start: "0.5*params+0.5*flops".
         units: What the report adds up in: nats, or bits, which adds the description
@@ -44,9 +44,9 @@ class ObjectiveConfig:
         budgets: Several budgets at once, by measure, in place of `size` and `budget`:
             ``{"bytes": "2M", "kv_bytes": "50%"}``.
         gate_learning_rate: Peak step of gates that move (size_penalty and
-            hard_concrete).
+            hard_concrete), and of depths as parts of 16 bits (learned_bits).
         price_rate: Factor on how fast a budget raises the price inside the step
-            (size_penalty, size_decay and hard_concrete).
+            (size_penalty, size_decay, hard_concrete and learned_bits).
         max_price_ratio: Most by which the price that a budget finds at a seam may be
             above that of the seam before; 0 for no limit. The last seam meets the
             budget at any price (exchange).

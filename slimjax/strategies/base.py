@@ -40,6 +40,10 @@ class StepContext:
         budget_schedule: Largest fraction at each step, or None at a price.
         learning_rate: Shape of the learning rate, 1 at its peak.
         peak_learning_rate: That peak, of the weights.
+        depth_size_fn: From ``{"depths": depths}`` to size as a fraction of the starting
+            model's, differentiable, where depths are learned.
+        limits: What may go.
+        quantize: In how many bits units may be stored.
     """
 
     objective: ObjectiveConfig
@@ -48,6 +52,9 @@ class StepContext:
     budget_schedule: optax.Schedule | None
     learning_rate: optax.Schedule
     peak_learning_rate: float
+    depth_size_fn: SizeFn | None = None
+    limits: Limits = Limits()  # noqa: RUF009
+    quantize: QuantizeConfig = dataclasses.field(default_factory=QuantizeConfig)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +65,8 @@ class SeamContext:
         objective: The config block.
         inventory: The model as it is.
         size_fn: Size as a fraction of the starting model's.
-        params: ``{"params": weights, "gates": gates}``, by nested names.
+        params: ``{"params": weights, "gates": gates}``, and ``depths`` where they are
+            learned, by nested names.
         opt_state: The optimizer's state, which may hold statistics of the strategy.
         probe: Measures the loss with some gates changed.
         moments: Measures what writers read: h^T h, ``[I I]``, by the weight's names.
@@ -66,6 +74,7 @@ class SeamContext:
         limits: What may go; the cost of all else need not be known.
         quantize: In how many bits units may be stored.
         precision: Bits and fits that units have now; None where nothing is rounded.
+        start_bytes: Bytes of the model that the run started from.
     """
 
     objective: ObjectiveConfig
@@ -79,6 +88,7 @@ class SeamContext:
     limits: Limits = Limits()  # noqa: RUF009
     quantize: QuantizeConfig = dataclasses.field(default_factory=QuantizeConfig)
     precision: Precision | None = None
+    start_bytes: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,6 +103,8 @@ class Strategy:
             bits are not chosen.
         make_weight_tx: Builds a transformation that follows the weights' optimizer,
             for strategies that shrink weights inside the step; None for most.
+        make_depth_tx: Builds the transformation of the depths' group, for strategies
+            that learn bits (see `slimjax.nn.depths`); None for most.
         read_alpha: Reads the price, nats for the whole starting model, from the
             optimizer's state, where it is found inside the step; None where it is not.
         costs_are_nats: Whether costs are loss changes; if not, they only rank.
@@ -106,6 +118,7 @@ class Strategy:
     judge: Callable[[SeamContext], Costs] | None = None
     judge_bits: Callable[[SeamContext], BitCosts] | None = None
     make_weight_tx: Callable[[StepContext], optax.GradientTransformation] | None = None
+    make_depth_tx: Callable[[StepContext], optax.GradientTransformation] | None = None
     read_alpha: Callable[[PyTree], float | None] | None = None
     costs_are_nats: bool = False
     sample_gates: Callable[[PyTree, jax.Array], PyTree] | None = None
@@ -200,6 +213,15 @@ def find_state(opt_state: PyTree, kind: type) -> PyTree:
     if len(found) != 1:
         raise LookupError(f"{len(found)} states of {kind.__name__}, not one")
     return found[0]
+
+
+def weight_curvature(opt_state: PyTree) -> PyTree:
+    """Returns Adam's second moments of the weights; other groups may have their own."""
+    is_adam = lambda node: isinstance(node, optax.ScaleByAdamState)
+    states = [n for n in jax.tree.leaves(opt_state, is_leaf=is_adam) if is_adam(n)]
+    found = [state.nu["params"] for state in states]
+    (curvature,) = (tree for tree in found if isinstance(tree, dict))
+    return curvature
 
 
 def host_gates(gates: dict) -> Gates:

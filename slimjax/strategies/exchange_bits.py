@@ -15,7 +15,6 @@ References:
 from collections.abc import Mapping
 
 import numpy as np
-import optax
 
 from slimjax.nn.quantize import (
     FULL,
@@ -26,7 +25,7 @@ from slimjax.nn.quantize import (
     to_rows,
 )
 from slimjax.objective.precision import BitCosts
-from slimjax.strategies.base import SeamContext, find_state
+from slimjax.strategies.base import SeamContext, weight_curvature
 from slimjax.trees import Path, flatten
 
 FLOOR = 1e-9
@@ -78,8 +77,7 @@ def _predict(
     Units that have a state already keep the fit with which they have learned to live.
     """
     weights = flatten(context.params["params"])
-    adam = find_state(context.opt_state, optax.ScaleByAdamState)
-    curvature = flatten(adam.nu["params"])
+    curvature = flatten(weight_curvature(context.opt_state))
     now = context.precision or {"bits": {}, "fit": {}}
     bits_now, fits_now = flatten(now["bits"]), flatten(now["fit"])
     errors, fits = {}, {}

@@ -37,8 +37,16 @@ def check_branch(run: RunConfig) -> None:
         )
 
 
-def stage_of(run: RunConfig, corpus: Corpus, manifest: dict[str, Any]) -> Stage:
+def stage_of(
+    run: RunConfig, corpus: Corpus, manifest: dict[str, Any], num_seams: int
+) -> Stage:
     """Returns the stage that a checkpoint is of, under a config.
+
+    Args:
+        run: The config.
+        corpus: What it learns from.
+        manifest: The checkpoint's manifest.
+        num_seams: Seams of the config that lie behind it.
 
     Raises:
         NotFeasibleError: If the corpus is not what it was.
@@ -59,7 +67,14 @@ def stage_of(run: RunConfig, corpus: Corpus, manifest: dict[str, Any]) -> Stage:
     special = Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)
     sums = {m: sum(parse_measure(m).values()) for m in run.objective.measures}
     sizes = sums | manifest["start_sizes"]  # A sum's parts are all whole at the start.
-    return Stage(run, model, special, sizes, bits if keeps_bits else None)
+    return Stage(
+        run,
+        model,
+        special,
+        sizes,
+        bits if keeps_bits else None,
+        learns_bits=run.learns_bits(num_seams),
+    )
 
 
 def take_over(
@@ -86,13 +101,14 @@ def take_over(
             f"config.train.num_steps={run.train.num_steps} must be more than the "
             f"{step} steps of config.train.continue_from={str(old_folder.root)!r}."
         )
-    stage = stage_of(run, corpus, manifest)
+    num_seams = sum(seam < step for seam in run.seam_steps)
+    stage = stage_of(run, corpus, manifest, num_seams)
     stage.teacher = find_teacher(run, folder, corpus, None)
     state = round_state(stage, _transplant(stage, old_state))
     old = History.from_dict(manifest["history"])
     tokens_per_step = other.data.batch_size * other.data.seq_len
     history = History(
-        num_seams=sum(seam < step for seam in run.seam_steps),
+        num_seams=num_seams,
         inherited_flops=old.training_flops(tokens_per_step),
         alpha=old.alpha,
     )
@@ -105,7 +121,7 @@ def _newest(
     for name in reversed(folder.checkpoints.list()):
         try:
             manifest = folder.checkpoints.read_manifest(name)
-            stage = stage_of(other, corpus, manifest)
+            stage = stage_of(other, corpus, manifest, manifest["history"]["num_seams"])
             digest = manifest.get("teacher")
             stage.teacher = find_teacher(other, folder, corpus, digest)
             state = folder.checkpoints.restore(name, stage.abstract_state)

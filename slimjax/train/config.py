@@ -26,7 +26,8 @@ from slimjax.train.mesh import MeshConfig
 from slimjax.train.optim import OptimConfig
 
 TASKS = ("lm",)
-CHOOSES_BITS = ("exchange",)
+CHOOSES_BITS = ("exchange", "learned_bits")
+LEARNS_BITS = ("learned_bits",)
 MAY_CHANGE = ("mesh", "train.eval_every_steps", "train.save_every_steps")
 MAY_CHANGE += ("train.log_every_steps", "train.eval_rows", "train.keep_")
 
@@ -141,6 +142,11 @@ class RunConfig:
             return ()
         return self.resize.seam_steps(self.train.num_steps)
 
+    def learns_bits(self, num_seams: int) -> bool:
+        """Whether depths are learned after so many seams; the last one settles them."""
+        is_over = num_seams >= len(self.seam_steps)
+        return self.objective.strategy in LEARNS_BITS and not is_over
+
     def as_dict(self) -> dict[str, Any]:
         """Returns plain data, every setting named, as it comes back from JSON."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
@@ -238,6 +244,11 @@ def _check_bits(run: RunConfig) -> None:
         raise ConfigError(
             f"{asked} leaves a choice, but config.objective.size={objective.size!r} "
             "does not count bits. Set config.objective.size='bytes'."
+        )
+    if objective.strategy in LEARNS_BITS and not bits.chooses:
+        raise ConfigError(
+            f"config.objective.strategy={objective.strategy!r} needs bits to choose "
+            f"from, not {asked}. Set config.quantize.bits=[16, 8, 6, 4, 3, 2]."
         )
     if bits.chooses and CHANNELS in run.resize.units:
         raise ConfigError(

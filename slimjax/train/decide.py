@@ -86,6 +86,7 @@ def judge(
         limits=run.resize.limits(cautious=False),
         quantize=run.quantize,
         precision=jax.device_get(state.precision),
+        start_bytes=stage.start_sizes["bytes"],
     )
     costs, choice = strategy.judge(context), None
     if strategy.costs_are_nats:

@@ -176,6 +176,7 @@ class Loop:
         )
         is_taught = [stage.teacher is not None for stage in (old, self.stage)]
         same_shape = old.architecture() == self.stage.architecture()
+        same_shape &= old.learns_bits == self.stage.learns_bits
         if same_shape and is_taught[0] == is_taught[1]:
             self.stage = old.with_bits(self.stage.bits)  # Its programs are the same.
         self.history.go_back_from(now)

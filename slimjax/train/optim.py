@@ -13,6 +13,7 @@ from jaxtyping import PyTree
 
 from slimjax.distill.alignment import ALIGN
 from slimjax.errors import ConfigError
+from slimjax.nn.depths import DEPTHS
 from slimjax.strategies.base import StepContext, Strategy
 
 DECAYS = ("cosine", "linear")
@@ -89,11 +90,13 @@ def make_tx(
     *,
     held: PyTree | None = None,
     with_maps: bool = False,
+    with_depths: bool = False,
 ) -> optax.GradientTransformation:
     """Builds the optimizer of ``{"params": weights, "gates": gates}``.
 
     With maps there is a third group of parameters, those of
-    `slimjax.distill.alignment`, which plain Adam learns.
+    `slimjax.distill.alignment`, which plain Adam learns; with depths one of those of
+    `slimjax.nn.depths`, which the strategy moves.
 
     Clipping heeds the weights alone: a gate's gradient neither shortens theirs, nor
     is shortened, since strategies read its moments.
@@ -104,6 +107,7 @@ def make_tx(
         context: What it may use.
         held: True for gates that stay as they are; None for none.
         with_maps: Whether there are maps.
+        with_depths: Whether there are depths.
     """
     peak = config.learning_rate
     rate = lambda step: peak * context.learning_rate(step)
@@ -124,6 +128,10 @@ def make_tx(
     if with_maps:
         groups["maps"] = optax.chain(adam, optax.scale_by_learning_rate(rate))
         labels[ALIGN] = "maps"
+    if with_depths:
+        assert strategy.make_depth_tx is not None
+        groups["depths"] = strategy.make_depth_tx(context)
+        labels[DEPTHS] = "depths"
     return optax.partition(groups, labels)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 from jaxtyping import PyTree
 
+from slimjax.nn.depths import DEPTHS, round_to_depths
 from slimjax.nn.quantize import (
     Precision,
     bit_axis,
@@ -18,7 +18,7 @@ from slimjax.nn.quantize import (
     quantize,
     to_rows,
 )
-from slimjax.strategies.base import find_state
+from slimjax.strategies.base import weight_curvature
 from slimjax.train.state import TrainState
 from slimjax.trees import Path, flatten, unflatten
 
@@ -31,7 +31,8 @@ def quantized(
 ) -> Callable[..., Any]:
     """Returns a function of (variables, ...) whose weights have the bits they are told.
 
-    Variables without the collection `PRECISION` are left as they are.
+    Variables without the collection `PRECISION` are left as they are; those with depths
+    that are learned are rounded to these.
 
     Args:
         fn: Any function of variables.
@@ -43,11 +44,15 @@ def quantized(
     def with_levels(variables: PyTree, *rest: Any) -> Any:
         if PRECISION not in variables:
             return fn(variables, *rest)
-        others = {kind: tree for kind, tree in variables.items() if kind != PRECISION}
-        others["params"] = quantize(
-            others["params"], names, variables[PRECISION], group_size
-        )
-        return fn(others, *rest)
+        told = (PRECISION, DEPTHS)
+        others = {kind: tree for kind, tree in variables.items() if kind not in told}
+        precision, weights = variables[PRECISION], others["params"]
+        if DEPTHS in variables:
+            depths, fits = variables[DEPTHS], precision["fit"]
+            weights = round_to_depths(weights, names, depths, fits, group_size)
+        else:
+            weights = quantize(weights, names, precision, group_size)
+        return fn({**others, "params": weights}, *rest)
 
     return with_levels
 
@@ -61,9 +66,8 @@ def round_state(stage: Any, state: TrainState) -> TrainState:
     """
     if state.precision is None or int(state.step) < stage.run.quantize.first_step:
         return state
-    adam = find_state(state.opt_state, optax.ScaleByAdamState)
     weights, curvature, before = jax.device_get(
-        (state.params["params"], adam.nu["params"], state.precision)
+        (state.params["params"], weight_curvature(state.opt_state), state.precision)
     )
     names, group_size = stage.names["params"], stage.run.quantize.group_size
     bits = unflatten(dict(stage.bits))

@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
+from slimjax.nn.depths import DEPTHS
 from slimjax.objective.config import ObjectiveConfig
+from slimjax.objective.depths import make_depth_size_fn
 from slimjax.objective.inventory import Inventory
 from slimjax.strategies.base import StepContext
 from slimjax.train.config import RunConfig
@@ -24,15 +26,25 @@ def make_step_context(stage: "Stage") -> StepContext:
     least = min(parts.values(), default=1.0)
     size_fns = {measure: stage.size_fn(measure) for measure in objective.measures}
 
-    def size_fn(variables: PyTree) -> Any:
+    def tightest(sizes: dict[str, Any]) -> Any:
         """The size beside its budget, of the measure whose budget is tightest."""
-        sizes = (
-            fn(variables["gates"], stage.bits)
-            / stage.start_sizes[name]
-            * (least / parts[name])
-            for name, fn in size_fns.items()
-        )
-        return functools.reduce(jnp.maximum, sizes)
+        beside = lambda name: size_as_part(name) * (least / parts[name])
+        size_as_part = lambda name: sizes[name] / stage.start_sizes[name]
+        return functools.reduce(jnp.maximum, map(beside, sizes))
+
+    def size_fn(variables: PyTree) -> Any:
+        gates = variables["gates"]
+        return tightest({name: fn(gates, stage.bits) for name, fn in size_fns.items()})
+
+    depth_size_fns = {
+        name: make_depth_size_fn(name, fn, stage.inventory, run.quantize.group_size)
+        for name, fn in size_fns.items()
+        if stage.learns_bits
+    }
+
+    def depth_size_fn(variables: PyTree) -> Any:
+        depths = variables[DEPTHS]
+        return tightest({name: fn(depths) for name, fn in depth_size_fns.items()})
 
     return StepContext(
         objective=objective,
@@ -41,6 +53,9 @@ def make_step_context(stage: "Stage") -> StepContext:
         budget_schedule=_budget_schedule(run, least),
         learning_rate=run.optim.schedule(run.train.num_steps),
         peak_learning_rate=run.optim.learning_rate,
+        depth_size_fn=depth_size_fn,
+        limits=run.resize.limits(cautious=False),
+        quantize=run.quantize,
     )
 
 

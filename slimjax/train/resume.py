@@ -110,7 +110,7 @@ def _begin(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
 def _make_fresh(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
     model = run.model.build(corpus.tokenizer.vocab_size)
     special = Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)
-    stage = Stage(run, model, special)
+    stage = Stage(run, model, special, learns_bits=run.learns_bits(0))
     stage.teacher = find_teacher(run, folder, corpus, None)
     return stage, stage.start(init_params(model, run.seed)), History()
 
@@ -125,7 +125,7 @@ def _read(
     """
     manifest = folder.checkpoints.read_manifest(name)
     try:
-        stage = stage_of(run, corpus, manifest)
+        stage = stage_of(run, corpus, manifest, manifest["history"]["num_seams"])
         History.from_dict(manifest["history"])
         digest = manifest.get("teacher")
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:

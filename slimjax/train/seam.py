@@ -21,8 +21,10 @@ from jaxtyping import PyTree
 
 from slimjax.distill.alignment import ALIGN
 from slimjax.models.decoder import config_of
+from slimjax.nn.depths import DEPTHS
 from slimjax.nn.quantize import precision_names
 from slimjax.objective.decision import Decision
+from slimjax.objective.depths import depths_of
 from slimjax.objective.inventory import Bits
 from slimjax.objective.units import Gates
 from slimjax.resize.carry import carry_state, fold_moments
@@ -86,7 +88,14 @@ def take_seam(
         next_stage, next_state = stage, state
     else:
         state, refit_flops = refit_state(stage, settled, closed, make_batch)
-        next_stage, next_state = cut_state(stage, state, closed, plan, decision.bits)
+        next_stage, next_state = cut_state(
+            stage,
+            state,
+            closed,
+            plan,
+            decision.bits,
+            learns_bits=stage.run.learns_bits(index + 1),
+        )
         after = Probe(next_stage, next_state.variables, batch)
         record |= {"true_loss_change": after({}) - before}
         record |= _verify(stage, state, closed, next_stage, next_state, batch)
@@ -144,9 +153,17 @@ def refit_state(
 
 
 def cut_state(
-    stage: Stage, state: TrainState, closed: Gates, plan: Plan, bits: Bits | None = None
+    stage: Stage,
+    state: TrainState,
+    closed: Gates,
+    plan: Plan,
+    bits: Bits | None = None,
+    *,
+    learns_bits: bool = False,
 ) -> tuple[Stage, TrainState]:
     """Folds the gates, cuts what is closed out of everything, and opens the rest.
+
+    Depths that are learned are settled.
 
     Args:
         stage: The stage that ends.
@@ -154,6 +171,7 @@ def cut_state(
         closed: Gates with which the model is to be equal, 0 for what goes.
         plan: What stays; a unit that is closed may stay, for the time being.
         bits: Bits of the units before the cut; None for those that they have.
+        learns_bits: Whether the next stage goes on to learn depths.
     """
     names, state = stage.names, jax.device_get(state)
 
@@ -170,12 +188,13 @@ def cut_state(
     model = config_of(stage.model, params["params"])
     of_bits = precision_names(names["params"])
     kept_bits = flatten(cut(unflatten(dict(bits or stage.bits)), of_bits["bits"], plan))
-    if plan.is_empty:
+    if learns_bits:
+        params[DEPTHS] = depths_of(kept_bits)
+    if plan.is_empty and stage.learns_bits == learns_bits:
         next_stage = stage.with_bits(kept_bits)
     else:
-        next_stage = Stage(
-            stage.run, model, stage.special, stage.start_sizes, kept_bits
-        )
+        shape = stage.run, model, stage.special, stage.start_sizes, kept_bits
+        next_stage = Stage(*shape, learns_bits=learns_bits)
     opt_state = fold_moments(state.opt_state, names, closed)
     next_state = TrainState(
         step=state.step,
@@ -194,9 +213,12 @@ def _why_not(
 ) -> str:
     """Returns the reason to leave a seam out, or nothing.
 
-    The last seam of a budget is always taken: a budget is a promise.
+    The last seam of a budget is always taken: a budget is a promise. So is the one that
+    settles depths which were learned.
     """
     run = stage.run
+    if stage.learns_bits and not run.learns_bits(index + 1):
+        return ""
     if plan.is_empty:  # Other bits are the same program.
         return "" if _has_other_bits(stage, decision) else "nothing goes"
     num_seams = len(run.seam_steps)

@@ -26,6 +26,7 @@ from slimjax.distill.error import make_distilled_error_fn
 from slimjax.distill.teacher import Teacher
 from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import Decoder, abstract_variables
+from slimjax.nn.depths import DEPTHS
 from slimjax.nn.quantize import (
     BIT_AXES,
     FULL,
@@ -33,6 +34,7 @@ from slimjax.nn.quantize import (
     precision_names,
     uniform_precision,
 )
+from slimjax.objective.depths import depths_of
 from slimjax.objective.inventory import Bits, Inventory, take_inventory, uniform_bits
 from slimjax.objective.size import MEASURES, SizeFn, make_size_fn
 from slimjax.strategies import get
@@ -70,6 +72,7 @@ class Stage:
         strategy: Who tells who goes.
         tx: The optimizer.
         bits: Bits of the units of each bit key.
+        learns_bits: Whether units have depths, which are learned from these bits on.
         teacher: Who teaches, if anybody does; set before the first step.
         compile_seconds: Time spent in compiling so far.
     """
@@ -82,6 +85,8 @@ class Stage:
         start_sizes: dict[str, float] | None = None,
         bits: Bits | None = None,
         mesh: Mesh | None = None,
+        *,
+        learns_bits: bool = False,
     ):
         """Builds the functions; compiles nothing yet.
 
@@ -94,6 +99,10 @@ class Stage:
         self.names = axis_names(boxed)
         if run.distill.aligns:
             self.names = {**self.names, ALIGN: map_names(len(model.layers))}
+        if learns_bits:
+            depth_names = precision_names(self.names["params"])["bits"]
+            self.names = {**self.names, DEPTHS: depth_names}
+        self.learns_bits = learns_bits
         self.inventory: Inventory = take_inventory(boxed, run.data.seq_len)
         self.bits = bits or uniform_bits(self.inventory, run.quantize.start)
         self.start_sizes: dict[str, float] = start_sizes or {}
@@ -108,6 +117,7 @@ class Stage:
             make_step_context(self),
             held=held_gates(run, self.inventory),
             with_maps=run.distill.aligns,
+            with_depths=learns_bits,
         )
         self.teacher: Teacher | None = None
         self.compile_seconds = 0.0
@@ -179,6 +189,8 @@ class Stage:
     def _make_state(self, params: PyTree) -> TrainState:
         if self.run.distill.aligns:
             params = {**params, ALIGN: self._first_maps()}
+        if self.learns_bits:
+            params = {**params, DEPTHS: depths_of(self.bits)}
         ema = self.run.optim.ema_decay > 0
         return make_state(
             params,

@@ -19,6 +19,8 @@ from slimjax.trees import flatten
 
 CHOICE = [("quantize.bits", "[16, 8, 4, 2]"), ("objective.size", "bytes")]
 CHOICE += [("objective.budget", "20%")]
+LEARNED = [*CHOICE, ("objective.strategy", "learned_bits")]
+LEARNED += [("objective.gate_learning_rate", "0.1")]
 FOUR = [("quantize.bits", "4"), ("quantize.first_step", "6")]
 FOUR += [("objective.strategy", "none"), ("objective.budget", "")]
 
@@ -67,10 +69,30 @@ def test_the_file_is_the_model_that_was_evaluated(chosen):
         np.testing.assert_array_equal(weights[path], weight)
 
 
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory, text_folder):
+    workdir = tmp_path_factory.mktemp("precision") / "learned"
+    return workdir, train(workdir, text_folder, *LEARNED)
+
+
+def test_learned_bits_are_settled_within_the_budget(learned):
+    workdir, report = learned
+    size = report["size"]
+    assert 0.19 * size["bytes_start"] <= size["bytes"] <= 0.2 * size["bytes_start"]
+    assert size["packed_file_bytes"] == pytest.approx(size["bytes"], rel=0.01)
+    seams = RunFolder(workdir).seams.read()
+    assert [seam["taken"] for seam in seams] == [True, True]
+    assert len(seams[-1]["bits"]) > 1
+    assert seams[-1]["alpha"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"), [("chosen", CHOICE), ("learned", LEARNED)]
+)
 def test_a_kill_after_a_seam_changes_nothing(
-    chosen, tmp_path, text_folder, monkeypatch
+    name, changes, request, tmp_path, text_folder, monkeypatch
 ):
-    steps = []
+    whole, steps = request.getfixturevalue(name), []
 
     def kill(name):
         steps.append(name)
@@ -80,9 +102,9 @@ def test_a_kill_after_a_seam_changes_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(loop, "fault_point", kill)
         with pytest.raises(Killed):
-            train(tmp_path / "run", text_folder, *CHOICE)
-    again = train(tmp_path / "run", text_folder, *CHOICE)
-    assert again["state_hash"] == chosen[1]["state_hash"]
+            train(tmp_path / "run", text_folder, *changes)
+    again = train(tmp_path / "run", text_folder, *changes)
+    assert again["state_hash"] == whole[1]["state_hash"]
 
 
 def test_weights_of_four_bits_from_a_step_on(tmp_path, text_folder):
@@ -98,6 +120,7 @@ def test_weights_of_four_bits_from_a_step_on(tmp_path, text_folder):
         ([("quantize.bits", "5")], "must be one or several of"),
         ([("quantize.bits", "[4, 4]")], "each once"),
         ([("quantize.bits", "[4, 8]")], "does not count bits"),
+        ([*LEARNED, ("quantize.bits", "8")], "needs bits to choose from"),
         ([*FOUR, ("quantize.bits", "[4, 8]")], "is for one number"),
         (
             [*FOUR, ("quantize.bits", "[4, 8]"), ("quantize.first_step", "0")],

@@ -1,0 +1,163 @@
+"""Each unit learns its bits: its depth is a weight of its own, priced by bytes.
+
+Weights are rounded to real depths b, with the slope that `slimjax.nn.depths` tells, and
+the step descends
+
+    Error + alpha * Size(b),    Size(b) = sum_u bytes_u(b_u) / Size(start)
+
+with Adam, the price being part of the loss. At 0 bits nothing is left of a unit. With a
+budget alpha is the dual variable of a size that falls towards it.
+
+At a seam depths are settled. Learned to the end, all units lose as much by a byte less,
+and the error of rounding falls by 4 a bit; so state s costs unit u, up to one factor,
+
+    d_u(s) = bytes of a bit_u / log(4) * 4^(b_u - s)
+
+and at the price ``argmin_s d_u(s) + alpha * bytes_u(s)`` is the state next to b_u. A
+budget shifts all of them alike. Zero bits is a state like the others: its units go.
+
+References:
+    Csefalvay and Imber, "Self-Compressing Neural Networks", 2023, section 2 (there the
+    size is the mean of bits; here bytes, with what tells the steps between levels).
+    Cover and Thomas, "Elements of Information Theory", 2006, theorem 10.3.2 (4 a bit).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from slimjax.nn.depths import DEPTHS
+from slimjax.nn.gates import CHANNELS
+from slimjax.nn.quantize import FULL, bit_key, least_bits
+from slimjax.objective.depths import least_depths, unit_bytes
+from slimjax.objective.precision import BitCosts, by_gate
+from slimjax.objective.price import add_budget_penalty, add_size_penalty
+from slimjax.objective.size import SizeFn
+from slimjax.objective.units import Costs
+from slimjax.strategies.base import SeamContext, StepContext, Strategy
+from slimjax.strategies.size_penalty import read_alpha
+from slimjax.trees import Path, flatten, unflatten
+
+DUAL_RATE = 0.05
+"""Nats by which alpha rises in a step in which the model is twice its budget."""
+
+
+def learned_bits(
+    size_fn: SizeFn,
+    learning_rate: float | Float[Array, ""],
+    alpha: float | Float[Array, ""],
+    least: Mapping[Path, float] | None = None,
+    most: float = FULL,
+) -> optax.GradientTransformation:
+    """Moves depths against the price of their bytes. The whole chain of their group.
+
+    Wrapped in ``optax.inject_hyperparams(..., static_args=("size_fn", "least"))``, rate
+    and alpha may follow schedules or be set between two steps.
+
+    Args:
+        size_fn: From ``{"depths": depths}`` to size as a part of the start's.
+        learning_rate: Bits by which a depth moves in a step, at most.
+        alpha: Price of the whole model, nats a target.
+        least: Least depths by bit key; 0 for what is not named.
+        most: Largest depth.
+
+    Returns:
+        A transformation whose ``update`` needs ``params``.
+
+    Examples:
+        >>> mean = lambda params: params["depths"]["mlp"].mean() / 16
+        >>> tx = optax.inject_hyperparams(learned_bits, static_args=("size_fn",))(
+        ...     mean, learning_rate=0.5, alpha=1.0
+        ... )
+        >>> params = {"depths": {"mlp": jnp.array([8.0, 0.25])}}
+        >>> zeros = jax.tree.map(jnp.zeros_like, params)
+        >>> updates, _ = tx.update(zeros, tx.init(params), params)
+        >>> optax.apply_updates(params, updates)["depths"]["mlp"].astype("bfloat16")
+        Array([7.5, 0], dtype=bfloat16)
+    """
+    price = add_size_penalty(size_fn, alpha)
+    return _descend(price, learning_rate, least or {}, most)
+
+
+def _descend(
+    price: optax.GradientTransformation,
+    learning_rate: Any,
+    least: Mapping[Path, float],
+    most: float,
+) -> optax.GradientTransformation:
+    def keep(updates: PyTree, params: PyTree | None = None) -> PyTree:
+        assert params is not None
+        moved, kept = flatten(updates[DEPTHS]), {}
+        for key, depth in flatten(params[DEPTHS]).items():
+            end = jnp.clip(depth + moved[key], least.get(key, 0.0), most)
+            kept[key] = end - depth
+        return {**updates, DEPTHS: unflatten(kept)}
+
+    return optax.chain(
+        price,
+        optax.scale_by_adam(),
+        optax.scale_by_learning_rate(learning_rate),
+        optax.stateless(keep),
+    )
+
+
+def make_depth_tx(context: StepContext) -> optax.GradientTransformation:
+    """Builds the descent at a price, or towards a budget."""
+    objective, bits = context.objective, context.quantize.bits
+    peak = objective.gate_learning_rate * FULL
+    learning_rate = lambda step: peak * context.learning_rate(step)
+    least = least_depths(context.inventory, context.limits, min(bits))
+    if context.budget_schedule is None:
+        size_fn = context.depth_size_fn
+        return learned_bits(size_fn, learning_rate, objective.alpha, least, max(bits))
+    rate = DUAL_RATE * objective.price_rate
+    price = add_budget_penalty(context.depth_size_fn, context.budget_schedule, rate)
+    return _descend(price, learning_rate, least, max(bits))
+
+
+def judge(context: SeamContext) -> Costs:
+    """Returns what zero bits cost the units of each gate; channels stay.
+
+    Vectors, such as the scales of norms, go with what they belong to.
+    """
+    opened, costs = context.inventory.open_gates(), _costs(context, (0,))
+    finite = {key: own[:, 0] for key, own in costs.items() if np.isfinite(own).all()}
+    channels = {
+        path: gate * np.inf for path, gate in opened.items() if path == (CHANNELS,)
+    }
+    return by_gate(finite, opened) | channels
+
+
+def judge_bits(context: SeamContext) -> BitCosts:
+    """Returns what each state costs each unit, by how far it is from its depth."""
+    states = tuple(sorted(context.quantize.bits, reverse=True))
+    return BitCosts(states, _costs(context, states))
+
+
+def _costs(context: SeamContext, states: tuple[int, ...]) -> dict[Path, np.ndarray]:
+    """Returns d_u(s), [U S] by bit key, infinite where a unit cannot have s bits."""
+    factor = (context.objective.alpha or 1.0) / context.start_bytes / np.log(4)
+    weighed = unit_bytes(context.inventory, context.quantize.group_size)
+    costs = {}
+    for key, depths in flatten(jax.device_get(context.params[DEPTHS])).items():
+        byte_of_bit = weighed[key][-1] / FULL
+        away = np.asarray(depths, np.float64)[:, None] - np.array(states)
+        costs[key] = factor * byte_of_bit * 4.0**away
+    for leaf in context.inventory.leaves:
+        too_few = np.array(states) < least_bits(leaf.axes)
+        costs[bit_key(leaf.path, leaf.axes)][:, too_few & (len(leaf.axes) < 2)] = np.inf
+    return costs
+
+
+STRATEGY = Strategy(
+    make_gate_tx=lambda _: optax.set_to_zero(),
+    judge=judge,
+    judge_bits=judge_bits,
+    make_depth_tx=make_depth_tx,
+    read_alpha=read_alpha,
+)
