@@ -11,10 +11,11 @@ budget alpha is the dual variable of a size that falls towards it.
 At a seam depths are settled. Learned to the end, all units lose as much by a byte less,
 and the error of rounding falls by 4 a bit; so state s costs unit u, up to one factor,
 
-    d_u(s) = bytes of a bit_u / log(4) * 4^(b_u - s)
+    d_u(s) = bytes of a bit_u / log(4) * 4^(min(b_u, 8) - s)
 
-and at the price ``argmin_s d_u(s) + alpha * bytes_u(s)`` is the state next to b_u. A
-budget shifts all of them alike. Zero bits is a state like the others: its units go.
+and at the price ``argmin_s d_u(s) + alpha * bytes_u(s)`` is the state next to b_u; the
+loss does not tell depths above 8 from each other. A budget shifts all of them alike.
+Zero bits is a state like the others: its units go.
 
 References:
     Csefalvay and Imber, "Self-Compressing Neural Networks", 2023, section 2 (there the
@@ -45,6 +46,9 @@ from slimjax.trees import Path, flatten, unflatten
 
 DUAL_RATE = 0.05
 """Nats by which alpha rises in a step in which the model is twice its budget."""
+
+MOST_TOLD = 8
+"""Bits above which rounding is lost in the noise of the loss."""
 
 
 def learned_bits(
@@ -112,11 +116,13 @@ def make_depth_tx(context: StepContext) -> optax.GradientTransformation:
     peak = objective.gate_learning_rate * FULL
     learning_rate = lambda step: peak * context.learning_rate(step)
     least = least_depths(context.inventory, context.limits, min(bits))
+    size_fn = context.depth_size_fn
+    assert size_fn is not None
     if context.budget_schedule is None:
-        size_fn = context.depth_size_fn
-        return learned_bits(size_fn, learning_rate, objective.alpha, least, max(bits))
-    rate = DUAL_RATE * objective.price_rate
-    price = add_budget_penalty(context.depth_size_fn, context.budget_schedule, rate)
+        price = add_size_penalty(size_fn, objective.alpha)
+    else:
+        rate = DUAL_RATE * objective.price_rate
+        price = add_budget_penalty(size_fn, context.budget_schedule, rate)
     return _descend(price, learning_rate, least, max(bits))
 
 
@@ -146,7 +152,8 @@ def _costs(context: SeamContext, states: tuple[int, ...]) -> dict[Path, np.ndarr
     costs = {}
     for key, depths in flatten(jax.device_get(context.params[DEPTHS])).items():
         byte_of_bit = weighed[key][-1] / FULL
-        away = np.asarray(depths, np.float64)[:, None] - np.array(states)
+        told = np.minimum(np.asarray(depths, np.float64), MOST_TOLD)
+        away = told[:, None] - np.array(states)
         costs[key] = factor * byte_of_bit * 4.0**away
     for leaf in context.inventory.leaves:
         too_few = np.array(states) < least_bits(leaf.axes)
