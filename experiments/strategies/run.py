@@ -5,8 +5,9 @@ Run: python experiments/strategies/run.py [--workdir=runs/strategies] [--seeds=0
 Trains configs/quickstart.py to 49 % of its weights with each strategy, half as wide
 (0.94 M weights) and shorter: 120 steps, seams after 60 and 72, and prices inside the
 step that rise six times as fast. `none` is never cut; `scratch` is a fresh model in
-the shape that `exchange` ended in; `learned_bits` has 49 % of the bytes to spend. Killed and started again, it goes on where it was.
-Results are JSON files in results/, and the README's table is printed from them.
+the shape that `exchange` ended in; `learned_bits` has 49 % of the bytes to spend.
+Killed and started again, it goes on where it was. Results are JSON files in results/,
+and the README's table is printed from them.
 """
 
 import argparse
