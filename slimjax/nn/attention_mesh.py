@@ -9,10 +9,11 @@ References:
     parallelism by gathered keys and values).
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from math import gcd
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,8 @@ from slimjax.nn.axes import num_parts, spread
 from slimjax.nn.positions import Rotation, rotate
 
 
-class Stretch(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Stretch:
     """Which of a row's positions the queries stand at: a part of those of the keys.
 
     Attributes:

@@ -20,6 +20,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from slimjax import native
 from slimjax.native import calls
+from slimjax.nn.axes import mesh_to_share, num_parts
 
 MIN_ROWS = 32
 """Rows from which packing the kernel for the native product pays."""
@@ -54,12 +55,33 @@ def products(
     dtype: DTypeLike,
 ) -> tuple[Float[Array, "*batch _"], ...]:
     """Returns `product` of the same rows with each kernel, faster than one by one."""
-    rows, dtype = x.reshape(-1, x.shape[-1]), jnp.dtype(dtype)
+    rows, dtype = _as_rows(x), jnp.dtype(dtype)
     if len(rows) >= MIN_ROWS and native.is_enabled():
         outs = cast(Any, _native_products(rows, tuple(kernels), dtype))
     else:
         outs = [cast(Array, _product(rows, kernel, dtype)) for kernel in kernels]
     return tuple(out.reshape(*x.shape[:-1], out.shape[-1]) for out in outs)
+
+
+def _as_rows(x):
+    """Returns `x` as one list of rows, [M I], unless devices share its positions.
+
+    Rows of which each device has a stretch of every text are no stretch of that list,
+    so they would be brought together for it.
+    """
+    mesh = mesh_to_share()
+    if mesh is not None and num_parts("positions", mesh.shape) > 1:
+        return x
+    return x.reshape(-1, x.shape[-1])
+
+
+def _sum_over_rows(x, slope):
+    """Returns ``x^T slope``, the sum over rows [*batch I] and [*batch O]."""
+    if x.ndim == 2:
+        return multiply(x, slope, transpose_left=True)
+    rows = tuple(range(x.ndim - 1))
+    axes = (rows, rows), ((), ())
+    return lax.dot_general(x, slope, axes, preferred_element_type=jnp.float32)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -77,7 +99,7 @@ def _product_bwd(dtype, residuals, slope):
     x, kernel, like = residuals
     slope = round_to(slope, dtype)
     dx = multiply(slope, kernel.astype(dtype), transpose_right=True)
-    dkernel = multiply(x, slope, transpose_left=True)
+    dkernel = _sum_over_rows(x, slope)
     return dx.astype(like.dtype), dkernel.astype(kernel.dtype)
 
 
@@ -115,12 +137,13 @@ def multiply(
     It has no gradient of its own: it is what gradients are made of.
 
     Args:
-        left: Left operand; its last two axes are swapped first if `transpose_left`.
+        left: Left operand; its last two axes are swapped first if `transpose_left`,
+            else it may have rows on more axes than one.
         right: Right operand, of the same type; likewise with `transpose_right`.
         transpose_left: Whether `left` contracts its rows. On CPU it is then copied.
         transpose_right: Whether `right` contracts its columns. Costs nothing.
     """
-    num_batch = left.ndim - 2
+    num_batch = right.ndim - 2
     batch = tuple(range(num_batch))
     contract_right = num_batch + (1 if transpose_right else 0)
 
@@ -129,7 +152,7 @@ def multiply(
         return lax.dot_general(left, right, axes, preferred_element_type=jnp.float32)
 
     def plain(left, right):
-        return dot(left, right, num_batch + (0 if transpose_left else 1))
+        return dot(left, right, num_batch if transpose_left else left.ndim - 1)
 
     def on_cpu(left, right):
         if left.dtype != jnp.bfloat16:
@@ -139,7 +162,7 @@ def multiply(
         # Without the barriers XLA folds a neighbouring transpose into the product,
         # which then leaves the matrix unit, or finds no kernel at all.
         left, right = lax.optimization_barrier((lay_in_rows(left), lay_in_rows(right)))
-        return lax.optimization_barrier(dot(left, right, num_batch + 1))
+        return lax.optimization_barrier(dot(left, right, left.ndim - 1))
 
     return lax.platform_dependent(left, right, cpu=on_cpu, default=plain)
 

@@ -1,5 +1,6 @@
 """The gated linear unit with a swish, as one function of its input and weights."""
 
+import math
 from functools import partial
 from typing import cast
 
@@ -24,12 +25,10 @@ def swiglu(
     References:
         Shazeer, "GLU Variants Improve Transformer", 2020, equation 6.
     """
-    rows = x.reshape(-1, x.shape[-1])
-    if len(rows) >= MIN_ROWS and native.is_enabled():
-        rows = rows.astype(jnp.float32)
-        out = cast(Array, _native_swiglu(rows, gate, up, down, jnp.dtype(dtype)))
-    else:
-        out = product(hidden_units(rows, gate, up, dtype), down, dtype)
+    if math.prod(x.shape[:-1]) < MIN_ROWS or not native.is_enabled():
+        return product(hidden_units(x, gate, up, dtype), down, dtype)
+    rows = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
+    out = cast(Array, _native_swiglu(rows, gate, up, down, jnp.dtype(dtype)))
     return out.reshape(x.shape)
 
 

@@ -109,15 +109,10 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
         devices: The devices, which may be described only; by default all there are.
 
     Raises:
-        ConfigError: If there are too few, or an axis cannot be used yet.
+        ConfigError: If there are too few.
     """
     devices = jax.devices() if devices is None else list(devices)
     sizes = config.sizes(len(devices))
-    if sizes["context"] > 1:
-        raise ConfigError(
-            f"config.mesh.context={sizes['context']}: attention cannot divide the "
-            "positions of a row yet. Set config.mesh.context=1."
-        )
     size = math.prod(sizes.values())
     auto = (AxisType.Auto,) * len(AXES)
     return jax.make_mesh(tuple(sizes.values()), AXES, auto, devices=devices[:size])

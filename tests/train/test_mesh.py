@@ -14,8 +14,8 @@ from slimjax.trees import named_leaves
 MULTIPLES = (("resize.kv_heads_multiple", "2"), ("resize.multiple", "2"))
 
 
-def meshed(*changes, data=1, fsdp=1, model=1):
-    sizes = dict(data=data, fsdp=fsdp, model=model)
+def meshed(*changes, data=1, fsdp=1, model=1, context=1):
+    sizes = dict(data=data, fsdp=fsdp, model=model, context=context)
     asked = [(f"mesh.{axis}", str(size)) for axis, size in sizes.items()]
     return make_stage(*asked, *changes)
 
@@ -55,6 +55,11 @@ def test_all_of_the_state_lies_as_its_axes_are_named():
         (dict(data=8), [("optim.accumulation_steps", "2")], "accumulation_steps=2"),
         (dict(model=4), (), "mesh.model=4 cannot divide axis kv_heads of length 2"),
         (dict(fsdp=8), [("model.width", "36")], "make .*config.model.width a multiple"),
+        (
+            dict(context=2),
+            (),
+            r"mesh.context=2 cannot divide axis positions of length 9 in batch tokens",
+        ),
         (dict(model=2), (), r"resize.multiple=1 must be a multiple of config.mesh.mod"),
         (
             dict(fsdp=2),
@@ -67,11 +72,6 @@ def test_a_mesh_that_cannot_divide_is_refused_in_one_line(sizes, changes, words)
     with pytest.raises(ConfigError, match=f"(?i){words}") as caught:
         meshed(*changes, **sizes)
     assert "\n" not in str(caught.value)
-
-
-def test_positions_cannot_be_divided_yet():
-    with pytest.raises(ConfigError, match=r"config\.mesh\.context=3"):
-        make_stage(("mesh.context", "3"))
 
 
 def test_without_seams_nothing_has_to_stay_a_multiple():
