@@ -14,6 +14,7 @@ COMMANDS = {
     "generate": "write text with a run's model",
     "inspect": "show the architecture, the sizes and the seams of a run",
     "sweep": "run a grid of settings with several seeds, and compare",
+    "launch": "train with several processes on this machine",
     "report": "write a page about one run or several",
 }
 

@@ -1,5 +1,6 @@
 """``slimjax train``."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,11 @@ def main(argv: Sequence[str]) -> None:
         action="store_true",
         help="begin again where all checkpoints are damaged; they are moved aside",
     )
+    parser.add_argument(
+        "--coordinator_address", help="HOST:PORT of process 0, of several"
+    )
+    parser.add_argument("--num_processes", type=int, help="how many processes train")
+    parser.add_argument("--process_id", type=int, help="which one this is, from 0")
     parsed = parse(parser, argv, config=True)
     flags = parsed.flags
     from slimjax.train.config import make_run_config
@@ -39,23 +45,34 @@ def main(argv: Sequence[str]) -> None:
         return
     if not flags.workdir:
         raise ConfigError("slimjax train needs --workdir=DIR, the folder of the run.")
+    from slimjax.processes import find_cluster, joined
     from slimjax.train.devices import prepare_devices
 
+    cluster = find_cluster(
+        os.environ,
+        coordinator_address=flags.coordinator_address,
+        num_processes=flags.num_processes,
+        process_id=flags.process_id,
+    )
     prepare_devices()
-    _train(run, Path(flags.workdir), flags)
+    with joined(cluster):
+        _train(run, Path(flags.workdir), flags)
 
 
 def _train(run, workdir: Path, flags) -> None:
     from rich.console import Console
 
     from slimjax import report
+    from slimjax.processes import is_first
     from slimjax.train.loop import train
     from slimjax.train.progress import Display
 
-    with Display() as display:
+    with Display(quiet=not is_first()) as display:
         result = train(
             run, workdir, display=display, allow_fresh_start=flags.allow_fresh_start
         )
+    if not is_first():
+        return
     finished = report.read_run(workdir)
     report.write_report([finished], workdir / "report.html")
     console = Console(stderr=flags.json, highlight=False)

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from slimjax.processes.cluster import Cluster as Cluster
     from slimjax.processes.cluster import find_cluster as find_cluster
     from slimjax.processes.vote import Vote as Vote
+    from slimjax.processes.world import DAY as DAY
     from slimjax.processes.world import agree as agree
     from slimjax.processes.world import barrier as barrier
     from slimjax.processes.world import count as count
+    from slimjax.processes.world import exchange as exchange
     from slimjax.processes.world import is_first as is_first
+    from slimjax.processes.world import is_shared as is_shared
     from slimjax.processes.world import joined as joined
     from slimjax.processes.world import rank as rank
     from slimjax.processes.world import share as share
@@ -27,13 +30,16 @@ if TYPE_CHECKING:
 __getattr__ = exports(
     __name__,
     {
+        "DAY": "world",
         "Cluster": "cluster",
         "Vote": "vote",
         "agree": "world",
         "barrier": "world",
         "count": "world",
+        "exchange": "world",
         "find_cluster": "cluster",
         "is_first": "world",
+        "is_shared": "world",
         "joined": "world",
         "rank": "world",
         "share": "world",

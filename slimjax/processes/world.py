@@ -6,6 +6,7 @@ is private to jax (0.10); this is the one page that touches it.
 """
 
 import contextlib
+import ctypes
 import itertools
 import json
 import os
@@ -15,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+from slimjax import errors
 from slimjax.errors import ConfigError, ProcessError, SlimjaxError
 from slimjax.processes.cluster import Cluster
 
@@ -24,6 +26,7 @@ BARRIER_SECONDS = "SLIMJAX_BARRIER_SECONDS", 600.0
 HEARTBEAT_SECONDS = "SLIMJAX_HEARTBEAT_SECONDS", 20.0
 """After how long without a sign of life a process counts as dead."""
 
+DAY = 86400.0
 ASKING_SECONDS = 10.0  # For who is late too to say so.
 LEAVING_SECONDS = 5.0
 POLLING_SECONDS = 0.0005
@@ -49,7 +52,8 @@ def is_first() -> bool:
 def joined(cluster: Cluster | None) -> Iterator[None]:
     """Joins the processes of a run while it is entered; jax must not have computed yet.
 
-    Who fails leaves at once, so that the others notice; who finishes waits for them.
+    They part together, when all have finished or failed; who fails alone leaves at
+    once, so that the others notice.
 
     Raises:
         ProcessError: If the others don't come, or one of them is lost.
@@ -61,16 +65,15 @@ def joined(cluster: Cluster | None) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        lost = find_loss(error)
-        if lost is None and isinstance(error, SlimjaxError):
-            _leave_together()
+        if is_shared(error):
+            _part(LEAVING_SECONDS)
+            raise
         _forget()
+        lost = find_loss(error)
         if lost is not None:
             raise lost from error
         raise
-    import jax
-
-    jax.distributed.shutdown()
+    _part(_seconds(BARRIER_SECONDS))
 
 
 def barrier(name: str) -> None:
@@ -107,8 +110,12 @@ def share(name: str, value: Any) -> Any:
 
 
 @contextlib.contextmanager
-def together(name: str) -> Iterator[None]:
+def together(name: str, seconds: float = 0.0) -> Iterator[None]:
     """Lets all processes pass, or none: what a user can mend in one fails in all.
+
+    Args:
+        name: What they do, the same everywhere.
+        seconds: How long it may take one longer than another; 0 for as long as usual.
 
     Raises:
         SlimjaxError: Their own; those without one that of the first that has one.
@@ -117,19 +124,38 @@ def together(name: str) -> Iterator[None]:
     if count() == 1:
         yield
         return
-    own, key = None, _key(name)
+    own = None
     try:
         yield
     except SlimjaxError as error:
         own = error
-    if own is not None:
-        told = {"rank": rank(), "text": str(own), "exit_code": own.exit_code}
-        _state().client.key_value_set(f"{key}/{rank():06d}", json.dumps(told))
-    barrier(name)
+    told = None if own is None else [type(own).__name__, str(own)]
+    others = exchange(name, told, seconds)
     if own is not None:
         raise own
-    for _, told in sorted(_state().client.key_value_dir_get(f"{key}/")):
-        raise _make_error(**json.loads(told))
+    for number, other in enumerate(others):
+        if other is not None:
+            kind, text = other
+            raise getattr(errors, kind)(f"process {number}: {text}")
+
+
+def exchange(name: str, value: Any, seconds: float = 0.0) -> list[Any]:
+    """Returns the plain data of all processes, in their order.
+
+    Args:
+        name: What it is, the same everywhere.
+        value: This process's.
+        seconds: How long it may take one longer than another; 0 for as long as usual.
+
+    Raises:
+        ProcessError: Naming who has not come in time.
+    """
+    if count() == 1:
+        return [value]
+    key, client = _key(name), _state().client
+    client.key_value_set(f"{key}/{rank():06d}", json.dumps(value))
+    _wait(name, seconds or _seconds(BARRIER_SECONDS))
+    return [json.loads(told) for _, told in sorted(client.key_value_dir_get(f"{key}/"))]
 
 
 def agree(name: str, digest: str) -> None:
@@ -142,12 +168,7 @@ def agree(name: str, digest: str) -> None:
     Raises:
         ProcessError: Naming those that differ from process 0.
     """
-    if count() == 1:
-        return
-    key, client = _key(name), _state().client
-    client.key_value_set(f"{key}/{rank():06d}", digest)
-    barrier(name)
-    told = [digest for _, digest in sorted(client.key_value_dir_get(f"{key}/"))]
+    told = exchange(name, digest)
     odd = [i for i, other in enumerate(told) if other != told[0]]
     if odd:
         raise ProcessError(
@@ -166,8 +187,11 @@ def wait_for(arrays: Any, name: str) -> None:
         return
     import jax
 
+    arrays = [
+        array for array in jax.tree.leaves(arrays) if isinstance(array, jax.Array)
+    ]
     deadline = time.monotonic() + _seconds(BARRIER_SECONDS)
-    for array in jax.tree.leaves(arrays):
+    for array in arrays:
         while not array.is_ready():
             if time.monotonic() > deadline:
                 _wait(name, ASKING_SECONDS)
@@ -175,16 +199,25 @@ def wait_for(arrays: Any, name: str) -> None:
             time.sleep(POLLING_SECONDS)
 
 
+def is_shared(error: BaseException) -> bool:
+    """Whether all processes fail with this error, so that it is safe to wait for them.
+
+    What a user can mend is found by all of them, or told to all (`together`).
+    """
+    is_known = isinstance(error, SlimjaxError) and not isinstance(error, ProcessError)
+    return count() == 1 or is_known
+
+
 def find_loss(error: BaseException) -> ProcessError | None:
     """Returns what an error tells of a lost process; None if it tells of none."""
     if isinstance(error, ProcessError):
         return error
-    found = re.search(r"Gloo .*?(closed by peer|reset by peer|timed? ?out)", str(error))
+    found = re.search(r"Gloo (\S+) failed: (?:\[.*?\] )?(.{,80})", str(error))
     if found is None:
         return None
     return ProcessError(
-        "The connection to another process is lost; this one ends too. The newest "
-        "checkpoint is whole: the same command goes on."
+        f"Another process is lost ({found[2].strip()}, in {found[1]}); this one ends "
+        "too. The newest checkpoint is whole: the same command goes on."
     )
 
 
@@ -210,15 +243,23 @@ def _join(cluster: Cluster) -> None:
         raise ProcessError(f"The processes of this run don't meet: {reason}") from error
 
 
-def _leave_together() -> None:
-    """Gives the others a moment to fail as well, before process 0 takes all along."""
-    with contextlib.suppress(ProcessError):
-        _wait("leave", LEAVING_SECONDS)
+def _part(seconds: float) -> None:
+    """Ends this process's part with all others, or without them if they don't come."""
+    import jax
+
+    try:
+        _wait("the end", seconds)
+    except ProcessError:
+        _forget()
+    else:
+        jax.distributed.shutdown()
 
 
 def _forget() -> None:
     """Ends this process's part without waiting for the others."""
     state = _state()
+    for part in (state.client, state.service):
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(part))  # Its end would wait.
     state.client = state.service = None
 
 
@@ -249,12 +290,6 @@ def _list(ranks: list[int]) -> str:
     """
     numbers = ", ".join(map(str, ranks[:8])) + (" ..." if len(ranks) > 8 else "")
     return f"Process {numbers}" if len(ranks) == 1 else f"Processes {numbers}"
-
-
-def _make_error(rank: int, text: str, exit_code: int) -> SlimjaxError:
-    error = SlimjaxError(f"process {rank}: {text}")
-    error.exit_code = exit_code
-    return error
 
 
 def _key(name: str) -> str:

@@ -24,6 +24,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
+from slimjax import processes
 from slimjax.errors import CheckpointError
 from slimjax.store.faults import fault_point
 from slimjax.store.files import sync_folder, write_json
@@ -93,8 +94,9 @@ class Checkpoints:
         entry = {"step": step, "seam": seam, **manifest}
         try:
             fault_point("checkpoint-before")
-            if jax.process_index() == 0:
+            if processes.is_first():
                 _remove(folder)
+            processes.barrier("a checkpoint")
             writer = ocp.StandardCheckpointer()
             writer.save(folder / "state", state)
             host = jax.tree.map(_host_copy, state)
@@ -121,9 +123,10 @@ class Checkpoints:
         if self._writing is not None:
             self._writing.join()
             self._writing = None
-        if self._failure:
-            failure, self._failure = self._failure, ""
-            raise CheckpointError(failure)
+        failures = [f for f in processes.exchange("a save", self._failure) if f]
+        if failures:
+            self._failure = self._last = ""
+            raise CheckpointError(failures[0])
 
     def restore(self, name: str, target: PyTree) -> PyTree:
         """Reads the arrays of a checkpoint and compares every leaf's crc32.
@@ -175,7 +178,9 @@ class Checkpoints:
         number = 1
         while (aside := self.directory.with_name(f"checkpoints.{number}")).exists():
             number += 1
-        self.directory.rename(aside)
+        processes.barrier("a fresh start")  # All have looked.
+        if processes.is_first():
+            self.directory.rename(aside)
         self._damaged.clear()
         return aside
 
@@ -208,7 +213,7 @@ class Checkpoints:
             with writer:
                 writer.wait_until_finished()
             fault_point("checkpoint-arrays")
-            if jax.process_index() != 0:
+            if not processes.is_first():
                 return
             entry |= {"leaves": leaf_table(host)}
             entry |= {"files": file_table(folder / "state", sync=True)}

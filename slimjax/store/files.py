@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.errors import CheckpointError
+from slimjax.processes import is_first
 from slimjax.store.faults import fault_point
 
 MAX_JSON_BYTES = 1 << 26
@@ -16,7 +17,12 @@ MAX_JSON_BYTES = 1 << 26
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Writes a file so that a kill at any time leaves the old one or the new one."""
+    """Writes a file so that a kill at any time leaves the old one or the new one.
+
+    Of several processes the first one writes, and the others leave it at that.
+    """
+    if not is_first():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -36,9 +42,13 @@ def write_atomic(path: Path, content: bytes) -> None:
 def append_whole(path: Path, content: bytes) -> None:
     """Adds to the end of a file, all or nothing; makes it if it is not there.
 
+    Of several processes the first one writes, and the others leave it at that.
+
     Raises:
         OSError: If it cannot be written, or is a link.
     """
+    if not is_first():
+        return
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     handle = os.open(path, flags, 0o644)
     try:

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from slimjax.processes import is_first
 from slimjax.store.files import append_whole, finite, write_atomic
 
 
@@ -73,7 +74,8 @@ class Events:
         self._summaries: Any = summary_pb2
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
         self.path = directory / f"{name}.{os.getpid()}"
-        directory.mkdir(exist_ok=True)
+        if is_first():
+            directory.mkdir(exist_ok=True)
         self._write(wall_time=time.time(), file_version="brain.Event:2")
         if resumed_step:
             session = self._events.SessionLog

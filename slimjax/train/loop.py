@@ -4,12 +4,14 @@ At each boundary between two steps the order is: seam, save, stop, evaluate, wri
 the next step is sent off, and the metrics of the one before it are read while it runs.
 """
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
 
+from slimjax import processes
 from slimjax.data.batches import make_batch
 from slimjax.data.config import DataConfig
 from slimjax.data.corpus import Corpus, load_corpus
@@ -63,32 +65,50 @@ def train(
         SlimjaxError: For all that a user can mend.
     """
     folder = RunFolder(workdir)
-    folder.check_writable()
-    if folder.holds_run:
-        check_same_run(read_json(folder.config), run)
-        if folder.report.is_file():
-            display.say(f"{folder.root} is finished; nothing to train.")
-            return read_json(folder.report)
-    check_feasible(run)
+    with processes.together("the checks"):
+        folder.check_writable()
+        if folder.holds_run:
+            check_same_run(read_json(folder.config), run)
+            if folder.report.is_file():
+                display.say(f"{folder.root} is finished; nothing to train.")
+                return read_json(folder.report)
+        check_feasible(run)
     start_time = time.perf_counter()
-    corpus = load_corpus(run.data, progress=display.prepare)
-    with folder.lock(), StopRequests() as stop:
-        folder.remove_leftovers()
+    corpus = load_in_turn(run.data, display)
+    with contextlib.ExitStack() as held:
+        with processes.together("the run folder"):
+            if processes.is_first():
+                held.enter_context(folder.lock())
+                folder.remove_leftovers()
+        stop = held.enter_context(StopRequests())
         beginning = begin_or_resume(
             run, folder, corpus, display, allow_fresh_start=allow_fresh_start
         )
         loop = Loop(run, folder, corpus, display, stop, start_time, beginning)
         try:
             loop.run_to_end()
-        finally:
-            loop.saver.finish()
+        except BaseException as error:
+            if processes.is_shared(error):
+                loop.saver.finish()
+            raise
         report = loop.finish()
-        if stop.received is not None:  # It came too late to stop anything here.
+        if stop.noticed is not None:  # It came too late to stop anything here.
             raise StoppedError(
-                f"{stop.received.name}: the run is finished, its report is written.",
-                exit_code=128 + stop.received,
+                f"{stop.noticed.name}: the run is finished, its report is written.",
+                exit_code=128 + stop.noticed,
             )
         return report
+
+
+def load_in_turn(config: DataConfig, display: Display) -> Corpus:
+    """Reads the text in one process, then in the others, which find it in the cache."""
+    corpus = None
+    for turn in (True, False):
+        with processes.together("reading the text", processes.DAY):
+            if processes.is_first() == turn:
+                corpus = load_corpus(config, progress=display.prepare)
+    assert corpus is not None
+    return corpus
 
 
 def check_feasible(run: RunConfig) -> None:
@@ -211,6 +231,7 @@ class Loop:
         batch = put_batch(batch, self.stage.mesh)
         with jax.transfer_guard("disallow"):
             self.state, metrics = train_step(self.state, batch)
+        metrics |= {"stop": self.stop.cast()}
         self.step += 1
         self._read(pending, start)
         return self.step, metrics
@@ -228,7 +249,9 @@ class Loop:
         if pending is None:
             return
         step, metrics = pending
+        processes.wait_for(metrics, f"step {step}")
         metrics = {name: float(value) for name, value in metrics.items()}
+        self.stop.hear(metrics.pop("stop"))
         record, seconds = self.history.stages[-1], time.perf_counter() - start
         record.num_steps, record.seconds = (
             record.num_steps + 1,
@@ -324,4 +347,5 @@ class Loop:
         self.saver.add_time(self.history)
         report["train"]["seconds"] = self.history.seconds
         write_json(self.folder.report, report)
+        processes.barrier("the report")
         return read_json(self.folder.report)

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from slimjax import processes
 from slimjax.data.corpus import Corpus
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.store.files import write_json
@@ -44,10 +45,11 @@ def begin_or_resume(
         CheckpointError: If there are checkpoints, and none is whole.
         NotFeasibleError: If the corpus is not what it was.
     """
-    names = folder.checkpoints.list()
+    names = processes.share("the checkpoints", folder.checkpoints.list())
     for name in reversed(names):
         try:
-            manifest, stage, state = _read(name, run, folder, corpus)
+            with processes.together(f"checkpoint {name}"):
+                manifest, stage, state = _read(name, run, folder, corpus)
         except CheckpointError as error:
             display.say(f"{error} Looking for an older one.")
             folder.checkpoints.distrust(name)
@@ -100,8 +102,9 @@ def _begin(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
     history.stages.append(record_of(stage, int(state.step)))
     write_json(folder.config, run.as_dict())
     write_json(folder.architecture, stage.architecture())
-    folder.tokenizer.mkdir(exist_ok=True)
-    corpus.tokenizer.save(folder.tokenizer)
+    if processes.is_first():
+        folder.tokenizer.mkdir(exist_ok=True)
+        corpus.tokenizer.save(folder.tokenizer)
     folder.metrics.cut_back(-1)
     folder.seams.keep_first(0)
     return stage, state, history

@@ -2,6 +2,7 @@
 
 import time
 
+from slimjax import processes
 from slimjax.errors import CheckpointError
 from slimjax.store.files import write_json
 from slimjax.store.run_folder import RunFolder
@@ -54,8 +55,8 @@ class Saver:
         history.seconds, self._mark = history.seconds + now - self._mark, now
 
     def notice(self) -> None:
-        """Tells of a save that has failed; waits for none."""
-        if not self.folder.checkpoints.is_writing:
+        """Tells of a save that has failed; waits for none, and for no other process."""
+        if processes.count() == 1 and not self.folder.checkpoints.is_writing:
             self.finish()
 
     def finish(self) -> str:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax import processes
 from slimjax.distill.alignment import ALIGN
 from slimjax.models.decoder import config_of
 from slimjax.nn.depths import DEPTHS
@@ -37,9 +38,10 @@ from slimjax.train.decide import decide
 from slimjax.train.history import History
 from slimjax.train.precision import round_state
 from slimjax.train.probe import Probe, moments_flops
+from slimjax.train.shardings import to_host
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
-from slimjax.trees import flatten, unflatten
+from slimjax.trees import flatten, hash_tree, unflatten
 
 VERIFIED_ROWS = 2
 """Rows on which the logits of the closed and the cut model are compared."""
@@ -75,6 +77,7 @@ def take_seam(
     probe = Probe(stage, settled.variables, batch)
     before = probe({})
     decision = decide(stage, state, probe, history)
+    check_agreement(decision, step)
     current = host_gates(settled.params["gates"])
     closed = {path: current[path] * decision.gates[path] for path in current}
     plan, flops = make_plan(decision.gates), probe.flops
@@ -106,6 +109,20 @@ def take_seam(
     record |= {"next_calibration": correction}
     record |= {"flops_spent": flops, "seconds": time.perf_counter() - start}
     return next_stage, next_state, record
+
+
+def check_agreement(decision: Decision, step: int) -> None:
+    """Refuses to cut if processes have decided differently: each one decides by itself.
+
+    What they decide by is computed by all devices together, and the same on all.
+
+    Raises:
+        ProcessError: Naming those that differ from process 0.
+    """
+    chosen = {"gates": unflatten(dict(decision.gates))}
+    if decision.bits is not None:
+        chosen["bits"] = unflatten(dict(decision.bits))
+    processes.agree(f"the decision of the seam at step {step}", hash_tree(chosen))
 
 
 def calibrate(record: dict[str, Any]) -> float:
@@ -258,8 +275,8 @@ def _verify(
     Raises:
         ArithmeticError: If they are not equal, which is a fault of this library.
     """
-    gates = unflatten({p: jnp.asarray(g, jnp.float32) for p, g in closed.items()})
-    tokens = jnp.asarray(np.asarray(batch["tokens"])[:VERIFIED_ROWS])
+    gates = unflatten({p: np.asarray(g, np.float32) for p, g in closed.items()})
+    tokens = np.asarray(to_host(batch["tokens"]))[:VERIFIED_ROWS]
     one = stage.logits({"params": state.params["params"], "gates": gates}, tokens)
     other = next_stage.logits(next_state.params, tokens)
     difference = float(np.max(np.abs(np.asarray(one) - np.asarray(other))))

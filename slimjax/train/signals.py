@@ -1,9 +1,16 @@
-"""SIGINT and SIGTERM: the first asks the loop to save and stop, the second ends it."""
+"""SIGINT and SIGTERM: the first asks the loop to save and stop, the second ends it.
+
+On several processes it is enough that one of them is asked: with every step they vote
+on it (`slimjax.processes.Vote`), and all stop after the same one.
+"""
 
 import os
 import signal
 import threading
 from types import FrameType, TracebackType
+from typing import Any
+
+from slimjax.processes import Vote
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -12,13 +19,30 @@ class StopRequests:
     """Notices signals while it is entered.
 
     Attributes:
-        received: The signal that asked the run to stop, or None.
+        noticed: The signal that asked this process to stop, or None.
+        agreed: The signal for which all processes stop, or None.
     """
 
     def __init__(self):
         """Waits for nothing yet."""
-        self.received: signal.Signals | None = None
+        self.noticed: signal.Signals | None = None
+        self.agreed: signal.Signals | None = None
+        self._vote = Vote()
         self._previous: dict = {}
+
+    @property
+    def received(self) -> signal.Signals | None:
+        """The signal that asks the run to stop, or None."""
+        return self.agreed if self._vote.is_needed else self.noticed
+
+    def cast(self) -> Any:
+        """Returns the vote that goes with a step: a number, here or on the devices."""
+        return self._vote.cast(self.noticed or 0)
+
+    def hear(self, result: float) -> None:
+        """Takes note of how all have voted."""
+        if result:
+            self.agreed = signal.Signals(int(result))
 
     def __enter__(self) -> "StopRequests":
         """Takes the signals over, where Python allows it: in the main thread."""
@@ -38,6 +62,6 @@ class StopRequests:
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.received is not None:
+        if self.noticed is not None:
             os._exit(128 + number)  # At once; a checkpoint counts only when whole.
-        self.received = signal.Signals(number)
+        self.noticed = signal.Signals(number)

@@ -14,6 +14,7 @@ from flax import linen as nn
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from slimjax import processes
 from slimjax.distill.alignment import (
     ALIGN,
     alignment_flops,
@@ -350,11 +351,11 @@ class Stage:
         return self._compile_for(moments_fn, self.abstract_state.params)
 
     @cached_property
-    def logits(self) -> Callable[[PyTree, jax.Array], jax.Array]:
+    def logits(self) -> Callable[[PyTree, PyTree], jax.Array]:
         """The compiled forward pass in float32: (variables, tokens) -> logits."""
         changes = dict(dtype="float32", attention_impl="auto")
         exact = dataclasses.replace(self.model, **changes)
-        return jax.jit(Decoder(exact).apply)
+        return jax.jit(Decoder(exact).apply, out_shardings=replicated(self.mesh))
 
     def _compile_for(self, fn: Callable, variables: PyTree) -> Callable[..., Any]:
         """Compiles (variables, batch) -> any, which passes over maps to a teacher."""
@@ -369,6 +370,7 @@ class Stage:
         start = time.perf_counter()
         with jax.set_mesh(self.mesh):
             compiled = jitted.lower(*arguments).compile()
+        processes.barrier("a compiled step")  # Devices wait less patiently.
         self.compile_seconds += time.perf_counter() - start
         return compiled
 

@@ -14,6 +14,7 @@ from slimjax.data.corpus import Corpus
 from slimjax.generate.decode import generate_all
 from slimjax.generate.sampling import Sampling
 from slimjax.models.frozen_decoder import freeze_decoder
+from slimjax.processes import barrier, is_first
 from slimjax.resize.shrink import fold
 from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
@@ -62,6 +63,7 @@ def finish_weights(stage: Stage, state: TrainState, path: Path) -> tuple[PyTree,
     opened = jax.tree.map(np.ones_like, gates)
     names, group_size = stage.names["params"], stage.run.quantize.group_size
     num_bytes = write_packed(path, weights, names, state.precision, group_size)
+    barrier("the packed file")
     return stage.place({"params": read_packed(path), "gates": opened}), num_bytes
 
 
@@ -110,7 +112,9 @@ def summarize(
         "seed": run.seed,
         "config_hash": run.hash(),
         "state_hash": hash_tree(jax.device_get(state)),
-        "samples": make_samples(stage, variables, corpus, run.seed),
+        "samples": make_samples(stage, variables, corpus, run.seed)
+        if is_first()
+        else [],
         "versions": versions(),
         "machine": machine(),
     }
