@@ -1,6 +1,5 @@
 """``slimjax launch``: several local processes, one run."""
 
-import ctypes
 import dataclasses
 import os
 import re
@@ -17,6 +16,7 @@ from typing import IO
 
 from slimjax.cli.flags import make_parser, parse
 from slimjax.errors import ConfigError, ProcessError, SlimjaxError
+from slimjax.processes.cluster import LAUNCHER
 
 GRACE_SECONDS = 25.0
 """How long the others may take to notice by themselves that one has died."""
@@ -97,6 +97,7 @@ class Launch:
                 "JAX_PROCESS_ID": str(rank),
                 "JAX_NUM_CPU_DEVICES": str(num_devices),
                 "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS") or "cpu",
+                LAUNCHER: str(os.getpid()),
                 "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL") or "3",
             }
             popen = subprocess.Popen(
@@ -106,7 +107,6 @@ class Launch:
                 stdout=subprocess.PIPE if rank == 0 else subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 start_new_session=True,  # A terminal's signals reach it once, by us.
-                preexec_fn=_die_with_parent,
             )
             self.members.append(Member(rank, popen))
         self.threads = [
@@ -120,6 +120,7 @@ class Launch:
         """Waits for all.
 
         Raises:
+            SystemExit: If all of them failed alike, with their exit code.
             SlimjaxError: If one of them failed, with its exit code.
         """
         for thread in self.threads:
@@ -128,6 +129,9 @@ class Launch:
             self._wait()
         for thread in self.threads:
             thread.join()
+        codes = {member.popen.returncode for member in self.members}
+        if len(codes) == 1 and max(codes) > 0:
+            raise SystemExit(max(codes))  # Process 0 has told why.
         if self.deaths:
             raise self._describe()
 
@@ -222,10 +226,3 @@ def _find_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def _die_with_parent() -> None:
-    """Has Linux end this process when the launcher is killed."""
-    if sys.platform.startswith("linux"):
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)

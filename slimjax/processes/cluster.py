@@ -11,6 +11,9 @@ COUNTS = ("JAX_NUM_PROCESSES", "JAX_PROCESS_COUNT", "NNODES")
 IDS = ("JAX_PROCESS_ID", "JAX_PROCESS_INDEX", "NODE_RANK")
 """Names that launchers give to the number of processes, and to that of this one."""
 
+LAUNCHER = "SLIMJAX_LAUNCHER"
+"""Process id of ``slimjax launch``, with which those that it started end."""
+
 DEFAULT_PORT = "1234"  # That of xpk, whose addresses come without one.
 SLURM_STEP = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID")
 

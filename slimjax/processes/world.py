@@ -11,6 +11,8 @@ import itertools
 import json
 import os
 import re
+import signal
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,7 +20,7 @@ from typing import Any
 
 from slimjax import errors
 from slimjax.errors import ConfigError, ProcessError, SlimjaxError
-from slimjax.processes.cluster import Cluster
+from slimjax.processes.cluster import LAUNCHER, Cluster
 
 BARRIER_SECONDS = "SLIMJAX_BARRIER_SECONDS", 600.0
 """How long the others are waited for: compiling and reading text take their time."""
@@ -224,6 +226,7 @@ def find_loss(error: BaseException) -> ProcessError | None:
 def _join(cluster: Cluster) -> None:
     import jax
 
+    _die_with_launcher()
     heartbeat = int(_seconds(HEARTBEAT_SECONDS))
     # The service would take SIGTERM over, and tell Python nothing of it.
     jax.config.update("jax_enable_preemption_service", False)
@@ -241,6 +244,14 @@ def _join(cluster: Cluster) -> None:
         reason = str(error).strip().splitlines()[0][:200]
         _forget()
         raise ProcessError(f"The processes of this run don't meet: {reason}") from error
+
+
+def _die_with_launcher() -> None:
+    """Has Linux end this process when the one that launched it is killed."""
+    launched = os.environ.get(LAUNCHER) == str(os.getppid())
+    if launched and sys.platform.startswith("linux"):
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 def _part(seconds: float) -> None:
