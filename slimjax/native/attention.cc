@@ -230,6 +230,18 @@ void forward_head(const Shape& s, const Masks& masks, const Rotary& rotary, int6
   }
 }
 
+// out . slope, the slope rounded as the products take it, so that rounding cancels.
+template <typename Engine>
+float multiply_kept(const float* out, const float* slope, int64_t width) {
+  vec sums = {};
+  float rest = 0.0f;
+  int64_t c = 0;
+  for (; c + kLanes <= width; c += kLanes)
+    sums += load(out + c) * Engine::keep(load(slope + c));
+  for (; c < width; ++c) rest += out[c] * Engine::keep(slope[c]);
+  return sum_of(sums) + rest;
+}
+
 template <typename Engine>
 void backward_group(const Shape& s, const Masks& masks, const Rotary& rotary, int64_t b,
                     int64_t k, float scale, const float* query, const float* key,
@@ -275,11 +287,8 @@ void backward_group(const Shape& s, const Masks& masks, const Rotary& rotary, in
         for (int64_t r = 0; r < rows; ++r) {
           delta[r] = 0, level[r] = -kHidden;
           if (r >= count) continue;
-          // Of the rounded slope, as the products take it, so that rounding cancels
-          // below.
-          for (int64_t c = 0; c < width; ++c)
-            delta[r] +=
-                out[begin + r * row + c] * Engine::keep(slope[begin + r * row + c]);
+          const int64_t at = begin + r * row;
+          delta[r] = multiply_kept<Engine>(out + at, slope + at, width);
           level[r] = lse[(b * s.heads + n) * s.queries + first + r];
         }
         std::fill(sum_query + 0, sum_query + kBlock * wide, 0.0f);

@@ -157,7 +157,10 @@ struct BFloat16 {
   using Session = Unit::Session;
   static constexpr int kDepth = 32;
 
-  static float keep(float x) { return rounded(x); }
+  template <typename T>
+  static T keep(T x) {
+    return rounded(x);
+  }
 
   static int64_t panel_numbers(int64_t depth) {
     return kPanel * round_up(depth, kDepth);

@@ -49,6 +49,11 @@ inline bf16 narrow(float x) {
 
 inline float rounded(float x) { return widen(narrow(x)); }
 
+inline vec rounded(vec x) {
+  const uvec bits = (uvec)x;
+  return (vec)((bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000);
+}
+
 // 16 numbers from memory, and to it; bfloat16 takes half the room.
 inline vec load(const float* x) { return *(const vec*)x; }
 inline vec load(const bf16* x) {
@@ -56,9 +61,7 @@ inline vec load(const bf16* x) {
 }
 inline void store(vec x, float* to) { *(vec*)to = x; }
 inline void store(vec x, bf16* to) {
-  uvec bits = (uvec)x;
-  bits += 0x7fff + ((bits >> 16) & 1);
-  *(narrow_vec*)to = __builtin_convertvector(bits >> 16, narrow_vec);
+  *(narrow_vec*)to = __builtin_convertvector((uvec)rounded(x) >> 16, narrow_vec);
 }
 
 // A matrix in memory; `transposed` reads it with rows and columns swapped.
@@ -78,7 +81,10 @@ struct Vectors {
   static int64_t panel_numbers(int64_t depth) { return kPanel * depth; }
   struct Session {};
 
-  static float keep(float x) { return round ? rounded(x) : x; }
+  template <typename T>
+  static T keep(T x) {
+    return round ? rounded(x) : x;
+  }
 
   // A panel of rows lies as A does, [32][depth] or, transposed, [depth][32]: to read
   // one number for all lanes is as fast either way.

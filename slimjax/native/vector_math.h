@@ -51,7 +51,7 @@ inline vec sigmoid_of(vec x) {
 }
 
 // Turns scores into weights, exp(score - top), and updates the row's top and total.
-// Returns the factor by which what was summed before has to be scaled.
+// Returns the factor by which what was summed before, if anything, has to be scaled.
 inline float soften(float* x, int64_t count, float& top, float& total) {
   vec best = spread(top);
   for (int64_t c = 0; c < count; c += kLanes) {
@@ -62,7 +62,7 @@ inline float soften(float* x, int64_t count, float& top, float& total) {
   top = max_of(best);
   // A row that has seen nothing yet keeps weights of zero, not exp(0).
   float base = top > 0.5f * kHidden ? top : 0.0f;
-  float fade = old > 0.5f * kHidden ? std::exp(old - base) : 0.0f;
+  float fade = old > 0.5f * kHidden ? std::exp(old - base) : 1.0f;
   vec sum = {};
   for (int64_t c = 0; c < count; c += kLanes) {
     vec y = exp_of(*(vec*)(x + c) - base);
