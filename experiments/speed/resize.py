@@ -3,9 +3,13 @@
 Run: python experiments/speed/resize.py [--rounds=25] [--json]
 
 The model is that of step.py. `after a seam` is the step of a model that was cut to half
-its MLP and heads, against the same shape built fresh; `price` is the step of
-size_penalty against that of a plain AdamW.
+its MLP and heads, against the same shape built fresh; `same_program` tells whether both
+are one program, compiled. `price` is the step of size_penalty against that of a plain
+AdamW, `gates` that of exchange, which follows the gates' moments, and `width` that of
+exchange with the channels of the residual stream among its units.
 """
+
+import re
 
 from paired import compare, make_parser, race, write
 from step import SHAPE, make_run, make_step, repeat
@@ -16,25 +20,27 @@ from slimjax.train.devices import prepare_devices
 def main() -> None:
     flags = make_parser("Cost of a seam and of a price", rounds=25).parse_args()
     prepare_devices()
-    cut, fresh = cut_and_fresh()
-    price = dict(objective__strategy="size_penalty", objective__alpha=0.1)
-    price |= dict(resize__every_steps=10)
-    contenders = {
-        "cut": cut,
-        "fresh": fresh,
-        "priced": make_step("bfloat16", **price),
-        "plain": make_step("bfloat16"),
-    }
+    cut, fresh, is_same = cut_and_fresh()
+    contenders = {"cut": cut, "fresh": fresh, "plain": make_step("bfloat16")}
+    units = ("kv_heads", "mlp", "embed")
+    for name, strategy, more in (
+        ("price", "size_penalty", {}),
+        ("gates", "exchange", {}),
+        ("width", "exchange", {"resize__units": units}),
+    ):
+        more |= dict(objective__strategy=strategy, objective__alpha=0.1)
+        more |= dict(resize__every_steps=10)
+        contenders[name] = make_step("bfloat16", **more)
     seconds = race(contenders, flags.rounds)
-    result = {
-        "after a seam": compare(seconds["cut"], seconds["fresh"]),
-        "price": compare(seconds["priced"], seconds["plain"]),
-    }
+    result = {"after a seam": compare(seconds["cut"], seconds["fresh"])}
+    result["after a seam"]["same_program"] = is_same
+    for name in ("price", "gates", "width"):
+        result[name] = compare(seconds[name], seconds["plain"])
     write("resize", result, as_json=flags.json)
 
 
 def cut_and_fresh() -> tuple:
-    """Returns a step of a model that was cut, and of a fresh one of its shape."""
+    """Returns steps of a cut model and of a fresh one, and if they are one program."""
     from slimjax.resize import make_plan
     from slimjax.train.seam import cut_state
     from slimjax.train.stage import Special, Stage
@@ -51,7 +57,14 @@ def cut_and_fresh() -> tuple:
     small, small_state = cut_state(stage, state, closed, make_plan(closed))
     fresh = Stage(run, small.model, special)
     fresh_state = fresh.start(init_params(small.model, 0))
-    return repeat(small, small_state), repeat(fresh, fresh_state)
+    is_same = program_of(small) == program_of(fresh)
+    return repeat(small, small_state), repeat(fresh, fresh_state), is_same
+
+
+def program_of(stage) -> str:
+    """Returns the optimised program of a stage's step, without names and places."""
+    text = stage.train_step.as_text()
+    return re.sub(r", metadata=\{[^}]*\}|HloModule \S+", "", text)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """A run that gets faster as it shrinks, against the same run with masks.
 
 Run: python experiments/speed/slim_vs_masks.py [--workdir=runs/slim_vs_masks] [--json]
-         [--steps=600] [--tiny]
+         [--steps=700] [--tiny]
 
 The model of step.py, on the standard library of Python, goes to 40 % of its weights by
-`exchange` in four seams. `slim` cuts at each seam. `masks` closes the same units at the
+`exchange` in three seams. `slim` cuts at each seam. `masks` closes the same units at the
 same steps, so that both are one function up to rounding, but keeps its shape and is cut
 once, after the last step; at the seams it measures and decides as well, at its own
 size. The time is that of a whole run in a process of its own, compiling included and
@@ -33,7 +33,7 @@ TINY = dict(width=64, layers=2, heads=4, head_dim=16, hidden=512, length=64)
 def main() -> None:
     parser = make_parser("A slim run against the same run with masks", rounds=1)
     parser.add_argument("--workdir", type=Path, default=Path("runs/slim_vs_masks"))
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=700)
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--arm", choices=ARMS)
     flags = parser.parse_args()
@@ -59,12 +59,16 @@ def main() -> None:
 
 
 def make_config(steps: int, shape: dict[str, int]) -> dict[str, Any]:
-    """Returns the recipe: seams between the first eighth and three eighths."""
-    seams = dict(first_step=steps // 8, every_steps=steps // 12, max_seams=4)
+    """Returns the recipe: seams between an eighth and a quarter of the steps."""
+    seams = dict(first_step=steps // 8, every_steps=steps // 16, max_seams=3)
     limits = dict(units=("kv_heads", "mlp"), min_kv_heads=1, min_mlp_dim=32)
-    data = dict(source="stdlib", tokenizer="sentencepiece", vocab_size=2048 if shape is WHOLE else 300)
+    data = dict(
+        source="stdlib",
+        tokenizer="sentencepiece",
+        vocab_size=2048 if shape is WHOLE else 300,
+    )
     return dict(
-        data=data | dict(seq_len=shape["length"], batch_size=16),
+        data=data | splits | dict(seq_len=shape["length"], batch_size=16),
         model=dict(
             width=shape["width"],
             num_layers=shape["layers"],
@@ -104,7 +108,9 @@ def remember_cuts(cut_state: Any, workdir: Path) -> Any:
 
     def cut(stage, state, closed, plan, bits=None):
         path = workdir / f"open-{int(state.step)}.npz"
-        np.savez(path, **{"/".join(gate): units for gate, units in plan.is_open.items()})
+        np.savez(
+            path, **{"/".join(gate): units for gate, units in plan.is_open.items()}
+        )
         return cut_state(stage, state, closed, plan, bits)
 
     return cut
@@ -119,27 +125,31 @@ def mask_instead(workdir: Path) -> Any:
         probe = Probe(stage, state.variables, make_batch(0))
         before = probe({})
         decision = decide(stage, state, probe, history)
-        gates = close_units(stage, state, workdir)
+        gates = close_units(state, workdir)
         params = {**state.params, **stage.place({"gates": gates})}
         state = dataclasses.replace(state, params=params)
         change = Probe(stage, state.variables, make_batch(0))({}) - before
-        return stage, state, {
-            "taken": False,
-            "reason": "masks",
-            "step": int(state.step),
-            "alpha": decision.alpha,
-            "next_calibration": history.calibration,
-            "predicted_loss_change": None,
-            "true_loss_change": change,
-            "flops_spent": probe.flops,
-            "params_before": stage.sizes["params"],
-            "params_after": stage.sizes["params"],
-        }
+        return (
+            stage,
+            state,
+            {
+                "taken": False,
+                "reason": "masks",
+                "step": int(state.step),
+                "alpha": decision.alpha,
+                "next_calibration": history.calibration,
+                "predicted_loss_change": None,
+                "true_loss_change": change,
+                "flops_spent": probe.flops,
+                "params_before": stage.sizes["params"],
+                "params_after": stage.sizes["params"],
+            },
+        )
 
     return take_seam
 
 
-def close_units(stage: Any, state: Any, workdir: Path) -> Any:
+def close_units(state: Any, workdir: Path) -> Any:
     """Returns the gates of the whole model with all closed that the slim run cut."""
     from slimjax.strategies.base import host_gates
     from slimjax.trees import unflatten
@@ -180,9 +190,7 @@ def describe(report: dict[str, Any]) -> dict[str, Any]:
         "restarts": train["restarts"],
         "params_fraction": report["size"]["params_fraction"],
         "test_bits_per_byte": report["error"]["test_bits_per_byte"],
-        "step_ms": [
-            1e3 * s["step_time_s"] for s in stages if s["step_time_s"] is not None
-        ],
+        "step_ms": [round(1e3 * s["step_time_s"]) for s in stages if s["num_steps"]],
     }
 
 

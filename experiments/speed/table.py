@@ -14,6 +14,8 @@ HEAD = """| what | against | ours | peer | times as fast | 10th to 90th percenti
 PEERS = {
     "after a seam": "the same shape built fresh",
     "price": "plain AdamW",
+    "gates": "plain AdamW",
+    "width": "plain AdamW",
     "48 against 6": "48 layers (peer) against 6 (ours)",
 }
 

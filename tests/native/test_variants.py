@@ -23,7 +23,16 @@ def test_formulas_hold_when_compiled_for_less(tmp_path, less):
     compiler.chmod(0o755)
     env = os.environ | {"CXX": str(compiler), "SLIMJAX_CACHE": str(tmp_path)}
     files = [str(HERE / "test_native.py"), str(HERE.parent / "nn/test_products.py")]
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-n0", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-n0",
+        "-p",
+        "no:cacheprovider",
+    ]
     done = subprocess.run(
         [*command, "-k", FORMULAS, *files], env=env, capture_output=True, text=True
     )
