@@ -4,12 +4,13 @@ Run: python experiments/speed/slim_vs_masks.py [--workdir=runs/slim_vs_masks] [-
          [--steps=700] [--tiny]
 
 The model of step.py, on the standard library of Python, goes to 40 % of its weights by
-`exchange` in three seams. `slim` cuts at each seam. `masks` closes the same units at the
-same steps, so that both are one function up to rounding, but keeps its shape and is cut
-once, after the last step; at the seams it measures and decides as well, at its own
+`exchange` in three seams. `slim` cuts at each seam. `masks` closes the same units at
+the same steps, so that both are one function up to rounding, but keeps its shape and is
+cut once, after the last step; at the seams it measures and decides as well, at its own
 size. The time is that of a whole run in a process of its own, compiling included and
 nothing compiled before, data apart. Killed and started again, it goes on where it was;
-the time before is counted, with what was compiled twice.
+the time before is counted, with what was compiled twice. --tiny tries all of it on a
+model of no interest.
 """
 
 import dataclasses
@@ -62,6 +63,7 @@ def make_config(steps: int, shape: dict[str, int]) -> dict[str, Any]:
     """Returns the recipe: seams between an eighth and a quarter of the steps."""
     seams = dict(first_step=steps // 8, every_steps=steps // 16, max_seams=3)
     limits = dict(units=("kv_heads", "mlp"), min_kv_heads=1, min_mlp_dim=32)
+    splits = dict(valid_fraction=0.01, test_fraction=0.01)
     data = dict(
         source="stdlib",
         tokenizer="sentencepiece",
