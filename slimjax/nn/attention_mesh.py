@@ -11,18 +11,18 @@ References:
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 from math import gcd
-from typing import Any, cast
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, DTypeLike, Float, Int
+from jaxtyping import Array, Float, Int
 
 from slimjax.nn.axes import num_parts, spread
+from slimjax.nn.gather import gather
 from slimjax.nn.positions import Rotation, rotate
 
 
@@ -93,7 +93,9 @@ def attend_on_mesh(
         if places is not None:
             query, key = _turn(query, rotation), _turn(key, rotation)
             key, value = (gather(x, places, options["dtype"]) for x in (key, value))
-            rotation, key_segments = None, _gather_whole(key_segments, places)
+            if key_segments is not None:
+                key_segments = gather(key_segments, places, key_segments.dtype)
+            rotation = None
             own = Stretch(lax.axis_index(places), lax.axis_size(places))
             positions = own.positions(query) if options["causal"] else None
             stretch = own if alike else None
@@ -117,32 +119,6 @@ def attend_on_mesh(
         check_vma=False,
     )
     return run(query, key, value, marks, rotation)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def gather(
-    x: Float[Array, "B s K H"], axis: str, dtype: DTypeLike
-) -> Float[Array, "B S K H"]:
-    """Returns the whole of `x`, rounded to `dtype`, of which each device has a stretch.
-
-    What travels is of that type; on the way back gradients are summed in float32.
-    """
-    return cast(Array, _gather_whole(x.astype(dtype), axis)).astype(x.dtype)
-
-
-def _gather_fwd(x, axis, dtype):
-    return gather(x, axis, dtype), None
-
-
-def _gather_bwd(axis, _, __, slope):
-    return (lax.psum_scatter(slope, axis, scatter_dimension=1, tiled=True),)
-
-
-gather.defvjp(_gather_fwd, _gather_bwd)
-
-
-def _gather_whole(x: Array | None, axis: str) -> Array | None:
-    return None if x is None else lax.all_gather(x, axis, axis=1, tiled=True)
 
 
 def _turn(x: Array, rotation: Rotation | None) -> Array:

@@ -19,6 +19,7 @@ from jaxtyping import Array, DTypeLike, Float, Int
 from slimjax import native
 from slimjax.native import calls
 from slimjax.nn.axes import spread
+from slimjax.nn.gather import gather
 from slimjax.nn.products import MIN_ROWS, lay_in_rows, multiply, round_to
 
 BLOCK_TOKENS = 512  # Tokens whose logits are in memory at once.
@@ -132,7 +133,7 @@ def _score_on_mesh(
     tokens = spread(("batch", "positions"), targets.shape, sizes)
 
     def score_share(x, part, targets):
-        table = part if width is None else gather_width(part, dtype, width)
+        table = part if width is None else gather(part, width, dtype)
         return score(x, table, targets, vocab)
 
     run = jax.shard_map(
@@ -142,29 +143,6 @@ def _score_on_mesh(
         check_vma=False,
     )
     return run(x, embedding, targets)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
-def gather_width(
-    part: Float[Array, "V _"], dtype: DTypeLike, axis: str
-) -> Float[Array, "V D"]:
-    """Returns the whole of a table, rounded to `dtype`, from parts of its width.
-
-    What travels is of that type; on the way back gradients are summed in float32.
-    """
-    whole = lax.all_gather(part.astype(dtype), axis, axis=1, tiled=True)
-    return cast(Array, whole).astype(part.dtype)
-
-
-def _gather_fwd(part, dtype, axis):
-    return gather_width(part, dtype, axis), None
-
-
-def _gather_bwd(_, axis, __, slope):
-    return (lax.psum_scatter(slope, axis, scatter_dimension=1, tiled=True),)
-
-
-gather_width.defvjp(_gather_fwd, _gather_bwd)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))

@@ -38,10 +38,7 @@ def alone():
 
 @pytest.mark.parametrize(
     "sizes",
-    [
-        dict(data=2, context=4),
-        dict(data=1, fsdp=2, model=2, context=2),
-    ],
+    [dict(data=2, context=4), dict(data=1, fsdp=2, model=2, context=2)],
 )
 def test_stretches_of_rows_train_as_whole_rows_do(alone, sizes):
     _, losses, params, sums = run_steps(**sizes)
