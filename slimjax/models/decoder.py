@@ -97,10 +97,23 @@ class Decoder(nn.Module):
 def abstract_variables(config: ModelConfig) -> PyTree:
     """Returns the shapes of weights and gates, boxed with the names of their axes.
 
-    Nothing is computed, so this is cheap for a model of any size.
+    Nothing is computed, and each shape of a layer is traced once, so this is cheap for
+    a model of any size.
     """
+    kinds = tuple(dict.fromkeys(config.layers))
     tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
-    return dict(jax.eval_shape(Decoder(config).init, jax.random.key(0), tokens))
+    model = Decoder(dataclasses.replace(config, layers=kinds))
+    found = dict(jax.eval_shape(model.init, jax.random.key(0), tokens))
+
+    def spread_layers(tree: dict) -> dict:
+        spread = {k: v for k, v in tree.items() if not k.startswith("layer_")}
+        for number, layer in enumerate(config.layers):
+            own = tree.get(f"layer_{kinds.index(layer)}")
+            if own is not None:
+                spread[f"layer_{number}"] = jax.tree.map(lambda leaf: leaf, own)
+        return spread
+
+    return {kind: spread_layers(tree) for kind, tree in found.items()}
 
 
 def make_cache(config: ModelConfig, batch_size: int, length: int) -> Cache:

@@ -18,6 +18,9 @@ from slimjax.native.library import register
 PANEL = 32
 """Columns that the kernels multiply together."""
 
+MOST_ARRAYS = 24
+"""Arrays that a call works on: XLA's time grows with the square of their number."""
+
 
 def products_forward(
     x: Float[Array, "M I"], kernels: Sequence[Float[Array, "I _"]], dtype: DTypeLike
@@ -74,6 +77,34 @@ def mlp_backward(
     arrays = x, gate, up, down, *kept, slope
     dx, dgate, dup, ddown = call(*arrays, round=_rounds(dtype))
     return dx, dgate, dup, ddown
+
+
+def norm_forward(
+    x: Float[Array, "M D"],
+    scale: Float[Array, " D"],
+    count: Float[Array, ""],
+    epsilon: float,
+) -> tuple[Float[Array, "M D"], Float[Array, " M"]]:
+    """Returns ``x * inverse * scale``, inverse ``(sum(x^2) / count + epsilon)^-1/2``.
+
+    The second result is the inverse of each row.
+    """
+    call = _call("slimjax_norm_forward", (_like(x), _numbers(len(x))))
+    out, inverse = call(x, scale, count, epsilon=np.float32(epsilon))
+    return out, inverse
+
+
+def norm_backward(
+    x: Float[Array, "M D"],
+    scale: Float[Array, " D"],
+    count: Float[Array, ""],
+    inverse: Float[Array, " M"],
+    slope: Float[Array, "M D"],
+) -> tuple[Float[Array, "M D"], Float[Array, " D"]]:
+    """Returns the gradients of x and scale."""
+    call = _call("slimjax_norm_backward", (_like(x), _like(scale)))
+    dx, dscale = call(x, scale, count, inverse, slope)
+    return dx, dscale
 
 
 def cross_entropy_forward(
@@ -203,6 +234,62 @@ def attention_step(
     options = dict(num_heads=num_heads, epsilon=np.float32(epsilon))
     out, key, value = call(x, norm, *operands, **options)
     return out, key, value
+
+
+def square_sum(arrays: Sequence[Array]) -> Float[Array, ""]:
+    """Returns the sum of the squares of all numbers in all arrays."""
+    call = _call("slimjax_square_sum", _numbers())
+    return sum((call(*part) for part in _parts(arrays)), jnp.zeros(()))
+
+
+def add(left: Sequence[Array], right: Sequence[Array]) -> list[Array]:
+    """Returns ``left + right``, array by array."""
+    out = []
+    for xs, ys in zip(_parts(left), _parts(right), strict=True):
+        places = {i: i for i in range(len(xs))}
+        out += _call("slimjax_add", tuple(map(_like, xs)), places)(*xs, *ys)
+    return out
+
+
+def adam(
+    scalars: Float[Array, "4"],
+    grads: Sequence[Array],
+    moments: tuple[Sequence[Array], Sequence[Array]],
+    weights: Sequence[Array],
+    decays: Sequence[float],
+    **betas: float,
+) -> tuple[list[Array], list[Array], list[Array]]:
+    """Returns updates and both moments after a step of AdamW, array by array.
+
+    Args:
+        scalars: Factors of the gradients, of the first and the second moment, and of
+            the update.
+        grads: Gradients.
+        moments: First and second moments.
+        weights: Weights, which decay.
+        decays: What of each weight is added to its update, before the last factor.
+        **betas: beta1, beta2 and epsilon.
+    """
+    outs = [], [], []
+    options = {name: np.float32(value) for name, value in betas.items()}
+    operands = map(_parts, (grads, *moments, weights, decays))
+    for *parts, factors in zip(*operands, strict=True):
+        count = len(factors)
+        places = {1 + i: i for i in range(count, 3 * count)}
+        call = _call("slimjax_adam", tuple(map(_like, parts[0])) * 3, places)
+        found = call(
+            *(scalars, *parts[0], *parts[1], *parts[2], *parts[3]),
+            decays=np.asarray(factors, np.float32),
+            **options,
+        )
+        for i, out in enumerate(outs):
+            out += found[i * count : (i + 1) * count]
+    return outs
+
+
+def _parts(items: Sequence[Any]) -> list[Sequence[Any]]:
+    """Returns items in parts for one call each."""
+    return [items[i : i + MOST_ARRAYS] for i in range(0, len(items), MOST_ARRAYS)]
 
 
 def _call(

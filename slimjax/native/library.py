@@ -16,7 +16,10 @@ import jax
 
 SOURCES = Path(__file__).parent
 OPTIONS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-w")
+OPTIONS += ("-fno-math-errno",)  # Else no loop with a square root becomes vectors.
 TARGETS = (
+    "slimjax_adam",
+    "slimjax_add",
     "slimjax_attention_backward",
     "slimjax_attention_forward",
     "slimjax_attention_step",
@@ -25,9 +28,12 @@ TARGETS = (
     "slimjax_mlp_backward",
     "slimjax_mlp_forward",
     "slimjax_mlp_step",
+    "slimjax_norm_backward",
+    "slimjax_norm_forward",
     "slimjax_products_backward",
     "slimjax_products_forward",
     "slimjax_rows_product",
+    "slimjax_square_sum",
 )
 SECONDS_TO_COMPILE = 300
 

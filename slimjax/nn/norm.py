@@ -1,11 +1,17 @@
 """Normalisation of the residual stream."""
 
+from functools import partial
+from typing import cast
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from slimjax import native
+from slimjax.native import calls
 from slimjax.nn.axes import named
+from slimjax.nn.products import MIN_ROWS
 
 EPSILON = 1e-6
 """What keeps the root of a mean square away from zero."""
@@ -21,11 +27,33 @@ def rms_norm(
 
     The mean is over `num_open` channels, all by default.
     """
-    scale = jnp.expand_dims(scale, range(x.ndim - 1))
     x = x.astype(jnp.float32)
     count = x.shape[-1] if num_open is None else num_open
+    rows = x.reshape(-1, x.shape[-1])
+    if len(rows) >= MIN_ROWS and native.is_enabled():
+        count = jnp.asarray(count, jnp.float32)
+        return cast(Array, _native_norm(rows, scale, count, epsilon)).reshape(x.shape)
+    scale = jnp.expand_dims(scale, range(x.ndim - 1))
     mean_square = jnp.sum(x * x, axis=-1, keepdims=True) / count
     return x * jax.lax.rsqrt(mean_square + epsilon) * scale
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _native_norm(x, scale, count, epsilon) -> Array:
+    return calls.norm_forward(x, scale, count, epsilon)[0]
+
+
+def _native_norm_fwd(x, scale, count, epsilon):
+    out, inverse = calls.norm_forward(x, scale, count, epsilon)
+    return out, (x, scale, count, inverse)
+
+
+def _native_norm_bwd(_, residuals, slope):
+    x, scale, count, inverse = residuals
+    return *calls.norm_backward(x, scale, count, inverse, slope), None
+
+
+_native_norm.defvjp(_native_norm_fwd, _native_norm_bwd)
 
 
 class RMSNorm(nn.Module):

@@ -15,6 +15,7 @@ from slimjax.distill.alignment import ALIGN
 from slimjax.errors import ConfigError
 from slimjax.nn.depths import DEPTHS
 from slimjax.strategies.base import StepContext, Strategy
+from slimjax.train.adamw import adamw
 
 DECAYS = ("cosine", "linear")
 """Ways in which the learning rate falls."""
@@ -111,21 +112,22 @@ def make_tx(
     """
     peak = config.learning_rate
     rate = lambda step: peak * context.learning_rate(step)
-    adam = optax.scale_by_adam(b1=config.beta1, b2=config.beta2)
-    links = [optax.clip_by_global_norm(config.clip_norm)] if config.clip_norm else []
-    links += [
-        adam,
-        optax.add_decayed_weights(config.weight_decay, mask=_matrices),
-        optax.scale_by_learning_rate(rate),
-    ]
+    weight_tx = adamw(
+        rate,
+        beta1=config.beta1,
+        beta2=config.beta2,
+        weight_decay=config.weight_decay,
+        clip_norm=config.clip_norm,
+    )
     if strategy.make_weight_tx is not None:
-        links.append(strategy.make_weight_tx(context))
+        weight_tx = optax.chain(weight_tx, strategy.make_weight_tx(context))
     gate_tx = strategy.make_gate_tx(context)
     if any(jax.tree.leaves(held)):
         gate_tx = optax.chain(gate_tx, optax.stateless(partial(_hold, held)))
-    groups: dict[Hashable, Any] = {"weights": optax.chain(*links), "gates": gate_tx}
+    groups: dict[Hashable, Any] = {"weights": weight_tx, "gates": gate_tx}
     labels = {"params": "weights", "gates": "gates"}
     if with_maps:
+        adam = optax.scale_by_adam(b1=config.beta1, b2=config.beta2)
         groups["maps"] = optax.chain(adam, optax.scale_by_learning_rate(rate))
         labels[ALIGN] = "maps"
     if with_depths:
@@ -140,8 +142,3 @@ def _hold(held: PyTree, updates: PyTree, params: PyTree) -> PyTree:
     del params
     stay = lambda update, is_held: jnp.zeros_like(update) if is_held else update
     return updates | {"gates": jax.tree.map(stay, updates["gates"], held)}
-
-
-def _matrices(params: PyTree) -> PyTree:
-    """Returns True for weights with two axes or more: norms are not decayed."""
-    return jax.tree.map(lambda w: w.ndim > 1, params)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, PyTree
 
+from slimjax.train.adamw import apply_updates, global_norm
 from slimjax.train.guard import Guard
 from slimjax.train.state import TrainState
 
@@ -71,13 +72,13 @@ def make_train_step(
             grads, sums = take_grads(dataclasses.replace(state, params=sampled), batch)
             grads = {**grads, "gates": pull_back(grads["gates"])[0]}
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
-        params: Any = optax.apply_updates(state.params, updates)
+        params: Any = apply_updates(state.params, updates)
         ema = state.ema
         if ema is not None:
             ema = optax.incremental_update(params["params"], ema, 1 - ema_decay)
         step, precision, health = state.step + 1, state.precision, state.health
         next_state = TrainState(step, params, opt_state, ema, precision, health)
-        metrics = sums | {"grad_norm": optax.tree.norm(grads["params"])}
+        metrics = sums | {"grad_norm": global_norm(grads["params"])}
         if guard is None or health is None:
             return next_state, metrics
         gate_norm = optax.tree.norm(grads["gates"])

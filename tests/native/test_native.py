@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import Decoder
 from slimjax.native import library
 from slimjax.nn.cross_entropy import cross_entropy
+from slimjax.nn.norm import rms_norm
 from slimjax.nn.products import MIN_ROWS, products
 from slimjax.nn.swiglu import swiglu
 
@@ -67,6 +69,17 @@ def assert_formula_holds(fn, *args):
 
 
 @settings(max_examples=4)
+@given(ROWS, SIZES, st.integers(1, 140))
+def test_norms_and_their_gradients(rows, width, num_open):
+    norm = partial(rms_norm, num_open=jnp.int32(num_open))
+    x, scale = 3 * draw(rows, width), draw(width)
+    fast = pull(norm, x, scale)
+    with native.off():
+        exact = pull(lambda *args: norm(*args), x, scale)
+    for a, b in zip(fast, exact, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+
+
 @given(ROWS, SIZES, SIZES, st.integers(1, 3))
 def test_products(rows, depth, width, count):
     kernels = [draw(depth, width + i) for i in range(count)]
