@@ -370,7 +370,7 @@ class Stage:
         start = time.perf_counter()
         with jax.set_mesh(self.mesh):
             compiled = jitted.lower(*arguments).compile()
-        processes.barrier("a compiled step")  # Devices wait less patiently.
+        processes.barrier("a compiled program")  # Devices wait less patiently.
         self.compile_seconds += time.perf_counter() - start
         return compiled
 

@@ -121,9 +121,9 @@ def test_a_killed_process_takes_the_others_along_and_is_named(tmp_path, text_fol
 
 @pytest.mark.slow
 def test_a_process_that_hangs_is_named(tmp_path, text_folder):
-    two = launch(tmp_path / "run", text_folder, SLIMJAX_BARRIER_SECONDS="20")
+    two = launch(tmp_path / "run", text_folder, SLIMJAX_BARRIER_SECONDS="45")
     wait_for_line(tmp_path / "run" / "metrics.jsonl", two)
     os.kill(find_rank(1, two), signal.SIGSTOP)
-    _, err = two.communicate(timeout=120)
+    _, err = two.communicate(timeout=200)
     assert two.returncode == 4
     assert "slimjax: Process 1 did not come to " in err
