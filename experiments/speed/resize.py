@@ -3,13 +3,10 @@
 Run: python experiments/speed/resize.py [--rounds=25] [--json]
 
 The model is that of step.py. `after a seam` is the step of a model that was cut to half
-its MLP and heads, against the same shape built fresh; `same_program` tells whether both
-are one program, compiled. `price` is the step of size_penalty against that of a plain
+its MLP and heads, against the same shape built fresh. `price` is the step of size_penalty against that of a plain
 AdamW, `gates` that of exchange, which follows the gates' moments, and `width` that of
 exchange with the channels of the residual stream among its units.
 """
-
-import re
 
 from paired import compare, make_parser, race, write
 from step import SHAPE, make_run, make_step, repeat
@@ -20,7 +17,7 @@ from slimjax.train.devices import prepare_devices
 def main() -> None:
     flags = make_parser("Cost of a seam and of a price", rounds=25).parse_args()
     prepare_devices()
-    cut, fresh, is_same = cut_and_fresh()
+    cut, fresh = cut_and_fresh()
     contenders = {"cut": cut, "fresh": fresh, "plain": make_step("bfloat16")}
     units = ("kv_heads", "mlp", "embed")
     for name, strategy, more in (
@@ -33,16 +30,13 @@ def main() -> None:
         contenders[name] = make_step("bfloat16", **more)
     seconds = race(contenders, flags.rounds)
     result = {"after a seam": compare(seconds["cut"], seconds["fresh"])}
-    result["after a seam"]["same_program"] = is_same
     for name in ("price", "gates", "width"):
         result[name] = compare(seconds[name], seconds["plain"])
     write("resize", result, as_json=flags.json)
 
 
 def cut_and_fresh() -> tuple:
-    """Returns steps of a cut model and of a fresh one, and if they are one program."""
-    import jax
-
+    """Returns steps of a model that was cut, and of a fresh one of its shape."""
     from slimjax.resize import make_plan
     from slimjax.train.seam import cut_state
     from slimjax.train.stage import Special, Stage
@@ -59,17 +53,7 @@ def cut_and_fresh() -> tuple:
     small, small_state = cut_state(stage, state, closed, make_plan(closed))
     fresh = Stage(run, small.model, special)
     fresh_state = fresh.start(init_params(small.model, 0))
-    # A program from the cache is told in other words than one just compiled.
-    jax.config.update("jax_enable_compilation_cache", False)
-    is_same = program_of(small) == program_of(fresh)
-    jax.config.update("jax_enable_compilation_cache", True)
-    return repeat(small, small_state), repeat(fresh, fresh_state), is_same
-
-
-def program_of(stage) -> str:
-    """Returns the optimised program of a stage's step, without names and places."""
-    text = stage.train_step.as_text()
-    return re.sub(r", metadata=\{[^}]*\}|HloModule \S+", "", text)
+    return repeat(small, small_state), repeat(fresh, fresh_state)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Makes the README's table from results/*.json, and writes it into README.md.
+"""Makes the README's table from results/ and its folders, and writes it into README.md.
 
 Run: python experiments/speed/table.py
 """
@@ -22,7 +22,7 @@ PEERS = {
 
 def main() -> None:
     lines = [HEAD]
-    for path in sorted(HERE.glob("results/*.json")):
+    for path in sorted(HERE.glob("results/**/*.json")):
         result = json.loads(path.read_text())
         for name, row in result.items():
             if isinstance(row, dict) and "ratio" in row:
