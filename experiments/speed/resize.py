@@ -3,9 +3,10 @@
 Run: python experiments/speed/resize.py [--rounds=25] [--json]
 
 The model is that of step.py. `after a seam` is the step of a model that was cut to half
-its MLP and heads, against the same shape built fresh. `price` is the step of size_penalty against that of a plain
-AdamW, `gates` that of exchange, which follows the gates' moments, and `width` that of
-exchange with the channels of the residual stream among its units.
+its MLP and heads, against the same shape built fresh. `price` is the step of
+size_penalty against that of a plain AdamW, `gates` that of exchange, which follows the
+gates' moments, and `width` that of exchange with the channels of the residual stream
+among its units.
 """
 
 from paired import compare, make_parser, race, write
