@@ -19,6 +19,9 @@ from slimjax.errors import ConfigError, suggest
 
 T = TypeVar("T")
 
+MAX_BYTES = 1 << 24
+"""Largest config file that is read."""
+
 
 def read_config(path: str | Path) -> dict[str, Any]:
     """Returns the blocks of a config file, ``.py`` (with ``get_config``) or ``.json``.
@@ -33,19 +36,24 @@ def read_config(path: str | Path) -> dict[str, Any]:
         )
         hint = suggest(str(path), near) if near else "Look into configs/."
         raise ConfigError(f"--config={path} is not a file. {hint}")
+    if path.suffix not in (".py", ".json"):
+        raise ConfigError(f"--config={path} must end in .py or .json.")
+    if path.stat().st_size > MAX_BYTES:
+        raise ConfigError(f"--config={path} is far too large for a config.")
     try:
         if path.suffix == ".py":
             config = runpy.run_path(str(path))["get_config"]()
             return json.loads(json.dumps(config.to_dict()))
-        if path.suffix == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(path.read_text(encoding="utf-8"))
     except KeyError as error:
         raise ConfigError(f"--config={path} defines no {error.args[0]}().") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         kind = type(error).__name__
         message = " ".join(str(error).split())
         raise ConfigError(f"--config={path} fails: {kind}: {message}") from error
-    raise ConfigError(f"--config={path} must end in .py or .json.")
+    if not isinstance(config, dict):
+        raise ConfigError(f"--config={path} is no block of settings.")
+    return config
 
 
 def override(config: dict[str, Any], changes: Sequence[tuple[str, str]]) -> dict:

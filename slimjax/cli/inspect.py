@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from slimjax.cli.flags import make_parser, parse, print_json
+from slimjax.errors import CheckpointError
 
 
 def main(argv: Sequence[str]) -> None:
@@ -21,17 +22,22 @@ def main(argv: Sequence[str]) -> None:
     folder = RunFolder(flags.workdir)
     folder.check_run()
     found = {
-        "architecture": read_json(folder.architecture),
+        "architecture": read_json(folder.architecture, list),
         "seams": folder.seams.read(),
         "newest": (folder.metrics.read() or [{}])[-1],
         "checkpoints": folder.checkpoints.list(),
         "finished": folder.report.is_file(),
-        "config": read_json(folder.config),
+        "config": read_json(folder.config, dict),
     }
     if flags.json:
         print_json(found)
-    else:
+        return
+    try:
         _show(found)
+    except (LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{folder.root} is damaged: a file in it has a strange entry, {error}."
+        ) from error
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -57,9 +57,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SlimjaxError as error:
         sys.stderr.write("slimjax: " + " ".join(str(error).split()) + "\n")
         return error.exit_code
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):  # The reader of stdout has gone.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        sys.stderr.write(f"slimjax: the system says: {error}\n")
+        return 2
     except KeyboardInterrupt:
         sys.stderr.write("slimjax: interrupted\n")
         return 130
-    except BrokenPipeError:  # The reader of stdout has gone; that is its right.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -154,9 +154,11 @@ def read_model_config(folder: RunFolder, vocab_size: int) -> ModelConfig:
     """
     where = str(folder.architecture)
     try:
-        block = read_json(folder.config).get("model", {})
+        block = read_json(folder.config, dict).get("model", {})
+        if not isinstance(block, dict):
+            raise ConfigError("config.model is no block of settings.")
         settings = build(ModelSettings, block | {"architecture": ""}, "config.model")
-        entries = read_json(folder.architecture)
+        entries = read_json(folder.architecture, list)
         return settings.build(vocab_size).with_architecture(entries, where)
     except ConfigError as error:
         raise CheckpointError(f"{folder.root} is damaged: {error}") from error
@@ -180,6 +182,8 @@ def _newest_checkpoint(
             return shape, variables
         except (CheckpointError, ConfigError) as error:
             reason = str(error)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            reason = f"{name} has a strange manifest: {type(error).__name__}"
     raise CheckpointError(f"No whole checkpoint in {folder.root}: {reason}.")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.errors import CheckpointError
+from slimjax.store.files import MAX_JSON_BYTES
 from slimjax.report.quantities import divide, number
 
 Json = dict[str, Any]
@@ -115,7 +116,8 @@ def _read_json(path: Path, kind: type) -> Any:
     if not path.is_file():
         return None
     try:
-        content = _parse(path.read_bytes())
+        is_large = path.stat().st_size > MAX_JSON_BYTES
+        content = None if is_large else _parse(path.read_bytes())
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, kind):

@@ -15,6 +15,7 @@ import contextlib
 import logging
 import re
 import shutil
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,13 @@ class Checkpoints:
         self._last: str = ""
         self._damaged: set[str] = set()
         logging.getLogger("absl").setLevel(logging.CRITICAL)
+
+    def unfinished(self) -> list[str]:
+        """Returns the names of folders without a manifest, oldest first."""
+        if not self.directory.is_dir():
+            return []
+        paths = [p for p in self.directory.iterdir() if NAME.fullmatch(p.name)]
+        return sorted(p.name for p in paths if not (p / MANIFEST).is_file())
 
     def list(self) -> list[str]:
         """Returns the names of all checkpoints not known as damaged, oldest first."""
@@ -97,6 +105,7 @@ class Checkpoints:
             if processes.is_first():
                 _remove(folder)
             processes.barrier("a checkpoint")
+            _hush_closed_loops()
             writer = ocp.StandardCheckpointer()
             writer.save(folder / "state", state)
             host = jax.tree.map(_host_copy, state)
@@ -261,6 +270,23 @@ def _remove(folder: Path) -> None:
         (folder / MANIFEST).unlink(missing_ok=True)
         fault_point("checkpoint-remove")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _hush_closed_loops() -> None:
+    """Has Python not tell of writes that were under way when another one failed.
+
+    Orbax closes its event loop at the first failure, and each write that ends after it
+    would be told in twenty lines; the failure itself is told in one.
+    """
+    tell = sys.unraisablehook
+    if getattr(tell, "__name__", "") == "tell_others":
+        return
+
+    def tell_others(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            tell(unraisable)
+
+    sys.unraisablehook = tell_others
 
 
 def _host_copy(leaf: jax.Array) -> Any:

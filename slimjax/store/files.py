@@ -78,16 +78,23 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, (text + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: Path, kind: type = object) -> Any:
     """Reads a JSON file.
 
+    Args:
+        path: The file.
+        kind: What it holds: `dict` or `list`.
+
     Raises:
-        CheckpointError: If it is missing, damaged, or far too large.
+        CheckpointError: If it is missing, damaged, far too large or of another kind.
     """
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
             raise CheckpointError(f"{path} is damaged: it is far too large.")
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, kind):
+            raise ValueError("it holds something else")
+        return content
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; is this a run folder?") from None
     except (OSError, ValueError, RecursionError) as error:

@@ -38,15 +38,17 @@ class JsonLines:
         return ""
 
     def read(self) -> list[dict[str, Any]]:
-        """Returns all whole lines; a torn last one is left out."""
-        if not self.path.exists():
+        """Returns all whole lines; what is none, as a torn last one, is left out."""
+        if not self.path.is_file():
             return []
         entries = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        for line in self.path.read_bytes().splitlines():
             try:
-                entries.append(json.loads(line))
-            except ValueError:
+                entry = json.loads(line)
+            except (ValueError, RecursionError):
                 continue
+            if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+                entries.append(entry)
         return entries
 
     def cut_back(self, step: int) -> None:

@@ -176,6 +176,8 @@ def make_run_config(config: Mapping[str, Any]) -> RunConfig:
     Raises:
         ConfigError: At the first thing that cannot be meant, in one line.
     """
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"config={config!r:.40} is no block of settings.")
     known = ("seed", "task", *BLOCKS)
     for name, value in config.items():
         if name not in known:

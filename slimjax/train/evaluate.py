@@ -76,7 +76,7 @@ def evaluate_folder(
         SlimjaxError: If the run, the text or the split is not there.
     """
     model = load(workdir)
-    config = read_json(RunFolder(workdir).config)
+    config = read_json(RunFolder(workdir).config, dict)
     if source is not None:
         config["data"]["source"] = source
     run = make_run_config(config)

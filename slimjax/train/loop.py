@@ -71,7 +71,7 @@ def train(
             check_same_run(read_json(folder.config), run)
             if folder.report.is_file():
                 display.say(f"{folder.root} is finished; nothing to train.")
-                return read_json(folder.report)
+                return read_json(folder.report, dict)
         check_feasible(run)
     start_time = time.perf_counter()
     corpus = load_in_turn(run.data, display)

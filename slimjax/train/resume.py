@@ -45,7 +45,12 @@ def begin_or_resume(
         CheckpointError: If there are checkpoints, and none is whole.
         NotFeasibleError: If the corpus is not what it was.
     """
-    names = processes.share("the checkpoints", folder.checkpoints.list())
+    checkpoints = folder.checkpoints
+    found = [checkpoints.list(), checkpoints.unfinished()]
+    names, unfinished = processes.share("the checkpoints", found)
+    for name in unfinished:
+        where = checkpoints.path(name)
+        display.say(f"{where} was not finished, and does not count.")
     for name in reversed(names):
         try:
             with processes.together(f"checkpoint {name}"):
@@ -56,6 +61,7 @@ def begin_or_resume(
             continue
         note_return(folder, manifest["step"], folder.checkpoints.path(name), reason)
         return _go_on(manifest, stage, state, folder, display)
+    names = names or unfinished[1:]  # A kill leaves one of them, and no more.
     if names and not allow_fresh_start:
         raise CheckpointError(
             f"No checkpoint in {folder.checkpoints.directory} is whole. Start afresh "

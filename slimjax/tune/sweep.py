@@ -136,7 +136,7 @@ class Runner:
         """
         folder = RunFolder(self.root / trial.name)
         if folder.report.is_file():
-            return read_json(folder.report)
+            return read_json(folder.report, dict)
         with self.claims.hold(trial.name) as is_mine:
             if not is_mine:
                 return None
@@ -221,7 +221,7 @@ class Runner:
         if not folder.report.is_file():
             reason = self.failures.get(trial.name)
             return entry | {"state": "failed" if reason else "open", "reason": reason}
-        report = read_json(folder.report)
+        report = read_json(folder.report, dict)
         figures = {q: _look_up(report, path) for q, path in QUANTITIES.items()}
         return entry | {"state": "finished", "reason": None} | figures
 

@@ -1,0 +1,107 @@
+"""A disk that fails for a while costs no checkpoint and ends no run."""
+
+import gc
+import os
+import resource
+import signal
+
+import pytest
+from runs import Says, make_run
+
+from slimjax.errors import CheckpointError, StoppedError
+from slimjax.store.run_folder import RunFolder
+from slimjax.train import loop
+from slimjax.train.stage import Special, Stage
+from slimjax.train.state import init_params
+
+WHOLE = ["00000015.00", "00000016.00"]
+
+
+@pytest.fixture
+def fail_writes(monkeypatch):
+    """Returns a way to have all larger writes fail between two steps' beginnings."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def between(first: int, last: int) -> None:
+        steps = iter(range(1, 1000))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+        def limit(name: str) -> None:
+            step = next(steps) if name == "step" else 0
+            if step == first:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (64, hard))
+            if step == last:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+        monkeypatch.setattr(loop, "fault_point", limit)
+
+    yield between
+    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_save_that_fails_is_told_and_the_next_one_works(
+    tmp_path, text_folder, fail_writes
+):
+    says, run = Says(), make_run(text_folder)
+    expected = loop.train(run, tmp_path / "plain", display=Says())
+    fail_writes(9, 13)  # Of the saves at 5, 10, 15 and 16 the second fails.
+    report = loop.train(run, tmp_path / "run", display=says)
+    told = [line for line in says.lines if "cannot be written" in line]
+    assert any("00000010.00" in line for line in told)
+    assert all("\n" not in line for line in told)
+    assert report["state_hash"] == expected["state_hash"]
+    folder = RunFolder(tmp_path / "run")
+    assert folder.checkpoints.list()[-2:] == WHOLE
+    assert [entry["step"] for entry in folder.metrics.read()][-1] == 16
+    assert {entry["step"] for entry in folder.metrics.read()} >= {4, 5, 8, 10, 12, 15}
+
+
+def test_a_run_whose_last_save_fails_does_not_end_as_finished(
+    tmp_path, text_folder, fail_writes
+):
+    run = make_run(text_folder)
+    fail_writes(16, 999)
+    with pytest.raises(CheckpointError, match="The last save failed"):
+        loop.train(run, tmp_path / "run", display=Says())
+    fail_writes(999, 999)
+    folder = RunFolder(tmp_path / "run")
+    assert not folder.report.exists()
+    newest = int(folder.checkpoints.list()[-1][:8])
+    assert newest in (10, 15)  # The one of step 15 may be in writing when it begins.
+    says = Says()
+    loop.train(run, tmp_path / "run", display=says)
+    assert f"going on at step {newest} of 16" in says.lines
+    assert folder.report.exists()
+
+
+def test_a_signal_while_the_disk_is_full_says_that_nothing_is_saved(
+    tmp_path, text_folder, fail_writes, monkeypatch
+):
+    fail_writes(8, 999)
+    limit, steps = loop.fault_point, iter(range(1, 1000))
+
+    def limit_and_signal(name: str) -> None:
+        limit(name)
+        if name == "step" and next(steps) == 8:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(loop, "fault_point", limit_and_signal)
+    with pytest.raises(StoppedError, match="SIGTERM: not saved") as caught:
+        loop.train(make_run(text_folder), tmp_path / "run", display=Says())
+    assert caught.value.exit_code == 143
+    names = RunFolder(tmp_path / "run").checkpoints.list()
+    assert set(names) <= {"00000005.00"}  # It may be in writing at step 8.
+
+
+def test_saving_and_restoring_leaks_no_descriptors(tmp_path, text_folder):
+    run = make_run(text_folder)
+    stage = Stage(run, run.model.build(259), Special(0, 1))
+    state = stage.start(init_params(stage.model, seed=0))
+    checkpoints, counts = RunFolder(tmp_path).checkpoints, []
+    for step in range(12):
+        name = checkpoints.save(state, {"history": {}}, step, 0)
+        checkpoints.wait()
+        state = checkpoints.restore(name, stage.abstract_state)
+        gc.collect()
+        counts.append(len(os.listdir("/proc/self/fd")))
+    assert counts[-1] <= counts[2]
