@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.errors import CheckpointError
-from slimjax.store.files import MAX_JSON_BYTES
 from slimjax.report.quantities import divide, number
+from slimjax.store.files import MAX_JSON_BYTES
 
 Json = dict[str, Any]
 
