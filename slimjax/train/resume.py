@@ -68,7 +68,8 @@ def begin_or_resume(
             "in a new --workdir, or here with --allow_fresh_start."
         )
     if names:
-        aside = folder.checkpoints.set_aside()
+        aside = str(checkpoints.set_aside()) if processes.is_first() else ""
+        aside = processes.share("the folder aside", aside)
         display.say(f"No checkpoint is whole; they are in {aside}. Starting afresh.")
     if folder.holds_run:
         note_return(folder, 0, None, reason)
