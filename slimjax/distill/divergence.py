@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
+from slimjax.nn.axes import map_rows
 from slimjax.nn.cross_entropy import BLOCK_TOKENS
 from slimjax.nn.products import lay_in_rows, multiply, round_to
 
@@ -64,22 +65,22 @@ def distilled_sums(
         section 2.
         Hsu et al., "Liger Kernel", 2024, section 3.2 (gradient going forward).
     """
-    length = max(block_tokens // len(targets), 1)
-    rows = (student.x, teacher.x, targets, mask)
-    blocks = tuple(_in_blocks(x, length) for x in rows)
-    tables = student.table, teacher.table
     options = _Options(temperature, jnp.dtype(dtype))
-    sums = cast(
-        Any, _sums(blocks[0], tables[0], tables[1], blocks[1:], weight, options)
-    )
-    return sums[0], lax.stop_gradient(sums[1]), lax.stop_gradient(sums[2])
+
+    def add_up(rows: tuple[Array, ...], whole: tuple[Array, ...]) -> list[Array]:
+        length = max(block_tokens // len(rows[0]), 1)
+        x, *rest = (_in_blocks(x, length) for x in rows)
+        sums = cast(Any, _sums(x, whole[0], whole[1], tuple(rest), whole[2], options))
+        return [x.reshape(1, 1) for x in sums]
+
+    rows = (student.x, teacher.x, targets, mask)
+    whole = student.table, teacher.table, jnp.asarray(weight, jnp.float32)
+    mixed, nats, away = (jnp.sum(parts) for parts in map_rows(add_up, rows, whole))
+    return mixed, lax.stop_gradient(nats), lax.stop_gradient(away)
 
 
 def _in_blocks(x: Array, length: int) -> Array:
-    """Returns [B T ...] as [blocks B length ...], T padded with zeros.
-
-    Blocks are cut from T, so that the rows of a batch stay spread over the devices.
-    """
+    """Returns [B T ...] as [blocks B length ...], T padded with zeros."""
     padding = ((0, 0), (0, -x.shape[1] % length), *((0, 0),) * (x.ndim - 2))
     x = jnp.pad(x, padding)
     return jnp.moveaxis(x.reshape(len(x), -1, length, *x.shape[2:]), 1, 0)

@@ -20,6 +20,7 @@ from slimjax import native
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.nn import platforms
 from slimjax.nn.attention import Attention
+from slimjax.nn.axes import constrain
 from slimjax.nn.mlp import GatedMLP
 
 SHORTEST_SCAN = 4
@@ -40,6 +41,7 @@ class Layer(nn.Module):
     ) -> Float[Array, "B T D"]:
         """Returns the residual stream after this layer."""
         dtype = jnp.dtype(self.config.dtype)
+        stream = lambda x: constrain(x, "batch", "positions", None)
         out_scale = (2 * len(self.config.layers)) ** -0.5
         if self.layer.attention:
             attention = Attention(
@@ -52,10 +54,10 @@ class Layer(nn.Module):
                 out_scale=out_scale,
                 name="attention",
             )
-            x = x + attention(x, positions, channels)
+            x = stream(x + attention(x, positions, channels))
         if self.layer.mlp:
             mlp = GatedMLP(self.layer.mlp_dim, dtype, out_scale, name="mlp")
-            x = x + mlp(x, channels)
+            x = stream(x + mlp(x, channels))
         return x
 
 

@@ -10,14 +10,15 @@ names for theirs. `RULES` says, as data, where each name goes on a mesh:
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
 import jax
+import numpy as np
 from jax.nn.initializers import Initializer
 from jax.sharding import AbstractMesh, PartitionSpec
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 RULES: Mapping[str, tuple[str, ...]] = {
     "embed": ("fsdp",),
@@ -102,3 +103,31 @@ def constrain(x: Float[Array, "*shape"], *names: str | None) -> Float[Array, "*s
     if mesh is None:
         return x
     return jax.lax.with_sharding_constraint(x, spread(names, x.shape, mesh.shape))
+
+
+def map_rows(fn: Callable[..., Any], rows: PyTree, whole: PyTree) -> Any:
+    """Returns ``fn(rows, whole)``, each device computing with its own rows alone.
+
+    For functions that take tokens in blocks: a compiler that spreads the tokens over
+    devices would have all of these work on one device's block at a time.
+
+    Args:
+        fn: What is true of any rows and positions alone: takes and returns arrays
+            whose first two axes are those of tokens, B T.
+        rows: Arrays ``[B T ...]``.
+        whole: Arrays that all devices use, though they may be spread over ``model``.
+    """
+    mesh, shape = mesh_to_share(), jax.tree.leaves(rows)[0].shape[:2]
+    spec = spread(("batch", "positions"), shape, mesh.shape if mesh else {})
+    along = {name for axes in spec for name in np.atleast_1d(axes or ())}
+    if not along:
+        return fn(rows, whole)
+    # Whole arrays get the sum of all devices' gradients, which needs no types to see.
+    mapped = jax.shard_map(
+        fn,
+        in_specs=(spec, PartitionSpec()),
+        out_specs=spec,
+        axis_names=along,
+        check_vma=False,
+    )
+    return mapped(rows, whole)

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
 
-from slimjax.nn.axes import named
+from slimjax.nn.axes import constrain, named
 from slimjax.nn.cross_entropy import Scores, score_targets
 from slimjax.nn.products import product
 
@@ -44,8 +44,10 @@ class TiedEmbedding(nn.Module):
         self, tokens: Int[Array, "B T"], channels: Float[Array, " D"]
     ) -> Float[Array, "B T D"]:
         """Returns the vectors of `tokens`."""
-        vectors = jnp.take(self.embedding, tokens, axis=0)
-        return vectors * (self.scale * channels)[None, None]
+        table = constrain(self.embedding, "vocab", None)
+        vectors = jnp.take(table, tokens, axis=0)
+        x = vectors * (self.scale * channels)[None, None]
+        return constrain(x, "batch", "positions", None)
 
     def logits(
         self, x: Float[Array, "B T D"], channels: Float[Array, " D"]

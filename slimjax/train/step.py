@@ -50,12 +50,15 @@ def make_train_step(
             return grad_fn(state.params, batch)
         return grads_of_parts(grad_fn, state.params, batch)
 
+    def deal(x: Array) -> Array:
+        """Returns the parts of a batch, of which each device keeps its own rows."""
+        return jnp.swapaxes(x.reshape(-1, accumulation_steps, *x.shape[1:]), 0, 1)
+
     def grads_of_parts(grad_fn: Any, params: PyTree, batch: PyTree) -> Any:
         def add_part(carry, part):
             return jax.tree.map(jnp.add, carry, grad_fn(params, part)), None
 
-        cut = lambda x: x.reshape(accumulation_steps, -1, *x.shape[1:])
-        parts = jax.tree.map(cut, batch)
+        parts = jax.tree.map(deal, batch)
         first = jax.tree.map(lambda x: x[0], parts)
         shapes = jax.eval_shape(grad_fn, params, first)
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
