@@ -15,9 +15,10 @@ from typing import Any
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.nn.initializers import Initializer
-from jax.sharding import AbstractMesh, PartitionSpec
+from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
 RULES: Mapping[str, tuple[str, ...]] = {
@@ -131,3 +132,33 @@ def map_rows(fn: Callable[..., Any], rows: PyTree, whole: PyTree) -> Any:
         check_vma=False,
     )
     return mapped(rows, whole)
+
+
+def to_host(tree: PyTree) -> PyTree:
+    """Returns whole NumPy arrays, the same in every process.
+
+    For what is small: gates, statistics of units, or one weight at a time.
+    """
+
+    def gather(leaf: Any) -> Any:
+        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
+            return leaf
+        assert isinstance(leaf.sharding, NamedSharding)
+        place = NamedSharding(leaf.sharding.mesh, PartitionSpec())
+        return jax.jit(lambda x: x, out_shardings=place)(leaf)
+
+    return jax.device_get(jax.tree.map(gather, tree))
+
+
+def is_spread(tree: PyTree) -> bool:
+    """Whether arrays of a tree lie on several devices, and are to be worked on there.
+
+    On one device NumPy is the faster way where every array has a shape of its own.
+    """
+    arrays = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
+    return any(len(array.sharding.device_set) > 1 for array in arrays)
+
+
+def numpy_of(x: Any) -> Any:
+    """Returns the module whose functions take `x`: ``numpy`` or ``jax.numpy``."""
+    return jnp if isinstance(x, jax.Array) else np

@@ -19,6 +19,7 @@ References:
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -26,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
+from slimjax.nn.axes import is_spread, numpy_of, to_host
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
 STATES = (2, 3, 4, 6, 8, 16)
@@ -136,7 +138,7 @@ def to_rows(weight: Any, axis: int | None) -> Any:
     """Returns ``[U E]``: for each unit along `axis`, what it holds of a weight."""
     if axis is None:
         return weight.reshape(1, -1)
-    return _numpy_of(weight).moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
+    return numpy_of(weight).moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
 
 
 def from_rows(rows: Any, axis: int | None, shape: tuple[int, ...]) -> Any:
@@ -144,7 +146,7 @@ def from_rows(rows: Any, axis: int | None, shape: tuple[int, ...]) -> Any:
     if axis is None:
         return rows.reshape(shape)
     moved = (shape[axis], *shape[:axis], *shape[axis + 1 :])
-    return _numpy_of(rows).moveaxis(rows.reshape(moved), 0, axis)
+    return numpy_of(rows).moveaxis(rows.reshape(moved), 0, axis)
 
 
 def encode(rows: Rows, bits: Units, fit: Units, group_size: int = 0) -> tuple[Any, Any]:
@@ -156,7 +158,7 @@ def encode(rows: Rows, bits: Units, fit: Units, group_size: int = 0) -> tuple[An
         fit: Factor of each unit's steps.
         group_size: Elements that share a step; 0 for the whole row.
     """
-    xp, half = _numpy_of(rows), _half(bits)
+    xp, half = numpy_of(rows), _half(bits)
     table = np.ones(FULL + 1, np.float32)
     table[list(STEPS)] = list(STEPS.values())
     steps = row_steps(rows, xp.asarray(table)[bits] * fit, group_size)
@@ -176,12 +178,9 @@ def num_groups(length: int, group_size: int) -> int:
 
 
 def fit_rows(
-    rows: Float[np.ndarray, "U E"],
-    curvature: Float[np.ndarray, "U E"],
-    bits: Int[np.ndarray, " U"],
-    group_size: int = 0,
-) -> tuple[Float[np.ndarray, " U"], Float[np.ndarray, " U"]]:
-    """Returns the fit of each row with the least ``sum h (w - Q(w))^2``, and that sum.
+    rows: Rows, curvature: Rows, bits: Units, group_size: int = 0
+) -> tuple[Any, Any]:
+    """Returns the fit [U] of each row with the least ``sum h (w - Q(w))^2``, and that.
 
     Args:
         rows: What each unit holds, w.
@@ -190,24 +189,54 @@ def fit_rows(
         bits: Bits of each unit; those of `FULL` ones have no error.
         group_size: Elements that share a step.
     """
-    best_fit = np.ones(len(rows), np.float32)
-    least = np.full(len(rows), np.inf)
-    for factor in FITS:
-        fit = np.full(len(rows), factor, np.float32)
+    xp = numpy_of(rows)
+    exact = np.float64 if xp is np else np.float32
+
+    def compare(best: tuple[Any, Any], factor: Any) -> tuple[tuple[Any, Any], None]:
+        fit = xp.full(len(rows), factor, np.float32)
         codes, steps = encode(rows, bits, fit, group_size)
         errors = (rows - decode(codes, steps, bits, group_size)) ** 2
-        sums = ((curvature + np.float32(1e-20)) * errors).sum(1, dtype=np.float64)
-        best_fit = np.where(sums < least, factor, best_fit)
-        least = np.minimum(sums, least)
+        sums = ((curvature + np.float32(1e-20)) * errors).sum(1, dtype=exact)
+        best_fit, least = best
+        return (xp.where(sums < least, fit, best_fit), xp.minimum(sums, least)), None
+
+    best = xp.ones(len(rows), np.float32), xp.full(len(rows), np.inf, exact)
+    if xp is np:
+        for factor in FITS:
+            best, _ = compare(best, factor)
+    else:
+        best, _ = jax.lax.scan(compare, best, jnp.asarray(FITS))
     is_full = bits >= FULL
-    return np.where(is_full, 1, best_fit).astype(np.float32), np.where(
-        is_full, 0, least
-    )
+    return xp.where(is_full, np.float32(1), best[0]), xp.where(is_full, 0, best[1])
+
+
+def fit_weight(
+    weight: Any, curvature: Any, axis: int | None, bits: Units, group_size: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what `fit_rows` does for the units along an axis, on the host.
+
+    Args:
+        weight: On the host, or on the devices of a mesh, where it is worked on.
+        curvature: Likewise.
+        axis: See `to_rows`.
+        bits: See `fit_rows`.
+        group_size: See there.
+    """
+    if is_spread(weight):
+        return to_host(_fit_on_devices(weight, curvature, axis, bits, group_size))
+    rows, slopes = (to_rows(np.asarray(x), axis) for x in (weight, curvature))
+    return fit_rows(rows, slopes, bits, group_size)
+
+
+@partial(jax.jit, static_argnums=(2, 4))
+def _fit_on_devices(weight, curvature, axis, bits, group_size):
+    rows, slopes = (to_rows(x, axis) for x in (weight, curvature))
+    return fit_rows(rows, slopes, bits, group_size)
 
 
 def _half(bits: Any) -> Any:
     """Returns half the number of levels, [U 1], float32; 0 bits have none."""
-    return (_numpy_of(bits).left_shift(1, bits) / 2).astype(np.float32)[:, None]
+    return (numpy_of(bits).left_shift(1, bits) / 2).astype(np.float32)[:, None]
 
 
 def row_steps(rows: Any, factors: Any, group_size: int) -> Any:
@@ -218,7 +247,7 @@ def row_steps(rows: Any, factors: Any, group_size: int) -> Any:
         factors: Steps as parts of the root mean square of each row, ``[U]``.
         group_size: Elements that share a step.
     """
-    xp = _numpy_of(rows)
+    xp = numpy_of(rows)
     num_units, length = rows.shape
     groups, size = num_groups(length, group_size), group_size or length
     squares = xp.pad(rows * rows, ((0, 0), (0, groups * size - length)))
@@ -234,9 +263,4 @@ def spread(steps: Any, length: int, group_size: int) -> Any:
     """Returns ``[U E]`` (or ``[U 1]``): the step of each element of a row."""
     if steps.shape[1] == 1:
         return steps
-    return _numpy_of(steps).repeat(steps, group_size, axis=1)[:, :length]
-
-
-def _numpy_of(x: Any) -> Any:
-    """Returns the module whose functions take `x`."""
-    return jnp if isinstance(x, jax.Array) else np
+    return numpy_of(steps).repeat(steps, group_size, axis=1)[:, :length]

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
+from slimjax.nn.axes import numpy_of
 from slimjax.resize.plan import Plan
 from slimjax.resize.shrink import fold, take
 from slimjax.trees import Path, flatten, named_path, unflatten
@@ -40,7 +41,8 @@ def carry_state(
         path = named_path(keys, axes)
         if path is None or before.ndim != len(axes[path]):
             return before
-        return take(before, plan.indices(path[1:], before.shape, axes[path]))
+        kept = plan.indices(path[1:], before.shape, axes[path])
+        return take(before, kept, axes[path])
 
     fresh = jax.eval_shape(tx.init, params)
     return jax.tree_util.tree_map_with_path(carry, fresh)
@@ -51,9 +53,10 @@ def fold_moments(opt_state: PyTree, names: PyTree, gates: Mapping[Path, Any]) ->
 
     With ``w' = g w`` a weight's gradient becomes 1 / g of what it was, and that of the
     gate, now 1, becomes g times what it was; first moments are of the gradient's order,
-    second moments of its square. Where g is 0 the unit is about to go.
+    second moments of its square. Where g is 0 the unit is about to go. Gates are
+    float32.
     """
-    inverse = lambda m, g: m / np.where(g == 0, np.float32(1), g)
+    inverse = lambda m, g: m / numpy_of(g).where(g == 0, np.float32(1), g)
 
     def fold_group(moments: PyTree, power: int) -> PyTree:
         if _holds(moments, "params"):
@@ -62,7 +65,7 @@ def fold_moments(opt_state: PyTree, names: PyTree, gates: Mapping[Path, Any]) ->
             return moments | {"params": weights}
         if _holds(moments, "gates"):
             scaled = {
-                path: np.asarray(m) * np.asarray(gates[path], np.float32) ** power
+                path: m * gates[path] ** power
                 for path, m in flatten(moments["gates"]).items()
             }
             return moments | {"gates": unflatten(scaled)}

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, PyTree
 
+from slimjax.nn.axes import to_host
 from slimjax.resize.shrink import written_gate
 from slimjax.trees import Path, flatten, unflatten
 
@@ -35,7 +36,7 @@ def refit(
     """Returns weights with which the closed model writes nearly what the open one did.
 
     Args:
-        params: Weights, host arrays.
+        params: Weights; those that are refitted come to the host, one at a time.
         names: Names of their axes.
         current: Gates so far, by path.
         closed: Gates from now on, 0 for what goes.
@@ -44,7 +45,7 @@ def refit(
     """
     axes, leaves = flatten(names), dict(flatten(params))
     for path, moment in flatten(moments).items():
-        weight = np.asarray(leaves[path])
+        weight = to_host(leaves[path])
         before, after = (
             np.broadcast_to(
                 written_gate(path, weight.shape, axes[path], gates), weight.shape

@@ -1,7 +1,8 @@
 """Folding gates into weights, and cutting out what is closed.
 
-All of it works on host arrays: every leaf has a shape of its own, and a compiled
-program for each would take longer than the work.
+All of it takes host arrays, for one device: every leaf has a shape of its own, and
+compiling would take longer than the work. And it takes arrays of a program that is
+being compiled, for a mesh: there it is done where the arrays lie, with the same bits.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,11 +11,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax.nn.axes import constrain, numpy_of
 from slimjax.nn.gates import SUBLAYER, axis_gates
 from slimjax.resize.plan import Plan
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
-Scale = Callable[[np.ndarray, np.ndarray], np.ndarray]
+Scale = Callable[[Any, Any], Any]
 
 
 def fold(
@@ -37,9 +39,9 @@ def fold(
     """
     axes = flatten(names)
     leaves = {
-        path: scale(np.asarray(leaf), written_gate(path, leaf.shape, axes[path], gates))
+        path: scale(leaf, written_gate(path, leaf.shape, axes[path], gates))
         if _writes(axes[path])
-        else np.asarray(leaf)
+        else leaf
         for path, leaf in flatten(tree).items()
     }
     return unflatten(leaves)
@@ -51,18 +53,23 @@ def _writes(axes: AxisNames) -> bool:
 
 def written_gate(
     path: Path, shape: tuple[int, ...], axes: AxisNames, gates: Mapping[Path, Any]
-) -> np.ndarray:
+) -> Any:
     """Returns the product of a weight's gates, in a shape that broadcasts to it."""
-    product = np.ones((1,) * len(shape), np.float32)
+    product: Any = np.ones((1,) * len(shape), np.float32)
     for i, (name, length) in enumerate(zip(axes, shape, strict=True)):
         units = axis_gates(path, name, length, gates)
         if units is not None:
             others = [j for j in range(len(shape)) if j != i]
-            product = product * np.expand_dims(np.asarray(units, np.float32), others)
+            product = product * _as_float32(units, others)
     for depth in range(len(path)):
         whole = gates.get((*path[:depth], SUBLAYER))
-        product = product if whole is None else product * np.float32(whole)
+        product = product if whole is None else product * _as_float32(whole, [])
     return product
+
+
+def _as_float32(units: Any, axes: list[int]) -> Any:
+    xp = numpy_of(units)
+    return xp.expand_dims(xp.asarray(units, np.float32), axes)
 
 
 def cut(tree: PyTree, names: PyTree, plan: Plan) -> PyTree:
@@ -76,16 +83,21 @@ def cut(tree: PyTree, names: PyTree, plan: Plan) -> PyTree:
     axes = flatten(names)
     return unflatten(
         {
-            path: take(leaf, plan.indices(path, leaf.shape, axes[path]))
+            path: take(leaf, plan.indices(path, leaf.shape, axes[path]), axes[path])
             for path, leaf in flatten(tree).items()
             if not plan.drops(path)
         }
     )
 
 
-def take(leaf: np.ndarray, indices: list[np.ndarray | None]) -> np.ndarray:
+def take(leaf: Any, indices: list[np.ndarray | None], axes: AxisNames) -> Any:
     """Returns the entries of a leaf that stand at the given indices of each axis."""
-    leaf = np.asarray(leaf)
+    xp = numpy_of(leaf)
+    if xp is not np:  # Devices exchange what is cut before, and only select after.
+        pairs = zip(axes, indices, strict=True)
+        leaf = constrain(
+            leaf, *(name if kept is None else None for name, kept in pairs)
+        )
     for axis, kept in enumerate(indices):
-        leaf = leaf if kept is None else np.take(leaf, kept, axis=axis)
+        leaf = leaf if kept is None else xp.take(leaf, kept, axis=axis, mode="clip")
     return leaf

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
+from slimjax.nn.axes import to_host
 from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER
 from slimjax.nn.quantize import Precision
 from slimjax.objective.config import ObjectiveConfig
@@ -66,8 +67,10 @@ class SeamContext:
         inventory: The model as it is.
         size_fn: Size as a fraction of the starting model's.
         params: ``{"params": weights, "gates": gates}``, and ``depths`` where they are
-            learned, by nested names.
-        opt_state: The optimizer's state, which may hold statistics of the strategy.
+            learned, by nested names: host arrays, or, on a mesh, arrays of the devices,
+            to be reduced there.
+        opt_state: The optimizer's state, likewise, which may hold statistics of the
+            strategy.
         probe: Measures the loss with some gates changed.
         moments: Measures what writers read: h^T h, ``[I I]``, by the weight's names.
         seed: The run's seed.
@@ -226,4 +229,5 @@ def weight_curvature(opt_state: PyTree) -> PyTree:
 
 def host_gates(gates: dict) -> Gates:
     """Returns gates by path as float64 NumPy arrays."""
-    return {path: np.asarray(gate, np.float64) for path, gate in flatten(gates).items()}
+    flat = flatten(to_host(gates))
+    return {path: np.asarray(gate, np.float64) for path, gate in flat.items()}

@@ -21,8 +21,7 @@ from slimjax.nn.quantize import (
     LEAST_OF_VECTORS,
     bit_axis,
     bit_key,
-    fit_rows,
-    to_rows,
+    fit_weight,
 )
 from slimjax.objective.precision import BitCosts
 from slimjax.strategies.base import SeamContext, weight_curvature
@@ -83,18 +82,16 @@ def _predict(
     errors, fits = {}, {}
     for leaf in context.inventory.leaves:
         key, axis = bit_key(leaf.path, leaf.axes), bit_axis(leaf.axes)
-        rows = to_rows(np.asarray(weights[leaf.path]), axis)
-        slopes = to_rows(np.asarray(curvature[leaf.path]), axis)
-        zeros = np.zeros((len(rows), len(states)))
-        own = errors.setdefault(key, zeros)
+        pair = weights[leaf.path], curvature[leaf.path]
+        num_units = 1 if axis is None else leaf.shape[axis]
+        own = errors.setdefault(key, np.zeros((num_units, len(states))))
         own_fits = fits.setdefault(key, [{} for _ in states])
         for i, bits in enumerate(states):
             if len(leaf.axes) < 2 and bits < LEAST_OF_VECTORS:
                 own[:, i] = np.inf
                 continue
-            all_bits = np.full(len(rows), bits)
-            group_size = context.quantize.group_size
-            fresh, sums = fit_rows(rows, slopes, all_bits, group_size)
+            all_bits, group_size = np.full(num_units, bits), context.quantize.group_size
+            fresh, sums = fit_weight(*pair, axis, all_bits, group_size)
             keeps = bits_now.get(key, FULL) == bits
             own_fits[i][leaf.path] = np.where(keeps, fits_now.get(leaf.path, 1), fresh)
             own[:, i] += 0.5 * sums

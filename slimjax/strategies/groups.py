@@ -5,12 +5,17 @@ the group of unit u are the entries at index u of that axis. A KV group has thos
 the query heads in it, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from slimjax.nn.axes import is_spread, to_host
 from slimjax.nn.gates import NESTED, axis_gates
 from slimjax.objective.inventory import Inventory, Leaf
-from slimjax.trees import Path
+from slimjax.trees import Path, flatten
 
 
 def unit_sums(inventory: Inventory, entries: Mapping[Path, Any]) -> dict[Path, Any]:
@@ -39,6 +44,25 @@ def unit_sums(inventory: Inventory, entries: Mapping[Path, Any]) -> dict[Path, A
                 units = units.reshape(inventory.gates[gate][0], -1).sum(1)
                 sums[gate] = sums[gate] + units if gate in sums else units
     return sums
+
+
+def host_sums(
+    inventory: Inventory, fn: Callable[..., Any], *trees: PyTree
+) -> dict[Path, np.ndarray]:
+    """Returns `unit_sums` of a function of weights, and trees like them.
+
+    Host arrays are summed in float64; arrays on a mesh there, in float32.
+    """
+
+    def sums(*flat: Mapping[Path, Any]) -> dict[Path, Any]:
+        entries = {p: fn(*(leaves[p] for leaves in flat)) for p in flat[-1]}
+        return unit_sums(inventory, entries)
+
+    flat = [flatten(tree) for tree in trees]
+    if is_spread(trees):
+        return to_host(jax.jit(sums)(*flat))
+    exact = lambda leaves: {p: np.asarray(x, np.float64) for p, x in leaves.items()}
+    return sums(*map(exact, flat))
 
 
 def scale_units(

@@ -35,6 +35,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
+from slimjax.nn.axes import to_host
 from slimjax.objective.price import add_size_penalty, keep_in_interval
 from slimjax.objective.size import SizeFn
 from slimjax.objective.units import Costs
@@ -203,7 +204,7 @@ def judge(context: SeamContext) -> Costs:
     At a price those go whose deterministic gate is 0.
     """
     of = open_probability if context.objective.has_budget else settle_gates
-    gates = of(jax.device_get(context.params["gates"]))
+    gates = of(to_host(context.params["gates"]))
     return rank_by(open_products(host_gates(gates)), context)
 
 

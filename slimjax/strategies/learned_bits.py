@@ -26,12 +26,12 @@ References:
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
+from slimjax.nn.axes import to_host
 from slimjax.nn.depths import DEPTHS
 from slimjax.nn.gates import CHANNELS
 from slimjax.nn.quantize import FULL, bit_key, least_bits
@@ -150,7 +150,7 @@ def _costs(context: SeamContext, states: tuple[int, ...]) -> dict[Path, np.ndarr
     factor = (context.objective.alpha or 1.0) / context.start_bytes / np.log(4)
     weighed = unit_bytes(context.inventory, context.quantize.group_size)
     costs = {}
-    for key, depths in flatten(jax.device_get(context.params[DEPTHS])).items():
+    for key, depths in flatten(to_host(context.params[DEPTHS])).items():
         byte_of_bit = weighed[key][-1] / FULL
         told = np.minimum(np.asarray(depths, np.float64), MOST_TOLD)
         away = told[:, None] - np.array(states)

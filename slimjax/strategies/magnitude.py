@@ -17,15 +17,13 @@ import optax
 
 from slimjax.objective.units import Costs
 from slimjax.strategies.base import SeamContext, Strategy, rank_by, relative
-from slimjax.strategies.groups import unit_sums
-from slimjax.trees import flatten
+from slimjax.strategies.groups import host_sums
 
 
 def judge(context: SeamContext) -> Costs:
     """Returns costs that rank units by the norm of their weights."""
-    weights = flatten(context.params["params"])
-    squares = {path: np.asarray(w, np.float64) ** 2 for path, w in weights.items()}
-    sums = unit_sums(context.inventory, squares)
+    square = lambda weight: weight * weight
+    sums = host_sums(context.inventory, square, context.params["params"])
     return rank_by(relative({p: np.sqrt(s) for p, s in sums.items()}), context)
 
 

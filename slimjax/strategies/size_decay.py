@@ -24,7 +24,6 @@ References:
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -42,7 +41,7 @@ from slimjax.strategies.base import (
     rank_by,
     stays_open,
 )
-from slimjax.strategies.groups import scale_units, unit_sums
+from slimjax.strategies.groups import host_sums, scale_units, unit_sums
 from slimjax.trees import Path, flatten, unflatten
 
 DUAL_RATE = 0.02
@@ -206,13 +205,13 @@ def make_weight_tx(context: StepContext) -> optax.GradientTransformation:
 
 def judge(context: SeamContext) -> Costs:
     """Returns costs that rank units in the order in which they would become 0."""
-    weights = flatten(jax.device_get(context.params["params"]))
     sizes = relative_sizes(context.inventory, context.size_fn)
-    squares = {path: np.asarray(w, np.float64) ** 2 for path, w in weights.items()}
     counts = units_weights(context.inventory)
+    square = lambda weight: weight * weight
+    sums = host_sums(context.inventory, square, context.params["params"])
     scores = {
         path: (total / counts[path]) ** 0.5 / max(sizes[path], TINY)
-        for path, total in unit_sums(context.inventory, squares).items()
+        for path, total in sums.items()
     }
     return rank_by(scores, context)
 

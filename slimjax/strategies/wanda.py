@@ -15,23 +15,21 @@ References:
     sums over units (there Wanda-sp).
 """
 
+import jax
 import numpy as np
 import optax
 
 from slimjax.objective.units import Costs
 from slimjax.strategies.base import SeamContext, Strategy, rank_by, relative
-from slimjax.strategies.groups import unit_sums
-from slimjax.trees import flatten
+from slimjax.strategies.groups import host_sums
 
 
 def judge(context: SeamContext) -> Costs:
     """Returns costs that rank units by what their writers write."""
-    weights, entries = flatten(context.params["params"]), {}
-    for path, moment in flatten(context.moments()).items():
-        weight = np.abs(np.asarray(weights[path], np.float64))
-        norm = np.sqrt(np.diag(np.asarray(moment, np.float64)))
-        entries[path] = weight * norm.reshape(*weight.shape[:-1], 1)
-    return rank_by(relative(unit_sums(context.inventory, entries)), context)
+    norms = jax.tree.map(lambda moment: np.sqrt(np.diag(moment)), context.moments())
+    written = lambda w, norm: abs(w) * norm.reshape(*w.shape[:-1], 1)
+    sums = host_sums(context.inventory, written, context.params["params"], norms)
+    return rank_by(relative(sums), context)
 
 
 STRATEGY = Strategy(make_gate_tx=lambda _: optax.set_to_zero(), judge=judge)

@@ -5,6 +5,7 @@ that it reads on in the same rows; its config may ask for another budget, schedu
 strategy. What the other run spent is told apart from what this one spends.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -12,6 +13,7 @@ import numpy as np
 
 from slimjax.data.corpus import Corpus
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
+from slimjax.nn.axes import to_host
 from slimjax.objective.size import parse_measure
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
@@ -94,6 +96,7 @@ def take_over(
     """
     old_folder = RunFolder(run.train.continue_from)
     other = make_run_config(read_json(old_folder.config))
+    other = dataclasses.replace(other, mesh=run.mesh)
     manifest, old_state = _newest(old_folder, other, corpus)
     step = int(manifest["step"])
     if step >= run.train.num_steps:
@@ -133,9 +136,9 @@ def _newest(
 
 def _transplant(stage: Stage, old: TrainState) -> TrainState:
     """Returns a fresh state with all that the old one has in the same place."""
-    old = jax.device_get(old)
+    old = to_host(old)
     params = {kind: old.params[kind] for kind in ("params", "gates")}
-    fresh = jax.device_get(stage.start(params))
+    fresh = to_host(stage.start(params))
     found = dict(jax.tree_util.tree_leaves_with_path(old.opt_state))
 
     def keep(keys: tuple, leaf: Any) -> Any:

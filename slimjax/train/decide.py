@@ -1,10 +1,13 @@
 """Who goes at a seam, and how many bits the rest keeps: measured, weighed, decided."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
 import numpy as np
+from jax.typing import ArrayLike
 
+from slimjax.nn.axes import is_spread, to_host
 from slimjax.objective.decision import BitChoice, Decision
 from slimjax.objective.inventory import Bits
 from slimjax.objective.kinds import decide_within
@@ -17,6 +20,23 @@ from slimjax.train.pricing import budget_parts
 from slimjax.train.probe import Probe
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
+
+DIGITS = 3
+"""Significant digits of costs: devices that add up in another order agree on them."""
+
+
+def round_digits(x: ArrayLike) -> np.ndarray:
+    """Returns numbers rounded to `DIGITS` significant digits.
+
+    Examples:
+        >>> round_digits([0.0123456, -98765.0, np.inf, 0.0])
+        array([ 1.23e-02, -9.88e+04,       inf,  0.00e+00])
+    """
+    x = np.asarray(x, np.float64)
+    known = np.isfinite(x) & (x != 0)
+    size = np.floor(np.log10(np.abs(np.where(known, x, 1.0))))
+    scale = 10.0 ** (DIGITS - 1 - size)
+    return np.where(known, np.round(np.where(known, x, 0.0) * scale) / scale, x)
 
 
 def decide(stage: Stage, state: TrainState, probe: Probe, history: History) -> Decision:
@@ -71,6 +91,7 @@ def judge(
     Nats are corrected by what the last seam showed.
     """
     strategy, run = stage.strategy, stage.run
+    reachable = lambda tree: tree if is_spread(tree) else jax.device_get(tree)
     assert strategy.judge is not None
     measures = run.objective.measures
     size_fn, whole = stage.size_fn(measures[0]), stage.start_sizes[measures[0]]
@@ -78,21 +99,24 @@ def judge(
         objective=run.objective,
         inventory=stage.inventory,
         size_fn=lambda gates: size_fn(gates, stage.bits) / whole,
-        params=state.params,
-        opt_state=state.opt_state,
+        params=reachable(state.params),
+        opt_state=reachable(state.opt_state),
         probe=probe,
         moments=probe.moments,
         seed=run.seed,
         limits=run.resize.limits(cautious=False),
         quantize=run.quantize,
-        precision=jax.device_get(state.precision),
+        precision=to_host(state.precision),
         start_bytes=stage.start_sizes["bytes"],
     )
     costs, choice = strategy.judge(context), None
     if strategy.costs_are_nats:
         costs = {path: cost * history.calibration for path, cost in costs.items()}
+    costs = {path: round_digits(cost) for path, cost in costs.items()}
     if run.quantize.chooses and strategy.judge_bits is not None:
         bit_costs = strategy.judge_bits(context)
+        nats = {key: round_digits(own) for key, own in bit_costs.nats.items()}
+        bit_costs = dataclasses.replace(bit_costs, nats=nats)
         prices = BitPrices(stage.inventory, bit_costs, run.quantize.group_size)
         bytes_whole = stage.start_sizes["bytes"]
         choice = BitChoice(prices, measures.index("bytes"), bytes_whole)

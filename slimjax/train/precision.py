@@ -5,18 +5,17 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax.nn.axes import to_host
 from slimjax.nn.depths import DEPTHS, round_to_depths
 from slimjax.nn.quantize import (
     Precision,
     bit_axis,
     bit_key,
-    fit_rows,
+    fit_weight,
     quantize,
-    to_rows,
 )
 from slimjax.strategies.base import weight_curvature
 from slimjax.train.state import TrainState
@@ -66,13 +65,11 @@ def round_state(stage: Any, state: TrainState) -> TrainState:
     """
     if state.precision is None or int(state.step) < stage.run.quantize.first_step:
         return state
-    weights, curvature, before = jax.device_get(
-        (state.params["params"], weight_curvature(state.opt_state), state.precision)
-    )
+    weights, curvature = state.params["params"], weight_curvature(state.opt_state)
     names, group_size = stage.names["params"], stage.run.quantize.group_size
     bits = unflatten(dict(stage.bits))
     fresh = fit_precision(weights, curvature, names, bits, group_size)
-    precision = keep_fits(before, fresh, names)
+    precision = keep_fits(to_host(state.precision), fresh, names)
     placed = stage.place({PRECISION: precision})[PRECISION]
     return dataclasses.replace(state, precision=placed)
 
@@ -95,7 +92,7 @@ def fit_precision(
     """Returns bits with the fits that change the loss least, to second order.
 
     Args:
-        weights: Host arrays.
+        weights: Arrays of the host or of devices.
         curvature: Second derivative of the loss, one a weight.
         names: Names of the axes of the weights.
         bits: int32 [U] by bit key.
@@ -104,10 +101,8 @@ def fit_precision(
     own, axes, slopes = flatten(bits), flatten(names), flatten(curvature)
 
     def fit(path: tuple, weight: Any) -> np.ndarray:
-        axis = bit_axis(axes[path])
-        rows, weight_of = to_rows(np.asarray(weight), axis), np.asarray(slopes[path])
-        unit_bits = np.asarray(own[bit_key(path, axes[path])])
-        return fit_rows(rows, to_rows(weight_of, axis), unit_bits, group_size)[0]
+        axis, unit_bits = bit_axis(axes[path]), own[bit_key(path, axes[path])]
+        return fit_weight(weight, slopes[path], axis, unit_bits, group_size)[0]
 
     fits = unflatten({path: fit(path, w) for path, w in flatten(weights).items()})
     return {"bits": bits, "fit": fits}

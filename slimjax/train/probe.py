@@ -4,6 +4,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax.nn.axes import to_host
 from slimjax.objective.units import Gates
 from slimjax.train.precision import PRECISION
 from slimjax.train.stage import Stage
@@ -41,7 +42,7 @@ class Probe:
         """Returns second moments of what writers read, on the same batch."""
         params = {kind: self.variables[kind] for kind in ("params", "gates")}
         moments = self.stage.moments(self.stage.place(params), self.batch)
-        moments = jax.device_get(moments)
+        moments = to_host(moments)
         self.other_flops += moments_flops(self.stage, moments, self.batch)
         return moments
 

@@ -14,7 +14,7 @@ from slimjax.train.config import RunConfig
 from slimjax.train.history import History, StageRecord
 from slimjax.train.progress import Display
 from slimjax.train.stage import Special, Stage
-from slimjax.train.state import TrainState, init_params
+from slimjax.train.state import TrainState
 from slimjax.train.summary import versions
 from slimjax.train.teaching import find_teacher
 
@@ -122,7 +122,7 @@ def _make_fresh(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
     special = Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)
     stage = Stage(run, model, special, learns_bits=run.learns_bits(0))
     stage.teacher = find_teacher(run, folder, corpus, None)
-    return stage, stage.start(init_params(model, run.seed)), History()
+    return stage, stage.fresh(), History()
 
 
 def _read(

@@ -12,6 +12,7 @@ never with a clock.
 import dataclasses
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -20,8 +21,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax import processes
-from slimjax.distill.alignment import ALIGN
 from slimjax.models.decoder import config_of
+from slimjax.nn.axes import is_spread, numpy_of, to_host
 from slimjax.nn.depths import DEPTHS
 from slimjax.nn.quantize import precision_names
 from slimjax.objective.decision import Decision
@@ -34,17 +35,16 @@ from slimjax.resize.plan import Plan, make_plan
 from slimjax.resize.shrink import cut, fold
 from slimjax.store.faults import fault_point
 from slimjax.strategies.base import host_gates
-from slimjax.train.decide import decide
+from slimjax.train.decide import decide, round_digits
 from slimjax.train.history import History
 from slimjax.train.precision import round_state
 from slimjax.train.probe import Probe, moments_flops
-from slimjax.train.shardings import to_host
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
 from slimjax.trees import flatten, hash_tree, unflatten
 
-VERIFIED_ROWS = 2
-"""Rows on which the logits of the closed and the cut model are compared."""
+VERIFIED_ROWS, VERIFIED_LENGTH = 2, 256
+"""Tokens on which the logits of the closed and the cut model are compared."""
 
 CLOSED_IS_CUT = 1e-4
 """Largest difference of logits, float32, that sums in another order may make."""
@@ -140,7 +140,7 @@ def calibrate(record: dict[str, Any]) -> float:
     if not record["taken"] or not predicted or predicted <= 0:
         return correction
     ratio = correction * record["true_loss_change"] / predicted
-    return float(np.clip(ratio, *CALIBRATIONS))
+    return float(round_digits(np.clip(ratio, *CALIBRATIONS)))
 
 
 def refit_state(
@@ -162,9 +162,8 @@ def refit_state(
         moments = stage.moments(params, make_batch(i))
         total = moments if total is None else jax.tree.map(jnp.add, total, moments)
     flops = num_batches * moments_flops(stage, total, make_batch(0))
-    current, weights = host_gates(params["gates"]), jax.device_get(params["params"])
-    names = stage.names["params"]
-    weights = refit(weights, names, current, closed, jax.device_get(total))
+    current, names = host_gates(params["gates"]), stage.names["params"]
+    weights = refit(params["params"], names, current, closed, to_host(total))
     params = stage.place({**params, "params": weights})
     return dataclasses.replace(state, params=params), flops
 
@@ -190,39 +189,51 @@ def cut_state(
         bits: Bits of the units before the cut; None for those that they have.
         learns_bits: Whether the next stage goes on to learn depths.
     """
-    names, state = stage.names, jax.device_get(state)
-
-    def shrink(weights: PyTree) -> PyTree:
-        return cut(fold(weights, names["params"], closed), names["params"], plan)
-
-    kept_gates = cut(state.params["gates"], names["gates"], plan)
-    params = {
-        "params": shrink(state.params["params"]),
-        "gates": jax.tree.map(np.ones_like, kept_gates),
-    }
-    if ALIGN in state.params:
-        params[ALIGN] = cut(state.params[ALIGN], names[ALIGN], plan)
-    model = config_of(stage.model, params["params"])
+    names = stage.names
+    gates = {path: np.asarray(gate, np.float32) for path, gate in closed.items()}
+    shapes = jax.eval_shape(partial(_cut_params, names, plan), state.params, gates)
+    model = config_of(stage.model, shapes["params"])
     of_bits = precision_names(names["params"])
     kept_bits = flatten(cut(unflatten(dict(bits or stage.bits)), of_bits["bits"], plan))
-    if learns_bits:
-        params[DEPTHS] = depths_of(kept_bits)
     if plan.is_empty and stage.learns_bits == learns_bits:
         next_stage = stage.with_bits(kept_bits)
     else:
         shape = stage.run, model, stage.special, stage.start_sizes, kept_bits
-        next_stage = Stage(*shape, learns_bits=learns_bits)
-    opt_state = fold_moments(state.opt_state, names, closed)
-    next_state = TrainState(
-        step=state.step,
-        params=params,
-        opt_state=carry_state(next_stage.tx, opt_state, params, names, plan),
-        ema=None if state.ema is None else shrink(state.ema),
-        precision=state.precision
-        and {kind: cut(state.precision[kind], of_bits[kind], plan) for kind in of_bits},
-        health=stage.run.train.guard.start(),
-    )
-    return next_stage, next_stage.place(round_state(next_stage, next_state))
+        next_stage = Stage(*shape, mesh=stage.mesh, learns_bits=learns_bits)
+    depths = {DEPTHS: depths_of(kept_bits)} if learns_bits else {}
+
+    def transform(state: TrainState, gates: Gates) -> TrainState:
+        params = _cut_params(names, plan, state.params, gates) | depths
+        moments = fold_moments(state.opt_state, names, gates)
+        average = {**state.params, "params": state.ema}
+        levels = state.precision and {
+            kind: cut(state.precision[kind], of_bits[kind], plan) for kind in of_bits
+        }
+        return dataclasses.replace(
+            state,
+            params=params,
+            opt_state=carry_state(next_stage.tx, moments, params, names, plan),
+            ema=state.ema and _cut_params(names, plan, average, gates)["params"],
+            precision=levels,
+            health=stage.run.train.guard.start(),
+        )
+
+    if is_spread(state):
+        places = next_stage.state_sharding
+        with jax.set_mesh(stage.mesh):
+            next_state = jax.jit(transform, out_shardings=places)(state, gates)
+    else:
+        next_state = next_stage.place(transform(jax.device_get(state), gates))
+    return next_stage, round_state(next_stage, next_state)
+
+
+def _cut_params(names: PyTree, plan: Plan, params: PyTree, gates: Gates) -> PyTree:
+    """Returns weights with the gates in them, open gates, and maps, all of them cut."""
+    folded = {**params, "params": fold(params["params"], names["params"], gates)}
+    kinds = [kind for kind in params if kind != DEPTHS]  # They begin anew.
+    kept = {kind: cut(folded[kind], names[kind], plan) for kind in kinds}
+    ones = lambda gate: numpy_of(gate).ones_like(gate)
+    return kept | {"gates": jax.tree.map(ones, kept["gates"])}
 
 
 def _why_not(
@@ -275,11 +286,12 @@ def _verify(
     Raises:
         ArithmeticError: If they are not equal, which is a fault of this library.
     """
-    gates = unflatten({p: np.asarray(g, np.float32) for p, g in closed.items()})
-    tokens = np.asarray(to_host(batch["tokens"]))[:VERIFIED_ROWS]
-    one = stage.logits({"params": state.params["params"], "gates": gates}, tokens)
-    other = next_stage.logits(next_state.params, tokens)
-    difference = float(np.max(np.abs(np.asarray(one) - np.asarray(other))))
+    gates = {"gates": unflatten({p: np.float32(gate) for p, gate in closed.items()})}
+    tokens = batch["tokens"][:VERIFIED_ROWS, :VERIFIED_LENGTH]
+    with jax.set_mesh(stage.mesh):
+        one = stage.logits(stage.place({**state.params, **gates}), tokens)
+        other = next_stage.logits(next_state.params, tokens)
+        difference = float(jnp.max(jnp.abs(one - other)))
     if not difference <= CLOSED_IS_CUT:
         raise ArithmeticError(f"closed and cut logits differ by {difference}")
     return {"closed_cut_max_abs_diff": difference}

@@ -85,19 +85,3 @@ def put(tree: PyTree, places: PyTree) -> PyTree:
         return jax.make_array_from_callback(whole.shape, place, lambda i: whole[i])
 
     return jax.tree.map(put_leaf, tree, places)
-
-
-def to_host(tree: PyTree) -> PyTree:
-    """Returns whole NumPy arrays, the same in every process.
-
-    For what is small: gates, statistics of units, or one weight at a time.
-    """
-
-    def gather(leaf: Any) -> Any:
-        if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
-            return leaf
-        assert isinstance(leaf.sharding, NamedSharding)
-        place = NamedSharding(leaf.sharding.mesh, PartitionSpec())
-        return jax.jit(lambda x: x, out_shardings=place)(leaf)
-
-    return jax.device_get(jax.tree.map(gather, tree))

@@ -27,6 +27,7 @@ from slimjax.distill.error import make_distilled_error_fn
 from slimjax.distill.teacher import Teacher
 from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import Decoder, abstract_variables
+from slimjax.nn.axes import to_host
 from slimjax.nn.depths import DEPTHS
 from slimjax.nn.quantize import (
     BIT_AXES,
@@ -47,7 +48,7 @@ from slimjax.train.optim import make_tx
 from slimjax.train.precision import PRECISION, quantized
 from slimjax.train.pricing import held_gates, make_step_context
 from slimjax.train.shardings import abstract_batch, put, replicated, shardings
-from slimjax.train.state import TrainState, make_state
+from slimjax.train.state import TrainState, init_params, make_state
 from slimjax.train.step import ErrorFn, make_train_step
 from slimjax.trees import axis_names
 
@@ -185,7 +186,16 @@ class Stage:
 
     def start(self, params: PyTree) -> TrainState:
         """Returns the state of step 0 with these weights and gates."""
-        return self.place(self._make_state(params))
+        if self.mesh.size == 1:
+            return self.place(self._make_state(params))
+        make = jax.jit(self._make_state, out_shardings=self.state_sharding)
+        return make(params)
+
+    def fresh(self) -> TrainState:
+        """Returns the state of step 0 with weights drawn from the run's seed."""
+        places = self.state_sharding.params
+        places = {kind: places[kind] for kind in ("params", "gates")}
+        return self.start(init_params(self.model, self.run.seed, places))
 
     def _make_state(self, params: PyTree) -> TrainState:
         if self.run.distill.aligns:
@@ -257,7 +267,7 @@ class Stage:
         """Returns the state with the gates with which it is evaluated and cut."""
         if self.strategy.settle_gates is None:
             return state
-        gates = self.strategy.settle_gates(jax.device_get(state.params["gates"]))
+        gates = self.strategy.settle_gates(to_host(state.params["gates"]))
         gates = self.place({"gates": gates})
         return dataclasses.replace(state, params={**state.params, **gates})
 

@@ -34,11 +34,14 @@ class TrainState:
         return {**self.params, "precision": self.precision}
 
 
-def init_params(config: ModelConfig, seed: int) -> PyTree:
-    """Returns fresh weights and open gates."""
-    tokens = jnp.zeros((1, 2), jnp.int32)
-    init = jax.jit(Decoder(config).init)
-    return dict(nn.meta.unbox(init(jax.random.key(seed), tokens)))
+def init_params(config: ModelConfig, seed: int, places: PyTree = None) -> PyTree:
+    """Returns fresh weights and open gates, made where `places` says, if it does."""
+
+    def init(key: jax.Array) -> PyTree:
+        tokens = jnp.zeros((1, 2), jnp.int32)
+        return dict(nn.meta.unbox(Decoder(config).init(key, tokens)))
+
+    return jax.jit(init, out_shardings=places)(jax.random.key(seed))
 
 
 def make_state(

@@ -14,6 +14,7 @@ from slimjax.data.corpus import Corpus
 from slimjax.generate.decode import generate_all
 from slimjax.generate.sampling import Sampling
 from slimjax.models.frozen_decoder import freeze_decoder
+from slimjax.nn.axes import to_host
 from slimjax.processes import barrier, is_first
 from slimjax.resize.shrink import fold
 from slimjax.store.packed import read_packed, write_packed
@@ -56,7 +57,7 @@ def finish_weights(stage: Stage, state: TrainState, path: Path) -> tuple[PyTree,
     Returns:
         The variables, with gates folded in, and the size of the file in bytes.
     """
-    state = jax.device_get(stage.settle(state))
+    state = to_host(stage.settle(state))
     weights = state.params["params"] if state.ema is None else state.ema
     gates = state.params["gates"]
     weights = fold(weights, stage.names["params"], flatten(gates))
@@ -111,7 +112,7 @@ def summarize(
         "strategy": run.objective.strategy,
         "seed": run.seed,
         "config_hash": run.hash(),
-        "state_hash": hash_tree(jax.device_get(state)),
+        "state_hash": hash_tree(to_host(state)),
         "samples": make_samples(stage, variables, corpus, run.seed)
         if is_first()
         else [],

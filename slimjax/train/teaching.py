@@ -10,6 +10,7 @@ from slimjax.distill.config import START, DistillConfig
 from slimjax.distill.teacher import Teacher, read_teacher, write_teacher
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
 from slimjax.generate.model import load
+from slimjax.nn.axes import to_host
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig
 from slimjax.train.stage import Stage
@@ -86,9 +87,9 @@ def keep_start(
     """
     if stage.teacher is not None or not config.is_on or config.teacher != START:
         return stage.teacher
-    params = jax.device_get(without_maps(state.params))
+    params = to_host(without_maps(state.params))
     if state.ema is not None:
-        params = params | {"params": jax.device_get(state.ema)}
+        params = params | {"params": to_host(state.ema)}
     teacher = Teacher.of(stage.model, params)
     write_teacher(folder.teacher, teacher)
     return teacher

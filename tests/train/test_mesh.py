@@ -3,21 +3,57 @@
 import dataclasses
 
 import jax
+import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 from test_step import make_stage
 
+from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError
+from slimjax.nn.axes import to_host
+from slimjax.resize.plan import make_plan
+from slimjax.store.checkpoint import Checkpoints
+from slimjax.train.history import History
 from slimjax.train.mesh import MeshConfig
-from slimjax.trees import named_leaves
+from slimjax.train.seam import cut_state, take_seam
+from slimjax.train.shardings import put_batch
+from slimjax.trees import hash_tree, named_leaves
 
 MULTIPLES = (("resize.kv_heads_multiple", "2"), ("resize.multiple", "2"))
+BITS = (("objective.size", "bytes"), ("objective.budget", "25%"))
+BITS += (("quantize.bits", "[4, 8, 16]"), ("optim.ema_decay", "0.5"))
+WHOLE = dict(data=2, fsdp=2, model=2)
 
 
 def meshed(*changes, data=1, fsdp=1, model=1, context=1):
     sizes = dict(data=data, fsdp=fsdp, model=model, context=context)
     asked = [(f"mesh.{axis}", str(size)) for axis, size in sizes.items()]
     return make_stage(*asked, *changes)
+
+
+def draw(stage, step, seed=0):
+    rows = np.random.default_rng(seed).integers(3, 259, (40, 9))
+    return put_batch(make_batch(rows, step, 8, seed=0), stage.mesh)
+
+
+def walk(stage, state, steps):
+    """Returns the state after some steps, and their losses."""
+    losses = []
+    for step in steps:
+        state, sums = stage.train_step(state, draw(stage, step))
+        losses.append(float(sums["nats_sum"]) / float(sums["num_tokens"]))
+    return state, losses
+
+
+def travel(num_steps, *changes, **sizes):
+    """Returns the losses before and after the last seam, the seam, and the ends."""
+    stage = meshed(*MULTIPLES, *changes, **sizes)
+    before, losses = walk(stage, stage.fresh(), range(num_steps))
+    measure = lambda i: draw(stage, i, seed=1)
+    small, state, entry = take_seam(stage, before, measure, History(num_seams=1))
+    assert entry["taken"]
+    state, more = walk(small, state, range(num_steps, 2 * num_steps))
+    return losses + more, entry, (stage, before), (small, state)
 
 
 def test_one_axis_takes_the_devices_that_are_left():
@@ -42,6 +78,72 @@ def test_all_of_the_state_lies_as_its_axes_are_named():
     assert places["params.params.tokens.embedding"] == P(None, "fsdp")  # 259 rows.
     assert places["step"] == P()
     assert set(places) == set(named_leaves(stage.abstract_state))
+
+
+@pytest.fixture(scope="module")
+def alone():
+    return travel(10, *BITS)
+
+
+@pytest.fixture(scope="module")
+def shared():
+    return travel(10, *BITS, **WHOLE)
+
+
+def test_eight_devices_go_the_way_of_one_across_a_seam(alone, shared):
+    agree(shared, alone)
+    assert len(shared[1]["bits"]) > 1
+    assert sum(shared[1]["closed"].values()) > 0
+
+
+def agree(one, other):
+    np.testing.assert_allclose(one[0], other[0], rtol=1e-5)
+    assert one[3][0].architecture() == other[3][0].architecture()
+    for name in ("closed", "bits", "alpha", "bytes_after"):
+        assert one[1][name] == other[1][name], name
+
+
+def test_a_state_saved_on_one_mesh_is_the_same_on_another(shared, tmp_path):
+    small, state = shared[3]
+    checkpoints = Checkpoints(tmp_path)
+    name = checkpoints.save(state, {"history": {}}, 20, 2)
+    checkpoints.wait()
+    for sizes in (dict(), dict(data=4, model=2), dict(fsdp=4)):
+        stage = meshed(*MULTIPLES, *BITS, **sizes)
+        other = type(stage)(stage.run, small.model, small.special, bits=small.bits)
+        restored = checkpoints.restore(name, other.abstract_state)
+        assert hash_tree(restored) == hash_tree(state)
+        batches = zip(draw(small, 3).values(), draw(other, 3).values(), strict=True)
+        assert all(np.array_equal(a, b) for a, b in batches)
+
+
+def test_devices_cut_to_the_bits_that_the_host_cuts(alone, shared):
+    """Gates that are half open are folded, channels go, a whole sublayer goes."""
+    (stage, state), (one, _) = shared[2], alone[2]
+    closed, generator = stage.inventory.open_gates(), np.random.default_rng(0)
+    closed["layer_0", "mlp", "mlp"] = generator.choice([0, 0, 0.3, 0.7], 24).repeat(2)
+    closed["embed",] = generator.choice([0, 1.0], 16).repeat(2)
+    closed["layer_0", "attention", "sublayer"] = np.zeros(())
+    plan = make_plan(closed)
+    small, cut = cut_state(stage, state, closed, plan)
+    _, expected = cut_state(one, one.place(to_host(state)), closed, plan)
+    assert hash_tree(cut) == hash_tree(expected)
+    assert not small.model.layers[0].attention
+    assert jax.tree.map(lambda leaf: leaf.sharding, cut) == small.state_sharding
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [(), BITS])
+def test_every_mesh_goes_the_same_way_for_fifty_steps(changes):
+    alone = travel(25, *changes)
+    for sizes in (
+        dict(data=8),
+        dict(fsdp=8),
+        dict(data=4, fsdp=2),
+        dict(data=4, model=2),
+    ):
+        agree(travel(25, *changes, **sizes), alone)
+    agree(travel(25, *changes, **WHOLE), alone)
 
 
 @pytest.mark.parametrize(
