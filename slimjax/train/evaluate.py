@@ -16,6 +16,7 @@ from slimjax.processes import wait_for
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import make_run_config
+from slimjax.train.mesh import mesh_here
 from slimjax.train.shardings import put_batch
 from slimjax.train.stage import Special, Stage
 
@@ -80,6 +81,7 @@ def evaluate_folder(
     if source is not None:
         config["data"]["source"] = source
     run = make_run_config(config)
+    run = dataclasses.replace(run, mesh=mesh_here(run.mesh))
     everything = split == "all"
     corpus = load_corpus(run.data, tokenizer=model.tokenizer, all_valid=everything)
     held_out = "valid" if everything else split

@@ -101,6 +101,15 @@ class MeshConfig:
         return sizes if rest is None else sizes | {rest: num_devices // asked}
 
 
+def mesh_here(config: MeshConfig) -> MeshConfig:
+    """Returns a mesh for a finished model: its own, or one device for want of more."""
+    try:
+        config.sizes(jax.device_count())
+    except ConfigError:
+        return MeshConfig(data=1)
+    return config
+
+
 def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     """Returns the mesh with all of `AXES`, on the first devices if it is small.
 

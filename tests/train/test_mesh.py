@@ -14,7 +14,7 @@ from slimjax.nn.axes import to_host
 from slimjax.resize.plan import make_plan
 from slimjax.store.checkpoint import Checkpoints
 from slimjax.train.history import History
-from slimjax.train.mesh import MeshConfig
+from slimjax.train.mesh import MeshConfig, mesh_here
 from slimjax.train.seam import cut_state, take_seam
 from slimjax.train.shardings import put_batch
 from slimjax.trees import hash_tree, named_leaves
@@ -60,6 +60,8 @@ def test_one_axis_takes_the_devices_that_are_left():
     sizes = MeshConfig(data=2, fsdp=-1, model=2).sizes(16)
     assert sizes == {"data": 2, "fsdp": 4, "model": 2, "context": 1}
     assert MeshConfig(data=1).sizes(8)["data"] == 1
+    assert mesh_here(MeshConfig(fsdp=4)) == MeshConfig(fsdp=4)
+    assert mesh_here(MeshConfig(fsdp=16)) == MeshConfig(data=1)  # Eight are here.
 
 
 def test_all_of_the_state_lies_as_its_axes_are_named():
