@@ -81,6 +81,7 @@ def summarize(
     The error is that of the packed weights, which is what a user gets.
     """
     variables, packed_bytes = finish_weights(stage, state, folder.packed)
+    whole = to_host(variables)  # One process writes samples, and by itself.
     valid = evaluate(stage, stage.unrounded(variables), corpus, "valid")
     test = evaluate(stage, stage.unrounded(variables), corpus, "test")
     tokens_per_step = run.data.batch_size * run.data.seq_len
@@ -113,9 +114,7 @@ def summarize(
         "seed": run.seed,
         "config_hash": run.hash(),
         "state_hash": hash_tree(to_host(state)),
-        "samples": make_samples(stage, variables, corpus, run.seed)
-        if is_first()
-        else [],
+        "samples": make_samples(stage, whole, corpus, run.seed) if is_first() else [],
         "versions": versions(),
         "machine": machine(),
     }
