@@ -101,8 +101,10 @@ def test_eight_devices_go_the_way_of_one_across_a_seam(alone, shared):
 def agree(one, other):
     np.testing.assert_allclose(one[0], other[0], rtol=1e-5)
     assert one[3][0].architecture() == other[3][0].architecture()
-    for name in ("closed", "bits", "alpha", "bytes_after"):
+    for name in ("closed", "bits", "bytes_after"):
         assert one[1][name] == other[1][name], name
+    # A cost between two numbers of three digits may be rounded to either.
+    assert one[1]["alpha"] == pytest.approx(other[1]["alpha"], rel=0.005)
 
 
 def test_a_state_saved_on_one_mesh_is_the_same_on_another(shared, tmp_path):
