@@ -16,7 +16,7 @@ FLOORS = [
     {"objective", "tasks", "store"},
     {"strategies", "resize", "distill", "generate"},
     {"train", "interop"},
-    {"compress", "tune", "audit", "report"},
+    {"compress", "tune", "audit", "report", "plan"},
     {"api"},
     {"cli"},
 ]

@@ -15,6 +15,7 @@ COMMANDS = {
     "inspect": "show the architecture, the sizes and the seams of a run",
     "sweep": "run a grid of settings with several seeds, and compare",
     "launch": "train with several processes on this machine",
+    "plan": "compile a run's step for a TPU slice that is not here, and measure it",
     "report": "write a page about one run or several",
 }
 

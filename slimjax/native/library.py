@@ -50,6 +50,9 @@ def is_enabled() -> bool:
         return False
     if jax.default_backend() != "cpu" or jax.device_count() > 1:
         return False
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    if device is not None and device.platform != "cpu":
+        return False  # Under ``jax.set_mesh`` of devices that may not be here.
     return register()
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax import native
 from slimjax.native import calls
-from slimjax.nn.axes import spread
+from slimjax.nn.axes import mesh_to_share, spread
 from slimjax.nn.gather import gather
 from slimjax.nn.products import MIN_ROWS, lay_in_rows, multiply, round_to
 
@@ -114,8 +114,7 @@ def score_targets(
         scores, log_norms = cast(Any, _score)(*own, dtype, size, vocab)
         return scores.reshape(right.shape), log_norms.reshape(right.shape)
 
-    mesh = jax.sharding.get_abstract_mesh()
-    if mesh.size > 1 and not mesh.manual_axes and x.ndim == 3:
+    if mesh_to_share() is not None and x.ndim == 3:
         return Scores(*_score_on_mesh(score, x, embedding, right, dtype), mean)
     return Scores(*score(x, embedding, right), mean)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 from jaxtyping import PyTree
 
@@ -124,7 +125,11 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
     sizes = config.sizes(len(devices))
     size = math.prod(sizes.values())
     auto = (AxisType.Auto,) * len(AXES)
-    return jax.make_mesh(tuple(sizes.values()), AXES, auto, devices=devices[:size])
+    # An axis may be a part of one of a torus, such as 4 of the 8 of 8x8x8 chips.
+    grid = mesh_utils.create_device_mesh(
+        tuple(sizes.values()), devices[:size], allow_split_physical_axes=True
+    )
+    return Mesh(grid, AXES, axis_types=auto)
 
 
 def check_batch(

@@ -1,0 +1,120 @@
+"""Plans of real sizes on real pods, before and after a uniform cut to half.
+
+Run: python experiments/plan/run.py [--quick] [1b-v5e 8b-v5p 8b-v6e 70b-v5p]
+Each plan is a process of its own and a file in ``results/``; then the README's table is
+made anew from all files. Plans of ``--quick`` are told apart in both.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+RESULTS = FOLDER / "results"
+MARK = "<!-- table -->"
+PLANS = {
+    "1b-v5e": ("configs/llama_1b.py", "v5e:4x4"),
+    "8b-v5p": ("configs/llama_8b.py", "v5p:4x4x4"),
+    "8b-v6e": ("configs/llama_8b.py", "v6e:16x16"),
+    "70b-v5p": ("configs/llama_70b.py", "v5p:8x8x8"),
+}
+
+
+def run_plan(name: str, *, quick: bool) -> None:
+    config, topology = PLANS[name]
+    command = [sys.executable, "-m", "slimjax.cli", "plan", f"--config={config}"]
+    command += [f"--topology={topology}", "--after=50%", "--json"]
+    command += ["--quick"] if quick else []
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode not in (0, 3):
+        raise SystemExit(f"{name}: exit code {done.returncode}")
+    plan = json.loads(done.stdout.splitlines()[-1])
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    plan |= {"command": " ".join(command[1:]), "quick": quick, "cpu_seconds": cpu}
+    plan |= {"seconds": time.perf_counter() - start, "num_cpus": os.cpu_count()}
+    plan |= {"peak_gib": after.ru_maxrss / 2**20}
+    check(plan)
+    path = RESULTS / f"{name}{'-quick' if quick else ''}.json"
+    path.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
+
+
+def check(plan: dict[str, Any]) -> None:
+    """Holds a plan's sizes against our own."""
+    for name in ("start", "slimmed"):
+        step = plan[name]
+        assert step["params"] == step["params_counted"]
+        assert step["state_bytes"]["weights"]["total"] == 4 * step["params"]
+        assert step["fits"]
+        assert step["work"]["num_kernels"] > 0  # Splash, which only a TPU takes.
+    for measure, size in plan["slimmed"]["predicted"].items():
+        assert abs(plan["slimmed"]["sizes"][measure] / size - 1) < 1e-3
+    for step in (plan["start"], plan["slimmed"]):  # Padding to tiles only adds.
+        own = sum(kind["device"] for kind in step["state_bytes"].values())
+        assert 0.99 < step["hbm"]["arguments"] / own < 1.2
+
+
+def make_rows() -> list[str]:
+    rows = [
+        "| plan | step | parameters | HBM a chip, GiB: state + temporaries, of | "
+        "sent a chip, GiB | FLOPs a step | executed | "
+        "least time, s: compute, HBM, ICI | MFU, at most | compiled in, s |",
+        "|" + "---|" * 10,
+    ]
+    for path in sorted(RESULTS.glob("*.json")):
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        for name in ("start", "slimmed"):
+            rows.append(make_row(plan, name, path.stem))
+    return rows
+
+
+def make_row(plan: dict[str, Any], name: str, label: str) -> str:
+    step, gib = plan[name], 2**30
+    hbm, line = step["hbm"], step["roofline"]
+    sent = sum(kind["bytes"] for kind in step["collectives"].values()) / gib
+    times = ", ".join(f"{line[f'{part}_s']:.3f}" for part in ("compute", "hbm", "ici"))
+    cells = [
+        f"{label}, {plan['topology']}",
+        name,
+        f"{step['params']:,}",
+        f"{hbm['arguments'] / gib:.2f} + {hbm['temporaries'] / gib:.2f}, "
+        f"{hbm['capacity'] / gib:.2f}",
+        f"{sent:.1f}",
+        f"{step['flops']:.3g}",
+        f"{step['flops_executed'] / step['flops']:.2f} x",
+        times,
+        f"{step['mfu_bound']:.0%}",
+        f"{step['compile_seconds']:.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def write_table() -> None:
+    readme = FOLDER / "README.md"
+    before, _, rest = readme.read_text(encoding="utf-8").partition(MARK)
+    after = rest.partition(MARK)[2]
+    table = "\n".join(make_rows())
+    readme.write_text(f"{before}{MARK}\n{table}\n{MARK}{after}", encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(PLANS))
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--table", action="store_true", help="only make the table anew")
+    flags = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    for name in [] if flags.table else flags.names:
+        run_plan(name, quick=flags.quick)
+    write_table()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""One step, compiled for a slice of chips that is not here, and measured."""
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import jax
+
+from slimjax.plan.collectives import count_collectives
+from slimjax.plan.hlo import Program
+from slimjax.plan.memory import GIB, Memory, count_state, read_memory, read_shortage
+from slimjax.plan.roofline import flops_utilization, make_roofline
+from slimjax.plan.topology import Topology
+from slimjax.plan.work import count_work
+from slimjax.train.stage import Stage
+
+TRAINING = 3
+"""FLOPs of a training step for each of the forward pass, nothing computed twice."""
+
+
+def measure_step(stage: Stage, topology: Topology) -> dict[str, Any]:
+    """Returns the plan of a stage's train step, as plain data.
+
+    Bytes and FLOPs of ``device`` and below are those of one device, a chip of most
+    kinds. No array is ever made.
+
+    Args:
+        stage: The stage, on a mesh of the slice's described devices.
+        topology: The slice.
+    """
+    counted = describe_shape(stage) | {"state_bytes": count_state(stage)}
+    capacity = topology.chip.hbm_gib * GIB / topology.chip.num_cores
+    start = time.perf_counter()
+    try:
+        compiled: Any = stage.train_step
+    except jax.errors.JaxRuntimeError as error:
+        wanted = read_shortage(str(error))
+        if wanted is None:
+            raise
+        return counted | describe_shortage(counted, wanted, capacity)
+    memory = read_memory(compiled, capacity)
+    plan = counted | {"hbm": describe_memory(memory), "fits": memory.fits}
+    plan |= {"compile_seconds": time.perf_counter() - start}
+    return plan | measure_time(compiled, plan, stage, topology)
+
+
+def describe_shape(stage: Stage) -> dict[str, Any]:
+    """Returns a stage's sizes by our own walk, and what a step of it needs."""
+    layer, data = stage.model.layers[0], stage.run.data
+    leaves = jax.tree.leaves(stage.abstract_params["params"])
+    return {
+        "layer": dataclasses.asdict(layer) | {"width": stage.model.width},
+        "num_layers": len(stage.model.layers),
+        "remat": stage.model.remat,
+        "params": int(stage.sizes["params"]),
+        "params_counted": sum(math.prod(leaf.shape) for leaf in leaves),
+        "sizes": dict(stage.sizes),
+        "tokens": data.batch_size * data.seq_len,
+        "flops": TRAINING * stage.sizes["flops"] * data.batch_size * data.seq_len,
+    }
+
+
+def describe_memory(memory: Memory) -> dict[str, Any]:
+    """Returns the memory of a program as plain data."""
+    return dataclasses.asdict(memory) | {"total": memory.total}
+
+
+def describe_shortage(
+    counted: dict[str, Any], wanted: float, capacity: float
+) -> dict[str, Any]:
+    """Returns what is known of a program that the compiler refused for its memory."""
+    own = sum(kind["device"] for kind in counted["state_bytes"].values())
+    wanted = max(wanted, own)
+    hbm = {"arguments": own, "temporaries": wanted - own, "total": wanted}
+    return {"hbm": hbm | {"capacity": capacity}, "fits": False}
+
+
+def measure_time(
+    compiled: Any, plan: dict[str, Any], stage: Stage, topology: Topology
+) -> dict[str, Any]:
+    """Returns what a program sends and computes, and the time that takes at least."""
+    program, num_devices = Program(compiled.as_text()), stage.mesh.size
+    collectives, work = count_collectives(program, num_devices), count_work(program)
+    executed = work.product_flops + work.kernel_flops
+    roofline = make_roofline(
+        topology.chip,
+        flops=executed,
+        hbm_bytes=work.hbm_bytes,
+        ici_bytes=sum(kind["bytes"] for kind in collectives.values()),
+    )
+    told = float((compiled.cost_analysis() or {}).get("optimal_seconds", 0.0))
+    bound = flops_utilization(
+        topology.chip,
+        model_flops=plan["flops"],
+        num_devices=num_devices,
+        seconds=roofline.seconds,
+    )
+    return {
+        "collectives": collectives,
+        "work": dataclasses.asdict(work),
+        "flops_executed": executed * num_devices,
+        "roofline": dataclasses.asdict(roofline)
+        | {"seconds": roofline.seconds, "bound": roofline.bound},
+        "mfu_bound": bound,
+        "tokens_per_s_bound": plan["tokens"] / roofline.seconds,
+        "compiler_seconds": told if told > 0 else None,
+    }

@@ -1,0 +1,80 @@
+"""The plan of a run on a slice of chips: its step, and the step after a cut."""
+
+import dataclasses
+from typing import Any
+
+from slimjax.errors import ConfigError, suggest
+from slimjax.plan.advice import explain, suggest_changes
+from slimjax.plan.measure import measure_step
+from slimjax.plan.slimmed import slim_uniformly
+from slimjax.plan.topology import Topology, describe_devices
+from slimjax.train.config import RunConfig
+from slimjax.train.loop import vocab_size_of
+from slimjax.train.mesh import AXES, make_mesh
+from slimjax.train.stage import Special, Stage
+
+
+def parse_mesh(text: str) -> dict[str, int]:
+    """Returns sizes of all axes of a mesh, from some: ``fsdp:64,model:8``.
+
+    Raises:
+        ConfigError: If an axis is unknown or a size is no number.
+
+    Examples:
+        >>> parse_mesh("fsdp:64,model:8")
+        {'data': 1, 'fsdp': 64, 'model': 8, 'context': 1}
+    """
+    sizes: dict[str, int] = dict.fromkeys(AXES, 1)
+    for part in text.split(","):
+        axis, _, size = part.strip().partition(":")
+        if axis not in sizes:
+            raise ConfigError(f"--mesh={text}: no axis {axis!r}. {suggest(axis, AXES)}")
+        if not size.removeprefix("-").isdigit():
+            raise ConfigError(f"--mesh={text}: {axis} wants a size, as {axis}:8.")
+        sizes[axis] = int(size)
+    return sizes
+
+
+def make_plan(
+    run: RunConfig, topology: Topology, part: float | None = None
+) -> dict[str, Any]:
+    """Returns the plan of a run as plain data: ``start``, and maybe ``slimmed``.
+
+    Args:
+        run: The checked config.
+        topology: The slice.
+        part: The part of its size to which the model is cut for the second step.
+
+    Raises:
+        ConfigError: If the slice does not exist, or the mesh cannot divide the model.
+        NotFeasibleError: If the model cannot be cut so far.
+    """
+    mesh = make_mesh(run.mesh, describe_devices(topology))
+    model = run.model.build(vocab_size_of(run.data))
+    stage = Stage(run, model, Special(pad_id=0, bos_id=1), mesh=mesh)
+    plan: dict[str, Any] = {
+        "topology": str(topology),
+        "num_chips": topology.num_chips,
+        "num_devices": mesh.size,
+        "chip": dataclasses.asdict(topology.chip),
+        "mesh": {axis: size for axis, size in mesh.shape.items() if size > 1},
+    }
+    plan["start"] = measure_step(stage, topology)
+    if not plan["start"]["fits"]:
+        plan |= {"advice": _advise(stage, topology, plan)}
+        plan |= {"reason": explain(plan["start"], str(topology))}
+    if part is not None:
+        slim, predicted = slim_uniformly(stage, part)
+        small = Stage(run, slim, stage.special, stage.start_sizes, mesh=mesh)
+        plan["slimmed"] = measure_step(small, topology) | {"predicted": predicted}
+    return plan
+
+
+def _advise(stage: Stage, topology: Topology, plan: dict[str, Any]) -> list[str]:
+    def try_remat(policy: str) -> bool:
+        model = dataclasses.replace(stage.model, remat=policy)
+        other = Stage(stage.run, model, stage.special, mesh=stage.mesh)
+        return measure_step(other, topology)["fits"]
+
+    batch_size = stage.run.data.batch_size
+    return suggest_changes(plan["start"], plan["mesh"], batch_size, try_remat)

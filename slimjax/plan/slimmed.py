@@ -1,0 +1,101 @@
+"""The uniform shape that a model has after a cut to a part of its size."""
+
+import dataclasses
+import re
+
+import numpy as np
+
+from slimjax.errors import ConfigError, NotFeasibleError
+from slimjax.models.config import ModelConfig
+from slimjax.objective.inventory import Inventory
+from slimjax.objective.units import Gates
+from slimjax.train.stage import Stage
+
+
+def parse_part(text: str) -> float:
+    """Returns the part that is to stay, of a percentage such as ``50%``.
+
+    Raises:
+        ConfigError: If it is none between 0 and 100 %.
+
+    Examples:
+        >>> parse_part("50%")
+        0.5
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)%", text)
+    if not found or not 0 < float(found[1]) < 100:
+        raise ConfigError(f"--after={text} must be a part of the start, such as 50%.")
+    return float(found[1]) / 100
+
+
+def slim_uniformly(stage: Stage, part: float) -> tuple[ModelConfig, dict[str, float]]:
+    """Returns a shape within a part of the start's size, and the sizes it should have.
+
+    All layers lose KV heads, with their query heads, and hidden units, in as even a
+    ratio as the multiples of ``config.resize`` allow. Sizes are predicted by the one
+    walk over the whole model, with the gates of what goes closed.
+
+    Args:
+        stage: The stage before the cut, all of whose layers are alike.
+        part: The part of the first measure of ``config.objective`` that may stay.
+
+    Raises:
+        NotFeasibleError: If no such shape is small enough.
+    """
+    run, layer = stage.run, stage.model.layers[0]
+    measure = run.objective.measures[0]
+    size_fn, limit = stage.size_fn(measure), part * stage.sizes[measure]
+    limits = run.resize
+    best, least = None, np.inf
+    heads = _multiples(layer.num_kv_heads, limits.kv_heads_multiple)
+    widths = _multiples(layer.mlp_dim, limits.multiple)
+    for kv_heads in heads:
+        fits = lambda width, k=kv_heads: (
+            float(size_fn(close(stage.inventory, k, width), stage.bits)) <= limit
+        )
+        width = _largest(widths, fits)
+        if width is None:
+            continue
+        uneven = abs(kv_heads / layer.num_kv_heads - width / layer.mlp_dim)
+        if uneven < least:
+            best, least = (kv_heads, width), uneven
+    if best is None:
+        raise NotFeasibleError(
+            f"--after={part:.0%}: no uniform shape has so little {measure}, with "
+            f"config.resize.multiple={limits.multiple} and "
+            f"config.resize.kv_heads_multiple={limits.kv_heads_multiple}. Ask for more."
+        )
+    gates = close(stage.inventory, *best)
+    predicted = {m: float(stage.size_fn(m)(gates, stage.bits)) for m in stage.sizes}
+    return _with_shape(stage.model, *best), predicted
+
+
+def close(inventory: Inventory, num_kv_heads: int, mlp_dim: int) -> Gates:
+    """Returns gates by which each layer keeps its first KV heads and hidden units."""
+    kept, gates = {"kv_heads": num_kv_heads, "mlp": mlp_dim}, inventory.open_gates()
+    for path, gate in gates.items():
+        if path[-1] in kept:
+            gate[kept[path[-1]] :] = 0.0
+    return gates
+
+
+def _with_shape(model: ModelConfig, num_kv_heads: int, mlp_dim: int) -> ModelConfig:
+    def slim(layer):
+        group = layer.num_heads // layer.num_kv_heads
+        changes = dict(num_heads=group * num_kv_heads, num_kv_heads=num_kv_heads)
+        return dataclasses.replace(layer, **changes, mlp_dim=mlp_dim)
+
+    return dataclasses.replace(model, layers=tuple(map(slim, model.layers)))
+
+
+def _multiples(most: int, step: int) -> list[int]:
+    return list(range(step, most + 1, step))
+
+
+def _largest(sizes: list[int], fits) -> int | None:
+    """Returns the largest size that fits, where all smaller ones fit too."""
+    low, high = 0, len(sizes)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if fits(sizes[middle]) else (low, middle)
+    return sizes[low - 1] if low else None
