@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 from slimjax.errors import ConfigError, suggest
+from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import parse_measure
 
 DENSE = ("none", "scratch")
@@ -31,8 +32,11 @@ class ObjectiveConfig:
             ``config.model.architecture``); exchange, size_penalty, size_decay,
             hard_concrete or learned_bits; or a baseline that only ranks, magnitude,
             wanda, taylor or random. See docs/strategies.md.
-        size: params, flops (a token), bytes (packed file) or kv_bytes (a token); or a
-            weighted sum of them, each as a part of its start: "0.5*params+0.5*flops".
+        size: params, flops (a token), bytes (packed file), kv_bytes (a token) or
+            latency (seconds a token that is generated); or a weighted sum of them, each
+            as a part of its start: "0.5*params+0.5*flops".
+        latency_table: A ``latency.json`` that was measured before, by the machine that
+            counts; empty to measure here, when the run begins.
         units: What the report adds up in: nats, or bits, which adds the description
             length of the training text (model, tokenizer and text), each bit weighing
             the same. The run itself is one and the same, and alpha stays nats a
@@ -61,6 +65,7 @@ class ObjectiveConfig:
     gate_learning_rate: float = 0.01
     price_rate: float = 1.0
     max_price_ratio: float = 0.0
+    latency_table: str = ""
 
     def __post_init__(self):
         """Refuses what cannot be meant."""
@@ -81,6 +86,11 @@ class ObjectiveConfig:
         self._check_price()
         self._check_price_ratio()
         parse_measure(self.size)
+        if self.latency_table and not self.counts_latency:
+            raise ConfigError(
+                f"config.objective.latency_table={self.latency_table!r} is read for "
+                "config.objective.size='latency', which is not asked for."
+            )
         for measure in self.budgets:
             parse_measure(measure, "config.objective.budgets")
         self.budget_sizes(dict.fromkeys(self.measures, 1.0))
@@ -133,6 +143,11 @@ class ObjectiveConfig:
     def has_budget(self) -> bool:
         """Whether a budget was asked for."""
         return self.budget != "" or bool(self.budgets)
+
+    @property
+    def counts_latency(self) -> bool:
+        """Whether latency has a price."""
+        return any(LATENCY in parse_measure(measure) for measure in self.measures)
 
     @property
     def measures(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.linen as nn
 import numpy as np
@@ -11,6 +11,9 @@ from jaxtyping import PyTree
 from slimjax.nn.gates import NESTED, SUBLAYER, nearest_gate, nest
 from slimjax.nn.quantize import uniform_precision
 from slimjax.trees import AxisNames, Path, axis_names, flatten, unflatten
+
+if TYPE_CHECKING:
+    from slimjax.objective.latency import LatencyTable
 
 Bits = Mapping[Path, np.ndarray]
 """Bits of the units of each bit key (see `slimjax.nn.quantize`)."""
@@ -33,11 +36,13 @@ class Inventory:
         leaves: The weights.
         gates: Shape of each gate, by path.
         seq_len: Positions a sequence, T, which attention's FLOPs depend on.
+        latency: What was measured, where latency counts.
     """
 
     leaves: tuple[Leaf, ...]
     gates: Mapping[Path, tuple[int, ...]]
     seq_len: int
+    latency: "LatencyTable | None" = None
 
     def open_gates(self) -> dict[Path, np.ndarray]:
         """Returns gates of 1, float64, by path."""

@@ -26,9 +26,12 @@ from slimjax.objective.inventory import (
     flat_gates,
     governors_of,
 )
+from slimjax.objective.latency import LATENCY, UNKNOWN, make_latency_fn
 from slimjax.trees import Path
 
 MEASURES = ("params", "flops", "bytes", "kv_bytes")
+"""Measures that a model has by itself; ``latency`` needs a table beside it."""
+
 SizeFn = Callable[..., Any]
 """Gates (nested dict, of NumPy or JAX arrays), maybe bits -> size, a scalar."""
 
@@ -44,12 +47,13 @@ def parse_measure(measure: str, where: str = "config.objective.size") -> dict:
         ({'params': 0.5, 'flops': 0.5}, {'bytes': 1.0})
     """
     weights: dict[str, float] = {}
+    known = (*MEASURES, LATENCY)
     for term in measure.split("+"):
         factor, _, name = term.rpartition("*")
         name = name.strip()
-        if name not in MEASURES:
+        if name not in known:
             raise ConfigError(
-                f"{where}={measure!r}: {name!r} is unknown. {suggest(name, MEASURES)}"
+                f"{where}={measure!r}: {name!r} is unknown. {suggest(name, known)}"
             )
         try:
             weights[name] = weights.get(name, 0.0) + float(factor or 1)
@@ -57,7 +61,7 @@ def parse_measure(measure: str, where: str = "config.objective.size") -> dict:
             weights[name] = math.nan
     if not all(0 < weight < math.inf for weight in weights.values()):
         raise ConfigError(
-            f"{where}={measure!r} must be one of {', '.join(MEASURES)}, or a sum with "
+            f"{where}={measure!r} must be one of {', '.join(known)}, or a sum with "
             "positive weights, such as '0.5*params+0.5*flops'."
         )
     return weights
@@ -75,6 +79,7 @@ def make_size_fn(
     token, causal attention counted at half its square. ``bytes``: the packed model
     file, header included; its function takes the `Bits` of units as a second argument,
     16 everywhere if there is none. ``kv_bytes``: bfloat16 bytes of the cache a token.
+    ``latency``: seconds a token, by the table that the inventory has.
     In a weighted sum each measure is a part of its size at the start.
 
     Args:
@@ -88,7 +93,7 @@ def make_size_fn(
         ConfigError: If the measure is unknown.
     """
     weights = parse_measure(measure)
-    if measure in MEASURES:
+    if measure in (*MEASURES, LATENCY):
         return _make_plain_size_fn(measure, inventory, group_size)
     size_fns = {m: _make_plain_size_fn(m, inventory, group_size) for m in weights}
     gates = inventory.open_gates()
@@ -104,6 +109,8 @@ def make_size_fn(
 def _make_plain_size_fn(measure: str, inventory: Inventory, group_size: int) -> SizeFn:
     if measure == "bytes":
         return make_bytes_fn(inventory, group_size)
+    if measure == LATENCY:
+        return make_latency_fn(inventory, inventory.latency or UNKNOWN)
     leaf_size = {
         "params": lambda count, leaf: count(leaf.axes),
         "flops": lambda count, leaf: _leaf_flops(count, leaf, inventory),
@@ -146,14 +153,16 @@ def _leaf_kv_bytes(count: Callable, leaf: Leaf) -> Any:
 
 
 def unit_sizes(size_fn: SizeFn, gates: Mapping[Path, np.ndarray]) -> dict[Path, Any]:
-    """Returns what one more closed unit of each gate takes off, the first one's.
+    """Returns what one more closed unit of each gate takes off, in the mean.
 
-    Size is linear in each gate and the units of a gate are alike, so that the first
-    one tells for all, as long as it is open.
+    The units of a gate are alike and most sizes are linear in it, so that one of them
+    would tell for all; latency has knees, and so half of those that are open are asked.
     """
     whole, sizes = size_fn(gates), {}
     for path, gate in gates.items():
+        is_open = np.flatnonzero(gate)
+        half = is_open[: max(len(is_open) // 2, 1)]
         closed = gate.copy()
-        closed.reshape(-1)[0] = 0.0
-        sizes[path] = whole - size_fn({**gates, path: closed})
+        closed.reshape(-1)[half] = 0.0
+        sizes[path] = (whole - size_fn({**gates, path: closed})) / max(len(half), 1)
     return sizes

@@ -147,6 +147,7 @@ def _size_rows(run: Run) -> list[Row]:
         return format_si(value, "B")
 
     file = in_bytes(number(size, "packed_file_bytes"))
+    latency = compare("time a token, by the table", "latency_s", format_duration)
     return [
         compare("parameters", "params", format_count),
         compare(
@@ -157,6 +158,7 @@ def _size_rows(run: Run) -> list[Row]:
         compare("bytes of the model", "bytes", in_bytes),
         Row("bytes of the packed file", ABSENT, file, ABSENT),
         compare("KV-cache bytes a token", "kv_bytes_per_token", in_bytes),
+        *([latency] if number(size, "latency_s") else []),
     ]
 
 

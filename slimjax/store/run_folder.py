@@ -27,6 +27,7 @@ class RunFolder:
     report = property(lambda self: self.root / "report.json")
     page = property(lambda self: self.root / "report.html")
     packed = property(lambda self: self.root / "model.packed.safetensors")
+    latency = property(lambda self: self.root / "latency.json")
     teacher = property(lambda self: self.root / "teacher.safetensors")
     tokenizer = property(lambda self: self.root / "tokenizer")
     events = property(lambda self: self.root / "events")

@@ -14,11 +14,13 @@ import numpy as np
 from slimjax.data.corpus import Corpus
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
 from slimjax.nn.axes import to_host
+from slimjax.objective.latency import LATENCY, LatencyTable
 from slimjax.objective.size import parse_measure
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig, make_run_config
 from slimjax.train.history import History
+from slimjax.train.latency import find_latency
 from slimjax.train.precision import round_state
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import TrainState
@@ -40,7 +42,11 @@ def check_branch(run: RunConfig) -> None:
 
 
 def stage_of(
-    run: RunConfig, corpus: Corpus, manifest: dict[str, Any], num_seams: int
+    run: RunConfig,
+    corpus: Corpus,
+    manifest: dict[str, Any],
+    num_seams: int,
+    latency: LatencyTable | None,
 ) -> Stage:
     """Returns the stage that a checkpoint is of, under a config.
 
@@ -49,6 +55,7 @@ def stage_of(
         corpus: What it learns from.
         manifest: The checkpoint's manifest.
         num_seams: Seams of the config that lie behind it.
+        latency: What was measured, where latency counts.
 
     Raises:
         NotFeasibleError: If the corpus is not what it was.
@@ -76,6 +83,7 @@ def stage_of(
         sizes,
         bits if keeps_bits else None,
         learns_bits=run.learns_bits(num_seams),
+        latency=latency,
     )
 
 
@@ -105,7 +113,8 @@ def take_over(
             f"{step} steps of config.train.continue_from={str(old_folder.root)!r}."
         )
     num_seams = sum(seam < step for seam in run.seam_steps)
-    stage = stage_of(run, corpus, manifest, num_seams)
+    latency = find_latency(run, folder, corpus.tokenizer.vocab_size, None)
+    stage = stage_of(run, corpus, manifest, num_seams, latency)
     stage.teacher = find_teacher(run, folder, corpus, None)
     state = round_state(stage, _transplant(stage, old_state))
     old = History.from_dict(manifest["history"])
@@ -124,7 +133,10 @@ def _newest(
     for name in reversed(folder.checkpoints.list()):
         try:
             manifest = folder.checkpoints.read_manifest(name)
-            stage = stage_of(other, corpus, manifest, manifest["history"]["num_seams"])
+            num_seams, digest = manifest["history"]["num_seams"], manifest.get(LATENCY)
+            vocab_size = corpus.tokenizer.vocab_size
+            latency = find_latency(other, folder, vocab_size, digest)
+            stage = stage_of(other, corpus, manifest, num_seams, latency)
             digest = manifest.get("teacher")
             stage.teacher = find_teacher(other, folder, corpus, digest)
             state = folder.checkpoints.restore(name, stage.abstract_state)

@@ -16,8 +16,9 @@ from slimjax.models.decoder import abstract_variables
 from slimjax.nn.gates import CHANNELS
 from slimjax.objective.config import DENSE, ObjectiveConfig
 from slimjax.objective.inventory import take_inventory, uniform_bits
+from slimjax.objective.latency import LATENCY, LatencyTable
 from slimjax.objective.quantize import QuantizeConfig
-from slimjax.objective.size import MEASURES, make_size_fn
+from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
 from slimjax.objective.units import least_size
 from slimjax.resize.config import ResizeConfig
 from slimjax.store.keep import Keep
@@ -208,6 +209,11 @@ def _check_together(run: RunConfig) -> None:
             f"config.optim.accumulation_steps={optim.accumulation_steps}."
         )
     _check_bits(run)
+    if run.objective.counts_latency and CHANNELS in run.resize.units:
+        raise ConfigError(
+            "config.objective.size='latency' is measured at one residual width, which "
+            f"config.resize.units with {CHANNELS!r} would change. Leave it out."
+        )
     if run.objective.strategy == "scratch" and not run.model.architecture:
         raise ConfigError(
             "config.objective.strategy='scratch' needs config.model.architecture, the "
@@ -264,14 +270,22 @@ def _check_bits(run: RunConfig) -> None:
         )
 
 
-def check_budget(run: RunConfig, model: ModelConfig) -> None:
+def check_budget(
+    run: RunConfig, model: ModelConfig, latency: LatencyTable | None = None
+) -> None:
     """Refuses budgets above the starting model or below the smallest one.
+
+    Args:
+        run: The config.
+        model: The model that the run starts from.
+        latency: What was measured; None if that is still to come, and cannot be told.
 
     Raises:
         ConfigError: Naming the tightest limit, the size of the model and the least
             possible; or a frozen part that the model does not have.
     """
     inventory = take_inventory(abstract_variables(model), run.data.seq_len)
+    inventory = dataclasses.replace(inventory, latency=latency)
     limits = run.resize.limits(cautious=False)
     for pattern in limits.frozen:
         only = dataclasses.replace(limits, frozen=(pattern,))
@@ -286,16 +300,25 @@ def check_budget(run: RunConfig, model: ModelConfig) -> None:
     group_size, bits = run.quantize.group_size, run.quantize
     opened, start = inventory.open_gates(), uniform_bits(inventory, bits.start)
     fewest = uniform_bits(inventory, min(bits.bits))
-    size_fns = {m: make_size_fn(m, inventory, group_size) for m in MEASURES}
+    plain = (*MEASURES, LATENCY) if run.objective.counts_latency else MEASURES
+    size_fns = {m: make_size_fn(m, inventory, group_size) for m in plain}
     wholes = {m: float(fn(opened, start)) for m, fn in size_fns.items()}
     for measure in run.objective.measures:
         fn = make_size_fn(measure, inventory, group_size, wholes)
         size_fns[measure], wholes[measure] = fn, float(fn(opened, start))
+    told = [
+        measure
+        for measure in run.objective.measures
+        if latency is not None or LATENCY not in parse_measure(measure)
+    ]
     leasts = {
         m: least_size(inventory, partial(size_fns[m], bits=fewest), limits)
-        for m in run.objective.measures
+        for m in told
     }
     budgets = run.objective.budget_sizes(wholes)
+    budgets = {measure: budgets[measure] for measure in told}
+    if not budgets:
+        return
     asked = run.objective.describe_budgets()
     for unit, budget in budgets.items():
         if budget > wholes[unit]:
@@ -314,6 +337,8 @@ def check_budget(run: RunConfig, model: ModelConfig) -> None:
 
 def _amount(size: float, measure: str) -> str:
     """Returns a size in words; sums of measures are parts of the start."""
+    if measure == LATENCY:
+        return f"{size:.4g} seconds a token"
     return f"{size:,.0f} {measure}" if measure in MEASURES else f"{size:.4f} {measure}"
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from slimjax.models.decoder import abstract_variables
 from slimjax.objective.inventory import take_inventory
-from slimjax.objective.size import MEASURES, make_size_fn
+from slimjax.objective.latency import LATENCY
+from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
 from slimjax.train.config import RunConfig, check_budget
 from slimjax.train.loop import vocab_size_of
 from slimjax.train.teaching import check_teacher
@@ -26,10 +27,10 @@ def describe(run: RunConfig) -> dict[str, Any]:
     gates = inventory.open_gates()
     sizes = {m: float(make_size_fn(m, inventory)(gates)) for m in MEASURES}
     tokens = run.train.num_steps * run.data.batch_size * run.data.seq_len
-    wholes = {
-        m: float(make_size_fn(m, inventory)(gates)) for m in run.objective.measures
-    }
+    measures = run.objective.measures
+    wholes = {m: float(make_size_fn(m, inventory)(gates)) for m in measures}
     goals = dict.fromkeys(wholes) | run.objective.budget_sizes(wholes)
+    goals |= {m: None for m in measures if LATENCY in parse_measure(m)}  # Not measured.
     return {
         "params": sizes["params"],
         "flops_per_token": sizes["flops"],

@@ -6,12 +6,14 @@ from typing import Any
 from slimjax import processes
 from slimjax.data.corpus import Corpus
 from slimjax.errors import CheckpointError, ConfigError
+from slimjax.objective.latency import LATENCY
 from slimjax.store.files import write_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.accounting import RESTART, note_return
 from slimjax.train.branch import stage_of, take_over
-from slimjax.train.config import RunConfig
+from slimjax.train.config import RunConfig, check_budget
 from slimjax.train.history import History, StageRecord
+from slimjax.train.latency import find_latency
 from slimjax.train.progress import Display
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import TrainState
@@ -85,6 +87,7 @@ def make_manifest(stage: Stage, history: History, fingerprint: str) -> dict[str,
         "start_sizes": stage.start_sizes,
         "data_fingerprint": fingerprint,
         "teacher": stage.teacher.digest if stage.teacher else None,
+        LATENCY: stage.inventory.latency and stage.inventory.latency.fingerprint,
         "history": dataclasses.asdict(history),
         "versions": versions(),
     }
@@ -120,7 +123,11 @@ def _begin(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
 def _make_fresh(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
     model = run.model.build(corpus.tokenizer.vocab_size)
     special = Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)
-    stage = Stage(run, model, special, learns_bits=run.learns_bits(0))
+    latency = find_latency(run, folder, corpus.tokenizer.vocab_size, None)
+    if latency is not None:
+        check_budget(run, model, latency)
+    learns_bits = run.learns_bits(0)
+    stage = Stage(run, model, special, learns_bits=learns_bits, latency=latency)
     stage.teacher = find_teacher(run, folder, corpus, None)
     return stage, stage.fresh(), History()
 
@@ -135,7 +142,10 @@ def _read(
     """
     manifest = folder.checkpoints.read_manifest(name)
     try:
-        stage = stage_of(run, corpus, manifest, manifest["history"]["num_seams"])
+        num_seams = manifest["history"]["num_seams"]
+        vocab_size = corpus.tokenizer.vocab_size
+        latency = find_latency(run, folder, vocab_size, manifest.get(LATENCY, ""))
+        stage = stage_of(run, corpus, manifest, num_seams, latency)
         History.from_dict(manifest["history"])
         digest = manifest.get("teacher")
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -199,7 +199,8 @@ def cut_state(
         next_stage = stage.with_bits(kept_bits)
     else:
         shape = stage.run, model, stage.special, stage.start_sizes, kept_bits
-        next_stage = Stage(*shape, mesh=stage.mesh, learns_bits=learns_bits)
+        latency, mesh = stage.inventory.latency, stage.mesh
+        next_stage = Stage(*shape, mesh=mesh, learns_bits=learns_bits, latency=latency)
     depths = {DEPTHS: depths_of(kept_bits)} if learns_bits else {}
 
     def transform(state: TrainState, gates: Gates) -> TrainState:

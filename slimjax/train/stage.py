@@ -37,7 +37,8 @@ from slimjax.nn.quantize import (
     uniform_precision,
 )
 from slimjax.objective.depths import depths_of
-from slimjax.objective.inventory import Bits, Inventory, take_inventory, uniform_bits
+from slimjax.objective.inventory import Bits, take_inventory, uniform_bits
+from slimjax.objective.latency import LATENCY, LatencyTable
 from slimjax.objective.size import MEASURES, SizeFn, make_size_fn
 from slimjax.strategies import get
 from slimjax.strategies.base import Strategy
@@ -89,6 +90,7 @@ class Stage:
         mesh: Mesh | None = None,
         *,
         learns_bits: bool = False,
+        latency: LatencyTable | None = None,
     ):
         """Builds the functions; compiles nothing yet.
 
@@ -105,7 +107,8 @@ class Stage:
             depth_names = precision_names(self.names["params"])["bits"]
             self.names = {**self.names, DEPTHS: depth_names}
         self.learns_bits = learns_bits
-        self.inventory: Inventory = take_inventory(boxed, run.data.seq_len)
+        inventory = take_inventory(boxed, run.data.seq_len)
+        self.inventory = dataclasses.replace(inventory, latency=latency)
         self.bits = bits or uniform_bits(self.inventory, run.quantize.start)
         self.start_sizes: dict[str, float] = start_sizes or {}
         self.sizes = self._measure(self.bits)
@@ -141,7 +144,9 @@ class Stage:
     def _measure(self, bits: Bits) -> dict[str, float]:
         """Returns the sizes of the open model, by measure."""
         opened, sizes = self.inventory.open_gates(), {}
-        for measure in (*MEASURES, *self.run.objective.measures):
+        objective = self.run.objective
+        plain = (*MEASURES, LATENCY) if objective.counts_latency else MEASURES
+        for measure in (*plain, *objective.measures):
             start = self.start_sizes or sizes
             group_size = self.run.quantize.group_size
             size_fn = make_size_fn(measure, self.inventory, group_size, start)

@@ -15,6 +15,7 @@ from slimjax.generate.decode import generate_all
 from slimjax.generate.sampling import Sampling
 from slimjax.models.frozen_decoder import freeze_decoder
 from slimjax.nn.axes import to_host
+from slimjax.objective.latency import LATENCY
 from slimjax.processes import barrier, is_first
 from slimjax.resize.shrink import fold
 from slimjax.store.packed import read_packed, write_packed
@@ -136,7 +137,10 @@ def _describe_size(
     measure = stage.run.objective.size
     alpha = history.alpha if history.alpha is not None else 0.0
     fraction = sizes[measure] / start[measure]
-    return {
+    latency = {}
+    if LATENCY in sizes:
+        latency = {"latency_s": sizes[LATENCY], "latency_s_start": start[LATENCY]}
+    return latency | {
         "params": int(sizes["params"]),
         "params_start": int(start["params"]),
         "params_fraction": sizes["params"] / start["params"],
