@@ -1,11 +1,13 @@
 """Latency: seconds a token, from a table that was measured once on a device.
 
-    latency = base + sum over layers of attention(kv heads, heads a group) + mlp(units)
+    sum = base + sum over layers of attention(kv heads, heads a group) + mlp(units)
+    latency = whole(sum)
 
-Between the widths that were measured each is a straight line (bilinear for attention),
-so that the measure has a slope in the gates, and is exact where it was measured. What
-is closed takes no time. The table is an input like any other: a run is a function of
-its config and of it.
+where ``whole`` tells what models of such a sum take as a whole: small ones stay in
+caches, in which their sublayers are faster than among large ones. Between the widths
+that were measured each is a straight line (bilinear for attention), so that the measure
+has a slope in the gates, and is exact where it was measured. What is closed takes no
+time. The table is an input like any other: a run is a function of its config and of it.
 """
 
 import dataclasses
@@ -46,6 +48,8 @@ class LatencyTable:
         attention: Of one attention, ``[kv_heads][group]``.
         units: Numbers of hidden units, rising.
         mlp: Of one MLP, ``[units]``.
+        sums: Sums of the parts of some whole models, rising; two or more, or none.
+        wholes: What those models take.
         device: What it was measured on.
     """
 
@@ -58,6 +62,8 @@ class LatencyTable:
     attention: tuple[tuple[float, ...], ...]
     units: tuple[int, ...]
     mlp: tuple[float, ...]
+    sums: tuple[float, ...] = ()
+    wholes: tuple[float, ...] = ()
     device: str = ""
 
     @classmethod
@@ -70,7 +76,7 @@ class LatencyTable:
         try:
             fields = {f.name: data[f.name] for f in dataclasses.fields(cls)}
             fields["attention"] = tuple(map(tuple, fields["attention"]))
-            for name in ("kv_heads", "group", "units", "mlp"):
+            for name in ("kv_heads", "group", "units", "mlp", "sums", "wholes"):
                 fields[name] = tuple(fields[name])
             table = cls(**fields)
             table.check()
@@ -81,12 +87,17 @@ class LatencyTable:
     def check(self) -> None:
         """Raises ValueError if widths or times cannot be meant."""
         shape = len(self.kv_heads), len(self.group)
-        times = np.array([self.base, *self.mlp, *np.ravel(self.attention)], float)
+        parts = (*self.mlp, *np.ravel(self.attention), *self.sums, *self.wholes)
+        times = np.array([self.base, *parts], float)
         if np.shape(self.attention) != shape or len(self.mlp) != len(self.units):
             raise ValueError("there is not one time for each width")
         for knots in (self.kv_heads, self.group, self.units):
             if not knots or min(knots) < 1 or (np.diff(knots) <= 0).any():
                 raise ValueError(f"widths {list(knots)} do not rise from 1")
+        if len(self.sums) != len(self.wholes) or len(self.sums) == 1:
+            raise ValueError("there are not two whole models with a time for each")
+        if (np.diff(self.sums) <= 0).any() or (np.diff(self.wholes) < 0).any():
+            raise ValueError("times of whole models do not rise")
         if not np.isfinite(times).all() or (times < 0).any() or not self.base > 0:
             raise ValueError("times must be 0 or more, and that of the base above")
 
@@ -120,7 +131,8 @@ def make_latency_fn(inventory: Inventory, table: LatencyTable) -> Callable[..., 
     def size_fn(gates: Any, bits: Any = None) -> Any:
         del bits  # They change nothing.
         flat, sums = flat_gates(gates), {}
-        return table.base + sum(seconds(flat, sums) for seconds in sublayers)
+        total = table.base + sum(seconds(flat, sums) for seconds in sublayers)
+        return interpolate(total, table.sums, table.wholes) if table.sums else total
 
     return size_fn
 

@@ -1,8 +1,9 @@
 """How long sublayers take here: measured once, when a run begins that counts latency.
 
 What is timed is generating one token for one row, with a cache: a model without layers
-for the base, then models whose layers are all one attention, or all one MLP, of each
-width. The least time of some rounds counts, in which all models take turns.
+for the base; models whose layers are all one attention, or all one MLP, of each width;
+and the whole model, with a half, a quarter and an eighth of its units. The least time
+of some rounds counts, in which all models take turns.
 """
 
 import time
@@ -21,13 +22,17 @@ from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import abstract_variables
 from slimjax.models.frozen_decoder import FrozenDecoder, freeze_decoder
-from slimjax.objective.latency import LatencyTable
+from slimjax.objective.inventory import take_inventory
+from slimjax.objective.latency import LatencyTable, make_latency_fn
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig
 
-ROUNDS = 7
+ROUNDS = 20
 NUM_TOKENS = 64
+DIVISORS = (8, 4, 2, 1)
+"""Of which parts of the whole model are timed."""
+
 MOST_LAYERS = 8
 """Layers of a timed model; more would not tell more."""
 
@@ -127,12 +132,14 @@ def measure_latency(
     depth = min(len(layers), MOST_LAYERS)
     stacks = [(), *((layer,) * depth for layer in (*attention, *mlps))]
     models = [replace(model, layers=stack) for stack in stacks]
-    base, *rest = time_models(models, rounds, num_tokens)
+    wholes = [_part_of(model, divisor) for divisor in DIVISORS]
+    base, *rest = time_models([*models, *wholes], rounds, num_tokens)
+    rest, times = rest[: len(stacks) - 1], rest[len(stacks) - 1 :]
     own = np.maximum(np.array(rest) - base, 0.0) / depth
     of_attention = own[: len(attention)].reshape(len(kv_heads), len(group))
     for axis in (0, 1):  # More work takes no less time, whatever a clock says.
         of_attention = np.maximum.accumulate(of_attention, axis=axis)
-    return LatencyTable(
+    table = LatencyTable(
         width=model.width,
         vocab_size=model.vocab_size,
         base=base,
@@ -144,6 +151,37 @@ def measure_latency(
         mlp=tuple(np.maximum.accumulate(own[len(attention) :]).tolist()),
         device=jax.devices()[0].device_kind,
     )
+    return _with_wholes(table, wholes, times)
+
+
+def _with_wholes(
+    table: LatencyTable, models: Sequence[ModelConfig], times: Sequence[float]
+) -> LatencyTable:
+    """Returns a table that knows what some whole models take, the base among them."""
+    points = {table.base: table.base}
+    for model, seconds in zip(models, times, strict=True):
+        inventory = take_inventory(abstract_variables(model), seq_len=1)
+        size_fn = make_latency_fn(inventory, table)
+        points[float(size_fn(inventory.open_gates()))] = seconds
+    sums = sorted(points)
+    if len(sums) < 2:  # No layer takes any time that a clock could tell.
+        return table
+    wholes = np.maximum.accumulate([points[total] for total in sums])
+    return replace(table, sums=tuple(sums), wholes=tuple(wholes.tolist()))
+
+
+def _part_of(model: ModelConfig, divisor: int) -> ModelConfig:
+    """Returns the model with a part of its KV groups and hidden units."""
+
+    def part(layer: LayerConfig) -> LayerConfig:
+        if layer.attention:
+            group = layer.num_heads // layer.num_kv_heads
+            num_groups = max(layer.num_kv_heads // divisor, 1)
+            heads = dict(num_heads=num_groups * group, num_kv_heads=num_groups)
+            layer = replace(layer, **heads)
+        return replace(layer, mlp_dim=-(-layer.mlp_dim // divisor))
+
+    return replace(model, layers=tuple(map(part, model.layers)))
 
 
 def _grid(most: int, parts: int) -> tuple[int, ...]:

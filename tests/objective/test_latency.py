@@ -98,6 +98,15 @@ def test_a_budget_is_met_and_made_use_of(part):
     assert decision.sizes[0] >= part - 0.12
 
 
+def test_whole_models_correct_the_sum_of_their_parts():
+    knots = dict(sums=(1.0, 3.0, 9.0), wholes=(1.0, 2.0, 9.0))
+    table = dataclasses.replace(TABLE, **knots)
+    model = dataclasses.replace(MODEL, layers=(LayerConfig(6, 3, 4, 4),))
+    inventory = inventory_of(model, table)
+    found = make_size_fn("latency", inventory)(inventory.open_gates())
+    assert found == pytest.approx(1 + (0.2 + 1.6) / 2)
+
+
 def test_a_table_is_read_as_it_was_written():
     data = json.loads(json.dumps(TABLE.as_json()))
     assert LatencyTable.from_json(data, "here") == TABLE
@@ -107,7 +116,14 @@ def test_a_table_is_read_as_it_was_written():
 
 
 @pytest.mark.parametrize(
-    "change", [{"units": [8, 4, 16]}, {"mlp": [1.0]}, {"base": -1}, {"group": None}]
+    "change",
+    [
+        {"units": [8, 4, 16]},
+        {"mlp": [1.0]},
+        {"base": -1},
+        {"group": None},
+        {"sums": [1]},
+    ],
 )
 def test_what_is_no_table_is_refused(change):
     with pytest.raises(ConfigError, match="here is no table"):
