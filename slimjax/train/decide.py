@@ -110,9 +110,9 @@ def judge(
         start_bytes=stage.start_sizes["bytes"],
     )
     costs, choice = strategy.judge(context), None
+    costs = {path: round_digits(cost) for path, cost in costs.items()}
     if strategy.costs_are_nats:
         costs = {path: cost * history.calibration for path, cost in costs.items()}
-    costs = {path: round_digits(cost) for path, cost in costs.items()}
     if run.quantize.chooses and strategy.judge_bits is not None:
         bit_costs = strategy.judge_bits(context)
         nats = {key: round_digits(own) for key, own in bit_costs.nats.items()}

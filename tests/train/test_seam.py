@@ -12,7 +12,7 @@ from slimjax.errors import ConfigError
 from slimjax.objective.config import DENSE, RANKING, STRATEGIES, ObjectiveConfig
 from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.train import seam
-from slimjax.train.config import make_run_config
+from slimjax.train.config import LEARNS_BITS, make_run_config
 from slimjax.train.decide import budget_at
 from slimjax.train.history import History
 from slimjax.train.seam import calibrate, take_seam
@@ -27,7 +27,10 @@ def draw(stage):
     return lambda i: put_batch(make_batch(rows, i, 8, seed=0), stage.mesh)
 
 
-@pytest.mark.parametrize("name", [n for n in STRATEGIES if n not in DENSE])
+OF_UNITS = [name for name in STRATEGIES if name not in (*DENSE, *LEARNS_BITS)]
+
+
+@pytest.mark.parametrize("name", OF_UNITS)
 def test_every_strategy_trains_and_meets_its_budget(name):
     stage = make_stage(
         ("objective.strategy", name), ("objective.gate_learning_rate", "0.1")
