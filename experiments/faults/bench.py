@@ -1,6 +1,7 @@
 """What the faults share: a folder, a corpus, reference runs, and outcomes on disk."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import time
@@ -52,6 +53,7 @@ class Bench:
     def __init__(self, folder: Path):
         """Writes the texts that all runs learn from."""
         self.folder, self.worst = folder, {}
+        self.code = hash_code()  # Other code, other last digits.
         self.texts = folder / "texts"
         self.texts.mkdir(parents=True, exist_ok=True)
         random = Random(0)
@@ -75,7 +77,7 @@ class Bench:
 
     def expected(self, *changes: str) -> str:
         """Returns the hash that such a run ends with when nothing happens to it."""
-        name = "plain-" + "-".join(changes).replace("/", "_")
+        name = f"plain-{self.code}-" + "-".join(changes).replace("/", "_")
         workdir = self.folder / name
         if not RunFolder(workdir).report.is_file():
             shutil.rmtree(workdir, ignore_errors=True)
@@ -83,6 +85,11 @@ class Bench:
             if code:
                 raise RuntimeError(f"the reference run ends with {code}: {workdir}")
         return hash_of(workdir)
+
+    def plain(self) -> Path:
+        """Returns the folder of a finished run of the tiny config."""
+        self.expected()
+        return self.folder / f"plain-{self.code}-"
 
     def note(self, name: str, value: float) -> None:
         """Keeps the largest value."""
@@ -103,13 +110,21 @@ class Bench:
         return json.loads(answer.read_text())
 
 
+def hash_code() -> str:
+    """Returns a name for what the package is now."""
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "slimjax").rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]
+
+
 def hash_of(workdir: Path) -> str:
     return json.loads((workdir / "report.json").read_text())["state_hash"]
 
 
 def wait_for(fork: Fork, sign: str) -> int | None:
     """Returns None once the log has a sign, or the exit code if that comes first."""
-    while sign not in (fork.text if fork.log.exists() else ""):
+    while sign not in fork.text:
         code = fork.poll()
         if code is not None:
             return code

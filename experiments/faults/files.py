@@ -187,9 +187,7 @@ def meet_one_malformed(bench: Bench, random: Random, i: int) -> str:
     del random
     known = bench.__dict__.setdefault("answers", {})
     if "malformed" not in known:
-        bench.expected()
-        run = str(bench.folder / "plain-")
-        known["malformed"] = bench.ask(meet_malformed, run)
+        known["malformed"] = bench.ask(meet_malformed, str(bench.plain()))
     return known["malformed"][i]
 
 
@@ -197,12 +195,12 @@ def be_hostile(bench: Bench, random: Random, i: int) -> str:
     """Attacks by a hostile folder."""
     del random
     names = list(hostile.ATTACKS)
-    bench.expected()
+    run = str(bench.plain())
     place = bench.folder / f"hostile-{i}"
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir()
     name = names[i % len(names)]
-    told = bench.ask(_harm, name, str(bench.folder / "plain-"), str(place))
+    told = bench.ask(_harm, name, run, str(place))
     log = (bench.folder / "ask.log").read_text(errors="replace")
     shutil.rmtree(place)
     return f"{name}: {told}" if told else ("a traceback" if "Traceback" in log else "")

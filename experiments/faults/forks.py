@@ -44,7 +44,9 @@ class Fork:
         before: Callable[[], None] | None = None,
     ):
         """Begins; `before` is called in the child."""
-        self.log, self.started = log, time.monotonic()
+        self.log = log
+        self.code: int | None = None
+        log.unlink(missing_ok=True)
         self.pid = os.fork()
         if self.pid == 0:
             self._be_child(argv, fault, before)
@@ -73,8 +75,10 @@ class Fork:
 
     def poll(self) -> int | None:
         """Returns the exit code, or None while it runs; minus the signal of a kill."""
-        pid, status = os.waitpid(self.pid, os.WNOHANG)
-        return os.waitstatus_to_exitcode(status) if pid else None
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.code = os.waitstatus_to_exitcode(status) if pid else None
+        return self.code
 
     def wait(self, timeout: float = TIMEOUT) -> int:
         """Returns the exit code; one that hangs is killed."""
@@ -100,6 +104,8 @@ class Fork:
     @property
     def text(self) -> str:
         """What it wrote so far."""
+        if not self.log.exists():
+            return ""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
 
