@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from slimjax.processes import is_first
 from slimjax.train.config import make_run_config
 from slimjax.train.devices import prepare_devices
 from slimjax.train.loop import train
@@ -33,9 +34,9 @@ def fit(
     prepare_devices()
     plain = config.to_dict() if isinstance(config, ConfigDict) else dict(config)
     run = make_run_config(plain)
-    with Display(quiet=quiet) as display:
+    with Display(quiet=quiet or not is_first()) as display:
         result = train(run, workdir, display=display)
     page = Path(workdir) / "report.html"
-    if not page.is_file():
+    if is_first() and not page.is_file():
         report.write_report([report.read_run(workdir)], page)
     return result

@@ -23,9 +23,10 @@ GRACE_SECONDS = 25.0
 
 LOOKING_SECONDS = 0.05
 NOISE = re.compile(rb"\[Gloo\]|[IWE]\d{4} ")  # Of libraries, at the start of a line.
+STACK = (b"*** ", b"    @ ")
 FATAL = re.compile(rb"F\d{4} ")  # What follows it is a stack of C++.
 MAX_QUOTE = 200
-LOST = re.compile(r".*Task (\d+) heartbeat timeout.*")
+LOST = re.compile(r"Task (\d+) heartbeat timeout|sending heartbeats\): *(\d+)")
 FOLLOWERS = (ProcessError.exit_code, -signal.SIGABRT)
 """How a process ends that has lost another one."""
 
@@ -202,7 +203,7 @@ def _pass_on(stream: IO[bytes], member: Member | None) -> None:
     is_fatal = False
     for line in stream:
         text = line.decode(errors="replace")
-        if member is not None and not is_fatal:
+        if member is not None and not line.startswith(STACK):
             member.last_words.append(text.strip())
         is_fatal = is_fatal or bool(FATAL.match(line))
         if is_fatal or NOISE.match(line):
@@ -217,8 +218,9 @@ def _quote(member: Member) -> str:
     lines = [line for line in member.last_words if line]
     if not lines or member.popen.returncode == -signal.SIGKILL:
         return ""
-    last = LOST.sub(r"task \1 gave no sign of life", lines[-1], count=1)
-    return f" ({last.removeprefix('slimjax: ').rstrip('.')[:MAX_QUOTE]})"
+    if lost := LOST.search(" ".join(lines)):
+        return f" (rank {lost[1] or lost[2]} gave no sign of life)"
+    return f" ({lines[-1].removeprefix('slimjax: ').rstrip('.')[:MAX_QUOTE]})"
 
 
 def _find_port() -> int:

@@ -379,7 +379,13 @@ class Stage:
             fn, in_shardings=_places(arguments), out_shardings=replicated(self.mesh)
         )
         compiled = self._compile(jitted, *arguments)
-        return lambda variables, batch: compiled(without_maps(variables), batch)
+
+        def call(variables: PyTree, batch: PyTree) -> Any:
+            result = compiled(without_maps(variables), batch)
+            processes.wait_for(result, "an evaluation")
+            return result
+
+        return call
 
     def _compile(self, jitted: Any, *arguments: PyTree) -> Any:
         start = time.perf_counter()

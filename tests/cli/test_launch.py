@@ -53,6 +53,21 @@ def test_what_one_process_says_of_its_failure_is_quoted():
     assert caught.value.exit_code == 1
 
 
+def test_who_gave_no_sign_of_life_is_told_from_what_jax_says(monkeypatch, capsys):
+    monkeypatch.setattr(launch, "GRACE_SECONDS", 0.5)
+    with pytest.raises(SlimjaxError) as caught:
+        run(
+            "if rank == '1': time.sleep(60)\n"
+            "print('F0101 00:00:00 1 client.h:80] UNAVAILABLE: tasks are unhealthy '\n"
+            "    '(stopped sending heartbeats):\\n1\\n*** Check failure: ***',"
+            " file=sys.stderr, flush=True)\n"
+            "os.abort()"
+        )
+    said = "rank 0 was killed by SIGABRT (rank 1 gave no sign of life); rank 1 ended"
+    assert str(caught.value).startswith(said)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_signal_goes_to_all(capsys):
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
