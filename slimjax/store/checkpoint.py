@@ -26,7 +26,7 @@ import orbax.checkpoint as ocp
 from jaxtyping import PyTree
 
 from slimjax import processes
-from slimjax.errors import CheckpointError
+from slimjax.errors import CheckpointError, ProcessError
 from slimjax.store.faults import fault_point
 from slimjax.store.files import sync_folder, write_json
 from slimjax.store.keep import Keep, Kept
@@ -93,6 +93,7 @@ class Checkpoints:
 
         Raises:
             CheckpointError: If the save before this one has failed.
+            ProcessError: If another process does not come to save its part.
         """
         self.wait()
         name = f"{step:08d}.{seam:02d}"
@@ -109,6 +110,8 @@ class Checkpoints:
             writer = ocp.StandardCheckpointer()
             writer.save(folder / "state", state)
             host = jax.tree.map(_host_copy, state)
+        except ProcessError:
+            raise
         except Exception as error:  # Orbax has many names for a full disk.
             self._fail(folder, error)
             return name
