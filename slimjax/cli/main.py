@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from slimjax import __version__
-from slimjax.errors import ConfigError, SlimjaxError, suggest
+from slimjax.errors import ConfigError, ProcessError, SlimjaxError, suggest
 
 COMMANDS = {
     "train": "train a model and slim it; goes on with an interrupted run",
@@ -57,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         run(sys.argv[1:] if argv is None else argv)
     except SlimjaxError as error:
         sys.stderr.write("slimjax: " + " ".join(str(error).split()) + "\n")
+        if isinstance(error, ProcessError):
+            sys.stderr.flush()
+            os._exit(error.exit_code)  # Python's own end would wait for the devices.
         return error.exit_code
     except OSError as error:
         if isinstance(error, BrokenPipeError):  # The reader of stdout has gone.
