@@ -23,8 +23,9 @@ GRACE_SECONDS = 25.0
 
 LOOKING_SECONDS = 0.05
 NOISE = re.compile(rb"\[Gloo\]|[IWE]\d{4} ")  # Of libraries, at the start of a line.
+OURS = b"slimjax: "
 STACK = (b"*** ", b"    @ ")
-FATAL = re.compile(rb"F\d{4} ")  # What follows it is a stack of C++.
+FATAL = re.compile(rb"F\d{4} |E\d{4} .*coordination")  # More lines of it follow.
 MAX_QUOTE = 200
 LOST = re.compile(r"Task (\d+) heartbeat timeout|sending heartbeats\): *(\d+)")
 FOLLOWERS = (ProcessError.exit_code, -signal.SIGABRT)
@@ -206,7 +207,7 @@ def _pass_on(stream: IO[bytes], member: Member | None) -> None:
         if member is not None and not line.startswith(STACK):
             member.last_words.append(text.strip())
         is_fatal = is_fatal or bool(FATAL.match(line))
-        if is_fatal or NOISE.match(line):
+        if (is_fatal and not line.startswith(OURS)) or NOISE.match(line):
             continue
         if member is None or member.rank == 0:
             target.write(text)

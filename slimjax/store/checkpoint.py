@@ -133,6 +133,7 @@ class Checkpoints:
             CheckpointError: If it could not be written; told once.
         """
         if self._writing is not None:
+            processes.barrier("the end of a save")
             self._writing.join()
             self._writing = None
         failures = [f for f in processes.exchange("a save", self._failure) if f]
