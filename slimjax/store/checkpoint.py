@@ -132,8 +132,8 @@ class Checkpoints:
         Raises:
             CheckpointError: If it could not be written; told once.
         """
+        processes.barrier("the end of a save")
         if self._writing is not None:
-            processes.barrier("the end of a save")
             self._writing.join()
             self._writing = None
         failures = [f for f in processes.exchange("a save", self._failure) if f]

@@ -31,7 +31,7 @@ def test_the_first_process_speaks_without_the_noise_of_libraries(capsys):
 
 
 def test_a_killed_process_is_named_in_one_line_and_the_others_end(monkeypatch):
-    monkeypatch.setattr(launch, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(launch, "GRACE_SECONDS", 4.0)
     start = time.monotonic()
     with pytest.raises(SlimjaxError) as caught:
         run(
