@@ -179,26 +179,25 @@ def agree(name: str, digest: str) -> None:
         )
 
 
-def wait_for(arrays: Any, name: str) -> None:
-    """Waits until the devices have computed these arrays, which may take all processes.
+def wait_for(arrays: Any, name: str) -> Any:
+    """Returns a tree of arrays once the devices have computed it, all processes helping.
 
     Raises:
         ProcessError: Naming who has not come to the same point in time.
     """
     if count() == 1:
-        return
+        return arrays
     import jax
 
-    arrays = [
-        array for array in jax.tree.leaves(arrays) if isinstance(array, jax.Array)
-    ]
+    leaves = [leaf for leaf in jax.tree.leaves(arrays) if isinstance(leaf, jax.Array)]
     deadline = time.monotonic() + _seconds(BARRIER_SECONDS)
-    for array in arrays:
+    for array in leaves:
         while not array.is_ready():
             if time.monotonic() > deadline:
                 _wait(name, ASKING_SECONDS)
                 raise ProcessError(f"The devices hang in {name}.")
             time.sleep(POLLING_SECONDS)
+    return arrays
 
 
 def is_shared(error: BaseException) -> bool:

@@ -379,13 +379,9 @@ class Stage:
             fn, in_shardings=_places(arguments), out_shardings=replicated(self.mesh)
         )
         compiled = self._compile(jitted, *arguments)
-
-        def call(variables: PyTree, batch: PyTree) -> Any:
-            result = compiled(without_maps(variables), batch)
-            processes.wait_for(result, "an evaluation")
-            return result
-
-        return call
+        return lambda variables, batch: processes.wait_for(
+            compiled(without_maps(variables), batch), "an evaluation"
+        )
 
     def _compile(self, jitted: Any, *arguments: PyTree) -> Any:
         start = time.perf_counter()
