@@ -180,7 +180,7 @@ def agree(name: str, digest: str) -> None:
 
 
 def wait_for(arrays: Any, name: str) -> Any:
-    """Returns a tree of arrays once the devices have computed it, all processes helping.
+    """Returns arrays once the devices have computed them, those of all processes.
 
     Raises:
         ProcessError: Naming who has not come to the same point in time.
@@ -189,9 +189,10 @@ def wait_for(arrays: Any, name: str) -> Any:
         return arrays
     import jax
 
-    leaves = [leaf for leaf in jax.tree.leaves(arrays) if isinstance(leaf, jax.Array)]
+    leaves = jax.tree.leaves(arrays)
+    pending: list[Any] = [leaf for leaf in leaves if isinstance(leaf, jax.Array)]
     deadline = time.monotonic() + _seconds(BARRIER_SECONDS)
-    for array in leaves:
+    for array in pending:
         while not array.is_ready():
             if time.monotonic() > deadline:
                 _wait(name, ASKING_SECONDS)

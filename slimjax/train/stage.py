@@ -379,9 +379,8 @@ class Stage:
             fn, in_shardings=_places(arguments), out_shardings=replicated(self.mesh)
         )
         compiled = self._compile(jitted, *arguments)
-        return lambda variables, batch: processes.wait_for(
-            compiled(without_maps(variables), batch), "an evaluation"
-        )
+        run = lambda variables, batch: compiled(without_maps(variables), batch)
+        return lambda *inputs: processes.wait_for(run(*inputs), "an evaluation")
 
     def _compile(self, jitted: Any, *arguments: PyTree) -> Any:
         start = time.perf_counter()
