@@ -20,14 +20,8 @@ BITS = (4, 3, 2, 8)
 WIDTH, HEAD_DIM, NUM_LAYERS, MLP_DIM = 48, 8, 3, 128
 """The model that the path, and prune-then-quantize, start from."""
 
-TRUNK_STEPS = 500
-"""Steps of the dense run that is pruned."""
-
-PIECE_STEPS, DECAY_STEPS = (500, 200, 250), (150, 200, 300)
-"""Steps on the plateau from each size of the path to the next, and of each decay."""
-
-SEAMS = ((300, 60, 3), (20, 40, 3), (20, 40, 4))
-"""First seam of each piece of the path, steps between seams, and their number."""
+TRUNK_STEPS, PIECE_STEPS, DECAY_STEPS = 500, 150, 150
+"""Steps to the first size, from each size to the next, and of each decay."""
 
 BASE: Changes = [
     ("data.source", "stdlib"),
@@ -76,21 +70,20 @@ def trunk(number: int, before: str) -> Changes:
         number: Which size, from 0.
         before: Folder of the piece before; empty for the first.
     """
-    start, end = sum(PIECE_STEPS[:number]), sum(PIECE_STEPS[: number + 1])
+    end = TRUNK_STEPS + number * PIECE_STEPS
     made = [*START, *CHOICE, *schedule(end, 0)]
     made += [("objective.strategy", "exchange")]
     made += [("objective.budget", str(BUDGETS[number]))]
-    first, every, seams = SEAMS[number]
-    made += [("resize.first_step", str(start + first))]
-    made += [("resize.every_steps", str(every)), ("resize.max_seams", str(seams))]
+    first = (300, 60, 3) if number == 0 else (end - PIECE_STEPS + 20, 40, 2)
+    names = ("first_step", "every_steps", "max_seams")
+    made += [(f"resize.{n}", str(v)) for n, v in zip(names, first, strict=True)]
     return [*made, ("train.continue_from", before)] if before else made
 
 
 def branch(number: int, trunk_folder: str) -> Changes:
     """The decay that finishes a size: nobody goes, bits stay as they were chosen."""
-    decay = DECAY_STEPS[number]
-    end = sum(PIECE_STEPS[: number + 1]) + decay
-    made = [*START, *CHOICE, *NOBODY, *schedule(end, decay)]
+    end = TRUNK_STEPS + number * PIECE_STEPS + DECAY_STEPS
+    made = [*START, *CHOICE, *NOBODY, *schedule(end, DECAY_STEPS)]
     return [*made, ("train.continue_from", trunk_folder)]
 
 
