@@ -75,7 +75,7 @@ def gib(num_bytes: float) -> str:
 
     Examples:
         >>> gib(3 * 2**29), gib(2**20)
-        ('1.50 GiB', '0.001 GiB')
+        ('1.50 GiB', '0.00098 GiB')
     """
     size = num_bytes / GIB
     return f"{size:.2f} GiB" if size >= 0.01 else f"{size:.2g} GiB"

@@ -79,7 +79,7 @@ def learned_bits(
         ...     mean, learning_rate=0.5, alpha=1.0
         ... )
         >>> params = {"depths": {"mlp": jnp.array([8.0, 0.25])}}
-        >>> zeros = jax.tree.map(jnp.zeros_like, params)
+        >>> zeros = optax.tree.zeros_like(params)
         >>> updates, _ = tx.update(zeros, tx.init(params), params)
         >>> optax.apply_updates(params, updates)["depths"]["mlp"].astype("bfloat16")
         Array([7.5, 0], dtype=bfloat16)

@@ -80,7 +80,7 @@ def size_decay(
         >>> tx = size_decay(inventory, {("mlp", "mlp"): 1.0}, 0.1, alpha=5.0)
         >>> weight = jnp.array([[1.0, 1.0], [0.4, -0.4]])
         >>> params = {"params": {"mlp": {"down": weight}}}
-        >>> zeros = jax.tree.map(jnp.zeros_like, params)
+        >>> zeros = optax.tree.zeros_like(params)
         >>> updates, _ = tx.update(zeros, tx.init(params), params)
         >>> optax.apply_updates(params, updates)["params"]["mlp"]["down"]
         Array([[0.5, 0.5],

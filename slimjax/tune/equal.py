@@ -28,6 +28,7 @@ from slimjax.train.config import MAY_CHANGE, RunConfig, make_run_config
 PILOT_FRACTION = 1 / 8
 MAX_STEPS = 10**9
 NO_LENGTHS = (*MAY_CHANGE, "optim.accumulation_steps")
+NO_LENGTHS += ("train.on_bad_step", "train.max_bad_steps")
 """Settings whose names end in steps, but that are no part of a run's length."""
 
 
