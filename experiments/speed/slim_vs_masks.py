@@ -108,12 +108,12 @@ def run_arm(arm: str, config: dict[str, Any], workdir: Path) -> None:
 def remember_cuts(cut_state: Any, workdir: Path) -> Any:
     """Returns `cut_state` that also writes down which units stay at which step."""
 
-    def cut(stage, state, closed, plan, bits=None):
+    def cut(stage, state, closed, plan, *bits, **options):
         path = workdir / f"open-{int(state.step)}.npz"
         np.savez(
             path, **{"/".join(gate): units for gate, units in plan.is_open.items()}
         )
-        return cut_state(stage, state, closed, plan, bits)
+        return cut_state(stage, state, closed, plan, *bits, **options)
 
     return cut
 
