@@ -33,12 +33,23 @@ def row_indices(
     if num_rows == 0:
         raise DataError("There are no rows to draw a batch from.")
     numbers = int(step) * int(batch_size) + np.arange(batch_size, dtype=np.int64)
-    epochs, places = np.divmod(numbers, num_rows)
-    rows = np.empty(batch_size, np.int64)
-    for epoch in np.unique(epochs):
-        here = epochs == epoch
-        rows[here] = _permute(num_rows, int(seed), int(epoch))[places[here]]
-    return rows
+    return _rows_at(numbers, num_rows, seed)
+
+
+def rows_of_steps(
+    steps: range, batch_size: int, num_rows: int, seed: int
+) -> Int64[np.ndarray, " _"]:
+    """Returns the rows that steps one after the other take, each once and in order.
+
+    Examples:
+        >>> rows_of_steps(range(0, 3), batch_size=2, num_rows=4, seed=0)
+        array([0, 1, 2, 3])
+    """
+    first, last = steps.start * int(batch_size), steps.stop * int(batch_size)
+    if last - first >= 2 * num_rows:  # There is a whole epoch among them.
+        return np.arange(num_rows)
+    numbers = np.arange(first, max(first, last), dtype=np.int64)
+    return np.unique(_rows_at(numbers, num_rows, seed))
 
 
 def make_batch(rows: Rows, step: int, batch_size: int, seed: int) -> Batch:
@@ -57,6 +68,18 @@ def iterate_rows(rows: Rows, batch_size: int, *, pad_id: int = 0) -> Iterator[Ba
         tokens = np.full((batch_size, rows.shape[1]), pad_id, np.int32)
         tokens[: len(taken)] = taken
         yield {"tokens": tokens}
+
+
+def _rows_at(
+    numbers: Int64[np.ndarray, " M"], num_rows: int, seed: int
+) -> Int64[np.ndarray, " M"]:
+    """Returns the rows that stand at places of the endless sequence of epochs."""
+    epochs, places = np.divmod(numbers, num_rows)
+    rows = np.empty(len(numbers), np.int64)
+    for epoch in np.unique(epochs):
+        here = epochs == epoch
+        rows[here] = _permute(num_rows, int(seed), int(epoch))[places[here]]
+    return rows
 
 
 @lru_cache(maxsize=4)

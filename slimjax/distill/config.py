@@ -29,6 +29,11 @@ class DistillConfig:
             the first cut, and not before this step.
         decay_fraction: Part of the run, at its end, in which both weights fall to 0 in
             a line; 0 for constant weights.
+        top_k: So many of a folder's model's most probable tokens, and all others as
+            one, stand for what it says of a token: computed once for each row, and
+            kept in the cache for the epochs and runs to come. 0 for all it says.
+        cache_limit_mb: Most megabytes that a run may keep of them. This one may change
+            when a run goes on.
     """
 
     teacher: str = ""
@@ -37,6 +42,8 @@ class DistillConfig:
     temperature: float = 1.0
     first_step: int = 0
     decay_fraction: float = 0.0
+    top_k: int = 0
+    cache_limit_mb: float = 10_000.0
 
     def __post_init__(self):
         """Refuses values from which nothing can be learned."""
@@ -48,10 +55,24 @@ class DistillConfig:
             raise ConfigError(
                 f"config.distill.temperature={self.temperature} must be above 0."
             )
-        for name in ("first_step", "hidden_weight"):
+        for name in ("first_step", "hidden_weight", "top_k", "cache_limit_mb"):
             value = getattr(self, name)
             if value < 0:
                 raise ConfigError(f"config.distill.{name}={value} must be 0 or more.")
+        if not self.keeps_outcomes:
+            return
+        if self.hidden_weight:
+            raise ConfigError(
+                f"config.distill.top_k={self.top_k} keeps no hidden states, which "
+                f"config.distill.hidden_weight={self.hidden_weight} compares. Set one "
+                "of them to 0."
+            )
+        if self.teacher == START:
+            raise ConfigError(
+                f"config.distill.top_k={self.top_k} needs a teacher that is there from "
+                "the beginning, not 'start'. Name the folder of a finished run, or set "
+                "it to 0."
+            )
 
     @property
     def is_on(self) -> bool:
@@ -62,6 +83,11 @@ class DistillConfig:
     def aligns(self) -> bool:
         """Whether hidden states are compared, through maps that are learned."""
         return self.is_on and self.hidden_weight > 0
+
+    @property
+    def keeps_outcomes(self) -> bool:
+        """Whether the teacher is heard from the cache: its k most probable tokens."""
+        return self.is_on and self.top_k > 0
 
     @property
     def folder(self) -> str | None:

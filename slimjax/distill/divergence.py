@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
+from slimjax.distill.outcomes import Outcomes, outcome_divergence
 from slimjax.nn.axes import map_rows
 from slimjax.nn.cross_entropy import BLOCK_TOKENS
 from slimjax.nn.products import lay_in_rows, multiply, round_to
@@ -35,7 +36,7 @@ class _Options(NamedTuple):
 
 def distilled_sums(
     student: Outputs,
-    teacher: Outputs,
+    teacher: Outputs | Outcomes,
     targets: Int[Array, "B T"],
     mask: Float[Array, "B T"],
     weight: Float[Array, ""] | float,
@@ -48,11 +49,12 @@ def distilled_sums(
 
     The mixed error is ``(1 - w) * CE + w * T^2 * KL(teacher || student)``, where KL is
     of the softmax of logits / T; T^2 keeps its gradient's size. Only it has a gradient,
-    and only with respect to the student.
+    and only with respect to the student. Of a teacher's outcomes, KL is over these
+    (see `slimjax.distill.outcomes`).
 
     Args:
         student: What learns.
-        teacher: What is learned from; its D may be another one.
+        teacher: What is learned from; its D may be another one, or outcomes of it.
         targets: The right tokens.
         mask: 1 where a token counts, 0 where it does not.
         weight: The teacher's share w.
@@ -67,14 +69,17 @@ def distilled_sums(
     """
     options = _Options(temperature, jnp.dtype(dtype))
 
-    def add_up(rows: tuple[Array, ...], whole: tuple[Array, ...]) -> list[Array]:
+    def add_up(rows: tuple[Any, ...], whole: tuple[Any, ...]) -> list[Array]:
         length = max(block_tokens // len(rows[0]), 1)
-        x, *rest = (_in_blocks(x, length) for x in rows)
+        x, *rest = jax.tree.map(lambda x: _in_blocks(x, length), rows)
         sums = cast(Any, _sums(x, whole[0], whole[1], tuple(rest), whole[2], options))
         return [x.reshape(1, 1) for x in sums]
 
-    rows = (student.x, teacher.x, targets, mask)
-    whole = student.table, teacher.table, jnp.asarray(weight, jnp.float32)
+    heard, table = teacher, None
+    if isinstance(teacher, Outputs):
+        heard, table = teacher
+    rows = (student.x, heard, targets, mask)
+    whole = student.table, table, jnp.asarray(weight, jnp.float32)
     mixed, nats, away = (jnp.sum(parts) for parts in map_rows(add_up, rows, whole))
     return mixed, lax.stop_gradient(nats), lax.stop_gradient(away)
 
@@ -112,14 +117,14 @@ def _scan(x, table, teacher_table, rest, weight, options):
 
     def add_block(carry, block):
         sums, dtable = carry
-        rows, teacher_rows, right, mask = (a.reshape(-1, *a.shape[2:]) for a in block)
+        flat = lambda a: a.reshape(-1, *a.shape[2:])
+        rows, heard, right, mask = jax.tree.map(flat, block)
         rows = narrow(rows)
         # Transposed, [V tokens], so that the gradient finds all operands row by row.
         logits = multiply(narrow(table), rows, transpose_right=True)
-        taught = multiply(
-            narrow(teacher_table), narrow(teacher_rows), transpose_right=True
-        )
-        new, share = _compare(logits, taught, right, mask, weight, options.temperature)
+        if teacher_table is not None:
+            heard = multiply(narrow(teacher_table), narrow(heard), transpose_right=True)
+        new, share = _compare(logits, heard, right, mask, weight, options.temperature)
         sums = tuple(a + b for a, b in zip(sums, new, strict=True))
         if not options.with_slopes:
             return (sums, dtable), None
@@ -136,7 +141,7 @@ def _scan(x, table, teacher_table, rest, weight, options):
 
 def _compare(
     logits: Float[Array, "V M"],
-    taught: Float[Array, "V M"],
+    heard: Float[Array, "V M"] | Outcomes,
     right: Int[Array, " M"],
     mask: Float[Array, " M"],
     weight: Float[Array, ""] | float,
@@ -144,15 +149,22 @@ def _compare(
 ) -> tuple[tuple[Sum, Sum, Sum], Float[Array, "V M"]]:
     """Returns the three sums of a block, and the mixed error's gradient."""
     log_p = jax.nn.log_softmax(logits, axis=0)
-    log_q = jax.nn.log_softmax(logits / temperature, axis=0)
-    log_t = jax.nn.log_softmax(taught / temperature, axis=0)
-    t = jnp.exp(log_t)
     nats = -jnp.take_along_axis(log_p, right[None], axis=0)[0]
-    divergence = jnp.sum(t * (log_t - log_q), axis=0)
+    diverge = outcome_divergence if isinstance(heard, Outcomes) else _divergence
+    divergence, slope = cast(Any, diverge)(logits, heard, temperature)
     mixed = (1 - weight) * nats + weight * temperature**2 * divergence
     sums = tuple(jnp.sum(mask * x) for x in (mixed, nats, divergence))
 
     hot = jnp.arange(len(logits))[:, None] == right[None]
-    share = (1 - weight) * (jnp.exp(log_p) - hot)
-    share += weight * temperature * (jnp.exp(log_q) - t)
+    share = (1 - weight) * (jnp.exp(log_p) - hot) + weight * temperature * slope
     return cast(Any, sums), share * mask[None]
+
+
+def _divergence(
+    logits: Float[Array, "V M"], taught: Float[Array, "V M"], temperature: float
+) -> tuple[Float[Array, " M"], Float[Array, "V M"]]:
+    """Returns ``KL(t || q)`` of two models' logits, and T times its gradient."""
+    log_q = jax.nn.log_softmax(logits / temperature, axis=0)
+    log_t = jax.nn.log_softmax(taught / temperature, axis=0)
+    t = jnp.exp(log_t)
+    return jnp.sum(t * (log_t - log_q), axis=0), jnp.exp(log_q) - t

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PyTree
 from slimjax.distill.alignment import ALIGN, alignment_error, without_maps
 from slimjax.distill.config import DistillConfig
 from slimjax.distill.divergence import Outputs, distilled_sums
+from slimjax.distill.outcomes import Outcomes
 from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import Decoder
 from slimjax.tasks.lm import Sums, shift_right
@@ -32,13 +33,21 @@ def make_distilled_error_fn(
     Variables may hold the maps of `slimjax.distill.alignment` beside weights and gates.
     The error is a mean in nats a target, and the sums are those of
     `slimjax.tasks.lm.make_error_fn`: ``nats_sum`` is of the text alone. The strength,
-    0 to 1, is what the config's weights are multiplied by.
+    0 to 1, is what the config's weights are multiplied by. With ``config.top_k`` the
+    batch holds the teacher's outcomes beside the tokens, ``ids`` and ``logs``, and its
+    variables are not looked at.
     """
     dtype = jnp.dtype(student.dtype)
 
     def outputs(model: ModelConfig, variables: PyTree, inputs: Array) -> Any:
         own = without_maps(variables)
         return Decoder(model).apply(own, inputs, method="outputs")
+
+    def hear(batch: PyTree, inputs: Array, taught_by: PyTree) -> Any:
+        if config.keeps_outcomes:
+            return Outcomes(batch["ids"], batch["logs"]), None
+        *heard, taught = jax.lax.stop_gradient(outputs(teacher, taught_by, inputs))
+        return Outputs(*heard), taught
 
     def error_fn(
         variables: PyTree, batch: PyTree, taught_by: PyTree, strength: Array
@@ -47,10 +56,10 @@ def make_distilled_error_fn(
         inputs = shift_right(tokens, bos_id)
         mask = (tokens != pad_id).astype(jnp.float32)
         *said, streams = outputs(student, variables, inputs)
-        *heard, taught = jax.lax.stop_gradient(outputs(teacher, taught_by, inputs))
+        heard, taught = hear(batch, inputs, taught_by)
         total, nats, _ = distilled_sums(
             Outputs(*said),
-            Outputs(*heard),
+            heard,
             tokens,
             mask,
             config.weight * strength,

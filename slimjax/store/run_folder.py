@@ -48,6 +48,11 @@ class RunFolder:
         return JsonLines(self.root / "restarts.jsonl")
 
     @cached_property
+    def teacher_work(self) -> JsonLines:
+        """One object for each piece of a teacher's outcomes that was computed here."""
+        return JsonLines(self.root / "teacher.jsonl")
+
+    @cached_property
     def checkpoints(self) -> Checkpoints:
         """The states to go on from."""
         return Checkpoints(self.root / "checkpoints")

@@ -31,6 +31,7 @@ CHOOSES_BITS = ("exchange", "learned_bits")
 LEARNS_BITS = ("learned_bits",)
 MAY_CHANGE = ("mesh", "train.eval_every_steps", "train.save_every_steps")
 MAY_CHANGE += ("train.log_every_steps", "train.eval_rows", "train.keep_")
+MAY_CHANGE += ("distill.cache_limit_mb",)
 
 
 @dataclasses.dataclass(frozen=True)

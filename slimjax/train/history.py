@@ -50,7 +50,8 @@ class History:
         stages: In order; the last one is running.
         num_seams: Seams passed, taken or not.
         seam_flops: FLOPs of probes at seams.
-        teacher_flops: FLOPs of the teacher's forward passes.
+        teacher_flops: FLOPs of the teacher's forward passes; where what it says is
+            kept, of one for each row that the run sees.
         inherited_flops: FLOPs of the run that this one started from, if any.
         seconds: Time of the whole run, restarts included.
         num_bad_steps: Steps whose loss or gradient was not finite, or leapt.

@@ -12,10 +12,11 @@ from typing import Any
 import jax
 
 from slimjax import processes
-from slimjax.data.batches import make_batch
+from slimjax.data.batches import make_batch, row_indices
 from slimjax.data.config import DataConfig
 from slimjax.data.corpus import Corpus, load_corpus
 from slimjax.data.tokenizer import BytesTokenizer
+from slimjax.distill.outcome_store import OutcomeStore
 from slimjax.errors import StoppedError
 from slimjax.store.faults import fault_point
 from slimjax.store.files import read_json, write_json
@@ -35,6 +36,7 @@ from slimjax.train.shardings import put_batch
 from slimjax.train.signals import StopRequests
 from slimjax.train.stage import Special, Stage
 from slimjax.train.summary import summarize
+from slimjax.train.taught_rows import check_room, keep_outcomes
 from slimjax.train.teaching import check_teacher, keep_start
 
 PROBE_STEP = 2**31
@@ -75,6 +77,7 @@ def train(
         check_feasible(run)
     start_time = time.perf_counter()
     corpus = load_in_turn(run.data, display)
+    check_room(run, corpus, display)
     with contextlib.ExitStack() as held:
         with processes.together("the run folder"):
             if processes.is_first():
@@ -119,7 +122,7 @@ def check_feasible(run: RunConfig) -> None:
     """
     model = run.model.build(vocab_size_of(run.data))
     check_budget(run, model)
-    check_teacher(run.distill)
+    check_teacher(run.distill, model.vocab_size)
     check_branch(run)
     Stage(run, model, Special(pad_id=0, bos_id=1)).check_kernels()
 
@@ -149,6 +152,7 @@ class Loop:
         self.saver = Saver(folder, corpus.fingerprint, display, start_time)
         self.step = self.resumed_step = int(self.state.step)
         self.log = Logbook(folder, corpus, display, self.step)
+        self.outcomes: OutcomeStore | None = None
 
     def run_to_end(self) -> None:
         """Takes all steps that are left.
@@ -160,12 +164,25 @@ class Loop:
         is_at_end = False
         while not is_at_end:
             try:
+                self._ask_teacher()
                 self._take_steps()
                 is_at_end = True
             except RollBackError:
                 self._roll_back()
         self.save()
         self.saver.finish_last()
+
+    def _ask_teacher(self) -> None:
+        """Has what the teacher says of the rows to come, if that is to be kept."""
+        self.outcomes = keep_outcomes(
+            self.stage,
+            self.history,
+            self.step,
+            self.corpus,
+            self.folder,
+            self.display,
+            self.stop,
+        )
 
     def _take_steps(self) -> None:
         """Takes steps until the last one, the metrics of each being read."""
@@ -222,19 +239,23 @@ class Loop:
         train_step = self._compiled_step()
         fault_point("step")
         start = time.perf_counter()
-        batch = make_batch(
-            self.corpus.train,
-            rows_step(self.step, self.history),
-            self.run.data.batch_size,
-            self.run.seed,
-        )
-        batch = put_batch(batch, self.stage.mesh)
+        batch = put_batch(self._make_batch(), self.stage.mesh)
         with jax.transfer_guard("disallow"):
             self.state, metrics = train_step(self.state, batch)
         metrics |= {"stop": self.stop.cast()}
         self.step += 1
         self._read(pending, start)
         return self.step, metrics
+
+    def _make_batch(self) -> dict[str, Any]:
+        """Returns the rows of the step to come, and what the teacher says of them."""
+        number, rows = rows_step(self.step, self.history), self.corpus.train
+        size, seed = self.run.data.batch_size, self.run.seed
+        batch: dict[str, Any] = make_batch(rows, number, size, seed)
+        if self.outcomes is None or not self.stage.is_taught(self.step):
+            return batch
+        heard = self.outcomes.read(row_indices(number, size, len(rows), seed))
+        return batch | heard._asdict()
 
     def _compiled_step(self) -> Any:
         compiled_before = self.stage.compile_seconds
@@ -257,7 +278,7 @@ class Loop:
             record.num_steps + 1,
             record.seconds + seconds,
         )
-        if self.stage.is_taught(step - 1):
+        if self.stage.is_taught(step - 1) and self.outcomes is None:
             self.history.teacher_flops += self.stage.teacher_flops
         train = self.run.train
         good = meet_step(metrics, step, train, self.history, self.display)

@@ -7,6 +7,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from slimjax.distill.outcomes import LOG_TYPE
 from slimjax.nn.axes import spread
 from slimjax.trees import flatten, named_path
 
@@ -48,11 +49,25 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def abstract_batch(batch_size: int, seq_len: int, mesh: Mesh) -> PyTree:
-    """Returns shape, dtype and sharding of the batches that a step takes."""
-    shape = (batch_size, seq_len)
-    place = named_sharding(BATCH, shape, mesh)
-    return {"tokens": jax.ShapeDtypeStruct(shape, np.int32, sharding=place)}
+def abstract_batch(batch_size: int, seq_len: int, mesh: Mesh, top_k: int = 0) -> PyTree:
+    """Returns shapes, dtypes and shardings of the batches that a step takes.
+
+    Args:
+        batch_size: Rows, B.
+        seq_len: Tokens of a row, T.
+        mesh: The devices.
+        top_k: Outcomes of a teacher that come with each token; 0 for none.
+    """
+
+    def array(dtype: Any, *rest: int) -> jax.ShapeDtypeStruct:
+        shape = (batch_size, seq_len, *rest)
+        place = named_sharding(BATCH, shape, mesh)
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+
+    batch = {"tokens": array(np.int32)}
+    if top_k:
+        batch |= {"ids": array(np.int32, top_k), "logs": array(LOG_TYPE, top_k + 1)}
+    return batch
 
 
 def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> PyTree:

@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from jax.sharding import Mesh
@@ -51,6 +50,7 @@ from slimjax.train.pricing import held_gates, make_step_context
 from slimjax.train.shardings import abstract_batch, put, replicated, shardings
 from slimjax.train.state import TrainState, init_params, make_state
 from slimjax.train.step import ErrorFn, make_train_step
+from slimjax.train.taught_step import make_taught_step, put_teacher
 from slimjax.trees import axis_names
 
 
@@ -293,24 +293,15 @@ class Stage:
     def distilled_step(self) -> Callable[[TrainState, PyTree], Any]:
         """The compiled step with the teacher beside the text."""
         assert self.teacher is not None
-        distill, special = self.run.distill, dataclasses.asdict(self.special)
-        distilled = self._quantized(
-            make_distilled_error_fn(self.model, self.teacher.model, distill, **special)
+        run, special = self.run, dataclasses.asdict(self.special)
+        error_fn = make_distilled_error_fn(
+            self.model, self.teacher.model, run.distill, **special
         )
-        strength = distill.strength(self.run.train.num_steps)
-
-        def step(state: TrainState, batch: PyTree, taught_by: PyTree) -> Any:
-            now = jnp.asarray(strength(state.step))
-            error_fn = lambda params, part: distilled(params, part, taught_by, now)
-            return self._make_step(error_fn)(state, batch)
-
-        taught_by = self._place_teacher(self.teacher)
-        compiled = self._compile_step(step, taught_by)
+        step = make_taught_step(run, self._quantized(error_fn), self._make_step)
+        is_kept = run.distill.keeps_outcomes  # Then batches say what the teacher says.
+        taught_by = {} if is_kept else put_teacher(self.teacher, self.mesh)
+        compiled = self._compile_step(step, taught_by, top_k=run.distill.top_k)
         return lambda state, batch: compiled(state, batch, taught_by)
-
-    def _place_teacher(self, teacher: Teacher) -> PyTree:
-        names = axis_names(abstract_variables(teacher.model))
-        return put(teacher.variables, shardings(teacher.variables, names, self.mesh))
 
     def is_taught(self, step: int) -> bool:
         """Whether the step after so many is one with the teacher."""
@@ -341,9 +332,9 @@ class Stage:
             guard=self.run.train.guard,
         )
 
-    def _compile_step(self, step: Callable, *constants: PyTree) -> Any:
+    def _compile_step(self, step: Callable, *constants: PyTree, top_k: int = 0) -> Any:
         """Compiles (state, batch, *constants) -> (state, metrics)."""
-        arguments = self.abstract_state, self._abstract_batch(), *constants
+        arguments = self.abstract_state, self._abstract_batch(top_k), *constants
         jitted = jax.jit(
             step,
             donate_argnums=0,
@@ -390,9 +381,9 @@ class Stage:
         self.compile_seconds += time.perf_counter() - start
         return compiled
 
-    def _abstract_batch(self) -> PyTree:
+    def _abstract_batch(self, top_k: int = 0) -> PyTree:
         data = self.run.data
-        return abstract_batch(data.batch_size, data.seq_len, self.mesh)
+        return abstract_batch(data.batch_size, data.seq_len, self.mesh, top_k)
 
 
 def _places(arguments: tuple[PyTree, ...]) -> tuple[PyTree, ...]:

@@ -27,6 +27,7 @@ from slimjax.train.evaluate import Error, evaluate
 from slimjax.train.history import History
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
+from slimjax.train.taught_rows import flops_here
 from slimjax.trees import flatten, hash_tree
 
 NUM_SAMPLES = 3
@@ -102,6 +103,8 @@ def summarize(
             "tokens": int(state.step) * tokens_per_step,
             "flops_total": history.training_flops(tokens_per_step),
             "flops_inherited": history.inherited_flops,
+            "teacher_flops": history.teacher_flops,
+            "teacher_flops_here": flops_here(run, folder, history),
             "seconds": history.seconds,
             "compile_seconds": sum(record.compile_s for record in history.stages),
             "tokens_per_s_first_stage": stages[0]["tokens_per_s"],
