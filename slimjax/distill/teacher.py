@@ -47,8 +47,13 @@ class Teacher:
 
     def flops_per_token(self, seq_len: int) -> float:
         """Returns the FLOPs of its forward pass."""
-        inventory = take_inventory(abstract_variables(self.model), seq_len)
-        return float(make_size_fn("flops", inventory)(inventory.open_gates()))
+        return flops_per_token(self.model, seq_len)
+
+
+def flops_per_token(model: ModelConfig, seq_len: int) -> float:
+    """Returns the FLOPs of a model's forward pass, all its gates open."""
+    inventory = take_inventory(abstract_variables(model), seq_len)
+    return float(make_size_fn("flops", inventory)(inventory.open_gates()))
 
 
 def write_teacher(path: Path, teacher: Teacher) -> None:

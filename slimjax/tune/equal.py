@@ -5,10 +5,11 @@ its strategy measures at the seams. So a *pilot*, an eighth of the run with the 
 recipe scaled down, is trained first, and its stages are laid over the steps of a run
 of n steps:
 
-    F(n) = sum_k f_k * len_k(n) + t * n + s
+    F(n) = sum_k f_k * len_k(n) + t * n + r * min(rows(n), R) + s
 
 with ``f_k`` the training FLOPs of a step after seam k (3 times forward), ``len_k`` the
-steps between two seams, ``t`` what else a step costs (a teacher), ``s`` what the seams
+steps between two seams, ``t`` what else a step costs (a teacher), ``r`` what a row
+costs once (a teacher whose outcomes are kept; the corpus has R), ``s`` what the seams
 spend on probes, whatever n is. The recipe keeps its shape: see `scale`. The pilot's own
 FLOPs are reported beside, and not counted in.
 """
@@ -93,17 +94,30 @@ class Cost:
         flops_else: Other FLOPs of a step, such as a teacher's.
         flops_at_seams: FLOPs that all seams together spend.
         flops_total: FLOPs of the run itself.
+        flops_of_row: FLOPs of a row that is seen for the first time.
+        num_rows: Rows of the corpus.
     """
 
     flops_by_stage: tuple[float, ...]
     flops_else: float
     flops_at_seams: float
     flops_total: float
+    flops_of_row: float = 0.0
+    num_rows: int = 0
 
-    def predict(self, seam_steps: Sequence[int], num_steps: int) -> float:
-        """Returns the training FLOPs of a run of `num_steps`, F(n)."""
+    def predict(
+        self, seam_steps: Sequence[int], num_steps: int, taught_rows: int = 0
+    ) -> float:
+        """Returns the training FLOPs F(n) of a run of `num_steps`.
+
+        Args:
+            seam_steps: Its seams.
+            num_steps: Its steps, n.
+            taught_rows: Rows of those steps that have a teacher.
+        """
         borders = [0, *seam_steps, num_steps]
         total = self.flops_at_seams + self.flops_else * num_steps
+        total += self.flops_of_row * min(taught_rows, self.num_rows)
         for k in range(len(borders) - 1):
             stage = self.flops_by_stage[min(k, len(self.flops_by_stage) - 1)]
             total += stage * (borders[k + 1] - borders[k])
@@ -120,10 +134,23 @@ def read_cost(workdir: Path) -> Cost:
     steps = sum(f * s["num_steps"] for f, s in zip(of_step, stages, strict=True))
     at_seams = sum(seam.get("flops_spent", 0.0) for seam in folder.seams.read())
     total = report["train"]["flops_total"]
+    num_rows = report["data"]["tokens_train"] // run.data.seq_len
+    once = report["train"]["teacher_flops"] if run.distill.keeps_outcomes else 0.0
     starts = [stage["start_step"] for stage in stages]
     running = [bisect.bisect_right(starts, step) - 1 for step in (0, *run.seam_steps)]
-    rest = (total - steps - at_seams) / run.train.num_steps
-    return Cost(tuple(of_step[i] for i in running), rest, at_seams, total)
+    return Cost(
+        flops_by_stage=tuple(of_step[i] for i in running),
+        flops_else=(total - steps - at_seams - once) / run.train.num_steps,
+        flops_at_seams=at_seams,
+        flops_total=total,
+        flops_of_row=once / max(min(_taught_rows(run), num_rows), 1),
+        num_rows=num_rows,
+    )
+
+
+def _taught_rows(run: RunConfig) -> int:
+    steps = run.train.num_steps - run.distill.first_step
+    return max(steps, 0) * run.data.batch_size
 
 
 def find_steps(config: dict[str, Any], cost: Cost, flops: float) -> int:
@@ -138,6 +165,6 @@ def predictor(config: dict[str, Any], cost: Cost) -> Callable[[int], float]:
 
     def predict(num_steps: int) -> float:
         run: RunConfig = make_run_config(scale(config, num_steps))
-        return cost.predict(run.seam_steps, num_steps)
+        return cost.predict(run.seam_steps, num_steps, _taught_rows(run))
 
     return predict

@@ -1,16 +1,28 @@
 """What k + 1 outcomes tell of a teacher, and that the whole is their limit."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
+from jax.extend.core import jaxprs_in_params
 
+from slimjax.distill.config import DistillConfig
 from slimjax.distill.divergence import Outputs, distilled_sums
-from slimjax.distill.outcomes import LOG_TYPE, Outcomes, find_outcomes
+from slimjax.distill.error import make_distilled_error_fn
+from slimjax.distill.outcomes import (
+    LOG_TYPE,
+    Outcomes,
+    find_outcomes,
+    make_outcomes_fn,
+)
+from slimjax.models.config import ModelSettings
+from slimjax.models.decoder import abstract_variables
 
 V, WEIGHT = 11, 0.3
 
@@ -123,3 +135,30 @@ def test_a_teacher_who_is_sure_and_a_student_too_leave_no_nan():
         value, slope = jax.value_and_grad(error)(student, top_k)
         assert float(value) == pytest.approx(0.0, abs=1e-6)
         assert all(np.all(np.isfinite(g)) for g in jax.tree.leaves(slope))
+
+
+def test_logits_are_never_there_for_all_tokens():
+    model = ModelSettings(
+        width=8, num_layers=1, num_heads=1, num_kv_heads=1, head_dim=8, mlp_dim=6
+    ).build(700)
+    tokens = jnp.zeros((4, 512), jnp.int32)
+    batch = {"tokens": tokens}
+    shapes = nn.meta.unbox(abstract_variables(model))
+    ask = make_outcomes_fn(model, 3, bos_id=1)
+    heard = jax.eval_shape(ask, shapes, batch)
+    config = DistillConfig(teacher="runs/a", top_k=3)
+    error_fn = make_distilled_error_fn(model, model, config, bos_id=1, pad_id=0)
+    error = lambda variables, batch: error_fn(variables, batch, {}, 1.0)[0]
+    taught = {**batch, **heard._asdict()}
+    for fn, inputs in ((ask, batch), (jax.grad(error), taught)):
+        jaxpr = jax.make_jaxpr(fn)(shapes, inputs)
+        largest = max(math.prod(shape) for shape in shapes_in(jaxpr.jaxpr))
+        assert 512 * 700 <= largest < tokens.size * 700
+
+
+def shapes_in(jaxpr):
+    """Yields the shapes of all that a program computes, loops and calls included."""
+    for equation in jaxpr.eqns:
+        yield from (getattr(var.aval, "shape", ()) for var in equation.outvars)
+        for inner in jaxprs_in_params(equation.params):
+            yield from shapes_in(inner)

@@ -9,13 +9,16 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.data.batches import row_indices
+from slimjax.distill.outcome_store import record_type
 from slimjax.errors import ConfigError, StoppedError
 from slimjax.store.run_folder import RunFolder
 from slimjax.train import loop, taught_rows
 from slimjax.train.config import make_run_config
+from slimjax.train.dry_run import describe
 from slimjax.train.history import History
 from slimjax.train.progress import Display
 from slimjax.train.taught_rows import planned_rows
+from slimjax.tune.equal import read_cost
 
 DENSE = [("objective.strategy", "none"), ("objective.budget", "")]
 TOP_K = 4
@@ -105,6 +108,14 @@ def test_a_run_goes_on_to_the_same_bits_and_the_next_one_asks_no_more(
         assert report["train"]["teacher_flops"] == flops
         assert report["train"]["teacher_flops_here"] == here
         assert report["train"]["flops_total"] == killed["train"]["flops_total"]
+    told = describe(config)
+    assert told["teacher_flops"] == flops
+    assert told["teacher_cache_bytes"] == rows * record_type(32, TOP_K, 259).itemsize
+    cost = read_cost(tmp_path / "whole")
+    predicted = cost.predict(config.seam_steps, 12, rows)
+    assert predicted == pytest.approx(killed["train"]["flops_total"])
+    assert cost.flops_of_row == pytest.approx(flops / rows)
+    assert cost.flops_else == pytest.approx(0.0, abs=1e-3)
 
 
 @pytest.mark.usefixtures("cache")

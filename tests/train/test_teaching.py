@@ -16,6 +16,7 @@ from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.train import loop
 from slimjax.train.config import make_run_config
+from slimjax.train.dry_run import describe
 from slimjax.train.progress import Display
 from slimjax.train.shardings import put_batch
 from slimjax.train.stage import Special, Stage
@@ -62,6 +63,11 @@ def test_the_start_teaches_from_the_first_cut_and_survives_a_kill(
     seams = (tmp_path / "whole" / "seams.jsonl").read_text().splitlines()
     spent = plain * 8 * 32 + sum(json.loads(seam)["flops_spent"] for seam in seams)
     assert expected["train"]["flops_total"] == spent + 5 * step_flops
+    config = json.loads((tmp_path / "whole" / "config.json").read_text())
+    told = describe(make_run_config(config))
+    assert told["teacher_flops"] == 5 * step_flops
+    uncut = 3 * told["flops_per_token"] * told["tokens"]
+    assert told["flops_total_without_seams"] == uncut + 5 * step_flops
 
     passages = iter(range(100))
 

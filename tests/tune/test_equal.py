@@ -73,6 +73,12 @@ def test_the_predicted_cost_is_the_sum_over_stages():
     assert cost.predict((20, 50, 80), 100) == by_hand  # As if the last were not taken.
 
 
+def test_a_teacher_who_is_asked_once_costs_no_more_than_all_rows():
+    cost = Cost((10.0,), 0.0, 0.0, 0.0, flops_of_row=2.0, num_rows=50)
+    assert cost.predict((), 10, taught_rows=40) == 10 * 10 + 2 * 40
+    assert cost.predict((), 30, taught_rows=120) == 10 * 30 + 2 * 50
+
+
 def test_steps_are_found_that_spend_what_is_asked():
     cost = Cost((100.0, 80.0, 60.0, 50.0), 5.0, 3000.0, 0.0)
     predict = predictor(QUICK, cost)
