@@ -1,5 +1,7 @@
 """Self-attention whose heads and KV groups can be closed, and later cut out."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
@@ -7,6 +9,7 @@ from jaxtyping import Array, DTypeLike, Float, Int
 from slimjax.nn.attention_kernels import attend
 from slimjax.nn.axes import named
 from slimjax.nn.gates import gate, nest, sublayer_gate, write_gates
+from slimjax.nn.gather import gather_width
 from slimjax.nn.moments import note_moments, wants_moments
 from slimjax.nn.norm import RMSNorm
 from slimjax.nn.positions import rotation_table
@@ -59,11 +62,16 @@ class Attention(nn.Module):
         query_kernel, key_kernel, value_kernel, out_kernel = self._kernels(x.shape[-1])
         x = RMSNorm(name="norm")(x, channels)
         table = rotation_table(positions, self.head_dim, self.rope_base)
+        use = partial(gather_width, dtype=self.dtype)
+        query_kernel = use(query_kernel, "embed", "heads", "head_dim")
+        key_kernel = use(key_kernel, "embed", "kv_heads", "head_dim")
+        value_kernel = use(value_kernel, "embed", "kv_heads", "head_dim")
         query, key, value = self._split(x, query_kernel, key_kernel, value_kernel)
         # Weights are made with two tokens, which the fast kernels would refuse.
         impl = "reference" if self.is_initializing() else self.impl
         mixed = attend(query, key, value, rotation=table, dtype=self.dtype, impl=impl)
         out_kernel = write_gates(out_kernel, self._gates()[:, None, None], channels)
+        out_kernel = use(out_kernel, "heads", "head_dim", "embed")
         mixed = mixed.reshape(*mixed.shape[:2], -1)
         if wants_moments(self):
             note_moments(self, "out", mixed)

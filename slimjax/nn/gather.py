@@ -1,10 +1,14 @@
 """Bringing together what the devices of a mesh have in shares."""
 
 from functools import partial
+from typing import cast
 
 import jax
+import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, DTypeLike, Shaped
+from jaxtyping import Array, DTypeLike, Float, Shaped
+
+from slimjax.nn.axes import constrain, mesh_to_share
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
@@ -34,3 +38,48 @@ def _gather_bwd(axis, _, __, slope):
 
 
 gather.defvjp(_gather_fwd, _gather_bwd)
+
+
+def gather_width(
+    weight: Float[Array, "*shape"], *names: str, dtype: DTypeLike
+) -> Float[Array, "*shape"]:
+    """Returns a weight whose width lies whole on every device, to be used there.
+
+    Devices that share the rows of a batch also share the width of weights. Each of
+    them needs all of it for its own rows: it is gathered, rounded to `dtype`, where it
+    is used, and not kept. On the way back the gradients of all rows are summed in the
+    type of `weight`, and each device gets its share of the sums. A compiler left to
+    itself may pass parts of the weight around instead, and add up the products of each.
+
+    Args:
+        weight: The weight, in its shares.
+        *names: Names of its axes.
+        dtype: Type to which numbers are rounded; they come back in that of `weight`.
+
+    References:
+        Rajbhandari et al., "ZeRO", 2020, section 5.3.
+    """
+    if mesh_to_share() is None:
+        return weight
+    return cast(Array, _gather_width(weight, names, jnp.dtype(dtype)))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _gather_width(weight, names, dtype):
+    rounded = constrain(weight.astype(dtype), *names)
+    return _whole(rounded, names).astype(weight.dtype)
+
+
+def _gather_width_fwd(weight, names, dtype):
+    return _gather_width(weight, names, dtype), None
+
+
+def _gather_width_bwd(names, _, __, slope):
+    return (constrain(_whole(slope, names), *names),)
+
+
+def _whole(x, names):
+    return constrain(x, *(None if name == "embed" else name for name in names))
+
+
+_gather_width.defvjp(_gather_width_fwd, _gather_width_bwd)

@@ -1,11 +1,14 @@
 """The gated MLP, whose hidden units can be closed, and later cut out."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float
 
 from slimjax.nn.axes import named
 from slimjax.nn.gates import gate, sublayer_gate, write_gates
+from slimjax.nn.gather import gather_width
 from slimjax.nn.moments import note_moments, wants_moments
 from slimjax.nn.norm import RMSNorm
 from slimjax.nn.swiglu import hidden_units, swiglu
@@ -43,8 +46,12 @@ class GatedMLP(nn.Module):
         units = gate(self, "mlp", self.mlp_dim) * sublayer_gate(self)
 
         x = RMSNorm(name="norm")(x, channels)
+        down_kernel = write_gates(down_kernel, units[:, None], channels)
+        use = partial(gather_width, dtype=self.dtype)
+        gate_kernel = use(gate_kernel, "embed", "mlp")
+        up_kernel = use(up_kernel, "embed", "mlp")
+        down_kernel = use(down_kernel, "mlp", "embed")
         if wants_moments(self):
             hidden = hidden_units(x, gate_kernel, up_kernel, self.dtype)
             note_moments(self, "down", hidden)
-        down_kernel = write_gates(down_kernel, units[:, None], channels)
         return swiglu(x, gate_kernel, up_kernel, down_kernel, self.dtype)
