@@ -122,7 +122,9 @@ def damage_all(texts: str, root: str, first: int, seeds: int) -> dict[str, str]:
     names = folder.checkpoints.list()
     for name in names:
         stage = loop.begin_or_resume(run, folder, corpus, Says())[0]
-        hashes[name] = hash_tree(folder.checkpoints.restore(name, stage.abstract_state))
+        hashes[name] = hash_tree(
+            folder.checkpoints.restore(name, stage.abstract_checkpoint)
+        )
     return {
         str(i): _damage(run, corpus, folder, hashes, i)
         for i in range(first, first + seeds)
@@ -224,7 +226,7 @@ def cycle(texts: str, root: str, count: int) -> dict[str, list[int]]:
     for step in range(count):
         name = checkpoints.save(state, {"history": {}}, step, 0)
         checkpoints.wait()
-        state = checkpoints.restore(name, stage.abstract_state)
+        state = checkpoints.restore(name, stage.abstract_checkpoint)
         gc.collect()
         held["descriptors"].append(len(os.listdir("/proc/self/fd")))
         pages = int(Path("/proc/self/statm").read_text().split()[1])

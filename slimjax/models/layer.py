@@ -1,14 +1,12 @@
 """One layer of a decoder, and many of them, one after the other.
 
-Layers of one shape that follow each other are a *run*. A run is traced once; where it
-is *scanned*, it is also compiled once, as a loop over its weights, so that compile time
-hardly grows with depth. The weights are stacked inside the program: outside of it each
-layer has its own, whatever the others look like.
+Layers of one shape that follow each other are a run (`slimjax.models.runs`). A run is
+traced once; where it is *scanned*, it is also compiled once, as a loop over its
+weights, so that compile time hardly grows with depth.
 """
 
 import functools
-import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -18,13 +16,10 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from slimjax import native
 from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.nn import platforms
+from slimjax.models.runs import Run, is_scanned, run_name, runs_of, stack_run
 from slimjax.nn.attention import Attention
 from slimjax.nn.axes import constrain
 from slimjax.nn.mlp import GatedMLP
-
-SHORTEST_SCAN = 4
-"""Equal layers from which ``scan_layers="auto"`` makes a loop, but on a CPU."""
 
 Streams = list[Float[Array, "B T D"]]
 
@@ -74,7 +69,8 @@ def apply_layers(
 
     Args:
         config: The model.
-        variables: Its collections; those of layer i are called ``layer_i`` in each.
+        variables: Its collections; those of layer i are called ``layer_i`` in each, or
+            stand stacked with those of its run.
         x: The residual stream before the first layer.
         positions: 0, 1, 2 ... in each row.
         channels: Gates of the residual stream.
@@ -82,55 +78,40 @@ def apply_layers(
     """
     streams = [x]
     for shape, numbers in runs_of(config.layers):
-        layers = [_variables_of(variables, number) for number in numbers]
-        is_loop = is_scanned(config, len(layers))
+        is_loop = is_scanned(config, len(numbers))
         fn = layer_fn(shape, config, native.is_enabled(), is_loop)
         apply = lambda x, layer, fn=fn: fn(layer, x, positions, channels)
         run = _scan if is_loop else _unroll
-        streams += run(apply, streams[-1], layers, keep=keep)
+        streams += run(apply, streams[-1], variables, numbers, keep=keep)
         streams = streams if keep else streams[-1:]
     return streams[1:] if keep else streams
 
 
-def runs_of(layers: tuple[LayerConfig, ...]) -> Iterator[tuple[LayerConfig, list[int]]]:
-    """Yields each longest run of equal layers: their shape and their numbers.
-
-    Examples:
-        >>> a, b = LayerConfig(2, 2, 4, 8), LayerConfig(2, 1, 4, 8)
-        >>> [numbers for _, numbers in runs_of((a, a, b, a))]
-        [[0, 1], [2], [3]]
-    """
-    for shape, run in itertools.groupby(enumerate(layers), key=lambda pair: pair[1]):
-        yield shape, [number for number, _ in run]
-
-
-def is_scanned(config: ModelConfig, num_layers: int) -> bool:
-    """Whether so many equal layers are compiled as a loop, on the target's platform."""
-    if config.scan_layers != "auto":
-        return bool(config.scan_layers) and num_layers > 1
-    return platforms.target_platform() != "cpu" and num_layers >= SHORTEST_SCAN
-
-
-def _unroll(apply: Callable, x: Array, layers: list[PyTree], *, keep: bool) -> Streams:
+def _unroll(
+    apply: Callable, x: Array, variables: Mapping[str, Any], run: Run, *, keep: bool
+) -> Streams:
     streams = [x]
-    for layer in layers:
+    for number in run:
+        layer = _variables_of(variables, f"layer_{number}")
         streams.append(apply(streams[-1], layer))
     return streams[1:] if keep else streams[-1:]
 
 
-def _scan(apply: Callable, x: Array, layers: list[PyTree], *, keep: bool) -> Streams:
+def _scan(
+    apply: Callable, x: Array, variables: Mapping[str, Any], run: Run, *, keep: bool
+) -> Streams:
     def step(x: Array, layer: PyTree) -> tuple[Array, Array | None]:
         x = apply(x, layer)
         return x, x if keep else None
 
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *layers)
-    last, streams = jax.lax.scan(step, x, stacked, length=len(layers))
+    stacked = {kind: stack_run(tree, run) for kind, tree in variables.items()}
+    layers = _variables_of(stacked, run_name(run))
+    last, streams = jax.lax.scan(step, x, layers, length=len(run))
     return [last] if streams is None else list(streams)
 
 
-def _variables_of(variables: Mapping[str, Any], number: int) -> PyTree:
-    """Returns the collections of one layer; one without sublayers has none."""
-    name = f"layer_{number}"
+def _variables_of(variables: Mapping[str, Any], name: str) -> PyTree:
+    """Returns the collections of one layer or run; one without sublayers has none."""
     return {kind: tree[name] for kind, tree in variables.items() if name in tree}
 
 
@@ -138,7 +119,7 @@ def _variables_of(variables: Mapping[str, Any], number: int) -> PyTree:
 def layer_fn(
     shape: LayerConfig,
     config: ModelConfig,
-    with_kernels: bool,  # noqa: ARG001
+    with_kernels: bool,
     in_loop: bool,
 ) -> Callable[..., Float[Array, "B T D"]]:
     """Returns the pure function (variables, x, positions, channels) -> x of a layer.
@@ -166,4 +147,11 @@ def layer_fn(
     if config.remat != "none":
         policy = policies[config.remat]
         apply = jax.checkpoint(apply, policy=policy, prevent_cse=not in_loop)
+    elif in_loop and with_kernels:
+        apply = jax.checkpoint(apply, policy=_is_kernel, prevent_cse=False)
     return jax.jit(apply)
+
+
+def _is_kernel(primitive: Any, *_: Any, **__: Any) -> bool:
+    """Whether a result is kept for the backward pass of a loop over layers."""
+    return primitive.name == "ffi_call"

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, DTypeLike, Float, Int, Shaped
+from jaxtyping import Array, DTypeLike, Float, Int, Num, Shaped
 
 from slimjax.native.library import register
 
@@ -54,10 +54,10 @@ def mlp_forward(
     """Returns ``(silu(x gate) * (x up)) down``.
 
     With `keep`, also ``x gate`` and ``x up`` for `mlp_backward`, in `dtype`, their
-    hidden units padded to whole panels.
+    hidden units padded to whole panels; bfloat16 by its bits, which XLA cannot widen.
     """
     padded = -(-gate.shape[1] // PANEL) * PANEL
-    kept_type = jnp.bfloat16 if _rounds(dtype) else jnp.float32
+    kept_type = jnp.uint16 if _rounds(dtype) else jnp.float32
     kept = jax.ShapeDtypeStruct((len(x), padded), kept_type)
     call = _call("slimjax_mlp_forward", (_like(x), *[kept, kept] * keep))
     return tuple(call(x, gate, up, down, round=_rounds(dtype)))
@@ -68,7 +68,7 @@ def mlp_backward(
     gate: Float[Array, "D F"],
     up: Float[Array, "D F"],
     down: Float[Array, "F D"],
-    kept: tuple[Float[Array, "M _"], Float[Array, "M _"]],
+    kept: tuple[Num[Array, "M _"], Num[Array, "M _"]],
     slope: Float[Array, "M D"],
     dtype: DTypeLike,
 ) -> tuple[Array, Array, Array, Array]:

@@ -5,6 +5,7 @@ left for the compiler to do, whose time grew with each array, and memory is pass
 Elsewhere, and for what is not float32, they are Optax's own.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -26,10 +27,9 @@ def adamw(
     beta2: float,
     weight_decay: float,
     clip_norm: float,
+    decays: Callable[[PyTree], PyTree],
 ) -> optax.GradientTransformation:
     """Returns AdamW with clipping: the state and the numbers of a chain of Optax.
-
-    Only weights with two axes or more decay: norms do not.
 
     Args:
         rate: Learning rate by step.
@@ -37,6 +37,7 @@ def adamw(
         beta2: Decay of the second moment.
         weight_decay: Decoupled, scaled by the learning rate.
         clip_norm: Largest global norm of the gradients; 0 for no limit.
+        decays: Tells, of a tree of weights, which of them decay.
 
     References:
         Kingma and Ba, "Adam", 2015, algorithm 1.
@@ -47,7 +48,7 @@ def adamw(
     plain = optax.chain(
         *links,
         optax.scale_by_adam(b1=beta1, b2=beta2, eps=EPSILON),
-        optax.add_decayed_weights(weight_decay, mask=_matrices),
+        optax.add_decayed_weights(weight_decay, mask=decays),
         optax.scale_by_learning_rate(rate),
     )
 
@@ -70,7 +71,10 @@ def adamw(
             leaves,
             (jax.tree.leaves(adam.mu), jax.tree.leaves(adam.nu)),
             weights,
-            [weight_decay * (weight.ndim > 1) for weight in weights],
+            [
+                weight_decay * is_decayed
+                for is_decayed in jax.tree.leaves(decays(params))
+            ],
             **dict(beta1=beta1, beta2=beta2, epsilon=EPSILON),
         )
         updates, mean, square = (jax.tree.unflatten(tree, part) for part in outs)
@@ -106,8 +110,3 @@ def _by_kernel(leaves: list[Any]) -> bool:
     """Whether there are kernels for these arrays, on the platform of the program."""
     are_floats = all(leaf.dtype == jnp.float32 for leaf in leaves)
     return bool(leaves) and are_floats and native.is_enabled()
-
-
-def _matrices(params: PyTree) -> PyTree:
-    """Returns True for weights with two axes or more."""
-    return jax.tree.map(lambda weight: weight.ndim > 1, params)

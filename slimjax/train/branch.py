@@ -139,7 +139,7 @@ def _newest(
             stage = stage_of(other, corpus, manifest, num_seams, latency)
             digest = manifest.get("teacher")
             stage.teacher = find_teacher(other, folder, corpus, digest)
-            state = folder.checkpoints.restore(name, stage.abstract_state)
+            state = folder.checkpoints.restore(name, stage.abstract_checkpoint)
         except CheckpointError:
             continue
         return manifest, state
@@ -150,7 +150,7 @@ def _transplant(stage: Stage, old: TrainState) -> TrainState:
     """Returns a fresh state with all that the old one has in the same place."""
     old = to_host(old)
     params = {kind: old.params[kind] for kind in ("params", "gates")}
-    fresh = to_host(stage.start(params))
+    fresh = to_host(stage.layout.place_apart(stage.start(params)))
     found = dict(jax.tree_util.tree_leaves_with_path(old.opt_state))
 
     def keep(keys: tuple, leaf: Any) -> Any:

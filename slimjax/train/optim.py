@@ -13,6 +13,7 @@ from jaxtyping import PyTree
 
 from slimjax.distill.alignment import ALIGN
 from slimjax.errors import ConfigError
+from slimjax.models.runs import is_stacked
 from slimjax.nn.depths import DEPTHS
 from slimjax.strategies.base import StepContext, Strategy
 from slimjax.train.adamw import adamw
@@ -118,6 +119,7 @@ def make_tx(
         beta2=config.beta2,
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
+        decays=are_matrices,
     )
     if strategy.make_weight_tx is not None:
         weight_tx = optax.chain(weight_tx, strategy.make_weight_tx(context))
@@ -135,6 +137,15 @@ def make_tx(
         groups["depths"] = strategy.make_depth_tx(context)
         labels[DEPTHS] = "depths"
     return optax.partition(groups, labels)
+
+
+def are_matrices(params: PyTree) -> PyTree:
+    """Returns True for weights with two axes or more in their layer: no norms."""
+
+    def is_matrix(keys: tuple, weight: jax.Array) -> bool:
+        return weight.ndim - is_stacked(keys) > 1
+
+    return jax.tree_util.tree_map_with_path(is_matrix, params)
 
 
 def _hold(held: PyTree, updates: PyTree, params: PyTree) -> PyTree:

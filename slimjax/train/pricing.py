@@ -10,7 +10,9 @@ from jaxtyping import PyTree
 from slimjax.nn.depths import DEPTHS
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.depths import make_depth_size_fn
-from slimjax.objective.inventory import Inventory
+from slimjax.objective.inventory import Bits, Inventory
+from slimjax.objective.latency import LATENCY
+from slimjax.objective.size import MEASURES, make_size_fn
 from slimjax.strategies.base import StepContext
 from slimjax.train.config import RunConfig
 from slimjax.trees import unflatten
@@ -80,3 +82,28 @@ def _budget_schedule(run: RunConfig, part: float) -> optax.Schedule | None:
     if not run.objective.has_budget:
         return None
     return optax.linear_schedule(1.0, part, run.seam_steps[-1])
+
+
+def measure_sizes(
+    objective: ObjectiveConfig,
+    inventory: Inventory,
+    bits: Bits,
+    group_size: int,
+    start_sizes: dict[str, float],
+) -> dict[str, float]:
+    """Returns the sizes of the open model, by measure.
+
+    Args:
+        objective: Says what is measured beside parameters, FLOPs and bytes.
+        inventory: What size is counted over.
+        bits: Bits of the units.
+        group_size: Weights that share a step between levels.
+        start_sizes: Sizes that weighted sums are parts of; empty for these very sizes.
+    """
+    opened, sizes = inventory.open_gates(), {}
+    plain = (*MEASURES, LATENCY) if objective.counts_latency else MEASURES
+    for measure in (*plain, *objective.measures):
+        start = start_sizes or sizes
+        size_fn = make_size_fn(measure, inventory, group_size, start)
+        sizes[measure] = float(size_fn(opened, bits))
+    return sizes

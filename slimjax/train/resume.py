@@ -153,7 +153,8 @@ def _read(
         where = folder.checkpoints.directory / name
         raise CheckpointError(f"{where} has a strange manifest: {kind}.") from error
     stage.teacher = find_teacher(run, folder, corpus, digest)
-    return manifest, stage, folder.checkpoints.restore(name, stage.abstract_state)
+    state = folder.checkpoints.restore(name, stage.abstract_checkpoint)
+    return manifest, stage, stage.place(state)
 
 
 def _go_on(

@@ -47,7 +47,9 @@ class Saver:
         if self.valid_error is not None and self.valid_error[0] == step:
             manifest["valid_error"] = self.valid_error[1]
         checkpoints.keep = stage.run.train.keep
-        checkpoints.save(state, manifest, step, history.num_seams)
+        checkpoints.save(
+            stage.layout.place_apart(state), manifest, step, history.num_seams
+        )
 
     def add_time(self, history: History) -> None:
         """Adds the time since the last call to the time of the run."""

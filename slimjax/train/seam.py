@@ -76,6 +76,7 @@ def take_seam(
     batch, settled = make_batch(0), stage.settle(state)
     probe = Probe(stage, settled.variables, batch)
     before = probe({})
+    state, settled = (stage.layout.place_apart(s) for s in (state, settled))
     decision = decide(stage, state, probe, history)
     check_agreement(decision, step)
     current = host_gates(settled.params["gates"])
@@ -88,7 +89,7 @@ def take_seam(
     record |= {"taken": not reason, "reason": reason or "pays"}
     if reason:
         record |= {"true_loss_change": 0.0} | _sizes(stage, "after")
-        next_stage, next_state = stage, state
+        next_stage, next_state = stage, stage.place(state)
     else:
         state, refit_flops = refit_state(stage, settled, closed, make_batch)
         next_stage, next_state = cut_state(
@@ -159,12 +160,12 @@ def refit_state(
         return state, 0.0
     params, total = state.params, None
     for i in range(num_batches):
-        moments = stage.moments(params, make_batch(i))
+        moments = stage.moments(stage.place(params), make_batch(i))
         total = moments if total is None else jax.tree.map(jnp.add, total, moments)
     flops = num_batches * moments_flops(stage, total, make_batch(0))
     current, names = host_gates(params["gates"]), stage.names["params"]
     weights = refit(params["params"], names, current, closed, to_host(total))
-    params = stage.place({**params, "params": weights})
+    params = {**params, "params": weights}
     return dataclasses.replace(state, params=params), flops
 
 
@@ -191,7 +192,8 @@ def cut_state(
     """
     names = stage.names
     gates = {path: np.asarray(gate, np.float32) for path, gate in closed.items()}
-    shapes = jax.eval_shape(partial(_cut_params, names, plan), state.params, gates)
+    apart = jax.eval_shape(stage.layout.unstack, state.params)
+    shapes = jax.eval_shape(partial(_cut_params, names, plan), apart, gates)
     model = config_of(stage.model, shapes["params"])
     of_bits = precision_names(names["params"])
     kept_bits = flatten(cut(unflatten(dict(bits or stage.bits)), of_bits["bits"], plan))
@@ -204,13 +206,14 @@ def cut_state(
     depths = {DEPTHS: depths_of(kept_bits)} if learns_bits else {}
 
     def transform(state: TrainState, gates: Gates) -> TrainState:
+        state = stage.layout.unstack(state)
         params = _cut_params(names, plan, state.params, gates) | depths
         moments = fold_moments(state.opt_state, names, gates)
         average = {**state.params, "params": state.ema}
         levels = state.precision and {
             kind: cut(state.precision[kind], of_bits[kind], plan) for kind in of_bits
         }
-        return dataclasses.replace(
+        following = dataclasses.replace(
             state,
             params=params,
             opt_state=carry_state(next_stage.tx, moments, params, names, plan),
@@ -218,6 +221,7 @@ def cut_state(
             precision=levels,
             health=stage.run.train.guard.start(),
         )
+        return next_stage.layout.stack(following)
 
     if is_spread(state):
         places = next_stage.state_sharding

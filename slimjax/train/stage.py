@@ -37,16 +37,17 @@ from slimjax.nn.quantize import (
 )
 from slimjax.objective.depths import depths_of
 from slimjax.objective.inventory import Bits, take_inventory, uniform_bits
-from slimjax.objective.latency import LATENCY, LatencyTable
-from slimjax.objective.size import MEASURES, SizeFn, make_size_fn
+from slimjax.objective.latency import LatencyTable
+from slimjax.objective.size import SizeFn, make_size_fn
 from slimjax.strategies import get
 from slimjax.strategies.base import Strategy
 from slimjax.tasks.lm import make_error_fn, make_moments_fn, make_sums_fn
 from slimjax.train.config import RunConfig
+from slimjax.train.layout import make_layout
 from slimjax.train.mesh import check_batch, check_cuts, check_divides, make_mesh
 from slimjax.train.optim import make_tx
 from slimjax.train.precision import PRECISION, quantized
-from slimjax.train.pricing import held_gates, make_step_context
+from slimjax.train.pricing import held_gates, make_step_context, measure_sizes
 from slimjax.train.shardings import abstract_batch, put, replicated, shardings
 from slimjax.train.state import TrainState, init_params, make_state
 from slimjax.train.step import ErrorFn, make_train_step
@@ -73,6 +74,7 @@ class Stage:
         names: Names of the axes of all variables.
         inventory: What size is counted over.
         strategy: Who tells who goes.
+        layout: How the state lies in the programs.
         tx: The optimizer.
         bits: Bits of the units of each bit key.
         learns_bits: Whether units have depths, which are learned from these bits on.
@@ -116,6 +118,8 @@ class Stage:
         self.mesh: Mesh = mesh or make_mesh(run.mesh)
         self._check_mesh()
         self.strategy: Strategy = get(run.objective.strategy)
+        one_by_one = run.quantize.is_on or self.strategy.make_weight_tx is not None
+        self.layout = make_layout(self.names, self.mesh, model, apart=one_by_one)
         self.tx: optax.GradientTransformation = make_tx(
             run.optim,
             self.strategy,
@@ -142,16 +146,9 @@ class Stage:
             check_cuts(run.resize.limits(cautious=False), sizes)
 
     def _measure(self, bits: Bits) -> dict[str, float]:
-        """Returns the sizes of the open model, by measure."""
-        opened, sizes = self.inventory.open_gates(), {}
-        objective = self.run.objective
-        plain = (*MEASURES, LATENCY) if objective.counts_latency else MEASURES
-        for measure in (*plain, *objective.measures):
-            start = self.start_sizes or sizes
-            group_size = self.run.quantize.group_size
-            size_fn = make_size_fn(measure, self.inventory, group_size, start)
-            sizes[measure] = float(size_fn(opened, bits))
-        return sizes
+        objective, group_size = self.run.objective, self.run.quantize.group_size
+        start = self.start_sizes
+        return measure_sizes(objective, self.inventory, bits, group_size, start)
 
     def architecture(self) -> list[dict[str, Any]]:
         """Returns the layers as plain data, with the bits of their units."""
@@ -172,10 +169,13 @@ class Stage:
     def abstract_state(self) -> TrainState:
         """Shapes and shardings of the state."""
         shapes = jax.eval_shape(self._make_state, self.abstract_params)
-        return jax.tree.map(
-            lambda s, place: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=place),
-            shapes,
-            self._shardings(shapes),
+        return self.layout.describe(shapes)
+
+    @cached_property
+    def abstract_checkpoint(self) -> TrainState:
+        """The same of a checkpoint, in which each layer has arrays of its own."""
+        return self.layout.describe(
+            jax.eval_shape(self.layout.unstack, self.abstract_state)
         )
 
     @cached_property
@@ -183,26 +183,20 @@ class Stage:
         """How the state lies on the mesh."""
         return jax.tree.map(lambda s: s.sharding, self.abstract_state)
 
-    def _shardings(self, tree: PyTree) -> PyTree:
-        """Returns how a state lies on the mesh, or a part of it under its own name."""
-        names, precision = self.names, precision_names(self.names["params"])
-        names = {**names, "ema": names["params"], PRECISION: precision}
-        return shardings(tree, names, self.mesh)
-
     def start(self, params: PyTree) -> TrainState:
         """Returns the state of step 0 with these weights and gates."""
         if self.mesh.size == 1:
-            return self.place(self._make_state(params))
+            return self.place(self._make_state(self.place(params)))
         make = jax.jit(self._make_state, out_shardings=self.state_sharding)
         return make(params)
 
     def fresh(self) -> TrainState:
         """Returns the state of step 0 with weights drawn from the run's seed."""
-        places = self.state_sharding.params
-        places = {kind: places[kind] for kind in ("params", "gates")}
+        places = self.layout.shardings(self.abstract_params)
         return self.start(init_params(self.model, self.run.seed, places))
 
     def _make_state(self, params: PyTree) -> TrainState:
+        params = self.layout.stack(params)
         if self.run.distill.aligns:
             params = {**params, ALIGN: self._first_maps()}
         if self.learns_bits:
@@ -245,7 +239,7 @@ class Stage:
 
     def place(self, state: PyTree) -> PyTree:
         """Puts a state, or variables by their collections, where programs expect it."""
-        return put(state, self._shardings(state))
+        return self.layout.place(state)
 
     def check_kernels(self) -> None:
         """Refuses kernels that this machine does not have, before there are data.
@@ -354,7 +348,9 @@ class Stage:
     def moments(self) -> Callable[[PyTree, PyTree], PyTree]:
         """The compiled second moments of what writers read: (variables, batch)."""
         moments_fn = make_moments_fn(self.model, **dataclasses.asdict(self.special))
-        return self._compile_for(moments_fn, self.abstract_state.params)
+        apart = self.layout.unstack
+        of_any = lambda variables, batch: moments_fn(apart(variables), batch)
+        return self._compile_for(of_any, self.abstract_state.params)
 
     @cached_property
     def logits(self) -> Callable[[PyTree, PyTree], jax.Array]:

@@ -59,7 +59,7 @@ def finish_weights(stage: Stage, state: TrainState, path: Path) -> tuple[PyTree,
     Returns:
         The variables, with gates folded in, and the size of the file in bytes.
     """
-    state = to_host(stage.settle(state))
+    state = to_host(stage.layout.place_apart(stage.settle(state)))
     weights = state.params["params"] if state.ema is None else state.ema
     gates = state.params["gates"]
     weights = fold(weights, stage.names["params"], flatten(gates))

@@ -101,7 +101,7 @@ def test_saving_and_restoring_leaks_no_descriptors(tmp_path, text_folder):
     for step in range(12):
         name = checkpoints.save(state, {"history": {}}, step, 0)
         checkpoints.wait()
-        state = checkpoints.restore(name, stage.abstract_state)
+        state = checkpoints.restore(name, stage.abstract_checkpoint)
         gc.collect()
         counts.append(len(os.listdir("/proc/self/fd")))
     assert counts[-1] <= counts[2]

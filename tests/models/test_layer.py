@@ -11,7 +11,7 @@ from shapes import make_variables
 
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import Decoder, abstract_variables
-from slimjax.models.layer import is_scanned, runs_of
+from slimjax.models.runs import is_scanned, runs_of, scanned_runs, stack, unstack
 from slimjax.nn import platforms
 from slimjax.nn.quantize import uniform_precision
 from slimjax.train.precision import PRECISION, quantized
@@ -59,7 +59,7 @@ def assert_same(actual, desired):
 
 def test_runs_are_as_long_as_can_be():
     found = list(runs_of(RAGGED.layers))
-    assert found == [(WIDE, [0, 1]), (NARROW, [2, 3]), (EMPTY, [4, 5]), (WIDE, [6])]
+    assert found == [(WIDE, (0, 1)), (NARROW, (2, 3)), (EMPTY, (4, 5)), (WIDE, (6,))]
 
 
 @pytest.mark.parametrize("remat", ["none", "full"])
@@ -90,11 +90,24 @@ def test_a_loop_shows_the_streams_between_its_layers(variables):
 
 
 def test_loops_are_chosen_where_they_help(monkeypatch):
-    assert not is_scanned(RAGGED, 80)
+    assert [is_scanned(RAGGED, n) for n in (15, 16)] == [False, True]
     monkeypatch.setattr(platforms, "target_platform", lambda: "tpu")
     assert [is_scanned(RAGGED, n) for n in (3, 4, 80)] == [False, True, True]
     assert is_scanned(scanned(RAGGED), 2)
     assert not is_scanned(dataclasses.replace(RAGGED, scan_layers=False), 80)
+
+
+def test_weights_that_lie_stacked_change_no_number(variables, unrolled):
+    config = scanned(RAGGED)
+    runs = scanned_runs(config)
+    assert runs == ((0, 1), (2, 3), (4, 5))
+    stacked = stack(variables[0], runs)
+    assert stacked["params"]["layers_2_3"]["mlp"]["up"].shape == (2, 8, 5)
+    assert stacked["gates"].keys() == variables[0]["gates"].keys()
+    assert stack(stacked, runs).keys() == stacked.keys()
+    nats, grads = pull(config, stacked)
+    assert_same((nats, unstack(grads, runs)), unrolled)
+    jax.tree.map(np.testing.assert_array_equal, unstack(stacked, runs), variables[0])
 
 
 def test_a_program_with_loops_has_each_run_once():

@@ -10,6 +10,7 @@ from compilers import NATIVE
 from slimjax import native
 from slimjax.native import calls, library
 from slimjax.train.adamw import adamw, apply_updates, global_norm
+from slimjax.train.optim import are_matrices
 
 SHAPES = dict(table=(130, 140), matrix=(5, 7), norm=(7,), scalar=())
 RATE, DECAY = optax.linear_schedule(0.1, 0.01, 5), 0.2
@@ -52,7 +53,9 @@ def walk(tx, params, steps: int = 3):
 @pytest.mark.parametrize("clip_norm", [0.0, 1.0, 1e6])
 def test_it_moves_weights_and_moments_as_optax_does(clip_norm):
     moments = dict(beta1=0.8, beta2=0.9)
-    tx = adamw(RATE, weight_decay=DECAY, clip_norm=clip_norm, **moments)
+    tx = adamw(
+        RATE, weight_decay=DECAY, clip_norm=clip_norm, decays=are_matrices, **moments
+    )
     expected = walk(textbook(clip_norm), draw(9))
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
     actual = walk(tx, draw(9))
@@ -68,7 +71,7 @@ def test_the_norm_is_over_all_arrays():
 
 def test_what_is_not_finite_stays_seen():
     moments = dict(beta1=0.8, beta2=0.9)
-    tx = adamw(RATE, weight_decay=DECAY, clip_norm=1.0, **moments)
+    tx = adamw(RATE, weight_decay=DECAY, clip_norm=1.0, decays=are_matrices, **moments)
     grads = draw(0) | {"norm": jnp.full(7, jnp.nan)}
     updates, _ = jax.jit(tx.update)(grads, tx.init(draw(9)), draw(9))
     assert all(np.isnan(leaf).all() for leaf in jax.tree.leaves(updates))

@@ -79,7 +79,7 @@ def test_all_of_the_state_lies_as_its_axes_are_named():
     assert {places[name] for name in mlp} == {P("model")}
     assert places["params.params.tokens.embedding"] == P(None, "fsdp")  # 259 rows.
     assert places["step"] == P()
-    assert set(places) == set(named_leaves(stage.abstract_state))
+    assert set(places) == set(named_leaves(stage.abstract_checkpoint))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_a_state_saved_on_one_mesh_is_the_same_on_another(shared, tmp_path):
     for sizes in (dict(), dict(data=4, model=2), dict(fsdp=4)):
         stage = meshed(*MULTIPLES, *BITS, **sizes)
         other = type(stage)(stage.run, small.model, small.special, bits=small.bits)
-        restored = checkpoints.restore(name, other.abstract_state)
+        restored = checkpoints.restore(name, other.abstract_checkpoint)
         assert hash_tree(restored) == hash_tree(state)
         batches = zip(draw(small, 3).values(), draw(other, 3).values(), strict=True)
         assert all(np.array_equal(a, b) for a, b in batches)
