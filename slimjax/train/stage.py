@@ -48,7 +48,7 @@ from slimjax.train.mesh import check_batch, check_cuts, check_divides, make_mesh
 from slimjax.train.optim import make_tx
 from slimjax.train.precision import PRECISION, quantized
 from slimjax.train.pricing import held_gates, make_step_context, measure_sizes
-from slimjax.train.shardings import abstract_batch, put, replicated, shardings
+from slimjax.train.shardings import abstract_batch, replicated
 from slimjax.train.state import TrainState, init_params, make_state
 from slimjax.train.step import ErrorFn, make_train_step
 from slimjax.train.taught_step import make_taught_step, put_teacher
