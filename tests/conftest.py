@@ -5,6 +5,14 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        # Eight devices on two busy cores may wait for one another longer than 40 s.
+        "--xla_cpu_collective_call_terminate_timeout_seconds=600",
+        "--xla_cpu_collective_timeout_seconds=600",
+    ]
+)
 CACHE = Path(tempfile.gettempdir()) / f"slimjax-tests-{os.getuid()}"
 os.environ.setdefault("SLIMJAX_CACHE", str(CACHE))
 
