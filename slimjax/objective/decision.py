@@ -70,3 +70,7 @@ class BitChoice:
     prices: BitPrices
     measure: int
     whole: float
+
+    def at(self, gates: Gates) -> "BitChoice":
+        """Returns the choice where gates have closed channels of the units' rows."""
+        return dataclasses.replace(self, prices=self.prices.at(gates))

@@ -5,12 +5,12 @@ most a few dozen bytes more; the header is reckoned the same before and after a 
 """
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax.nn.axes import numpy_of
 from slimjax.nn.gates import CHANNELS, axis_gates
 from slimjax.nn.packing import make_table
 from slimjax.nn.quantize import FULL, bit_axis, bit_key, uniform_precision
@@ -31,56 +31,71 @@ HEADER_BYTES = 336
 STATE_BITS = 3
 """Bits that tell which of its states a unit is in."""
 
+BITS = np.arange(FULL + 1, dtype=np.float32)
+
 
 def make_bytes_fn(inventory: Inventory, group_size: int) -> Callable[..., Any]:
     """Returns the function from gates, and maybe bits, to bytes."""
     header = _file_header_bytes(inventory, group_size)
-    governors = [governors_of(leaf, inventory) for leaf in inventory.leaves]
+    weighers = [_make_weigher(leaf, inventory, group_size) for leaf in inventory.leaves]
 
     def size_fn(gates: PyTree, bits: Bits | None = None) -> Any:
-        flat, sums = flat_gates(gates), {}
-        total = header + (_states_bytes(flat, bits) if bits else 0)
-        for leaf, governed in zip(inventory.leaves, governors, strict=True):
-            counted = partial(count, governed, flat, sums)
-            total = total + _leaf_bytes(counted, leaf, flat, bits, group_size)
+        flat, sums, tallies, total = flat_gates(gates), {}, {}, header
+        for weigh in weighers:
+            total = total + weigh(flat, sums, tallies, bits)
         return total
 
     return size_fn
 
 
-def _leaf_bytes(
-    counted: Callable,
-    leaf: Leaf,
-    gates: Mapping[Path, Any],
-    bits: Bits | None,
-    group_size: int,
-) -> Any:
-    """Returns a weight's bytes in the packed file: codes, and steps below 16 bits."""
+class Tally(NamedTuple):
+    """How many units that stay have how many bits."""
+
+    counts: Any  # [FULL + 1], by bits.
+    num_states: int  # Distinct bits.
+    num_ends: int  # Distinct bits below 16: each of them begins with a new byte.
+
+
+def _make_weigher(leaf: Leaf, inventory: Inventory, group_size: int) -> Callable:
+    """Returns the function to a weight's bytes in the packed file.
+
+    Those are its codes, its steps below 16 bits, and, with the first weight of a bit
+    key, what tells the states of units that are not all alike.
+    """
+    governed, key = governors_of(leaf, inventory), bit_key(leaf.path, leaf.axes)
     axis = bit_axis(leaf.axes)
-    if bits is None:
-        return FULL // 8 * counted(leaf.axes)
-    row, whole = (
-        counted(tuple(a for i, a in enumerate(leaf.axes) if i != axis)),
-        counted(()),
-    )
-    own, units = np.asarray(bits[bit_key(leaf.path, leaf.axes)]), None
-    if axis is not None:
-        units = axis_gates(leaf.path, leaf.axes[axis], leaf.shape[axis], gates)
-    groups = -(-row // group_size) if group_size else whole
-    row_bits = row * own + (own < FULL) * FULL * groups
-    row_bits = row_bits if units is None else units * row_bits
-    num_ends = len(np.unique(own[own < FULL]))  # Each state begins with a new byte.
-    return row_bits.sum() / 8 + num_ends * whole
+    others = tuple(name for i, name in enumerate(leaf.axes) if i != axis)
+
+    def weigh(gates: Mapping, sums: dict, tallies: dict, bits: Bits | None) -> Any:
+        if bits is None:
+            return FULL // 8 * count(governed, gates, sums, leaf.axes)
+        row, whole = (count(governed, gates, sums, axes) for axes in (others, ()))
+        is_first = key not in tallies
+        counts, num_states, num_ends = tallies.setdefault(
+            key, _tally(key, bits[key], gates) if is_first else None
+        )
+        groups = -(-row // group_size) if group_size else whole
+        num_bits = row * (counts @ BITS) + FULL * groups * counts[:FULL].sum()
+        if is_first and num_states > 1:
+            num_bits = num_bits + STATE_BITS * whole * counts.sum()
+        return num_bits / 8 + num_ends * whole
+
+    return weigh
 
 
-def _states_bytes(gates: Mapping[Path, Any], bits: Bits) -> float:
-    """Returns the bytes that tell the bits of units which are not all alike."""
-    total = 0.0
-    for key, own in bits.items():
-        if len(np.unique(own)) > 1:
-            units = axis_gates(key, key[-1], len(own), gates)
-            total += STATE_BITS / 8 * (len(own) if units is None else units.sum())
-    return total
+def _tally(key: Path, own: np.ndarray, gates: Mapping[Path, Any]) -> Tally:
+    """Counts the units of a bit key by their bits.
+
+    Of gates in a train step, whose values nobody knows yet, all are taken to stay.
+    """
+    units = axis_gates(key, key[-1], len(own), gates)
+    units = np.ones(len(own)) if units is None else units
+    present = np.bincount(own, minlength=FULL + 1)
+    if numpy_of(units) is np:
+        counts = present = np.bincount(own, units, FULL + 1)
+    else:
+        counts = units @ (own[:, None] == BITS).astype(np.float32)
+    return Tally(counts, int((present > 0).sum()), int((present[:FULL] > 0).sum()))
 
 
 def _file_header_bytes(inventory: Inventory, group_size: int) -> int:

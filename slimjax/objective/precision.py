@@ -6,11 +6,12 @@ At a price ``alpha`` unit u takes the state
 
 where ``d_u(s)`` is the loss that rounding it to s bits costs. The least value of that
 sum is what the unit costs as long as it stays, so that it goes when its going costs
-less: zero bits is removal, and structure and bits have one price.
+less: zero bits is removal, and structure and bits have one price. What a unit weighs in
+a state is its row's length times the bits, and rows are as long as the residual stream
+is wide.
 """
 
 import dataclasses
-import heapq
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,7 +19,7 @@ from jaxtyping import Float
 
 from slimjax.nn.gates import NESTED, SUBLAYER, axis_gates
 from slimjax.nn.quantize import FULL, bit_axis, bit_key, num_groups
-from slimjax.objective.inventory import Bits, Inventory
+from slimjax.objective.inventory import Bits, Inventory, Leaf
 from slimjax.trees import Path
 
 Values = dict[Path, np.ndarray]
@@ -43,17 +44,40 @@ class BitCosts:
 
 
 class BitPrices:
-    """Costs and bytes of all units in all states."""
+    """Costs and bytes of all units in all states.
 
-    def __init__(self, inventory: Inventory, costs: BitCosts, group_size: int):
-        """Weighs every unit in every state."""
+    Attributes:
+        states: Bits, the most first.
+        nats: [U S] by bit key, what each state costs each unit.
+        bytes: [S] by bit key, what each state of any unit weighs.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        costs: BitCosts,
+        group_size: int,
+        gates: Mapping[Path, np.ndarray] | None = None,
+    ):
+        """Weighs every unit in every state.
+
+        Args:
+            inventory: The model.
+            costs: Nats that states cost.
+            group_size: Elements that share a step; 0 for the whole row.
+            gates: Tell which channels rows have; None for all of them.
+        """
+        self._of = inventory, costs, group_size
         self.states, self.nats = np.array(costs.states), costs.nats
         self.bytes = {key: np.zeros(self.states.size) for key in costs.nats}
         for leaf in inventory.leaves:
-            axis = bit_axis(leaf.axes)
-            row = np.prod([n for i, n in enumerate(leaf.shape) if i != axis])
-            steps = FULL * num_groups(int(row), group_size) * (self.states < FULL)
+            row = row_length(leaf, gates or {})
+            steps = FULL * num_groups(row, group_size) * (self.states < FULL)
             self.bytes[bit_key(leaf.path, leaf.axes)] += (row * self.states + steps) / 8
+
+    def at(self, gates: Mapping[Path, np.ndarray]) -> "BitPrices":
+        """Returns the prices where rows have lost the channels that gates close."""
+        return BitPrices(*self._of, gates)
 
     def best(self, alpha: float, whole: float) -> States:
         """Returns the number of the best state of each unit at a price."""
@@ -110,30 +134,50 @@ class BitPrices:
             room: Bytes that may be added.
         """
         chosen = {key: own.copy() for key, own in chosen.items()}
-        queue = [
-            offer
-            for key in chosen
-            for unit in np.flatnonzero(is_open[key])
-            if (offer := self._offer(key, int(unit), int(chosen[key][unit])))
-        ]
-        heapq.heapify(queue)
-        while queue:
-            _, num_bytes, key, unit = heapq.heappop(queue)
-            if num_bytes > room:
-                continue
-            room -= num_bytes
-            chosen[key][unit] -= 1
-            if offer := self._offer(key, unit, int(chosen[key][unit])):
-                heapq.heappush(queue, offer)
+        while offers := self._offers(chosen, is_open, room):
+            for _, num_bytes, key, unit, state in offers:
+                if num_bytes <= room:
+                    room -= num_bytes
+                    chosen[key][unit] = state
         return chosen
 
-    def _offer(self, key: Path, unit: int, state: int) -> tuple | None:
-        """Returns (minus the nats a byte, bytes, key, unit) of one state more."""
-        if state == 0:
-            return None
-        gain = self.nats[key][unit, state] - self.nats[key][unit, state - 1]
-        num_bytes = float(self.bytes[key][state - 1] - self.bytes[key][state])
-        return (-gain / num_bytes, num_bytes, key, unit) if gain > 0 else None
+    def _offers(
+        self, chosen: States, is_open: Mapping[Path, np.ndarray], room: float
+    ) -> list[tuple[float, float, Path, int, int]]:
+        """Returns (minus the nats a byte, bytes, key, unit, state), the best first.
+
+        One offer a unit, of the state that gains most a byte among those that fit.
+        """
+        offers = []
+        for key, own in chosen.items():
+            gains = np.take_along_axis(self.nats[key], own[:, None], 1) - self.nats[key]
+            added = self.bytes[key] - self.bytes[key][own][:, None]
+            higher = np.arange(self.states.size) < own[:, None]
+            fits = higher & (gains >= 0) & (added <= room) & is_open[key][:, None]
+            rates = np.where(fits, gains / np.maximum(added, 1e-12), -1.0)
+            states = rates.argmax(1)
+            for unit in np.flatnonzero(fits.any(1)):
+                state = states[unit]
+                offers.append(
+                    (-rates[unit, state], added[unit, state], key, int(unit), state)
+                )
+        return sorted(offers, key=lambda offer: offer[:2])
+
+
+def row_length(leaf: Leaf, gates: Mapping[Path, np.ndarray]) -> int:
+    """Returns the elements that one unit has of a weight, closed channels left out.
+
+    Examples:
+        >>> leaf = Leaf(("mlp", "up"), (4, 3), ("embed", "mlp"))
+        >>> row_length(leaf, {("embed",): np.array([1.0, 0, 1, 0])})
+        2
+    """
+    axis, length = bit_axis(leaf.axes), 1
+    for i, (name, whole) in enumerate(zip(leaf.axes, leaf.shape, strict=True)):
+        if i != axis:
+            units = axis_gates(leaf.path, name, whole, gates)
+            length *= whole if units is None else int(np.sum(units))
+    return length
 
 
 def by_gate(values: Values, gates: Mapping[Path, np.ndarray]) -> dict[Path, np.ndarray]:

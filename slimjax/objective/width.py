@@ -1,9 +1,11 @@
 """Who goes, the width of the residual stream included.
 
 At one width sizes are linear in every gate, and `slimjax.objective.budget` decides. A
-narrower residual stream makes all other units smaller, and fewer of those make its
-channels smaller. So the rest is decided for a number of widths, each with its weakest
-channels gone, and the best of them is taken.
+narrower residual stream makes all other units smaller, and every bit of theirs cheaper;
+fewer or coarser units make its channels smaller. A weight is, in bytes, the product of
+the two: channels x bits of the units. So the rest, units and their bits, is decided for
+a number of widths, each with its weakest channels gone and at the bytes that states
+have there, and the best of them is taken.
 """
 
 from collections.abc import Callable
@@ -13,6 +15,7 @@ import numpy as np
 from slimjax.objective.budget import Chooser
 from slimjax.objective.decision import BitChoice, Decision, Sizes
 from slimjax.objective.inventory import Bits, Inventory
+from slimjax.objective.ledger import Ledger
 from slimjax.objective.limits import Limits
 from slimjax.objective.size import SizeFn
 from slimjax.objective.units import Costs, list_units
@@ -38,7 +41,7 @@ class WidthChooser:
             costs: Nats that closing each unit costs.
             limits: What may go.
             bits: Bits of all units as they are now.
-            choice: That bits are to be chosen; the width must then stay.
+            choice: That bits are to be chosen.
         """
         self.inventory, self.size_fn, self.limits = inventory, size_fn, limits
         self.bits, self.choice = bits, choice
@@ -70,15 +73,15 @@ class WidthChooser:
             gates, channels = self.inventory.open_gates(), self.units.channels
             channels.close(gates, num_steps)
             spent = float(channels.costs[:num_steps].sum())
-            self._choosers[num_steps] = Chooser(
+            ledger = Ledger(
                 self.units,
                 self.size_fn,
-                self.limits,
                 gates,
                 spent=spent,
                 bits=self.bits,
-                choice=self.choice,
+                choice=self.choice and self.choice.at(gates),
             )
+            self._choosers[num_steps] = Chooser(ledger, self.limits)
         return self._choosers[num_steps]
 
     def _search(

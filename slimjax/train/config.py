@@ -259,10 +259,11 @@ def _check_bits(run: RunConfig) -> None:
             f"config.objective.strategy={objective.strategy!r} needs bits to choose "
             f"from, not {asked}. Set config.quantize.bits=[16, 8, 6, 4, 3, 2]."
         )
-    if bits.chooses and CHANNELS in run.resize.units:
+    if objective.strategy in LEARNS_BITS and CHANNELS in run.resize.units:
         raise ConfigError(
-            f"{asked} leaves a choice, which config.resize.units with {CHANNELS!r} "
-            "cannot be combined with. Give one number of bits, or leave it out."
+            f"config.objective.strategy={objective.strategy!r} learns bits of whole "
+            f"rows and leaves their channels alone: take {CHANNELS!r} out of "
+            "config.resize.units, or config.objective.strategy='exchange'."
         )
     if bits.first_step >= run.train.num_steps:
         raise ConfigError(

@@ -15,8 +15,12 @@ from slimjax.nn.quantize import (
     bit_axis,
     bit_key,
     fit_weight,
+    precision_names,
     quantize,
+    to_rows,
 )
+from slimjax.resize.plan import Plan
+from slimjax.resize.shrink import cut, take
 from slimjax.strategies.base import weight_curvature
 from slimjax.train.state import TrainState
 from slimjax.trees import Path, flatten, unflatten
@@ -72,6 +76,41 @@ def round_state(stage: Any, state: TrainState) -> TrainState:
     precision = keep_fits(to_host(state.precision), fresh, names)
     placed = stage.place({PRECISION: precision})[PRECISION]
     return dataclasses.replace(state, precision=placed)
+
+
+def cut_precision(
+    precision: Precision, weights: PyTree, names: PyTree, plan: Plan, group_size: int
+) -> Precision:
+    """Returns bits and fits of what stays, with which levels stay where they are.
+
+    A step is a part of its row's root mean square, which changes when channels leave
+    the row: ``fit' = fit * rms(row) / rms(what stays of it)``. Groups of a row are
+    others afterwards, and have levels of their own.
+
+    Args:
+        precision: That of the weights before the cut, on the host.
+        weights: Weights before the cut; rows that are cut come to the host, one weight
+            at a time, so that a mesh gets the same fits as one device.
+        names: Names of their axes.
+        plan: What stays.
+        group_size: Elements that share a step between levels.
+    """
+    of_bits, axes, leaves = precision_names(names), flatten(names), flatten(weights)
+    kept = {kind: cut(precision[kind], of_bits[kind], plan) for kind in of_bits}
+
+    def carry(path: Path, fit: np.ndarray) -> np.ndarray:
+        axis = bit_axis(axes[path])
+        indices = plan.indices(path, leaves[path].shape, axes[path])
+        units = [kept if i == axis else None for i, kept in enumerate(indices)]
+        if group_size or all(a is b for a, b in zip(indices, units, strict=True)):
+            return fit
+        weight = np.asarray(to_host(leaves[path]), np.float64)
+        rows = (to_rows(take(weight, k, axes[path]), axis) for k in (units, indices))
+        before, after = (np.mean(own**2, axis=1) + 1e-30 for own in rows)
+        return (fit * np.sqrt(before / after)).astype(np.float32)
+
+    fits = {path: carry(path, fit) for path, fit in flatten(kept["fit"]).items()}
+    return {"bits": kept["bits"], "fit": unflatten(fits)}
 
 
 def keep_fits(before: Precision, fresh: Precision, names: PyTree) -> Precision:

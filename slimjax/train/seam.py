@@ -37,7 +37,7 @@ from slimjax.store.faults import fault_point
 from slimjax.strategies.base import host_gates
 from slimjax.train.decide import decide, round_digits
 from slimjax.train.history import History
-from slimjax.train.precision import round_state
+from slimjax.train.precision import cut_precision, round_state
 from slimjax.train.probe import Probe, moments_flops
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
@@ -195,8 +195,8 @@ def cut_state(
     apart = jax.eval_shape(stage.layout.unstack, state.params)
     shapes = jax.eval_shape(partial(_cut_params, names, plan), apart, gates)
     model = config_of(stage.model, shapes["params"])
-    of_bits = precision_names(names["params"])
-    kept_bits = flatten(cut(unflatten(dict(bits or stage.bits)), of_bits["bits"], plan))
+    of_bits = precision_names(names["params"])["bits"]
+    kept_bits = flatten(cut(unflatten(dict(bits or stage.bits)), of_bits, plan))
     if plan.is_empty and stage.learns_bits == learns_bits:
         next_stage = stage.with_bits(kept_bits)
     else:
@@ -204,21 +204,22 @@ def cut_state(
         latency, mesh = stage.inventory.latency, stage.mesh
         next_stage = Stage(*shape, mesh=mesh, learns_bits=learns_bits, latency=latency)
     depths = {DEPTHS: depths_of(kept_bits)} if learns_bits else {}
+    if state.precision is not None:
+        weights, group_size = state.params["params"], stage.run.quantize.group_size
+        levels = to_host(state.precision)
+        levels = cut_precision(levels, weights, names["params"], plan, group_size)
+        state = dataclasses.replace(state, precision=levels)
 
     def transform(state: TrainState, gates: Gates) -> TrainState:
         state = stage.layout.unstack(state)
         params = _cut_params(names, plan, state.params, gates) | depths
         moments = fold_moments(state.opt_state, names, gates)
         average = {**state.params, "params": state.ema}
-        levels = state.precision and {
-            kind: cut(state.precision[kind], of_bits[kind], plan) for kind in of_bits
-        }
         following = dataclasses.replace(
             state,
             params=params,
             opt_state=carry_state(next_stage.tx, moments, params, names, plan),
             ema=state.ema and _cut_params(names, plan, average, gates)["params"],
-            precision=levels,
             health=stage.run.train.guard.start(),
         )
         return next_stage.layout.stack(following)

@@ -1,0 +1,133 @@
+"""What comes back after the bite: a budget is used up, as far as units are small.
+
+At the price that meets a budget, ever smaller things are left over: units come back,
+the dearest for their size first, then bits are added to those that stay. Where much
+is left for want of a small unit, a large one comes back and small ones go for it.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from slimjax.objective.decision import Decision, Sizes
+from slimjax.objective.ledger import Ledger, is_open, step_sizes
+from slimjax.objective.precision import States
+from slimjax.objective.units import Family, Gates
+from slimjax.trees import Path
+
+Reopening = tuple[Gates, float, Sizes]
+"""Gates that change, the nats that are won back, the sizes that are added."""
+
+MAX_TRIES = 8
+"""Times that bits are added to less room, since what tells them takes room, too."""
+
+
+def fill(ledger: Ledger, decision: Decision, budget: Sizes) -> Decision:
+    """Opens again, dearest first, what fits into the rest; then adds bits."""
+    return _add_bits(ledger, _open_again(ledger, decision, budget), budget)
+
+
+def swap(ledger: Ledger, decision: Decision, budget: Sizes) -> Iterator[Decision]:
+    """Yields decisions in which a unit came back, and smaller ones went for it."""
+    states, bits, families = decision.states, decision.bits, ledger.units.families
+    for patch, _, _ in _reopenings(
+        ledger, decision.gates, decision.sizes, decision, {}
+    ):
+        gates = {path: gate.copy() for path, gate in decision.gates.items()} | patch
+        others = [f for f in families if not patch.keys() & f.members.keys()]
+        while (ledger.size_fn(gates, bits) > budget).any():
+            weakest = _weakest_step(ledger, others, gates, budget, states)
+            if weakest is None:
+                break
+            weakest.close(gates, weakest.count_closed(gates) + 1)
+        else:
+            swapped = ledger.decide(gates, decision.alphas, states)
+            yield fill(ledger, swapped, budget)
+
+
+def _open_again(ledger: Ledger, decision: Decision, budget: Sizes) -> Decision:
+    gates = {path: gate.copy() for path, gate in decision.gates.items()}
+    sizes, added_by = decision.sizes, {}
+    while True:
+        reopenings = _reopenings(ledger, gates, sizes, decision, added_by)
+        offers = [
+            (value / max(float((added / budget).max()), 1e-12), patch)
+            for patch, value, added in reopenings
+            if value >= 0 and (sizes + added <= budget).all()
+        ]
+        for _, patch in sorted(offers, key=lambda offer: -offer[0]):
+            larger = ledger.size_fn({**gates, **patch}, decision.bits)
+            if (larger <= budget).all():  # What was added is right but for ends.
+                gates, sizes = {**gates, **patch}, larger
+                break
+        else:
+            return ledger.decide(gates, decision.alphas, decision.states)
+
+
+def _add_bits(ledger: Ledger, decision: Decision, budget: Sizes) -> Decision:
+    if ledger.choice is None or decision.states is None:
+        return decision
+    prices, m, whole = ledger.choice.prices, ledger.choice.measure, ledger.choice.whole
+    gates, room = decision.gates, float(budget[m] - decision.sizes[m]) * whole
+    opened = prices.open_units(gates)
+    for _ in range(MAX_TRIES):
+        states = prices.raise_to(decision.states, opened, room)
+        raised = ledger.decide(gates, decision.alphas, states)
+        if raised.sizes[m] <= budget[m]:
+            return raised
+        room -= float(raised.sizes[m] - budget[m]) * whole
+    return decision
+
+
+def _weakest_step(
+    ledger: Ledger,
+    families: list[Family],
+    gates: Gates,
+    budget: Sizes,
+    states: States | None,
+) -> Family | None:
+    """Returns the family whose next step is worth least, None if none is left."""
+    weakest, measures = (None, np.inf), ledger.sizes_by_measure(states)
+    for family in families:
+        count = family.count_closed(gates)
+        if count == len(family.steps) or not is_open(family, gates):
+            continue
+        sizes = step_sizes(family, measures, gates)[count]
+        size = float((sizes / budget).max())
+        if size > 0 and family.costs[count] / size < weakest[1]:
+            weakest = family, family.costs[count] / size
+    return weakest[0]
+
+
+def _reopenings(
+    ledger: Ledger,
+    gates: Gates,
+    sizes: Sizes,
+    decision: Decision,
+    added_by: dict[Path, Sizes],
+) -> Iterator[Reopening]:
+    """Yields what may come back next: steps, and sublayers at their least.
+
+    What a sublayer adds is kept in `added_by` for the next time.
+    """
+    units, measures = ledger.units, ledger.sizes_by_measure(decision.states)
+    for family in units.families:
+        count = family.count_closed(gates)
+        if count and is_open(family, gates):
+            patch = {path: gates[path].copy() for path, _ in family.steps[0]}
+            for path, opened in family.steps[count - 1]:
+                patch[path][opened] = 1.0
+            added = step_sizes(family, measures, gates)[count - 1]
+            yield patch, family.costs[count - 1], added
+    for sublayer in units.sublayers:
+        if gates[sublayer.path] > 0:
+            continue
+        patch = {sublayer.path: np.ones(())}
+        for family in (units.families[i] for i in sublayer.families):
+            patch |= {path: gates[path].copy() for path in family.members}
+            family.close(patch, len(family.steps))
+        value = ledger.cost(gates) - ledger.cost({**gates, **patch})
+        if sublayer.path not in added_by:
+            larger = ledger.size_fn({**gates, **patch}, decision.bits)
+            added_by[sublayer.path] = larger - sizes
+        yield patch, value, added_by[sublayer.path]
