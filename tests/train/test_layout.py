@@ -6,6 +6,8 @@ import pytest
 from jax.sharding import PartitionSpec as P
 from test_mesh import MULTIPLES, meshed, travel, walk
 
+from slimjax import native
+from slimjax.native import library
 from slimjax.resize.plan import make_plan
 from slimjax.store.checkpoint import Checkpoints
 from slimjax.train.seam import cut_state
@@ -74,3 +76,15 @@ def test_those_who_treat_layers_one_by_one_get_them_apart():
     for change in (("quantize.bits", "[8]"), ("objective.strategy", "size_decay")):
         budget = ("objective.size", "bytes"), ("objective.budget", "25%")
         assert not meshed(*THREE, LOOP, *budget, change).layout.runs
+
+
+def test_a_loop_needs_no_more_memory_than_layers_apart(monkeypatch):
+    """Kernels' results are kept for the gradient, and nothing that is quick to make."""
+    monkeypatch.setattr(native, "is_enabled", library.register)
+    shape = ("model.num_layers", "6"), ("model.dtype", "bfloat16")
+    loops = [(("model.scan_layers", str(is_loop)),) for is_loop in (True, False)]
+    loop, apart = (
+        meshed(*shape, *loop).train_step.memory_analysis().temp_size_in_bytes
+        for loop in loops
+    )
+    assert loop < apart
