@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,21 +76,20 @@ class Bench:
         log = workdir.with_suffix(".log")
         return Fork(self.argv(workdir, *changes), log, **options)
 
+    def plain(self, *changes: str) -> Path:
+        """Returns the folder of such a run to which nothing happens."""
+        name = hashlib.sha256(" ".join(changes).encode()).hexdigest()[:8]
+        return self.folder / f"plain-{self.code}-{name}"
+
     def expected(self, *changes: str) -> str:
         """Returns the hash that such a run ends with when nothing happens to it."""
-        name = f"plain-{self.code}-" + "-".join(changes).replace("/", "_")
-        workdir = self.folder / name
+        workdir = self.plain(*changes)
         if not RunFolder(workdir).report.is_file():
             shutil.rmtree(workdir, ignore_errors=True)
             code = self.train(workdir, *changes).wait()
             if code:
                 raise RuntimeError(f"the reference run ends with {code}: {workdir}")
         return hash_of(workdir)
-
-    def plain(self) -> Path:
-        """Returns the folder of a finished run of the tiny config."""
-        self.expected()
-        return self.folder / f"plain-{self.code}-"
 
     def note(self, name: str, value: float) -> None:
         """Keeps the largest value."""
@@ -118,6 +118,19 @@ def hash_code() -> str:
     return digest.hexdigest()[:8]
 
 
+def name_code() -> str:
+    """Returns the commit of the package, or the digest of what is in no commit."""
+
+    def git(*words: str) -> subprocess.CompletedProcess:
+        command = ["git", "-C", str(ROOT), *words]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    if git("status", "--porcelain", "--", "slimjax").stdout:
+        return hash_code()
+    last = git("log", "-1", "--format=%h", "--abbrev=10", "--", "slimjax")
+    return last.stdout.strip() or hash_code()
+
+
 def hash_of(workdir: Path) -> str:
     return json.loads((workdir / "report.json").read_text())["state_hash"]
 
@@ -137,12 +150,14 @@ def try_cases(fault: Fault, bench: Bench, scale: float, results: Path) -> None:
     path = results / f"{fault.name}.json"
     known = json.loads(path.read_text()) if path.is_file() else {}
     cases, worst = known.get("failures", {}), known.get("worst", {})
+    codes, code = known.get("codes", {}), name_code()
     bench.worst, total = dict(worst), max(1, round(fault.count * scale))
     start, before = time.monotonic(), known.get("seconds", 0.0)
 
     def keep() -> None:
         entry = {"name": fault.name, "title": fault.title, "must": fault.must}
         entry |= {"long_form": fault.count, "tried": len(cases), "failures": cases}
+        entry |= {"codes": codes}
         entry |= {"held": sum(not told for told in cases.values())}
         entry |= {"worst": bench.worst, "seconds": before + time.monotonic() - start}
         write_json(path, entry)
@@ -154,6 +169,7 @@ def try_cases(fault: Fault, bench: Bench, scale: float, results: Path) -> None:
             cases[str(i)] = fault.run(bench, Random(f"{fault.name}-{i}"), i)
         except Exception as error:
             cases[str(i)] = f"{type(error).__name__}: {error}"
+        codes[code] = codes.get(code, 0) + 1
         print(f"{fault.name} {i + 1}/{total} {cases[str(i)] or 'held'}", flush=True)
         keep()
     if fault.end is not None:

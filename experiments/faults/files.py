@@ -14,24 +14,11 @@ import damage
 import hostile
 import malformed
 from bench import OFTEN, Bench, Fault, hash_of
+from forks import Fork, at_steps
 from runs import Says, make_run, state_of
 
 from slimjax.store.run_folder import RunFolder
 from slimjax.trees import hash_tree
-
-
-def at_steps(actions: dict[int, Callable[[], object]]) -> None:
-    """Has this process do something before some of its steps, counted from 1."""
-    from slimjax.train import loop
-
-    fault_point, steps = loop.fault_point, iter(range(1, 1 << 30))
-
-    def point(name: str) -> None:
-        fault_point(name)
-        step = next(steps) if name == "step" else 0
-        actions.get(step, lambda: None)()
-
-    loop.fault_point = point
 
 
 def limit_files(first: int, last: int) -> None:
@@ -60,7 +47,7 @@ def fail_writes(bench: Bench, random: Random, i: int) -> str:
     disk, expected = bench.folder / "disk", bench.expected(*OFTEN)
     first = random.randint(2, 18)
     to_the_end = i % 4 == 3
-    last = 999 if to_the_end else random.randint(first + 1, 22)
+    last = 999 if to_the_end else random.randint(first + 3, 23)
     disk.mkdir(exist_ok=True)
     is_mounted = i % 2 == 0 and _mount(disk)
     before = lambda: limit_files(first, last)
@@ -88,9 +75,7 @@ def _check_writes(
     before: Callable[[], None],
 ) -> str:
     log = bench.folder / "writes.log"
-    from forks import Fork
-
-    fork = Fork(bench.argv(workdir, *OFTEN), log, before=before)
+    fork = Fork(bench.argv(workdir, *OFTEN), log, before=before, piped=True)
     code, text = fork.wait(), fork.text
     if "Traceback" in text or "cannot be written" not in text:
         return f"not told in one line: {text[-600:]!r}"
@@ -189,6 +174,7 @@ def meet_one_malformed(bench: Bench, random: Random, i: int) -> str:
     del random
     known = bench.__dict__.setdefault("answers", {})
     if "malformed" not in known:
+        bench.expected()
         known["malformed"] = bench.ask(meet_malformed, str(bench.plain()))
     return known["malformed"][i]
 
@@ -197,6 +183,7 @@ def be_hostile(bench: Bench, random: Random, i: int) -> str:
     """Attacks by a hostile folder."""
     del random
     names = list(hostile.ATTACKS)
+    bench.expected()
     run = str(bench.plain())
     place = bench.folder / f"hostile-{i}"
     shutil.rmtree(place, ignore_errors=True)

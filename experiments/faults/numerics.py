@@ -2,12 +2,17 @@
 
 import json
 import shutil
+from pathlib import Path
 from random import Random
 
 from bench import TINY, Bench, Fault
 from forks import Fork
 from runs import FACTORS, poison
 
+from slimjax.store.packed import read_packed
+from slimjax.trees import named_leaves
+
+MLP_DIM = 3
 STRATEGIES = ("exchange", "size_penalty", "size_decay", "taylor", "magnitude")
 STRATEGIES += ("hard_concrete",)
 CHANGES = ("objective.strategy=none", "objective.budget=", "model.num_layers=1")
@@ -70,12 +75,12 @@ def price_out(bench: Bench, random: Random, i: int) -> str:
     """Sets a price that no unit is worth."""
     strategy = STRATEGIES[i % len(STRATEGIES)]
     alpha = 10.0 ** random.randint(1, 9)
-    minima = i % 2 == 1
+    minima = i // len(STRATEGIES) % 2 == 1
     changes = [f"objective.strategy={strategy}", "objective.budget="]
     changes += [f"objective.alpha={alpha}", "resize.max_fraction=1.0"]
     changes += ["resize.max_kind_fraction=1.0"]
     if minima:
-        changes += ["resize.min_kv_heads=1", "resize.min_mlp_dim=3"]
+        changes += ["resize.min_kv_heads=1", f"resize.min_mlp_dim={MLP_DIM}"]
         changes += ["resize.min_layers=1"]
     workdir = bench.folder / "priced"
     shutil.rmtree(workdir, ignore_errors=True)
@@ -84,15 +89,9 @@ def price_out(bench: Bench, random: Random, i: int) -> str:
     case = f"{changes}"
     if code:
         return f"{case}: {code} {text[-400:]!r}"
-    layers = json.loads((workdir / "architecture.json").read_text())
-    if minima and any(
-        (layer["mlp"] and layer["mlp_dim"] < 3)
-        or (layer["attention"] and layer["num_kv_heads"] < 1)
-        for layer in layers
-    ):
-        return f"{case}: below the minima: {layers}"
-    if minima and not layers:
-        return f"{case}: no layers"
+    wrong = _too_small(workdir, minima=minima) or _not_packed(workdir)
+    if wrong:
+        return f"{case}: {wrong}"
     log = workdir.with_suffix(".use.log")
     for argv in (
         ["generate", f"--workdir={workdir}", "--prompt=a", "--max_new_tokens=4"],
@@ -104,6 +103,31 @@ def price_out(bench: Bench, random: Random, i: int) -> str:
         if use.wait():
             return f"{case}: {argv[0]}: {use.text[-300:]!r}"
     return ""
+
+
+def _too_small(workdir: Path, *, minima: bool) -> str:
+    """Returns what is less than the minima allow, or has not gone without them."""
+    layers = json.loads((workdir / "architecture.json").read_text())
+    kept = [layer for layer in layers if layer["mlp"] or layer["attention"]]
+    if not minima:
+        return f"something stays: {kept}" if kept else ""
+    small = [
+        layer
+        for layer in kept
+        if (layer["mlp"] and layer["mlp_dim"] < MLP_DIM)
+        or (layer["attention"] and layer["num_kv_heads"] < 1)
+    ]
+    return f"below the minima: {layers}" if small or not kept else ""
+
+
+def _not_packed(workdir: Path) -> str:
+    """Returns in what the exported file is not the model that the report tells of."""
+    size = json.loads((workdir / "report.json").read_text())["size"]
+    path = workdir / "model.packed.safetensors"
+    weights = named_leaves(read_packed(path)).values()
+    counts = sum(leaf.size for leaf in weights), path.stat().st_size
+    told = size["params"], size["packed_file_bytes"]
+    return "" if counts == told else f"the file has {counts}, the report {told}"
 
 
 assert TINY.is_file()
@@ -118,7 +142,7 @@ NUMBERS = (
     Fault(
         "priced_out",
         "everything priced out (alpha 10 to 10^9), zero-width sublayers",
-        "minima respected, model runs, saves, loads, generates",
+        "minima respected, model runs, saves, exports, loads, generates, is evaluated",
         30,
         price_out,
     ),

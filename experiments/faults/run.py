@@ -16,12 +16,14 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tests" / "faults")]
 
 import forks  # noqa: E402
 from bench import Bench, try_cases  # noqa: E402
+from crews import CREWS  # noqa: E402
 from files import FILES  # noqa: E402
+from meshes import MESHES  # noqa: E402
 from numerics import NUMBERS  # noqa: E402
 from stops import STOPS  # noqa: E402
 from table import write_table  # noqa: E402
 
-FAULTS = (*STOPS, *FILES, *NUMBERS)
+FAULTS = (*STOPS, *CREWS, *MESHES, *FILES, *NUMBERS)
 
 
 def main() -> None:
@@ -35,7 +37,7 @@ def main() -> None:
     if unknown:
         parser.error(f"unknown: {unknown}; known: {[f.name for f in FAULTS]}")
     folder = Path(flags.folder)
-    forks.keep_compiled(folder / "cache")
+    forks.share_work(folder / "cache")
     bench = Bench(folder)
     for fault in FAULTS:
         if not chosen or fault.name in chosen:

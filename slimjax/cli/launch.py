@@ -154,14 +154,15 @@ class Launch:
     def _describe(self) -> SlimjaxError:
         """Returns an error that names who died first, of itself, and how."""
         own = [m for m in self.deaths if not m.is_ended]
-        causes = [m for m in own if m.popen.returncode not in FOLLOWERS] or own
-        cause = causes[0]
+        followers = [m for m in own if m.popen.returncode in FOLLOWERS]
+        cause = next((m for m in own if m not in followers), own[0])
         code = cause.popen.returncode
         if code < 0:
             text = f"rank {cause.rank} was killed by {signal.Signals(-code).name}"
         else:
             text = f"rank {cause.rank} ended with exit code {code}"
-        text += _quote(cause) if cause.rank or code < 0 else ""
+        silent = [m.rank for m in self.members if m.is_ended and own == followers]
+        text += _quote(cause, silent) if cause.rank or code < 0 else ""
         ended = [
             str(m.rank)
             for m in self.members
@@ -214,13 +215,20 @@ def _pass_on(stream: IO[bytes], member: Member | None) -> None:
             target.flush()
 
 
-def _quote(member: Member) -> str:
-    """Returns the last line that a process wrote of its failure, if it wrote any."""
+def _quote(member: Member, silent: list[int]) -> str:
+    """Returns the last line that a process wrote of its failure, if it wrote any.
+
+    Args:
+        member: The process.
+        silent: Ranks that neither failed nor noticed that another one did.
+    """
     lines = [line for line in member.last_words if line]
     if not lines or member.popen.returncode == -signal.SIGKILL:
         return ""
     if lost := LOST.search(" ".join(lines)):
         return f" (rank {lost[1] or lost[2]} gave no sign of life)"
+    if silent and member.popen.returncode == -signal.SIGABRT:
+        return f" (rank {', '.join(map(str, silent))} gave no sign of life)"
     return f" ({lines[-1].removeprefix('slimjax: ').rstrip('.')[:MAX_QUOTE]})"
 
 

@@ -68,6 +68,18 @@ def test_who_gave_no_sign_of_life_is_told_from_what_jax_says(monkeypatch, capsys
     assert capsys.readouterr().err == ""
 
 
+def test_process_0_is_named_when_it_is_the_one_that_hangs(monkeypatch):
+    monkeypatch.setattr(launch, "GRACE_SECONDS", 0.5)
+    with pytest.raises(SlimjaxError) as caught:
+        run(
+            "if rank == '0': time.sleep(60)\n"
+            "print('RPC: /Heartbeat', file=sys.stderr, flush=True)\n"
+            "os.abort()"
+        )
+    said = "rank 1 was killed by SIGABRT (rank 0 gave no sign of life); rank 0 ended"
+    assert str(caught.value).startswith(said)
+
+
 def test_a_signal_goes_to_all(capsys):
     timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
     timer.start()
