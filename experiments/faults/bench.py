@@ -145,26 +145,40 @@ def wait_for(fork: Fork, sign: str) -> int | None:
     return None
 
 
-def try_cases(fault: Fault, bench: Bench, scale: float, results: Path) -> None:
-    """Tries the cases that have not been tried, and writes each outcome down."""
+def try_cases(
+    fault: Fault, bench: Bench, scale: float, results: Path, *, retry: bool = False
+) -> None:
+    """Tries the cases that have not been tried, and writes each outcome down.
+
+    Args:
+        fault: The row.
+        bench: Where.
+        scale: Part of the long form.
+        results: Folder of the outcomes.
+        retry: Whether to try failed cases again; what they told stays in the file.
+    """
     path = results / f"{fault.name}.json"
     known = json.loads(path.read_text()) if path.is_file() else {}
     cases, worst = known.get("failures", {}), known.get("worst", {})
     codes, code = known.get("codes", {}), name_code()
+    retried = known.get("retried", {})
     bench.worst, total = dict(worst), max(1, round(fault.count * scale))
     start, before = time.monotonic(), known.get("seconds", 0.0)
 
     def keep() -> None:
         entry = {"name": fault.name, "title": fault.title, "must": fault.must}
         entry |= {"long_form": fault.count, "tried": len(cases), "failures": cases}
-        entry |= {"codes": codes}
+        entry |= {"codes": codes, "retried": retried}
         entry |= {"held": sum(not told for told in cases.values())}
         entry |= {"worst": bench.worst, "seconds": before + time.monotonic() - start}
         write_json(path, entry)
 
     for i in range(total):
-        if str(i) in cases:
+        told = cases.get(str(i))
+        if told == "" or (told and not retry):
             continue
+        if told:
+            retried[str(i)] = [*retried.get(str(i), []), told]
         try:
             cases[str(i)] = fault.run(bench, Random(f"{fault.name}-{i}"), i)
         except Exception as error:

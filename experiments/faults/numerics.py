@@ -79,6 +79,8 @@ def price_out(bench: Bench, random: Random, i: int) -> str:
     changes = [f"objective.strategy={strategy}", "objective.budget="]
     changes += [f"objective.alpha={alpha}", "resize.max_fraction=1.0"]
     changes += ["resize.max_kind_fraction=1.0"]
+    if strategy == "hard_concrete":
+        changes += ["objective.gate_learning_rate=0.2"]  # Gates go step by step.
     if minima:
         changes += ["resize.min_kv_heads=1", f"resize.min_mlp_dim={MLP_DIM}"]
         changes += ["resize.min_layers=1"]

@@ -3,7 +3,8 @@
 Run: python experiments/faults/run.py [--only=NAME,NAME] [--scale=0.1] [--folder=DIR]
 
 It goes on where it was stopped: cases that have been tried stay in ``results/`` (remove
-a file to try its cases again). The table in README.md is written from them.
+a file to try its cases again, or say --retry for those that failed). The table in
+README.md is written from them.
 """
 
 import argparse
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="names, with commas between them")
     parser.add_argument("--scale", type=float, default=1.0, help="part of the cases")
     parser.add_argument("--folder", default=f"{tempfile.gettempdir()}/slimjax-faults")
+    parser.add_argument("--retry", action="store_true", help="failed cases once more")
     flags = parser.parse_args()
     chosen = [name for name in flags.only.split(",") if name]
     unknown = set(chosen) - {fault.name for fault in FAULTS}
@@ -41,7 +43,8 @@ def main() -> None:
     bench = Bench(folder)
     for fault in FAULTS:
         if not chosen or fault.name in chosen:
-            try_cases(fault, bench, flags.scale, HERE / "results")
+            results = HERE / "results"
+            try_cases(fault, bench, flags.scale, results, retry=flags.retry)
     write_table([fault.name for fault in FAULTS])
 
 

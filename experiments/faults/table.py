@@ -9,7 +9,7 @@ BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 def write_table(names: list[str]) -> None:
     """Puts a row for each fault with results between the markers of the README."""
-    lines = ["| fault | cases | held | must hold | worst |", "|---|---|---|---|---|"]
+    lines = ["| fault | cases | held | must hold | worst | commit |", "|---" * 6 + "|"]
     for name in names:
         path = HERE / "results" / f"{name}.json"
         if path.is_file():
@@ -25,4 +25,6 @@ def _row(result: dict) -> str:
     worst = "; ".join(f"{v:.3g} {k}" for k, v in result["worst"].items())
     cases = f"{result['tried']} of {result['long_form']}"
     held = f"{result['held']}"
-    return f"| {result['title']} | {cases} | {held} | {result['must']} | {worst} |"
+    commits = ", ".join(code[:7] for code, count in result["codes"].items() if count)
+    told = (result["title"], cases, held, result["must"], worst, commits)
+    return f"| {' | '.join(told)} |"

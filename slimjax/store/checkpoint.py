@@ -51,7 +51,8 @@ class Checkpoints:
         self._failure: str = ""
         self._last: str = ""
         self._damaged: set[str] = set()
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        for name in ("absl", "asyncio"):  # A failure is told in one line, by us.
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
     def unfinished(self) -> list[str]:
         """Returns the names of folders without a manifest, oldest first."""

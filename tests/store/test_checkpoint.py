@@ -1,6 +1,7 @@
 """A checkpoint is whole, or it does not count."""
 
 import json
+import logging
 
 import jax
 import jax.numpy as jnp
@@ -186,6 +187,12 @@ def test_a_distrusted_checkpoint_is_written_again(checkpoints):
     assert checkpoints.list() == []
     save(checkpoints, make_state(5.0), step=2)  # It goes with the next one.
     assert [p.name for p in checkpoints.directory.iterdir()] == ["00000002.00"]
+
+
+def test_writes_that_fail_beside_one_that_is_told_are_not_told(checkpoints, caplog):
+    assert not checkpoints.list()
+    logging.getLogger("asyncio").error("Task exception was never retrieved")
+    assert not caplog.records
 
 
 def test_links_are_no_checkpoints_and_nothing_behind_them_goes(checkpoints, tmp_path):
