@@ -21,6 +21,7 @@ def watch(path: Path) -> None:
     by their number in the batch; a state by its hash.
     """
     file, steps = path.open("a"), []
+    kind: Any = Checkpoints
     make_batch, put_batch = loop.make_batch, loop.put_batch
     save, restore = Checkpoints.save, Checkpoints.restore
 
@@ -47,7 +48,7 @@ def watch(path: Path) -> None:
         return state
 
     loop.make_batch, loop.put_batch = make, put
-    Checkpoints.save, Checkpoints.restore = save_told, restore_told
+    kind.save, kind.restore = save_told, restore_told
 
 
 def rows_of(tokens: jax.Array) -> dict[str, int]:
