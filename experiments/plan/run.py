@@ -1,8 +1,10 @@
 """Plans of real sizes on real pods, before and after a uniform cut to half.
 
+Steps of training, and of decoding one token for many rows.
+
 Run: python experiments/plan/run.py [--quick] [1b-v5e 8b-v5p 8b-v6e 70b-v5p]
-Each plan is a process of its own and a file in ``results/``; then the README's table is
-made anew from all files. Plans of ``--quick`` are told apart in both.
+Each plan is a process of its own and a file in ``results/``; then the README's tables
+are made anew from all files. Plans of ``--quick`` are told apart in both.
 """
 
 import argparse
@@ -17,20 +19,20 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
-MARK = "<!-- table -->"
-STEPS = ("start", "slimmed")
-PLANS = {
-    "1b-v5e": ("configs/llama_1b.py", "v5e:4x4"),
-    "8b-v5p": ("configs/llama_8b.py", "v5p:4x4x4"),
-    "8b-v6e": ("configs/llama_8b.py", "v6e:16x16"),
-    "70b-v5p": ("configs/llama_70b.py", "v5p:8x8x8"),
+STEPS, DECODE_STEPS = ("start", "slimmed"), ("decode", "decode_slimmed")
+RESOURCES = ("compute", "hbm", "ici")
+PLANS = {  # Config, slice, and rows to decode: as many as leave some room on a chip.
+    "1b-v5e": ("configs/llama_1b.py", "v5e:4x4", 256),
+    "8b-v5p": ("configs/llama_8b.py", "v5p:4x4x4", 2048),
+    "8b-v6e": ("configs/llama_8b.py", "v6e:16x16", 2048),
+    "70b-v5p": ("configs/llama_70b.py", "v5p:8x8x8", 4096),
 }
 
 
 def run_plan(name: str, *, cut: str, quick: bool) -> None:
-    config, topology = PLANS[name]
+    config, topology, rows = PLANS[name]
     command = [sys.executable, "-m", "slimjax.cli", "plan", f"--config={config}"]
-    command += [f"--topology={topology}", "--json"]
+    command += [f"--topology={topology}", f"--decode={rows}", "--json"]
     command += [f"--after={cut}"] if cut else []
     command += ["--quick"] if quick else []
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -61,26 +63,29 @@ def check(plan: dict[str, Any]) -> None:
         # Padding to tiles only adds.
         own = sum(kind["device"] for kind in step["state_bytes"].values())
         assert 0.99 < step["hbm"]["arguments"] / own < 1.2
+    assert all(plan[name]["fits"] for name in DECODE_STEPS if name in plan)
 
 
-def make_rows() -> list[str]:
+def make_rows(plans: dict[str, dict[str, Any]]) -> list[str]:
     rows = [
         "| plan | step | parameters | HBM a chip, GiB: state + temporaries, of | "
         "sent a chip, GiB | FLOPs a step | executed | "
-        "least time, s: compute, HBM, ICI | MFU, at most | compiled in, s |",
+        "least time, s: compute, HBM, ICI | MFU, at most | compiled in, s: wall, CPU |",
         "|" + "---|" * 10,
     ]
-    for path in sorted(RESULTS.glob("*.json")):
-        plan = json.loads(path.read_text(encoding="utf-8"))
-        rows += [make_row(plan, name, path.stem) for name in STEPS if name in plan]
-    return rows
+    return rows + [
+        make_row(plan, name, label)
+        for label, plan in plans.items()
+        for name in STEPS
+        if name in plan
+    ]
 
 
 def make_row(plan: dict[str, Any], name: str, label: str) -> str:
     step, gib = plan[name], 2**30
     hbm, line = step["hbm"], step["roofline"]
     sent = sum(kind["bytes"] for kind in step["collectives"].values()) / gib
-    times = ", ".join(f"{line[f'{part}_s']:.3f}" for part in ("compute", "hbm", "ici"))
+    times = ", ".join(f"{line[f'{part}_s']:.3f}" for part in RESOURCES)
     cells = [
         f"{label}, {plan['topology']}",
         name,
@@ -92,17 +97,57 @@ def make_row(plan: dict[str, Any], name: str, label: str) -> str:
         f"{step['flops_executed'] / step['flops']:.2f} x",
         times,
         f"{step['mfu_bound']:.0%}",
-        f"{step['compile_seconds']:.0f}",
+        f"{step['compile_seconds']:.0f}, {step['compile_cpu_seconds']:.0f}",
     ]
     return f"| {' | '.join(cells)} |"
 
 
-def write_table() -> None:
+def make_decode_rows(plans: dict[str, dict[str, Any]]) -> list[str]:
+    rows = [
+        "| plan | step | rows | HBM a chip, GiB: weights + cache + temporaries, of | "
+        "sent a chip, GiB | least time, ms: compute, HBM, ICI | tokens/s, at most |",
+        "|" + "---|" * 7,
+    ]
+    for label, plan in plans.items():
+        for name in DECODE_STEPS:
+            if name in plan:
+                rows.append(make_decode_row(plan, name, label))
+    return rows
+
+
+def make_decode_row(plan: dict[str, Any], name: str, label: str) -> str:
+    step, gib = plan[name], 2**30
+    state, hbm, line = step["state_bytes"], step["hbm"], step["roofline"]
+    parts = state["weights"]["device"], state["cache"]["device"], hbm["temporaries"]
+    sent = sum(kind["bytes"] for kind in step["collectives"].values()) / gib
+    cells = [
+        f"{label}, {plan['topology']}",
+        name,
+        f"{step['tokens']:,}",
+        " + ".join(f"{part / gib:.2f}" for part in parts)
+        + f", {hbm['capacity'] / gib:.2f}",
+        f"{sent:.3f}",
+        ", ".join(f"{1e3 * line[f'{part}_s']:.1f}" for part in RESOURCES),
+        f"{step['tokens_per_s_bound']:,.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def write_tables() -> None:
+    """Makes the tables of the README anew, each between two marks of its name."""
+    paths = sorted(RESULTS.glob("*.json"))
+    plans = {path.stem: json.loads(path.read_text("utf-8")) for path in paths}
     readme = FOLDER / "README.md"
-    before, _, rest = readme.read_text(encoding="utf-8").partition(MARK)
-    after = rest.partition(MARK)[2]
-    table = "\n".join(make_rows())
-    readme.write_text(f"{before}{MARK}\n{table}\n{MARK}{after}", encoding="utf-8")
+    text = readme.read_text("utf-8")
+    for name, rows in {
+        "train": make_rows(plans),
+        "decode": make_decode_rows(plans),
+    }.items():
+        before, _, rest = text.partition(f"<!-- {name} -->")
+        after = rest.partition(f"<!-- {name} -->")[2]
+        table = "\n".join(rows)
+        text = f"{before}<!-- {name} -->\n{table}\n<!-- {name} -->{after}"
+    readme.write_text(text, "utf-8")
 
 
 def main() -> None:
@@ -110,12 +155,12 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=list(PLANS))
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--after", default="50%", help="the cut; empty for none")
-    parser.add_argument("--table", action="store_true", help="only make the table anew")
+    parser.add_argument("--table", action="store_true", help="only write the tables")
     flags = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     for name in [] if flags.table else flags.names:
         run_plan(name, cut=flags.after, quick=flags.quick)
-    write_table()
+    write_tables()
 
 
 if __name__ == "__main__":

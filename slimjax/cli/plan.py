@@ -25,6 +25,9 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--mesh", help="instead of config.mesh: data:64,model:8")
     parser.add_argument("--after", help="plan a uniform cut to this part too: 50%%")
     parser.add_argument(
+        "--decode", type=int, help="plan a step of decoding so many rows too"
+    )
+    parser.add_argument(
         "--quick",
         action="store_true",
         help="compile with the least effort: sooner, memory and traffic are rougher",
@@ -43,7 +46,8 @@ def main(argv: Sequence[str]) -> None:
     sizes = parse_mesh(flags.mesh) if flags.mesh else {}
     changes = [(f"mesh.{axis}", str(size)) for axis, size in sizes.items()]
     config = override(read_config(flags.config), [*parsed.overrides, *changes])
-    _show(make_plan(make_run_config(config), topology, part), as_json=flags.json)
+    plan = make_plan(make_run_config(config), topology, part, flags.decode)
+    _show(plan, as_json=flags.json)
 
 
 def _show(plan: dict, *, as_json: bool) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -30,10 +31,28 @@ def measure_step(stage: Stage, topology: Topology) -> dict[str, Any]:
         topology: The slice.
     """
     counted = describe_shape(stage) | {"state_bytes": count_state(stage)}
+    compile_step = lambda: stage.train_step
+    return measure_program(compile_step, counted, topology, stage.mesh.size)
+
+
+def measure_program(
+    compile_program: Callable[[], Any],
+    counted: dict[str, Any],
+    topology: Topology,
+    num_devices: int,
+) -> dict[str, Any]:
+    """Returns what is known of a program beforehand, and what its compiler tells.
+
+    Args:
+        compile_program: Returns the compiled program.
+        counted: What is known: ``state_bytes``, ``tokens`` and ``flops`` at least.
+        topology: The slice.
+        num_devices: Its devices.
+    """
     capacity = topology.chip.hbm_gib * GIB / topology.chip.num_cores
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), time.process_time()
     try:
-        compiled: Any = stage.train_step
+        compiled = compile_program()
     except jax.errors.JaxRuntimeError as error:
         wanted = read_shortage(str(error))
         if wanted is None:
@@ -42,7 +61,8 @@ def measure_step(stage: Stage, topology: Topology) -> dict[str, Any]:
     memory = read_memory(compiled, capacity)
     plan = counted | {"hbm": describe_memory(memory), "fits": memory.fits}
     plan |= {"compile_seconds": time.perf_counter() - start}
-    return plan | measure_time(compiled, plan, stage, topology)
+    plan |= {"compile_cpu_seconds": time.process_time() - cpu_start}
+    return plan | measure_time(compiled, plan, topology, num_devices)
 
 
 def describe_shape(stage: Stage) -> dict[str, Any]:
@@ -77,10 +97,10 @@ def describe_shortage(
 
 
 def measure_time(
-    compiled: Any, plan: dict[str, Any], stage: Stage, topology: Topology
+    compiled: Any, plan: dict[str, Any], topology: Topology, num_devices: int
 ) -> dict[str, Any]:
     """Returns what a program sends and computes, and the time that takes at least."""
-    program, num_devices = Program(compiled.as_text()), stage.mesh.size
+    program = Program(compiled.as_text())
     collectives, work = count_collectives(program, num_devices), count_work(program)
     executed = work.product_flops + work.kernel_flops
     roofline = make_roofline(

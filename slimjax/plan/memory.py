@@ -82,8 +82,8 @@ def count_state(stage: Stage) -> dict[str, dict[str, int]]:
         "gates": state.params["gates"],
         "moments": state.opt_state,
     }
-    counts = {kind: _count(tree) for kind, tree in parts.items()}
-    everything = _count(state)
+    counts = {kind: count_bytes(tree) for kind, tree in parts.items()}
+    everything = count_bytes(state)
     counts["others"] = {
         where: everything[where] - sum(count[where] for count in counts.values())
         for where in everything
@@ -91,8 +91,8 @@ def count_state(stage: Stage) -> dict[str, dict[str, int]]:
     return counts
 
 
-def _count(tree: PyTree) -> dict[str, int]:
-    """Returns the bytes of arrays that are only described."""
+def count_bytes(tree: PyTree) -> dict[str, int]:
+    """Returns the bytes of arrays that are only described: in all, and on a device."""
     counts = {"total": 0, "device": 0}
     for leaf in jax.tree.leaves(tree):
         own = leaf.sharding.shard_shape(leaf.shape)

@@ -1,10 +1,11 @@
-"""The plan of a run on a slice of chips: its step, and the step after a cut."""
+"""The plan of a run on a slice of chips: its step, that after a cut, and decoding."""
 
 import dataclasses
 from typing import Any
 
 from slimjax.errors import ConfigError, suggest
 from slimjax.plan.advice import explain, suggest_changes
+from slimjax.plan.decode import measure_decode
 from slimjax.plan.measure import measure_step
 from slimjax.plan.slimmed import slim_uniformly
 from slimjax.plan.topology import Topology, describe_devices
@@ -36,17 +37,24 @@ def parse_mesh(text: str) -> dict[str, int]:
 
 
 def make_plan(
-    run: RunConfig, topology: Topology, part: float | None = None
+    run: RunConfig,
+    topology: Topology,
+    part: float | None = None,
+    decode_rows: int | None = None,
 ) -> dict[str, Any]:
-    """Returns the plan of a run as plain data: ``start``, and maybe ``slimmed``.
+    """Returns the plan of a run as plain data, by step.
+
+    Steps are ``start`` and maybe ``slimmed``, ``decode`` and ``decode_slimmed``.
 
     Args:
         run: The checked config.
         topology: The slice.
         part: The part of its size to which the model is cut for the second step.
+        decode_rows: Rows for which each model also makes a token.
 
     Raises:
-        ConfigError: If the slice does not exist, or the mesh cannot divide the model.
+        ConfigError: If the slice does not exist, or the mesh cannot divide the model
+            or the rows.
         NotFeasibleError: If the model cannot be cut so far.
     """
     mesh = make_mesh(run.mesh, describe_devices(topology))
@@ -63,10 +71,14 @@ def make_plan(
     if not plan["start"]["fits"]:
         plan |= {"advice": _advise(stage, topology, plan)}
         plan |= {"reason": explain(plan["start"], str(topology))}
+    if decode_rows is not None:
+        plan["decode"] = measure_decode(stage, topology, decode_rows)
     if part is not None:
         slim, predicted = slim_uniformly(stage, part)
         small = Stage(run, slim, stage.special, stage.start_sizes, mesh=mesh)
         plan["slimmed"] = measure_step(small, topology) | {"predicted": predicted}
+        if decode_rows is not None:
+            plan["decode_slimmed"] = measure_decode(small, topology, decode_rows)
     return plan
 
 

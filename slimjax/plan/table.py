@@ -7,10 +7,13 @@ from rich.table import Table
 
 from slimjax.plan.memory import GIB
 
+STEPS = ("start", "slimmed", "decode", "decode_slimmed")
+"""Steps of a plan, in the order of its columns."""
+
 
 def print_plan(plan: dict[str, Any], console: Console) -> None:
     """Prints the table of a plan, a column for each step."""
-    steps = {name: plan[name] for name in ("start", "slimmed") if name in plan}
+    steps = {name: plan[name] for name in STEPS if name in plan}
     mesh = ", ".join(f"{axis} {size}" for axis, size in plan["mesh"].items())
     title = f"{plan['topology']}: {plan['num_chips']} chips; mesh {mesh}"
     table = Table("", *steps, title=title, title_justify="left")
@@ -67,6 +70,7 @@ def list_times(step: dict[str, Any]) -> dict[str, str]:
         "tokens/s, at most": f"{step['tokens_per_s_bound']:,.0f}",
         "compiler's optimal_seconds": f"{told:.4f} s" if told else "none",
         "compiled in": f"{step['compile_seconds']:.0f} s",
+        "compiled in, CPU time": f"{step['compile_cpu_seconds']:.0f} s",
     }
 
 

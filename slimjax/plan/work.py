@@ -172,7 +172,7 @@ def _fusion_bytes(
         if operand is None or inside is None or not operand.shapes[0].in_hbm:
             continue
         used = users.get(inside.name, [])
-        if used and all(user.opcode == "dynamic-slice" for user in used):
+        if used and all(_takes_piece(user, inside.name) for user in used):
             total += sum(user.shapes[0].num_bytes for user in used)
         elif inside.name in updates:
             piece = body.get(updates[inside.name].operands[1])
@@ -186,6 +186,10 @@ def _fusion_bytes(
         else:
             total += _hbm_bytes(shape)
     return total
+
+
+def _takes_piece(user: Instruction, name: str) -> bool:
+    return user.opcode in ("dynamic-slice", "gather") and user.operands[0] == name
 
 
 def _updates(instruction: Instruction) -> bool:

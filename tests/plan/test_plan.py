@@ -150,12 +150,20 @@ def test_a_tiny_model_is_planned_for_four_tpus():
     command += ["--config=configs/tiny_test.py", "--mesh=fsdp:2,model:2", "--json"]
     command += ["--quick", "--config.data.seq_len=128", "--config.model.dtype=bfloat16"]
     command += ["--config.resize.multiple=2", "--config.resize.kv_heads_multiple=2"]
+    command += ["--decode=8"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
-    step = json.loads(done.stdout.splitlines()[-1])["start"]
+    plan = json.loads(done.stdout.splitlines()[-1])
+    step, decode = plan["start"], plan["decode"]
     assert step["params"] == step["params_counted"] == 23_808
     assert step["fits"]
     assert step["work"]["num_kernels"] == 3 * 2  # Splash: forward, dq, dkv; 2 layers.
     assert step["collectives"]["all-reduce"]["count"] > 0
     # All products of the formula, nothing twice; attention without remat.
     assert 0.95 < step["flops_executed"] / step["flops"] < 1.6
+    assert decode["fits"]
+    assert decode["tokens"] == 8
+    # Two halves of the rows; 2 layers, 1 of 2 KV heads and 128 positions, in 2 bytes.
+    cache = 2 * 2 * 128 * decode["layer"]["head_dim"] * 2
+    assert decode["state_bytes"]["cache"]["device"] == 4 * cache
+    assert decode["collectives"]["all-reduce"]["count"] >= 2 * 2  # Writers' sums.
