@@ -39,7 +39,7 @@ def main() -> None:
 def cut_and_fresh() -> tuple:
     """Returns steps of a model that was cut, and of a fresh one of its shape."""
     from slimjax.resize import make_plan
-    from slimjax.train.seam import cut_state
+    from slimjax.train.cutting import cut_state
     from slimjax.train.stage import Special, Stage
     from slimjax.train.state import init_params
 

@@ -169,8 +169,8 @@ def cut_at_the_end(whole: Any) -> Any:
     """Returns the loop with one cut between its last step and its report."""
     from slimjax.resize import make_plan
     from slimjax.strategies.base import host_gates
+    from slimjax.train.cutting import cut_state
     from slimjax.train.resume import record_of
-    from slimjax.train.seam import cut_state
 
     class MaskedLoop(whole):
         def finish(self):

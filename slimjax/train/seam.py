@@ -9,10 +9,8 @@ again, the same, from the checkpoint before it. Decisions reckon with counted FL
 never with a clock.
 """
 
-import dataclasses
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -21,24 +19,17 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax import processes
-from slimjax.models.decoder import config_of
-from slimjax.nn.axes import is_spread, numpy_of, to_host
-from slimjax.nn.depths import DEPTHS
 from slimjax.nn.quantize import precision_names
 from slimjax.objective.decision import Decision
-from slimjax.objective.depths import depths_of
-from slimjax.objective.inventory import Bits
 from slimjax.objective.units import Gates
-from slimjax.resize.carry import carry_state, fold_moments
-from slimjax.resize.least_squares import refit
 from slimjax.resize.plan import Plan, make_plan
-from slimjax.resize.shrink import cut, fold
+from slimjax.resize.shrink import cut
 from slimjax.store.faults import fault_point
 from slimjax.strategies.base import host_gates
+from slimjax.train.cutting import cut_state, refit_state
 from slimjax.train.decide import decide, round_digits
 from slimjax.train.history import History
-from slimjax.train.precision import cut_precision, round_state
-from slimjax.train.probe import Probe, moments_flops
+from slimjax.train.probe import Probe
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
 from slimjax.trees import flatten, hash_tree, unflatten
@@ -142,104 +133,6 @@ def calibrate(record: dict[str, Any]) -> float:
         return correction
     ratio = correction * record["true_loss_change"] / predicted
     return float(round_digits(np.clip(ratio, *CALIBRATIONS)))
-
-
-def refit_state(
-    stage: Stage,
-    state: TrainState,
-    closed: Gates,
-    make_batch: Callable[[int], PyTree],
-) -> tuple[TrainState, float]:
-    """Has what stays stand in for what goes.
-
-    Returns:
-        The state with refitted weights, and the FLOPs that were spent.
-    """
-    num_batches = stage.run.resize.refit_batches
-    if not num_batches:
-        return state, 0.0
-    params, total = state.params, None
-    for i in range(num_batches):
-        moments = stage.moments(stage.place(params), make_batch(i))
-        total = moments if total is None else jax.tree.map(jnp.add, total, moments)
-    flops = num_batches * moments_flops(stage, total, make_batch(0))
-    current, names = host_gates(params["gates"]), stage.names["params"]
-    weights = refit(params["params"], names, current, closed, to_host(total))
-    params = {**params, "params": weights}
-    return dataclasses.replace(state, params=params), flops
-
-
-def cut_state(
-    stage: Stage,
-    state: TrainState,
-    closed: Gates,
-    plan: Plan,
-    bits: Bits | None = None,
-    *,
-    learns_bits: bool = False,
-) -> tuple[Stage, TrainState]:
-    """Folds the gates, cuts what is closed out of everything, and opens the rest.
-
-    Depths that are learned are settled.
-
-    Args:
-        stage: The stage that ends.
-        state: Its last state.
-        closed: Gates with which the model is to be equal, 0 for what goes.
-        plan: What stays; a unit that is closed may stay, for the time being.
-        bits: Bits of the units before the cut; None for those that they have.
-        learns_bits: Whether the next stage goes on to learn depths.
-    """
-    names = stage.names
-    gates = {path: np.asarray(gate, np.float32) for path, gate in closed.items()}
-    apart = jax.eval_shape(stage.layout.unstack, state.params)
-    shapes = jax.eval_shape(partial(_cut_params, names, plan), apart, gates)
-    model = config_of(stage.model, shapes["params"])
-    of_bits = precision_names(names["params"])["bits"]
-    kept_bits = flatten(cut(unflatten(dict(bits or stage.bits)), of_bits, plan))
-    if plan.is_empty and stage.learns_bits == learns_bits:
-        next_stage = stage.with_bits(kept_bits)
-    else:
-        shape = stage.run, model, stage.special, stage.start_sizes, kept_bits
-        latency, mesh = stage.inventory.latency, stage.mesh
-        next_stage = Stage(*shape, mesh=mesh, learns_bits=learns_bits, latency=latency)
-    depths = {DEPTHS: depths_of(kept_bits)} if learns_bits else {}
-    if state.precision is not None:
-        weights, group_size = state.params["params"], stage.run.quantize.group_size
-        levels = to_host(state.precision)
-        levels = cut_precision(levels, weights, names["params"], plan, group_size)
-        state = dataclasses.replace(state, precision=levels)
-
-    def transform(state: TrainState, gates: Gates) -> TrainState:
-        state = stage.layout.unstack(state)
-        params = _cut_params(names, plan, state.params, gates) | depths
-        moments = fold_moments(state.opt_state, names, gates)
-        average = {**state.params, "params": state.ema}
-        following = dataclasses.replace(
-            state,
-            params=params,
-            opt_state=carry_state(next_stage.tx, moments, params, names, plan),
-            ema=state.ema and _cut_params(names, plan, average, gates)["params"],
-            health=stage.run.train.guard.start(),
-        )
-        return next_stage.layout.stack(following)
-
-    if is_spread(state):
-        places = next_stage.state_sharding
-        with jax.set_mesh(stage.mesh):
-            next_state = jax.jit(transform, out_shardings=places)(state, gates)
-    else:
-        next_state = next_stage.place(transform(jax.device_get(state), gates))
-    return next_stage, round_state(next_stage, next_state)
-
-
-def _cut_params(names: PyTree, plan: Plan, params: PyTree, gates: Gates) -> PyTree:
-    """Returns weights with the gates in them, open gates, and maps, all of them cut."""
-    folded = {**params, "params": fold(params["params"], names["params"], gates)}
-    kinds = [kind for kind in params if kind != DEPTHS]  # They begin anew.
-    kept = {kind: cut(folded[kind], names[kind], plan) for kind in kinds}
-    ones = lambda gate: numpy_of(gate).ones_like(gate)
-    return kept | {"gates": jax.tree.map(ones, kept["gates"])}
 
 
 def _why_not(

@@ -16,11 +16,11 @@ from slimjax.store.packed import read_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.train import loop
 from slimjax.train.config import make_run_config
+from slimjax.train.cutting import cut_state
 from slimjax.train.evaluate import evaluate_folder
 from slimjax.train.precision import keep_fits, round_state
 from slimjax.train.probe import Probe
 from slimjax.train.progress import Display
-from slimjax.train.seam import cut_state
 from slimjax.train.shardings import put_batch
 from slimjax.trees import flatten
 

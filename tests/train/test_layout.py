@@ -10,7 +10,7 @@ from slimjax import native
 from slimjax.native import library
 from slimjax.resize.plan import make_plan
 from slimjax.store.checkpoint import Checkpoints
-from slimjax.train.seam import cut_state
+from slimjax.train.cutting import cut_state
 from slimjax.trees import hash_tree, named_leaves
 
 THREE = ("model.num_layers", "3"), ("optim.ema_decay", "0.5")

@@ -13,9 +13,10 @@ from slimjax.errors import ConfigError
 from slimjax.nn.axes import to_host
 from slimjax.resize.plan import make_plan
 from slimjax.store.checkpoint import Checkpoints
+from slimjax.train.cutting import cut_state
 from slimjax.train.history import History
 from slimjax.train.mesh import MeshConfig, mesh_here
-from slimjax.train.seam import cut_state, take_seam
+from slimjax.train.seam import take_seam
 from slimjax.train.shardings import put_batch
 from slimjax.trees import hash_tree, named_leaves
 

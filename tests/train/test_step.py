@@ -12,8 +12,8 @@ from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError
 from slimjax.resize.plan import make_plan
 from slimjax.train.config import make_run_config
+from slimjax.train.cutting import cut_state, refit_state
 from slimjax.train.optim import OptimConfig
-from slimjax.train.seam import cut_state, refit_state
 from slimjax.train.shardings import put_batch
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import init_params
