@@ -10,7 +10,8 @@ import pytest
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
 from slimjax.models.decoder import Decoder, abstract_variables
-from slimjax.train.config import check_budget, check_same_run, make_run_config
+from slimjax.train.config import check_same_run, make_run_config
+from slimjax.train.feasible import check_budget
 from slimjax.train.loop import vocab_size_of
 
 CONFIGS = sorted(pathlib.Path("configs").glob("*.py"))

@@ -4,22 +4,16 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 from slimjax.config import build
 from slimjax.data.config import DataConfig
 from slimjax.distill.config import START, DistillConfig
 from slimjax.errors import ConfigError, suggest
-from slimjax.models.config import ModelConfig, ModelSettings
-from slimjax.models.decoder import abstract_variables
+from slimjax.models.config import ModelSettings
 from slimjax.nn.gates import CHANNELS
 from slimjax.objective.config import DENSE, ObjectiveConfig
-from slimjax.objective.inventory import take_inventory, uniform_bits
-from slimjax.objective.latency import LATENCY, LatencyTable
 from slimjax.objective.quantize import QuantizeConfig
-from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
-from slimjax.objective.units import least_size
 from slimjax.resize.config import ResizeConfig
 from slimjax.store.keep import Keep
 from slimjax.train.guard import POLICIES, SKIP, Guard
@@ -270,78 +264,6 @@ def _check_bits(run: RunConfig) -> None:
             f"config.quantize.first_step={bits.first_step} must come before "
             f"config.train.num_steps={run.train.num_steps}."
         )
-
-
-def check_budget(
-    run: RunConfig, model: ModelConfig, latency: LatencyTable | None = None
-) -> None:
-    """Refuses budgets above the starting model or below the smallest one.
-
-    Args:
-        run: The config.
-        model: The model that the run starts from.
-        latency: What was measured; None if that is still to come, and cannot be told.
-
-    Raises:
-        ConfigError: Naming the tightest limit, the size of the model and the least
-            possible; or a frozen part that the model does not have.
-    """
-    inventory = take_inventory(abstract_variables(model), run.data.seq_len)
-    inventory = dataclasses.replace(inventory, latency=latency)
-    limits = run.resize.limits(cautious=False)
-    for pattern in limits.frozen:
-        only = dataclasses.replace(limits, frozen=(pattern,))
-        if not any(only.is_frozen(path) for path in inventory.gates):
-            names = [".".join(path) for path in inventory.gates]
-            raise ConfigError(
-                f"config.resize.frozen: {pattern!r} is no part of the model. "
-                f"{suggest(pattern, names)}"
-            )
-    if not run.objective.has_budget:
-        return
-    group_size, bits = run.quantize.group_size, run.quantize
-    opened, start = inventory.open_gates(), uniform_bits(inventory, bits.start)
-    fewest = uniform_bits(inventory, min(bits.bits))
-    plain = (*MEASURES, LATENCY) if run.objective.counts_latency else MEASURES
-    size_fns = {m: make_size_fn(m, inventory, group_size) for m in plain}
-    wholes = {m: float(fn(opened, start)) for m, fn in size_fns.items()}
-    for measure in run.objective.measures:
-        fn = make_size_fn(measure, inventory, group_size, wholes)
-        size_fns[measure], wholes[measure] = fn, float(fn(opened, start))
-    told = [
-        measure
-        for measure in run.objective.measures
-        if latency is not None or LATENCY not in parse_measure(measure)
-    ]
-    leasts = {
-        m: least_size(inventory, partial(size_fns[m], bits=fewest), limits)
-        for m in told
-    }
-    budgets = run.objective.budget_sizes(wholes)
-    budgets = {measure: budgets[measure] for measure in told}
-    if not budgets:
-        return
-    asked = run.objective.describe_budgets()
-    for unit, budget in budgets.items():
-        if budget > wholes[unit]:
-            raise ConfigError(
-                f"{asked} is more than the model has: {_amount(wholes[unit], unit)}. "
-                "Ask for less, or for a larger model."
-            )
-    tightest = max(budgets, key=lambda unit: leasts[unit] / budgets[unit])
-    if budgets[tightest] < leasts[tightest]:
-        raise ConfigError(
-            f"{asked} is less than what must stay: "
-            f"{_amount(leasts[tightest], tightest)} with embeddings, norms, minima and "
-            "frozen parts. Ask for more, or for a smaller vocabulary or width."
-        )
-
-
-def _amount(size: float, measure: str) -> str:
-    """Returns a size in words; sums of measures are parts of the start."""
-    if measure == LATENCY:
-        return f"{size:.4g} seconds a token"
-    return f"{size:,.0f} {measure}" if measure in MEASURES else f"{size:.4f} {measure}"
 
 
 def check_same_run(old: Mapping[str, Any], new: RunConfig) -> None:

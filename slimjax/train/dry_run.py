@@ -13,7 +13,8 @@ from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
 from slimjax.store.run_folder import RunFolder
-from slimjax.train.config import RunConfig, check_budget
+from slimjax.train.config import RunConfig
+from slimjax.train.feasible import check_budget
 from slimjax.train.loop import vocab_size_of
 from slimjax.train.teaching import check_teacher
 

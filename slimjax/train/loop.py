@@ -23,8 +23,9 @@ from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.bad_steps import RollBackError, meet_step, rows_step
 from slimjax.train.branch import check_branch
-from slimjax.train.config import RunConfig, check_budget, check_same_run
+from slimjax.train.config import RunConfig, check_same_run
 from slimjax.train.evaluate import Error, evaluate
+from slimjax.train.feasible import check_budget
 from slimjax.train.guard import ROLLBACK
 from slimjax.train.logbook import Logbook
 from slimjax.train.precision import round_state

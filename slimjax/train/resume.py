@@ -11,7 +11,8 @@ from slimjax.store.files import write_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.accounting import RESTART, note_return
 from slimjax.train.branch import stage_of, take_over
-from slimjax.train.config import RunConfig, check_budget
+from slimjax.train.config import RunConfig
+from slimjax.train.feasible import check_budget
 from slimjax.train.history import History, StageRecord
 from slimjax.train.latency import find_latency
 from slimjax.train.progress import Display

@@ -1,0 +1,115 @@
+"""Whether what a config asks for can be had of its model, told before it is trained."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import partial
+
+from slimjax.errors import ConfigError, suggest
+from slimjax.models.config import ModelConfig
+from slimjax.models.decoder import abstract_variables
+from slimjax.objective.inventory import Inventory, take_inventory, uniform_bits
+from slimjax.objective.latency import LATENCY, LatencyTable
+from slimjax.objective.limits import Limits
+from slimjax.objective.size import MEASURES, SizeFn, make_size_fn, parse_measure
+from slimjax.objective.units import least_size
+from slimjax.train.config import RunConfig
+
+
+def check_budget(
+    run: RunConfig, model: ModelConfig, latency: LatencyTable | None = None
+) -> None:
+    """Refuses budgets above the starting model or below the smallest one.
+
+    Args:
+        run: The config.
+        model: The model that the run starts from.
+        latency: What was measured; None if that is still to come, and cannot be told.
+
+    Raises:
+        ConfigError: Naming the tightest limit, the size of the model and the least
+            possible; or a frozen part that the model does not have.
+    """
+    inventory = take_inventory(abstract_variables(model), run.data.seq_len)
+    inventory = dataclasses.replace(inventory, latency=latency)
+    limits = run.resize.limits(cautious=False)
+    check_frozen(limits, inventory)
+    if not run.objective.has_budget:
+        return
+    size_fns, wholes = _measure(run, inventory)
+    told = [m for m in run.objective.measures if latency or not _is_timed(m)]
+    budgets = run.objective.budget_sizes(wholes)
+    budgets = {measure: budgets[measure] for measure in told}
+    asked, fewest = run.objective.describe_budgets(), min(run.quantize.bits)
+    _check_above(asked, budgets, wholes)
+    bits = uniform_bits(inventory, fewest)
+    size_at_least = lambda m: least_size(
+        inventory, partial(size_fns[m], bits=bits), limits
+    )
+    _check_below(asked, budgets, {m: size_at_least(m) for m in told})
+
+
+def check_frozen(limits: Limits, inventory: Inventory) -> None:
+    """Refuses to freeze what is not there.
+
+    Raises:
+        ConfigError: Naming it, and what comes nearest.
+    """
+    for pattern in limits.frozen:
+        only = dataclasses.replace(limits, frozen=(pattern,))
+        if not any(only.is_frozen(path) for path in inventory.gates):
+            names = [".".join(path) for path in inventory.gates]
+            raise ConfigError(
+                f"config.resize.frozen: {pattern!r} is no part of the model. "
+                f"{suggest(pattern, names)}"
+            )
+
+
+def _is_timed(measure: str) -> bool:
+    return LATENCY in parse_measure(measure)
+
+
+def _measure(
+    run: RunConfig, inventory: Inventory
+) -> tuple[dict[str, SizeFn], dict[str, float]]:
+    """Returns the functions to sizes, and the starting model's, by measure."""
+    group_size = run.quantize.group_size
+    opened, bits = inventory.open_gates(), uniform_bits(inventory, run.quantize.start)
+    plain = (*MEASURES, LATENCY) if run.objective.counts_latency else MEASURES
+    size_fns: dict[str, SizeFn] = {}
+    wholes: dict[str, float] = {}
+    for measure in (*plain, *run.objective.measures):
+        fn = make_size_fn(measure, inventory, group_size, wholes)
+        size_fns[measure], wholes[measure] = fn, float(fn(opened, bits))
+    return size_fns, wholes
+
+
+def _check_above(
+    asked: str, budgets: Mapping[str, float], wholes: Mapping[str, float]
+) -> None:
+    for measure, budget in budgets.items():
+        if budget > wholes[measure]:
+            raise ConfigError(
+                f"{asked} is more than the model has: "
+                f"{_amount(wholes[measure], measure)}. Ask for less, or for a larger "
+                "model."
+            )
+
+
+def _check_below(
+    asked: str, budgets: Mapping[str, float], leasts: Mapping[str, float]
+) -> None:
+    short = {m: leasts[m] / budgets[m] for m in budgets if budgets[m] < leasts[m]}
+    if short:
+        tightest = max(short, key=lambda measure: short[measure])
+        raise ConfigError(
+            f"{asked} is less than what must stay: "
+            f"{_amount(leasts[tightest], tightest)} with embeddings, norms, minima and "
+            "frozen parts. Ask for more, or for a smaller vocabulary or width."
+        )
+
+
+def _amount(size: float, measure: str) -> str:
+    """Returns a size in words; sums of measures are parts of the start."""
+    if measure == LATENCY:
+        return f"{size:.4g} seconds a token"
+    return f"{size:,.0f} {measure}" if measure in MEASURES else f"{size:.4f} {measure}"
