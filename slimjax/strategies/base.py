@@ -65,7 +65,8 @@ class SeamContext:
     Attributes:
         objective: The config block.
         inventory: The model as it is.
-        size_fn: Size as a fraction of the starting model's.
+        size_fn: Size as a fraction of the starting model's, in all priced measures
+            together: so no unit weighs nothing for which there is a budget.
         params: ``{"params": weights, "gates": gates}``, and ``depths`` where they are
             learned, by nested names: host arrays, or, on a mesh, arrays of the devices,
             to be reduced there.

@@ -94,11 +94,11 @@ def judge(
     reachable = lambda tree: tree if is_spread(tree) else jax.device_get(tree)
     assert strategy.judge is not None
     measures = run.objective.measures
-    size_fn, whole = stage.size_fn(measures[0]), stage.start_sizes[measures[0]]
+    sizes_fn = _sizes_fn(stage)
     context = SeamContext(
         objective=run.objective,
         inventory=stage.inventory,
-        size_fn=lambda gates: size_fn(gates, stage.bits) / whole,
+        size_fn=lambda gates: sizes_fn(gates, stage.bits).sum(),
         params=reachable(state.params),
         opt_state=reachable(state.opt_state),
         probe=probe,

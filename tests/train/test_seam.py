@@ -13,8 +13,9 @@ from slimjax.objective.config import DENSE, RANKING, STRATEGIES, ObjectiveConfig
 from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.train import seam
 from slimjax.train.config import LEARNS_BITS, make_run_config
-from slimjax.train.decide import budget_at
+from slimjax.train.decide import budget_at, judge
 from slimjax.train.history import History
+from slimjax.train.probe import Probe
 from slimjax.train.seam import calibrate, take_seam
 from slimjax.train.shardings import put_batch
 from slimjax.trees import hash_tree
@@ -57,6 +58,21 @@ def test_every_strategy_trains_and_meets_its_budget(name):
     assert (layer.attention and layer.mlp) or is_nats  # It has measured what to spare.
     assert (record["predicted_loss_change"] is not None) is is_nats
     assert (record["alpha"] is None) is (name in RANKING)
+
+
+@pytest.mark.parametrize("name", ["magnitude", "random"])
+def test_several_budgets_rank_units_that_weigh_nothing_in_the_first(name):
+    budgets = '{"kv_bytes": "50%", "params": "80%"}'
+    asked = [("objective.budget", ""), ("objective.budgets", budgets)]
+    stage = make_stage(("objective.strategy", name), *asked)
+    state, _ = take_steps(stage, 3)
+    costs, _ = judge(stage, state, Probe(stage, state.variables, draw(stage)(0)), LAST)
+    units = costs["layer_0", "mlp", "mlp"]  # They fill no cache.
+    assert len(set(units)) > len(units) / 2
+    small, *_ = take_seam(stage, state, draw(stage), LAST)
+    for measure, part in (("kv_bytes", 0.5), ("params", 0.8)):
+        assert small.sizes[measure] <= part * stage.sizes[measure]
+    assert small.sizes["params"] >= 0.78 * stage.sizes["params"]
 
 
 def stage_size(stage, gates) -> float:
