@@ -203,9 +203,11 @@ def cycle(texts: str, root: str, count: int) -> dict[str, list[int]]:
     """Returns descriptors and kilobytes held after each save and restore."""
     import gc
 
+    from slimjax.train.devices import prepare_devices
     from slimjax.train.stage import Special, Stage
     from slimjax.train.state import init_params
 
+    prepare_devices()
     run, held = make_run(texts), {"descriptors": [], "kilobytes": []}
     stage = Stage(run, run.model.build(259), Special(0, 1))
     state = stage.start(init_params(stage.model, seed=0))

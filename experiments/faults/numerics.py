@@ -13,8 +13,10 @@ from slimjax.store.packed import read_packed
 from slimjax.trees import named_leaves
 
 MLP_DIM = 3
-STRATEGIES = ("exchange", "size_penalty", "size_decay", "taylor", "magnitude")
-STRATEGIES += ("hard_concrete",)
+STRATEGIES = ("exchange", "size_penalty", "size_decay", "taylor")
+BITS = ("exchange", "objective.size=bytes", "quantize.bits=[2, 4, 8, 16]")
+STEEP = ("hard_concrete", "objective.gate_learning_rate=0.2")  # Gates go step by step.
+PRICED = (*((name,) for name in STRATEGIES), BITS, STEEP)
 CHANGES = ("objective.strategy=none", "objective.budget=", "model.num_layers=1")
 CHANGES += ("train.save_every_steps=5", "train.spike_factor=3.0")
 
@@ -73,14 +75,12 @@ def _keeps_best(workdir) -> bool:
 
 def price_out(bench: Bench, random: Random, i: int) -> str:
     """Sets a price that no unit is worth."""
-    strategy = STRATEGIES[i % len(STRATEGIES)]
+    strategy, *more = PRICED[i % len(PRICED)]
     alpha = 10.0 ** random.randint(1, 9)
-    minima = i // len(STRATEGIES) % 2 == 1
-    changes = [f"objective.strategy={strategy}", "objective.budget="]
+    minima = i // len(PRICED) % 2 == 1
+    changes = [f"objective.strategy={strategy}", "objective.budget=", *more]
     changes += [f"objective.alpha={alpha}", "resize.max_fraction=1.0"]
     changes += ["resize.max_kind_fraction=1.0"]
-    if strategy == "hard_concrete":
-        changes += ["objective.gate_learning_rate=0.2"]  # Gates go step by step.
     if minima:
         changes += ["resize.min_kv_heads=1", f"resize.min_mlp_dim={MLP_DIM}"]
         changes += ["resize.min_layers=1"]
