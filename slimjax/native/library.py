@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,7 @@ TARGETS = (
     "slimjax_square_sum",
 )
 SECONDS_TO_COMPILE = 300
+SECONDS_REMEMBERED = 24 * 3600
 
 _switched_off = False
 
@@ -76,7 +78,7 @@ def register() -> bool:
             capsule = jax.ffi.pycapsule(getattr(library, target))
             jax.ffi.register_ffi_target(target, capsule, platform="cpu")
     except (OSError, AttributeError, subprocess.SubprocessError) as error:
-        reason = str(error).strip().splitlines()[-1]
+        reason = _last_line(error)
         print(f"slimjax: no native kernels, slower steps: {reason}", file=sys.stderr)
         return False
     return True
@@ -85,21 +87,48 @@ def register() -> bool:
 def compile_library() -> Path:
     """Returns the shared library for this CPU, compiled unless it is in the cache.
 
+    A compiler that fails or hangs is not asked again for a day: it would hang in every
+    process that comes.
+
     Raises:
         OSError: If there is no compiler, or no folder to write to.
-        subprocess.SubprocessError: If it fails or hangs.
+        subprocess.SubprocessError: If it fails or hangs, or did so lately.
     """
     compiler = find_compiler()
     path = cache_folder() / f"kernels-{fingerprint(compiler)}.so"
     if path.is_file():
         return path
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    failure = path.with_suffix(".failed")
+    _raise_again(failure)
     print("slimjax: compiling kernels for this CPU, once ...", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         library = Path(scratch) / path.name
-        _compile(compiler, library)
+        try:
+            _compile(compiler, library)
+        except subprocess.TimeoutExpired:
+            reason = f"{compiler} took more than {SECONDS_TO_COMPILE} s"
+            failure.write_text(reason, encoding="utf-8")
+            raise subprocess.SubprocessError(reason) from None
+        except subprocess.SubprocessError as error:
+            failure.write_text(_last_line(error), encoding="utf-8")
+            raise
         os.replace(library, path)
+    failure.unlink(missing_ok=True)
     return path
+
+
+def _raise_again(failure: Path) -> None:
+    """Raises what the compiler failed with lately, saying how to try again."""
+    if failure.is_file() and time.time() - failure.stat().st_mtime < SECONDS_REMEMBERED:
+        reason = failure.read_text(encoding="utf-8", errors="replace")
+        raise subprocess.SubprocessError(
+            f"{reason} (not tried again before tomorrow, or {failure} is removed)"
+        )
+
+
+def _last_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
 
 
 def find_compiler() -> str:
@@ -136,14 +165,16 @@ def _compile(compiler: str, library: Path) -> None:
         objects.append(str(library.with_name(source.stem + ".o")))
         command = [compiler, *OPTIONS, "-isystem", include, "-c", str(source)]
         commands.append([*command, "-o", objects[-1]])
-    running = [
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        for command in commands
-    ]
-    for process in running:
-        _, errors = process.communicate(timeout=SECONDS_TO_COMPILE)
-        if process.returncode:
-            raise subprocess.SubprocessError(errors or "the compiler failed")
+    with contextlib.ExitStack() as stack:
+        running = []
+        for command in commands:
+            process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+            running.append(stack.enter_context(process))
+            stack.callback(process.kill)  # Of those that run when another one fails.
+        for process in running:
+            _, errors = process.communicate(timeout=SECONDS_TO_COMPILE)
+            if process.returncode:
+                raise subprocess.SubprocessError(errors or "the compiler failed")
     _run([compiler, "-shared", *objects, "-o", str(library)])
 
 

@@ -10,7 +10,7 @@ from flax import struct
 from jax import lax
 from jaxtyping import Array, Float, Int, PyTree
 
-from slimjax.native import calls
+from slimjax.native import decode_calls
 from slimjax.nn.products import multiply
 
 FORMATS = ("float32", "bfloat16", "int8")
@@ -91,7 +91,9 @@ def frozen_product(
     """
     rows = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
     if matrix.is_in_panels:
-        out = calls.rows_product(rows, matrix.data, matrix.scale, matrix.num_columns)
+        out = decode_calls.rows_product(
+            rows, matrix.data, matrix.scale, matrix.num_columns
+        )
     elif matrix.data.dtype == jnp.int8:
         numbers, scale = quantize_rows(rows)
         axes = ((1,), (1,)), ((), ())

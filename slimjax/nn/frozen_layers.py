@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, Float, Int, PyTree
 
-from slimjax.native import calls
+from slimjax.native import decode_calls
 from slimjax.nn.attention_kernels import attend
 from slimjax.nn.cache import LayerCache, write
 from slimjax.nn.frozen import Frozen, frozen_columns, frozen_product
@@ -87,7 +87,7 @@ class FrozenAttention:
         self, x: Array, table: tuple[Array, Array], positions: Array, cache: LayerCache
     ) -> tuple[Float[Array, "B 1 D"], LayerCache]:
         """Does the same for one token a row in one kernel."""
-        out, key, value = calls.attention_step(
+        out, key, value = decode_calls.attention_step(
             *(x.squeeze(1), self.norm),
             *(self.reading.data, self.reading.scale),
             *(self.writing.data, self.writing.scale),
@@ -137,7 +137,7 @@ class FrozenMLP:
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """Returns the residual stream after the MLP."""
         if self.reading.is_in_panels:
-            out = calls.mlp_step(
+            out = decode_calls.mlp_step(
                 *(x.reshape(-1, x.shape[-1]), self.norm),
                 *(self.reading.data, self.reading.scale),
                 *(self.writing.data, self.writing.scale),

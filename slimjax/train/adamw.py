@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from slimjax import native
-from slimjax.native import calls
+from slimjax.native import optimizer_calls
 
 EPSILON = 1e-8
 """What keeps Adam's divisor away from zero."""
@@ -58,7 +58,7 @@ def adamw(
             return plain.update(updates, state, params)
         *clip, adam, decay, schedule = state
         step = optax.safe_increment(adam.count)
-        norm = jnp.sqrt(calls.square_sum(leaves))
+        norm = jnp.sqrt(optimizer_calls.square_sum(leaves))
         factors = [
             jnp.where(norm < clip_norm, 1.0, clip_norm / norm) if clip_norm else 1.0,
             1 / (1 - beta1**step),
@@ -66,7 +66,7 @@ def adamw(
             -jnp.asarray(rate(schedule.count)),
         ]
         weights = jax.tree.leaves(params)
-        outs = calls.adam(
+        outs = optimizer_calls.adam(
             jnp.stack([jnp.asarray(factor, jnp.float32) for factor in factors]),
             leaves,
             (jax.tree.leaves(adam.mu), jax.tree.leaves(adam.nu)),
@@ -89,7 +89,7 @@ def global_norm(tree: PyTree) -> Float[Array, ""]:
     """Returns the root of the sum of all squares."""
     leaves = jax.tree.leaves(tree)
     if _by_kernel(leaves):
-        return jnp.sqrt(calls.square_sum(leaves))
+        return jnp.sqrt(optimizer_calls.square_sum(leaves))
     return optax.tree.norm(tree)
 
 
@@ -101,7 +101,7 @@ def apply_updates(params: PyTree, updates: PyTree) -> PyTree:
     rest = {kind: tree for kind, tree in params.items() if kind != "params"}
     moved: Any = optax.apply_updates(rest, {kind: updates[kind] for kind in rest})
     sums = jax.tree.unflatten(
-        jax.tree.structure(params["params"]), calls.add(left, right)
+        jax.tree.structure(params["params"]), optimizer_calls.add(left, right)
     )
     return {**moved, "params": sums}
 

@@ -8,7 +8,7 @@ import pytest
 from compilers import NATIVE
 
 from slimjax import native
-from slimjax.native import calls, library
+from slimjax.native import library, optimizer_calls
 from slimjax.train.adamw import adamw, apply_updates, global_norm
 from slimjax.train.optim import are_matrices
 
@@ -21,7 +21,7 @@ def way(request, monkeypatch):
     """Has XLA or the kernels compute, these in more calls than one."""
     assert request.param == "xla" or library.register()
     monkeypatch.setattr(native, "is_enabled", lambda: request.param == "native")
-    monkeypatch.setattr(calls, "MOST_ARRAYS", 3)
+    monkeypatch.setattr(optimizer_calls, "MOST_ARRAYS", 3)
 
 
 def draw(seed: int) -> dict:
