@@ -1,15 +1,38 @@
 """``slimjax generate``."""
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from slimjax.cli.flags import make_parser, parse, print_json
+from slimjax.cli.flags import Parser, make_parser, parse, print_json
 from slimjax.errors import ConfigError, DataError, suggest
 
 
 def main(argv: Sequence[str]) -> None:
     """Writes text after a prompt, as it is made; or after many prompts at once."""
+    flags = parse(_make_parser(), argv).flags
+    _check(flags)
+    prompts = [flags.prompt]
+    if flags.prompts_file is not None:
+        prompts = _read_prompts(flags.prompts_file)
+    options = _read_options(flags)
+    from slimjax.generate.model import load
+    from slimjax.train.devices import prepare_devices
+
+    prepare_devices()
+    model = load(flags.workdir)
+    if flags.prompts_file is not None or flags.json:
+        _show(prompts, model.generate(prompts, **options), as_json=flags.json)
+        return
+    _write(prompts[0].encode())
+    for piece in model.stream(prompts[0], **options):
+        _write(piece)
+    _write(b"\n")
+
+
+def _make_parser() -> Parser:
     parser = make_parser(
         "generate",
         "Writes what a run's model says after a prompt, until the end of the text.",
@@ -29,7 +52,15 @@ def main(argv: Sequence[str]) -> None:
         help="float32, bfloat16 or int8 (fewer bytes, more tokens a second); by "
         "default the dtype of the model",
     )
-    flags = parse(parser, argv).flags
+    return parser
+
+
+def _check(flags: argparse.Namespace) -> None:
+    """Refuses what needs no model to be refused.
+
+    Raises:
+        ConfigError: Naming the flag.
+    """
     if (flags.prompt is None) == (flags.prompts_file is None):
         raise ConfigError(
             "slimjax generate needs --prompt or --prompts_file, one only."
@@ -38,31 +69,26 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError(f"--max_new_tokens={flags.max_new_tokens} must be 1 or more.")
     if not 0 <= flags.seed < 2**32:
         raise ConfigError(f"--seed={flags.seed} must be in [0, 2^32).")
-    prompts = (
-        _read_prompts(flags.prompts_file) if flags.prompts_file else [flags.prompt]
-    )
+
+
+def _read_options(flags: argparse.Namespace) -> dict[str, Any]:
+    """Returns how to write.
+
+    Raises:
+        ConfigError: If a flag cannot be meant.
+    """
     from slimjax.generate.sampling import Sampling
     from slimjax.nn.frozen import FORMATS
-    from slimjax.train.devices import prepare_devices
 
     if flags.weights and flags.weights not in FORMATS:
         hint = suggest(flags.weights, FORMATS)
         raise ConfigError(f"--weights={flags.weights!r} is unknown. {hint}")
-    sampling = Sampling(flags.temperature, flags.top_k, flags.top_p)
-    from slimjax.generate.model import load
-
-    prepare_devices()
-    model = load(flags.workdir)
-    options = dict(max_new_tokens=flags.max_new_tokens, sampling=sampling)
-    options |= dict(seed=flags.seed, weights=flags.weights)
-    if flags.prompts_file or flags.json:
-        texts = model.generate(prompts, **options)
-        _show(prompts, texts, as_json=flags.json)
-        return
-    _write(prompts[0].encode())
-    for piece in model.stream(prompts[0], **options):
-        _write(piece)
-    _write(b"\n")
+    return {
+        "max_new_tokens": flags.max_new_tokens,
+        "sampling": Sampling(flags.temperature, flags.top_k, flags.top_p),
+        "seed": flags.seed,
+        "weights": flags.weights,
+    }
 
 
 def _read_prompts(path: str) -> list[str]:
