@@ -2,9 +2,9 @@
 
 `cluster` finds out, before jax starts, which processes belong together; `joining` joins
 them, and lets them part. `meeting` holds every way in which one of them waits for the
-others, all of which go through `world`: with a timeout, and an error that names who is
-missing. `vote` lets a signal to one of them stop all at the same step. With one process,
-nothing here costs or does anything.
+others, through `world`: with a timeout, and an error that names who is missing. `vote`
+lets a signal to one of them stop all at the same step. With one process, nothing here
+costs or does anything.
 """
 
 from typing import TYPE_CHECKING

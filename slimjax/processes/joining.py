@@ -1,4 +1,4 @@
-"""Joining the processes of a run, and parting: together, or at once when one is lost."""
+"""Joining the processes of a run, and parting: together, or at once from a lost one."""
 
 import contextlib
 import ctypes
