@@ -1,6 +1,7 @@
 """MaxText's own train step for the shape of configs/llama_1b.py, read as our plans are.
 
-Run by an interpreter that has MaxText 0.2.4, from the root of this repository:
+Run from the root of this repository by a Python of 3.12 or later that has what
+``maxtext.txt`` lists:
 
     JAX_PLATFORMS=cpu python -m experiments.plan.beside_maxtext
 
@@ -69,9 +70,9 @@ def main() -> None:
     settings = [f"{key}={value}" for key, value in (SHAPE | HOW).items()]
     start = time.perf_counter()
     train_compile.main(["", str(base), *settings])
-    plan = {"settings": SHAPE | HOW, "seconds": time.perf_counter() - start}
+    plan = {"settings": SHAPE | HOW, "compile_seconds": time.perf_counter() - start}
     used = resource.getrusage(resource.RUSAGE_SELF)
-    plan |= {"cpu_seconds": used.ru_utime + used.ru_stime}
+    plan |= {"compile_cpu_seconds": used.ru_utime + used.ru_stime}
     plan |= read_step(found["compiled"])
     RESULT.write_text(json.dumps(plan, indent=1) + "\n", encoding="utf-8")
 

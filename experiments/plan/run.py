@@ -19,6 +19,7 @@ from typing import Any
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER / "results"
+PEER = FOLDER / "maxtext-1b-v5e.json"
 STEPS, DECODE_STEPS = ("start", "slimmed"), ("decode", "decode_slimmed")
 RESOURCES = ("compute", "hbm", "ici")
 PLANS = {  # Config, slice, and rows to decode: as many as leave some room on a chip.
@@ -133,16 +134,40 @@ def make_decode_row(plan: dict[str, Any], name: str, label: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def make_peer_rows(ours: dict[str, Any], peer: dict[str, Any]) -> list[str]:
+    sent = lambda step: sum(kind["bytes"] for kind in step["collectives"].values())
+    cells = {
+        "HBM a chip: state, GiB": lambda s: f"{s['hbm']['arguments'] / 2**30:.2f}",
+        "HBM a chip: temporaries, GiB": (
+            lambda s: f"{s['hbm']['temporaries'] / 2**30:.2f}"
+        ),
+        "FLOPs executed": lambda s: f"{s['flops_executed']:.4g}",
+        "moved through a chip's HBM, GB": (
+            lambda s: f"{s['work']['hbm_bytes'] / 1e9:.0f}"
+        ),
+        "sent a chip, GiB": lambda s: f"{sent(s) / 2**30:.1f}",
+        "least time, s: compute, HBM, ICI": lambda s: ", ".join(
+            f"{s['roofline'][f'{part}_s']:.3f}" for part in RESOURCES
+        ),
+        "compiled in, s of CPU time": lambda s: f"{s['compile_cpu_seconds']:.0f}",
+    }
+    rows = ["| 1.24 B weights, v5e:4x4 | slimjax | MaxText |", "|" + "---|" * 3]
+    return rows + [
+        f"| {name} | {tell(ours)} | {tell(peer)} |" for name, tell in cells.items()
+    ]
+
+
 def write_tables() -> None:
     """Makes the tables of the README anew, each between two marks of its name."""
     paths = sorted(RESULTS.glob("*.json"))
     plans = {path.stem: json.loads(path.read_text("utf-8")) for path in paths}
+    tables = {"train": make_rows(plans), "decode": make_decode_rows(plans)}
+    if PEER.exists() and "1b-v5e" in plans:
+        peer = json.loads(PEER.read_text("utf-8"))
+        tables["peer"] = make_peer_rows(plans["1b-v5e"]["start"], peer)
     readme = FOLDER / "README.md"
     text = readme.read_text("utf-8")
-    for name, rows in {
-        "train": make_rows(plans),
-        "decode": make_decode_rows(plans),
-    }.items():
+    for name, rows in tables.items():
         before, _, rest = text.partition(f"<!-- {name} -->")
         after = rest.partition(f"<!-- {name} -->")[2]
         table = "\n".join(rows)

@@ -56,3 +56,25 @@ def suggest_changes(
     if plan["remat"] != "full":
         advice.insert(0, "set config.model.remat=full")
     return advice
+
+
+def suggest_rows(plan: dict[str, Any], mesh: dict[str, int]) -> list[str]:
+    """Returns settings with which a step of decoding takes less memory.
+
+    Args:
+        plan: The step that does not fit.
+        mesh: Sizes of the axes of its mesh.
+
+    Examples:
+        >>> hbm, weights = dict(capacity=4), dict(device=3)
+        >>> plan = dict(hbm=hbm, state_bytes=dict(weights=weights), tokens=64)
+        >>> suggest_rows(plan, {"fsdp": 8})
+        ['set --decode=32', 'set config.mesh.model=2']
+    """
+    rows, shares = plan["tokens"], mesh.get("data", 1) * mesh.get("fsdp", 1)
+    advice = [f"set config.mesh.model={2 * mesh.get('model', 1)}"]
+    leaves_room = plan["state_bytes"]["weights"]["device"] < plan["hbm"]["capacity"]
+    if leaves_room and rows > shares:
+        half = max(rows // 2 // shares, 1) * shares
+        advice.insert(0, f"set --decode={half}")
+    return advice

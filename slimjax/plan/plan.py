@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from slimjax.errors import ConfigError, suggest
-from slimjax.plan.advice import explain, suggest_changes
+from slimjax.plan.advice import explain, suggest_changes, suggest_rows
 from slimjax.plan.decode import measure_decode
 from slimjax.plan.measure import measure_step
 from slimjax.plan.slimmed import slim_uniformly
@@ -72,7 +72,10 @@ def make_plan(
         plan |= {"advice": _advise(stage, topology, plan)}
         plan |= {"reason": explain(plan["start"], str(topology))}
     if decode_rows is not None:
-        plan["decode"] = measure_decode(stage, topology, decode_rows)
+        decode = plan["decode"] = measure_decode(stage, topology, decode_rows)
+        if plan["start"]["fits"] and not decode["fits"]:
+            plan |= {"advice": suggest_rows(decode, plan["mesh"])}
+            plan |= {"reason": f"of decoding {explain(decode, str(topology))}"}
     if part is not None:
         slim, predicted = slim_uniformly(stage, part)
         small = Stage(run, slim, stage.special, stage.start_sizes, mesh=mesh)

@@ -137,6 +137,23 @@ def test_a_step_that_does_not_fit_is_exit_code_3_with_the_reason(monkeypatch, ca
     assert "config.data.batch_size=4" in told
 
 
+def test_rows_that_do_not_fit_are_exit_code_3_too(monkeypatch, capsys):
+    hbm = dict(arguments=4 * GIB, temporaries=2 * GIB, total=6 * GIB, capacity=5 * GIB)
+    layer = {"width": 32, "num_heads": 4, "num_kv_heads": 2, "mlp_dim": 48}
+    step = dict(layer=layer, num_layers=2, params=9, flops=1.0, tokens=64, hbm=hbm)
+    step["state_bytes"] = {"weights": dict(total=GIB, device=GIB)}
+    train = step | {"state_bytes": {}, "fits": True}
+    monkeypatch.setattr(planning, "describe_devices", lambda _: jax.devices()[:4])
+    monkeypatch.setattr(planning, "measure_step", lambda *_: train)
+    monkeypatch.setattr(planning, "measure_decode", lambda *_: step | {"fits": False})
+    monkeypatch.setattr("slimjax.plan.topology.prepare_libtpu", lambda **_: None)
+    flags = ["--config=configs/tiny_test.py", "--topology=v5e:2x2", "--decode=64"]
+    assert main(["plan", *flags]) == 3
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "the step of decoding needs 6.0 GiB of the 5.0 GiB" in told
+    assert "set --decode=32" in told
+
+
 def test_mistakes_of_a_plan_are_exit_code_2(capsys):
     assert main(["plan", "--config=configs/tiny_test.py", "--topology=v9:2x2"]) == 2
     assert "v9" in capsys.readouterr().err
