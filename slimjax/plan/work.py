@@ -137,6 +137,9 @@ def bytes_moved(run: Run, program: Program) -> int:
         return 0
     if instruction.opcode == "copy-start":
         return sum(_hbm_bytes(shape) for shape in instruction.shapes[:2])
+    if instruction.opcode == "slice-start":  # Its operand, the piece, and a signal.
+        whole, piece = instruction.shapes[:2]
+        return piece.num_bytes * whole.in_hbm + _hbm_bytes(piece)
     computation = program.computations[run.computation]
     if instruction.opcode == "fusion":
         return _fusion_bytes(instruction, computation, program)

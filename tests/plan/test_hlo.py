@@ -162,3 +162,27 @@ def test_what_lies_in_vector_memory_moves_nothing_through_the_main_memory(progra
     in_loop = (4 * 8 + 4 * 8 + 8 * 8) * 2 + (8 * 8 + 8 * 16) * 2 + whole + 3 * 4
     rest = a + b + (whole + 8) + whole + 16 * 4 + bytes_of_z_read
     assert count_work(program).hbm_bytes == 5 * in_loop + rest
+
+
+LOOK_UP = """HloModule jit_look_up
+
+%taken (t: f32[64,8], i: s32[2]) -> f32[2,8] {
+  %t = f32[64,8]{1,0} parameter(0)
+  %i = s32[2]{0} parameter(1)
+  ROOT %rows = f32[2,8]{1,0} gather(%t, %i), offset_dims={1}
+}
+
+ENTRY %main (table: f32[64,8], ids: s32[2]) -> f32[2,8] {
+  %table = f32[64,8]{1,0} parameter(0)
+  %ids = s32[2]{0} parameter(1)
+  %slice-start.1 = (f32[64,8]{1,0}, f32[16,8]{1,0:S(1)}, s32[]{:S(2)}) \
+slice-start(%table), slice={[0:16], [0:8]}
+  %slice-done.1 = f32[16,8]{1,0:S(1)} slice-done(%slice-start.1)
+  ROOT %found = f32[2,8]{1,0} fusion(%table, %ids), kind=kLoop, calls=%taken
+}
+"""
+
+
+def test_of_a_table_only_the_pieces_that_are_taken_move():
+    fetched, looked_up, ids = 4 * 16 * 8, 2 * 4 * 2 * 8, 4 * 2
+    assert count_work(Program(LOOK_UP)).hbm_bytes == fetched + looked_up + ids
