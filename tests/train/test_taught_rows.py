@@ -129,6 +129,31 @@ def test_all_tokens_teach_what_the_teacher_himself_does(train, tmp_path, dense):
 
 
 @pytest.mark.usefixtures("cache")
+def test_rows_taken_for_those_of_a_bad_step_are_asked_for_too(
+    train, tmp_path, dense, monkeypatch
+):
+    meet_step = loop.meet_step
+
+    def leap_once_at_step_5(metrics, step, train, history, display):
+        if step == 5 and not history.detours:
+            metrics = metrics | {"nats_sum": np.nan}
+        return meet_step(metrics, step, train, history, display)
+
+    monkeypatch.setattr(loop, "meet_step", leap_once_at_step_5)
+    taught = dict(teacher=dense, top_k=TOP_K)
+    report = train(
+        tmp_path / "run", *DENSE, ("train.on_bad_step", "rollback"), **taught
+    )
+    assert report["train"]["rollbacks"] == 1
+    config = make_run_config(json.loads((tmp_path / "run/config.json").read_text()))
+    num_rows = report["data"]["tokens_train"] // 32
+    rows = planned_rows(config, num_rows, History(detours={"4": 1}), 0)
+    assert worked(tmp_path / "run") == len(rows) > 12 * 8
+    price = 32 * report["stages"][0]["flops_per_token"]
+    assert report["train"]["teacher_flops"] == len(rows) * price
+
+
+@pytest.mark.usefixtures("cache")
 def test_a_signal_keeps_what_the_teacher_has_said(train, tmp_path, dense, monkeypatch):
     taught = dict(teacher=dense, top_k=TOP_K)
     with monkeypatch.context() as patch:
