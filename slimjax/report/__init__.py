@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING
 from slimjax.lazy import exports
 
 if TYPE_CHECKING:
+    from slimjax.report.bits import plot_bits
     from slimjax.report.figures import plot_loss, plot_seams, plot_size_and_speed
     from slimjax.report.frontier import plot_frontier
     from slimjax.report.page import write_report
@@ -46,6 +47,7 @@ __all__ = [
     "Row",
     "Run",
     "make_table",
+    "plot_bits",
     "plot_frontier",
     "plot_loss",
     "plot_seams",
@@ -62,6 +64,7 @@ __all__ = [
 ]
 
 _FILES = {
+    "bits": ("plot_bits",),
     "figures": ("plot_loss", "plot_seams", "plot_size_and_speed"),
     "frontier": ("plot_frontier",),
     "page": ("write_report",),

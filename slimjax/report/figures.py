@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from slimjax.report import style
+from slimjax.report.bits import has_bits
 from slimjax.report.quantities import format_signed, number
 from slimjax.report.read import Json, Run
 
@@ -66,10 +67,13 @@ def plot_size_and_speed(run: Run) -> "Figure":
 
     figure = style.make_figure(5.2)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[1.15, 1.0])
-    for name, label, color, width in (
+    lines = [
         ("flops_per_token", "FLOPs a token", style.PALE_TEAL, 5.5),
         ("params", "parameters", style.BLUE, 2.0),  # Over the other: often they agree.
-    ):
+    ]
+    if has_bits(run):
+        lines += [("bytes", "bytes", style.ORANGE, 2.0)]
+    for name, label, color, width in lines:
         steps, fractions = _fractions(run, name)
         look = {"color": color, "linewidth": width, "label": label}
         above.plot(steps, fractions, drawstyle="steps-post", **look)
@@ -77,7 +81,7 @@ def plot_size_and_speed(run: Run) -> "Figure":
     above.set_ylim(0, 1.08 * max(1.0, _highest(above)))
     above.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.0f} %"))
     style.mark_seams(above, run)
-    style.add_legend(above, loc="lower left")
+    style.add_legend(above, loc="best")
 
     unit, steps, speeds = _speeds(run.metrics)
     below.plot(steps, speeds, color=style.PALE_TEAL, linewidth=0.9)
@@ -160,7 +164,7 @@ def _series(metrics: list[Json], name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _stage_borders(run: Run) -> list[float]:
     seams = [number(seam, "step") or 0.0 for seam in run.taken_seams]
-    return [0.0, *(step + 0.5 for step in seams), np.inf]
+    return [float(run.first_step), *(step + 0.5 for step in seams), np.inf]
 
 
 def _write_value(axes: "Axes", x: float, y: float) -> None:
@@ -188,15 +192,22 @@ def _cut_off_the_start(axes: "Axes", train: np.ndarray, valid: np.ndarray) -> No
 
 
 def _fractions(run: Run, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Returns a size at the beginning, after each seam and at logged steps."""
     steps, values = _series(run.metrics, name)
     start = number(run.report, "size", f"{name}_start")
     if start is None and len(values):
         start = float(values[0])
     if not start:
         return steps[:0], values[:0]
-    if not len(steps) or steps[0] > 0:
-        steps, values = np.append(0.0, steps), np.append(start, values)
-    return steps, values / start
+    first = number(run.stages, 0, name) or start
+    points = dict(zip(steps, values, strict=True))
+    for seam in run.taken_seams:
+        step = number(seam, "step") or 0.0
+        later = values[steps > step]
+        points |= {step: float(later[0])} if len(later) else {}
+    points = {float(run.first_step): first} | points
+    steps = np.array(sorted(points))
+    return steps, np.array([points[step] for step in steps]) / start
 
 
 def _highest(axes: "Axes") -> float:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from slimjax.report import style
+from slimjax.report.bits import has_bits
 from slimjax.report.quantities import number
 from slimjax.report.read import Run
 from slimjax.report.table import held_out_errors
@@ -30,17 +31,20 @@ class Box(NamedTuple):
 
 
 def plot_frontier(runs: list[Run]) -> "Figure":
-    """Plots error against parameters, a point a run, and the frontier they span.
+    """Plots error against size, a point a run, and the frontier they span.
 
-    The error is of the test text if all runs have it, else of the validation text.
-    A run without a size or an error has no point.
+    The size is in parameters; in bytes where units of a run have bits of their own. The
+    error is of the test text if all runs have it, else of the validation text. A run
+    without a size or an error has no point.
     """
     from matplotlib.ticker import EngFormatter
 
-    text, points = _find_points(runs)
+    measure = "bytes" if any(map(has_bits, runs)) else "params"
+    label = {"bytes": "bytes of the model", "params": "parameters"}[measure]
+    text, points = _find_points(runs, measure)
     figure = style.make_figure(4.6)
     axes = figure.subplots()
-    style.dress(axes, x_label="parameters", y_label=f"error, bits a byte, {text} text")
+    style.dress(axes, x_label=label, y_label=f"error, bits a byte, {text} text")
     axes.xaxis.set_major_formatter(EngFormatter())
     if points:
         best = find_frontier([(size, error) for size, error, _ in points])
@@ -67,11 +71,11 @@ def find_frontier(points: list[tuple[float, float]]) -> list[tuple[float, float]
     return best
 
 
-def _find_points(runs: list[Run]) -> tuple[str, list[Point]]:
+def _find_points(runs: list[Run], measure: str) -> tuple[str, list[Point]]:
     text, errors = held_out_errors(runs)
     points = []
     for index, (run, error) in enumerate(zip(runs, errors, strict=True)):
-        size = number(run.report, "size", "params")
+        size = number(run.report, "size", measure)
         if size is not None and error is not None:
             points.append((size, error, _plain_name(run.name, index)))
     return text, points

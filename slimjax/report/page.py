@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.errors import ConfigError
+from slimjax.report.bits import has_bits, plot_bits
 from slimjax.report.description import (
     HEADS,
     explain_description,
@@ -39,11 +40,15 @@ CAPTIONS = {
     "loss": "Error over the steps: each logged training step (pale), smoothed within "
     "each stage (blue), and the validation text (orange). The first steps may run off "
     "the top. Dashed lines are seams, with the change in parameters.",
-    "size": "Above, parameters and FLOPs a token against the start. Below, the speed "
-    "of training: each logged step (pale) and the median of each stage.",
+    "size": "Above, sizes against the start. Below, the speed of training: each logged "
+    "step (pale) and the median of each stage.",
     "structure": "Every layer, from the input (top) to the output. A box in outline "
     "was there at some time and is gone; its number is the seam that took it. Numbers "
     "of units are recorded, not places: what is kept stands at the left.",
+    "bits": "In how many bits units are stored. A bar is as long as there were units "
+    "at the start; its parts are those that have the bits written in them, the most "
+    "first, and what was cut is white. Beside it stand the units that are left, and "
+    "their mean bits.",
     "seams": "What each seam was predicted to cost, and what it cost when taken, "
     "before any further step mended it.",
     "frontier": "Size against error, a point a run. The line joins the runs that no "
@@ -131,6 +136,8 @@ def _run_figures(run: Run, images: dict[str, bytes], *, prefix: str) -> list[str
         plots += [("loss", plot_loss), ("size", plot_size_and_speed)]
     if run.architectures:
         plots += [("structure", plot_structure)]
+    if has_bits(run):
+        plots += [("bits", plot_bits)]
     if run.taken_seams:
         plots += [("seams", plot_seams)]
     return [

@@ -53,6 +53,11 @@ class Run:
         return _objects(self.report.get("stages"))
 
     @property
+    def first_step(self) -> int:
+        """The step at which it began: not 0 where it goes on from another run."""
+        return round(number(self.stages, 0, "start_step") or 0)
+
+    @property
     def last_step(self) -> int:
         """The last step that is known to be done."""
         logged = number(self.metrics, -1, "step")

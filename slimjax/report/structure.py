@@ -44,18 +44,18 @@ def plot_structure(run: Run) -> "Figure":
     heads = [_counts(history, layer, "attention") for layer in range(depth)]
     widths = [_counts(history, layer, "mlp") for layer in range(depth)]
 
-    row = min(TALL_ROW, max(FLAT_ROW, ROOM_FOR_ROWS / depth))
+    row = row_height(depth)
     most_heads, widest = _largest(heads), _largest(widths)
     pitch = min(row, HEADS_WIDE / most_heads)
     mlp_at = HEADS_AT + pitch * most_heads + HEADS_TEXT
     unit = (style.WIDTH_IN - MLP_TEXT - mlp_at) / widest
 
-    figure, axes = _make_canvas(TOP + depth * row + BOTTOM)
+    figure, axes = make_canvas(TOP + depth * row + BOTTOM)
     pen = Pen(axes, row, numbered=len(history) == len(run.stages))
     pen.write_headings(mlp_at)
     for layer in range(depth):
         y = TOP + (layer + 0.5) * row
-        if row > 0.2 or layer % 4 == 0 or layer == depth - 1:
+        if shows_number(layer, depth, row):
             pen.write(NUMBER_AT, y, str(layer), ha="right")
         draw_heads = pen.draw_bar if most_heads > MAX_SQUARES else pen.draw_squares
         draw_heads(HEADS_AT, y, pitch, heads[layer])
@@ -118,7 +118,18 @@ def _largest(rows: list[list[float]]) -> float:
     return max([1.0, *(count for counts in rows for count in counts)])
 
 
-def _make_canvas(height_in: float) -> "tuple[Figure, Axes]":
+def row_height(num_layers: int) -> float:
+    """Returns the height of a layer's row, in inches: many layers get flat ones."""
+    return min(TALL_ROW, max(FLAT_ROW, ROOM_FOR_ROWS / max(num_layers, 1)))
+
+
+def shows_number(layer: int, num_layers: int, row: float) -> bool:
+    """Whether there is room for the number of a layer: in flat rows, for some."""
+    return row > 0.2 or layer % 4 == 0 or layer == num_layers - 1
+
+
+def make_canvas(height_in: float) -> "tuple[Figure, Axes]":
+    """Returns a figure with one pair of axes, in inches from the upper left corner."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(style.WIDTH_IN, height_in), facecolor=style.WHITE)

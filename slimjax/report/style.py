@@ -64,7 +64,7 @@ def show_steps(axes: "Axes", run: Run) -> None:
     """Lays the x axis over the steps of the run, in whole numbers."""
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-    axes.set_xlim(0, 1.01 * max(run.last_step, 1))
+    axes.set_xlim(run.first_step, run.first_step + 1.01 * _num_steps(run))
     axes.xaxis.set_major_locator(
         MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10])
     )
@@ -80,7 +80,7 @@ def mark_seams(axes: "Axes", run: Run, *, labels: bool = True) -> None:
     for seam in run.taken_seams:
         step = number(seam, "step") or 0.0
         axes.axvline(step, color=LINE, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1.5)
-        place = step / max(run.last_step, 1)
+        place = (step - run.first_step) / _num_steps(run)
         if labels and place - last_label >= MIN_LABEL_GAP and place <= 1:
             last_label = place
             axes.text(
@@ -92,6 +92,10 @@ def mark_seams(axes: "Axes", run: Run, *, labels: bool = True) -> None:
                 fontsize=SMALL_PT,
                 color=MUTED,
             )
+
+
+def _num_steps(run: Run) -> int:
+    return max(run.last_step - run.first_step, 1)
 
 
 def describe_change(seam: dict) -> str:

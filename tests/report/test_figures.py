@@ -17,6 +17,7 @@ PLOTS = (
     report.plot_loss,
     report.plot_size_and_speed,
     report.plot_structure,
+    report.plot_bits,
     report.plot_seams,
 )
 LAYER = {"num_heads": 3, "mlp_dim": 5, "attention": True, "mlp": True}
