@@ -23,6 +23,8 @@ from slimjax.trees import hash_tree, named_leaves
 MULTIPLES = (("resize.kv_heads_multiple", "2"), ("resize.multiple", "2"))
 BITS = (("objective.size", "bytes"), ("objective.budget", "25%"))
 BITS += (("quantize.bits", "[4, 8, 16]"), ("optim.ema_decay", "0.5"))
+WIDTH = (*BITS, ("resize.units", '["mlp", "embed"]'), ("resize.width_multiple", "2"))
+WIDTH += (("objective.budget", "8%"),)
 WHOLE = dict(data=2, fsdp=2, model=2)
 
 
@@ -138,7 +140,7 @@ def test_devices_cut_to_the_bits_that_the_host_cuts(alone, shared):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("changes", [(), BITS])
+@pytest.mark.parametrize("changes", [(), BITS, WIDTH])
 def test_every_mesh_goes_the_same_way_for_fifty_steps(changes):
     alone = travel(25, *changes)
     for sizes in (
