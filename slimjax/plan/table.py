@@ -58,7 +58,7 @@ def list_times(step: dict[str, Any]) -> dict[str, str]:
     roofline, rows = step["roofline"], {}
     for kind, count in step["collectives"].items():
         if count["count"]:
-            rows[f"{kind} ({count['count']})"] = gib(count["bytes"])
+            rows[f"sent by {kind}"] = f"{gib(count['bytes'])} in {count['count']}"
     told = step["compiler_seconds"]
     return rows | {
         "FLOPs executed / needed": f"{step['flops_executed'] / step['flops']:.3f}",
