@@ -13,10 +13,12 @@ from slimjax.store.packed import read_packed
 from slimjax.trees import named_leaves
 
 MLP_DIM = 3
-STRATEGIES = ("exchange", "size_penalty", "size_decay", "taylor")
+STRATEGIES = ("exchange", "size_penalty", "size_decay")
+UNITS = '["heads", "kv_heads", "mlp", "sublayer", "layer", "embed"]'
+NARROW = ("exchange", f"resize.units={UNITS}")
 BITS = ("exchange", "objective.size=bytes", "quantize.bits=[2, 4, 8, 16]")
 STEEP = ("hard_concrete", "objective.gate_learning_rate=0.2")  # Gates go step by step.
-PRICED = (*((name,) for name in STRATEGIES), BITS, STEEP)
+PRICED = (*((name,) for name in STRATEGIES), NARROW, BITS, STEEP)
 CHANGES = ("objective.strategy=none", "objective.budget=", "model.num_layers=1")
 CHANGES += ("train.save_every_steps=5", "train.spike_factor=3.0")
 
