@@ -6,6 +6,7 @@ import signal
 
 import numpy as np
 import pytest
+from taught import DENSE, Killed, make_train
 
 from slimjax.config import override, read_config
 from slimjax.data.batches import row_indices
@@ -16,32 +17,15 @@ from slimjax.train import loop, taught_rows
 from slimjax.train.config import make_run_config
 from slimjax.train.dry_run import describe
 from slimjax.train.history import History
-from slimjax.train.progress import Display
 from slimjax.train.taught_rows import planned_rows
 from slimjax.tune.equal import read_cost
 
-DENSE = [("objective.strategy", "none"), ("objective.budget", "")]
 TOP_K = 4
-
-
-class Killed(BaseException):
-    """Stands for the power cut."""
 
 
 @pytest.fixture(scope="module")
 def train(text_folder):
-    """Returns a function that runs the tiny config, with changes."""
-
-    def train(workdir, *changes, **distill) -> dict:
-        base = [("data.source", f"text:{text_folder}/*.txt"), ("mesh.data", "1")]
-        base += [("model.num_layers", "1"), ("train.num_steps", "12")]
-        base += [("train.eval_every_steps", "0"), ("resize.max_seams", "1")]
-        base += [(f"distill.{name}", str(value)) for name, value in distill.items()]
-        config = override(read_config("configs/tiny_test.py"), [*base, *changes])
-        with Display(quiet=True) as display:
-            return loop.train(make_run_config(config), workdir, display=display)
-
-    return train
+    return make_train(text_folder, num_steps=12)
 
 
 @pytest.fixture(scope="module")

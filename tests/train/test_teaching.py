@@ -5,8 +5,9 @@ import json
 import jax
 import numpy as np
 import pytest
+from taught import DENSE, Killed, make_train
 
-from slimjax.config import override, read_config
+from slimjax.config import override
 from slimjax.data.batches import make_batch
 from slimjax.distill.teacher import Teacher
 from slimjax.errors import ConfigError, NotFeasibleError
@@ -17,33 +18,15 @@ from slimjax.store.run_folder import RunFolder
 from slimjax.train import loop
 from slimjax.train.config import make_run_config
 from slimjax.train.dry_run import describe
-from slimjax.train.progress import Display
 from slimjax.train.shardings import put_batch
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import init_params
 from slimjax.trees import axis_names, count_elements, named_leaves
 
-DENSE = [("objective.strategy", "none"), ("objective.budget", "")]
-
-
-class Killed(BaseException):
-    """Stands for the power cut."""
-
 
 @pytest.fixture(scope="module")
 def train(text_folder):
-    """Returns a function that runs the tiny config, with changes."""
-
-    def train(workdir, *changes, **distill) -> dict:
-        base = [("data.source", f"text:{text_folder}/*.txt"), ("mesh.data", "1")]
-        base += [("model.num_layers", "1"), ("train.num_steps", "15")]
-        base += [("train.eval_every_steps", "0"), ("resize.max_seams", "1")]
-        base += [(f"distill.{name}", str(value)) for name, value in distill.items()]
-        config = override(read_config("configs/tiny_test.py"), [*base, *changes])
-        with Display(quiet=True) as display:
-            return loop.train(make_run_config(config), workdir, display=display)
-
-    return train
+    return make_train(text_folder, num_steps=15)
 
 
 @pytest.fixture(scope="module")
