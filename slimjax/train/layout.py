@@ -81,7 +81,7 @@ class Layout:
         return self._move(tree, self.unstack) if self.runs else tree
 
     def _move(self, tree: PyTree, arrange: Callable[[PyTree], PyTree]) -> PyTree:
-        shape = jax.eval_shape(arrange, tree)
+        shape = jax.eval_shape(arrange, tree) if self.runs else tree
         places = self.shardings(shape)
         if jax.tree.structure(shape) == jax.tree.structure(tree):
             return put(tree, places)

@@ -312,7 +312,6 @@ class Loop:
         fault_point("seam-before")
         records = self.history.stages
         stage, state = self.stage, self.stage.settle(self.state)
-        state = stage.layout.place_apart(state)
         self.stage, self.state, entry = take_seam(
             self.stage, self.state, self._probe_batch, self.history
         )

@@ -92,6 +92,7 @@ def keep_start(
     """
     if stage.teacher is not None or not config.is_on or config.teacher != START:
         return stage.teacher
+    state = stage.layout.place_apart(state)
     params = to_host(without_maps(state.params))
     if state.ema is not None:
         params = params | {"params": to_host(state.ema)}
