@@ -13,7 +13,7 @@ from slimjax.nn.quantize import uniform_precision
 from slimjax.trees import AxisNames, Path, axis_names, flatten, unflatten
 
 if TYPE_CHECKING:
-    from slimjax.objective.latency import LatencyTable
+    from slimjax.objective.latency_table import LatencyTable
 
 Bits = Mapping[Path, np.ndarray]
 """Bits of the units of each bit key (see `slimjax.nn.quantize`)."""

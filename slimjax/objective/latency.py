@@ -1,27 +1,24 @@
 """Latency: seconds a token, from a table that was measured once on a device.
 
-    sum = base + sum over layers of attention(kv heads, heads a group) + mlp(units)
-    latency = whole(sum)
+    latency = base(D) + sum over layers of attention(D, kv heads, heads a group)
+              + mlp(D, units) + spill(weights)
 
-where ``whole`` tells what models of such a sum take as a whole: small ones stay in
-caches, in which their sublayers are faster than among large ones. Between the widths
-that were measured each is a straight line (bilinear for attention), so that the measure
-has a slope in the gates, and is exact where it was measured. What is closed takes no
-time. The table is an input like any other: a run is a function of its config and of it.
+with D the width of the residual stream. ``spill`` tells what is added by all weights
+together: to make a token they are all read, and what does not fit near the processor
+comes slowly. Between the knots of the table each is a straight line along each axis, so
+that the measure has a slope in the gates, and is exact at the knots. What is closed
+takes no time. The table is an input like any other: a run is a function of its config
+and of it.
 """
 
 import dataclasses
-import hashlib
-import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from slimjax.errors import ConfigError
 from slimjax.objective.inventory import (
     Inventory,
     Leaf,
@@ -29,117 +26,49 @@ from slimjax.objective.inventory import (
     flat_gates,
     governors_of,
 )
+from slimjax.objective.latency_table import LatencyTable
 
 LATENCY = "latency"
-FORMAT = "slimjax-latency-1"
 
+PARTS = ("base", "attention", "mlp")
+"""What depends on the width of the residual stream."""
 
-@dataclasses.dataclass(frozen=True)
-class LatencyTable:
-    """What was measured, seconds a token.
-
-    Attributes:
-        width: Residual width of the model that it is of.
-        vocab_size: Its vocabulary.
-        base: Of embedding, last norm and scores, and of what no layer can help.
-        head_dim: Width of a head.
-        kv_heads: Numbers of KV heads, rising.
-        group: Numbers of query heads for each of them, rising.
-        attention: Of one attention, ``[kv_heads][group]``.
-        units: Numbers of hidden units, rising.
-        mlp: Of one MLP, ``[units]``.
-        sums: Sums of the parts of some whole models, rising; two or more, or none.
-        wholes: What those models take.
-        device: What it was measured on.
-    """
-
-    width: int
-    vocab_size: int
-    base: float
-    head_dim: int
-    kv_heads: tuple[int, ...]
-    group: tuple[int, ...]
-    attention: tuple[tuple[float, ...], ...]
-    units: tuple[int, ...]
-    mlp: tuple[float, ...]
-    sums: tuple[float, ...] = ()
-    wholes: tuple[float, ...] = ()
-    device: str = ""
-
-    @classmethod
-    def from_json(cls, data: Any, where: str) -> "LatencyTable":
-        """Returns the table that was written as JSON.
-
-        Raises:
-            ConfigError: If the data, found at `where`, are no table.
-        """
-        try:
-            fields = {f.name: data[f.name] for f in dataclasses.fields(cls)}
-            fields["attention"] = tuple(map(tuple, fields["attention"]))
-            for name in ("kv_heads", "group", "units", "mlp", "sums", "wholes"):
-                fields[name] = tuple(fields[name])
-            table = cls(**fields)
-            table.check()
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"{where} is no table of latencies: {error}.") from error
-        return table
-
-    def check(self) -> None:
-        """Raises ValueError if widths or times cannot be meant."""
-        shape = len(self.kv_heads), len(self.group)
-        parts = (*self.mlp, *np.ravel(self.attention), *self.sums, *self.wholes)
-        times = np.array([self.base, *parts], float)
-        if np.shape(self.attention) != shape or len(self.mlp) != len(self.units):
-            raise ValueError("there is not one time for each width")
-        for knots in (self.kv_heads, self.group, self.units):
-            if not knots or min(knots) < 1 or (np.diff(knots) <= 0).any():
-                raise ValueError(f"widths {list(knots)} do not rise from 1")
-        if len(self.sums) != len(self.wholes) or len(self.sums) == 1:
-            raise ValueError("there are not two whole models with a time for each")
-        if (np.diff(self.sums) <= 0).any() or (np.diff(self.wholes) < 0).any():
-            raise ValueError("times of whole models do not rise")
-        if not np.isfinite(times).all() or (times < 0).any() or not self.base > 0:
-            raise ValueError("times must be 0 or more, and that of the base above")
-
-    def as_json(self) -> dict[str, Any]:
-        """Returns plain data."""
-        return {"format": FORMAT, **dataclasses.asdict(self)}
-
-    @property
-    def fingerprint(self) -> str:
-        """A name for its numbers, 16 hex digits."""
-        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-UNKNOWN = LatencyTable(0, 0, 1.0, 0, (1,), (1,), ((0.0,),), (1,), (0.0,))
-"""Stands for what was not measured, where nobody asks how long it takes."""
+Seconds = Callable[[Any, dict, Mapping[str, Any]], Any]
+"""(gates, sums, times at the width) -> what a sublayer takes."""
 
 
 def make_latency_fn(inventory: Inventory, table: LatencyTable) -> Callable[..., Any]:
     """Returns the function from gates to seconds a token, differentiable.
 
     Attention is found by the weight that makes its queries, an MLP by the one that
-    writes what its hidden units hold.
+    writes what its hidden units hold, and the width by the table of tokens.
     """
-    finders = (_find_attention, _find_mlp)
-    found = (
-        find(leaf, inventory, table) for leaf in inventory.leaves for find in finders
-    )
+    leaves, finders = inventory.leaves, (_find_attention, _find_mlp)
+    found = (find(leaf, inventory, table) for leaf in leaves for find in finders)
     sublayers = [seconds for seconds in found if seconds is not None]
+    tokens = next(leaf for leaf in leaves if "vocab" in leaf.axes)
+    width = _open(tokens, inventory, ("embed",))
+    elements = [_open(leaf, inventory, leaf.axes, whole=True) for leaf in leaves]
+    times = {name: np.array(getattr(table, name), float) for name in PARTS}
 
     def size_fn(gates: Any, bits: Any = None) -> Any:
         del bits  # They change nothing.
         flat, sums = flat_gates(gates), {}
-        total = table.base + sum(seconds(flat, sums) for seconds in sublayers)
-        return interpolate(total, table.sums, table.wholes) if table.sums else total
+        channels = width(flat, sums)
+        here = {k: interpolate(channels, table.widths, t) for k, t in times.items()}
+        total = _at_least(here["base"], 0.0)
+        total = total + sum(seconds(flat, sums, here) for seconds in sublayers)
+        if table.weights:
+            weights = sum(number(flat, sums) for number in elements)
+            total = total + interpolate(weights, table.weights, table.spill)
+        return total
 
     return size_fn
 
 
 def _find_attention(
     leaf: Leaf, inventory: Inventory, table: LatencyTable
-) -> Callable[..., Any] | None:
+) -> Seconds | None:
     if leaf.axes[-2:] != ("heads", "head_dim"):
         return None
     keys = next(
@@ -147,49 +76,48 @@ def _find_attention(
         for other in inventory.leaves
         if other.path[:-1] == leaf.path[:-1] and "kv_heads" in other.axes
     )
-    whole, heads = _open(leaf, inventory, ()), _open(leaf, inventory, ("heads",))
+    present = _open(leaf, inventory, (), whole=True)
+    heads = _open(leaf, inventory, ("heads",))
     kv_heads = _open(keys, inventory, ("kv_heads",))
 
-    def seconds(gates: Any, sums: dict) -> Any:
+    def seconds(gates: Any, sums: dict, here: Mapping[str, Any]) -> Any:
         num_heads, num_groups = heads(gates, sums), kv_heads(gates, sums)
-        some = _at_least(num_groups, 1e-6)
-        rows = [interpolate(num_heads / some, table.group, y) for y in table.attention]
-        time = _at_least(interpolate(num_groups, table.kv_heads, rows), 0.0)
-        return whole(gates, sums) * _present(num_heads) * time
+        a_group = num_heads / _at_least(num_groups, 1e-6)
+        times = interpolate(num_groups, table.kv_heads, here["attention"])
+        time = _at_least(interpolate(a_group, table.group, times), 0.0)
+        return present(gates, sums) * _at_most(num_heads, 1.0) * time
 
     return seconds
 
 
-def _find_mlp(
-    leaf: Leaf, inventory: Inventory, table: LatencyTable
-) -> Callable[..., Any] | None:
+def _find_mlp(leaf: Leaf, inventory: Inventory, table: LatencyTable) -> Seconds | None:
     if leaf.axes[:1] != ("mlp",):
         return None
-    whole, units = _open(leaf, inventory, ()), _open(leaf, inventory, ("mlp",))
+    present = _open(leaf, inventory, (), whole=True)
+    units = _open(leaf, inventory, ("mlp",))
 
-    def seconds(gates: Any, sums: dict) -> Any:
+    def seconds(gates: Any, sums: dict, here: Mapping[str, Any]) -> Any:
         num_units = units(gates, sums)
-        time = _at_least(interpolate(num_units, table.units, table.mlp), 0.0)
-        return whole(gates, sums) * _present(num_units) * time
+        time = _at_least(interpolate(num_units, table.units, here["mlp"]), 0.0)
+        return present(gates, sums) * _at_most(num_units, 1.0) * time
 
     return seconds
 
 
 def _open(
-    leaf: Leaf, inventory: Inventory, axes: tuple[str, ...]
+    leaf: Leaf, inventory: Inventory, axes: tuple[str, ...], *, whole: bool = False
 ) -> Callable[..., Any]:
-    """Returns (gates, sums) -> open units of an axis; of none, whether a leaf is."""
+    """Returns (gates, sums) -> open units along axes of a leaf.
+
+    If `whole`, those of a leaf whose sublayer is gone are none.
+    """
     governors = governors_of(leaf, inventory)
-    if axes:
+    if not whole:
         governors = dataclasses.replace(governors, wholes=())
-    return partial(_count, governors, axes)
+    return lambda gates, sums: count(governors, gates, sums, axes)
 
 
-def _count(governors: Any, axes: tuple[str, ...], gates: Any, sums: dict) -> Any:
-    return count(governors, gates, sums, axes)
-
-
-def interpolate(x: Any, knots: Sequence[float], values: Sequence[Any]) -> Any:
+def interpolate(x: Any, knots: Sequence[float], values: Any) -> Any:
     """Returns straight lines from point to point, the outer ones going on.
 
     Examples:
@@ -204,11 +132,6 @@ def interpolate(x: Any, knots: Sequence[float], values: Sequence[Any]) -> Any:
         way = way if i == last else _at_most(way, length)
         total = total + (values[i + 1] - values[i]) / length * way
     return total
-
-
-def _present(units: Any) -> Any:
-    """Returns 1 where there is a unit or more, and less below."""
-    return _at_most(units, 1.0)
 
 
 def _at_least(x: Any, low: float) -> Any:

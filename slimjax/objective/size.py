@@ -26,7 +26,8 @@ from slimjax.objective.inventory import (
     flat_gates,
     governors_of,
 )
-from slimjax.objective.latency import LATENCY, UNKNOWN, make_latency_fn
+from slimjax.objective.latency import LATENCY, make_latency_fn
+from slimjax.objective.latency_table import UNKNOWN
 from slimjax.trees import Path
 
 MEASURES = ("params", "flops", "bytes", "kv_bytes")

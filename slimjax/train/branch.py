@@ -14,7 +14,8 @@ import numpy as np
 from slimjax.data.corpus import Corpus
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
 from slimjax.nn.axes import to_host
-from slimjax.objective.latency import LATENCY, LatencyTable
+from slimjax.objective.latency import LATENCY
+from slimjax.objective.latency_table import LatencyTable
 from slimjax.objective.size import parse_measure
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder

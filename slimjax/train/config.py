@@ -204,11 +204,6 @@ def _check_together(run: RunConfig) -> None:
             f"config.optim.accumulation_steps={optim.accumulation_steps}."
         )
     _check_bits(run)
-    if run.objective.counts_latency and CHANNELS in run.resize.units:
-        raise ConfigError(
-            "config.objective.size='latency' is measured at one residual width, which "
-            f"config.resize.units with {CHANNELS!r} would change. Leave it out."
-        )
     if run.objective.strategy == "scratch" and not run.model.architecture:
         raise ConfigError(
             "config.objective.strategy='scratch' needs config.model.architecture, the "

@@ -8,7 +8,8 @@ from slimjax.errors import ConfigError, suggest
 from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import abstract_variables
 from slimjax.objective.inventory import Inventory, take_inventory, uniform_bits
-from slimjax.objective.latency import LATENCY, LatencyTable
+from slimjax.objective.latency import LATENCY
+from slimjax.objective.latency_table import LatencyTable
 from slimjax.objective.limits import Limits
 from slimjax.objective.size import MEASURES, SizeFn, make_size_fn, parse_measure
 from slimjax.objective.units import least_size

@@ -37,7 +37,7 @@ from slimjax.nn.quantize import (
 )
 from slimjax.objective.depths import depths_of
 from slimjax.objective.inventory import Bits, take_inventory, uniform_bits
-from slimjax.objective.latency import LatencyTable
+from slimjax.objective.latency_table import LatencyTable
 from slimjax.objective.size import SizeFn, make_size_fn
 from slimjax.strategies import get
 from slimjax.strategies.base import Strategy

@@ -1,0 +1,60 @@
+"""Fitting a table: what a table says of models is found again from what they take."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from slimjax.models.config import LayerConfig, ModelConfig
+from slimjax.models.decoder import abstract_variables
+from slimjax.objective.inventory import take_inventory
+from slimjax.objective.latency import make_latency_fn
+from slimjax.objective.latency_table import LatencyTable
+from slimjax.train.latency_fit import empty_table, fit_table, steps
+from slimjax.train.latency_models import choose_models
+
+MODEL = ModelConfig(40, 16, (LayerConfig(4, 2, 4, 32),) * 2)
+
+
+def seconds(model: ModelConfig, table: LatencyTable) -> float:
+    inventory = take_inventory(abstract_variables(model), 1)
+    return float(make_latency_fn(inventory, table)(inventory.open_gates()))
+
+
+def test_models_are_of_all_sizes_and_the_first_is_the_whole():
+    models = choose_models(MODEL, narrower=True)
+    assert models[0] == MODEL
+    assert {m.width for m in models} >= {2, 16}
+    assert {m.vocab_size for m in models} == {40}
+    depths = [len([x for x in m.layers if x.attention or x.mlp]) for m in models]
+    assert {0, 1, 2} <= set(depths)
+    assert {m.width for m in choose_models(MODEL)} == {16}
+    deep = dataclasses.replace(MODEL, layers=MODEL.layers * 20)
+    assert all(len(m.layers) <= 8 for m in choose_models(deep))
+
+
+def test_a_table_is_found_again_from_what_models_take():
+    models = choose_models(MODEL, narrower=True)[::3]
+    empty, source = empty_table(models), np.random.default_rng(0)
+    assert empty.widths == (0, 16)
+    true = empty
+    for step in steps(empty):
+        amount = source.exponential()
+        added = {
+            name: amount * np.array(getattr(step, name)) + np.array(getattr(true, name))
+            for name in ("base", "attention", "mlp", "spill")
+        }
+        true = dataclasses.replace(true, **added)
+    times = [seconds(model, true) for model in models]
+    found = fit_table(empty, models, times)
+    found.check()
+    assert found.error < 1e-6
+    assert seconds(models[0], found) == pytest.approx(times[0])
+
+
+def test_noise_makes_no_time_fall():
+    models = choose_models(MODEL)[:12]
+    times = np.random.default_rng(1).uniform(1.0, 2.0, len(models)).tolist()
+    found = fit_table(empty_table(models), models, times)
+    found.check()
+    assert 0.0 < found.error < 1.0
