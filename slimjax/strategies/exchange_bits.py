@@ -5,8 +5,15 @@ Rounding unit u to s bits costs, to second order and with ``h`` the curvature,
     d_u(s) = 1/2 * sum_w h_w (w - Q_s(w))^2
 
 where ``h`` is Adam's second moment of the gradients, right but for a factor. The factor
-is measured: all units that share a key are rounded to s bits together, and their costs
-are scaled to sum up to the true change of the loss, on one batch.
+is measured: all units that share a key are rounded to s bits together, and the change
+of the loss on one batch is divided by the sum of their costs.
+
+A change that is smaller than `RESOLUTION` tells nothing: the factor is then that of the
+next fewer bits which tell something, or that of all keys together. And factors are
+powers of the root of two, since one batch knows them no better. So no decision hangs
+on the last digits of a sum: devices that add up in another order get the same factors,
+but for the rare one in the middle between two powers, and costs that are apart by the
+rounding of float32.
 
 References:
     LeCun, Denker and Solla, "Optimal Brain Damage", 1989, section 2.
@@ -15,6 +22,7 @@ References:
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float
 
 from slimjax.nn.quantize import (
     FULL,
@@ -30,42 +38,85 @@ from slimjax.trees import Path, flatten
 FLOOR = 1e-9
 """Least nats between two states of a unit: fewer bits are never worth something."""
 
+RESOLUTION = 1e-4
+"""Nats a target below which one batch tells no loss change from chance: some hundred
+times what sums in another order make of it."""
+
 
 def judge_bits(context: SeamContext) -> BitCosts:
     """Returns the nats that each state costs each unit, against the most bits."""
     states = tuple(sorted(context.quantize.bits, reverse=True))
     errors, fits = _predict(context, states)
-    nats = {}
-    for key, predicted in errors.items():
-        own_fits, num_units = fits[key], len(predicted)
-        losses = [
-            context.probe({}, {key: np.full(num_units, bits)}, own_fits[i])
-            for i, bits in enumerate(states)
-            if np.isfinite(predicted[0, i])
-        ]
-        measured = np.full(len(states), np.inf)
-        measured[: len(losses)] = np.array(losses) - losses[0]
-        nats[key] = calibrate(predicted, measured)
+    sums = {key: predicted.sum(0) for key, predicted in errors.items()}
+    told = {
+        key: _measure(context, key, own, states, fits[key])
+        for key, own in errors.items()
+    }
+    seen = {key: change >= RESOLUTION for key, change in told.items()}
+    seen_of = lambda rows: [np.where(seen[key], rows[key], 0.0) for key in rows]
+    total = lambda rows: np.sum(seen_of(rows), axis=0)
+    common = find_factors(total(sums), total(told), np.ones(len(states)))
+    nats = {
+        key: scale(own, find_factors(sums[key], told[key], common))
+        for key, own in errors.items()
+    }
     return BitCosts(states, nats)
 
 
-def calibrate(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """Returns predicted costs [U S], scaled to sum up to the measured ones [S].
+def find_factors(
+    predicted: Float[np.ndarray, " S"],
+    measured: Float[np.ndarray, " S"],
+    common: Float[np.ndarray, " S"],
+) -> Float[np.ndarray, " S"]:
+    """Returns by what predicted costs are to be multiplied, for each state.
+
+    Args:
+        predicted: Of all units together, states with the most bits first.
+        measured: Changes of the loss; below `RESOLUTION` they tell nothing.
+        common: What holds where neither this state nor one with fewer bits is told.
 
     Examples:
-        >>> calibrate(np.array([[0, 1.0], [0, 3.0]]), np.array([0, 2.0])).round(3)
+        >>> find_factors(np.array([0, 1.0, 8.0]), np.array([0, 0, 16.0]), np.ones(3))
+        array([2., 2., 2.])
+    """
+    told = (measured >= RESOLUTION) & (predicted > 0)
+    ratios = np.divide(measured, predicted, out=common.copy(), where=told)
+    for i in reversed(range(len(ratios) - 1)):
+        if not told[i] and told[i + 1]:
+            ratios[i], told[i] = ratios[i + 1], True
+    return 2.0 ** (np.round(2 * np.log2(ratios)) / 2)
+
+
+def scale(
+    predicted: Float[np.ndarray, "U S"], factors: Float[np.ndarray, " S"]
+) -> Float[np.ndarray, "U S"]:
+    """Returns costs that never fall along S, infinite where they were.
+
+    Examples:
+        >>> scale(np.array([[0, 1.0], [0, 3.0]]), np.array([1.0, 0.5])).round(3)
         array([[0. , 0.5],
                [0. , 1.5]])
     """
-    num_units, num_states = predicted.shape
-    sums = predicted.sum(0)
-    known = np.where(np.isfinite(measured), np.maximum(measured, 0.0), 0.0)
-    even = np.full(predicted.shape, 1 / num_units)
-    told = np.isfinite(sums) & (sums > 0)
-    share = np.divide(predicted, sums, out=even, where=told)
-    costs = share * known + FLOOR * np.arange(num_states)
-    costs[:, ~np.isfinite(measured)] = np.inf
+    costs = predicted * factors + FLOOR * np.arange(len(factors))
     return np.maximum.accumulate(costs, axis=1)
+
+
+def _measure(
+    context: SeamContext,
+    key: Path,
+    predicted: Float[np.ndarray, "U S"],
+    states: tuple[int, ...],
+    fits: list[Mapping[Path, np.ndarray]],
+) -> Float[np.ndarray, " S"]:
+    """Returns the changes of the loss, 0 where units cannot have a state."""
+    losses = [
+        context.probe({}, {key: np.full(len(predicted), bits)}, fits[i])
+        for i, bits in enumerate(states)
+        if np.isfinite(predicted[0, i])
+    ]
+    changes = np.zeros(len(states))
+    changes[: len(losses)] = np.array(losses) - losses[0]
+    return changes
 
 
 def _predict(
