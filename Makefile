@@ -14,7 +14,7 @@ test: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu and not network"
 
 test-all: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not gpu and not network"
+	SLIMJAX_FULL_EFFORT=1 $(BIN)/pytest -n 2 --dist loadfile -m "not gpu and not network"
 
 lint: $(READY)
 	$(BIN)/ruff format --check slimjax configs tests experiments

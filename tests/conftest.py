@@ -1,18 +1,26 @@
-"""What all tests share: eight CPU devices, strict ranks, one compilation cache."""
+"""What all tests share: eight CPU devices, hasty compiling, strict ranks, one cache."""
 
 import os
 import tempfile
 from pathlib import Path
 
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        # Eight devices on two busy cores may wait for one another longer than 40 s.
-        "--xla_cpu_collective_call_terminate_timeout_seconds=600",
-        "--xla_cpu_collective_timeout_seconds=600",
-    ]
+
+# Compiling is what tests cost. What they hold is equality between programs, and that
+# must not depend on the compiler's effort: ``make test-all`` takes what users run.
+HASTE = (
+    "--xla_backend_optimization_level=0",
+    "--xla_llvm_disable_expensive_passes=true",
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
 )
+PATIENCE = (  # Eight devices on two busy cores may wait for one another beyond 40 s.
+    "--xla_cpu_collective_call_terminate_timeout_seconds=600",
+    "--xla_cpu_collective_timeout_seconds=600",
+)
+IS_HASTY = os.environ.get("SLIMJAX_FULL_EFFORT", "0") == "0"
+flags = (*(HASTE if IS_HASTY else ()), *PATIENCE, os.environ.get("XLA_FLAGS", ""))
+os.environ["XLA_FLAGS"] = " ".join(flags)  # Subprocesses inherit them.
 CACHE = Path(tempfile.gettempdir()) / f"slimjax-tests-{os.getuid()}"
 os.environ.setdefault("SLIMJAX_CACHE", str(CACHE))
 
