@@ -23,6 +23,9 @@ flags = (*(HASTE if IS_HASTY else ()), *PATIENCE, os.environ.get("XLA_FLAGS", ""
 os.environ["XLA_FLAGS"] = " ".join(flags)  # Subprocesses inherit them.
 CACHE = Path(tempfile.gettempdir()) / f"slimjax-tests-{os.getuid()}"
 os.environ.setdefault("SLIMJAX_CACHE", str(CACHE))
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(CACHE / "compiled"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 import hypothesis  # noqa: E402
 import jax  # noqa: E402
@@ -34,9 +37,6 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("laws")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_compilation_cache_dir", str(CACHE / "compiled"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
 @pytest.fixture(scope="session")

@@ -32,12 +32,13 @@ def keep_pages() -> None:
 def keep_compiled_programs() -> None:
     """Keeps compiled programs from one run to the next, in the user's cache folder.
 
-    ``SLIMJAX_COMPILATION_CACHE=0`` turns it off. The folder holds executables, so it
-    is readable by its owner alone.
+    ``SLIMJAX_COMPILATION_CACHE=0`` turns it off, ``JAX_COMPILATION_CACHE_DIR`` names
+    another folder. The folder holds executables, so it is readable by its owner alone.
     """
     import jax
 
-    if os.environ.get("SLIMJAX_COMPILATION_CACHE", "1") == "0":
+    is_off = os.environ.get("SLIMJAX_COMPILATION_CACHE", "1") == "0"
+    if is_off or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
     folder = cache_folder()
     try:
