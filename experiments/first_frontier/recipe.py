@@ -20,8 +20,19 @@ BITS = (4, 3, 2, 8)
 WIDTH, HEAD_DIM, NUM_LAYERS, MLP_DIM = 48, 8, 3, 128
 """The model that the path, and prune-then-quantize, start from."""
 
-TRUNK_STEPS, PIECE_STEPS, DECAY_STEPS = 500, 150, 150
-"""Steps to the first size, from each size to the next, and of each decay."""
+PIECE_STEPS, DECAY_STEPS = (500, 250, 500), (200, 250, 400)
+"""Steps to each size from the one before, and of each decay; small steps are cheap."""
+
+DENSE_STEPS = PIECE_STEPS[0]
+"""Steps before prune-then-quantize cuts."""
+
+UNITS: Changes = [
+    ("resize.units", '["heads", "kv_heads", "mlp", "sublayer", "layer", "embed"]')
+]
+"""What may go: the residual width too, or the smallest file is all tokens' table."""
+
+SEAMS = ((300, 60, 3), (20, 40, 3), (20, 40, 4))
+"""First step in each piece, steps between, number."""
 
 BASE: Changes = [
     ("data.source", "stdlib"),
@@ -51,7 +62,7 @@ START: Changes = [
 
 NOBODY: Changes = [("objective.strategy", "none"), ("objective.budget", "")]
 
-CHOICE: Changes = [("quantize.bits", "[8, 6, 4, 3, 2]"), ("objective.size", "bytes")]
+CHOICE: Changes = [("quantize.bits", "[8, 6, 4, 3]"), ("objective.size", "bytes")]
 
 
 def schedule(num_steps: int, decay_steps: int) -> Changes:
@@ -70,21 +81,32 @@ def trunk(number: int, before: str) -> Changes:
         number: Which size, from 0.
         before: Folder of the piece before; empty for the first.
     """
-    end = TRUNK_STEPS + number * PIECE_STEPS
+    end = sum(PIECE_STEPS[: number + 1])
     made = [*START, *CHOICE, *schedule(end, 0)]
-    made += [("objective.strategy", "exchange")]
+    made += [*UNITS, ("objective.strategy", "exchange")]
     made += [("objective.budget", str(BUDGETS[number]))]
-    first = (300, 60, 3) if number == 0 else (end - PIECE_STEPS + 20, 40, 2)
-    names = ("first_step", "every_steps", "max_seams")
-    made += [(f"resize.{n}", str(v)) for n, v in zip(names, first, strict=True)]
+    first, every, count = SEAMS[number]
+    first += sum(PIECE_STEPS[:number])
+    made += [("resize.first_step", str(first)), ("resize.every_steps", str(every))]
+    made += [("resize.max_seams", str(count))]
     return [*made, ("train.continue_from", before)] if before else made
 
 
 def branch(number: int, trunk_folder: str) -> Changes:
     """The decay that finishes a size: nobody goes, bits stay as they were chosen."""
-    end = TRUNK_STEPS + number * PIECE_STEPS + DECAY_STEPS
-    made = [*START, *CHOICE, *NOBODY, *schedule(end, DECAY_STEPS)]
+    end = sum(PIECE_STEPS[: number + 1]) + DECAY_STEPS[number]
+    made = [*START, *CHOICE, *NOBODY, *UNITS, *schedule(end, DECAY_STEPS[number])]
     return [*made, ("train.continue_from", trunk_folder)]
+
+
+def single(num_steps: int) -> Changes:
+    """One run to the smallest size, cut and rounded early, then trained to its end."""
+    made = [*START, *CHOICE, *schedule(num_steps, round(0.4 * num_steps))]
+    made += [*UNITS, ("objective.strategy", "exchange")]
+    made += [("objective.budget", str(BUDGETS[-1])), ("resize.max_seams", "6")]
+    first, every = round(num_steps * 0.1), max(num_steps // 40, 15)
+    made += [("resize.first_step", str(min(first, 200)))]
+    return [*made, ("resize.every_steps", str(min(every, 40)))]
 
 
 def taught_by(teacher: str) -> Changes:
@@ -94,17 +116,17 @@ def taught_by(teacher: str) -> Changes:
 
 def dense() -> Changes:
     """The run that prune-then-quantize starts from."""
-    return [*START, *NOBODY, *schedule(TRUNK_STEPS, 0)]
+    return [*START, *NOBODY, *schedule(DENSE_STEPS, 0)]
 
 
 def pruned(number: int, dense_folder: str, num_steps: int) -> Changes:
     """Cut by `taylor` to a budget at 4 bits, healed, then 4 bits and a decay."""
-    end = TRUNK_STEPS + num_steps
+    end = DENSE_STEPS + num_steps
     made = [*START, *schedule(end, round(0.4 * num_steps))]
     made += [("objective.strategy", "taylor"), ("objective.size", "bytes")]
     made += [("objective.budget", str(BUDGETS[number])), ("quantize.bits", "4")]
-    made += [("quantize.first_step", str(TRUNK_STEPS + num_steps // 4))]
-    made += [("resize.first_step", str(TRUNK_STEPS + 10)), ("resize.max_seams", "1")]
+    made += [("quantize.first_step", str(DENSE_STEPS + num_steps // 4))]
+    made += [("resize.first_step", str(DENSE_STEPS + 10)), ("resize.max_seams", "1")]
     return [*made, ("train.continue_from", dense_folder)]
 
 

@@ -138,7 +138,10 @@ class Study:
         result = {"name": name, "family": family, "seed": self.seed, "flops": spent}
         result |= {"budget": None if number is None else recipe.BUDGETS[number]}
         result |= {key: report[key] for key in (*kept, "machine")}
-        result |= {"architecture": report["stages"][-1]["architecture"]}
+        last = report["stages"][-1]
+        result |= {"architecture": last["architecture"]}
+        tokens = report["train"]["tokens"] / report["train"]["steps"]
+        result |= {"final_tokens": last["num_steps"] * tokens}
         RESULTS.mkdir(exist_ok=True)
         path.write_text(json.dumps(result, indent=1) + "\n")
         print(name, self.seed, report["error"], report["size"]["bytes"], flush=True)

@@ -3,6 +3,7 @@
 Run: python experiments/first_frontier/table.py
 """
 
+import itertools
 import json
 import statistics
 from collections import defaultdict
@@ -10,26 +11,33 @@ from pathlib import Path
 
 import matplotlib
 import recipe
+import single
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 HERE = Path(__file__).parent
-START, END = "<!-- table -->\n", "<!-- end of table -->"
+HERE_IS = "<!-- {} -->\n", "<!-- end of {} -->"
 ORDER = ("path", "taught", "scratch4", "scratch3", "scratch2", "scratch8")
 ORDER += ("pruned4", "concrete8", "scratch4late", "scratch3late")
+SINGLE = ("path", "scratch4", "scratch3")
 
 
 def main() -> None:
     results = [json.loads(p.read_text()) for p in sorted(HERE.glob("results/*.json"))]
     readme = HERE / "README.md"
     text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(START)
-    _, after = rest.split(END)
-    readme.write_text(
-        before + START + make_table(results) + END + after, encoding="utf-8"
-    )
+    text = replace_between(text, "table", make_table(results))
+    text = replace_between(text, "single", make_single_table(results))
+    readme.write_text(text, encoding="utf-8")
     draw(results, HERE / "frontier.png")
+
+
+def replace_between(text: str, name: str, content: str) -> str:
+    """Returns a text with other content between the marks of that name."""
+    start, end = (mark.format(name) for mark in HERE_IS)
+    before, rest = text.split(start)
+    return before + start + content + end + rest.split(end)[1]
 
 
 def make_table(results: list[dict]) -> str:
@@ -46,6 +54,32 @@ def make_table(results: list[dict]) -> str:
         row = [family, str(seeds), f"{statistics.mean(spent) / 1e12:.2f}", *cells]
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
+
+
+def make_single_table(results: list[dict]) -> str:
+    """Returns one row for each model of the smallest size, by regime."""
+    lines = ["| regime | model | seeds | TFLOP | tokens a parameter | 10 kB |"]
+    lines.append("|" + "---|" * 6)
+    for regime, arm in itertools.product(single.REGIMES, SINGLE):
+        found = [r for r in results if r["family"] == f"{regime}-{arm}"]
+        if not found:
+            continue
+        mean = lambda value, runs=found: statistics.mean(map(value, runs))
+        cells = [
+            regime,
+            arm,
+            str(len(found)),
+            f"{mean(lambda r: r['flops']) / 1e12:.2f}",
+        ]
+        cells.append(f"{mean(tokens_a_parameter):.0f}")
+        cells.append(format_error([r["error"]["test_bits_per_byte"] for r in found]))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def tokens_a_parameter(result: dict) -> float:
+    """Returns the tokens that the final model has seen in its shape, a weight."""
+    return result["final_tokens"] / result["size"]["params"]
 
 
 def errors_of(family: str, results: list[dict]) -> dict[int, list[float]]:
@@ -69,6 +103,8 @@ def _of_family(family: str, results: list[dict]) -> list[dict]:
     """Returns a family's runs; taught shares the path's first two."""
     shared = ("path-trunk0", f"path-{recipe.BUDGETS[0]}")
     is_pilot = lambda result: result["name"].endswith("-pilot")
+    if not any(result["family"] == family for result in results):
+        return []
     return [
         result
         for result in results
@@ -110,7 +146,7 @@ def draw(results: list[dict], path: Path) -> None:
     axes.set_xlabel("packed file, kB")
     axes.set_ylabel("test bits a byte")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)
+    figure.legend(frameon=False, loc="outside right upper")
     figure.savefig(path, dpi=120)
 
 
