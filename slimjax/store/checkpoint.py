@@ -18,6 +18,7 @@ import re
 import shutil
 import sys
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,9 @@ from slimjax.store.manifest import MANIFEST, file_table, read_manifest, seal
 from slimjax.trees import leaf_table, named_leaves
 
 NAME = re.compile(r"\d{8}\.\d{2}")
+UNREAD = r"coroutine 'Store\._get_array_metadatas' was never awaited"
+"""What Python says of files that Orbax dropped when a damaged one stopped it."""
+
 _TO_JSON = ts.KvStore.Spec.to_json
 
 
@@ -56,6 +60,7 @@ class Checkpoints:
         self._damaged: set[str] = set()
         for name in ("absl", "asyncio"):  # A failure is told in one line, by us.
             logging.getLogger(name).setLevel(logging.CRITICAL)
+        warnings.filterwarnings("ignore", UNREAD, RuntimeWarning)
         _leave_json_unread()
 
     def unfinished(self) -> list[str]:

@@ -119,11 +119,18 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
         devices: The devices, which may be described only; by default all there are.
 
     Raises:
-        ConfigError: If there are too few.
+        ConfigError: If there are too few, or some that a run of several processes
+            would leave idle: its votes and its steps take the same devices.
     """
+    are_here = devices is None
     devices = jax.devices() if devices is None else list(devices)
     sizes = config.sizes(len(devices))
     size = math.prod(sizes.values())
+    if are_here and size < len(devices) and jax.process_count() > 1:
+        raise ConfigError(
+            f"config.mesh wants {size} of the {len(devices)} devices of these "
+            f"{jax.process_count()} processes, which must take all. Set one axis to -1."
+        )
     auto = (AxisType.Auto,) * len(AXES)
     # An axis may be a part of one of a torus, such as 4 of the 8 of 8x8x8 chips.
     grid = mesh_utils.create_device_mesh(

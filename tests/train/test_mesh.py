@@ -15,7 +15,7 @@ from slimjax.resize.plan import make_plan
 from slimjax.store.checkpoint import Checkpoints
 from slimjax.train.cutting import cut_state
 from slimjax.train.history import History
-from slimjax.train.mesh import MeshConfig, mesh_here
+from slimjax.train.mesh import MeshConfig, make_mesh, mesh_here
 from slimjax.train.seam import take_seam
 from slimjax.train.shardings import put_batch
 from slimjax.trees import hash_tree, named_leaves
@@ -188,3 +188,10 @@ def test_without_seams_nothing_has_to_stay_a_multiple():
     stage = meshed(*changes, model=2)
     assert dataclasses.asdict(stage.run.mesh)["model"] == 2
     assert stage.mesh.devices.size == 2 < jax.device_count()
+
+
+def test_several_processes_leave_no_device_idle(monkeypatch):
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(ConfigError, match="4 of the 8 devices of these 2 processes"):
+        make_mesh(MeshConfig(data=4))
+    assert make_mesh(MeshConfig(data=4, model=2)).devices.size == jax.device_count()
