@@ -23,7 +23,7 @@ from slimjax.trees import hash_tree, named_leaves
 MULTIPLES = (("resize.kv_heads_multiple", "2"), ("resize.multiple", "2"))
 BITS = (("objective.size", "bytes"), ("objective.budget", "25%"))
 BITS += (("quantize.bits", "[4, 8, 16]"), ("optim.ema_decay", "0.5"))
-WIDTH = (*BITS, ("resize.units", '["mlp", "embed"]'), ("resize.width_multiple", "2"))
+WIDTH = (*BITS, ("resize.units", '["mlp", "embed"]'), ("resize.width_multiple", "8"))
 WIDTH += (("objective.budget", "8%"),)
 WHOLE = dict(data=2, fsdp=2, model=2)
 
