@@ -99,14 +99,19 @@ def branch(number: int, trunk_folder: str) -> Changes:
     return [*made, ("train.continue_from", trunk_folder)]
 
 
-def single(num_steps: int) -> Changes:
-    """One run to the smallest size, cut and rounded early, then trained to its end."""
+def single(num_steps: int, first: int, every: int) -> Changes:
+    """One run to the smallest size, cut and rounded early, then trained to its end.
+
+    Args:
+        num_steps: Steps of the run.
+        first: Step of the first of six seams.
+        every: Steps from one to the next.
+    """
     made = [*START, *CHOICE, *schedule(num_steps, round(0.4 * num_steps))]
     made += [*UNITS, ("objective.strategy", "exchange")]
     made += [("objective.budget", str(BUDGETS[-1])), ("resize.max_seams", "6")]
-    first, every = round(num_steps * 0.1), max(num_steps // 40, 15)
-    made += [("resize.first_step", str(min(first, 200)))]
-    return [*made, ("resize.every_steps", str(min(every, 40)))]
+    made += [("resize.first_step", str(first)), ("resize.every_steps", str(every))]
+    return made
 
 
 def taught_by(teacher: str) -> Changes:

@@ -21,6 +21,7 @@ results/; table.py makes the README's table and the figure from them.
 import argparse
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import recipe
@@ -37,15 +38,26 @@ SIZES = range(len(recipe.BUDGETS))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="First frontier")
-    parser.add_argument("--workdir", type=Path, default=Path("runs/first_frontier"))
-    parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
+    parser = make_parser("First frontier")
     parser.add_argument("--families", default=",".join(FAMILIES))
     flags = parser.parse_args()
-    for seed in map(int, flags.seeds.split(",")):
-        study = Study(flags.workdir / f"seed{seed}", seed)
+    for study in studies(flags):
         for family in flags.families.split(","):
             study.run(family)
+
+
+def make_parser(title: str) -> argparse.ArgumentParser:
+    """Returns a parser of the flags that all parts of the study have."""
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument("--workdir", type=Path, default=Path("runs/first_frontier"))
+    parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
+    return parser
+
+
+def studies(flags: argparse.Namespace) -> Iterator["Study"]:
+    """Yields one study a seed."""
+    for seed in map(int, flags.seeds.split(",")):
+        yield Study(flags.workdir / f"seed{seed}", seed)
 
 
 class Study:

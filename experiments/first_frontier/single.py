@@ -10,26 +10,20 @@ the final model has had 500 tokens a parameter, `under` stops at a tenth of that
 and started again, it goes on where it was; table.py prints the table.
 """
 
-import argparse
-from pathlib import Path
-
 import recipe
-from run import Study
+from run import Study, make_parser, studies
 
-REGIMES = {"over": 4000, "under": 500}
-"""Steps of the path."""
+REGIMES = {"over": (4000, 200, 40), "under": (500, 50, 15)}
+"""Steps of the path, its first seam, and from one seam to the next."""
 
 LAST = len(recipe.BUDGETS) - 1
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="First frontier, one size")
-    parser.add_argument("--workdir", type=Path, default=Path("runs/first_frontier"))
-    parser.add_argument("--seeds", default="0,1,2", help="comma-separated")
+    parser = make_parser("First frontier, one size")
     parser.add_argument("--regimes", default=",".join(REGIMES))
     flags = parser.parse_args()
-    for seed in map(int, flags.seeds.split(",")):
-        study = Study(flags.workdir / f"seed{seed}", seed)
+    for study in studies(flags):
         for regime in flags.regimes.split(","):
             compare(study, regime)
 
@@ -37,7 +31,7 @@ def main() -> None:
 def compare(study: Study, regime: str) -> None:
     """Trains a path, and fresh models that spend as much."""
     name = f"{regime}-path"
-    study.train(name, recipe.single(REGIMES[regime]), name, LAST)
+    study.train(name, recipe.single(*REGIMES[regime]), name, LAST)
     spent = study.read(name)["flops"]
     for bits in (4, 3):
         shape = recipe.best_shape(recipe.BUDGETS[LAST], bits)
