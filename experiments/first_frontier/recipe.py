@@ -20,18 +20,18 @@ BITS = (4, 3, 2, 8)
 WIDTH, HEAD_DIM, NUM_LAYERS, MLP_DIM = 48, 8, 3, 128
 """The model that the path, and prune-then-quantize, start from."""
 
-PIECE_STEPS, DECAY_STEPS = (500, 250, 500), (200, 250, 400)
+PIECE_STEPS, DECAY_STEPS = (500, 400, 800), (450, 300, 400)
 """Steps to each size from the one before, and of each decay; small steps are cheap."""
 
-DENSE_STEPS = PIECE_STEPS[0]
-"""Steps before prune-then-quantize cuts."""
+DENSE_STEPS = {"pruned4": 500, "pruned4early": 200}
+"""Steps before prune-then-quantize cuts; the path cuts first after 200."""
 
 UNITS: Changes = [
     ("resize.units", '["heads", "kv_heads", "mlp", "sublayer", "layer", "embed"]')
 ]
 """What may go: the residual width too, or the smallest file is all tokens' table."""
 
-SEAMS = ((300, 60, 3), (20, 40, 3), (20, 40, 4))
+SEAMS = ((200, 60, 3), (20, 40, 3), (20, 40, 4))
 """First step in each piece, steps between, number."""
 
 BASE: Changes = [
@@ -62,7 +62,7 @@ START: Changes = [
 
 NOBODY: Changes = [("objective.strategy", "none"), ("objective.budget", "")]
 
-CHOICE: Changes = [("quantize.bits", "[8, 6, 4, 3]"), ("objective.size", "bytes")]
+CHOICE: Changes = [("quantize.bits", "[8, 6, 4]"), ("objective.size", "bytes")]
 
 
 def schedule(num_steps: int, decay_steps: int) -> Changes:
@@ -119,19 +119,19 @@ def taught_by(teacher: str) -> Changes:
     return [("distill.teacher", teacher), ("distill.weight", "0.5")]
 
 
-def dense() -> Changes:
+def dense(num_steps: int) -> Changes:
     """The run that prune-then-quantize starts from."""
-    return [*START, *NOBODY, *schedule(DENSE_STEPS, 0)]
+    return [*START, *NOBODY, *schedule(num_steps, 0)]
 
 
-def pruned(number: int, dense_folder: str, num_steps: int) -> Changes:
+def pruned(number: int, dense_steps: int, dense_folder: str, num_steps: int) -> Changes:
     """Cut by `taylor` to a budget at 4 bits, healed, then 4 bits and a decay."""
-    end = DENSE_STEPS + num_steps
+    end = dense_steps + num_steps
     made = [*START, *schedule(end, round(0.4 * num_steps))]
     made += [("objective.strategy", "taylor"), ("objective.size", "bytes")]
     made += [("objective.budget", str(BUDGETS[number])), ("quantize.bits", "4")]
-    made += [("quantize.first_step", str(DENSE_STEPS + num_steps // 4))]
-    made += [("resize.first_step", str(DENSE_STEPS + 10)), ("resize.max_seams", "1")]
+    made += [("quantize.first_step", str(dense_steps + num_steps // 4))]
+    made += [("resize.first_step", str(dense_steps + 10)), ("resize.max_seams", "1")]
     return [*made, ("train.continue_from", dense_folder)]
 
 

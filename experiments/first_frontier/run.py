@@ -10,7 +10,8 @@ Families, each of three models within the budgets of `recipe`, packed file count
 - taught: the same path, whose later pieces have the finished largest size as teacher;
 - scratch4, scratch3, scratch2, scratch8: fresh models with as many bits everywhere, in
   the even shape that fills the budget; with "late", rounded in the decay only;
-- pruned4: one dense run, cut by `taylor` to each budget, healed, then 4 bits;
+- pruned4: one dense run, cut by `taylor` to each budget, healed, then 4 bits; with
+  "early", cut as early as path is;
 - concrete8: `hard_concrete` towards each budget at 8 bits.
 
 Every family but taught spends the training FLOPs that path spent in all; its steps are
@@ -33,7 +34,7 @@ ROOT = Path(__file__).parents[2]
 HERE = Path(os.path.relpath(Path(__file__).parent))  # No path of this machine.
 RESULTS = HERE / "results"
 FAMILIES = ("path", "scratch4", "taught", "scratch3", "pruned4", "scratch2")
-FAMILIES += ("scratch8", "concrete8", "scratch4late", "scratch3late")
+FAMILIES += ("scratch8", "pruned4early", "concrete8", "scratch4late", "scratch3late")
 SIZES = range(len(recipe.BUDGETS))
 
 
@@ -70,7 +71,7 @@ class Study:
         """Trains the models of a family."""
         if family in ("path", "taught"):
             self.run_path(family)
-        elif family == "pruned4":
+        elif family in recipe.DENSE_STEPS:
             self.run_pruned(family)
         else:
             in_reach = SIZES[:2] if family == "concrete8" else SIZES
@@ -96,13 +97,14 @@ class Study:
                 lessons = recipe.taught_by(finished)
 
     def run_pruned(self, family: str) -> None:
-        start = self.train(f"{family}-dense", recipe.dense(), family, None)
+        dense_steps = recipe.DENSE_STEPS[family]
+        start = self.train(f"{family}-dense", recipe.dense(dense_steps), family, None)
         left = self.path_flops() - self.read(f"{family}-dense")["flops"]
         for number in SIZES:
             steps = self.steps_for(
-                left / len(SIZES), recipe.pruned, family, number, start
+                left / len(SIZES), recipe.pruned, family, number, dense_steps, start
             )
-            made = recipe.pruned(number, start, steps)
+            made = recipe.pruned(number, dense_steps, start, steps)
             self.train(f"{family}-{recipe.BUDGETS[number]}", made, family, number)
 
     def run_one(self, family: str, number: int) -> None:
@@ -122,9 +124,9 @@ class Study:
     def steps_for(self, share, make, family, number, *start) -> int:
         """Returns the steps that spend a share of FLOPs, for runs that get smaller.
 
-        A quarter as many steps are run first, and their cost a step is taken.
+        Some steps are run first, and their cost a step is taken.
         """
-        few = 100
+        few = 400  # So many that a seam's probes are not most of it.
         made = make(number, *start, few)
         name = f"{family}-{recipe.BUDGETS[number]}-pilot"
         self.train(name, made, family, None)

@@ -3,20 +3,20 @@
 Run: python experiments/first_frontier/single.py [--workdir=runs/first_frontier]
     [--seeds=0,1,2] [--regimes=over,under]
 
-`path` starts large; `exchange` cuts and rounds it to the budget early on. `scratch4`
-and `scratch3` are fresh, of the even shape that fills the budget with as many bits
-everywhere, for as many steps as spend what the path spent in all. `over` trains until
-the final model has had 500 tokens a parameter, `under` stops at a tenth of that. Killed
-and started again, it goes on where it was; table.py prints the table.
+`path` starts large; `exchange` cuts and rounds it to the budget early on. `scratch4` is
+fresh, of the even shape that fills the budget with 4 bits everywhere, the best of all bits
+for it, for as many steps as spend what the path spent in all. `over` trains until the
+final model has had more than 500 tokens a parameter, `under` stops at about a tenth of
+that. Killed and started again, it goes on where it was; table.py prints the table.
 """
 
 import recipe
 from run import Study, make_parser, studies
 
-REGIMES = {"over": (4000, 200, 40), "under": (500, 50, 15)}
+REGIMES = {"over": (4000, 300, 150), "under": (500, 60, 30)}
 """Steps of the path, its first seam, and from one seam to the next."""
 
-LAST = len(recipe.BUDGETS) - 1
+LAST, BITS = len(recipe.BUDGETS) - 1, 4
 
 
 def main() -> None:
@@ -33,11 +33,10 @@ def compare(study: Study, regime: str) -> None:
     name = f"{regime}-path"
     study.train(name, recipe.single(*REGIMES[regime]), name, LAST)
     spent = study.read(name)["flops"]
-    for bits in (4, 3):
-        shape = recipe.best_shape(recipe.BUDGETS[LAST], bits)
-        steps = round(spent / recipe.step_flops(*shape))
-        name = f"{regime}-scratch{bits}"
-        study.train(name, recipe.scratch(LAST, bits, steps, 0.1), name, LAST)
+    shape = recipe.best_shape(recipe.BUDGETS[LAST], BITS)
+    steps = round(spent / recipe.step_flops(*shape))
+    name = f"{regime}-scratch{BITS}"
+    study.train(name, recipe.scratch(LAST, BITS, steps, 0.1), name, LAST)
 
 
 if __name__ == "__main__":

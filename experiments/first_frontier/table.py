@@ -19,8 +19,8 @@ from matplotlib import pyplot as plt
 HERE = Path(__file__).parent
 HERE_IS = "<!-- {} -->\n", "<!-- end of {} -->"
 ORDER = ("path", "taught", "scratch4", "scratch3", "scratch2", "scratch8")
-ORDER += ("pruned4", "concrete8", "scratch4late", "scratch3late")
-SINGLE = ("path", "scratch4", "scratch3")
+ORDER += ("pruned4", "pruned4early", "concrete8", "scratch4late", "scratch3late")
+SINGLE = ("path", "scratch4")
 
 
 def main() -> None:
