@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def compare(study: Study, regime: str) -> None:
-    """Trains a path, and fresh models that spend as much."""
+    """Trains a path, and a fresh model that spends as much."""
     name = f"{regime}-path"
     study.train(name, recipe.single(*REGIMES[regime]), name, LAST)
     spent = study.read(name)["flops"]
