@@ -11,21 +11,15 @@ manifest, which is put in its place once everything else is on the disk: files a
 compared before Orbax reads them, leaves after.
 """
 
-import ast
 import contextlib
-import logging
 import re
 import shutil
-import sys
 import threading
-import warnings
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-import tensorstore as ts
 from jaxtyping import PyTree
 
 from slimjax import processes
@@ -34,13 +28,10 @@ from slimjax.store.faults import fault_point
 from slimjax.store.files import sync_folder, write_json
 from slimjax.store.keep import Keep, Kept
 from slimjax.store.manifest import MANIFEST, file_table, read_manifest, seal
+from slimjax.store.orbax import begin_to_write, read_arrays
 from slimjax.trees import leaf_table, named_leaves
 
 NAME = re.compile(r"\d{8}\.\d{2}")
-UNREAD = r"coroutine 'Store\._get_array_metadatas' was never awaited"
-"""What Python says of files that Orbax dropped when a damaged one stopped it."""
-
-_TO_JSON = ts.KvStore.Spec.to_json
 
 
 class Checkpoints:
@@ -58,10 +49,6 @@ class Checkpoints:
         self._failure: str = ""
         self._last: str = ""
         self._damaged: set[str] = set()
-        for name in ("absl", "asyncio"):  # A failure is told in one line, by us.
-            logging.getLogger(name).setLevel(logging.CRITICAL)
-        warnings.filterwarnings("ignore", UNREAD, RuntimeWarning)
-        _leave_json_unread()
 
     def unfinished(self) -> list[str]:
         """Returns the names of folders without a manifest, oldest first."""
@@ -116,9 +103,7 @@ class Checkpoints:
             if processes.is_first():
                 _remove(folder)
             processes.barrier("a checkpoint")
-            _hush_closed_loops()
-            writer = ocp.StandardCheckpointer()
-            writer.save(folder / "state", state)
+            writer = begin_to_write(folder / "state", state)
             host = jax.tree.map(_host_copy, state)
         except ProcessError:
             raise
@@ -163,7 +148,7 @@ class Checkpoints:
         """
         folder, leaves = self._check_files(name)
         _compare_shapes(folder, leaves, target)
-        state = _read_arrays(folder, target)
+        state = read_arrays(folder / "state", target)
         _compare_leaves(folder, leaves, state)
         self._last = name
         return state
@@ -184,7 +169,7 @@ class Checkpoints:
         folder, leaves = self._check_files(name)
         if not any(leaf.split(".")[0] == field for leaf in leaves):
             return None
-        part = _read_arrays(folder)[field]
+        part = read_arrays(folder / "state")[field]
         _compare_leaves(folder, leaves, {field: part})
         return part
 
@@ -286,48 +271,6 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _hush_closed_loops() -> None:
-    """Has Python not tell of writes that were under way when another one failed.
-
-    Orbax closes its event loop at the first failure, and each write that ends after it
-    would be told in twenty lines; the failure itself is told in one.
-    """
-    tell = sys.unraisablehook
-    if getattr(tell, "__name__", "") == "tell_others":
-        return
-
-    def tell_others(unraisable: Any) -> None:
-        if str(unraisable.exc_value) != "Event loop is closed":
-            tell(unraisable)
-
-    sys.unraisablehook = tell_others
-
-
-def _leave_json_unread() -> None:
-    """Has Orbax take no JSON from tensorstore, which leaks each string of it.
-
-    In tensorstore 0.1.86, that is; each save and each restore would leave behind some
-    200 bytes an array for its place, and 20 kB a reading of counters, which Orbax does
-    for a log unseen here. A spec's text tells the same as its JSON.
-    """
-    ts.experimental_collect_matching_metrics = lambda *_: []
-    kind: Any = ts.KvStore.Spec
-    kind.to_json = _read_text
-
-
-def _read_text(spec: ts.KvStore.Spec) -> Any:
-    """Returns the JSON of a spec, from its text, ``KvStore.Spec({...})``.
-
-    Examples:
-        >>> _read_text(ts.KvStore.Spec({"driver": "file", "path": "/a b/"}))
-        {'driver': 'file', 'path': '/a b/'}
-    """
-    text = repr(spec)
-    if "\\x" in text:  # Bytes of what is not ASCII, which are no text yet.
-        return _TO_JSON(spec)
-    return ast.literal_eval(text[text.index("(") + 1 : -1])
-
-
 def _host_copy(leaf: jax.Array) -> Any:
     """Returns a copy that the next step cannot overwrite; of what is here alone."""
     if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
@@ -354,12 +297,3 @@ def _compare_leaves(folder: Path, leaves: dict[str, Any], state: PyTree) -> None
         stored, found = leaves.get(leaf, {}).get("crc32"), entry["crc32"]
         if found is not None and stored is not None and found != stored:
             raise CheckpointError(f"{folder} is damaged: {leaf} has other bytes.")
-
-
-def _read_arrays(folder: Path, *target: PyTree) -> Any:
-    try:
-        with ocp.StandardCheckpointer() as reader:
-            return reader.restore(folder / "state", *target)
-    except Exception as error:  # Orbax has many names for damage.
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise CheckpointError(f"{folder} is damaged: {first[0][:200]}") from error

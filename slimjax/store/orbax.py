@@ -1,0 +1,98 @@
+"""Orbax as checkpoints need it: its failures told once, and nothing leaked.
+
+A failed write or read is told in one line by who called; Orbax and Python would tell
+it again in many. Process-wide settings stand here, so that none is hidden elsewhere.
+"""
+
+import ast
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import orbax.checkpoint as ocp
+import tensorstore as ts
+from jaxtyping import PyTree
+
+from slimjax.errors import CheckpointError
+
+UNREAD = r"coroutine 'Store\._get_array_metadatas' was never awaited"
+"""What Python says of files that Orbax dropped when a damaged one stopped it."""
+
+_TO_JSON = ts.KvStore.Spec.to_json
+
+
+def keep_quiet() -> None:
+    """Has Orbax say and leak nothing; to be called before it writes or reads."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", UNREAD, RuntimeWarning)
+    _leave_json_unread()
+    _hush_closed_loops()
+
+
+def begin_to_write(folder: Path, state: PyTree) -> ocp.StandardCheckpointer:
+    """Returns who writes arrays into a folder, to be waited for and closed."""
+    keep_quiet()
+    writer = ocp.StandardCheckpointer()
+    writer.save(folder, state)
+    return writer
+
+
+def read_arrays(folder: Path, *target: PyTree) -> Any:
+    """Returns the arrays of a folder, placed and shaped as a target, if there is one.
+
+    Raises:
+        CheckpointError: If any is missing or damaged.
+    """
+    keep_quiet()
+    try:
+        with ocp.StandardCheckpointer() as reader:
+            return reader.restore(folder, *target)
+    except Exception as error:  # Orbax has many names for damage.
+        first = str(error).strip().splitlines() or [type(error).__name__]
+        message = f"{folder.parent} is damaged: {first[0][:200]}"
+        raise CheckpointError(message) from error
+
+
+def _hush_closed_loops() -> None:
+    """Has Python not tell of writes that were under way when another one failed.
+
+    Orbax closes its event loop at the first failure, and each write that ends after it
+    would be told in twenty lines; the failure itself is told in one.
+    """
+    tell = sys.unraisablehook
+    if getattr(tell, "__name__", "") == "tell_others":
+        return
+
+    def tell_others(unraisable: Any) -> None:
+        if str(unraisable.exc_value) != "Event loop is closed":
+            tell(unraisable)
+
+    sys.unraisablehook = tell_others
+
+
+def _leave_json_unread() -> None:
+    """Has Orbax take no JSON from tensorstore, which leaks each string of it.
+
+    In tensorstore 0.1.86, that is; each save and each restore would leave behind some
+    200 bytes an array for its place, and 20 kB a reading of counters, which Orbax does
+    for a log unseen here. A spec's text tells the same as its JSON.
+    """
+    ts.experimental_collect_matching_metrics = lambda *_: []
+    kind: Any = ts.KvStore.Spec
+    kind.to_json = _read_text
+
+
+def _read_text(spec: ts.KvStore.Spec) -> Any:
+    """Returns the JSON of a spec, from its text, ``KvStore.Spec({...})``.
+
+    Examples:
+        >>> _read_text(ts.KvStore.Spec({"driver": "file", "path": "/a b/"}))
+        {'driver': 'file', 'path': '/a b/'}
+    """
+    text = repr(spec)
+    if "\\x" in text:  # Bytes of what is not ASCII, which are no text yet.
+        return _TO_JSON(spec)
+    return ast.literal_eval(text[text.index("(") + 1 : -1])
