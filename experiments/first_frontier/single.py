@@ -23,8 +23,13 @@ def main() -> None:
     parser = make_parser("First frontier, one size")
     parser.add_argument("--regimes", default=",".join(REGIMES))
     flags = parser.parse_args()
+    regimes = flags.regimes.split(",")
+    if odd := [regime for regime in regimes if regime not in REGIMES]:
+        parser.error(
+            f"--regimes: {odd[0]!r} is unknown; known are {', '.join(REGIMES)}"
+        )
     for study in studies(flags):
-        for regime in flags.regimes.split(","):
+        for regime in regimes:
             compare(study, regime)
 
 

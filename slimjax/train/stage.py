@@ -335,7 +335,7 @@ class Stage:
             in_shardings=_places(arguments),
             out_shardings=(self.state_sharding, replicated(self.mesh)),
         )
-        return self._compile(jitted, *arguments)
+        return self.compile(jitted, *arguments)
 
     @cached_property
     def sums(self) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
@@ -365,11 +365,12 @@ class Stage:
         jitted = jax.jit(
             fn, in_shardings=_places(arguments), out_shardings=replicated(self.mesh)
         )
-        compiled = self._compile(jitted, *arguments)
+        compiled = self.compile(jitted, *arguments)
         run = lambda variables, batch: compiled(without_maps(variables), batch)
         return lambda *inputs: processes.wait_for(run(*inputs), "an evaluation")
 
-    def _compile(self, jitted: Any, *arguments: PyTree) -> Any:
+    def compile(self, jitted: Any, *arguments: PyTree) -> Any:
+        """Returns the program of these arguments' shapes; the time counts."""
         start = time.perf_counter()
         with jax.set_mesh(self.mesh):
             compiled = jitted.lower(*arguments).compile()

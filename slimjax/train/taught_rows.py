@@ -197,9 +197,7 @@ def _compile(stage: Stage) -> Callable[..., Outcomes]:
     jitted = jax.jit(outcomes_fn, out_shardings=replicated(stage.mesh))
     variables = put_teacher(stage.teacher, stage.mesh)
     batch = abstract_batch(run.data.batch_size, run.data.seq_len, stage.mesh)
-    with jax.set_mesh(stage.mesh):
-        compiled = jitted.lower(variables, batch).compile()
-    processes.barrier("a compiled program")  # Devices wait less patiently.
+    compiled = stage.compile(jitted, variables, batch)
     return lambda batch: compiled(variables, batch)
 
 
