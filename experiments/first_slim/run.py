@@ -11,11 +11,13 @@ Trains, on the recipe of configs/quickstart.py and nothing else:
   ended in, for as many steps;
 - slim49+teacher, scratch49+teacher: slim49, and a fresh model in the shape that it
   ended in, with the finished dense model of the same seed as teacher from step 0;
-- dense=, scratch49=, scratch30=: the same, for as many steps as spend the FLOPs that
-  the slim run (slim49 for dense) spent in all, probes included.
+- dense-long, slim49-long, scratch49-long: three times as many steps, four seams after
+  each of which what stays is refitted, and no sublayer goes whole (LONG);
+- dense=, scratch49=, scratch30=: the first arms, for as many steps as spend the FLOPs
+  that the slim run (slim49 for dense) spent in all, probes included.
 
-All arms have the recipe's learning rate; --learning_rate runs the first seven with
-another one; --arms names some. Killed and started again, it goes on where it was.
+All arms have the recipe's learning rate; --learning_rate runs all but the last three
+with another one; --arms names some. Killed and started again, it goes on where it was.
 Results are small JSON files in results/; table.py makes the README's table from them.
 """
 
@@ -30,11 +32,15 @@ from slimjax.config import override, read_config
 ROOT = Path(__file__).parents[2]
 HERE = Path(os.path.relpath(Path(__file__).parent))  # No path of this machine.
 RESULTS = HERE / "results"
-RATE = 3e-3
+RATE = 2e-3
 ARMS = ("slim49", "dense", "scratch49", "slim30", "scratch30")
 ARMS += ("slim49+teacher", "scratch49+teacher")
+ARMS += ("slim49-long", "dense-long", "scratch49-long")
 EQUAL_FLOPS = {"scratch49=": "slim49", "scratch30=": "slim30", "dense=": "slim49"}
 TEACHER = [("distill.weight", "0.5"), ("distill.temperature", "1.0")]
+LONG = [("train.num_steps", "2400"), ("resize.first_step", "720")]
+LONG += [("resize.every_steps", "160"), ("resize.max_seams", "4")]
+LONG += [("resize.units", '["heads","kv_heads","mlp"]'), ("resize.refit_batches", "8")]
 DENSE = [("objective.strategy", "none"), ("objective.budget", "")]
 
 
@@ -87,15 +93,16 @@ def find_teacher(seed: int, rate: float, workdir: Path) -> str:
 def changes(arm: str, seed: int, rate: float) -> list[tuple[str, str]]:
     """Returns what an arm changes in the recipe, its teacher apart."""
     made = [("seed", str(seed)), ("optim.learning_rate", str(rate))]
+    made += LONG if arm.endswith("-long") else []
     if arm.startswith("slim"):
-        budget = arm.removeprefix("slim").removesuffix("+teacher")
+        budget = arm.removeprefix("slim").split("+")[0].split("-")[0]
         return [*made, ("objective.budget", f"{budget}%")]
     made += DENSE
     if arm.startswith("scratch"):
-        slim = read_result("slim" + arm.removeprefix("scratch").removesuffix("="), seed)
-        name = slim["arm"].replace("+", "-with-")
-        path = RESULTS / f"{name}-seed{seed}-architecture.json"
-        path.write_text(json.dumps(slim["architecture"]) + "\n")
+        slim = "slim" + arm.removeprefix("scratch").removesuffix("=")
+        path = result_path(slim, seed, rate).with_suffix(".architecture.json")
+        layers = read_result(slim, seed, rate)["architecture"]
+        path.write_text(json.dumps(layers) + "\n")
         made += [("model.architecture", str(path))]
     if arm in EQUAL_FLOPS:
         made += [("train.num_steps", str(equal_steps(arm, seed)))]
@@ -109,9 +116,9 @@ def equal_steps(arm: str, seed: int) -> int:
     return round(spent / base["train"]["flops_total"] * base["train"]["steps"])
 
 
-def read_result(arm: str, seed: int) -> dict:
-    """Returns an arm's result at the recipe's learning rate."""
-    return json.loads(result_path(arm, seed, RATE).read_text())
+def read_result(arm: str, seed: int, rate: float = RATE) -> dict:
+    """Returns an arm's result."""
+    return json.loads(result_path(arm, seed, rate).read_text())
 
 
 def result_path(arm: str, seed: int, rate: float) -> Path:

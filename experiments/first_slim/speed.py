@@ -30,7 +30,7 @@ def main() -> None:
 
     run = make_run_config(read_config(ROOT / "configs" / "quickstart.py"))
     model = run.model.build(run.data.vocab_size)
-    result = json.loads((HERE / "results" / "slim49-seed0-lr0.003.json").read_text())
+    result = json.loads((HERE / "results" / "slim49-seed0-lr0.002.json").read_text())
     small = model.with_architecture(result["architecture"], "architecture")
     steps = [make_step(run, shape) for shape in (model, small)]
     times = np.array([[step() for step in steps] for _ in range(flags.rounds)])
