@@ -95,7 +95,7 @@ def changes(arm: str, seed: int, rate: float) -> list[tuple[str, str]]:
     made = [("seed", str(seed)), ("optim.learning_rate", str(rate))]
     made += LONG if arm.endswith("-long") else []
     if arm.startswith("slim"):
-        budget = arm.removeprefix("slim").split("+")[0].split("-")[0]
+        budget = arm.removeprefix("slim")[:2]
         return [*made, ("objective.budget", f"{budget}%")]
     made += DENSE
     if arm.startswith("scratch"):

@@ -4,13 +4,11 @@ Run: python experiments/first_slim/table.py
 """
 
 import json
-import os
 from collections import defaultdict
-from pathlib import Path
 
-HERE = Path(os.path.relpath(Path(__file__).parent))
+from run import HERE, RATE
+
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
-RATE = 2e-3
 ORDER = ("dense", "slim49", "scratch49", "slim30", "scratch30")
 ORDER += ("slim49+teacher", "scratch49+teacher")
 ORDER += ("dense-long", "slim49-long", "scratch49-long")
@@ -27,13 +25,9 @@ def main() -> None:
     rates = defaultdict(lambda: defaultdict(list))
     for result in results:
         rates[result["learning_rate"]][result["arm"]].append(result)
-    arms = rates.pop(RATE)
-    pairs = [(a, b) for a, b in PAIRS if a in arms and b in arms]
-    lines = [HEAD, *rows(arms, ""), "", *(compare(a, b, arms) for a, b in pairs)]
-    for rate, others in sorted(rates.items()):
-        lines += ["", HEAD, *rows(others, f", learning rate {rate:g}")]
-        pairs = [(a, b) for a, b in PAIRS if a in others and b in others]
-        lines += ["", *(compare(a, b, others) for a, b in pairs)]
+    lines = describe_all(rates.pop(RATE))
+    for rate, arms in sorted(rates.items()):
+        lines += ["", *describe_all(arms, f", learning rate {rate:g}")]
     page = (HERE / "README.md").read_text()
     before, after = page.split(BEGIN)[0], page.split(END)[1]
     text = "\n".join(lines).strip()
@@ -53,9 +47,11 @@ PAIRS += (
 )
 
 
-def rows(arms: dict[str, list[dict]], note: str) -> list[str]:
-    """Returns the rows of the arms that there are, in order."""
-    return [describe(arm, arms[arm], note) for arm in ORDER if arm in arms]
+def describe_all(arms: dict[str, list[dict]], note: str = "") -> list[str]:
+    """Returns the table of the arms that there are, and how they compare."""
+    rows = [describe(arm, arms[arm], note) for arm in ORDER if arm in arms]
+    pairs = [(a, b) for a, b in PAIRS if a in arms and b in arms]
+    return [HEAD, *rows, "", *(compare(a, b, arms) for a, b in pairs)]
 
 
 def describe(arm: str, results: list[dict], note: str) -> str:
