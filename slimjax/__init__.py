@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = ("nn", "data", "models", "objective", "tasks", "store", "strategies")
+_ROOMS = ("nn", "text", "data", "models", "objective", "tasks", "store", "strategies")
 _ROOMS += ("resize", "generate", "train", "report", "native")
 _HOMES = {"fit": "slimjax.api", "load": "slimjax.generate.model"}
 

@@ -11,6 +11,7 @@ PACKAGE = pathlib.Path(slimjax.__file__).parent
 FLOORS = [
     {"errors", "lazy"},
     {"config", "trees", "native", "processes"},
+    {"text"},
     {"nn", "data"},
     {"models"},
     {"objective", "tasks", "store"},

@@ -1,9 +1,8 @@
-"""From text to batches, in NumPy, with no model in sight.
+"""From documents to batches, in NumPy, with no model in sight.
 
-Read the room from the bottom: `files` and `cutting` turn files into documents,
-`sources` names them, `splits` deals them out, `sample`, `pieces` and `tokenizer` make
-numbers of them, `rows` lays these out on disk, `cache` keeps them, `corpus` does all of
-it in turn, and `batches` says which rows a step takes.
+Read the room from the bottom: `pieces` and `tokenizer` make numbers of the documents
+of `slimjax.text`, `rows` lays these out on disk, `cache` keeps them, `corpus` does all
+of it in turn, and `batches` says which rows a step takes.
 
     corpus = load_corpus(DataConfig(source="text:books/*.txt", vocab_size=2048))
     batch = make_batch(corpus.train, step=0, batch_size=16, seed=0)  # tokens [B T]

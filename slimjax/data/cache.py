@@ -16,8 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from slimjax.data.files import show
 from slimjax.errors import DataError
+from slimjax.text.files import show
 
 T = TypeVar("T")
 Info = dict[str, Any]

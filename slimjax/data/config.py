@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from slimjax.data.files import show
-from slimjax.data.sources import parse_source
 from slimjax.errors import ConfigError, suggest
+from slimjax.text.files import show
+from slimjax.text.sources import parse_source
 
 TOKENIZERS = ("sentencepiece", "bytes")
 ON_BAD_DOCUMENT = ("error", "skip")

@@ -14,15 +14,7 @@ from pathlib import Path
 
 from slimjax.data.cache import Info, open_entry
 from slimjax.data.config import DataConfig
-from slimjax.data.files import show
 from slimjax.data.rows import Rows, RowWriter, check_train_rows, open_rows
-from slimjax.data.splits import (
-    SPLITS,
-    SplitBorders,
-    hash_document,
-    hash_to_fraction,
-)
-from slimjax.data.survey import Progress, Survey, iterate_config, survey_documents
 from slimjax.data.tokenizer import (
     BytesTokenizer,
     Tokenizer,
@@ -30,6 +22,15 @@ from slimjax.data.tokenizer import (
     train_tokenizer,
 )
 from slimjax.errors import DataError
+from slimjax.text.files import show
+from slimjax.text.sources import iterate_documents
+from slimjax.text.splits import (
+    SPLITS,
+    SplitBorders,
+    hash_document,
+    hash_to_fraction,
+)
+from slimjax.text.survey import Progress, Survey, survey_documents
 
 FORMAT = 1  # Part of every name in the cache: a new way of preparing counts it up.
 _ENCODE_CHARACTERS = 1 << 20  # Text encoded at once: enough for two threads.
@@ -87,7 +88,14 @@ def load_corpus(
     report = progress or (lambda *_: None)
     if all_valid:
         config = dataclasses.replace(config, valid_fraction=0.0, test_fraction=0.0)
-    survey = survey_documents(config, report)
+    survey = survey_documents(
+        config.source,
+        on_bad_document=config.on_bad_document,
+        valid_fraction=config.valid_fraction,
+        test_fraction=config.test_fraction,
+        wants_passages=config.tokenizer == "sentencepiece",
+        report=report,
+    )
     if all_valid:
         survey = dataclasses.replace(survey, borders=SplitBorders(0.0, 1.0))
     tokenizer = tokenizer or _prepare_tokenizer(config, survey, report)
@@ -154,7 +162,12 @@ def _write_rows(
             )
             for split in SPLITS
         }
-        for texts in _group(iterate_config(config, survey.max_bytes)):
+        documents = iterate_documents(
+            config.source,
+            max_bytes=survey.max_bytes,
+            on_bad_document=config.on_bad_document,
+        )
+        for texts in _group(documents):
             for text, ids in zip(texts, tokenizer.encode_batch(texts), strict=True):
                 document = hash_document(text)
                 split = survey.borders.choose(hash_to_fraction(document))

@@ -18,8 +18,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from slimjax.data.config import MIN_VOCAB_SIZE, NUM_RESERVED
-from slimjax.data.cutting import cut_text
 from slimjax.errors import ConfigError
+from slimjax.text.cutting import cut_text
 
 MAX_PIECE_CHARACTERS = 32
 MAX_LINE_BYTES = 4096  # sentencepiece skips lines over 4,192 bytes, silently.

@@ -14,9 +14,9 @@ from typing import Protocol, SupportsIndex, runtime_checkable
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from slimjax.data.files import show
 from slimjax.data.pieces import SPACE, train_pieces
 from slimjax.errors import DataError
+from slimjax.text.files import show
 
 Ids = Int32[np.ndarray, "_T"]
 

@@ -17,9 +17,9 @@ import numpy as np
 from jaxtyping import Bool, Integer
 
 from slimjax.data.cache import find_cache
-from slimjax.data.files import show
 from slimjax.distill.outcomes import LOG_TYPE, Outcomes
 from slimjax.errors import DataError
+from slimjax.text.files import show
 
 FORMAT = 1  # Part of every name: another way of telling outcomes counts it up.
 _DRAFT = ".draft-"

@@ -30,10 +30,11 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.data.batches import Batch, iterate_rows
-from slimjax.data.compressors import NO_ZSTD, compress_train_text
+from slimjax.data.compressed import compress_train_text
 from slimjax.data.corpus import Corpus
 from slimjax.data.rows import Rows
 from slimjax.store.run_folder import RunFolder
+from slimjax.text.compressors import NO_ZSTD
 from slimjax.train.history import History
 from slimjax.train.shardings import put_batch
 from slimjax.train.stage import Stage

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.config import override, parse_value
-from slimjax.data.sources import parse_source
 from slimjax.errors import ConfigError, SlimjaxError
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
+from slimjax.text.sources import parse_source
 from slimjax.train.config import (
     BLOCKS,
     RunConfig,

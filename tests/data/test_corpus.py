@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from slimjax.data import DataConfig, load_corpus
 from slimjax.data.rows import RowWriter, open_rows
-from slimjax.data.sources import choose_document_bytes, iterate_documents
-from slimjax.data.splits import hash_document
 from slimjax.data.tokenizer import BytesTokenizer
 from slimjax.errors import ConfigError, DataError
+from slimjax.text.sources import choose_document_bytes, iterate_documents
+from slimjax.text.splits import hash_document
 
 SPLITS = ("train", "valid", "test")
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimjax.data import load_tokenizer
-from slimjax.data.sample import PassageSample
 from slimjax.data.tokenizer import BytesTokenizer, train_tokenizer
 from slimjax.errors import ConfigError, DataError
+from slimjax.text.sample import PassageSample
 
 CODE = ["def double(x):\n    return x + x\n\n\nclass A:\n\tpass  # <s> <0x41> ▁\n"] * 9
 TOKENIZERS = [BytesTokenizer(), train_tokenizer(CODE, 330)]

@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterator
 from io import BufferedIOBase
 
-from slimjax.data.cutting import cut_bytes, cut_text
-from slimjax.data.files import BOM, READ_ERRORS, open_bytes, read_blocks, show
 from slimjax.errors import suggest
+from slimjax.text.cutting import cut_bytes, cut_text
+from slimjax.text.files import BOM, READ_ERRORS, open_bytes, read_blocks, show
 
 MAX_RECORD_BYTES = 1 << 26  # A longer line of JSON is taken for a mistake.
 _SKIP_HINT = "Mend it, or set config.data.on_bad_document=skip"

@@ -14,8 +14,9 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 
-from slimjax.data.documents import read_lines, read_records, read_text
-from slimjax.data.files import (
+from slimjax.errors import ConfigError, DataError, suggest
+from slimjax.text.documents import read_lines, read_records, read_text
+from slimjax.text.files import (
     READ_ERRORS,
     count_bytes,
     find_files,
@@ -23,7 +24,6 @@ from slimjax.data.files import (
     open_bytes,
     show,
 )
-from slimjax.errors import ConfigError, DataError, suggest
 
 MAX_DOCUMENT_BYTES = 1 << 16
 MIN_DOCUMENT_BYTES = 1 << 10

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimjax.data.cutting import cut_bytes, cut_text
-from slimjax.data.sources import choose_document_bytes, iterate_documents
 from slimjax.errors import DataError
+from slimjax.text.cutting import cut_bytes, cut_text
+from slimjax.text.sources import choose_document_bytes, iterate_documents
 
 PACKED = gzip.compress(b"abc" * 99, mtime=0)
 LINES = st.text(alphabet="ab \r\n\té汉🙂", max_size=200)

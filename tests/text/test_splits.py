@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimjax.data.splits import (
+from slimjax.errors import DataError
+from slimjax.text.splits import (
     SPLITS,
     SplitBorders,
     hash_document,
     hash_to_fraction,
     place_borders,
 )
-from slimjax.errors import DataError
 
 FRACTIONS = st.floats(0.0, 1.0, exclude_max=True)
 SHARES = st.floats(0.0, 0.5, exclude_max=True)

@@ -3,7 +3,7 @@
 import hashlib
 import heapq
 
-from slimjax.data.cutting import cut_text
+from slimjax.text.cutting import cut_text
 
 SAMPLE_BYTES = 4_000_000
 PASSAGE_BYTES = 4096  # Short enough for `pieces` to take each as one line.

@@ -6,9 +6,10 @@ import subprocess
 
 import pytest
 
-from slimjax.data.compressors import compress_train_text, count_xz, text_of_rows
+from slimjax.data.compressed import compress_train_text, text_of_rows
 from slimjax.data.config import DataConfig
 from slimjax.data.corpus import load_corpus
+from slimjax.text.compressors import count_xz
 
 
 @pytest.fixture(scope="module")

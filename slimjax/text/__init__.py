@@ -1,0 +1,25 @@
+"""Raw text: where it comes from, its documents, and their splits; no tokens yet.
+
+Read the room from the bottom: `files` and `cutting` turn files into documents,
+`documents` reads one file, `sources` names many, `splits` deals documents out,
+`sample` picks passages for a tokenizer, `survey` is the first pass over a corpus, and
+`compressors` measures a text with xz and zstd.
+"""
+
+from typing import TYPE_CHECKING
+
+from slimjax.lazy import exports
+
+if TYPE_CHECKING:
+    from slimjax.text.sources import iterate_documents, parse_source
+    from slimjax.text.survey import survey_documents
+
+_HOMES = {
+    "iterate_documents": "sources",
+    "parse_source": "sources",
+    "survey_documents": "survey",
+}
+
+__all__ = ["iterate_documents", "parse_source", "survey_documents"]
+
+__getattr__ = exports(__name__, _HOMES)
