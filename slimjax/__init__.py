@@ -11,11 +11,13 @@ The import of this package loads no jax: rooms are loaded when they are first us
 import importlib
 from typing import TYPE_CHECKING
 
+from slimjax.version import VERSION
+
 if TYPE_CHECKING:
     from slimjax.api import fit as fit
     from slimjax.generate.model import load as load
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _ROOMS = ("nn", "text", "data", "models", "objective", "tasks", "store", "strategies")
 _ROOMS += ("resize", "generate", "train", "report", "native")

@@ -9,8 +9,9 @@ import slimjax
 
 PACKAGE = pathlib.Path(slimjax.__file__).parent
 FLOORS = [
-    {"errors", "lazy"},
-    {"config", "trees", "native", "processes"},
+    {"errors", "lazy", "version"},
+    {"paths", "trees"},
+    {"config", "native", "processes"},
     {"text"},
     {"nn", "data"},
     {"models"},

@@ -5,8 +5,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from slimjax import __version__
 from slimjax.errors import ConfigError, ProcessError, SlimjaxError, suggest
+from slimjax.version import VERSION
 
 COMMANDS = {
     "train": "train a model and slim it; goes on with an interrupted run",
@@ -43,7 +43,7 @@ def run(argv: Sequence[str]) -> None:
         sys.stdout.write(usage())
         return
     if argv[0] == "--version":
-        sys.stdout.write(f"slimjax {__version__}\n")
+        sys.stdout.write(f"slimjax {VERSION}\n")
         return
     name, *rest = argv
     if name not in COMMANDS:

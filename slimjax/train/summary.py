@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from slimjax import __version__, native
+from slimjax import native
 from slimjax.data.corpus import Corpus
 from slimjax.generate.decode import generate_all
 from slimjax.generate.sampling import Sampling
@@ -29,6 +29,7 @@ from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
 from slimjax.train.taught_rows import flops_here
 from slimjax.trees import flatten, hash_tree
+from slimjax.version import VERSION
 
 NUM_SAMPLES = 3
 PROMPT_TOKENS = 24
@@ -39,7 +40,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "sentencepiece
 def versions() -> dict[str, str]:
     """Returns the versions of all that a result may depend on."""
     found = {name: importlib.metadata.version(name) for name in PACKAGES}
-    return {"python": platform.python_version(), "slimjax": __version__} | found
+    return {"python": platform.python_version(), "slimjax": VERSION} | found
 
 
 def machine() -> dict[str, Any]:

@@ -1,0 +1,56 @@
+"""The one function for every path that a user gives, and the one for showing it.
+
+A file's name is bytes. Python decodes names that are not UTF-8 with surrogates, which
+the system's calls take but no strict encoder does: use a path as it is to open a file,
+and `printable` wherever its name is written.
+"""
+
+import os
+from pathlib import Path
+
+from slimjax.errors import ConfigError
+
+
+def user_path(text: str | bytes | os.PathLike, name: str = "a path") -> Path:
+    """Returns a path as a user means it, ``~`` being the home folder.
+
+    Args:
+        text: The path, as it was typed or set.
+        name: What the path is, for messages, such as ``--workdir``.
+
+    Raises:
+        ConfigError: If it is empty, holds a zero character, or begins with ``~`` where
+            no home folder is known.
+
+    Examples:
+        >>> user_path("runs/demo").as_posix()
+        'runs/demo'
+        >>> user_path("~/runs") == Path.home() / "runs"
+        True
+    """
+    plain = os.fsdecode(text)
+    if not plain.strip():
+        raise ConfigError(f"{name} is empty; name a file or a folder.")
+    if "\0" in plain:
+        raise ConfigError(f"{name}={plain!r} holds a zero character; no name may.")
+    expanded = os.path.expanduser(plain)
+    if expanded == plain and (plain == "~" or plain.startswith("~/")):
+        raise ConfigError(
+            f"{name}={printable(plain)}: no home folder is known; write the whole "
+            "path, or set HOME."
+        )
+    return Path(expanded)
+
+
+def printable(text: object) -> str:
+    r"""Returns a text in which bytes that are not UTF-8 stand as ``\xNN``.
+
+    Examples:
+        >>> print(printable("caf\udce9.txt"))
+        caf\xe9.txt
+    """
+    try:
+        content = str(text).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # A surrogate that stands for no byte.
+        content = str(text).encode("utf-8", "surrogatepass")
+    return content.decode("utf-8", "backslashreplace")

@@ -1,0 +1,44 @@
+"""What a user's path means, whatever its bytes are."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from slimjax.errors import ConfigError
+from slimjax.paths import printable, user_path
+
+
+def test_a_tilde_is_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert user_path("~/runs/x") == Path("/home/somebody/runs/x")
+    assert user_path("~") == Path("/home/somebody")
+    assert user_path("a~/~b") == Path("a~/~b")
+
+
+def test_a_name_that_is_not_utf8_opens_its_file_and_can_be_printed(tmp_path):
+    raw = os.fsencode(tmp_path) + b"/caf\xe9.txt"
+    with open(raw, "wb") as file:
+        file.write(b"ink")
+    for text in (raw, os.fsdecode(raw), Path(os.fsdecode(raw))):
+        path = user_path(text)
+        assert path.read_bytes() == b"ink"
+        assert printable(path).endswith(r"/caf\xe9.txt")
+        printable(path).encode("utf-8")
+
+
+@pytest.mark.parametrize("text", ["caf\udce9", "\ud800 alone", "\udcff\ud83d", "漢"])
+def test_any_text_can_be_made_printable(text):
+    printable(text).encode("utf-8")
+
+
+@pytest.mark.parametrize("text", ["", " ", "a\0b"])
+def test_what_no_file_can_be_called_is_refused(text):
+    with pytest.raises(ConfigError, match="--workdir"):
+        user_path(text, "--workdir")
+
+
+def test_a_tilde_without_a_home_is_refused(monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda text: text)
+    with pytest.raises(ConfigError, match="HOME"):
+        user_path("~/runs", "--workdir")
