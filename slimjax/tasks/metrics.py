@@ -126,7 +126,7 @@ def macro_f1(
 
 
 def bootstrap(
-    statistic: Callable[..., Float[np.ndarray, "R"]],
+    statistic: Callable[..., Float[np.ndarray, " R"]],
     *examples: Shaped[np.ndarray, "N ..."],
     num_resamples: int = NUM_RESAMPLES,
     level: float = LEVEL,
