@@ -1,11 +1,13 @@
 """From documents to batches, in NumPy, with no model in sight.
 
 Read the room from the bottom: `pieces` and `tokenizer` make numbers of the documents
-of `slimjax.text`, `rows` lays these out on disk, `cache` keeps them, `corpus` does all
-of it in turn, and `batches` says which rows a step takes.
+of `slimjax.text`, `rows` lays these out on disk, `cache` keeps them, `batches` decides
+which rows a step takes, `dataset` holds all that a run must know of its data, and
+`language` makes one for language modelling.
 
-    corpus = load_corpus(DataConfig(source="text:books/*.txt", vocab_size=2048))
-    batch = make_batch(corpus.train, step=0, batch_size=16, seed=0)  # tokens [B T]
+    config = DataConfig(source="text:books/*.txt", vocab_size=2048)
+    dataset = load_language_dataset(config)
+    batch = dataset.batch("train", step=0, batch_size=16, seed=0)  # tokens [B T]
 """
 
 from typing import TYPE_CHECKING
@@ -16,13 +18,18 @@ if TYPE_CHECKING:
     from slimjax.data.batches import iterate_rows, make_batch
     from slimjax.data.config import DataConfig
     from slimjax.data.corpus import Corpus, load_corpus
+    from slimjax.data.dataset import Dataset, Field
+    from slimjax.data.language import load_language_dataset
     from slimjax.data.tokenizer import load_tokenizer
 
 _HOMES = {
     "Corpus": "corpus",
     "DataConfig": "config",
+    "Dataset": "dataset",
+    "Field": "dataset",
     "iterate_rows": "batches",
     "load_corpus": "corpus",
+    "load_language_dataset": "language",
     "load_tokenizer": "tokenizer",
     "make_batch": "batches",
 }
@@ -30,8 +37,11 @@ _HOMES = {
 __all__ = [
     "Corpus",
     "DataConfig",
+    "Dataset",
+    "Field",
     "iterate_rows",
     "load_corpus",
+    "load_language_dataset",
     "load_tokenizer",
     "make_batch",
 ]

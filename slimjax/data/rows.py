@@ -2,12 +2,16 @@
 
 A split's documents, each followed by eos, are one long stream; a row is the next
 `seq_len` tokens of it, with no bos and no overlap (the model shifts right by itself).
+Beside the rows stands how many raw bytes of text each of them holds, so that any part
+of a split has a number of bits per byte.
 """
 
 import os
+from array import array
+from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32, UInt16, UInt32
+from jaxtyping import Int32, Int64, UInt16, UInt32
 
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.errors import DataError
@@ -30,13 +34,21 @@ class RowWriter:
         self._dtype = np.dtype(np.uint16 if tokenizer.vocab_size < 65536 else np.uint32)
         self._pad_id = tokenizer.pad_id
         self._eos = np.array([tokenizer.eos_id], self._dtype).tobytes()
-        self._file = open(path, "wb")  # noqa: SIM115 - closed by `finish`.
+        self._path = Path(path)
+        self._file = self._path.open("wb")  # Closed by `finish`.
         self._start = self._write_header(0)
+        self._row_bytes = array("q")
         self.num_tokens = 0
 
-    def append(self, ids: Int32[np.ndarray, " N"]):
-        """Writes one document and its eos."""
+    def append(self, ids: Int32[np.ndarray, " N"], num_bytes: Int32[np.ndarray, " N"]):
+        """Writes one document and its eos.
+
+        Args:
+            ids: Its tokens.
+            num_bytes: The raw bytes that each of them stands for; eos has none.
+        """
         self._file.write(ids.astype(self._dtype).tobytes() + self._eos)
+        self._count(num_bytes)
         self.num_tokens += len(ids) + 1
 
     def finish(self, *, pad: bool) -> int:
@@ -52,11 +64,22 @@ class RowWriter:
         if self._write_header(num_rows) != self._start:
             raise AssertionError("The .npy header has grown.")  # NumPy leaves room.
         self._file.close()
+        np.save(bytes_path(self._path), np.array(self._row_bytes[:num_rows], np.int64))
         return num_rows
 
     def close(self):
         """Gives the file up, finished or not."""
         self._file.close()
+
+    def _count(self, num_bytes: Int32[np.ndarray, " N"]):
+        """Adds the bytes of a document and its eos to those of its rows."""
+        places = self.num_tokens + np.arange(len(num_bytes) + 1)
+        first = self.num_tokens // self._seq_len
+        rows = places // self._seq_len - first
+        counts = np.bincount(rows, np.append(num_bytes, 0)).astype(np.int64).tolist()
+        if first < len(self._row_bytes):
+            self._row_bytes[first] += counts.pop(0)
+        self._row_bytes.extend(counts)
 
     def _write_header(self, num_rows: int) -> int:
         shape, descr = (num_rows, self._seq_len), self._dtype.str
@@ -68,6 +91,16 @@ class RowWriter:
 def open_rows(path: str | os.PathLike[str]) -> Rows:
     """Opens rows as a memory map that cannot be written to."""
     return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def bytes_path(path: str | os.PathLike[str]) -> Path:
+    """Returns the file of the bytes of each row, beside the rows' own file."""
+    return Path(path).with_suffix(".bytes.npy")
+
+
+def open_row_bytes(path: str | os.PathLike[str]) -> Int64[np.ndarray, " R"]:
+    """Returns the raw bytes of text that each row of a file holds."""
+    return np.load(bytes_path(path), mmap_mode="r", allow_pickle=False)
 
 
 def check_train_rows(num_rows: int, num_tokens: int, seq_len: int):

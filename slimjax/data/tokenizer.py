@@ -19,6 +19,7 @@ from slimjax.errors import DataError
 from slimjax.text.files import show
 
 Ids = Int32[np.ndarray, "_T"]
+Sizes = Int32[np.ndarray, "_T"]
 
 SENTENCEPIECE_FILE = "tokenizer.model"
 BYTES_FILE = "tokenizer.json"
@@ -43,6 +44,13 @@ class Tokenizer(Protocol):
 
     def encode_batch(self, texts: Sequence[str], num_threads: int = 2) -> list[Ids]:
         """Returns the ids of each text."""
+        ...
+
+    def encode_with_bytes(self, texts: Sequence[str]) -> list[tuple[Ids, Sizes]]:
+        """Returns the ids of each text, and the raw bytes each of them stands for.
+
+        The bytes of a text's tokens sum to the bytes of its UTF-8.
+        """
         ...
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
@@ -73,6 +81,10 @@ class BytesTokenizer:
         """Returns the ids of each text; one thread is enough."""
         del num_threads
         return [self.encode(text) for text in texts]
+
+    def encode_with_bytes(self, texts: Sequence[str]) -> list[tuple[Ids, Sizes]]:
+        """Returns the ids of each text, and a 1 for each of them."""
+        return [(ids, np.ones_like(ids)) for ids in self.encode_batch(texts)]
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """Returns the text of `ids`, with U+FFFD for bytes that are not UTF-8."""
@@ -114,6 +126,7 @@ class SentencePieceTokenizer:
         self._model = model
         self.vocab_size = int(self._processor.vocab_size())
         self._bytes = self._list_bytes()
+        self._sizes = np.array([len(piece) for piece in self._bytes], np.int32)
         self.fingerprint = self._hash_pieces()
 
     def encode(self, text: str) -> Ids:
@@ -134,6 +147,10 @@ class SentencePieceTokenizer:
         )
         rows = [[next(encoded) for _ in row] for row in parts]
         return [self._join(row) for row in rows]
+
+    def encode_with_bytes(self, texts: Sequence[str]) -> list[tuple[Ids, Sizes]]:
+        """Returns the ids of each text, and the raw bytes each of them stands for."""
+        return [(ids, self._sizes[ids]) for ids in self.encode_batch(texts)]
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """Returns the text of `ids`, with U+FFFD for bytes that are not UTF-8."""

@@ -1,0 +1,223 @@
+"""From a config to rows for language modelling: text read twice, rows in the cache.
+
+The first pass hashes the documents, which decides the splits and names the result; the
+second one encodes them, unless the cache has the rows already.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64
+
+from slimjax.data.cache import Info, open_entry
+from slimjax.data.config import DataConfig
+from slimjax.data.dataset import Dataset, Field
+from slimjax.data.rows import (
+    Rows,
+    RowWriter,
+    check_train_rows,
+    open_row_bytes,
+    open_rows,
+)
+from slimjax.data.tokenizer import (
+    BytesTokenizer,
+    Tokenizer,
+    load_tokenizer,
+    train_tokenizer,
+)
+from slimjax.errors import DataError
+from slimjax.text.files import show
+from slimjax.text.sources import iterate_documents
+from slimjax.text.splits import (
+    SPLITS,
+    SplitBorders,
+    hash_document,
+    hash_to_fraction,
+)
+from slimjax.text.survey import Progress, Survey, survey_documents
+
+FORMAT = 1  # Part of every fingerprint: other rows of the same text count it up.
+ROWS_FORMAT = 2  # Part of a name in the cache: other files of the same rows count up.
+_ENCODE_CHARACTERS = 1 << 20  # Text encoded at once: enough for two threads.
+
+
+def load_language_dataset(
+    config: DataConfig,
+    *,
+    tokenizer: Tokenizer | None = None,
+    all_valid: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Reads, splits and encodes a corpus, or finds it in the cache.
+
+    The one field is ``tokens``, int32 ``[T]``. Rows of train have no padding; of valid
+    and test the last row may have some.
+
+    Args:
+        config: What to read, and how.
+        tokenizer: The one to use; by default one is trained on the corpus.
+        all_valid: Whether every document is held out, in the split ``valid``.
+        progress: Called with a stage, ``read``, ``tokenizer`` or ``encode``, and the
+            fraction of it that is done.
+
+    Raises:
+        DataError: If text is missing, unreadable or too little.
+        ConfigError: If the corpus does not support ``vocab_size``.
+    """
+    report = progress or (lambda *_: None)
+    if all_valid:
+        config = dataclasses.replace(config, valid_fraction=0.0, test_fraction=0.0)
+    survey = survey_documents(
+        config.source,
+        on_bad_document=config.on_bad_document,
+        valid_fraction=config.valid_fraction,
+        test_fraction=config.test_fraction,
+        wants_passages=config.tokenizer == "sentencepiece",
+        report=report,
+    )
+    if all_valid:
+        survey = dataclasses.replace(survey, borders=SplitBorders(0.0, 1.0))
+    tokenizer = tokenizer or _prepare_tokenizer(config, survey, report)
+    fingerprint = _hash(
+        [survey.digest, dataclasses.astuple(survey.borders), config.seq_len],
+        [config.valid_fraction, config.test_fraction, tokenizer.fingerprint],
+    )
+
+    def build(folder: Path) -> Info:
+        return _write_rows(folder, config, survey, tokenizer, report)
+
+    def load(folder: Path, info: Info) -> Dataset:
+        return Dataset(
+            **_open_splits(folder, info["tokens"]),
+            fields={
+                "tokens": Field(
+                    (config.seq_len,), "int32", ("positions",), fill=tokenizer.pad_id
+                )
+            },
+            sizes={"vocab": tokenizer.vocab_size},
+            lengths={"": config.seq_len},
+            special={
+                "pad": tokenizer.pad_id,
+                "bos": tokenizer.bos_id,
+                "eos": tokenizer.eos_id,
+            },
+            counts=info | {"skipped": survey.skipped},
+            fingerprint=fingerprint,
+            source=config.source,
+            codecs={"tokens": tokenizer},
+        )
+
+    dataset = open_entry(f"rows{ROWS_FORMAT}-{fingerprint[:32]}", build, load)
+    report("encode", 1.0)
+    return dataset
+
+
+def _open_splits(folder: Path, num_tokens: dict[str, int]) -> dict[str, Any]:
+    """Opens rows, and counts the bytes and the targets of each."""
+    rows = {split: open_rows(folder / f"{split}.npy") for split in SPLITS}
+    return {
+        "splits": {split: {"tokens": array} for split, array in rows.items()},
+        "row_counts": {
+            split: {
+                "bytes": open_row_bytes(folder / f"{split}.npy"),
+                "targets": _count_targets(array, num_tokens[split]),
+            }
+            for split, array in rows.items()
+        },
+    }
+
+
+def _count_targets(rows: Rows, num_tokens: int) -> Int64[np.ndarray, " R"]:
+    """Returns the tokens of each row; only the last one may have padding."""
+    num_rows, seq_len = rows.shape
+    targets = np.full(num_rows, seq_len, np.int64)
+    if num_rows:
+        targets[-1] = min(num_tokens - (num_rows - 1) * seq_len, seq_len)
+    return targets
+
+
+def _prepare_tokenizer(
+    config: DataConfig, survey: Survey, report: Progress
+) -> Tokenizer:
+    """Trains a tokenizer on text of the train split, or finds it in the cache."""
+    if config.tokenizer == "bytes":
+        return BytesTokenizer()
+    report("tokenizer", 0.0)
+
+    def build(folder: Path) -> Info:
+        train_tokenizer(survey.passages, config.vocab_size).save(folder)
+        return {}
+
+    name = _hash(config.vocab_size, survey.passages)
+    tokenizer = open_entry(
+        f"tokenizer-{name[:32]}", build, lambda folder, _: load_tokenizer(folder)
+    )
+    report("tokenizer", 1.0)
+    return tokenizer
+
+
+def _write_rows(
+    folder: Path,
+    config: DataConfig,
+    survey: Survey,
+    tokenizer: Tokenizer,
+    report: Progress,
+) -> Info:
+    """Encodes all the text into `folder`, and returns the counts of each split."""
+    digest = hashlib.sha256()
+    num_bytes: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
+    num_documents = num_bytes.copy()
+    with ExitStack() as stack:
+        writers = {
+            split: stack.enter_context(
+                closing(RowWriter(folder / f"{split}.npy", config.seq_len, tokenizer))
+            )
+            for split in SPLITS
+        }
+        documents = iterate_documents(
+            config.source,
+            max_bytes=survey.max_bytes,
+            on_bad_document=config.on_bad_document,
+        )
+        for texts in _group(documents):
+            encoded = tokenizer.encode_with_bytes(texts)
+            for text, (ids, sizes) in zip(texts, encoded, strict=True):
+                document = hash_document(text)
+                split = survey.borders.choose(hash_to_fraction(document))
+                digest.update(document)
+                writers[split].append(ids, sizes)
+                num_bytes[split] += len(text.encode())
+                num_documents[split] += 1
+            report("encode", min(sum(num_bytes.values()) / survey.num_bytes, 1.0))
+        if digest.hexdigest() != survey.digest:
+            name = show(config.source)
+            raise DataError(f"{name} changed while it was read. Start again.")
+        num_tokens = {split: writers[split].num_tokens for split in SPLITS}
+        num_rows = {s: writers[s].finish(pad=s != "train") for s in SPLITS}
+    if survey.borders.valid_below < 1.0:
+        check_train_rows(num_rows["train"], num_tokens["train"], config.seq_len)
+    return {"tokens": num_tokens, "bytes": num_bytes, "documents": num_documents}
+
+
+def _group(texts: Iterator[str]) -> Iterator[list[str]]:
+    """Yields lists of documents that are worth encoding at once."""
+    group, size = [], 0
+    for text in texts:
+        group.append(text)
+        size += len(text)
+        if size >= _ENCODE_CHARACTERS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _hash(*parts: object) -> str:
+    return hashlib.sha256(json.dumps([FORMAT, *parts]).encode()).hexdigest()
