@@ -192,5 +192,5 @@ def _size_of(measure: str, width: int, mlp_dim: int) -> tuple[SizeFn, Inventory]
     heads = width // HEAD_DIM
     layer = LayerConfig(heads, heads, HEAD_DIM, mlp_dim)
     config = ModelConfig(259, width, (layer,) * NUM_LAYERS)
-    inventory = take_inventory(abstract_variables(config), seq_len=128)
+    inventory = take_inventory(abstract_variables(config), config.uses({"": 128}))
     return make_size_fn(measure, inventory), inventory

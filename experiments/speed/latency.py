@@ -78,7 +78,7 @@ def choose_shapes(
 
 def predict(model: ModelConfig, table: LatencyTable) -> float:
     """Returns the seconds a token that a table tells of a model."""
-    inventory = take_inventory(abstract_variables(model), seq_len=1)
+    inventory = take_inventory(abstract_variables(model), model.uses({"": 1}))
     return float(make_latency_fn(inventory, table)(inventory.open_gates()))
 
 

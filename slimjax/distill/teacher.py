@@ -52,7 +52,7 @@ class Teacher:
 
 def flops_per_token(model: ModelConfig, seq_len: int) -> float:
     """Returns the FLOPs of a model's forward pass, all its gates open."""
-    inventory = take_inventory(abstract_variables(model), seq_len)
+    inventory = take_inventory(abstract_variables(model), model.uses({"": seq_len}))
     return float(make_size_fn("flops", inventory)(inventory.open_gates()))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.errors import ConfigError, suggest
+from slimjax.models.use import Use, UseFn
 from slimjax.nn.implementations import IMPLEMENTATIONS
 
 DTYPES = ("float32", "bfloat16")
@@ -92,6 +93,22 @@ class ModelConfig:
         """Fixes the scale of the embedding."""
         if not self.embed_scale:
             object.__setattr__(self, "embed_scale", self.width**0.5)
+
+    def uses(self, lengths: Mapping[str, int]) -> UseFn:
+        """Returns the use of each weight.
+
+        Args:
+            lengths: Positions of a row, by tower; the main one is called "".
+        """
+        keys = lengths[""] / 2  # A query meets half of them, in the mean.
+
+        def use_of(path: tuple[str, ...], axes: tuple[str, ...]) -> Use:
+            if len(axes) < 2 or axes[0] == "bias":
+                return Use()
+            is_query, is_cached = path[-1] == "query", path[-1] in ("key", "value")
+            return Use(1.0, keys * is_query, float(is_cached))
+
+        return use_of
 
     def architecture(self) -> list[dict[str, Any]]:
         """Returns the layers as plain data, the content of ``architecture.json``.

@@ -27,6 +27,19 @@ CHANNELS = "embed"
 SUBLAYER = "sublayer"
 """The gate of a whole module, which has no axes."""
 
+
+def is_width(axis: str) -> bool:
+    """Whether an axis is the width of a residual stream: `CHANNELS`, or one like it.
+
+    Each residual stream of a model has an axis of its own, and one gate at the root.
+
+    Examples:
+        >>> [is_width(axis) for axis in ("embed", "encoder_embed", "mlp")]
+        [True, True, False]
+    """
+    return axis == CHANNELS or axis.endswith(f"_{CHANNELS}")
+
+
 NESTED = {"heads": "kv_heads"}
 """Axes whose units live in units of another: query heads in their KV group."""
 

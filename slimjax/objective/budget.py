@@ -16,6 +16,8 @@ All of it is for one width of the residual stream, at which sizes add up; see
 `slimjax.objective.width` for the width.
 """
 
+from collections import Counter
+
 import numpy as np
 
 from slimjax.objective.decision import Decision, Sizes
@@ -90,6 +92,9 @@ class Chooser:
         for layer in layers:
             free = [i for i in layer.sublayers if sublayers[i].path not in kept]
             goes = {i for i in free if gains[i] > 0 and sublayers[i].may_go}
+            if layer.tower is None:
+                closed |= goes
+                continue
             if len(goes) == len(layer.sublayers):  # One stays, or the layer goes.
                 goes.remove(min(goes, key=lambda i: gains[i]))
             closed |= goes
@@ -99,9 +104,11 @@ class Chooser:
             if layer.may_go and len(free) == len(layer.sublayers):
                 bids.append((stays - layer.cost, layer))
         bids.sort(key=lambda bid: -bid[0])
-        num_free = max(0, len(layers) - self.limits.min_layers)
-        for gain, layer in bids[:num_free]:
-            closed |= set(layer.sublayers) if gain > 0 else set()
+        for tower, num_layers in Counter(layer.tower for layer in layers).items():
+            num_free = max(0, num_layers - self.limits.min_layers)
+            own = [bid for bid in bids if bid[1].tower == tower]
+            for gain, layer in own[:num_free]:
+                closed |= set(layer.sublayers) if gain > 0 else set()
         return closed
 
     def _find_prices(self, budget: Sizes, kept: frozenset[Path]) -> Decision | None:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from slimjax.nn.gates import CHANNELS, SUBLAYER
+from slimjax.nn.gates import SUBLAYER, is_width
 from slimjax.nn.quantize import FULL, STATES, bit_axis, bit_key, least_bits, num_groups
 from slimjax.objective.inventory import Bits, Inventory, uniform_bits
 from slimjax.objective.limits import Limits
@@ -50,7 +50,7 @@ def depth_gates(depths: PyTree, inventory: Inventory) -> dict[Path, Any]:
     """Returns the gates of units, by how much of them is there."""
     flat, gates = flatten(depths), {}
     for path, shape in inventory.gates.items():
-        has_depth = path in flat and path[-1] not in (SUBLAYER, CHANNELS)
+        has_depth = path in flat and path[-1] != SUBLAYER and not is_width(path[-1])
         part = jnp.clip(flat[path] / min(STATES), 0.0, 1.0) if has_depth else None
         gates[path] = np.ones(shape, np.float32) if part is None else part
     return gates
@@ -62,7 +62,7 @@ def unit_bytes(inventory: Inventory, group_size: int) -> dict[Path, np.ndarray]:
     Examples:
         >>> from slimjax.objective.inventory import Leaf
         >>> leaf = Leaf(("mlp", "up"), (8, 3), ("embed", "mlp"))
-        >>> unit_bytes(Inventory((leaf,), {}, seq_len=4), 0)[("mlp", "mlp")].tolist()
+        >>> unit_bytes(Inventory((leaf,), {}), 0)[("mlp", "mlp")].tolist()
         [0.0, 4.0, 5.0, 6.0, 8.0, 10.0, 16.0]
     """
     states, sums = np.array((0, *STATES)), {}

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.nn.axes import numpy_of
-from slimjax.nn.gates import CHANNELS, axis_gates
+from slimjax.nn.gates import axis_gates, is_width
 from slimjax.nn.packing import make_table
 from slimjax.nn.quantize import FULL, bit_axis, bit_key, uniform_precision
 from slimjax.objective.inventory import (
@@ -107,7 +107,7 @@ def _file_header_bytes(inventory: Inventory, group_size: int) -> int:
     numbers: dict[Path, int] = {}
 
     def number(leaf: Leaf, name: str) -> int:
-        shared = name in (CHANNELS, "vocab")
+        shared = is_width(name) or name == "vocab"
         key = (name,) if shared else (*leaf.path[:2], name)
         return numbers.setdefault(key, 101 + 37 * len(numbers) % 899)
 

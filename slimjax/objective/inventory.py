@@ -8,6 +8,7 @@ import flax.linen as nn
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax.models.use import Use, UseFn
 from slimjax.nn.gates import NESTED, SUBLAYER, nearest_gate, nest
 from slimjax.nn.quantize import uniform_precision
 from slimjax.trees import AxisNames, Path, axis_names, flatten, unflatten
@@ -21,11 +22,12 @@ Bits = Mapping[Path, np.ndarray]
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
-    """A weight as size sees it: a path, a shape, the names of its axes."""
+    """A weight as size sees it: a path, a shape, the names of its axes, its use."""
 
     path: Path
     shape: tuple[int, ...]
     axes: AxisNames
+    use: Use = Use()  # noqa: RUF009
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,13 +37,11 @@ class Inventory:
     Attributes:
         leaves: The weights.
         gates: Shape of each gate, by path.
-        seq_len: Positions a sequence, T, which attention's FLOPs depend on.
         latency: What was measured, where latency counts.
     """
 
     leaves: tuple[Leaf, ...]
     gates: Mapping[Path, tuple[int, ...]]
-    seq_len: int
     latency: "LatencyTable | None" = None
 
     def open_gates(self) -> dict[Path, np.ndarray]:
@@ -49,23 +49,23 @@ class Inventory:
         return {path: np.ones(shape) for path, shape in self.gates.items()}
 
 
-def take_inventory(variables: PyTree, seq_len: int) -> Inventory:
+def take_inventory(variables: PyTree, use_of: UseFn) -> Inventory:
     """Lists what is to be counted.
 
     Args:
         variables: Boxed shapes ``{"params": ..., "gates": ...}``, as `jax.eval_shape`
             of a module's ``init`` returns them.
-        seq_len: Positions a sequence, T.
+        use_of: The use of each weight, as `slimjax.models.ModelConfig.uses` gives it.
     """
     names = flatten(axis_names(variables["params"]))
     shapes = {
         p: v.shape for p, v in flatten(nn.meta.unbox(variables["params"])).items()
     }
     gates = flatten(nn.meta.unbox(variables.get("gates", {})))
+    leaf = lambda path, axes: Leaf(path, shapes[path], axes, use_of(path, axes))
     return Inventory(
-        leaves=tuple(Leaf(path, shapes[path], names[path]) for path in sorted(shapes)),
+        leaves=tuple(leaf(path, names[path]) for path in sorted(shapes)),
         gates={path: gate.shape for path, gate in gates.items()},
-        seq_len=seq_len,
     )
 
 

@@ -1,14 +1,15 @@
 """No seam takes too much from one kind of layer.
 
-Sublayers are of one kind if they have the same name, numbers apart: all attentions,
-all MLPs. What a decision takes from a kind is the part of its size that is closed.
+Sublayers are of one kind if they stand at the same place of the layers of one tower:
+all attentions of an encoder, all its MLPs. A sublayer outside of layers is a kind of
+its own. What a decision takes from a kind is the part of its size that is closed.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from slimjax.models.paths import layer_of
 from slimjax.nn.gates import SUBLAYER
 from slimjax.objective.decision import Decision
 from slimjax.objective.inventory import Inventory
@@ -21,14 +22,18 @@ def list_kinds(inventory: Inventory) -> dict[str, list[Path]]:
     """Returns the modules that can go as a whole, by kind.
 
     Examples:
-        >>> gates = {(f"layer_{i}", "mlp", "sublayer"): () for i in range(2)}
-        >>> list_kinds(Inventory((), gates, seq_len=4))
-        {'mlp': [('layer_0', 'mlp'), ('layer_1', 'mlp')]}
+        >>> from slimjax.models.paths import layer_name
+        >>> gates = {(layer_name(i), "mlp", "sublayer"): () for i in range(2)}
+        >>> kinds = list_kinds(Inventory((), gates | {("fusion", "sublayer"): ()}))
+        >>> {kind: len(modules) for kind, modules in kinds.items()}
+        {'*.mlp': 2, 'fusion': 1}
     """
     kinds: dict[str, list[Path]] = {}
     for path in inventory.gates:
         if path[-1] == SUBLAYER and len(path) > 1:
-            kinds.setdefault(re.sub(r"\d+", "", path[-2]), []).append(path[:-1])
+            tower, number, rest = layer_of(path[:-1])
+            place = rest if number is None else (*filter(None, (tower, "*")), *rest)
+            kinds.setdefault(".".join(place), []).append(path[:-1])
     return kinds
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 from fnmatch import fnmatchcase
 
-from slimjax.nn.gates import CHANNELS, SUBLAYER
+from slimjax.nn.gates import CHANNELS, SUBLAYER, is_width
 from slimjax.trees import Path
 
 LAYER = "layer"
@@ -19,7 +19,7 @@ class Limits:
 
     Attributes:
         units: Kinds of units that may go.
-        frozen: Patterns of dotted paths of gates or modules, such as ``layer_0.*``,
+        frozen: Patterns of dotted paths of gates or modules, such as ``*.attention``,
             whose units stay, and with them all that they are part of.
         multiple: MLP widths stay multiples of this.
         kv_heads_multiple: Numbers of KV heads stay multiples of this.
@@ -28,7 +28,7 @@ class Limits:
         min_kv_heads: Least KV heads a layer; 0 lets attention go as a whole.
         min_mlp_dim: Least MLP width; 0 lets the MLP go as a whole.
         min_width: Least residual width.
-        min_layers: Layers that keep a sublayer, at least.
+        min_layers: Layers of each tower that keep a sublayer, at least.
         max_fraction: The part of a family's open units that may go at once.
     """
 
@@ -44,28 +44,29 @@ class Limits:
     min_layers: int = 0
     max_fraction: float = 1.0
 
-    def minima(self) -> dict[str, int]:
-        """Returns the least number of open units by axis name."""
+    def least(self, axis: str) -> int:
+        """Returns the least number of open units of an axis."""
         floor = int(self.uniform)
-        return {
+        minima = {
             "kv_heads": max(self.min_kv_heads, floor),
             "mlp": max(self.min_mlp_dim, floor * self.multiple),
             CHANNELS: self.min_width,
         }
+        return minima.get(_kind_of(axis), 0)
 
     def block(self, axis: str) -> int:
         """Returns the number of units of an axis that go together."""
         blocks = {"mlp": self.multiple, "kv_heads": self.kv_heads_multiple}
-        return (blocks | {CHANNELS: self.width_multiple}).get(axis, 1)
+        return (blocks | {CHANNELS: self.width_multiple}).get(_kind_of(axis), 1)
 
     def is_frozen(self, path: Path) -> bool:
         """Whether the units of a gate must stay.
 
         Examples:
-            >>> limits = Limits(frozen=("layer_0", "*.heads"))
-            >>> limits.is_frozen(("layer_0", "mlp", "mlp"))
+            >>> limits = Limits(frozen=("encoder", "*.heads"))
+            >>> limits.is_frozen(("encoder", "pool", "mlp"))
             True
-            >>> limits.is_frozen(("layer_1", "mlp", "mlp"))
+            >>> limits.is_frozen(("pool", "mlp"))
             False
         """
         name = ".".join(path)
@@ -76,7 +77,15 @@ class Limits:
 
     def may_move(self, path: Path) -> bool:
         """Whether a gate may leave 1 at all: its units, or what they are part of."""
-        axis = (
-            LAYER if path[-1] == SUBLAYER and SUBLAYER not in self.units else path[-1]
-        )
-        return axis in self.units and not self.is_frozen(path)
+        kind = _kind_of(path[-1])
+        kind = LAYER if kind == SUBLAYER and SUBLAYER not in self.units else kind
+        return kind in self.units and not self.is_frozen(path)
+
+    def may_close_units(self, path: Path) -> bool:
+        """Whether units of a gate may be removed one by one."""
+        return _kind_of(path[-1]) in self.units and path[-1] != SUBLAYER
+
+
+def _kind_of(axis: str) -> str:
+    """Returns the kind of units of an axis: all widths are of one kind."""
+    return CHANNELS if is_width(axis) else axis

@@ -76,8 +76,8 @@ def make_size_fn(
 ) -> SizeFn:
     """Returns the function from gates to size in one measure, or a sum of measures.
 
-    ``params``: elements of the weights. ``flops``: forward FLOPs of matrix products a
-    token, causal attention counted at half its square. ``bytes``: the packed model
+    ``params``: elements of the weights. ``flops``: forward FLOPs of matrix products per
+    target, causal attention counted at half its square. ``bytes``: the packed model
     file, header included; its function takes the `Bits` of units as a second argument,
     16 everywhere if there is none. ``kv_bytes``: bfloat16 bytes of the cache a token.
     ``latency``: seconds a token, by the table that the inventory has.
@@ -114,8 +114,8 @@ def _make_plain_size_fn(measure: str, inventory: Inventory, group_size: int) -> 
         return make_latency_fn(inventory, inventory.latency or UNKNOWN)
     leaf_size = {
         "params": lambda count, leaf: count(leaf.axes),
-        "flops": lambda count, leaf: _leaf_flops(count, leaf, inventory),
-        "kv_bytes": lambda count, leaf: _leaf_kv_bytes(count, leaf),
+        "flops": _leaf_flops,
+        "kv_bytes": _leaf_kv_bytes,
     }[measure]
 
     governors = [governors_of(leaf, inventory) for leaf in inventory.leaves]
@@ -130,27 +130,21 @@ def _make_plain_size_fn(measure: str, inventory: Inventory, group_size: int) -> 
     return size_fn
 
 
-def _leaf_flops(count: Callable, leaf: Leaf, inventory: Inventory) -> Any:
-    """Returns 2 FLOPs an element of a matrix, and attention's own at the queries.
+def _leaf_flops(count: Callable, leaf: Leaf) -> Any:
+    """Returns 2 FLOPs an element for each position, and attention's own at the queries.
 
-    Each of a query's elements meets, on average, T / 2 keys and T / 2 values.
-    A table of tokens that is only looked up multiplies nothing.
+    Each element of a query meets as many keys, and then values, as its use says.
     """
-    if len(leaf.axes) < 2:
-        return 0
-    scores_tokens = leaf.axes[0] != "vocab" or not any(
-        other.axes[-1] == "vocab" for other in inventory.leaves
-    )
-    flops = 2 * count(leaf.axes) if scores_tokens else 0
-    if leaf.axes[-2:] == ("heads", "head_dim"):
-        flops = flops + 2 * inventory.seq_len * count(leaf.axes[-2:])
+    use = leaf.use
+    flops = 2 * use.rate * count(leaf.axes) if use.rate else 0
+    if use.rate and use.keys:
+        flops = flops + 4 * use.keys * use.rate * count(leaf.axes[-2:])
     return flops
 
 
 def _leaf_kv_bytes(count: Callable, leaf: Leaf) -> Any:
     """Returns the cache that a weight of keys or values fills, 2 bytes an element."""
-    is_kv = leaf.axes[-2:] == ("kv_heads", "head_dim")
-    return 2 * count(leaf.axes[-2:]) if is_kv else 0
+    return 2 * leaf.use.kept * count(leaf.axes[-2:]) if leaf.use.kept else 0
 
 
 def unit_sizes(size_fn: SizeFn, gates: Mapping[Path, np.ndarray]) -> dict[Path, Any]:

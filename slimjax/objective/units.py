@@ -3,18 +3,20 @@
 A *family* is a list of steps, weakest first; one step closes one or more units
 together. Most families are the units of one gate. Query heads go one from each group,
 so that groups stay equal; hidden units go in blocks, where hardware asks for them;
-and when all layers must stay alike, one step takes a unit from each. The channels of
-the residual stream are a family of their own, since all others weigh less when it is
-narrower. Sublayers can go as a whole, and so can layers: all sublayers of a module.
+and when all layers of a tower must stay alike, one step takes a unit from each. The
+channels of each residual stream are a family of their own, since all others weigh less
+when it is narrower. Sublayers can be removed as a whole, and so can layers.
 """
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
 
-from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER
+from slimjax.models.paths import layer_module, layer_of
+from slimjax.nn.gates import NESTED, SUBLAYER, is_width
 from slimjax.objective.inventory import Inventory
 from slimjax.objective.limits import LAYER, Limits
 from slimjax.objective.size import SizeFn
@@ -91,17 +93,20 @@ class Sublayer:
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """Sublayers that stand in one module.
+    """Sublayers of one layer, or one that stands outside of layers.
 
     Attributes:
         sublayers: Those in it, by their number.
-        cost: Nats that the going of all of them together costs.
-        may_go: Whether all of them may go; if not, one of them stays.
+        cost: Nats that removing all of them together costs.
+        may_go: Whether all of them may be removed; if not, one of them stays.
+        tower: The tower whose layer it is; None for a sublayer outside of layers, which
+            may go by itself and is not counted among layers.
     """
 
     sublayers: tuple[int, ...]
     cost: float
     may_go: bool
+    tower: str | None = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,13 +114,13 @@ class Units:
     """All that can go.
 
     Attributes:
-        channels: The residual stream's.
+        channels: Those of each residual stream.
         families: All others, groups before the heads in them.
         sublayers: The modules that families stand in.
-        layers: The modules that sublayers stand in.
+        layers: The layers that sublayers stand in.
     """
 
-    channels: Family
+    channels: tuple[Family, ...]
     families: list[Family]
     sublayers: list[Sublayer]
     layers: list[Layer]
@@ -128,7 +133,7 @@ def list_units(inventory: Inventory, costs: Costs, limits: Limits) -> Units:
     ]
     orders = {p: _order_units(p, inventory, costs[p], limits) for p in free}
     paths = sorted(orders, key=lambda path: (path[-1] in NESTED, path))
-    inner = [path for path in paths if path[-1] != CHANNELS]
+    inner = [path for path in paths if not is_width(path[-1])]
     bundles = (
         _bundle_alike(inner, inventory) if limits.uniform else [(p,) for p in inner]
     )
@@ -137,21 +142,17 @@ def list_units(inventory: Inventory, costs: Costs, limits: Limits) -> Units:
         [] if limits.uniform else _list_sublayers(families, inventory, costs, limits)
     )
     layers = _list_layers(sublayers, inventory, costs, limits)
-    channels = [_make_family((p,), orders, costs) for p in paths if p[-1] == CHANNELS]
-    nothing = Family(CHANNELS, (), (), np.zeros(0))
-    return Units(next(iter(channels), nothing), families, sublayers, layers)
+    channels = (_make_family((p,), orders, costs) for p in paths if is_width(p[-1]))
+    return Units(tuple(channels), families, sublayers, layers)
 
 
 def _may_go_by_steps(path: Path, inventory: Inventory, limits: Limits) -> bool:
     """Whether units of a gate may go one by one; a group holds the units in it."""
     inside = [axis for axis, group in NESTED.items() if group == path[-1]]
-    held = [
-        (*path[:-1], axis) for axis in inside if (*path[:-1], axis) in inventory.gates
-    ]
-    return (
-        path[-1] != SUBLAYER
-        and path[-1] in limits.units
-        and not any(limits.is_frozen(p) for p in (path, *held))
+    members = [(*path[:-1], axis) for axis in inside]
+    held = [member for member in members if member in inventory.gates]
+    return limits.may_close_units(path) and not any(
+        limits.is_frozen(p) for p in (path, *held)
     )
 
 
@@ -168,7 +169,7 @@ def _order_units(
     ranks = list((by_group + offsets).T)  # ranks[r] holds one unit of each group.
 
     block = limits.block(axis)
-    least = max(limits.minima().get(axis, 0), block)
+    least = max(limits.least(axis), block)
     least = -(-least // block) * block  # Kept widths are whole blocks.
     may_go = max(0, len(ranks) - least)
     at_once = int(limits.max_fraction * len(ranks))
@@ -184,14 +185,21 @@ def _order_units(
 
 
 def _bundle_alike(paths: list[Path], inventory: Inventory) -> list[tuple[Path, ...]]:
-    """Returns the gates that stand at the same place of each layer, together.
+    """Returns together the gates that stand at the same place of a tower's layers.
 
-    Where one of them must stay, all do.
+    Where one of them must stay, all do. What stands outside of layers is by itself.
     """
-    places = sorted({path[1:] for path in paths}, key=lambda p: (p[-1] in NESTED, p))
-    bundles = [tuple(p for p in paths if p[1:] == place) for place in places]
-    count = lambda place: sum(path[1:] == place for path in inventory.gates)
-    return [bundle for bundle in bundles if len(bundle) == count(bundle[0][1:])]
+
+    def place_of(path: Path) -> tuple[bool, bool, str, Path]:
+        tower, number, rest = layer_of(path)
+        return path[-1] in NESTED, number is None, tower, rest
+
+    bundles: dict[tuple, list[Path]] = {}
+    for path in paths:
+        bundles.setdefault(place_of(path), []).append(path)
+    counts = collections.Counter(map(place_of, inventory.gates))
+    whole = (place for place in sorted(bundles) if len(bundles[place]) == counts[place])
+    return [tuple(bundles[place]) for place in whole]
 
 
 def _make_family(
@@ -238,24 +246,25 @@ def _list_layers(
     sublayers: list[Sublayer], inventory: Inventory, costs: Costs, limits: Limits
 ) -> list[Layer]:
     """Returns the layers; where their cost is unknown, it is their sublayers' sum."""
-    layers = []
-    for module in sorted({sublayer.path[:-2] for sublayer in sublayers}):
-        inside = [i for i, s in enumerate(sublayers) if s.path[:-2] == module]
+    layers, modules = [], [layer_module(sublayer.path) for sublayer in sublayers]
+    for module in sorted({module for module in modules if module is not None}):
+        inside = [i for i, own in enumerate(modules) if own == module]
         cost = float(costs.get((*module, LAYER), np.nan))
         if np.isnan(cost):
             cost = sum(sublayers[i].cost for i in inside)
         if np.inf in (sublayers[i].cost for i in inside):  # It must stay this time.
             cost = np.inf
         may_go = LAYER in limits.units and _may_go_whole(module, inventory, limits)
-        layers.append(Layer(tuple(inside), max(cost, 0.0), may_go))
-    return layers
+        tower = layer_of(module).tower
+        layers.append(Layer(tuple(inside), max(cost, 0.0), may_go, tower))
+    alone = [i for i, module in enumerate(modules) if module is None]
+    return layers + [Layer((i,), sublayers[i].cost, False, None) for i in alone]
 
 
 def _may_go_whole(module: Path, inventory: Inventory, limits: Limits) -> bool:
     """Whether nothing in a module must stay."""
-    minima = limits.minima()
     inside = [path for path in inventory.gates if path[: len(module)] == module]
-    return not any(minima.get(p[-1], 0) or limits.is_frozen(p) for p in inside)
+    return not any(limits.least(p[-1]) or limits.is_frozen(p) for p in inside)
 
 
 def least_size(inventory: Inventory, size_fn: SizeFn, limits: Limits) -> float:
@@ -265,19 +274,25 @@ def least_size(inventory: Inventory, size_fn: SizeFn, limits: Limits) -> float:
     """
     costs = {path: np.zeros(shape) for path, shape in inventory.gates.items()}
     units, gates = list_units(inventory, costs, limits), inventory.open_gates()
-    for family in (units.channels, *units.families):
+    for family in (*units.channels, *units.families):
         family.close(gates, len(family.steps))
     for layer in units.layers:
         for sublayer in (units.sublayers[i] for i in layer.sublayers):
             gates[sublayer.path][...] = float(not (layer.may_go or sublayer.may_go))
     least = float(size_fn(gates))
     opened = lambda *paths: gates | {path: np.ones(()) for path in paths}
-    must, may = [], []
+    must: dict[str, list[float]] = {}
+    may: dict[str, list[float]] = {}
     for layer in units.layers:
+        if layer.tower is None:
+            continue
         inside = [units.sublayers[i] for i in layer.sublayers]
         stuck = [sublayer.path for sublayer in inside if not sublayer.may_go]
         ways = [stuck] if stuck else [[sublayer.path] for sublayer in inside]
         more = max(float(size_fn(opened(*paths))) - least for paths in ways)
-        (may if layer.may_go else must).append(more)
-    num_more = max(0, limits.min_layers - len(must))
-    return least + sum(must) + sum(sorted(may, reverse=True)[:num_more])
+        (may if layer.may_go else must).setdefault(layer.tower, []).append(more)
+    for tower in sorted(must.keys() | may.keys()):
+        num_more = max(0, limits.min_layers - len(must.get(tower, ())))
+        least += sum(must.get(tower, ()))
+        least += sum(sorted(may.get(tower, ()), reverse=True)[:num_more])
+    return least

@@ -1,14 +1,16 @@
-"""Who goes, the width of the residual stream included.
+"""What is removed, the widths of the residual streams included.
 
-At one width sizes are linear in every gate, and `slimjax.objective.budget` decides. A
-narrower residual stream makes all other units smaller, and every bit of theirs cheaper;
-fewer or coarser units make its channels smaller. A weight is, in bytes, the product of
-the two: channels x bits of the units. So the rest, units and their bits, is decided for
-a number of widths, each with its weakest channels gone and at the bytes that states
-have there, and the best of them is taken.
+At fixed widths sizes are linear in every gate, and `slimjax.objective.budget` decides.
+A narrower residual stream makes all other units smaller, and every bit of theirs
+cheaper; fewer or coarser units make its channels smaller. A weight is, in bytes, the
+product of the two: channels x bits of the units. So the rest, units and their bits, is
+decided for a number of widths, each without its weakest channels and at the bytes that
+states have there, and the best of them is taken. Several widths are searched one at a
+time, in turns, until no turn finds a better one.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +21,12 @@ from slimjax.objective.ledger import Ledger
 from slimjax.objective.limits import Limits
 from slimjax.objective.size import SizeFn
 from slimjax.objective.units import Costs, list_units
+
+MAX_TURNS = 4
+"""Turns that each of several widths gets to be found."""
+
+Widths = tuple[int, ...]
+"""For each residual stream, the number of steps by which it is narrower."""
 
 
 class WidthChooser:
@@ -46,7 +54,7 @@ class WidthChooser:
         self.inventory, self.size_fn, self.limits = inventory, size_fn, limits
         self.bits, self.choice = bits, choice
         self.units = list_units(inventory, costs, limits)
-        self._choosers: dict[int, Chooser] = {}
+        self._choosers: dict[Widths, Chooser] = {}
 
     def at_price(self, alphas: Sizes | float) -> Decision:
         """Returns the best decision at the price of each measure."""
@@ -67,12 +75,13 @@ class WidthChooser:
             lambda chooser: chooser.at_budget(sizes), lambda d: d.rank(sizes)
         )
 
-    def at_width(self, num_steps: int) -> Chooser:
-        """Returns who decides when the width has gone that many steps."""
-        if num_steps not in self._choosers:
-            gates, channels = self.inventory.open_gates(), self.units.channels
-            channels.close(gates, num_steps)
-            spent = float(channels.costs[:num_steps].sum())
+    def at_widths(self, widths: Widths) -> Chooser:
+        """Returns what decides where residual streams are that much narrower."""
+        if widths not in self._choosers:
+            gates, spent = self.inventory.open_gates(), 0.0
+            for channels, num_steps in zip(self.units.channels, widths, strict=True):
+                channels.close(gates, num_steps)
+                spent += float(channels.costs[:num_steps].sum())
             ledger = Ledger(
                 self.units,
                 self.size_fn,
@@ -81,28 +90,49 @@ class WidthChooser:
                 bits=self.bits,
                 choice=self.choice and self.choice.at(gates),
             )
-            self._choosers[num_steps] = Chooser(ledger, self.limits)
-        return self._choosers[num_steps]
+            self._choosers[widths] = Chooser(ledger, self.limits)
+        return self._choosers[widths]
 
     def _search(
         self,
         decide: Callable[[Chooser], Decision | None],
         rank: Callable[[Decision], tuple[float, float]],
     ) -> Decision | None:
-        """Returns the best decision, from a coarse grid of widths to its neighbours."""
-        found: dict[int, Decision | None] = {}
+        """Returns the best decision over all widths that are tried."""
+        found: dict[Widths, Decision | None] = {}
 
-        def value(steps: int) -> tuple[float, float]:
-            if steps not in found:
-                found[steps] = decide(self.at_width(steps))
-            decision = found[steps]
+        def value(widths: Widths) -> tuple[float, float]:
+            if widths not in found:
+                found[widths] = decide(self.at_widths(widths))
+            decision = found[widths]
             return (np.inf, np.inf) if decision is None else rank(decision)
 
-        last = len(self.units.channels.steps)
-        stride = max(1, last // 8)
-        best = min((*range(0, last, stride), last), key=value)
-        while stride > 1:
-            stride = -(-stride // 2)
-            near = (best, max(best - stride, 0), min(best + stride, last))
-            best = min(near, key=value)
+        lengths = [len(family.steps) for family in self.units.channels]
+        best = (0,) * len(lengths)
+        if len(lengths) > 1 and value(best)[0] == np.inf:
+            best = tuple(lengths)
+        for _ in range(MAX_TURNS if len(lengths) > 1 else 1):
+            before = best
+            for i, last in enumerate(lengths):
+                at = partial(_with_width, best, i)
+                nearest = _search_line(last, lambda steps, at=at: value(at(steps)))
+                best = min((best, at(nearest)), key=value)
+            if best == before:
+                break
+        value(best)
         return found[best]
+
+
+def _with_width(widths: Widths, i: int, num_steps: int) -> Widths:
+    return (*widths[:i], num_steps, *widths[i + 1 :])
+
+
+def _search_line(last: int, value: Callable[[int], tuple[float, float]]) -> int:
+    """Returns the best of 0 to `last`, from a coarse grid to its neighbours."""
+    stride = max(1, last // 8)
+    best = min((*range(0, last, stride), last), key=value)
+    while stride > 1:
+        stride = -(-stride // 2)
+        near = (best, max(best - stride, 0), min(best + stride, last))
+        best = min(near, key=value)
+    return best

@@ -9,7 +9,7 @@ import optax
 from jaxtyping import PyTree
 
 from slimjax.nn.axes import to_host
-from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER
+from slimjax.nn.gates import NESTED, SUBLAYER, is_width
 from slimjax.nn.quantize import Precision
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.inventory import Inventory
@@ -203,7 +203,7 @@ def stays_open(path: Path, shapes: Mapping[Path, tuple[int, ...]]) -> bool:
     They do where units go with their groups only, and with the channels of the residual
     stream, whose weights are part of all other units.
     """
-    return path[-1] == CHANNELS or goes_with_its_group(path, shapes)
+    return is_width(path[-1]) or goes_with_its_group(path, shapes)
 
 
 def find_state(opt_state: PyTree, kind: type) -> PyTree:

@@ -15,7 +15,7 @@ import itertools
 
 import numpy as np
 
-from slimjax.nn.gates import CHANNELS, NESTED, SUBLAYER
+from slimjax.nn.gates import NESTED, SUBLAYER, is_width
 from slimjax.objective.limits import LAYER
 from slimjax.objective.price import (
     GateMoments,
@@ -51,7 +51,7 @@ def judge(context: SeamContext) -> Costs:
     costs = {}
     for path, moment in second.items():
         predicted = 0.5 * moment
-        if path == (CHANNELS,) and not context.limits.may_move(path):
+        if is_width(path[-1]) and not context.limits.may_move(path):
             costs[path] = predicted  # It matters to nobody, and probes cost time.
         elif goes_with_its_group(path, context.inventory.gates):
             costs[path] = predicted

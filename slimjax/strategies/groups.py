@@ -29,7 +29,7 @@ def unit_sums(inventory: Inventory, entries: Mapping[Path, Any]) -> dict[Path, A
     Examples:
         >>> import numpy as np
         >>> leaf = Leaf(("mlp", "down"), (2, 3), ("mlp", "embed"))
-        >>> inventory = Inventory((leaf,), {("mlp", "mlp"): (2,)}, seq_len=4)
+        >>> inventory = Inventory((leaf,), {("mlp", "mlp"): (2,)})
         >>> unit_sums(inventory, {("mlp", "down"): np.ones((2, 3))})
         {('mlp', 'mlp'): array([3., 3.])}
     """

@@ -33,7 +33,7 @@ from jaxtyping import Array, Float, PyTree
 
 from slimjax.nn.axes import to_host
 from slimjax.nn.depths import DEPTHS
-from slimjax.nn.gates import CHANNELS
+from slimjax.nn.gates import is_width
 from slimjax.nn.quantize import FULL, bit_key, least_bits
 from slimjax.objective.depths import least_depths, unit_bytes
 from slimjax.objective.precision import BitCosts, by_gate
@@ -134,7 +134,7 @@ def judge(context: SeamContext) -> Costs:
     opened, costs = context.inventory.open_gates(), _costs(context, (0,))
     finite = {key: own[:, 0] for key, own in costs.items() if np.isfinite(own).all()}
     channels = {
-        path: gate * np.inf for path, gate in opened.items() if path == (CHANNELS,)
+        path: gate * np.inf for path, gate in opened.items() if is_width(path[-1])
     }
     return by_gate(finite, opened) | channels
 

@@ -29,7 +29,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
-from slimjax.nn.gates import CHANNELS, NESTED
+from slimjax.nn.gates import NESTED, is_width
 from slimjax.objective.inventory import Inventory
 from slimjax.objective.size import SizeFn, unit_sizes
 from slimjax.objective.units import Costs
@@ -76,7 +76,7 @@ def size_decay(
     Examples:
         >>> from slimjax.objective.inventory import Leaf
         >>> leaf = Leaf(("mlp", "down"), (2, 2), ("mlp", "embed"))
-        >>> inventory = Inventory((leaf,), {("mlp", "mlp"): (2,)}, seq_len=4)
+        >>> inventory = Inventory((leaf,), {("mlp", "mlp"): (2,)})
         >>> tx = size_decay(inventory, {("mlp", "mlp"): 1.0}, 0.1, alpha=5.0)
         >>> weight = jnp.array([[1.0, 1.0], [0.4, -0.4]])
         >>> params = {"params": {"mlp": {"down": weight}}}
@@ -175,7 +175,9 @@ def relative_sizes(inventory: Inventory, size_fn: SizeFn) -> dict[Path, float]:
     """Returns what units weigh a weight, as parts of the mean over all units."""
     sizes = unit_sizes(size_fn, inventory.open_gates())
     counts = units_weights(inventory)
-    outer = [path for path in counts if path[-1] not in (*NESTED, CHANNELS)]
+    outer = [
+        path for path in counts if path[-1] not in NESTED and not is_width(path[-1])
+    ]
     total = lambda values: sum(values[p] * inventory.gates[p][0] for p in outer)
     mean = total(sizes) / max(total(counts), 1)
     return {path: sizes[path] / counts[path] / max(mean, TINY) for path in counts}

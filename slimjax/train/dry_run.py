@@ -31,7 +31,9 @@ def describe(run: RunConfig) -> dict[str, Any]:
     model = run.model.build(vocab_size_of(run.data))
     check_budget(run, model)
     check_teacher(run.distill, model.vocab_size)
-    inventory = take_inventory(abstract_variables(model), run.data.seq_len)
+    inventory = take_inventory(
+        abstract_variables(model), model.uses({"": run.data.seq_len})
+    )
     gates = inventory.open_gates()
     sizes = {m: float(make_size_fn(m, inventory)(gates)) for m in MEASURES}
     tokens = run.train.num_steps * run.data.batch_size * run.data.seq_len

@@ -30,7 +30,9 @@ def check_budget(
         ConfigError: Naming the tightest limit, the size of the model and the least
             possible; or a frozen part that the model does not have.
     """
-    inventory = take_inventory(abstract_variables(model), run.data.seq_len)
+    inventory = take_inventory(
+        abstract_variables(model), model.uses({"": run.data.seq_len})
+    )
     inventory = dataclasses.replace(inventory, latency=latency)
     limits = run.resize.limits(cautious=False)
     check_frozen(limits, inventory)

@@ -100,7 +100,7 @@ def steps(empty: LatencyTable) -> Iterator[LatencyTable]:
 
 def _seconds(model: ModelConfig, tables: Sequence[LatencyTable]) -> list[float]:
     """Returns what each of some tables says of a model."""
-    inventory = take_inventory(abstract_variables(model), seq_len=1)
+    inventory = take_inventory(abstract_variables(model), model.uses({"": 1}))
     opened = inventory.open_gates()
     return [float(make_latency_fn(inventory, table)(opened)) for table in tables]
 

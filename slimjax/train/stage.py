@@ -109,7 +109,7 @@ class Stage:
             depth_names = precision_names(self.names["params"])["bits"]
             self.names = {**self.names, DEPTHS: depth_names}
         self.learns_bits = learns_bits
-        inventory = take_inventory(boxed, run.data.seq_len)
+        inventory = take_inventory(boxed, model.uses({"": run.data.seq_len}))
         self.inventory = dataclasses.replace(inventory, latency=latency)
         self.bits = bits or uniform_bits(self.inventory, run.quantize.start)
         self.start_sizes: dict[str, float] = start_sizes or {}

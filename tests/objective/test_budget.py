@@ -23,7 +23,7 @@ ALL = Limits(units=UNITS)
 
 @functools.cache
 def inventory_of(config):
-    return take_inventory(abstract_variables(config), 16)
+    return take_inventory(abstract_variables(config), config.uses({"": 16}))
 
 
 class Case:
@@ -59,7 +59,7 @@ class Case:
         np.testing.assert_array_equal(decision.sizes, self.parts(decision.gates))
         make_plan(decision.gates)  # Groups keep equal numbers of heads.
         units = self.chooser.units
-        for family in (units.channels, *units.families):
+        for family in (*units.channels, *units.families):
             count = family.count_closed(decision.gates)
             wholes = [decision.gates.get((*m, SUBLAYER), 1) for m in family.modules]
             if count and all(wholes):
@@ -75,7 +75,7 @@ class Case:
         """
         units, sizes = self.chooser.units, self.parts(gates)
         patches = []
-        for family in (units.channels, *units.families):
+        for family in (*units.channels, *units.families):
             wholes = [gates.get((*m, SUBLAYER), 1) for m in family.modules]
             for step in family.steps[family.count_closed(gates) :][: all(wholes)]:
                 patches.append({path: gates[path].copy() for path, _ in step})

@@ -17,7 +17,7 @@ from slimjax.trees import flatten, unflatten
 
 
 def sizes(config, measure, group_size=0):
-    inventory = take_inventory(abstract_variables(config), 8)
+    inventory = take_inventory(abstract_variables(config), config.uses({"": 8}))
     size_fn = make_size_fn(measure, inventory, group_size)
     depth_size_fn = make_depth_size_fn(measure, size_fn, inventory, group_size)
     return inventory, size_fn, depth_size_fn
@@ -49,7 +49,7 @@ def test_more_depth_weighs_more_and_none_nothing(config, measure):
 
 def test_what_must_stay_keeps_the_fewest_bits():
     model = ModelConfig(11, 8, (LayerConfig(6, 3, 4, 16),))
-    inventory = take_inventory(abstract_variables(model), 8)
+    inventory = take_inventory(abstract_variables(model), model.uses({"": 8}))
     least = least_depths(inventory, Limits(frozen=("*.attention",)), 2)
     assert least["layer_0", "mlp", "mlp"] == 0
     assert least["layer_0", "attention", "heads"] == 2

@@ -16,8 +16,8 @@ CONFIG = ModelConfig(16, 8, (LayerConfig(4, 2, 4, 12),) * 4)
 def test_kinds_are_all_attentions_and_all_mlps():
     inventory = Case(CONFIG).inventory
     kinds = list_kinds(inventory)
-    assert set(kinds) == {"attention", "mlp"}
-    assert kinds["mlp"] == [(f"layer_{i}", "mlp") for i in range(4)]
+    assert set(kinds) == {"*.attention", "*.mlp"}
+    assert kinds["*.mlp"] == [(f"layer_{i}", "mlp") for i in range(4)]
 
 
 @pytest.mark.parametrize("max_fraction", [0.25, 0.5, 1.0])
@@ -36,9 +36,9 @@ def test_no_kind_loses_more_than_its_part(max_fraction):
     taken = lambda kind, decision: part_taken(
         list_kinds(inventory)[kind], decision.gates, inventory, size_fn
     )
-    assert taken("attention", tell(costs)) == 1.0
+    assert taken("*.attention", tell(costs)) == 1.0
     decision = decide_within(max_fraction, tell, costs, inventory, size_fn)
-    assert taken("attention", decision) <= max_fraction
-    assert taken("attention", decision) > max_fraction - 0.25 - 1e-9
+    assert taken("*.attention", decision) <= max_fraction
+    assert taken("*.attention", decision) > max_fraction - 0.25 - 1e-9
     dear = max((p for p in costs if p[-2:] == ("attention", SUBLAYER)), key=costs.get)
     assert decision.gates[dear] == (1 if max_fraction < 1 else 0)  # The dearest stays.

@@ -35,7 +35,7 @@ MODEL = ModelConfig(11, 8, (LayerConfig(6, 3, 4, 16),) * 2)
 
 
 def inventory_of(model, table=TABLE):
-    inventory = take_inventory(abstract_variables(model), 8)
+    inventory = take_inventory(abstract_variables(model), model.uses({"": 8}))
     return dataclasses.replace(inventory, latency=table)
 
 

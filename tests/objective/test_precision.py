@@ -22,7 +22,7 @@ STATES = (16, 8, 4, 2)
 
 
 def inventory_of(config):
-    return take_inventory(abstract_variables(config), 12)
+    return take_inventory(abstract_variables(config), config.uses({"": 12}))
 
 
 def random_bits(inventory, source):
@@ -118,7 +118,7 @@ def test_closing_and_rounding_add_up_to_what_is_predicted():
     decision = chooser.at_price(0.0)
     assert decision.predicted_loss_change == pytest.approx(0.0, abs=1e-9)
     low = chooser.at_price(1e6)
-    assert low.predicted_loss_change > chooser.at_width(0).ledger.cost(low.gates)
+    assert low.predicted_loss_change > chooser.at_widths(()).ledger.cost(low.gates)
     is_open = chooser.choice.prices.open_units(low.gates)
     kept = {key: own[is_open[key]] for key, own in low.bits.items()}
     assert {int(b) for own in kept.values() for b in own} == {2}

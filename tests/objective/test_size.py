@@ -26,7 +26,7 @@ SEQ_LEN = 12
 
 
 def inventory_of(config: ModelConfig):
-    return take_inventory(abstract_variables(config), SEQ_LEN)
+    return take_inventory(abstract_variables(config), config.uses({"": SEQ_LEN}))
 
 
 def size_of(measure: str, config: ModelConfig, gates=None) -> float:
@@ -78,7 +78,7 @@ def test_flops_are_those_of_the_dot_products_of_the_model(seq_len):
         LayerConfig(3, 1, 32, 200),
     )
     config = ModelConfig(300, 128, ragged, attention_impl="reference")
-    inventory = take_inventory(abstract_variables(config), seq_len)
+    inventory = take_inventory(abstract_variables(config), config.uses({"": seq_len}))
     counted = float(make_size_fn("flops", inventory)(inventory.open_gates()))
     tokens = jax.ShapeDtypeStruct((1, seq_len), jnp.int32)
     variables = nn.meta.unbox(abstract_variables(config))

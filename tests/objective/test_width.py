@@ -33,7 +33,9 @@ class Case:
 
     def __init__(self, config, limits=ALL, seed=0, group_size=0):
         self.config, self.limits, self.group_size = config, limits, group_size
-        self.inventory = take_inventory(abstract_variables(config), 12)
+        self.inventory = take_inventory(
+            abstract_variables(config), config.uses({"": 12})
+        )
         self.bits = uniform_bits(self.inventory, 16)
         self.size_fn = make_size_fn("bytes", self.inventory, group_size)
         self.whole = float(self.size_fn(self.inventory.open_gates(), self.bits))
@@ -85,9 +87,9 @@ class Case:
         """Returns the fewest bytes by which the model can grow, inf if it cannot."""
         chooser, found = self.chooser, [np.inf]
         closed = int(np.sum(decision.gates[(CHANNELS,)] == 0))
-        family = chooser.units.channels
+        (family,) = chooser.units.channels
         num_steps = family.count_closed(decision.gates) if closed else 0
-        prices = chooser.at_width(num_steps).ledger.choice.prices
+        prices = chooser.at_widths((num_steps,)).ledger.choice.prices
         opened = prices.open_units(decision.gates)
         for key, own in decision.states.items():
             for state in own[opened[key]]:
@@ -161,7 +163,8 @@ def test_the_size_of_what_is_cut_is_the_one_that_was_predicted(config, seed):
     decision = case.chooser.at_price(float(np.random.default_rng(seed).exponential(2)))
     gone = [p for p in make_plan(decision.gates).gone if p]
     weights, _, bits = case.cut(decision)
-    left = take_inventory(abstract_variables(config_of(config, weights)), 12)
+    small = config_of(config, weights)
+    left = take_inventory(abstract_variables(small), small.uses({"": 12}))
     size_fn = make_size_fn("bytes", left)
     actual = float(size_fn(left.open_gates(), flatten(bits)))
     predicted = float(case.size_fn(decision.gates, decision.bits))
@@ -184,8 +187,8 @@ def test_at_a_price_no_other_width_units_and_bits_are_better():
 def all_decisions(chooser, alpha):
     """Yields every decision that there is, of few units."""
     family = next(f for f in chooser.units.families if f.steps)
-    for num_channels in range(len(chooser.units.channels.steps) + 1):
-        ledger = chooser.at_width(num_channels).ledger
+    for num_channels in range(len(chooser.units.channels[0].steps) + 1):
+        ledger = chooser.at_widths((num_channels,)).ledger
         for num_units in range(len(family.steps) + 1):
             gates = {path: gate.copy() for path, gate in ledger.gates.items()}
             family.close(gates, num_units)

@@ -90,7 +90,7 @@ def test_closed_equals_cut_in_logits_gradients_and_the_next_update(data):
 def make_optimizer():
     context = StepContext(
         objective=ObjectiveConfig("exchange", alpha=1.0),
-        inventory=Inventory((), {}, seq_len=1),
+        inventory=Inventory((), {}),
         size_fn=lambda gates: jnp.zeros(()),  # noqa: ARG005
         budget_schedule=None,
         learning_rate=lambda step: jnp.ones(()),  # noqa: ARG005

@@ -20,7 +20,7 @@ from slimjax.strategies.base import SeamContext, StepContext, find_state
 from slimjax.trees import unflatten
 
 CONFIG = ModelConfig(11, 8, (LayerConfig(6, 3, 4, 16),))
-INVENTORY = take_inventory(abstract_variables(CONFIG), 8)
+INVENTORY = take_inventory(abstract_variables(CONFIG), CONFIG.uses({"": 8}))
 WHOLE = float(make_size_fn("params", INVENTORY)(INVENTORY.open_gates()))
 
 

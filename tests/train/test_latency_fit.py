@@ -17,7 +17,7 @@ MODEL = ModelConfig(40, 16, (LayerConfig(4, 2, 4, 32),) * 2)
 
 
 def seconds(model: ModelConfig, table: LatencyTable) -> float:
-    inventory = take_inventory(abstract_variables(model), 1)
+    inventory = take_inventory(abstract_variables(model), model.uses({"": 1}))
     return float(make_latency_fn(inventory, table)(inventory.open_gates()))
 
 

@@ -40,7 +40,7 @@ class Killed(BaseException):
 
 
 def seconds(model: ModelConfig, table: LatencyTable) -> float:
-    inventory = take_inventory(abstract_variables(model), 64)
+    inventory = take_inventory(abstract_variables(model), model.uses({"": 64}))
     return float(make_latency_fn(inventory, table)(inventory.open_gates()))
 
 
