@@ -15,19 +15,23 @@ if TYPE_CHECKING:
     from slimjax.nn.attention_kernels import attend as attend
     from slimjax.nn.cross_entropy import cross_entropy as cross_entropy
     from slimjax.nn.embed import TiedEmbedding as TiedEmbedding
-    from slimjax.nn.mlp import GatedMLP as GatedMLP
+    from slimjax.nn.mlp import MLP as MLP
+    from slimjax.nn.norm import LayerNorm as LayerNorm
     from slimjax.nn.norm import RMSNorm as RMSNorm
+    from slimjax.nn.norm import make_norm as make_norm
     from slimjax.nn.products import product as product
 
 __getattr__ = exports(
     __name__,
     {
         "Attention": "attention",
-        "GatedMLP": "mlp",
+        "LayerNorm": "norm",
+        "MLP": "mlp",
         "RMSNorm": "norm",
         "TiedEmbedding": "embed",
         "attend": "attention_kernels",
         "cross_entropy": "cross_entropy",
+        "make_norm": "norm",
         "product": "products",
     },
 )

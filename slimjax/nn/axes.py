@@ -22,7 +22,7 @@ from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
 RULES: Mapping[str, tuple[str, ...]] = {
-    "embed": ("fsdp",),
+    "embed": ("fsdp",),  # And every other width; see `is_width`.
     "heads": ("model",),
     "kv_heads": ("model",),
     "mlp": ("model",),
@@ -34,6 +34,32 @@ RULES: Mapping[str, tuple[str, ...]] = {
 
 What is not named here, such as ``head_dim``, lies whole on every device.
 """
+
+ONE_ROW = ("bias", "scale")
+"""Names of a first axis of length 1, of vectors that write to a residual stream.
+
+Stored as ``[1, D]``, they are folded and cut like every matrix that writes there.
+"""
+
+
+def is_width(name: str | None) -> bool:
+    """Whether an axis is the width of a residual stream: ``embed``, ``image_embed``.
+
+    Examples:
+        >>> is_width("encoder_embed"), is_width("mlp")
+        (True, False)
+    """
+    return name is not None and name.endswith("embed")
+
+
+def mesh_axes(name: str | None) -> tuple[str, ...]:
+    """Returns the axes of the mesh over which an axis of this name is spread.
+
+    Examples:
+        >>> mesh_axes("image_embed"), mesh_axes("head_dim")
+        (('fsdp',), ())
+    """
+    return RULES.get("embed" if is_width(name) else name or "", ())
 
 
 def named(init: Initializer, *axes: str) -> Any:
@@ -55,7 +81,7 @@ def num_parts(name: str | None, sizes: Mapping[str, int]) -> int:
         >>> num_parts("batch", {"data": 4, "fsdp": 2}), num_parts("head_dim", {})
         (8, 1)
     """
-    return math.prod(sizes.get(axis, 1) for axis in RULES.get(name or "", ()))
+    return math.prod(sizes.get(axis, 1) for axis in mesh_axes(name))
 
 
 def spread(
@@ -76,7 +102,7 @@ def spread(
     """
 
     def place(name: str | None, length: int) -> Any:
-        axes = [a for a in RULES.get(name or "", ()) if sizes.get(a, 1) > 1]
+        axes = [a for a in mesh_axes(name) if sizes.get(a, 1) > 1]
         if not axes or length % num_parts(name, sizes):
             return None
         return tuple(axes) if len(axes) > 1 else axes[0]

@@ -22,7 +22,10 @@ from jaxtyping import Array, Float
 from slimjax.trees import Path
 
 CHANNELS = "embed"
-"""The axis of the residual stream, whose gate stands at the root of a model."""
+"""The axis of the main residual stream, whose gate stands at the root of a model.
+
+Other streams have names that end in it, and a gate of their own beside it.
+"""
 
 SUBLAYER = "sublayer"
 """The gate of a whole module, which has no axes."""
@@ -71,6 +74,27 @@ def write_gates(
     if channels is not None:
         units = units * jnp.expand_dims(channels, range(kernel.ndim - 1))
     return kernel * units
+
+
+def write_bias(
+    bias: Float[Array, "1 D"],
+    units: Float[Array, "*units"],
+    whole: Float[Array, ""],
+    channels: Float[Array, " D"] | None,
+) -> Float[Array, "1 D"]:
+    """Returns the bias of a sublayer, as far as its gates and the channels let it pass.
+
+    It belongs to no unit. But a sublayer without an open unit is cut as a whole, and
+    its bias with it: so the bias is closed as well when the last unit is.
+
+    Args:
+        bias: What the sublayer adds to the residual stream.
+        units: Gates of the sublayer's units.
+        whole: Gate of the sublayer.
+        channels: Gates of what it writes to; None when all are open.
+    """
+    is_open = whole * (jnp.max(units) > 0)
+    return bias * (is_open if channels is None else is_open * channels[None])
 
 
 def nest(

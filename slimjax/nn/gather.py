@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Shaped
 
-from slimjax.nn.axes import constrain, mesh_to_share
+from slimjax.nn.axes import constrain, is_width, mesh_to_share
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1, 2))
@@ -79,7 +79,7 @@ def _gather_width_bwd(names, _, __, slope):
 
 
 def _whole(x, names):
-    return constrain(x, *(None if name == "embed" else name for name in names))
+    return constrain(x, *(None if is_width(name) else name for name in names))
 
 
 _gather_width.defvjp(_gather_width_fwd, _gather_width_bwd)
