@@ -7,10 +7,10 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from slimjax.processes import is_first
+from slimjax.run.loop import train
+from slimjax.run.progress import Display
 from slimjax.train.config import make_run_config
 from slimjax.train.devices import prepare_devices
-from slimjax.train.loop import train
-from slimjax.train.progress import Display
 
 
 def fit(

@@ -10,9 +10,9 @@ import pytest
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
 from slimjax.models.decoder import Decoder, abstract_variables
+from slimjax.run.feasible import check_budget
+from slimjax.run.loop import vocab_size_of
 from slimjax.train.config import check_same_run, make_run_config
-from slimjax.train.feasible import check_budget
-from slimjax.train.loop import vocab_size_of
 
 CONFIGS = sorted(pathlib.Path("configs").glob("*.py"))
 

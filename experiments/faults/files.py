@@ -97,7 +97,7 @@ DAMAGES_A_CHILD = 25
 
 def damage_all(texts: str, root: str, first: int, seeds: int) -> dict[str, str]:
     """Returns what was wrong, by the number of the case."""
-    from slimjax.train import loop
+    from slimjax.run import loop
 
     run, folder = make_run(texts), RunFolder(root)
     if not folder.report.is_file():

@@ -23,8 +23,8 @@ import jax
 import slimjax.cli.train
 import slimjax.report  # noqa: F401
 from slimjax.cli.main import main
+from slimjax.run import loop
 from slimjax.store import faults
-from slimjax.train import loop
 
 KILLED = -signal.SIGKILL
 LATE = ("tensorboardX", "matplotlib.pyplot", "slimjax.report.figures")

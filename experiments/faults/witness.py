@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from slimjax.nn.axes import to_host
+from slimjax.run import loop
 from slimjax.store.checkpoint import Checkpoints
-from slimjax.train import loop
 from slimjax.trees import hash_tree
 
 

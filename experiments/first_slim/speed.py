@@ -50,7 +50,7 @@ def make_step(run, model):
     import jax
     import numpy as np
 
-    from slimjax.train.shardings import put_batch
+    from slimjax.mesh.shardings import put_batch
     from slimjax.train.stage import Special, Stage
     from slimjax.train.state import init_params
 

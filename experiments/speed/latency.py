@@ -20,10 +20,10 @@ from slimjax.models.decoder import abstract_variables
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import make_latency_fn
 from slimjax.objective.latency_table import LatencyTable
+from slimjax.run.latency import measure_latency
+from slimjax.run.latency_clock import time_models
+from slimjax.run.latency_models import LEAST, ragged_model
 from slimjax.train.config import make_run_config
-from slimjax.train.latency import measure_latency
-from slimjax.train.latency_clock import time_models
-from slimjax.train.latency_models import LEAST, ragged_model
 
 PROMISED = 0.15
 """What a ratio may be off."""

@@ -95,7 +95,7 @@ def run_alone(arm: str, workdir: Path) -> dict[str, Any]:
 
 def run_arm(arm: str, config: dict[str, Any], workdir: Path) -> None:
     from slimjax import fit
-    from slimjax.train import loop, seam
+    from slimjax.run import loop, seam
 
     if arm == "slim":
         seam.cut_state = remember_cuts(seam.cut_state, workdir)
@@ -168,9 +168,9 @@ def close_units(state: Any, workdir: Path) -> Any:
 def cut_at_the_end(whole: Any) -> Any:
     """Returns the loop with one cut between its last step and its report."""
     from slimjax.resize import make_plan
+    from slimjax.run.resume import record_of
     from slimjax.strategies.base import host_gates
     from slimjax.train.cutting import cut_state
-    from slimjax.train.resume import record_of
 
     class MaskedLoop(whole):
         def finish(self):

@@ -74,7 +74,7 @@ def repeat(stage, state):
     import jax
     import numpy as np
 
-    from slimjax.train.shardings import put_batch
+    from slimjax.mesh.shardings import put_batch
 
     holder = {"state": state}
     tokens = np.random.default_rng(0).integers(3, SHAPE["vocab"], (BATCH, LENGTH))

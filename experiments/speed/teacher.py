@@ -39,7 +39,7 @@ def make_step(top_k: int | None):
     import numpy as np
 
     from slimjax.distill import Teacher
-    from slimjax.train.shardings import put_batch
+    from slimjax.mesh.shardings import put_batch
     from slimjax.train.stage import Special, Stage
     from slimjax.train.state import init_params
 

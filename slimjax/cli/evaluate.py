@@ -27,8 +27,8 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError(
             "--split=all would count training text; it needs --data=SOURCE."
         )
+    from slimjax.run.evaluate import evaluate_folder
     from slimjax.train.devices import prepare_devices
-    from slimjax.train.evaluate import evaluate_folder
 
     prepare_devices()
     result = evaluate_folder(flags.workdir, source=flags.data, split=split)

@@ -64,8 +64,8 @@ def _train(run, workdir: Path, flags) -> None:
 
     from slimjax import report
     from slimjax.processes import is_first
-    from slimjax.train.loop import train
-    from slimjax.train.progress import Display
+    from slimjax.run.loop import train
+    from slimjax.run.progress import Display
 
     with Display(quiet=not is_first()) as display:
         result = train(
@@ -89,7 +89,7 @@ def _train(run, workdir: Path, flags) -> None:
 
 def _dry_run(run, *, as_json: bool) -> None:
     """Prints what would be trained; compiles and writes nothing."""
-    from slimjax.train.dry_run import describe
+    from slimjax.run.dry_run import describe
 
     plan = describe(run)
     if as_json:

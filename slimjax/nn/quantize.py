@@ -30,6 +30,9 @@ from jaxtyping import Array, Float, Int, PyTree, Shaped
 from slimjax.nn.axes import is_spread, numpy_of, to_host
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
+PRECISION = "precision"
+"""Collection of variables that holds the bits of weights, and their fits."""
+
 STATES = (2, 3, 4, 6, 8, 16)
 """Bits that a unit may have."""
 

@@ -16,6 +16,7 @@ from jaxtyping import Array, Int, PyTree
 
 from slimjax import native
 from slimjax.errors import ConfigError
+from slimjax.mesh.shardings import named_sharding
 from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import Cache, abstract_variables
 from slimjax.models.frozen_decoder import FrozenDecoder, freeze_decoder
@@ -23,7 +24,6 @@ from slimjax.nn.axes import num_parts
 from slimjax.plan.measure import describe_shape, measure_program
 from slimjax.plan.memory import count_bytes
 from slimjax.plan.topology import Topology
-from slimjax.train.shardings import named_sharding
 from slimjax.train.stage import Stage
 
 AXES = {

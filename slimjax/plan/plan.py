@@ -4,14 +4,14 @@ import dataclasses
 from typing import Any
 
 from slimjax.errors import ConfigError, suggest
+from slimjax.mesh.mesh import AXES, make_mesh
 from slimjax.plan.advice import explain, suggest_changes, suggest_rows
 from slimjax.plan.decode import measure_decode
 from slimjax.plan.measure import measure_step
 from slimjax.plan.slimmed import slim_uniformly
 from slimjax.plan.topology import Topology, describe_devices
+from slimjax.run.loop import vocab_size_of
 from slimjax.train.config import RunConfig
-from slimjax.train.loop import vocab_size_of
-from slimjax.train.mesh import AXES, make_mesh
 from slimjax.train.stage import Special, Stage
 
 

@@ -1,8 +1,8 @@
-"""Training, from a config to a finished run folder.
+"""Training: what is compiled for one shape of the model, and how the shape changes.
 
-`config` checks a run at the door; `stage` holds what is compiled for one shape of the
-model, `step` being the heart of it; `seam` changes the shape; `loop` puts stages and
-seams in a row; `evaluate` and `summary` tell what came out.
+`config` checks a run's settings; `stage` holds what is compiled for one shape of the
+model, `step` being the heart of it; `seam` changes the shape. The host's side of a run
+is `slimjax.run`.
 """
 
 from typing import TYPE_CHECKING
@@ -12,7 +12,6 @@ from slimjax.lazy import exports
 if TYPE_CHECKING:
     from slimjax.train.config import RunConfig as RunConfig
     from slimjax.train.config import make_run_config as make_run_config
-    from slimjax.train.loop import train as train
     from slimjax.train.optim import make_tx as make_tx
     from slimjax.train.stage import Stage as Stage
     from slimjax.train.state import TrainState as TrainState
@@ -27,6 +26,5 @@ __getattr__ = exports(
         "make_run_config": "config",
         "make_train_step": "step",
         "make_tx": "optim",
-        "train": "loop",
     },
 )

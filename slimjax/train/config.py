@@ -10,6 +10,7 @@ from slimjax.config import build
 from slimjax.data.config import DataConfig
 from slimjax.distill.config import START, DistillConfig
 from slimjax.errors import ConfigError, suggest
+from slimjax.mesh.mesh import MeshConfig
 from slimjax.models.config import ModelSettings
 from slimjax.nn.gates import CHANNELS
 from slimjax.objective.config import DENSE, ObjectiveConfig
@@ -17,7 +18,6 @@ from slimjax.objective.quantize import QuantizeConfig
 from slimjax.resize.config import ResizeConfig
 from slimjax.store.keep import Keep
 from slimjax.train.guard import POLICIES, SKIP, Guard
-from slimjax.train.mesh import MeshConfig
 from slimjax.train.optim import OptimConfig
 
 TASKS = ("lm",)

@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 from slimjax.nn.axes import to_host
 from slimjax.nn.depths import DEPTHS, round_to_depths
 from slimjax.nn.quantize import (
+    PRECISION,
     Precision,
     bit_axis,
     bit_key,
@@ -24,9 +25,6 @@ from slimjax.resize.shrink import cut, take
 from slimjax.strategies.base import weight_curvature
 from slimjax.train.state import TrainState
 from slimjax.trees import Path, flatten, unflatten
-
-PRECISION = "precision"
-"""Collection of variables that tells the bits of weights."""
 
 
 def quantized(

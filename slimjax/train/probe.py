@@ -5,8 +5,8 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.nn.axes import to_host
+from slimjax.nn.quantize import PRECISION
 from slimjax.objective.units import Gates
-from slimjax.train.precision import PRECISION
 from slimjax.train.stage import Stage
 from slimjax.trees import flatten, unflatten
 

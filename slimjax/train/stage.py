@@ -24,6 +24,9 @@ from slimjax.distill.alignment import (
 from slimjax.distill.config import START
 from slimjax.distill.error import make_distilled_error_fn
 from slimjax.distill.teacher import Teacher
+from slimjax.mesh.layout import make_layout
+from slimjax.mesh.mesh import check_batch, check_cuts, check_divides, make_mesh
+from slimjax.mesh.shardings import abstract_batch, replicated
 from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import Decoder, abstract_variables
 from slimjax.nn.axes import to_host
@@ -31,6 +34,7 @@ from slimjax.nn.depths import DEPTHS
 from slimjax.nn.quantize import (
     BIT_AXES,
     FULL,
+    PRECISION,
     Precision,
     precision_names,
     uniform_precision,
@@ -43,12 +47,9 @@ from slimjax.strategies import get
 from slimjax.strategies.base import Strategy
 from slimjax.tasks.lm import make_error_fn, make_moments_fn, make_sums_fn
 from slimjax.train.config import RunConfig
-from slimjax.train.layout import make_layout
-from slimjax.train.mesh import check_batch, check_cuts, check_divides, make_mesh
 from slimjax.train.optim import make_tx
-from slimjax.train.precision import PRECISION, quantized
+from slimjax.train.precision import quantized
 from slimjax.train.pricing import held_gates, make_step_context, measure_sizes
-from slimjax.train.shardings import abstract_batch, replicated
 from slimjax.train.state import TrainState, init_params, make_state
 from slimjax.train.step import ErrorFn, make_train_step
 from slimjax.train.taught_step import make_taught_step, put_teacher

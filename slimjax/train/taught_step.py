@@ -9,9 +9,9 @@ from jaxtyping import PyTree
 
 from slimjax.distill.error import DistilledErrorFn
 from slimjax.distill.teacher import Teacher
+from slimjax.mesh.shardings import put, shardings
 from slimjax.models.decoder import abstract_variables
 from slimjax.train.config import RunConfig
-from slimjax.train.shardings import put, shardings
 from slimjax.train.state import TrainState
 from slimjax.trees import axis_names
 

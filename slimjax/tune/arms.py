@@ -11,6 +11,7 @@ from typing import Any
 
 from slimjax.config import override, parse_value
 from slimjax.errors import ConfigError, SlimjaxError
+from slimjax.run.loop import check_feasible
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.text.sources import parse_source
@@ -20,7 +21,6 @@ from slimjax.train.config import (
     check_same_run,
     make_run_config,
 )
-from slimjax.train.loop import check_feasible
 from slimjax.tune.grid import Axis, multiply
 
 MAX_NAME = 100  # Characters; file systems take 255, with ends of names and of files.
@@ -98,7 +98,7 @@ def list_seeds(config: Mapping[str, Any], num_seeds: int) -> tuple[int, ...]:
 
 
 def check_arm(arm: Arm, seeds: Iterable[int], root: Path | None) -> None:
-    """Refuses, before any arm runs, one that `slimjax.train.loop.train` would refuse.
+    """Refuses, before any arm runs, one that `slimjax.run.loop.train` would refuse.
 
     Args:
         arm: The arm.

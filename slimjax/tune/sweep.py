@@ -19,10 +19,10 @@ from typing import Any, NoReturn
 import jax
 
 from slimjax.errors import ConfigError, NotFeasibleError, StoppedError, suggest
+from slimjax.run.loop import train
+from slimjax.run.progress import Display
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
-from slimjax.train.loop import train
-from slimjax.train.progress import Display
 from slimjax.tune.arms import Arm, Trial, check_arm
 from slimjax.tune.claims import Claims
 from slimjax.tune.equal import (

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from slimjax.config import override, read_config
-from slimjax.train import loop, stage
+from slimjax.run import loop, stage
+from slimjax.run.progress import Display
 from slimjax.train.config import RunConfig, make_run_config
-from slimjax.train.progress import Display
 
 CONFIG = Path(__file__).parents[2] / "configs" / "tiny_test.py"
 FACTORS = (1.0, jnp.nan, jnp.inf, -jnp.inf, 50.0, 1e30)

@@ -8,8 +8,8 @@ import pytest
 from runs import Says, make_run, state_of
 
 from slimjax.errors import CheckpointError
+from slimjax.run import loop
 from slimjax.store.run_folder import RunFolder
-from slimjax.train import loop
 from slimjax.trees import hash_tree
 
 

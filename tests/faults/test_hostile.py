@@ -7,7 +7,7 @@ import pytest
 from runs import Says, make_run
 
 from slimjax.cli.main import main
-from slimjax.train import loop
+from slimjax.run import loop
 
 
 @pytest.fixture(scope="module")

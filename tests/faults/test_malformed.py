@@ -8,7 +8,7 @@ import malformed
 import pytest
 from runs import CONFIG, Says, make_run
 
-from slimjax.train import loop
+from slimjax.run import loop
 
 SECONDS, BYTES = 5.0, 1 << 30
 

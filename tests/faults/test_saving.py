@@ -9,8 +9,8 @@ import pytest
 from runs import Says, make_run
 
 from slimjax.errors import CheckpointError, StoppedError
+from slimjax.run import loop
 from slimjax.store.run_folder import RunFolder
-from slimjax.train import loop
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import init_params
 

@@ -13,8 +13,8 @@ from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.decoder import Decoder, abstract_variables
 from slimjax.models.runs import is_scanned, runs_of, scanned_runs, stack, unstack
 from slimjax.nn import platforms
-from slimjax.nn.quantize import uniform_precision
-from slimjax.train.precision import PRECISION, quantized
+from slimjax.nn.quantize import PRECISION, uniform_precision
+from slimjax.train.precision import quantized
 
 WIDE, NARROW = LayerConfig(4, 2, 4, 9), LayerConfig(2, 1, 4, 5)
 EMPTY = LayerConfig(0, 0, 4, 0, attention=False, mlp=False)

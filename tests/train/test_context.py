@@ -6,7 +6,7 @@ import pytest
 from test_step import make_stage
 
 from slimjax.data.batches import make_batch
-from slimjax.train.shardings import put_batch
+from slimjax.mesh.shardings import put_batch
 from slimjax.train.state import init_params
 
 SEQ_LEN = 24

@@ -10,18 +10,18 @@ from slimjax.config import override, read_config
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
+from slimjax.mesh.shardings import put_batch
 from slimjax.nn.axes import to_host
 from slimjax.resize.plan import make_plan
+from slimjax.run import loop
+from slimjax.run.evaluate import evaluate_folder
+from slimjax.run.progress import Display
 from slimjax.store.packed import read_packed
 from slimjax.store.run_folder import RunFolder
-from slimjax.train import loop
 from slimjax.train.config import make_run_config
 from slimjax.train.cutting import cut_state
-from slimjax.train.evaluate import evaluate_folder
 from slimjax.train.precision import keep_fits, round_state
 from slimjax.train.probe import Probe
-from slimjax.train.progress import Display
-from slimjax.train.shardings import put_batch
 from slimjax.trees import flatten
 
 CHOICE = [("quantize.bits", "[16, 8, 4, 2]"), ("objective.size", "bytes")]

@@ -10,11 +10,11 @@ import pytest
 from slimjax.config import override, read_config
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError, NotFeasibleError
+from slimjax.run import loop, stage
+from slimjax.run.progress import Display
 from slimjax.store.run_folder import RunFolder
-from slimjax.train import loop, stage
 from slimjax.train.config import make_run_config
 from slimjax.train.guard import FIRST_STEPS, Guard, fault_of
-from slimjax.train.progress import Display
 from slimjax.train.state import TrainState
 
 NUM_STEPS, BAD_STEP = 16, 12

@@ -12,11 +12,11 @@ from dots import count_dots
 
 from slimjax import native
 from slimjax.config import override, read_config
+from slimjax.mesh.shardings import put_batch
+from slimjax.run.loop import train
+from slimjax.run.progress import Display
 from slimjax.tasks.lm import make_error_fn
 from slimjax.train.config import make_run_config
-from slimjax.train.loop import train
-from slimjax.train.progress import Display
-from slimjax.train.shardings import put_batch
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import init_params
 from slimjax.train.step import make_train_step

@@ -9,6 +9,7 @@ from test_step import make_stage, take_steps
 
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError
+from slimjax.mesh.shardings import put_batch
 from slimjax.objective.config import DENSE, RANKING, STRATEGIES, ObjectiveConfig
 from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.train import seam
@@ -17,7 +18,6 @@ from slimjax.train.decide import budget_at, judge
 from slimjax.train.history import History
 from slimjax.train.probe import Probe
 from slimjax.train.seam import calibrate, take_seam
-from slimjax.train.shardings import put_batch
 from slimjax.trees import hash_tree
 
 LAST = History(num_seams=1)  # The second of two seams is the next.

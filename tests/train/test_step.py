@@ -10,11 +10,11 @@ import pytest
 from slimjax.config import override, read_config
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError
+from slimjax.mesh.shardings import put_batch
 from slimjax.resize.plan import make_plan
 from slimjax.train.config import make_run_config
 from slimjax.train.cutting import cut_state, refit_state
 from slimjax.train.optim import OptimConfig
-from slimjax.train.shardings import put_batch
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import init_params
 from slimjax.trees import hash_tree, named_leaves, unflatten

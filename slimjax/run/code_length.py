@@ -33,10 +33,10 @@ from slimjax.data.batches import Batch, iterate_rows
 from slimjax.data.compressed import compress_train_text
 from slimjax.data.corpus import Corpus
 from slimjax.data.rows import Rows
+from slimjax.mesh.shardings import put_batch
 from slimjax.store.run_folder import RunFolder
 from slimjax.text.compressors import NO_ZSTD
 from slimjax.train.history import History
-from slimjax.train.shardings import put_batch
 from slimjax.train.stage import Stage
 
 MAX_TOKENS = 1 << 19

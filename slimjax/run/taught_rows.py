@@ -26,14 +26,14 @@ from slimjax.data.corpus import Corpus
 from slimjax.distill.outcome_store import OutcomeStore, record_type, store_folder
 from slimjax.distill.outcomes import Outcomes, make_outcomes_fn
 from slimjax.errors import ConfigError, StoppedError
+from slimjax.mesh.shardings import abstract_batch, put_batch, replicated
+from slimjax.run.bad_steps import OTHER_ROWS
+from slimjax.run.progress import Display
+from slimjax.run.signals import StopRequests
 from slimjax.store.lock import take_turn
 from slimjax.store.run_folder import RunFolder
-from slimjax.train.bad_steps import OTHER_ROWS
 from slimjax.train.config import RunConfig
 from slimjax.train.history import History
-from slimjax.train.progress import Display
-from slimjax.train.shardings import abstract_batch, put_batch, replicated
-from slimjax.train.signals import StopRequests
 from slimjax.train.stage import Stage
 from slimjax.train.taught_step import put_teacher
 

@@ -1,10 +1,10 @@
 """What a run does about a bad step, once its metrics are read."""
 
 from slimjax.errors import NotFeasibleError
+from slimjax.run.progress import Display
 from slimjax.train.config import TrainConfig
 from slimjax.train.guard import SKIP, STOP, fault_of
 from slimjax.train.history import History
-from slimjax.train.progress import Display
 
 OTHER_ROWS = 2**32
 """Distance of the steps, never reached, whose rows stand in for those of bad ones."""

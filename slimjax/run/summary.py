@@ -18,16 +18,16 @@ from slimjax.nn.axes import to_host
 from slimjax.objective.latency import LATENCY
 from slimjax.processes import barrier, is_first
 from slimjax.resize.shrink import fold
+from slimjax.run.accounting import describe_time
+from slimjax.run.code_length import describe_length
+from slimjax.run.evaluate import Error, evaluate
+from slimjax.run.taught_rows import flops_here
 from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
-from slimjax.train.accounting import describe_time
-from slimjax.train.code_length import describe_length
 from slimjax.train.config import RunConfig
-from slimjax.train.evaluate import Error, evaluate
 from slimjax.train.history import History
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
-from slimjax.train.taught_rows import flops_here
 from slimjax.trees import flatten, hash_tree
 from slimjax.version import VERSION
 

@@ -7,7 +7,6 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from slimjax.distill.outcomes import LOG_TYPE
 from slimjax.nn.axes import spread
 from slimjax.trees import flatten, named_path
 
@@ -66,7 +65,7 @@ def abstract_batch(batch_size: int, seq_len: int, mesh: Mesh, top_k: int = 0) ->
 
     batch = {"tokens": array(np.int32)}
     if top_k:
-        batch |= {"ids": array(np.int32, top_k), "logs": array(LOG_TYPE, top_k + 1)}
+        batch |= {"ids": array(np.int32, top_k), "logs": array(np.float16, top_k + 1)}
     return batch
 
 

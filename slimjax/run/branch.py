@@ -17,15 +17,15 @@ from slimjax.nn.axes import to_host
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.latency_table import LatencyTable
 from slimjax.objective.size import parse_measure
+from slimjax.run.latency import find_latency
+from slimjax.run.teaching import find_teacher
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig, make_run_config
 from slimjax.train.history import History
-from slimjax.train.latency import find_latency
 from slimjax.train.precision import round_state
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import TrainState
-from slimjax.train.teaching import find_teacher
 
 
 def check_branch(run: RunConfig) -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from slimjax.train.code_length import measure_code_length
+from slimjax.run.code_length import measure_code_length
 
 ROWS = np.random.default_rng(0).gamma(2.0, 40.0, (203, 4)).astype(np.uint16)
 

@@ -7,19 +7,19 @@ from slimjax import processes
 from slimjax.data.corpus import Corpus
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.objective.latency import LATENCY
+from slimjax.run.accounting import RESTART, note_return
+from slimjax.run.branch import stage_of, take_over
+from slimjax.run.feasible import check_budget
+from slimjax.run.latency import find_latency
+from slimjax.run.progress import Display
+from slimjax.run.summary import versions
+from slimjax.run.teaching import find_teacher
 from slimjax.store.files import write_json
 from slimjax.store.run_folder import RunFolder
-from slimjax.train.accounting import RESTART, note_return
-from slimjax.train.branch import stage_of, take_over
 from slimjax.train.config import RunConfig
-from slimjax.train.feasible import check_budget
 from slimjax.train.history import History, StageRecord
-from slimjax.train.latency import find_latency
-from slimjax.train.progress import Display
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import TrainState
-from slimjax.train.summary import versions
-from slimjax.train.teaching import find_teacher
 
 Beginning = tuple[Stage, TrainState, History]
 

@@ -11,10 +11,10 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.errors import StoppedError
+from slimjax.run import loop, summary
+from slimjax.run.progress import Display
 from slimjax.store.faults import VARIABLE
-from slimjax.train import loop, summary
 from slimjax.train.config import make_run_config
-from slimjax.train.progress import Display
 
 ONE_THREAD = {"NPROC": "1", "JAX_NUM_CPU_DEVICES": "1"}
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from slimjax.config import override, read_config
-from slimjax.train import loop
+from slimjax.run import loop
+from slimjax.run.progress import Display
 from slimjax.train.config import make_run_config
-from slimjax.train.progress import Display
 
 DENSE = [("objective.strategy", "none"), ("objective.budget", "")]
 

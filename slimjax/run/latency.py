@@ -13,12 +13,12 @@ from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.models.config import ModelConfig
 from slimjax.nn.gates import CHANNELS
 from slimjax.objective.latency_table import LatencyTable
+from slimjax.run.latency_clock import time_models
+from slimjax.run.latency_fit import empty_table, fit_table
+from slimjax.run.latency_models import choose_models
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig
-from slimjax.train.latency_clock import time_models
-from slimjax.train.latency_fit import empty_table, fit_table
-from slimjax.train.latency_models import choose_models
 
 
 def find_latency(

@@ -12,12 +12,12 @@ from slimjax.config import override, read_config
 from slimjax.data.batches import row_indices
 from slimjax.distill.outcome_store import record_type
 from slimjax.errors import ConfigError, StoppedError
+from slimjax.run import loop, taught_rows
+from slimjax.run.dry_run import describe
+from slimjax.run.taught_rows import planned_rows
 from slimjax.store.run_folder import RunFolder
-from slimjax.train import loop, taught_rows
 from slimjax.train.config import make_run_config
-from slimjax.train.dry_run import describe
 from slimjax.train.history import History
-from slimjax.train.taught_rows import planned_rows
 from slimjax.tune.equal import read_cost
 
 TOP_K = 4

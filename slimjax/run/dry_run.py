@@ -12,11 +12,11 @@ from slimjax.models.decoder import abstract_variables
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
+from slimjax.run.feasible import check_budget
+from slimjax.run.loop import vocab_size_of
+from slimjax.run.teaching import check_teacher
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig
-from slimjax.train.feasible import check_budget
-from slimjax.train.loop import vocab_size_of
-from slimjax.train.teaching import check_teacher
 
 STATE_BYTES = 4 * 4
 """Bytes a weight while training: itself, its gradient, two moments; float32."""

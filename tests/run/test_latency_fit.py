@@ -10,8 +10,8 @@ from slimjax.models.decoder import abstract_variables
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import make_latency_fn
 from slimjax.objective.latency_table import LatencyTable
-from slimjax.train.latency_fit import empty_table, fit_table, steps
-from slimjax.train.latency_models import choose_models
+from slimjax.run.latency_fit import empty_table, fit_table, steps
+from slimjax.run.latency_models import choose_models
 
 MODEL = ModelConfig(40, 16, (LayerConfig(4, 2, 4, 32),) * 2)
 

@@ -10,14 +10,14 @@ from test_step import make_stage
 
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError
+from slimjax.mesh.mesh import MeshConfig, make_mesh, mesh_here
+from slimjax.mesh.shardings import put_batch
 from slimjax.nn.axes import to_host
 from slimjax.resize.plan import make_plan
 from slimjax.store.checkpoint import Checkpoints
 from slimjax.train.cutting import cut_state
 from slimjax.train.history import History
-from slimjax.train.mesh import MeshConfig, make_mesh, mesh_here
 from slimjax.train.seam import take_seam
-from slimjax.train.shardings import put_batch
 from slimjax.trees import hash_tree, named_leaves
 
 MULTIPLES = (("resize.kv_heads_multiple", "2"), ("resize.multiple", "2"))

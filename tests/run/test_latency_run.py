@@ -14,13 +14,13 @@ from slimjax.models.decoder import abstract_variables
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import make_latency_fn
 from slimjax.objective.latency_table import LatencyTable
+from slimjax.run import loop
+from slimjax.run.latency import measure_latency
+from slimjax.run.latency_clock import time_models
+from slimjax.run.latency_models import ragged_model
+from slimjax.run.progress import Display
 from slimjax.store.run_folder import RunFolder
-from slimjax.train import loop
 from slimjax.train.config import make_run_config
-from slimjax.train.latency import measure_latency
-from slimjax.train.latency_clock import time_models
-from slimjax.train.latency_models import ragged_model
-from slimjax.train.progress import Display
 
 TABLE = LatencyTable(
     vocab_size=259,

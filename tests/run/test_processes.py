@@ -12,9 +12,9 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.errors import StoppedError
-from slimjax.train import loop
+from slimjax.run import loop
+from slimjax.run.progress import Display
 from slimjax.train.config import make_run_config
-from slimjax.train.progress import Display
 
 PATIENT = {"SLIMJAX_HEARTBEAT_SECONDS": "100"}  # The machine may be busy.
 CHANGES = {"model.num_layers": "1", "resize.first_step": "6", "resize.every_steps": "6"}

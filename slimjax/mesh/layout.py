@@ -7,12 +7,11 @@ import jax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from slimjax.mesh.shardings import put, shardings
 from slimjax.models.config import ModelConfig
 from slimjax.models.runs import Run, scanned_runs, stack, stack_names, unstack
 from slimjax.nn.axes import is_spread
-from slimjax.nn.quantize import precision_names
-from slimjax.train.precision import PRECISION
-from slimjax.train.shardings import put, shardings
+from slimjax.nn.quantize import PRECISION, precision_names
 
 
 def make_layout(

@@ -4,11 +4,11 @@ import time
 
 from slimjax import processes
 from slimjax.errors import CheckpointError
+from slimjax.run.progress import Display
+from slimjax.run.resume import make_manifest
 from slimjax.store.files import write_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.history import History
-from slimjax.train.progress import Display
-from slimjax.train.resume import make_manifest
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
 

@@ -6,9 +6,9 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
-from slimjax.train import loop
+from slimjax.run import loop
+from slimjax.run.progress import Display
 from slimjax.train.config import make_run_config
-from slimjax.train.progress import Display
 
 PLAIN = [("objective.strategy", "none"), ("objective.budget", "")]
 PLAIN += [("optim.decay_fraction", "0"), ("train.eval_every_steps", "0")]

@@ -18,27 +18,27 @@ from slimjax.data.corpus import Corpus, load_corpus
 from slimjax.data.tokenizer import BytesTokenizer
 from slimjax.distill.outcome_store import OutcomeStore
 from slimjax.errors import StoppedError
+from slimjax.mesh.shardings import put_batch
+from slimjax.run.bad_steps import RollBackError, meet_step, rows_step
+from slimjax.run.branch import check_branch
+from slimjax.run.evaluate import Error, evaluate
+from slimjax.run.feasible import check_budget
+from slimjax.run.logbook import Logbook
+from slimjax.run.progress import Display
+from slimjax.run.resume import Beginning, begin_or_resume, record_of
+from slimjax.run.saving import Saver
+from slimjax.run.signals import StopRequests
+from slimjax.run.summary import summarize
+from slimjax.run.taught_rows import check_room, keep_outcomes
+from slimjax.run.teaching import check_teacher, keep_start
 from slimjax.store.faults import fault_point
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
-from slimjax.train.bad_steps import RollBackError, meet_step, rows_step
-from slimjax.train.branch import check_branch
 from slimjax.train.config import RunConfig, check_same_run
-from slimjax.train.evaluate import Error, evaluate
-from slimjax.train.feasible import check_budget
 from slimjax.train.guard import ROLLBACK
-from slimjax.train.logbook import Logbook
 from slimjax.train.precision import round_state
-from slimjax.train.progress import Display
-from slimjax.train.resume import Beginning, begin_or_resume, record_of
-from slimjax.train.saving import Saver
 from slimjax.train.seam import describe_loss_change, take_seam
-from slimjax.train.shardings import put_batch
-from slimjax.train.signals import StopRequests
 from slimjax.train.stage import Special, Stage
-from slimjax.train.summary import summarize
-from slimjax.train.taught_rows import check_room, keep_outcomes
-from slimjax.train.teaching import check_teacher, keep_start
 
 PROBE_STEP = 2**31
 """Number of the first step, never reached, whose rows seams measure on."""

@@ -4,11 +4,11 @@ import math
 from typing import Any
 
 from slimjax.data.corpus import Corpus
+from slimjax.run.evaluate import Error, bits_per_byte
+from slimjax.run.progress import Display
 from slimjax.store.metrics_log import Events
 from slimjax.store.run_folder import RunFolder
-from slimjax.train.evaluate import Error, bits_per_byte
 from slimjax.train.history import History
-from slimjax.train.progress import Display
 from slimjax.train.stage import Stage
 
 SUMMED = ("nats_sum", "num_tokens")

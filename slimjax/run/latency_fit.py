@@ -12,7 +12,7 @@ from slimjax.models.decoder import abstract_variables
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import make_latency_fn
 from slimjax.objective.latency_table import KNOTS, LatencyTable
-from slimjax.train.latency_models import num_weights
+from slimjax.run.latency_models import num_weights
 
 WHOLE_COUNTS = 3.0
 """What the whole model counts in the fit: all that is slim is compared with it."""

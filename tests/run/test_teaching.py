@@ -12,13 +12,13 @@ from slimjax.data.batches import make_batch
 from slimjax.distill.teacher import Teacher
 from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.generate.model import load
+from slimjax.mesh.shardings import put_batch
 from slimjax.models.decoder import abstract_variables
+from slimjax.run import loop
+from slimjax.run.dry_run import describe
 from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
-from slimjax.train import loop
 from slimjax.train.config import make_run_config
-from slimjax.train.dry_run import describe
-from slimjax.train.shardings import put_batch
 from slimjax.train.stage import Special, Stage
 from slimjax.train.state import init_params
 from slimjax.trees import axis_names, count_elements, named_leaves

@@ -12,11 +12,11 @@ from slimjax.data.batches import iterate_rows
 from slimjax.data.corpus import Corpus, load_corpus
 from slimjax.errors import DataError
 from slimjax.generate.model import load
+from slimjax.mesh.mesh import mesh_here
+from slimjax.mesh.shardings import put_batch
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import make_run_config
-from slimjax.train.mesh import mesh_here
-from slimjax.train.shardings import put_batch
 from slimjax.train.stage import Special, Stage
 
 
