@@ -103,7 +103,7 @@ class ModelConfig:
         keys = lengths[""] / 2  # A query meets half of them, in the mean.
 
         def use_of(path: tuple[str, ...], axes: tuple[str, ...]) -> Use:
-            if len(axes) < 2 or axes[0] == "bias":
+            if len(axes) < 2 or axes[0] in ("bias", "scale"):
                 return Use()
             is_query, is_cached = path[-1] == "query", path[-1] in ("key", "value")
             return Use(1.0, keys * is_query, float(is_cached))

@@ -9,7 +9,7 @@ import optax
 from jaxtyping import PyTree
 
 from slimjax.nn.axes import numpy_of
-from slimjax.resize.plan import Plan
+from slimjax.resize.plan import Change
 from slimjax.resize.shrink import fold, take
 from slimjax.trees import Path, flatten, named_path, unflatten
 
@@ -19,9 +19,9 @@ def carry_state(
     opt_state: PyTree,
     params: PyTree,
     names: PyTree,
-    plan: Plan,
+    plan: Change,
 ) -> PyTree:
-    """Returns the state that `tx` would have, had the closed units never been there.
+    """Returns the state that `tx` would have without the units that are removed.
 
     Every entry that has the path and shape of a parameter (moments, traces) is cut as
     the parameter is; all others (counts, prices) stay as they are.
@@ -31,7 +31,7 @@ def carry_state(
         opt_state: Its state before the cut.
         params: Parameters after the cut, ``{"params": ..., "gates": ...}``.
         names: Names of the axes of the parameters before the cut.
-        plan: What stays.
+        plan: The change.
     """
     axes = flatten(names)
     old = dict(jax.tree_util.tree_leaves_with_path(opt_state))
@@ -53,8 +53,8 @@ def fold_moments(opt_state: PyTree, names: PyTree, gates: Mapping[Path, Any]) ->
 
     With ``w' = g w`` a weight's gradient becomes 1 / g of what it was, and that of the
     gate, now 1, becomes g times what it was; first moments are of the gradient's order,
-    second moments of its square. Where g is 0 the unit is about to go. Gates are
-    float32.
+    second moments of its square. Where g is 0 the unit is about to be removed. Gates
+    are float32.
     """
     inverse = lambda m, g: m / numpy_of(g).where(g == 0, np.float32(1), g)
 

@@ -14,21 +14,21 @@ class ResizeConfig:
         first_step: Step of the first seam; 0 means `every_steps`.
         every_steps: Steps from one seam to the next; 0 means never.
         max_seams: Most seams a run takes.
-        units: Kinds of units that may go: heads (query heads), kv_heads (KV groups),
-            mlp, sublayer, layer, and embed, the channels of the residual stream.
-            These are left out unless named: each is a row or column of every weight,
-            which other units and strategies are not prepared for at all prices.
+        units: Kinds of units that may be removed: heads (query heads), kv_heads (KV
+            groups), mlp, sublayer, layer, and embed, the channels of the residual
+            streams. These are left out unless named: each is a row or column of every
+            weight, which other units and strategies are not prepared for at all prices.
         frozen: Patterns of parts that stay, dotted paths of modules or gates such as
             ``layer_0``, ``*.attention`` or ``layer_1.mlp.*``.
         multiple: MLP widths stay multiples of this.
         kv_heads_multiple: Numbers of KV heads stay multiples of this, such as the
             devices that share them; query heads follow their KV heads.
         width_multiple: The residual width stays a multiple of this.
-        uniform: All layers keep the same shape, and none goes.
+        uniform: All layers of a tower keep the same shape, and none is removed.
         min_kv_heads: Least KV heads a layer; 0 lets attention go as a whole.
         min_mlp_dim: Least MLP width; 0 lets the MLP go as a whole.
         min_width: Least residual width.
-        min_layers: Layers that keep attention or MLP, at least.
+        min_layers: Layers of each tower that keep a sublayer, at least.
         max_fraction: The part of a gate's units that one seam may close, unless the
             last seam could not meet the budget so.
         max_kind_fraction: The part of one kind of sublayer, such as all attentions, by

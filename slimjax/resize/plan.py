@@ -1,58 +1,91 @@
-"""From gates to what stays."""
+"""From gates to a change of size: where each unit of the new model comes from."""
 
 import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
 
-from slimjax.nn.gates import NESTED, SUBLAYER, axis_gates
+from slimjax.nn.gates import NESTED, nearest_gate
 from slimjax.trees import AxisNames, Path
+
+NEW = -1
+"""The origin of a unit that was not there before."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a cut keeps.
+class Change:
+    """What a seam does to the shape of a model: units are removed, or added.
 
     Attributes:
-        is_open: For each gate, which of its units stay.
-        gone: Modules that go as a whole.
+        origin: For each gate, the old unit of each new one, `NEW` for an added unit;
+            int64 [new units], or [] for the gate of a module.
+        sizes: For each gate, its shape before.
+        gone: Modules that are removed as a whole.
     """
 
-    is_open: Mapping[Path, np.ndarray]
+    origin: Mapping[Path, np.ndarray]
+    sizes: Mapping[Path, tuple[int, ...]]
     gone: frozenset[Path]
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing goes."""
-        return all(np.all(units) for units in self.is_open.values())
+        """Whether nothing changes."""
+        same = lambda path: np.array_equal(
+            self.origin[path], _all_units(self.sizes[path])
+        )
+        return not self.gone and all(same(path) for path in self.origin)
+
+    @property
+    def is_open(self) -> dict[Path, np.ndarray]:
+        """For each gate, which of its old units stay, booleans of its old shape."""
+        found = {}
+        for path, shape in self.sizes.items():
+            stays = np.isin(_all_units(shape), self.origin[path])
+            found[path] = stays if shape else np.array(path[:-1] not in self.gone)
+        return found
 
     def drops(self, path: Path) -> bool:
-        """Whether the leaf at `path` stands in a module that goes."""
+        """Whether the leaf at `path` stands in a module that is removed."""
         return any(path[:depth] in self.gone for depth in range(len(path)))
 
     def indices(
         self, path: Path, shape: tuple[int, ...], axes: AxisNames
     ) -> list[np.ndarray | None]:
-        """Returns what stays along each axis of a leaf; None for all of it."""
-        masks = (
-            axis_gates(path, name, length, self.is_open)
-            for name, length in zip(axes, shape, strict=True)
-        )
-        return [None if mask is None else np.flatnonzero(mask) for mask in masks]
+        """Returns the origin of what stands along each axis of a leaf.
+
+        None where nothing governs the axis: all of it stays.
+        """
+        pairs = zip(axes, shape, strict=True)
+        return [self._along(path, name, length) for name, length in pairs]
+
+    def _along(self, path: Path, axis: str, length: int) -> np.ndarray | None:
+        own = nearest_gate(path, axis, self.origin)
+        if own is not None:
+            return self.origin[own]
+        group = nearest_gate(path, NESTED.get(axis, ""), self.origin)
+        if group is None:
+            return None
+        members = np.arange(length).reshape(self.sizes[group][0], -1)
+        groups = self.origin[group]
+        is_new = (groups == NEW)[:, None]
+        return np.where(is_new, NEW, members[groups]).reshape(-1)
 
     def count_closed(self) -> dict[str, int]:
-        """Returns the number of units that go, by the axis of their gate."""
-        counts = dict.fromkeys(sorted({path[-1] for path in self.is_open}), 0)
+        """Returns the number of units that are removed, by the axis of their gate."""
+        counts = dict.fromkeys(sorted({path[-1] for path in self.origin}), 0)
         for path, units in self.is_open.items():
             counts[path[-1]] += int(np.sum(~units))
         return counts
 
 
-def make_plan(gates: Mapping[Path, np.ndarray]) -> Plan:
-    """Returns the plan that keeps every unit whose gate is above 0.
+Plan = Change
+
+
+def make_plan(gates: Mapping[Path, np.ndarray]) -> Change:
+    """Returns the change that keeps every unit whose gate is above 0.
 
     A closed group closes the heads in it; a module with no open unit left along one
-    of its axes goes as a whole.
+    of its axes is removed as a whole.
 
     Args:
         gates: All gates of the model, by path.
@@ -61,22 +94,24 @@ def make_plan(gates: Mapping[Path, np.ndarray]) -> Plan:
         ValueError: If the groups of a layer would keep different numbers of heads.
 
     Examples:
-        >>> plan = make_plan({("mlp", "mlp"): np.array([1.0, 0.0, 0.5])})
-        >>> plan.indices(("mlp", "down"), (3, 8), ("mlp", "embed"))
+        >>> change = make_plan({("mlp", "mlp"): np.array([1.0, 0.0, 0.5])})
+        >>> change.indices(("mlp", "down"), (3, 8), ("mlp", "embed"))
         [array([0, 2]), None]
     """
-    is_open, gone = {}, set()
+    origin, sizes, gone = {}, {}, set()
     for path, gate in gates.items():
         units = np.asarray(gate) > 0
         if path[-1] in NESTED:
             units = _close_with_groups(path, units, gates)
         if not units.any():
             gone.add(path[:-1])
-        is_open[path] = units
-    for path in is_open:
-        if path[-1] == SUBLAYER and path[:-1] in gone:
-            is_open[path] = np.zeros((), bool)
-    return Plan(is_open=is_open, gone=frozenset(gone))
+        sizes[path] = units.shape
+        origin[path] = np.flatnonzero(units) if units.shape else np.zeros((), int)
+    return Change(origin, sizes, frozenset(gone))
+
+
+def _all_units(shape: tuple[int, ...]) -> np.ndarray:
+    return np.arange(shape[0]) if shape else np.zeros((), int)
 
 
 def _close_with_groups(

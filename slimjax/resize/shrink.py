@@ -12,11 +12,14 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.nn.axes import constrain, numpy_of
-from slimjax.nn.gates import SUBLAYER, axis_gates
-from slimjax.resize.plan import Plan
+from slimjax.nn.gates import SUBLAYER, axis_gates, is_width
+from slimjax.resize.plan import NEW, Change
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
 Scale = Callable[[Any, Any], Any]
+
+ANSWERS = ("vocab", "classes")
+"""Axes of what a head chooses among, the first ones of its table."""
 
 
 def fold(
@@ -27,8 +30,7 @@ def fold(
 ) -> PyTree:
     """Moves gates into the weights that write what they govern.
 
-    A gate scales what its unit writes to the residual stream, hence the weights whose
-    last axis is ``embed`` and which read from another one. With all gates at 1
+    A gate scales what its unit writes: weights that `writes` names. With all gates at 1
     afterwards, the model computes what it did.
 
     Args:
@@ -40,24 +42,44 @@ def fold(
     axes = flatten(names)
     leaves = {
         path: scale(leaf, written_gate(path, leaf.shape, axes[path], gates))
-        if _writes(axes[path])
+        if writes(axes[path])
         else leaf
         for path, leaf in flatten(tree).items()
     }
     return unflatten(leaves)
 
 
-def _writes(axes: AxisNames) -> bool:
-    return len(axes) > 1 and axes[-1] == "embed" and axes[0] != "embed"
+def writes(axes: AxisNames) -> bool:
+    """Whether gates are folded into a weight with these axes.
+
+    They are where units are written to a residual stream, its last axis, from any other
+    axis, and where a head's table reads what they hold. Biases that write to a stream
+    are ``[1 D]``, with an axis of their own, and so are among them.
+
+    Examples:
+        >>> [writes(axes) for axes in (("mlp", "embed"), ("bias", "embed"))]
+        [True, True]
+        >>> [writes(axes) for axes in (("embed", "mlp"), ("embed", "embed"))]
+        [False, False]
+    """
+    if len(axes) < 2:
+        return False
+    to_stream = is_width(axes[-1]) and axes[0] != axes[-1]
+    return to_stream or axes[0] in ANSWERS
 
 
 def written_gate(
     path: Path, shape: tuple[int, ...], axes: AxisNames, gates: Mapping[Path, Any]
 ) -> Any:
-    """Returns the product of a weight's gates, in a shape that broadcasts to it."""
+    """Returns the product of a weight's gates, in a shape that broadcasts to it.
+
+    Those of a residual stream that it reads are not among them: what wrote to that
+    stream has them.
+    """
     product: Any = np.ones((1,) * len(shape), np.float32)
     for i, (name, length) in enumerate(zip(axes, shape, strict=True)):
-        units = axis_gates(path, name, length, gates)
+        is_read = is_width(name) and i < len(shape) - 1
+        units = None if is_read else axis_gates(path, name, length, gates)
         if units is not None:
             others = [j for j in range(len(shape)) if j != i]
             product = product * _as_float32(units, others)
@@ -72,13 +94,13 @@ def _as_float32(units: Any, axes: list[int]) -> Any:
     return xp.expand_dims(xp.asarray(units, np.float32), axes)
 
 
-def cut(tree: PyTree, names: PyTree, plan: Plan) -> PyTree:
-    """Returns a tree without what the plan lets go.
+def cut(tree: PyTree, names: PyTree, plan: Change) -> PyTree:
+    """Returns a tree without what a change removes.
 
     Args:
         tree: Weights, gates, or anything of the structure of either, by nested names.
         names: Names of the axes of each leaf.
-        plan: What stays.
+        plan: The change.
     """
     axes = flatten(names)
     return unflatten(
@@ -91,7 +113,10 @@ def cut(tree: PyTree, names: PyTree, plan: Plan) -> PyTree:
 
 
 def take(leaf: Any, indices: list[np.ndarray | None], axes: AxisNames) -> Any:
-    """Returns the entries of a leaf that stand at the given indices of each axis."""
+    """Returns the entries of a leaf from the given indices of each axis.
+
+    Those of new units are 0.
+    """
     xp = numpy_of(leaf)
     if xp is not np:  # Devices exchange what is cut before, and only select after.
         pairs = zip(axes, indices, strict=True)
@@ -99,5 +124,10 @@ def take(leaf: Any, indices: list[np.ndarray | None], axes: AxisNames) -> Any:
             leaf, *(name if kept is None else None for name, kept in pairs)
         )
     for axis, kept in enumerate(indices):
-        leaf = leaf if kept is None else xp.take(leaf, kept, axis=axis, mode="clip")
+        if kept is None:
+            continue
+        leaf = xp.take(leaf, kept, axis=axis, mode="clip")
+        if (kept == NEW).any():
+            others = [i for i in range(leaf.ndim) if i != axis]
+            leaf = leaf * np.expand_dims(kept != NEW, others).astype(leaf.dtype)
     return leaf
