@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-all lint format clean
+.PHONY: demo test test-all lint format docs clean
 
 demo: $(READY)
 	$(BIN)/slimjax train --config=configs/quickstart.py --workdir=runs/demo
@@ -24,6 +24,9 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff format slimjax configs tests experiments
 	$(BIN)/ruff check --fix slimjax configs tests experiments
+
+docs: $(READY)
+	$(BIN)/python docs/make_settings.py
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
