@@ -17,13 +17,13 @@ test-all: $(READY)
 	SLIMJAX_FULL_EFFORT=1 $(BIN)/pytest -n 2 --dist loadfile -m "not gpu and not network"
 
 lint: $(READY)
-	$(BIN)/ruff format --check slimjax configs tests experiments
-	$(BIN)/ruff check slimjax configs tests experiments
+	$(BIN)/ruff format --check slimjax configs docs tests experiments
+	$(BIN)/ruff check slimjax configs docs tests experiments
 	$(BIN)/basedpyright --level error
 
 format: $(READY)
-	$(BIN)/ruff format slimjax configs tests experiments
-	$(BIN)/ruff check --fix slimjax configs tests experiments
+	$(BIN)/ruff format slimjax configs docs tests experiments
+	$(BIN)/ruff check --fix slimjax configs docs tests experiments
 
 docs: $(READY)
 	$(BIN)/python docs/make_settings.py

@@ -52,8 +52,8 @@ class TrainConfig:
         spike_factor: A loss above so many times its running mean is a leap; 0 for none.
         max_bad_steps: Bad steps in a row that a run survives; the next one stops it. A
             row ends with a good step, with ``rollback`` with a new checkpoint.
-        label_smoothing: Share of each target that is spread over the vocabulary; in
-            training alone, as the next one: what is told and steered by is without.
+        label_smoothing: Share of each target that is spread over the vocabulary. This
+            and `z_loss` are used in training only, not in losses that are reported.
         z_loss: Weight of the squared log-normaliser of the logits beside the loss; 1e-4
             is usual.
     """
