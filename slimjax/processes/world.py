@@ -7,6 +7,7 @@ is private to jax (0.10); the pages of this room, and no others, touch it.
 
 import os
 import re
+import sys
 from typing import Any
 
 from slimjax.errors import ConfigError, ProcessError
@@ -24,7 +25,9 @@ def rank() -> int:
 
 
 def count() -> int:
-    """Returns how many processes there are."""
+    """Returns how many processes there are; they are joined through jax alone."""
+    if sys.modules.get("jax") is None:
+        return 1
     return state().num_processes if state().client is not None else 1
 
 

@@ -3,16 +3,19 @@
 This room reads files and never trains; it loads no jax, and matplotlib only when a
 figure is drawn. Its files, from the ground up:
 
-- `quantities`: numbers as people read them (``1.2 M``, ``41 %``, ``1.86 x``).
+- `quantities`: numbers for readers (``1.2 M``, ``41 %``, ``1.86x``).
+- `so_far`: what can be read from the logs of a run without ``report.json``.
 - `read`: a run folder, finished or still running, as one frozen `Run`.
+- `metrics`: the metrics of a run, and what several runs are compared by.
 - `history`: the stages and the seams in two tables.
 - `description`: the description length of the training text.
 - `table`: the table start / end / ratio, for the page and for the terminal.
-- `style`: the colours and the dress that all figures share.
-- `figures`: loss, size and speed, seams, over the steps of one run.
-- `frontier`: several runs, size against error.
+- `style`: the colours and the looks that all figures share.
+- `panels`: error, metric, size and speed over the steps.
+- `figures`: figures of one run, made of panels, with stages and seams marked.
+- `frontier`: several runs, size against the headline metric.
 - `structure`: the model layer by layer, with what was cut and when.
-- `markup`: the words of HTML; all text enters escaped.
+- `markup`: HTML tables and pages; all text is escaped.
 - `images`: figures inside a page and beside it.
 - `page`: all of it on one HTML page, with the PNGs beside it.
 - `sweep_table`, `sweep_figure`, `sweep_page`: many runs of a sweep, with intervals.
@@ -33,7 +36,7 @@ from slimjax.lazy import exports
 
 if TYPE_CHECKING:
     from slimjax.report.bits import plot_bits
-    from slimjax.report.figures import plot_loss, plot_seams, plot_size_and_speed
+    from slimjax.report.figures import plot_run, plot_seams, plot_speed
     from slimjax.report.frontier import plot_frontier
     from slimjax.report.page import write_report
     from slimjax.report.read import Run, read_run
@@ -49,9 +52,9 @@ __all__ = [
     "make_table",
     "plot_bits",
     "plot_frontier",
-    "plot_loss",
+    "plot_run",
     "plot_seams",
-    "plot_size_and_speed",
+    "plot_speed",
     "plot_structure",
     "plot_sweep",
     "print_sweep",
@@ -65,7 +68,7 @@ __all__ = [
 
 _FILES = {
     "bits": ("plot_bits",),
-    "figures": ("plot_loss", "plot_seams", "plot_size_and_speed"),
+    "figures": ("plot_run", "plot_seams", "plot_speed"),
     "frontier": ("plot_frontier",),
     "page": ("write_report",),
     "read": ("Run", "read_run"),

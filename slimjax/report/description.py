@@ -10,7 +10,7 @@ from slimjax.report.quantities import (
 )
 from slimjax.report.read import Run
 
-HEADS = ["code of the training text", "bits", "bits a byte", "of the text"]
+HEADS = ["code of the training text", "bits", "bits per byte", "of the text"]
 PARTS = (
     ("the text as it is", None),
     ("model file", "model_bits"),
@@ -52,7 +52,7 @@ def explain_description(run: Run) -> str:
     alpha = number(lengths, "alpha_bits_per_bit")
     if alpha is not None:
         cell = format_decimal(alpha, digits=2)
-        note += f" The price was {cell} bits of text for a bit of model; 1 minimises "
+        note += f" The price was {cell} bits of text per bit of model; 1 minimises "
         note += "the sum."
     missing = lengths.get("zstd_missing")
     return f"{note} {ABSENT} zstd: {missing}." if missing else note

@@ -1,4 +1,4 @@
-"""Several runs in one figure: size against error."""
+"""Several runs in one figure: size against the headline metric."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -6,9 +6,9 @@ import numpy as np
 
 from slimjax.report import style
 from slimjax.report.bits import has_bits
+from slimjax.report.metrics import SPLITS, compare, label_metric
 from slimjax.report.quantities import number
 from slimjax.report.read import Run
-from slimjax.report.table import held_out_errors
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +18,15 @@ MAX_NAME = 28  # Characters of a run's name beside its point.
 LINE_PT, LETTER_PT = 12.0, 5.6  # Room for a line of text, and for a letter of it.
 AXES_PT = np.array([560.0, 270.0])  # About the inside of the axes, in points.
 
-Point = tuple[float, float, str]  # Size, error, name.
+SIZES = {
+    "params": ("params", "parameters"),
+    "flops": ("flops_per_token", "FLOPs per token, forward"),
+    "bytes": ("bytes", "bytes of the model"),
+    "kv_bytes": ("kv_bytes_per_token", "KV-cache bytes per token"),
+}
+"""Name in ``report.json`` and words of each measure."""
+
+Point = tuple[float, float, str]  # Size, metric, name.
 
 
 class Box(NamedTuple):
@@ -31,25 +39,32 @@ class Box(NamedTuple):
 
 
 def plot_frontier(runs: list[Run]) -> "Figure":
-    """Plots error against size, a point a run, and the frontier they span.
+    """Plots the headline metric against size, and the frontier that the runs span.
 
-    The size is in parameters; in bytes where units of a run have bits of their own. The
-    error is of the test text if all runs have it, else of the validation text. A run
-    without a size or an error has no point.
+    The size is the measure that all runs were to make small; bytes where units of a run
+    have bits of their own; else parameters. The metric is of the test split if all
+    runs have it, else of the validation split. A run without a size or a value has no
+    point. Runs that must not be compared get no line.
     """
     from matplotlib.ticker import EngFormatter
 
-    measure = "bytes" if any(map(has_bits, runs)) else "params"
-    label = {"bytes": "bytes of the model", "params": "parameters"}[measure]
-    text, points = _find_points(runs, measure)
+    measure, label = SIZES[_find_measure(runs)]
+    metric, split, values, obstacle = compare(runs)
+    points = [
+        (size, value, _plain_name(run.name, index))
+        for index, (run, value) in enumerate(zip(runs, values, strict=True))
+        if (size := number(run.report, "size", measure)) is not None
+        and value is not None
+    ]
     figure = style.make_figure(4.6)
     axes = figure.subplots()
-    style.dress(axes, x_label=label, y_label=f"error, bits a byte, {text} text")
+    style.dress(axes, x_label=label, y_label=f"{label_metric(metric)}, {SPLITS[split]}")
     axes.xaxis.set_major_formatter(EngFormatter())
     if points:
-        best = find_frontier([(size, error) for size, error, _ in points])
-        line = {"drawstyle": "steps-post", "color": style.PALE_BLUE, "linewidth": 2.0}
-        axes.plot(*zip(*best, strict=True), **line)
+        if not obstacle:
+            best = find_frontier([(x, y) for x, y, _ in points], metric.better)
+            line = {"drawstyle": "steps-post", "color": style.PALE_BLUE}
+            axes.plot(*zip(*best, strict=True), linewidth=2.0, **line)
         sizes, errors, _ = zip(*points, strict=True)
         axes.plot(sizes, errors, "o", color=style.BLUE, markersize=7, zorder=3)
         axes.margins(x=0.12, y=0.16)
@@ -57,28 +72,36 @@ def plot_frontier(runs: list[Run]) -> "Figure":
     return figure
 
 
-def find_frontier(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Returns the points that no other point beats in both size and error.
+def find_frontier(
+    points: list[tuple[float, float]], better: str = "low"
+) -> list[tuple[float, float]]:
+    """Returns the points that no other point beats in both size and metric.
+
+    Args:
+        points: Size and metric of each run; a smaller size is better.
+        better: Which metric is better, ``low`` or ``high``.
 
     Examples:
         >>> find_frontier([(1, 3.0), (2, 2.0), (3, 2.5)])
         [(1, 3.0), (2, 2.0)]
+        >>> find_frontier([(1, 0.7), (2, 0.6), (3, 0.8)], better="high")
+        [(1, 0.7), (3, 0.8)]
     """
+    sign = -1 if better == "high" else 1
     best: list[tuple[float, float]] = []
-    for size, error in sorted(points):
-        if not best or error < best[-1][1]:
-            best.append((size, error))
+    for size, value in sorted(points, key=lambda point: (point[0], sign * point[1])):
+        if not best or sign * value < sign * best[-1][1]:
+            best.append((size, value))
     return best
 
 
-def _find_points(runs: list[Run], measure: str) -> tuple[str, list[Point]]:
-    text, errors = held_out_errors(runs)
-    points = []
-    for index, (run, error) in enumerate(zip(runs, errors, strict=True)):
-        size = number(run.report, "size", measure)
-        if size is not None and error is not None:
-            points.append((size, error, _plain_name(run.name, index)))
-    return text, points
+def _find_measure(runs: list[Run]) -> str:
+    if any(map(has_bits, runs)):
+        return "bytes"
+    blocks = [run.report.get("size") for run in runs]
+    measures = {b.get("measure") if isinstance(b, dict) else None for b in blocks}
+    measure = measures.pop() if len(measures) == 1 else None
+    return measure if isinstance(measure, str) and measure in SIZES else "params"
 
 
 def _plain_name(name: str, index: int) -> str:

@@ -15,16 +15,16 @@ Table = tuple[list[str], list[list[str]]]  # Headings, rows.
 
 
 def make_stage_table(run: Run) -> Table:
-    """Returns a row a stage: what was trained, and how fast."""
-    heads = ["stage", "steps", "parameters", "FLOPs a token", "bytes"]
-    heads += ["time a step", "tokens/s", "compiling"]
+    """Returns a row for each stage: what was trained, and how fast."""
+    heads = ["stage", "steps", "parameters", "FLOPs per token", "bytes"]
+    heads += ["time per step", "tokens/s", "compiling"]
     return heads, [_stage_row(index, stage) for index, stage in enumerate(run.stages)]
 
 
 def make_seam_table(run: Run) -> Table:
-    """Returns a row a seam, taken or not; the last column is in words."""
+    """Returns a row for each seam, taken or not; the last column is in words."""
     heads = ["step", "parameters", "predicted change", "true change", "cut check"]
-    heads += ["time", "what went, or why not"]
+    heads += ["time", "removed units, or why not taken"]
     rows = [
         _seam_row(seam) if seam.get("taken") else _no_seam_row(seam)
         for seam in run.seams

@@ -1,7 +1,7 @@
 """One self-contained page from run folders: sentence, table, figures, samples.
 
-All text that comes from a run (names, samples, settings) is hostile until escaped. The
-page has no scripts and loads nothing; the figures are inside it and beside it.
+All text that comes from a run (names, samples, settings) is escaped. The page has no
+scripts and loads nothing; the figures are inside it and beside it.
 """
 
 import dataclasses
@@ -17,42 +17,48 @@ from slimjax.report.description import (
     explain_description,
     make_description_table,
 )
-from slimjax.report.figures import plot_loss, plot_seams, plot_size_and_speed
+from slimjax.report.figures import plot_run, plot_seams, plot_speed
 from slimjax.report.frontier import plot_frontier
 from slimjax.report.history import make_seam_table, make_stage_table
 from slimjax.report.images import embed, write_with_images
 from slimjax.report.markup import escape, write_page, write_table
-from slimjax.report.quantities import ABSENT, format_si, number
+from slimjax.report.metrics import (
+    SPLITS,
+    Metric,
+    compare,
+    find_best,
+    format_metric,
+    loss_words,
+)
+from slimjax.report.quantities import ABSENT, format_decimal, format_si, number
 from slimjax.report.read import Run
 from slimjax.report.structure import plot_structure
-from slimjax.report.table import held_out_errors, make_table, summarize
+from slimjax.report.table import Row, make_table, summarize
 
 MAX_SAMPLES, MAX_SAMPLE_CHARS = 20, 4_000
 FACTS = ("strategy", "seed", "config_hash", "state_hash")
 
 SEAM_NOTE = (
-    "Changes are of the loss, in nats a token. Cut check: the largest difference "
-    "between the outputs of the model with units closed and with the same units cut "
-    "out; zero up to rounding."
+    "Changes are of the loss, in {unit}. Cut check: the largest difference between the "
+    "outputs of the model with units closed and with the same units removed; zero up "
+    "to rounding."
 )
 
 CAPTIONS = {
-    "loss": "Error over the steps: each logged training step (pale), smoothed within "
-    "each stage (blue), and the validation text (orange). The first steps may run off "
-    "the top. Dashed lines are seams, with the change in parameters.",
-    "size": "Above, sizes against the start. Below, the speed of training: each logged "
-    "step (pale) and the median of each stage.",
+    "run": "Error and size over the steps. In a stage the model has a fixed size; at a "
+    "seam (dashed, with its change in parameters) units are removed between two steps. "
+    "Pale: each logged training step. Blue: smoothed within each stage. Orange: the "
+    "validation split. The first steps may be above the top of the figure.",
+    "speed": "Speed of training. Pale: each logged step. Dark: the median of each "
+    "stage.",
     "structure": "Every layer, from the input (top) to the output. A box in outline "
-    "was there at some time and is gone; its number is the seam that took it. Numbers "
-    "of units are recorded, not places: what is kept stands at the left.",
-    "bits": "In how many bits units are stored. A bar is as long as there were units "
-    "at the start; its parts are those that have the bits written in them, the most "
-    "first, and what was cut is white. Beside it stand the units that are left, and "
-    "their mean bits.",
-    "seams": "What each seam was predicted to cost, and what it cost when taken, "
-    "before any further step mended it.",
-    "frontier": "Size against error, a point a run. The line joins the runs that no "
-    "other run beats in both; lower left is better.",
+    "was removed; its number is that of the seam. Numbers of units are recorded, not "
+    "places: what is kept is drawn at the left.",
+    "bits": "In how many bits units are stored. A bar is as long as the number of "
+    "units at the start; its parts are the units of equal bits, the most bits first; "
+    "removed units are white. Beside it: the units that are left, and their mean bits.",
+    "seams": "What each seam was predicted to cost, and what it cost when it was "
+    "taken, before any further step.",
 }
 
 
@@ -63,7 +69,7 @@ def write_report(runs: list[Run], output: str | Path) -> list[Path]:
 
     Args:
         runs: One run, or several to compare.
-        output: The page, such as ``report.html``; a figure is ``report_loss.png``.
+        output: The page, such as ``report.html``; a figure is ``report_run.png``.
 
     Returns:
         The files written, the page first.
@@ -78,7 +84,7 @@ def write_report(runs: list[Run], output: str | Path) -> list[Path]:
         raise ConfigError(
             f"--output={output} is a folder. Name a file: {output / 'report.html'}."
         )
-    runs = _tell_apart(runs)
+    runs = _number_equal_names(runs)
     images: dict[str, bytes] = {}
     if len(runs) == 1:
         page = write_page(runs[0].name, _one_run(runs[0], images))
@@ -105,7 +111,7 @@ def _many_runs(runs: list[Run], images: dict[str, bytes]) -> list[str]:
     parts = [
         f"<p class='summary'>{escape(_compare(runs))}</p>",
         _runs_table(runs),
-        embed(plot_frontier(runs), "frontier", CAPTIONS["frontier"], images),
+        embed(plot_frontier(runs), "frontier", _caption_of(runs), images),
     ]
     for index, run in enumerate(runs):
         parts += [
@@ -133,50 +139,73 @@ def _run_figures(run: Run, images: dict[str, bytes], *, prefix: str) -> list[str
     """Draws the figures for which the run has data."""
     plots = []
     if run.metrics:
-        plots += [("loss", plot_loss), ("size", plot_size_and_speed)]
+        plots += [("run", plot_run)]
     if run.architectures:
         plots += [("structure", plot_structure)]
     if has_bits(run):
         plots += [("bits", plot_bits)]
     if run.taken_seams:
         plots += [("seams", plot_seams)]
+    if run.metrics:
+        plots += [("speed", plot_speed)]
     return [
         embed(plot(run), prefix + name, CAPTIONS[name], images) for name, plot in plots
     ]
 
 
 def _compare(runs: list[Run]) -> str:
-    """Says in one sentence where the runs lie."""
+    """Describes in one sentence where the runs lie, or why they are not compared."""
     sizes = [number(run.report, "size", "params") for run in runs]
     known = [size for size in sizes if size is not None]
     sentence = f"{len(runs)} runs"
     if known:
         low, high = format_si(min(known)), format_si(max(known))
         sentence += f", from {low} to {high} parameters"
-    text, errors = held_out_errors(runs)
-    pairs = zip(errors, (run.name for run in runs), strict=True)
-    best = min(
-        ((error, name) for error, name in pairs if error is not None), default=()
-    )
-    if best:
-        sentence += f"; the lowest error is {best[0]:.2f} bits a byte on {text} text"
-        sentence += f" ({best[1]})"
+    metric, split, values, obstacle = compare(runs)
+    if obstacle:
+        return f"{sentence}. {obstacle} So they are not ranked."
+    best = find_best(values, metric.better)
+    if best is not None:
+        word = "highest" if metric.better == "high" else "lowest"
+        name = metric.words if metric.better == "high" else "error"
+        sentence += f"; the {word} {name} is {_write_best(values[best], metric)}"
+        sentence += f" on {SPLITS[split]} ({runs[best].name})"
     return sentence + "."
 
 
+def _write_best(value: float | None, metric: Metric) -> str:
+    if metric.better == "high":
+        return format_decimal(value)
+    return format_metric(value, metric)
+
+
+def _caption_of(runs: list[Run]) -> str:
+    """Returns the caption of the figure that compares runs."""
+    metric, _, _, obstacle = compare(runs)
+    caption = f"Size against {metric.words}, one point for each run. "
+    if obstacle:
+        return f"{caption}{obstacle} So no line joins them."
+    corner = "upper left" if metric.better == "high" else "lower left"
+    caption += "The line joins the runs that no other run beats in both; "
+    return f"{caption}{corner} is better."
+
+
 def _runs_table(runs: list[Run]) -> str:
-    """One column a run: where it ended, and the share of its own start."""
-    tables = [make_table(run) for run in runs]
+    """One column for each run: where it ended, and the part of its own start."""
+    tables = [{row.label: row for row in make_table(run)} for run in runs]
     rows = []
-    for cells in zip(*tables, strict=True):
-        if any(cell.end != ABSENT for cell in cells):
-            ends = [
-                c.end + (f" ({c.ratio})" if c.ratio != ABSENT else "") for c in cells
-            ]
-            rows.append((cells[0].label, *ends))
+    for label in dict.fromkeys(label for table in tables for label in table):
+        cells = [table.get(label) for table in tables]
+        texts = [ABSENT if cell is None else _end_of(cell) for cell in cells]
+        if set(texts) != {ABSENT}:
+            rows.append((label, *texts))
     heads = [f"{index + 1}. {run.name}" for index, run in enumerate(runs)]
     note = "<p class='muted'>In brackets: against the start of the same run.</p>"
     return write_table(["", *heads], rows) + note
+
+
+def _end_of(row: Row) -> str:
+    return row.end if row.ratio == ABSENT else f"{row.end} ({row.ratio})"
 
 
 def _history(run: Run) -> list[str]:
@@ -188,13 +217,13 @@ def _history(run: Run) -> list[str]:
     if run.seams:
         heads, rows = make_seam_table(run)
         table = write_table(heads, rows, words=len(heads) - 1)
-        note = f"<p class='muted'>{escape(SEAM_NOTE)}</p>"
+        note = f"<p class='muted'>{escape(SEAM_NOTE.format(unit=loss_words(run)))}</p>"
         parts += ["<h3>Seams</h3>", table, note]
     return parts
 
 
 def _samples(run: Run) -> list[str]:
-    """What the model writes, the prompt in bold."""
+    """Texts that the model wrote, the prompt in bold."""
     samples = run.report.get("samples")
     samples = samples if isinstance(samples, list) else []
     parts = []
@@ -229,8 +258,8 @@ def _plain(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _tell_apart(runs: list[Run]) -> list[Run]:
-    """Numbers the runs whose folders have the same name."""
+def _number_equal_names(runs: list[Run]) -> list[Run]:
+    """Adds a number to the names that several runs share."""
     counts = Counter(run.name for run in runs)
     return [
         dataclasses.replace(run, name=f"{run.name} ({index + 1})")

@@ -93,8 +93,13 @@ def format_percent(fraction: float | None) -> str:
 
 
 def format_times(ratio: float | None) -> str:
-    """Writes a ratio as a factor."""
-    return ABSENT if ratio is None else f"{ratio:.2f} x"
+    """Writes a ratio as a factor.
+
+    Examples:
+        >>> format_times(1.857)
+        '1.86x'
+    """
+    return ABSENT if ratio is None else f"{ratio:.2f}x"
 
 
 def format_duration(seconds: float | None) -> str:

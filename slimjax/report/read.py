@@ -1,20 +1,20 @@
 """A run folder, finished or still running, as one frozen value.
 
-Only `read_run` touches files. Whatever a log lacks is absent from the `Run`, too:
-numbers that are NaN or infinite are read as None, a line that a kill tore in two is
-left out, and a run without ``report.json`` gets the part of it that its logs tell.
+Only `read_run` touches files. What a log lacks is absent from the `Run`, too: numbers
+that are NaN or infinite are read as None, and an incomplete last line is left out. A
+run without ``report.json`` gets the part of it that the logs hold (`so_far`).
 """
 
 import dataclasses
 import json
 import math
 import os
-import statistics
 from pathlib import Path
 from typing import Any
 
 from slimjax.errors import CheckpointError
-from slimjax.report.quantities import divide, number
+from slimjax.report.quantities import number
+from slimjax.report.so_far import report_so_far
 from slimjax.store.files import MAX_JSON_BYTES
 
 Json = dict[str, Any]
@@ -104,7 +104,7 @@ def read_run(folder: str | Path) -> Run:
     config = _read_json(folder / "config.json", dict) or {}
     seams = _read_lines(folder / "seams.jsonl")
     architecture = _objects(_read_json(folder / "architecture.json", list))
-    so_far = _report_so_far(config, metrics, seams)
+    so_far = report_so_far(config, metrics, _taken(seams))
     return Run(
         name=_printable(Path(os.path.abspath(folder)).name) or "run",
         config=config,
@@ -224,62 +224,3 @@ def _fill(written: Json, so_far: Json) -> Json:
             known = written.get(name)
             filled[name] = block | (known if isinstance(known, dict) else {})
     return filled
-
-
-def _report_so_far(config: Json, metrics: list[Json], seams: list[Json]) -> Json:
-    """Returns the blocks of ``report.json`` that the logs alone can tell."""
-    stages = _stages_so_far(metrics, _taken(seams))
-    last = metrics[-1] if metrics else {}
-    size: Json = {"alpha": number(last, "alpha")}
-    for measure in ("params", "flops_per_token", "bytes"):
-        start, end = number(stages, 0, measure), number(last, measure)
-        size |= {measure: end, f"{measure}_start": start}
-        fraction = f"{measure.removesuffix('_per_token')}_fraction"
-        size[fraction] = divide(end, start)
-    errors = ("valid_nats_per_token", "valid_bits_per_byte")
-    return {
-        "error": {name: _latest(metrics, name) for name in errors},
-        "size": size,
-        "train": {
-            "steps": number(last, "step"),
-            "tokens": number(last, "tokens"),
-            "tokens_per_s_first_stage": number(stages, 0, "tokens_per_s"),
-            "tokens_per_s_last_stage": number(stages, -1, "tokens_per_s"),
-        },
-        "stages": stages,
-        "seed": config.get("seed"),
-    }
-
-
-def _latest(metrics: list[Json], name: str) -> float | None:
-    return next((number(r, name) for r in reversed(metrics) if name in r), None)
-
-
-def _stages_so_far(metrics: list[Json], taken: list[Json]) -> list[Json]:
-    """Cuts the log at the seams; speeds are medians, as compiling spoils a step."""
-    if not metrics:
-        return []
-    starts: list[float] = [0.0, *(number(seam, "step") or 0.0 for seam in taken)]
-    ends = [*starts[1:], number(metrics, -1, "step") or 0.0]
-    stages = []
-    for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        rows = [r for r in metrics if start < (number(r, "step") or 0.0) <= end]
-        rows = rows or (metrics[:1] if index == 0 else [])
-        stage: Json = {"start_step": start, "end_step": end}
-        for measure in ("params", "flops_per_token", "bytes"):
-            stage[measure] = number(rows, 0, measure)
-        for speed in ("step_time_s", "tokens_per_s"):
-            stage[speed] = _median([number(row, speed) for row in rows])
-        if index:
-            seam = taken[index - 1]
-            for measure in ("params", "flops_per_token"):
-                stage[measure] = number(seam, f"{measure}_after") or stage[measure]
-            for change in ("predicted_loss_change", "true_loss_change"):
-                stage[change] = number(seam, change)
-        stages.append(stage)
-    return stages
-
-
-def _median(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None

@@ -4,6 +4,7 @@ Figures are made through matplotlib's objects, never through pyplot, so that not
 global changes and any thread may draw.
 """
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from slimjax.report.quantities import divide, number
@@ -17,7 +18,9 @@ WHITE = "#ffffff"
 INK = "#2b3440"  # Text that must be read.
 MUTED = "#75808f"  # Text that may be read: ticks, labels of seams.
 LINE = "#c5cdd8"  # Frames, outlines, seams.
+SEAM = "#8b96a5"
 GRID = "#edf0f4"
+SHADE = "#f4f6f9"  # Every second stage.
 
 BLUE, PALE_BLUE = "#3b7dbf", "#bcd6ee"  # The model: parameters, what is kept.
 ORANGE, PALE_ORANGE = "#e2832a", "#f6d3ae"  # Validation, truth.
@@ -26,6 +29,7 @@ GREEN = "#6aab5c"  # What has grown.
 RED, PALE_RED = "#bf4b3a", "#e6bcb4"  # What is gone as a whole.
 
 WIDTH_IN = 9.0  # 900 px at the usual 100 dots an inch.
+TITLE_PT = 11.0
 FONT_PT = 9.5
 SMALL_PT = 8.0
 MIN_LABEL_GAP = 0.055  # Of the width; labels of seams nearer than this would touch.
@@ -37,6 +41,16 @@ def make_figure(height_in: float) -> "Figure":
 
     size = (WIDTH_IN, height_in)
     return Figure(figsize=size, layout="constrained", facecolor=WHITE)
+
+
+def add_title(figure: "Figure", text: str, axes: "Axes") -> None:
+    """Writes a title over the figure at the left, and the axes' legend at the right."""
+    look = {"ha": "left", "fontsize": TITLE_PT, "fontweight": "bold", "color": INK}
+    figure.suptitle(text, x=0.01, **look)
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        where = {"loc": "upper right", "ncols": len(handles), "borderaxespad": 0.2}
+        figure.legend(handles, labels, fontsize=FONT_PT, frameon=False, **where)
 
 
 def dress(axes: "Axes", *, x_label: str, y_label: str) -> None:
@@ -64,6 +78,7 @@ def show_steps(axes: "Axes", run: Run) -> None:
     """Lays the x axis over the steps of the run, in whole numbers."""
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
+    axes.set_xlabel("step", fontsize=FONT_PT, color=INK)
     axes.set_xlim(run.first_step, run.first_step + 1.01 * _num_steps(run))
     axes.xaxis.set_major_locator(
         MaxNLocator(nbins=8, integer=True, steps=[1, 2, 5, 10])
@@ -71,21 +86,41 @@ def show_steps(axes: "Axes", run: Run) -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
+def shade_stages(axes: "Axes", run: Run, *, labels: bool = False) -> None:
+    """Shades every second stage; with labels, names the stages that have room."""
+    steps = [number(seam, "step") or 0.0 for seam in run.taken_seams]
+    borders = [run.first_step, *(s for s in steps if s < run.last_step), run.last_step]
+    for index, (start, stop) in enumerate(pairwise(borders)):
+        if index % 2:
+            axes.axvspan(start, stop, color=SHADE, linewidth=0, zorder=0.5)
+        if labels and (stop - start) / _num_steps(run) >= MIN_LABEL_GAP:
+            axes.text(
+                *((start + stop) / 2, 0.96),
+                f"stage {index + 1}",
+                transform=axes.get_xaxis_transform(),
+                ha="center",
+                va="top",
+                fontsize=SMALL_PT,
+                color=MUTED,
+            )
+
+
 def mark_seams(axes: "Axes", run: Run, *, labels: bool = True) -> None:
-    """Draws a thin line at each seam, with the change of the model above it.
+    """Draws a line at each seam, with its number and its change in size above it.
 
     A label that would touch the one before it is left out; its line stays.
     """
     last_label = -1.0
-    for seam in run.taken_seams:
+    for index, seam in enumerate(run.taken_seams):
         step = number(seam, "step") or 0.0
-        axes.axvline(step, color=LINE, linewidth=1.0, linestyle=(0, (4, 3)), zorder=1.5)
+        look = {"color": SEAM, "linewidth": 1.1, "linestyle": (0, (4, 3))}
+        axes.axvline(step, zorder=1.5, **look)
         place = (step - run.first_step) / _num_steps(run)
         if labels and place - last_label >= MIN_LABEL_GAP and place <= 1:
             last_label = place
             axes.text(
                 *(step, 1.015),
-                describe_change(seam),
+                f"seam {index + 1}\n{describe_change(seam)}",
                 transform=axes.get_xaxis_transform(),
                 ha="center",
                 va="bottom",

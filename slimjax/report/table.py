@@ -8,6 +8,15 @@ from slimjax.report.description import (
     explain_description,
     make_description_table,
 )
+from slimjax.report.metrics import (
+    SPLITS,
+    compare,
+    format_metric,
+    format_with_interval,
+    list_metrics,
+    loss_words,
+    validation_loss,
+)
 from slimjax.report.quantities import (
     ABSENT,
     divide,
@@ -85,19 +94,6 @@ def summarize(run: Run) -> str:
     return f"Not finished, at step {format_count(run.last_step)}{end}: {sentence}"
 
 
-def held_out_errors(runs: list[Run]) -> tuple[str, list[float | None]]:
-    """Returns bits a byte on one text for all runs, and the name of that text.
-
-    It is the test text, which steered nothing, if all runs have an error on it, else
-    the validation text: errors on different texts are not to be compared.
-    """
-    test, valid = (
-        [number(run.report, "error", f"{split}_bits_per_byte") for run in runs]
-        for split in ("test", "valid")
-    )
-    return ("validation", valid) if None in test else ("held-out", test)
-
-
 def _describe_size(run: Run) -> str:
     size, train = run.report.get("size"), run.report.get("train")
     params = number(size, "params")
@@ -114,17 +110,17 @@ def _describe_size(run: Run) -> str:
         parts.append(f"{format_percent(flops)} of the FLOPs")
     speed = _speedup(train)
     if speed is not None:
-        parts.append(f"{format_times(speed)} the speed")
+        parts.append(f"{format_times(speed)} as fast")
     return ", ".join(parts) or f"{format_si(params)} parameters"
 
 
 def _describe_error(run: Run) -> str:
-    text, (bits,) = held_out_errors([run])
-    if bits is not None:
-        return f"{bits:.2f} bits a byte on {text} text"
-    nats = number(run.report, "error", "valid_nats_per_token")
-    if nats is not None:
-        return f"{nats:.3f} nats a token on validation text"
+    metric, split, (value,), _ = compare([run])
+    if value is not None:
+        return f"{format_metric(value, metric)} on {SPLITS[split]}"
+    loss = validation_loss(run.report.get("error") or {})
+    if loss is not None:
+        return f"{loss:.3f} {loss_words(run)} on {SPLITS['valid']}"
     return "the error is not known" if run.is_finished else "not evaluated yet"
 
 
@@ -147,17 +143,17 @@ def _size_rows(run: Run) -> list[Row]:
         return format_si(value, "B")
 
     file = in_bytes(number(size, "packed_file_bytes"))
-    latency = compare("time a token, by the table", "latency_s", format_duration)
+    latency = compare("time per token, by the table", "latency_s", format_duration)
     return [
         compare("parameters", "params", format_count),
         compare(
-            "FLOPs a token, forward",
+            "FLOPs per token, forward",
             "flops_per_token",
             lambda value: format_si(value, "FLOP"),
         ),
         compare("bytes of the model", "bytes", in_bytes),
         Row("bytes of the packed file", ABSENT, file, ABSENT),
-        compare("KV-cache bytes a token", "kv_bytes_per_token", in_bytes),
+        compare("KV-cache bytes per token", "kv_bytes_per_token", in_bytes),
         *([latency] if number(size, "latency_s") else []),
     ]
 
@@ -174,7 +170,7 @@ def _speed_rows(run: Run) -> list[Row]:
             format_times(divide(last, first)),
         ),
         Row(
-            "time a step",
+            "time per step",
             format_duration(before),
             format_duration(after),
             format_times(divide(after, before)),
@@ -183,15 +179,13 @@ def _speed_rows(run: Run) -> list[Row]:
 
 
 def _error_rows(run: Run) -> list[Row]:
-    rows = []
-    for label, name in (
-        ("bits a byte, validation", "valid_bits_per_byte"),
-        ("bits a byte, test", "test_bits_per_byte"),
-        ("nats a token, validation", "valid_nats_per_token"),
-    ):
-        value = number(run.report, "error", name)
-        rows.append(Row(label, ABSENT, format_decimal(value), ABSENT))
-    return rows
+    cells = []
+    for metric in list_metrics(run):
+        cells += [(f"{metric.words}, validation", format_decimal(metric.valid))]
+        cells += [(f"{metric.words}, test", format_with_interval(metric))]
+    loss = format_decimal(validation_loss(run.report.get("error") or {}))
+    cells += [(f"{loss_words(run)}, validation", loss)]
+    return [Row(label, ABSENT, cell, ABSENT) for label, cell in cells]
 
 
 def _cost_rows(run: Run) -> list[Row]:

@@ -60,7 +60,7 @@ def test_it_draws_any_depth_and_what_is_no_list_of_bits(make_run, num_layers):
 
 def test_the_page_shows_bytes_and_bits_where_units_have_them(make_run, tmp_path):
     run = with_bits(report.read_run(make_run()), {"mlp": [2, 4]})
-    assert "bytes" in texts(report.plot_size_and_speed(run))
+    assert "bytes" in texts(report.plot_run(run))
     files = report.write_report([run], tmp_path / "page.html")
     assert "page_bits.png" in {file.name for file in files}
     assert "bytes of the model" in texts(report.plot_frontier([run]))
@@ -73,9 +73,9 @@ def test_a_run_that_goes_on_from_another_begins_where_that_one_ended(make_run):
     later = [row for row in run.metrics if row["step"] > 100]
     changed = run.report | {"stages": late}
     run = dataclasses.replace(run, report=changed, metrics=later)
-    axes = report.plot_size_and_speed(run).axes[0]
+    axes = report.plot_run(run).axes[-1]
     assert axes.get_xlim()[0] == 100
-    line = axes.lines[1]
+    line = next(line for line in axes.lines if line.get_label() == "parameters")
     assert line.get_xdata()[0] == 100
     for seam in run.taken_seams:  # Sizes change at seams, not at the next log.
         assert seam["step"] in line.get_xdata()

@@ -42,7 +42,7 @@ def test_it_is_told_what_was_measured_and_what_is_missing(run):
     text = explain_description(run)
     assert "Of 900 training rows 300 were drawn" in text
     assert "1.50 kbit" in text
-    assert "0.50 bits of text for a bit of model" in text
+    assert "0.50 bits of text per bit of model" in text
     assert "zstd is not installed" in text
 
 

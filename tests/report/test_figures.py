@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from slimjax import report
-from slimjax.report.figures import smooth
 from slimjax.report.frontier import find_frontier
+from slimjax.report.panels import smooth
 from slimjax.report.structure import split_by_fate
 
 PLOTS = (
-    report.plot_loss,
-    report.plot_size_and_speed,
+    report.plot_run,
+    report.plot_speed,
     report.plot_structure,
     report.plot_bits,
     report.plot_seams,
@@ -68,15 +68,17 @@ def test_every_figure_draws_a_run_of_which_nothing_is_known(make_run, plot):
 
 def test_each_seam_is_marked_with_its_change(make_run):
     run = report.read_run(make_run())
-    for plot in (report.plot_loss, report.plot_size_and_speed):
-        assert {"−18 %", "−27 %", "−32 %"} <= set(texts(plot(run)))  # noqa: RUF001
+    for plot in (report.plot_run, report.plot_speed):
+        shown = " ".join(texts(plot(run)))
+        for change in ("seam 1\n−18 %", "seam 2\n−27 %", "seam 3\n−32 %"):  # noqa: RUF001
+            assert change in shown
 
 
 def test_labels_of_seams_that_would_touch_are_left_out(make_run):
     run = report.read_run(make_run())
     seams = [run.seams[0] | {"step": step} for step in range(100, 500, 5)]
-    figure = report.plot_loss(dataclasses.replace(run, seams=seams))
-    assert 3 < texts(figure).count("−18 %") < 20  # noqa: RUF001
+    figure = report.plot_run(dataclasses.replace(run, seams=seams))
+    assert 3 < sum("−18 %" in text for text in texts(figure)) < 20  # noqa: RUF001
 
 
 def test_a_removed_sublayer_is_named(make_run):
@@ -149,14 +151,43 @@ def test_the_frontier_takes_hostile_and_foreign_names_and_runs_without_error(mak
     shown = texts(figure)
     assert {"$x^", "run 2", "_hidden"} <= set(shown)
     assert "unknown" not in shown
-    assert "error, bits a byte, validation text" in shown
+    assert "error, bits per byte, validation data" in shown
 
 
-def test_the_room_loads_no_jax_and_no_global_state_of_matplotlib():
+def test_the_figure_of_a_run_names_its_stages_and_seams(make_run):
+    run = report.read_run(make_run())
+    shown = texts(report.plot_run(run))
+    assert {"stage 1", "stage 2", "stage 3", "stage 4"} <= set(shown)
+    assert "Error and size over the steps: 4 stages, 3 seams" in shown
+    assert "41 %" in shown  # The size at the end.
+    plain = dataclasses.replace(run, seams=[])
+    assert "Error and size over the steps: 1 stage, no seam" in texts(
+        report.plot_run(plain)
+    )
+
+
+def test_the_room_loads_no_global_state_of_matplotlib():
     code = (
         "import sys; from slimjax import report; import slimjax.report.page; "
-        "assert 'matplotlib' not in sys.modules; "
-        "assert 'jax' not in sys.modules"
+        "sys.exit('matplotlib' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
     assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_pages_and_tables_are_written_without_jax(make_run, tmp_path):
+    folders = [str(make_run(name)) for name in ("one", "two")]
+    code = (
+        "import sys; sys.modules |= dict.fromkeys(['jax', 'jaxlib', 'flax', 'optax'])\n"
+        "from slimjax import report\n"
+        "import slimjax.report.images as images\n"
+        "images.DOTS_PER_INCH = 40\n"
+        "runs = [report.read_run(name) for name in sys.argv[2:]]\n"
+        "report.print_table(runs[0])\n"
+        "report.write_report(runs[:1], sys.argv[1])\n"
+        "report.write_report(runs, sys.argv[1])\n"
+    )
+    page = str(tmp_path / "page.html")
+    argv = [sys.executable, "-c", code, page, *folders]
+    done = subprocess.run(argv, capture_output=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr.decode()

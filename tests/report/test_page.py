@@ -46,7 +46,7 @@ def write_page(tmp_path, *folders):
 
 def test_the_page_has_figures_inside_and_beside_it(make_run, tmp_path):
     text, files = write_page(tmp_path, make_run())
-    names = [f"report_{n}.png" for n in ("loss", "size", "structure", "seams")]
+    names = [f"report_{n}.png" for n in ("run", "structure", "seams", "speed")]
     assert files == ["report.html", *names]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(files)
     page = Page(text)
@@ -100,14 +100,14 @@ def test_several_runs_share_a_table_and_a_frontier(make_run, tmp_path):
     text, files = write_page(tmp_path, *folders)
     Page(text)
     assert "report_frontier.png" in files
-    assert "report_run2_loss.png" in files
+    assert "report_run2_run.png" in files
     assert "<th>1. small</th><th>2. large</th>" in text
 
 
 def test_errors_on_different_texts_are_not_compared(make_run, tmp_path):
     untested = make_run("untested", error={"valid_bits_per_byte": 1.5})
     text, _ = write_page(tmp_path, make_run("tested"), untested)
-    assert "lowest error is 1.41 bits a byte on validation text (tested)" in text
+    assert "lowest error is 1.41 bits per byte on validation data (tested)" in text
 
 
 def test_runs_whose_folders_share_a_name_are_told_apart(make_run, tmp_path):

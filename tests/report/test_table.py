@@ -17,10 +17,10 @@ def print_to_text(run, width=100):
 def test_every_row_has_a_start_an_end_and_their_ratio(make_run):
     rows = {row.label: row[1:] for row in make_table(read_run(make_run()))}
     assert rows["parameters"] == ("5,772,544", "2,366,743", "41 %")
-    assert rows["KV-cache bytes a token"] == ("6.14 kB", "2.52 kB", "41 %")
-    assert rows["tokens/s, training"] == ("4,551", "8,620", "1.89 x")
-    assert rows["time a step"] == ("900 ms", "475 ms", "0.53 x")
-    assert rows["bits a byte, test"] == ("-", "1.431", "-")
+    assert rows["KV-cache bytes per token"] == ("6.14 kB", "2.52 kB", "41 %")
+    assert rows["tokens/s, training"] == ("4,551", "8,620", "1.89x")
+    assert rows["time per step"] == ("900 ms", "475 ms", "0.53x")
+    assert rows["bits per byte, test"] == ("-", "1.431", "-")
     assert rows["training FLOPs, total"] == ("-", "41.0 TFLOP", "-")
     assert rows["time, total"] == ("-", "7 min 2 s", "-")
 
@@ -32,15 +32,15 @@ def test_all_runs_have_the_same_rows_in_the_same_order(make_run):
 
 def test_the_summary_says_size_speed_and_error_in_one_sentence(make_run):
     assert summarize(read_run(make_run())) == (
-        "41 % of the starting parameters, 47 % of the FLOPs, 1.89 x the speed; "
-        "1.43 bits a byte on held-out text."
+        "41 % of the starting parameters, 47 % of the FLOPs, 1.89x as fast; "
+        "1.43 bits per byte on test data."
     )
 
 
 def test_the_summary_of_a_running_run_says_where_it_is(make_run):
     text = summarize(read_run(make_run(finished=False)))
     assert text.startswith("Not finished, at step 600 of 600: 41 % of")
-    assert text.endswith("1.41 bits a byte on validation text.")
+    assert text.endswith("1.41 bits per byte on validation data.")
 
 
 def test_a_run_without_a_seam_is_not_praised_for_its_size(make_run):
