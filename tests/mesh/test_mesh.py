@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
-from test_step import make_stage
+from stages import make_stage
 
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from test_step import make_stage
+from stages import make_stage
 
 from slimjax.data.batches import make_batch
 from slimjax.mesh.shardings import put_batch

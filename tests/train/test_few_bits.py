@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from test_step import make_stage, take_steps
+from stages import make_stage, take_steps
 
 from slimjax.config import override, read_config
 from slimjax.data.batches import make_batch

@@ -5,7 +5,7 @@ import copy
 import jax
 import numpy as np
 import pytest
-from test_step import make_stage, take_steps
+from stages import make_stage, take_steps
 
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError

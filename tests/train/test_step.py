@@ -1,43 +1,20 @@
 """What one step promises, on one device or eight."""
 
 import dataclasses
-import re
 
 import jax
 import numpy as np
 import pytest
+from stages import SPECIAL, instructions, make_stage, take_steps
 
-from slimjax.config import override, read_config
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError
 from slimjax.mesh.shardings import put_batch
 from slimjax.resize.plan import make_plan
-from slimjax.train.config import make_run_config
 from slimjax.train.cutting import cut_state, refit_state
 from slimjax.train.optim import OptimConfig
-from slimjax.train.stage import Special, Stage
-from slimjax.train.state import init_params
+from slimjax.train.stage import Stage
 from slimjax.trees import hash_tree, named_leaves, unflatten
-
-SPECIAL = Special(pad_id=0, bos_id=1)
-
-
-def make_stage(*changes: tuple[str, str]) -> Stage:
-    base = [("mesh.data", "1"), ("data.seq_len", "9"), ("model.num_layers", "1")]
-    config = override(read_config("configs/tiny_test.py"), [*base, *changes])
-    run = make_run_config(config)
-    return Stage(run, run.model.build(259), SPECIAL)
-
-
-def take_steps(stage: Stage, num_steps: int = 3, state=None):
-    rows = np.random.default_rng(0).integers(3, 259, (40, 9))
-    state = state or stage.start(init_params(stage.model, seed=0))
-    losses = []
-    for step in range(num_steps):
-        batch = put_batch(make_batch(rows, step, 8, seed=0), stage.mesh)
-        state, metrics = stage.train_step(state, batch)
-        losses.append(float(metrics["nats_sum"]) / float(metrics["num_tokens"]))
-    return state, losses
 
 
 def test_a_step_learns_and_is_repeatable():
@@ -103,16 +80,6 @@ def test_after_a_seam_the_step_is_that_of_a_fresh_model_of_that_shape():
     assert small.sizes["params"] < stage.sizes["params"]
     _, losses = take_steps(small, 2, small_state)
     assert np.isfinite(losses).all()
-
-
-def instructions(compiled) -> list[str]:
-    """Returns the optimised program, without the places in the source it is from."""
-    text = re.sub(r"(, )?metadata=\{[^}]*\}", "", compiled.as_text())
-    starts = ("%", "ROOT", "ENTRY")
-    lines = [line.strip() for line in text.splitlines()]
-    lines = [line for line in lines if line.startswith(starts)]
-    assert len(lines) > 100
-    return lines
 
 
 def test_a_seam_carries_moments_gates_and_average():

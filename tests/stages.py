@@ -1,0 +1,42 @@
+"""What tests of stages share: the tiny model's stage, and some steps of it."""
+
+import re
+
+import numpy as np
+
+from slimjax.config import override, read_config
+from slimjax.data.batches import make_batch
+from slimjax.mesh.shardings import put_batch
+from slimjax.train.config import make_run_config
+from slimjax.train.stage import Special, Stage
+from slimjax.train.state import init_params
+
+SPECIAL = Special(pad_id=0, bos_id=1)
+
+
+def make_stage(*changes: tuple[str, str]) -> Stage:
+    base = [("mesh.data", "1"), ("data.seq_len", "9"), ("model.num_layers", "1")]
+    config = override(read_config("configs/tiny_test.py"), [*base, *changes])
+    run = make_run_config(config)
+    return Stage(run, run.model.build(259), SPECIAL)
+
+
+def take_steps(stage: Stage, num_steps: int = 3, state=None):
+    rows = np.random.default_rng(0).integers(3, 259, (40, 9))
+    state = state or stage.start(init_params(stage.model, seed=0))
+    losses = []
+    for step in range(num_steps):
+        batch = put_batch(make_batch(rows, step, 8, seed=0), stage.mesh)
+        state, metrics = stage.train_step(state, batch)
+        losses.append(float(metrics["nats_sum"]) / float(metrics["num_tokens"]))
+    return state, losses
+
+
+def instructions(compiled) -> list[str]:
+    """Returns the optimised program, without the places in the source it is from."""
+    text = re.sub(r"(, )?metadata=\{[^}]*\}", "", compiled.as_text())
+    starts = ("%", "ROOT", "ENTRY")
+    lines = [line.strip() for line in text.splitlines()]
+    lines = [line for line in lines if line.startswith(starts)]
+    assert len(lines) > 100
+    return lines
