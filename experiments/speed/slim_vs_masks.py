@@ -95,7 +95,8 @@ def run_alone(arm: str, workdir: Path) -> dict[str, Any]:
 
 def run_arm(arm: str, config: dict[str, Any], workdir: Path) -> None:
     from slimjax import fit
-    from slimjax.run import loop, seam
+    from slimjax.run import loop
+    from slimjax.train import seam
 
     if arm == "slim":
         seam.cut_state = remember_cuts(seam.cut_state, workdir)

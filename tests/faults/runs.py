@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from slimjax.config import override, read_config
-from slimjax.run import loop, stage
+from slimjax.run import loop
 from slimjax.run.progress import Display
+from slimjax.train import stage
 from slimjax.train.config import RunConfig, make_run_config
 
 CONFIG = Path(__file__).parents[2] / "configs" / "tiny_test.py"

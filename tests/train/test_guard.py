@@ -10,9 +10,10 @@ import pytest
 from slimjax.config import override, read_config
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError, NotFeasibleError
-from slimjax.run import loop, stage
+from slimjax.run import loop
 from slimjax.run.progress import Display
 from slimjax.store.run_folder import RunFolder
+from slimjax.train import stage
 from slimjax.train.config import make_run_config
 from slimjax.train.guard import FIRST_STEPS, Guard, fault_of
 from slimjax.train.state import TrainState
