@@ -116,6 +116,9 @@ def _check_type(value: Any, expected: Any, where: str) -> Any:
         return _check_tuple(value, typing.get_args(expected)[0], where)
     union = isinstance(expected, types.UnionType)
     kinds = typing.get_args(expected) if union else (expected,)
+    for kind in kinds:
+        if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
+            return _check_tuple(value, typing.get_args(kind)[0], where)
     if type(value) in kinds and not _is_wild(value):
         return value
     if float in kinds and type(value) is int:
@@ -129,7 +132,7 @@ def _check_type(value: Any, expected: Any, where: str) -> Any:
             str: "a string",
             bool: "a boolean",
             dict: "a block of settings",
-        }[k]
+        }.get(k, "a list")
         for k in kinds
     )
     raise ConfigError(f"{where}={value!r} must be {names}.")

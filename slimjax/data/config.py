@@ -1,37 +1,65 @@
-"""The shape of a corpus: where its text comes from and how it becomes batches."""
+"""The settings of data: where it comes from, and how it becomes batches."""
 
 import dataclasses
+from typing import Any
 
 from slimjax.errors import ConfigError, suggest
+from slimjax.text.encodings import UTF8, check_encoding
 from slimjax.text.files import show
-from slimjax.text.sources import parse_source
+from slimjax.text.records import Format
+from slimjax.text.sources import check_field, parse_sources
+from slimjax.text.survey import Reading
 
 TOKENIZERS = ("sentencepiece", "bytes")
-ON_BAD_DOCUMENT = ("error", "skip")
+ON_BAD = ("error", "skip")
+ON_DUPLICATE = ("group", "drop", "keep")
 NUM_RESERVED = 260  # 4 specials and 256 bytes: no text is ever unknown.
 MIN_VOCAB_SIZE = NUM_RESERVED + 4  # Then some room for characters and pieces.
 MAX_SIZE = 1 << 20
 
+PLACES = ("source", "valid_source", "test_source", "encoding", "tokenizer")
+"""Settings whose effect is part of a dataset's fingerprint: while that is the same,
+they may change when a run is resumed, such as after files were moved."""
+
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Everything that decides which batches a run sees, but for the seed.
+    """Everything that decides which batches a run reads, but for the seed.
 
     Attributes:
-        source: ``stdlib``, ``text:GLOB`` or ``jsonl:GLOB#field``.
-        tokenizer: ``sentencepiece``, trained on the corpus, or ``bytes``.
+        source: ``stdlib``, ``text:GLOB``, ``jsonl:GLOB#field``, ``csv:GLOB#column`` or
+            ``idx:DIR``; or a list of them.
+        tokenizer: ``sentencepiece``, trained on the text, ``bytes``, or the path of a
+            ``tokenizer.json`` file.
         vocab_size: Pieces of the sentencepiece tokenizer; ``bytes`` always has 259.
         seq_len: Tokens a row.
         batch_size: Rows a step, over all devices.
-        valid_fraction: Share of the documents that steer a run, but don't train it.
-        test_fraction: Share of the documents that nothing steers by.
+        valid_fraction: Share of the documents that settings and seams are chosen by,
+            and that nothing is trained on.
+        test_fraction: Share of the documents that are only measured at the end.
         on_bad_document: ``error`` refuses unreadable text, ``skip`` counts it.
+        fields: What the files call what a task reads, such as
+            ``{"text": "review", "label": "stars"}``. Columns of a table without a
+            header are numbers, or ranges such as ``"0:784"``.
+        header: Whether the first row of a table names its columns.
+        delimiter: What separates the columns of a table; by default a tab in ``.tsv``
+            and ``.tab`` files, else a comma.
+        quote: The sign around values of a table that hold a delimiter; ``""`` for none.
+        encoding: Of text files, such as ``gb18030``.
+        valid_source: Source of the valid split; by default it is drawn from `source`.
+        test_source: Source of the test split; by default it is drawn from `source`.
+        on_duplicate: What becomes of equal examples: ``group`` keeps them in one split,
+            ``drop`` leaves out all but the first (and all, where their labels differ),
+            ``keep`` draws their splits one by one.
+        on_bad_example: ``error`` refuses an unreadable example, ``skip`` counts it.
+        normalize: Mean and standard deviation of features, ``(x - mean) / deviation``.
+            Bytes of images are divided by 255 before.
 
     Raises:
-        ConfigError: If a value cannot be meant.
+        ConfigError: If a value is invalid.
     """
 
-    source: str = "stdlib"
+    source: str | tuple[str, ...] = "stdlib"
     tokenizer: str = "sentencepiece"
     vocab_size: int = 2048
     seq_len: int = 128
@@ -39,12 +67,26 @@ class DataConfig:
     valid_fraction: float = 0.05
     test_fraction: float = 0.05
     on_bad_document: str = "error"
+    fields: dict = dataclasses.field(default_factory=dict)
+    header: bool = True
+    delimiter: str = ""
+    quote: str = '"'
+    encoding: str = UTF8
+    valid_source: str | tuple[str, ...] = ""
+    test_source: str | tuple[str, ...] = ""
+    on_duplicate: str = "group"
+    on_bad_example: str = "error"
+    normalize: tuple[float, ...] = ()
 
     def __post_init__(self):
-        """Refuses what cannot be meant, by the name of the setting."""
-        parse_source(self.source)
-        _check_choice("tokenizer", self.tokenizer, TOKENIZERS)
-        _check_choice("on_bad_document", self.on_bad_document, ON_BAD_DOCUMENT)
+        """Refuses invalid values, by the name of the setting."""
+        self._check_sources()
+        if not _is_file(self.tokenizer):
+            _check_choice("tokenizer", self.tokenizer, TOKENIZERS)
+        _check_choice("on_bad_document", self.on_bad_document, ON_BAD)
+        _check_choice("on_bad_example", self.on_bad_example, ON_BAD)
+        _check_choice("on_duplicate", self.on_duplicate, ON_DUPLICATE)
+        check_encoding(self.encoding, "config.data.encoding")
         _check_size("seq_len", self.seq_len, 1)
         _check_size("batch_size", self.batch_size, 1)
         _check_size("vocab_size", self.vocab_size, 1)
@@ -56,6 +98,32 @@ class DataConfig:
             )
         _check_fraction("valid_fraction", self.valid_fraction)
         _check_fraction("test_fraction", self.test_fraction)
+        _check_sign("delimiter", self.delimiter)
+        _check_sign("quote", self.quote)
+        _check_normalize(self.normalize)
+
+    def reading(self) -> Reading:
+        """Returns how documents are read, for language modelling."""
+        field = str(self.fields.get("text", ""))
+        return Reading(self.source, self.on_bad_document, field, self.style)
+
+    @property
+    def style(self) -> Format:
+        """How files are to be read."""
+        return Format(self.encoding, self.header, self.delimiter, self.quote)
+
+    def _check_sources(self):
+        field = ", ".join(str(name) for name in self.fields.values())
+        for key in ("source", "valid_source", "test_source"):
+            names, where = getattr(self, key), f"config.data.{key}"
+            if key == "source" or names:
+                parse_sources(names, where)
+                check_field(names, field, where)
+
+
+def _is_file(tokenizer: object) -> bool:
+    """Returns whether this is the path of a tokenizer's file."""
+    return isinstance(tokenizer, str) and tokenizer.endswith(".json")
 
 
 def _check_choice(key: str, value: object, choices: tuple[str, ...]):
@@ -79,3 +147,15 @@ def _check_fraction(key: str, value: object):
         return
     wanted = "Set a fraction from 0 to below 0.5, such as 0.05."
     raise ConfigError(f"config.data.{key}={show(value)} is out of range. {wanted}")
+
+
+def _check_sign(key: str, value: Any):
+    if not isinstance(value, str) or len(value) > 1 or value in ("\n", "\r"):
+        wanted = "Set one character, or nothing."
+        raise ConfigError(f"config.data.{key}={show(value)} is invalid. {wanted}")
+
+
+def _check_normalize(value: tuple[float, ...]):
+    if value and (len(value) != 2 or not value[1] > 0):
+        wanted = "Set [mean, deviation], the deviation above 0."
+        raise ConfigError(f"config.data.normalize={show(value)} is invalid. {wanted}")

@@ -34,7 +34,7 @@ from slimjax.data.tokenizer import (
 )
 from slimjax.errors import DataError
 from slimjax.text.files import show
-from slimjax.text.sources import iterate_documents
+from slimjax.text.sources import name_sources
 from slimjax.text.splits import (
     SPLITS,
     SplitBorders,
@@ -74,9 +74,9 @@ def load_language_dataset(
     report = progress or (lambda *_: None)
     if all_valid:
         config = dataclasses.replace(config, valid_fraction=0.0, test_fraction=0.0)
+    reading = config.reading()
     survey = survey_documents(
-        config.source,
-        on_bad_document=config.on_bad_document,
+        reading,
         valid_fraction=config.valid_fraction,
         test_fraction=config.test_fraction,
         wants_passages=config.tokenizer == "sentencepiece",
@@ -89,6 +89,8 @@ def load_language_dataset(
         [survey.digest, dataclasses.astuple(survey.borders), config.seq_len],
         [config.valid_fraction, config.test_fraction, tokenizer.fingerprint],
     )
+
+    left_out = survey.skips.describe("config.data.on_bad_document", "documents")
 
     def build(folder: Path) -> Info:
         return _write_rows(folder, config, survey, tokenizer, report)
@@ -108,10 +110,11 @@ def load_language_dataset(
                 "bos": tokenizer.bos_id,
                 "eos": tokenizer.eos_id,
             },
-            counts=info | {"skipped": survey.skipped},
+            counts=info | {"skipped": dict(survey.skips.reasons)},
             fingerprint=fingerprint,
-            source=config.source,
+            source=name_sources(config.source),
             codecs={"tokens": tokenizer},
+            notes=(left_out,) if left_out else (),
         )
 
     dataset = open_entry(f"rows{ROWS_FORMAT}-{fingerprint[:32]}", build, load)
@@ -181,12 +184,7 @@ def _write_rows(
             )
             for split in SPLITS
         }
-        documents = iterate_documents(
-            config.source,
-            max_bytes=survey.max_bytes,
-            on_bad_document=config.on_bad_document,
-        )
-        for texts in _group(documents):
+        for texts in _group(config.reading().documents(survey.max_bytes)):
             encoded = tokenizer.encode_with_bytes(texts)
             for text, (ids, sizes) in zip(texts, encoded, strict=True):
                 document = hash_document(text)
@@ -197,7 +195,7 @@ def _write_rows(
                 num_documents[split] += 1
             report("encode", min(sum(num_bytes.values()) / survey.num_bytes, 1.0))
         if digest.hexdigest() != survey.digest:
-            name = show(config.source)
+            name = show(name_sources(config.source))
             raise DataError(f"{name} changed while it was read. Start again.")
         num_tokens = {split: writers[split].num_tokens for split in SPLITS}
         num_rows = {s: writers[s].finish(pad=s != "train") for s in SPLITS}

@@ -3,18 +3,21 @@
 import dataclasses
 import hashlib
 from array import array
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from slimjax.errors import DataError
 from slimjax.text.files import show
+from slimjax.text.records import DEFAULT_FORMAT, Format
 from slimjax.text.sample import PassageSample
+from slimjax.text.skips import Skips
 from slimjax.text.sources import (
+    Names,
     choose_document_bytes,
     guess_bytes,
     iterate_documents,
+    name_sources,
 )
 from slimjax.text.splits import (
     SplitBorders,
@@ -27,6 +30,34 @@ Progress = Callable[[str, float], None]
 
 
 @dataclasses.dataclass(frozen=True)
+class Reading:
+    """What to read, and how.
+
+    Attributes:
+        source: See `slimjax.text.sources`.
+        on_bad_document: ``error`` or ``skip``.
+        field: The field of records, where a source names none itself.
+        style: How files are to be read.
+    """
+
+    source: Names
+    on_bad_document: str = "error"
+    field: str = ""
+    style: Format = DEFAULT_FORMAT
+
+    def documents(self, max_bytes: int, skips: Skips | None = None) -> Iterator[str]:
+        """Yields the documents, the same ones in every pass."""
+        return iterate_documents(
+            self.source,
+            max_bytes=max_bytes,
+            on_bad_document=self.on_bad_document,
+            skips=skips,
+            field=self.field,
+            style=self.style,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Survey:
     """What the first pass over the text finds out."""
 
@@ -34,14 +65,13 @@ class Survey:
     digest: str
     borders: SplitBorders
     num_bytes: int
-    skipped: dict[str, int]
+    skips: Skips
     passages: list[str]
 
 
 def survey_documents(
-    source: str,
+    reading: Reading,
     *,
-    on_bad_document: str,
     valid_fraction: float,
     test_fraction: float,
     wants_passages: bool,
@@ -50,8 +80,7 @@ def survey_documents(
     """Reads all the text once.
 
     Args:
-        source: See `slimjax.text.sources`.
-        on_bad_document: ``error`` or ``skip``.
+        reading: What to read, and how.
         valid_fraction: Share of the documents in the valid split.
         test_fraction: Share of the documents in the test split.
         wants_passages: Whether to sample text of the train split, for a tokenizer.
@@ -60,13 +89,11 @@ def survey_documents(
     Raises:
         DataError: If a document is bad, or if there is none.
     """
-    max_bytes = choose_document_bytes(source)
-    guess = guess_bytes(source)
+    max_bytes = choose_document_bytes(reading.source)
+    guess = guess_bytes(reading.source)
     digest, fractions, num_bytes = hashlib.sha256(), array("d"), 0
-    skipped, sample = Counter(), PassageSample()
-    for text in iterate_documents(
-        source, max_bytes=max_bytes, on_bad_document=on_bad_document, skipped=skipped
-    ):
+    skips, sample = Skips(), PassageSample()
+    for text in reading.documents(max_bytes, skips):
         document = hash_document(text)
         digest.update(document)
         fractions.append(hash_to_fraction(document))
@@ -76,9 +103,10 @@ def survey_documents(
         if len(fractions) % 64 == 0:
             report("read", min(num_bytes / guess, 1.0))
     if not fractions:
-        raise DataError(f"config.data.source={show(source)} holds no document.")
+        name = show(name_sources(reading.source))
+        left_out = skips.describe("config.data.on_bad_document", "documents")
+        raise DataError(f"config.data.source={name} holds no document. {left_out}")
     borders = place_borders(np.array(fractions), valid_fraction, test_fraction)
     report("read", 1.0)
     passages = [p for p, f in sample.passages() if borders.choose(f) == "train"]
-    found = digest.hexdigest()
-    return Survey(max_bytes, found, borders, num_bytes, dict(skipped), passages)
+    return Survey(max_bytes, digest.hexdigest(), borders, num_bytes, skips, passages)

@@ -14,7 +14,7 @@ from slimjax.errors import ConfigError, SlimjaxError
 from slimjax.run.loop import check_feasible
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
-from slimjax.text.sources import parse_source
+from slimjax.text.sources import parse_sources
 from slimjax.train.config import (
     BLOCKS,
     RunConfig,
@@ -112,7 +112,8 @@ def check_arm(arm: Arm, seeds: Iterable[int], root: Path | None) -> None:
     try:
         trials = [arm.trial(seed) for seed in seeds]
         check_feasible(trials[0].run)
-        parse_source(trials[0].run.data.source).find_files()
+        for source in parse_sources(trials[0].run.data.source):
+            source.find_files()
         folders = [RunFolder(root / t.name) for t in trials] if root else []
         for trial, folder in zip(trials, folders, strict=False):
             folder.check_writable()

@@ -3,7 +3,7 @@
 import gzip
 import json
 import os
-from collections import Counter
+import socket
 
 import pytest
 from hypothesis import given
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from slimjax.errors import DataError
 from slimjax.text.cutting import cut_bytes, cut_text
+from slimjax.text.skips import Skips
 from slimjax.text.sources import choose_document_bytes, iterate_documents
 
 PACKED = gzip.compress(b"abc" * 99, mtime=0)
@@ -119,10 +120,10 @@ def check_bad(path, content, place, reason, *, scheme):
     assert str(path) in message
     assert place in message
     assert "\n" not in message
-    skipped = Counter()
-    list(iterate_documents(source, on_bad_document="skip", skipped=skipped))
-    assert sum(skipped.values()) == 1
-    assert next(iter(skipped)).startswith(reason)
+    skips = Skips()
+    list(iterate_documents(source, on_bad_document="skip", skips=skips))
+    assert skips.reasons.total() == 1
+    assert next(iter(skips.reasons)).startswith(reason)
 
 
 @pytest.mark.parametrize(
@@ -157,3 +158,66 @@ def write(path, text):
     os.makedirs(path.parent, exist_ok=True)
     data = text.encode()
     path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def test_several_sources_are_read_in_turn_and_commas_may_be_part_of_a_name(tmp_path):
+    write(tmp_path / "a,b.txt", "one")
+    write(tmp_path / "c.txt", "two")
+    write(tmp_path / "d.jsonl", '{"body": "three"}')
+    write(tmp_path / "e.tsv", "n\tbody\n1\tfour\n")
+    first, second = f"text:{tmp_path}/a,b.txt", f"text:{tmp_path}/c.txt"
+    third, fourth = f"jsonl:{tmp_path}/d.jsonl#body", f"csv:{tmp_path}/e.tsv#body"
+    expected = ["one", "two", "three", "four"]
+    for names in (
+        [first, second, third, fourth],
+        f"{first},{second},{third},{fourth}",
+        (first, second, third, fourth, second),
+    ):
+        assert list(iterate_documents(names)) == expected
+    assert list(iterate_documents(first)) == ["one"]
+    whole = iterate_documents([f"jsonl:{tmp_path}/d.jsonl"], field="body")
+    assert list(whole) == ["three"]
+
+
+def test_a_pipe_a_socket_and_a_device_are_said_to_be_what_they_are(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        for path, kind in (("pipe", "a pipe"), ("s", "a socket")):
+            with pytest.raises(DataError, match=f"is {kind}, not a file"):
+                list(iterate_documents(f"text:{tmp_path}/{path}"))
+    with pytest.raises(DataError, match="is a device, not a file"):
+        list(iterate_documents("text:/dev/null"))
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"is a link to .*nowhere, which"):
+        list(iterate_documents(f"text:{tmp_path}/link"))
+
+
+def test_names_that_are_not_utf_8_are_read_and_shown(tmp_path):
+    path = os.fsencode(tmp_path) + b"/caf\xe9.txt"
+    with open(path, "wb") as file:
+        file.write(b"x")
+    for name in (os.fsdecode(path), f"{tmp_path}/*.txt", f"{tmp_path}/caf?.txt"):
+        assert list(iterate_documents(f"text:{name}")) == ["x"]
+    with open(path, "wb") as file:
+        file.write(b"\xff")
+    with pytest.raises(DataError, match=r"caf\\xe9\.txt, line 1"):
+        list(iterate_documents(f"text:{tmp_path}/*.txt"))
+    with pytest.raises(DataError, match=r"caf\\xe8\.txt does not exist"):
+        list(iterate_documents(f"text:{tmp_path}/caf\udce8.txt"))
+
+
+def test_what_is_skipped_is_one_line_with_counts_reasons_and_files(tmp_path):
+    write(tmp_path / "good.jsonl", '{"text": "x"}\n' * 3)
+    for i in range(5):
+        write(tmp_path / f"bad{i}.jsonl", '{"text": ""}\n{"text": 3}\n')
+    skips = Skips()
+    source = f"jsonl:{tmp_path}/*.jsonl#text"
+    read = iterate_documents(source, on_bad_document="skip", skips=skips)
+    assert list(read) == ["x"] * 3
+    line = skips.describe("config.data.on_bad_document", "documents")
+    assert line.startswith("config.data.on_bad_document=skip left out 10 documents: ")
+    assert f"5 empty ({tmp_path}/bad0.jsonl, " in line
+    assert "5 not_text (" in line
+    assert "and 2 more files)" in line
+    assert Skips().describe("config.data.on_bad_document", "documents") == ""
