@@ -1,11 +1,13 @@
-"""What every attention kernel is held against: the textbook's, and its gradient."""
+"""What every attention kernel is compared with: the textbook's, and its gradient."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from slimjax.nn.attention_blocked import attend_blocked
+from slimjax.nn.attention_dropout import make_drop
 from slimjax.nn.attention_kernels import attend
+from slimjax.nn.attention_mask import Mask
 
 
 def draw(batch_size, num_queries, num_keys, num_heads, num_kv_heads, head_dim):
@@ -16,14 +18,27 @@ def draw(batch_size, num_queries, num_keys, num_heads, num_kv_heads, head_dim):
     return query, *(jax.random.normal(k, shape) for k in keys[2:]), slope
 
 
-def pull(fn, query, key, value, slope):
-    """Returns the output and the three gradients."""
+def pull(fn, *arrays):
+    """Returns the output and the gradients; the last array is the output's slope."""
 
-    def run(query, key, value, slope):
-        out, vjp = jax.vjp(fn, query, key, value)
-        return out, *vjp(slope)
+    def run(*arrays):
+        out, vjp = jax.vjp(fn, *arrays[:-1])
+        return out, *vjp(arrays[-1])
 
-    return jax.jit(run)(query, key, value, slope)
+    return jax.jit(run)(*arrays)
+
+
+def draw_bias(batch_size, num_queries, num_keys, num_heads):
+    shape = batch_size, num_heads, num_queries, num_keys
+    return jax.random.normal(jax.random.key(7), shape)
+
+
+def as_kernel_takes_it(query, bias=None, dropout=0.0, dropout_key=None, **options):
+    """Returns arguments of `attend` as the kernels take them: a mask and the rest."""
+    rest = {k: options.pop(k) for k in ("scale",) if k in options}
+    rest |= {} if bias is None else {"bias": bias}
+    rest |= {"drop": make_drop(dropout_key, dropout, query)} if dropout else {}
+    return Mask(**options), rest
 
 
 def distance(a, b):
@@ -31,19 +46,28 @@ def distance(a, b):
 
 
 def assert_laws(arrays, options, *, kernel=attend_blocked, rough=False, **tiles):
-    """Holds a kernel against the reference; `rough` adds bfloat16."""
+    """Compares a kernel with the reference; `rough` adds bfloat16.
+
+    With ``bias`` in `options`, its gradient is compared as well.
+    """
+    *inputs, slope = arrays
+    options = dict(options)
+    bias = options.pop("bias", None)
+    inputs += [] if bias is None else [bias]
 
     def reference(dtype):
-        return pull(
-            lambda *args: attend(*args, impl="reference", dtype=dtype, **options),
-            *arrays,
-        )
+        def run(query, key, value, bias=None):
+            more = options | {"bias": bias, "dtype": dtype}
+            return attend(query, key, value, impl="reference", **more)
+
+        return pull(run, *inputs, slope)
 
     def fast(dtype):
-        return pull(
-            lambda *args: kernel(*args, dtype=dtype, **options, **tiles),
-            *arrays,
-        )
+        def run(query, key, value, bias=None):
+            mask, rest = as_kernel_takes_it(query, bias, **options)
+            return kernel(query, key, value, mask, dtype=dtype, **rest, **tiles)
+
+        return pull(run, *inputs, slope)
 
     exact = reference(jnp.float32)
     for a, b in zip(fast(jnp.float32), exact, strict=True):

@@ -131,7 +131,12 @@ def cross_entropy_backward(
 
 
 def attention_forward(
-    operands: tuple[Array, ...], *, segmented: bool, rotary: bool, dtype: DTypeLike
+    operands: tuple[Array, ...],
+    *,
+    segmented: bool,
+    rotary: bool,
+    scale: float,
+    dtype: DTypeLike,
 ) -> tuple[Float[Array, "B T N H"], Float[Array, "B N T"]]:
     """Returns mixed values, and the log-sum-exp of each query's scores.
 
@@ -143,14 +148,14 @@ def attention_forward(
             keys are turned first, h = H / 2, read only if `rotary`.
         segmented: Whether a query sees only keys of its own segment, if that is not 0.
         rotary: Whether there is something to turn; then queries stand where keys do.
+        scale: Factor of the scores.
         dtype: Type to which operands of products are rounded.
     """
     query = operands[0]
-    batch_size, num_queries, num_heads, head_dim = query.shape
+    batch_size, num_queries, num_heads, _ = query.shape
     lse = numbers(batch_size, num_heads, num_queries)
     call = make_call("slimjax_attention_forward", (like(query), lse))
-    scale = np.float32(head_dim**-0.5)
-    options = dict(segmented=segmented, rotary=rotary, scale=scale)
+    options = dict(segmented=segmented, rotary=rotary, scale=np.float32(scale))
     mixed, lse = call(*operands, round=rounds(dtype), **options)
     return mixed, lse
 
@@ -163,12 +168,12 @@ def attention_backward(
     *,
     segmented: bool,
     rotary: bool,
+    scale: float,
     dtype: DTypeLike,
 ) -> tuple[Array, Array, Array]:
     """Returns the gradients of query, key and value; see `attention_forward`."""
     shapes = tuple(map(like, operands[:3]))
-    scale = np.float32(mixed.shape[-1] ** -0.5)
-    options = dict(segmented=segmented, rotary=rotary, scale=scale)
+    options = dict(segmented=segmented, rotary=rotary, scale=np.float32(scale))
     call = make_call("slimjax_attention_backward", shapes)
     arrays = *operands, mixed, lse, slope
     dquery, dkey, dvalue = call(*arrays, round=rounds(dtype), **options)

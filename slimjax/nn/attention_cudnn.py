@@ -4,9 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Int
+from jaxtyping import Array, DTypeLike, Float
 
 from slimjax.nn import platforms
+from slimjax.nn.attention_mask import Mask
 
 MAX_HEAD_DIM = 128
 """Widest head that the kernel takes on all GPUs; Hopper's takes twice that."""
@@ -16,26 +17,28 @@ def attend_cudnn(
     query: Float[Array, "B T N H"],
     key: Float[Array, "B S K H"],
     value: Float[Array, "B S K H"],
+    mask: Mask | None = None,
     *,
-    causal: bool = True,
-    window: int | None = None,
+    scale: float | None = None,
     dtype: DTypeLike = jnp.bfloat16,
     **_: None,
 ) -> Float[Array, "B T N H"]:
     """Returns what `attend_reference` returns, rounded to `dtype` on its way out.
 
-    The arguments are those of `slimjax.nn.attention_kernels.attend`, where `why_not`
-    has nothing against them.
+    The arguments are those of `attend_reference`, where `why_not` has no reason against
+    them.
 
     References:
         Chetlur et al., "cuDNN: Efficient Primitives for Deep Learning", 2014.
         Dao, "FlashAttention-2", 2023, section 3 (the algorithm).
     """
+    mask = mask or Mask()
     query, key, value = (x.astype(dtype) for x in (query, key, value))
     mixed = jax.nn.dot_product_attention(
         *(query, key, value),
-        is_causal=causal,
-        local_window_size=None if window is None else (window - 1, 0),
+        scale=scale,
+        is_causal=mask.causal,
+        local_window_size=None if mask.window is None else (mask.window - 1, 0),
         implementation="cudnn",
     )
     return mixed.astype(jnp.float32)
@@ -44,10 +47,10 @@ def attend_cudnn(
 def why_not(
     query: Float[Array, "B T N H"],
     key: Float[Array, "B S K H"],
+    mask: Mask,
     *,
-    causal: bool,
-    query_positions: Int[Array, "B T"] | None,
-    query_segments: Int[Array, "B T"] | None,
+    bias: object = None,
+    drop: object = None,
     dtype: DTypeLike,
     **_: object,
 ) -> str:
@@ -64,9 +67,13 @@ def why_not(
             f"wants a head_dim that is a multiple of 8, at most {MAX_HEAD_DIM}, "
             f"not {head_dim}"
         )
-    if query_positions is not None or query_segments is not None:
-        return "takes no segments, and no positions of queries"
-    if causal and query.shape[1] != key.shape[1]:
+    if bias is not None or drop is not None:
+        return "takes no relative positions and no dropout of attention weights"
+    if mask.query_positions is not None or mask.query_segments is not None:
+        return "takes no segments, no padding, and no positions of queries"
+    if mask.window is not None and not mask.causal:
+        return "takes a window only under a causal mask"
+    if mask.causal and query.shape[1] != key.shape[1]:
         return "wants as many queries as keys under a causal mask"
     return ""
 

@@ -7,9 +7,11 @@ from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax import native
 from slimjax.errors import ConfigError
-from slimjax.nn import attention_cudnn, attention_native, attention_splash, platforms
+from slimjax.nn import attention_cudnn, attention_native, attention_splash
 from slimjax.nn.attention_blocked import attend_blocked
 from slimjax.nn.attention_cudnn import attend_cudnn
+from slimjax.nn.attention_dropout import make_drop
+from slimjax.nn.attention_mask import Mask
 from slimjax.nn.attention_mesh import Stretch, attend_on_mesh
 from slimjax.nn.attention_native import attend_native
 from slimjax.nn.attention_reference import attend_reference
@@ -47,6 +49,10 @@ def attend(
     query_segments: Int[Array, "B T"] | None = None,
     key_segments: Int[Array, "B S"] | None = None,
     rotation: Rotation | None = None,
+    scale: float | None = None,
+    bias: Float[Array, "#B N T S"] | None = None,
+    dropout: float = 0.0,
+    dropout_key: Array | None = None,
     impl: str = "auto",
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "B T N H"]:
@@ -54,21 +60,28 @@ def attend(
 
     Query head n uses key and value head n // (N / K). A query that sees no key gives
     zeros, and passes no gradient on. Under ``jax.set_mesh`` the devices share the work,
-    as `slimjax.nn.attention_mesh` tells.
+    as `slimjax.nn.attention_mesh` describes.
 
     Args:
-        query: Queries; they are scaled by ``H ** -0.5`` here.
+        query: Queries.
         key: Keys, of K heads that divide N.
         value: Values.
         causal: Whether the query at position p sees only keys j <= p.
-        window: If given, it also needs j > p - window; only with `causal`.
+        window: If given, it sees only keys j > p - window, and without `causal` only
+            keys j < p + window.
         query_positions: Positions p of the queries, for keys that are a cache; by
-            default query i is at position i. Only with `causal`.
+            default query i is at position i. Only with `causal` or a window.
         query_segments: If given, a query sees only keys of its own segment, and
             segment 0 is padding, which sees and shows nothing.
         key_segments: Segments of the keys; given together with `query_segments`.
         rotation: Table of `slimjax.nn.positions` by which queries and keys are turned
             first; by default they are taken as they are.
+        scale: Factor of the scores; ``H ** -0.5`` by default.
+        bias: What is added to the scores, such as relative positions; it has an exact
+            gradient. `reference` and `blocked` take it, in memory of its own size.
+        dropout: Share of the weights that is dropped; only with `dropout_key`, and only
+            in `reference` and `blocked`. It is the same in both and on any mesh.
+        dropout_key: Key of this call; None for no dropout.
         impl: Which kernel: ``auto``, ``reference``, ``blocked``, ``native``, which
             wants a CPU and a compiler, ``cudnn``, which wants a GPU and bfloat16, or
             ``splash``, which wants a TPU.
@@ -79,40 +92,35 @@ def attend(
 
     Raises:
         ValueError: If the arguments contradict each other.
-        ConfigError: If the kernel asked for cannot be had here; says why.
+        ConfigError: If the kernel asked for cannot run here; gives the reason.
     """
     if impl not in IMPLEMENTATIONS:
-        raise ValueError(f"impl={impl!r} is no kernel. Known: {IMPLEMENTATIONS}.")
+        raise ValueError(f"impl={impl!r} is not a kernel. Known: {IMPLEMENTATIONS}.")
     if query.shape[2] % key.shape[2]:
         raise ValueError(
             f"{query.shape[2]} query heads cannot share {key.shape[2]} key heads."
         )
-    if not causal and (window is not None or query_positions is not None):
-        raise ValueError("window and query_positions need causal=True.")
-    if window is not None and window < 1:
-        raise ValueError(f"window={window} shows nothing; it must be at least 1.")
-    if (query_segments is None) != (key_segments is None):
-        raise ValueError("query_segments and key_segments come together.")
+    if bias is not None and bias.shape[1:] != (*query.shape[2:0:-1], key.shape[1]):
+        raise ValueError(f"bias {bias.shape} does not fit; it must be [B or 1, N T S].")
+    mask = Mask(query_positions, query_segments, key_segments, causal, window)
+    mask.check()
+    drop = None
+    if dropout and dropout_key is not None:
+        drop = make_drop(dropout_key, dropout, query)
     options: dict[str, Any] = dict(
-        causal=causal,
-        window=window,
-        query_positions=query_positions,
-        query_segments=query_segments,
-        key_segments=key_segments,
-        rotation=rotation,
-        impl=impl,
-        dtype=dtype,
+        rotation=rotation, scale=scale, bias=bias, drop=drop, impl=impl, dtype=dtype
     )
     mesh = mesh_to_share()
     if mesh is None:
-        return _attend_here(query, key, value, **options)
-    return attend_on_mesh(_attend_here, mesh, query, key, value, **options)
+        return _attend_here(query, key, value, mask, **options)
+    return attend_on_mesh(_attend_here, mesh, query, key, value, mask, **options)
 
 
 def _attend_here(
     query: Float[Array, "B T N H"],
     key: Float[Array, "B S K H"],
     value: Float[Array, "B S K H"],
+    mask: Mask,
     *,
     impl: str,
     rotation: Rotation | None,
@@ -122,8 +130,8 @@ def _attend_here(
     """Returns attention on one device; see `attend_on_mesh` for `stretch`."""
     wishes: dict[str, Any] = options | {"stretch": stretch}
     if impl == "auto":
-        impl = choose(query, key, **wishes)
-    elif impl in WHY_NOT and (reason := WHY_NOT[impl](query, key, **wishes)):
+        impl = choose(query, key, mask, **wishes)
+    elif impl in WHY_NOT and (reason := WHY_NOT[impl](query, key, mask, **wishes)):
         raise ConfigError(
             f"config.model.attention_impl={impl!r} {reason}. "
             "Set config.model.attention_impl='auto'."
@@ -134,18 +142,21 @@ def _attend_here(
         query, key = rotate(query, rotation), rotate(key, rotation)
     if impl == "splash":
         options |= {"stretch": stretch}
-    return KERNELS[impl](query, key, value, **options)
+    return KERNELS[impl](query, key, value, mask, **options)
 
 
 def choose(
-    query: Float[Array, "B T N H"], key: Float[Array, "B S K H"], **options: Any
+    query: Float[Array, "B T N H"],
+    key: Float[Array, "B S K H"],
+    mask: Mask,
+    **options: Any,
 ) -> str:
     """Returns the fastest kernel for these shapes on the platform of the program."""
     for impl in ("cudnn", "splash"):
-        if not WHY_NOT[impl](query, key, **options):
+        if not WHY_NOT[impl](query, key, mask, **options):
             return impl
-    for_cpu = platforms.target_platform() == "cpu"
-    if for_cpu and query.shape[1] >= MIN_ROWS and native.is_enabled():
+    pays = query.shape[1] >= MIN_ROWS and native.is_enabled()
+    if pays and not WHY_NOT["native"](query, key, mask, **options):
         return "native"
     short = max(query.shape[1], key.shape[1]) <= SHORT
     return "reference" if short else "blocked"

@@ -21,6 +21,8 @@ from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, Int
 
+from slimjax.nn.attention_dropout import Drop
+from slimjax.nn.attention_mask import Mask
 from slimjax.nn.axes import num_parts, spread
 from slimjax.nn.gather import gather
 from slimjax.nn.positions import Rotation, rotate
@@ -51,11 +53,11 @@ def attend_on_mesh(
     query: Float[Array, "B T N H"],
     key: Float[Array, "B S K H"],
     value: Float[Array, "B S K H"],
+    mask: Mask,
     *,
-    query_positions: Int[Array, "B T"] | None = None,
-    query_segments: Int[Array, "B T"] | None = None,
-    key_segments: Int[Array, "B S"] | None = None,
     rotation: Rotation | None = None,
+    bias: Float[Array, "#B N T S"] | None = None,
+    drop: Drop | None = None,
     **options: Any,
 ) -> Float[Array, "B T N H"]:
     """Returns what `attend` returns for the whole, computed by all devices of a mesh.
@@ -71,54 +73,57 @@ def attend_on_mesh(
         query: See `slimjax.nn.attention_kernels.attend`, as for the rest.
         key: See there.
         value: See there.
-        query_positions: See there.
-        query_segments: See there.
-        key_segments: See there.
+        mask: Which queries see which keys.
         rotation: See there.
+        bias: See there.
+        drop: Which weights are dropped.
         **options: What is the same for all devices.
     """
     names = "batch", "positions", "heads", "head_dim"
     rows, places, heads, _ = spread(names, query.shape, mesh.shape)
-    if query_positions is not None or spread(names, key.shape, mesh.shape)[1] is None:
+    if (
+        mask.query_positions is not None
+        or spread(names, key.shape, mesh.shape)[1] is None
+    ):
         places = None
     if heads is not None:
         times = num_parts("heads", mesh.shape)
         key, value = (_repeat_heads(x, times) for x in (key, value))
-    alike = key_segments is query_segments and query.shape[1] == key.shape[1]
-    marks = query_positions, query_segments, None if alike else key_segments
+    alike = mask.key_segments is mask.query_segments
+    alike = alike and query.shape[1] == key.shape[1]
+    if alike:
+        mask = mask.replace(key_segments=None)
 
-    def attend_share(query, key, value, marks, rotation):
-        positions, query_segments, key_segments = marks
-        key_segments, stretch = query_segments if alike else key_segments, None
+    def attend_share(query, key, value, mask, rotation, bias, drop):
+        stretch = None
+        if alike:
+            mask = mask.replace(key_segments=mask.query_segments)
         if places is not None:
             query, key = _turn(query, rotation), _turn(key, rotation)
             key, value = (gather(x, places, options["dtype"]) for x in (key, value))
-            if key_segments is not None:
-                key_segments = gather(key_segments, places, key_segments.dtype)
+            segments = mask.key_segments
+            if segments is not None:
+                segments = gather(segments, places, segments.dtype)
             rotation = None
             own = Stretch(lax.axis_index(places), lax.axis_size(places))
-            positions = own.positions(query) if options["causal"] else None
+            positions = own.positions(query) if mask.needs_positions else None
+            mask = mask.replace(query_positions=positions, key_segments=segments)
             stretch = own if alike else None
-        return attend(
-            *(query, key, value),
-            query_positions=positions,
-            query_segments=query_segments,
-            key_segments=key_segments,
-            rotation=rotation,
-            stretch=stretch,
-            **options,
-        )
+        more = dict(rotation=rotation, bias=bias, drop=drop, stretch=stretch)
+        return attend(query, key, value, mask, **more, **options)
 
     lie = P(rows, places, heads)
     along = P(rows, places)
+    of_bias = P(None if bias is None or len(bias) == 1 else rows, heads, places)
+    of_drop = None if drop is None else Drop(P(rows, heads), P(places), drop.rate)
     # Kernels do not say how their outputs vary over the mesh.
     run = jax.shard_map(
         attend_share,
-        in_specs=(lie, lie, lie, along, along),
+        in_specs=(lie, lie, lie, along, along, of_bias, of_drop),
         out_specs=lie,
         check_vma=False,
     )
-    return run(query, key, value, marks, rotation)
+    return run(query, key, value, mask, rotation, bias, drop)
 
 
 def _turn(x: Array, rotation: Rotation | None) -> Array:

@@ -2,7 +2,10 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, DTypeLike, Float, Int
+from jaxtyping import Array, DTypeLike, Float
+
+from slimjax.nn.attention_dropout import Drop
+from slimjax.nn.attention_mask import Mask
 
 NEG_INF = -1e30  # Finite, so that a row with nothing to attend to stays free of NaN.
 
@@ -11,56 +14,45 @@ def attend_reference(
     query: Float[Array, "B T N H"],
     key: Float[Array, "B S K H"],
     value: Float[Array, "B S K H"],
+    mask: Mask | None = None,
     *,
-    causal: bool = True,
-    window: int | None = None,
-    query_positions: Int[Array, "B T"] | None = None,
-    query_segments: Int[Array, "B T"] | None = None,
-    key_segments: Int[Array, "B S"] | None = None,
+    scale: float | None = None,
+    bias: Float[Array, "#B N T S"] | None = None,
+    drop: Drop | None = None,
     dtype: DTypeLike = jnp.float32,
 ) -> Float[Array, "B T N H"]:
-    """Returns ``softmax(query key^T / sqrt(H)) value``, all T x S weights in memory.
+    """Returns ``softmax(scale * query key^T + bias) value``, all weights in memory.
 
     The arguments are those of `slimjax.nn.attention_kernels.attend`.
+
+    Args:
+        query: See there.
+        key: See there.
+        value: See there.
+        mask: Which queries see which keys; causal by default.
+        scale: See there.
+        bias: See there.
+        drop: Which weights are dropped.
+        dtype: See there.
     """
+    mask = mask or Mask()
     num_queries, (num_keys, num_kv_heads, head_dim) = query.shape[1], key.shape[1:]
     query = query.reshape(*query.shape[:2], num_kv_heads, -1, head_dim)
     query, key, value = (x.astype(dtype) for x in (query, key, value))
     query = jnp.einsum("BTKGH->BKGTH", query)  # Heads first: twice as fast on CPU.
     key, value = (jnp.einsum("BSKH->BKSH", x) for x in (key, value))
-    mask = make_mask(
-        *(num_queries, num_keys, causal, window),
-        *(query_positions, query_segments, key_segments),
-    )[:, None, None]
+    see = mask.whole(num_queries, num_keys)[:, None, None]
 
     in_float32 = {"preferred_element_type": jnp.float32}
     logits = jnp.einsum("BKGTH,BKSH->BKGTS", query, key, **in_float32)
-    logits = jnp.where(mask, logits * head_dim**-0.5, NEG_INF)
-    weights = jnp.where(mask, jax.nn.softmax(logits), 0.0).astype(dtype)
-    mixed = jnp.einsum("BKGTS,BKSH->BKGTH", weights, value, **in_float32)
+    logits = logits * (head_dim**-0.5 if scale is None else scale)
+    split = lambda x: x.reshape(len(x), num_kv_heads, -1, *x.shape[2:])
+    if bias is not None:
+        logits += split(bias)
+    logits = jnp.where(see, logits, NEG_INF)
+    weights = jnp.where(see, jax.nn.softmax(logits), 0.0)
+    if drop is not None:
+        weights *= split(drop.factors(0, num_queries, 0, num_keys))
+    mixed = jnp.einsum("BKGTS,BKSH->BKGTH", weights.astype(dtype), value, **in_float32)
     mixed = jnp.einsum("BKGTH->BTKGH", mixed)
     return mixed.reshape(*mixed.shape[:2], -1, head_dim)
-
-
-def make_mask(
-    num_queries: int,
-    num_keys: int,
-    causal: bool,
-    window: int | None,
-    query_positions: Int[Array, "B T"] | None,
-    query_segments: Int[Array, "B T"] | None,
-    key_segments: Int[Array, "B S"] | None,
-) -> Bool[Array, "#B T S"]:
-    """Returns which queries see which keys: all conditions must hold."""
-    mask = jnp.ones((1, num_queries, num_keys), bool)
-    if query_positions is None:
-        query_positions = jnp.arange(num_queries)[None]
-    ahead = jnp.arange(num_keys)[None, None] - query_positions[..., None]  # B T S
-    if causal:
-        mask &= ahead <= 0
-    if window is not None:
-        mask &= ahead > -window
-    if query_segments is not None and key_segments is not None:
-        mask &= query_segments[..., None] == key_segments[:, None]
-        mask &= query_segments[..., None] > 0
-    return mask

@@ -6,9 +6,10 @@ from typing import cast
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, DTypeLike, Float, Int
+from jaxtyping import Array, DTypeLike, Float
 
 from slimjax.nn import platforms
+from slimjax.nn.attention_mask import Mask
 from slimjax.nn.attention_mesh import Stretch
 
 LANES = 128  # Numbers side by side in a TPU's registers.
@@ -19,11 +20,9 @@ def attend_splash(
     query: Float[Array, "B T N H"],
     key: Float[Array, "B S K H"],
     value: Float[Array, "B S K H"],
+    mask: Mask | None = None,
     *,
-    causal: bool = True,
-    window: int | None = None,
-    query_segments: Int[Array, "B T"] | None = None,
-    key_segments: Int[Array, "B S"] | None = None,
+    scale: float | None = None,
     stretch: Stretch | None = None,
     dtype: DTypeLike = jnp.float32,
     interpret: bool = False,
@@ -31,17 +30,16 @@ def attend_splash(
 ) -> Float[Array, "B T N H"]:
     """Returns what `attend_reference` returns, rounded to `dtype` on its way out.
 
-    The arguments are those of `slimjax.nn.attention_kernels.attend`, where `why_not`
-    has nothing against them, and two more.
+    The arguments are those of `attend_reference`, where `why_not` has no reason against
+    them, and two more.
 
     Args:
         query: See there.
         key: See there.
         value: See there.
-        causal: See there.
-        window: See there.
-        query_segments: See there.
-        key_segments: See there; those of the queries, or what these are a stretch of.
+        mask: See there; segments of the queries are those of the keys, or a stretch of
+            them.
+        scale: See there.
         stretch: Which positions of the keys the queries stand at; by default, all.
         dtype: See there.
         interpret: Whether to run the kernel's steps one by one, on any platform.
@@ -49,15 +47,19 @@ def attend_splash(
     References:
         Dao, "FlashAttention-2", 2023, section 3 (the algorithm).
     """
-    query = query.astype(jnp.float32) * query.shape[-1] ** -0.5
+    mask = mask or Mask()
+    scale = query.shape[-1] ** -0.5 if scale is None else scale
+    query = query.astype(jnp.float32) * scale
     query, key, value = (x.astype(dtype).swapaxes(1, 2) for x in (query, key, value))
-    segments = None if query_segments is None else (query_segments, key_segments)
-    stretch = stretch if causal else None  # Without a mask all stretches are alike.
-    options = dict(causal=causal, window=window, interpret=interpret)
+    segments = None
+    if mask.query_segments is not None:
+        segments = mask.query_segments, mask.key_segments
+    stretch = stretch if mask.needs_positions else None  # Else all are alike.
+    options = dict(causal=mask.causal, window=mask.window, interpret=interpret)
     mixed = _attend(query, key, value, segments, stretch, **options)
     mixed = cast(Array, mixed).swapaxes(1, 2).astype(jnp.float32)
-    if query_segments is not None:
-        mixed *= (query_segments > 0)[..., None, None]
+    if mask.query_segments is not None:
+        mixed *= (mask.query_segments > 0)[..., None, None]
     return mixed
 
 
@@ -78,7 +80,7 @@ def _attend(query, key, value, segments, stretch, *, causal, window, interpret):
     count = 1 if stretch is None else stretch.num_parts
     shape = length * count, num_keys
     if window is not None:
-        mask = masks.LocalMask(shape, (window - 1, 0), 0)
+        mask = masks.LocalMask(shape, (window - 1, 0 if causal else window - 1), 0)
     else:
         mask = masks.CausalMask(shape) if causal else masks.FullMask(shape)
     rows, columns = (next(b for b in BLOCKS if n % b == 0) for n in (length, num_keys))
@@ -109,11 +111,10 @@ def _own_part(stretch, table):
 def why_not(
     query: Float[Array, "B T N H"],
     key: Float[Array, "B S K H"],
+    mask: Mask,
     *,
-    causal: bool,
-    query_positions: Int[Array, "B T"] | None,
-    query_segments: Int[Array, "B T"] | None,
-    key_segments: Int[Array, "B S"] | None,
+    bias: object = None,
+    drop: object = None,
     stretch: Stretch | None = None,
     **_: object,
 ) -> str:
@@ -128,10 +129,13 @@ def why_not(
         return f"wants lengths that are multiples of {LANES}, not {num_queries}"
     if query.shape[-1] % 8:
         return f"wants a head_dim that is a multiple of 8, not {query.shape[-1]}"
+    if bias is not None or drop is not None:
+        return "takes no relative positions and no dropout of attention weights"
     if stretch is not None:
         return ""
-    if query_positions is not None or query_segments is not key_segments:
+    alike = mask.query_segments is mask.key_segments
+    if mask.query_positions is not None or not alike:
         return "takes no positions of queries, and no segments but those of the keys"
-    if causal and num_queries != num_keys:
-        return "wants as many queries as keys under a causal mask"
+    if mask.needs_positions and num_queries != num_keys:
+        return "wants as many queries as keys under a causal mask or a window"
     return ""

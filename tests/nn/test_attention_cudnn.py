@@ -5,7 +5,7 @@ import types
 import jax
 import jax.numpy as jnp
 import pytest
-from attention_laws import assert_laws, draw
+from attention_laws import as_kernel_takes_it, assert_laws, draw
 
 from slimjax.errors import ConfigError
 from slimjax.nn import platforms
@@ -54,13 +54,19 @@ def test_a_gpu_takes_cudnn_where_it_can():
     shape = lambda length, head_dim: jax.ShapeDtypeStruct(
         (2, length, 4, head_dim), "f4"
     )
-    options = dict(causal=True, query_positions=None, query_segments=None)
-    options |= dict(key_segments=None, window=None, dtype=jnp.bfloat16)
-    pick = lambda x, y=None, **more: choose(x, y or x, **(options | more))
+
+    def pick(query, key=None, dtype=jnp.bfloat16, **more):
+        mask, rest = as_kernel_takes_it(query, **more)
+        return choose(query, key or query, mask, dtype=dtype, **rest)
+
     assert pick(shape(391, 64)) == "cudnn"
     assert pick(shape(391, 64), window=5) == "cudnn"
     assert pick(shape(391, 64), dtype=jnp.float32) == "blocked"
     assert pick(shape(391, 60)) == "blocked"
+    assert pick(shape(391, 64), causal=False) == "cudnn"
+    assert pick(shape(391, 64), causal=False, window=5) == "blocked"
+    assert pick(shape(391, 64), bias=jnp.zeros((1, 4, 391, 391))) == "blocked"
+    assert pick(shape(391, 64), dropout=0.1, dropout_key=jax.random.key(0)) == "blocked"
     assert pick(shape(391, 136)) == "blocked"
     assert pick(shape(200, 64), shape(391, 64)) == "blocked"
     segments = jnp.ones((2, 391), jnp.int32)

@@ -47,6 +47,13 @@ def test_blocked_is_exact(length, heads, window, packed, tiles):
     assert_laws(arrays, options, rough=True, rows=tiles[0], columns=tiles[1])
 
 
+@pytest.mark.parametrize("tiles", [(32, 48), (48, 32), (64, 16), (16, 64)])
+@pytest.mark.parametrize("length", [60, 130])
+def test_the_diagonal_is_hidden_whatever_the_tiles(tiles, length):
+    arrays = draw(2, length, length, 2, 1, 4)
+    assert_laws(arrays, {}, rows=tiles[0], columns=tiles[1])
+
+
 @needs_compiler
 @settings(max_examples=6, deadline=None, derandomize=True)
 @given(
@@ -212,10 +219,11 @@ def test_contradictions_are_refused():
     segments = jnp.ones((1, 4), jnp.int32)
     for options in (
         {"impl": "fast"},
-        {"causal": False, "window": 3},
         {"causal": False, "query_positions": segments},
         {"query_segments": segments},
         {"window": 0},
+        {"bias": jnp.zeros((1, 1, 4, 4))},
+        {"dropout": 1.0, "dropout_key": jax.random.key(0)},
     ):
         with pytest.raises(ValueError, match=r"."):
             attend(query, key, value, **options)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from attention_laws import distance, draw, pull, segments_of
+from attention_laws import distance, draw, draw_bias, pull, segments_of
 from jax.sharding import PartitionSpec as P
 
 from slimjax.nn import attention_kernels
@@ -15,7 +15,8 @@ from slimjax.nn.attention_splash import attend_splash
 from slimjax.nn.positions import rotation_table
 
 AXES = ("data", "fsdp", "model", "context")
-PACKED = "packed"
+PACKED, DROPPED = "packed", "dropped"
+BOTH_SIDES = {"causal": False, "window": 9}
 
 
 def make_mesh(*sizes):
@@ -34,6 +35,8 @@ def assert_same_on_a_mesh(sizes, shape, impl, *kinds, **options):
     if "turned" in kinds:
         positions = jnp.broadcast_to(jnp.arange(length), (batch_size, length))
         options |= {"rotation": rotation_table(positions, head_dim, 1e4)}
+    if DROPPED in kinds:
+        options |= {"dropout": 0.3, "dropout_key": jax.random.key(5)}
     expected = pull(lambda *x: attend(*x, impl="reference", **options), *arrays)
     with jax.set_mesh(make_mesh(*sizes)):
         actual = pull(lambda *x: attend(*x, impl=impl, **options), *arrays)
@@ -54,6 +57,9 @@ def assert_same_on_a_mesh(sizes, shape, impl, *kinds, **options):
         ((1, 1, 1, 4), (1, 44, 44, 2, 1, 8), "blocked", (), {"causal": False}),
         ((1, 1, 1, 2), (2, 10, 36, 2, 1, 4), "reference", (), {"causal": False}),
         ((2, 2, 2, 1), (4, 33, 33, 4, 2, 4), "blocked", (PACKED,), {}),
+        ((1, 1, 2, 4), (2, 40, 40, 4, 2, 4), "blocked", (), BOTH_SIDES),
+        ((2, 1, 2, 2), (2, 40, 40, 4, 2, 4), "blocked", (PACKED, DROPPED), {}),
+        ((1, 1, 2, 4), (2, 24, 24, 4, 1, 4), "reference", (DROPPED,), {}),
     ],
 )
 def test_a_mesh_computes_what_one_device_does(sizes, shape, impl, kinds, options):
@@ -62,6 +68,24 @@ def test_a_mesh_computes_what_one_device_does(sizes, shape, impl, kinds, options
     spec = (*out.sharding.spec, None, None, None)[:4]
     for cut, size in zip(spec[1:3], (sizes[3], sizes[2]), strict=True):
         assert (cut is not None) == (size > 1)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize(
+    ("sizes", "impl"), [((2, 1, 2, 2), "blocked"), ((1, 1, 4, 2), "reference")]
+)
+def test_a_bias_and_its_gradient_are_those_of_one_device(batch_size, sizes, impl):
+    *inputs, slope = draw(2, 20, 20, 4, 2, 4)
+    arrays = *inputs, draw_bias(batch_size, 20, 20, 4), slope
+
+    def run(impl):
+        return pull(lambda *x: attend(*x[:3], bias=x[3], impl=impl), *arrays)
+
+    expected = run("reference")
+    with jax.set_mesh(make_mesh(*sizes)):
+        actual = run(impl)
+    for a, b in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_what_a_mesh_cannot_divide_lies_whole():

@@ -9,7 +9,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import pytest
-from attention_laws import assert_laws, draw, segments_of
+from attention_laws import as_kernel_takes_it, assert_laws, draw, segments_of
 
 from slimjax.errors import ConfigError
 from slimjax.nn import platforms
@@ -17,8 +17,6 @@ from slimjax.nn.attention_kernels import attend, choose
 from slimjax.nn.attention_splash import attend_splash
 
 INTERPRETED = partial(attend_splash, interpret=True)
-OPTIONS = dict(causal=True, query_positions=None, query_segments=None)
-OPTIONS |= dict(key_segments=None, window=None, dtype=jnp.bfloat16)
 
 
 def test_splash_is_exact():
@@ -29,6 +27,11 @@ def test_splash_is_exact_with_a_window_and_segments():
     segments = segments_of(2, 128)
     options = dict(window=33, query_segments=segments, key_segments=segments)
     assert_laws(draw(2, 128, 128, 2, 2, 8), options, kernel=INTERPRETED)
+
+
+def test_splash_is_exact_with_a_window_on_both_sides():
+    options = {"causal": False, "window": 33, "scale": 0.7}
+    assert_laws(draw(1, 128, 128, 2, 1, 8), options, kernel=INTERPRETED)
 
 
 def test_splash_is_exact_without_a_causal_mask():
@@ -47,7 +50,11 @@ def test_a_tpu_takes_splash_where_the_shapes_allow():
     shape = lambda length, head_dim: jax.ShapeDtypeStruct(
         (2, length, 4, head_dim), "f4"
     )
-    pick = lambda x, y=None, **more: choose(x, y or x, **(OPTIONS | more))
+
+    def pick(query, key=None, dtype=jnp.bfloat16, **more):
+        mask, rest = as_kernel_takes_it(query, **more)
+        return choose(query, key or query, mask, dtype=dtype, **rest)
+
     assert pick(shape(384, 64)) == "splash"
     assert pick(shape(384, 64), dtype=jnp.float32, window=5) == "splash"
     segments = jnp.ones((2, 384), jnp.int32)
@@ -56,6 +63,9 @@ def test_a_tpu_takes_splash_where_the_shapes_allow():
     assert pick(shape(384, 64), **(both | {"key_segments": segments + 1})) == "blocked"
     assert pick(shape(384, 60)) == "blocked"
     assert pick(shape(390, 64)) == "blocked"
+    assert pick(shape(384, 64), causal=False, window=5) == "splash"
+    assert pick(shape(384, 64), bias=jnp.zeros((1, 4, 384, 384))) == "blocked"
+    assert pick(shape(384, 64), dropout=0.1, dropout_key=jax.random.key(0)) == "blocked"
     assert pick(shape(256, 64), shape(384, 64)) == "blocked"
     assert pick(shape(384, 64), query_positions=segments) == "blocked"
 
