@@ -9,6 +9,7 @@ figure is drawn. Its files, from the ground up:
 - `metrics`: the metrics of a run, and what several runs are compared by.
 - `history`: the stages and the seams in two tables.
 - `description`: the description length of the training text.
+- `terminal`: lines and tables for a terminal or a pipe.
 - `table`: the table start / end / ratio, for the page and for the terminal.
 - `style`: the colours and the looks that all figures share.
 - `panels`: error, metric, size and speed over the steps.
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from slimjax.report.sweep_page import write_sweep
     from slimjax.report.sweep_table import print_sweep, read_sweep
     from slimjax.report.table import Row, make_table, print_table, summarize
+    from slimjax.report.terminal import print_cells, print_line
 
 __all__ = [
     "Row",
@@ -57,6 +59,8 @@ __all__ = [
     "plot_speed",
     "plot_structure",
     "plot_sweep",
+    "print_cells",
+    "print_line",
     "print_sweep",
     "print_table",
     "read_run",
@@ -77,6 +81,7 @@ _FILES = {
     "sweep_page": ("write_sweep",),
     "sweep_table": ("print_sweep", "read_sweep"),
     "table": ("Row", "make_table", "print_table", "summarize"),
+    "terminal": ("print_cells", "print_line"),
 }
 _HOMES = {name: file for file, names in _FILES.items() for name in names}
 

@@ -1,6 +1,6 @@
 """Several runs in one figure: size against the headline metric."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def plot_frontier(runs: list[Run]) -> "Figure":
     if points:
         if not obstacle:
             best = find_frontier([(x, y) for x, y, _ in points], metric.better)
-            line = {"drawstyle": "steps-post", "color": style.PALE_BLUE}
+            line: Any = {"drawstyle": "steps-post", "color": style.PALE_BLUE}
             axes.plot(*zip(*best, strict=True), linewidth=2.0, **line)
         sizes, errors, _ = zip(*points, strict=True)
         axes.plot(sizes, errors, "o", color=style.BLUE, markersize=7, zorder=3)

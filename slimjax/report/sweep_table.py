@@ -13,7 +13,7 @@ from slimjax.report.quantities import (
     format_si,
     number,
 )
-from slimjax.report.table import make_rich_table
+from slimjax.report.terminal import print_cells, print_line
 from slimjax.store.files import read_json
 
 if TYPE_CHECKING:
@@ -142,9 +142,9 @@ def write_markdown(sweep: Json) -> str:
 
 def print_sweep(sweep: Json, console: "Console") -> None:
     """Prints the table and its notes."""
-    console.print(make_rich_table(*make_sweep_table(sweep)))
+    print_cells(console, *make_sweep_table(sweep))
     for sentence in explain_sweep(sweep):
-        console.print(sentence, markup=False)
+        print_line(console, sentence)
 
 
 def _count_trials(arm: Json) -> str:

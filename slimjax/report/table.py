@@ -1,6 +1,5 @@
 """The table that closes a training run: the start, the end, and their ratio."""
 
-from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from slimjax.report.description import (
@@ -29,10 +28,10 @@ from slimjax.report.quantities import (
     number,
 )
 from slimjax.report.read import Run
+from slimjax.report.terminal import print_cells, print_line
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 
 class Row(NamedTuple):
@@ -50,42 +49,27 @@ def make_table(run: Run) -> list[Row]:
 
 
 def print_table(run: Run, console: "Console | None" = None) -> None:
-    """Prints the table of a run, under its summary in one sentence.
+    """Prints the table of a run, and its summary in one sentence.
 
     Args:
         run: A run, finished or not.
         console: Where to print; standard output by default.
     """
     from rich.console import Console
-    from rich.text import Text
 
-    console = console or Console()
+    console = console or Console(highlight=False)
     rows = [row for row in make_table(run) if (row.start, row.end) != (ABSENT, ABSENT)]
-    table = make_rich_table(["", "start", "end", "end / start"], rows)
-    table.title, table.title_justify = Text(run.name), "left"
-    console.print(table)
+    heads = ["", "start", "end", "end / start"]
+    print_cells(console, heads, rows, title=run.name)
     lengths = make_description_table(run)
     if lengths:
-        console.print(make_rich_table(HEADS, lengths))
-        console.print(Text(explain_description(run)))
-    console.print(Text(summarize(run)))
-
-
-def make_rich_table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":
-    """Returns a table for the terminal: words to the left, numbers to the right."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(header_style="bold")
-    for index, head in enumerate(heads):
-        table.add_column(Text(head), justify="right" if index else "left")
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    return table
+        print_cells(console, HEADS, lengths)
+        print_line(console, explain_description(run))
+    print_line(console, summarize(run))
 
 
 def summarize(run: Run) -> str:
-    """Says in one sentence what a run has come to."""
+    """Returns the result of a run in one sentence."""
     sentence = f"{_describe_size(run)}; {_describe_error(run)}."
     if run.is_finished:
         return sentence

@@ -5,6 +5,7 @@ from typing import Any
 
 from slimjax.data.corpus import Corpus
 from slimjax.run.evaluate import Error, bits_per_byte
+from slimjax.run.facts import describe_size, describe_step
 from slimjax.run.progress import Display
 from slimjax.store.metrics_log import Events
 from slimjax.store.run_folder import RunFolder
@@ -72,12 +73,13 @@ class Logbook:
             self.display.say(f"{failure} Its lines wait.")
         self.events.append(entry)
         self._reset()
-        self._show(entry, run.train.num_steps)
+        self._show(entry, stage)
 
-    def _show(self, entry: dict[str, Any], num_steps: int) -> None:
-        valid = entry.get("valid_bits_per_byte")
-        note = f"loss {entry['loss']:.3f}"
-        note += f"  valid {valid:.3f} bits/byte" if valid else ""
-        note += f"  {entry['params'] / 1e6:.2f}M params"
-        note += f"  {entry['tokens_per_s'] or 0:,.0f} tokens/s"
-        self.display.step(entry["step"], num_steps, note, always=valid is not None)
+    def _show(self, entry: dict[str, Any], stage: Stage) -> None:
+        sizes = [
+            describe_size(measure, stage.sizes[measure], stage.start_sizes[measure])
+            for measure in stage.run.objective.measures
+        ]
+        num_steps, is_due = stage.run.train.num_steps, "valid_bits_per_byte" in entry
+        facts = describe_step(entry, sizes)
+        self.display.step(entry["step"], num_steps, facts, always=is_due)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from test_figures import draw, texts
 
@@ -82,7 +83,7 @@ def test_the_best_run_is_the_highest_where_high_is_better(classifiers, tmp_path)
     figure = report.plot_frontier(classifiers)
     assert "accuracy, test data" in texts(figure)
     (line,) = (line for line in figure.axes[0].lines if line.get_marker() == "None")
-    assert list(line.get_ydata()) == [0.8]  # Both have one size.
+    assert np.asarray(line.get_ydata()).tolist() == [0.8]  # Both have one size.
 
 
 def test_runs_with_other_data_are_not_ranked(make_run, tmp_path):
@@ -94,7 +95,7 @@ def test_runs_with_other_data_are_not_ranked(make_run, tmp_path):
     assert "learned from different data" in text
     assert "lowest error" not in text
     figure = report.plot_frontier(runs)
-    assert {line.get_marker() for line in figure.axes[0].lines} == {"o"}
+    assert {str(line.get_marker()) for line in figure.axes[0].lines} == {"o"}
     assert not compare([runs[0], runs[0]]).obstacle
 
 

@@ -3,9 +3,17 @@
 import dataclasses
 import io
 
+import pytest
 from rich.console import Console
 
-from slimjax.report import make_table, print_table, read_run, summarize
+from slimjax.report import (
+    make_table,
+    print_cells,
+    print_line,
+    print_table,
+    read_run,
+    summarize,
+)
 
 
 def print_to_text(run, width=100):
@@ -70,3 +78,41 @@ def test_the_terminal_shows_the_table_and_takes_no_markup_from_names(make_run):
 def test_blocks_of_the_wrong_kind_are_shown_as_not_known(make_run):
     run = read_run(make_run(size=[1], train="soon", error=None, stages={}))
     assert all(isinstance(cell, str) for row in make_table(run) for cell in row)
+
+
+def make_console(encoding="utf-8"):
+    """Returns a console on a pipe that fails where a character has no code."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    return Console(file=stream, highlight=False)
+
+
+def read_back(console):
+    console.file.seek(0)
+    return console.file.read()
+
+
+def test_nothing_wraps_in_a_pipe(make_run):
+    run = dataclasses.replace(read_run(make_run()), name="run " * 40)
+    console = make_console()
+    print_table(run, console)
+    lines = read_back(console).splitlines()
+    assert summarize(run) in lines
+    rows = [line for line in lines if line.startswith("│")]
+    assert len(rows) == sum(
+        (row.start, row.end) != ("-", "-") for row in make_table(run)
+    )
+    print_cells(console, ["a " * 60, "b"], [["c" * 90, "d" * 90]])
+    cells = [part.strip() for part in read_back(console).splitlines()[-2].split("│")]
+    assert cells == ["", "c" * 90, "d" * 90, ""]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_characters_that_a_stream_lacks_are_escaped(make_run, encoding):
+    run = dataclasses.replace(read_run(make_run()), name="模型 é")
+    console = make_console(encoding)
+    print_table(run, console)
+    print_line(console, "± 苍鹭 \ud800")
+    text = read_back(console)
+    assert "\\u82cd\\u9e6d" in text
+    assert "\\u6a21\\u578b" in text
+    assert "5,772,544" in text
