@@ -22,6 +22,8 @@ def get_config() -> ConfigDict:
     config.model.update(width=8192, num_layers=80, num_heads=64, mlp_dim=28_672)
     config.optim.learning_rate = 1.5e-4
     config.resize.multiple = 512  # MLP widths: 128 on each of 4 chips.
-    config.resize.kv_heads_multiple = 4  # As many on each chip of the axis model.
+    config.resize.kv_heads_multiple = (
+        4  # The same number on each chip of the axis model.
+    )
     config.mesh.model = 4  # 128 x 4 chips.
     return config

@@ -17,8 +17,8 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.task = "lm"
     config.data = dict(source="text:*.txt", vocab_size=128_256)
-    config.data.seq_len = 8192  # Tokens a row.
-    config.data.batch_size = 256  # Rows a step, over all devices.
+    config.data.seq_len = 8192  # Tokens per row.
+    config.data.batch_size = 256  # Rows per step, over all devices.
     config.model = dict(width=4096, num_layers=32, num_heads=32, num_kv_heads=8)
     config.model.mlp_dim = 14_336
     config.model.rope_base = 500_000.0
@@ -28,8 +28,8 @@ def get_config() -> ConfigDict:
     config.optim = dict(learning_rate=3e-4, warmup_steps=2000, weight_decay=0.1)
     config.optim.beta2 = 0.95
     config.resize = dict(first_step=20_000, every_steps=10_000, max_seams=4)
-    config.resize.uniform = True  # All layers stay alike, and are compiled as one.
-    config.resize.multiple = 128  # MLP widths that the matrix unit likes.
-    config.mesh = dict(data=1, fsdp=-1)  # Weights are cut over all chips.
+    config.resize.uniform = True  # Layers stay alike, so they compile as one.
+    config.resize.multiple = 128  # MLP widths that suit the matrix unit.
+    config.mesh = dict(data=1, fsdp=-1)  # Weights are divided over all chips.
     config.train = dict(num_steps=80_000, eval_every_steps=1000, save_every_steps=500)
     return config

@@ -3,7 +3,7 @@
 Run: slimjax train --config=configs/text_file.py \
     --config.data.source='text:books/*.txt' --workdir=runs/books
 
-Any UTF-8 text from some 200 kB to 100 MB, in any language. With less than 1 MB, lower
+Takes any UTF-8 text of about 200 kB to 100 MB, in any language. With less than 1 MB, lower
 data.vocab_size; with more than 10 MB, raise train.num_steps and model.width.
 """
 
@@ -16,8 +16,8 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.task = "lm"
     config.data = dict(source="text:*.txt", tokenizer="sentencepiece", vocab_size=2048)
-    config.data.seq_len = 128  # Tokens a row.
-    config.data.batch_size = 16  # Rows a step, over all devices.
+    config.data.seq_len = 128  # Tokens per row.
+    config.data.batch_size = 16  # Rows per step, over all devices.
     config.model = dict(width=256, num_layers=4, num_heads=8, head_dim=32, mlp_dim=704)
     config.model.dtype = "bfloat16"  # Of products; sums are float32.
     config.objective = dict(strategy="exchange", size="params", budget="40%")

@@ -1,4 +1,4 @@
-"""The whole way in seconds: for tests, and to see whether an installation works.
+"""A complete run in seconds: for tests, and to check an installation.
 
 Run: slimjax train --config=configs/tiny_test.py --workdir=/tmp/tiny
 """
