@@ -3,8 +3,8 @@
 Run: slimjax train --config=configs/text_file.py \
     --config.data.source='text:books/*.txt' --workdir=runs/books
 
-Takes any UTF-8 text of about 200 kB to 100 MB, in any language. With less than 1 MB, lower
-data.vocab_size; with more than 10 MB, raise train.num_steps and model.width.
+Takes any UTF-8 text of about 200 kB to 100 MB, in any language. With less than 1 MB,
+lower data.vocab_size; with more than 10 MB, raise train.num_steps and model.width.
 """
 
 from ml_collections import ConfigDict
