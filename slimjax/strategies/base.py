@@ -12,6 +12,7 @@ from slimjax.nn.axes import to_host
 from slimjax.nn.gates import NESTED, SUBLAYER, is_width
 from slimjax.nn.quantize import Precision
 from slimjax.objective.config import ObjectiveConfig
+from slimjax.objective.curvature import WeightMoments
 from slimjax.objective.inventory import Inventory
 from slimjax.objective.limits import Limits
 from slimjax.objective.precision import BitCosts
@@ -220,10 +221,14 @@ def find_state(opt_state: PyTree, kind: type) -> PyTree:
 
 
 def weight_curvature(opt_state: PyTree) -> PyTree:
-    """Returns Adam's second moments of the weights; other groups may have their own."""
-    is_adam = lambda node: isinstance(node, optax.ScaleByAdamState)
-    states = [n for n in jax.tree.leaves(opt_state, is_leaf=is_adam) if is_adam(n)]
-    found = [state.nu["params"] for state in states]
+    """Returns the running mean square of each weight's gradient.
+
+    It is Adam's second moment, or that of `track_curvature` with other optimizers.
+    """
+    kinds = {optax.ScaleByAdamState: "nu", WeightMoments: "second"}
+    is_kind = lambda node: type(node) in kinds
+    nodes = [n for n in jax.tree.leaves(opt_state, is_leaf=is_kind) if is_kind(n)]
+    found = [getattr(node, kinds[type(node)])["params"] for node in nodes]
     (curvature,) = (tree for tree in found if isinstance(tree, dict))
     return curvature
 

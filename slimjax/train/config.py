@@ -18,7 +18,7 @@ from slimjax.objective.quantize import QuantizeConfig
 from slimjax.resize.config import ResizeConfig
 from slimjax.store.keep import Keep
 from slimjax.train.guard import POLICIES, SKIP, Guard
-from slimjax.train.optim import OptimConfig
+from slimjax.train.optim_config import OptimConfig
 
 TASKS = ("lm",)
 CHOOSES_BITS = ("exchange", "learned_bits")

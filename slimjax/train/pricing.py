@@ -15,6 +15,7 @@ from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import MEASURES, make_size_fn
 from slimjax.strategies.base import StepContext
 from slimjax.train.config import RunConfig
+from slimjax.train.schedules import make_schedule
 from slimjax.trees import unflatten
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def make_step_context(stage: "Stage") -> StepContext:
         inventory=stage.inventory,
         size_fn=size_fn,
         budget_schedule=_budget_schedule(run, least),
-        learning_rate=run.optim.schedule(run.train.num_steps),
+        learning_rate=make_schedule(run.optim, run.train.num_steps),
         peak_learning_rate=run.optim.learning_rate,
         depth_size_fn=depth_size_fn,
         limits=run.resize.limits(cautious=False),

@@ -19,7 +19,8 @@ from slimjax.resize.plan import make_plan
 from slimjax.resize.shrink import cut, fold
 from slimjax.strategies import get
 from slimjax.strategies.base import StepContext
-from slimjax.train.optim import OptimConfig, make_tx
+from slimjax.train.optim import make_tx
+from slimjax.train.optim_config import OptimConfig
 from slimjax.trees import axis_names, flatten, unflatten
 
 TOKENS = np.arange(2 * 5).reshape(2, 5) % 5

@@ -10,7 +10,7 @@ from compilers import NATIVE
 from slimjax import native
 from slimjax.native import library, optimizer_calls
 from slimjax.train.adamw import adamw, apply_updates, global_norm
-from slimjax.train.optim import are_matrices
+from slimjax.train.optimizers import are_matrices
 
 SHAPES = dict(table=(130, 140), matrix=(5, 7), norm=(7,), scalar=())
 RATE, DECAY = optax.linear_schedule(0.1, 0.01, 5), 0.2
