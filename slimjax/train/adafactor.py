@@ -33,8 +33,10 @@ def scale_by_adafactor(
     References:
         Shazeer and Stern, "Adafactor", 2018, algorithms 4 and 5.
     """
-    moments = optax.scale_by_factored_rms(min_dim_size_to_factor=least_factored)
-    rest = optax.chain(optax.clip_by_block_rms(1.0), optax.scale_by_param_block_rms())
+    moments: Any = optax.scale_by_factored_rms(min_dim_size_to_factor=least_factored)
+    rest: Any = optax.chain(
+        optax.clip_by_block_rms(1.0), optax.scale_by_param_block_rms()
+    )
     axes_of = lambda weight: _longest_axes(weight.shape, least_factored)
 
     def init_leaf(weight: Array) -> tuple[Array, ...]:
@@ -54,8 +56,8 @@ def scale_by_adafactor(
         def update_leaf(
             grad: Array, row: Array, col: Array, full: Array, weight: Array
         ):
-            means = *_squeeze(row, col, axes_of(weight)), full
-            before = optax.FactoredState(state.count, *means)
+            row, col = _squeeze(row, col, axes_of(weight))
+            before = optax.FactoredState(state.count, row, col, full)
             grad, (_, row, col, full) = moments.update(grad, before, weight)
             grad, _ = rest.update(grad, rest.init(weight), weight)
             return grad, *_expand(row, col, axes_of(weight)), full

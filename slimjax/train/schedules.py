@@ -1,5 +1,7 @@
 """The learning rate by step: warm-up, plateau, decay."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
@@ -70,7 +72,7 @@ def _cosine(length: int, final: float, num_restarts: int) -> optax.Schedule:
 def _inverse_sqrt(begin: int, final: float) -> optax.Schedule:
     """Returns ``sqrt(begin / (begin + step))``: 1 at its start, then as 1 / sqrt."""
 
-    def rate(step: Float[Array, ""]) -> Float[Array, ""]:
+    def rate(step: Any) -> Float[Array, ""]:
         return jnp.maximum(jnp.sqrt(begin / (begin + jnp.maximum(step, 0))), final)
 
     return rate
