@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from slimjax.paths import user_path
 from slimjax.processes import is_first
 from slimjax.run.loop import train
 from slimjax.run.progress import Display
@@ -36,7 +37,7 @@ def fit(
     run = make_run_config(plain)
     with Display(quiet=quiet or not is_first()) as display:
         result = train(run, workdir, display=display)
-    page = Path(workdir) / "report.html"
+    page = user_path(workdir, "workdir") / "report.html"
     if is_first() and not page.is_file():
         report.write_report([report.read_run(workdir)], page)
     return result

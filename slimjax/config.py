@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slimjax.errors import ConfigError, suggest
+from slimjax.paths import user_path
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: If there is no such file, or it gives no config.
     """
-    path = Path(path)
+    path = user_path(path, "--config")
     if not path.is_file():
         near = (
             [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []

@@ -6,6 +6,8 @@ and `printable` wherever its name is written.
 """
 
 import os
+import stat
+import tempfile
 from pathlib import Path
 
 from slimjax.errors import ConfigError
@@ -54,3 +56,34 @@ def printable(text: object) -> str:
     except UnicodeEncodeError:  # A surrogate that stands for no byte.
         content = str(text).encode("utf-8", "surrogatepass")
     return content.decode("utf-8", "backslashreplace")
+
+
+def cache_root() -> Path:
+    """Returns the folder for what is computed once: ``SLIMJAX_CACHE``, or a default.
+
+    The default is ``~/.cache/slimjax``. Where no home folder is known, as for a user
+    without a name, it is a folder below ``TMPDIR`` that this user alone may write to.
+
+    Raises:
+        ConfigError: If that folder belongs to somebody else.
+    """
+    chosen = os.environ.get("SLIMJAX_CACHE")
+    if chosen:
+        return user_path(chosen, "SLIMJAX_CACHE")
+    try:
+        return Path.home() / ".cache" / "slimjax"
+    except RuntimeError:  # No HOME, and no name of the user.
+        return _own_folder(Path(tempfile.gettempdir()) / f"slimjax-{os.getuid()}")
+
+
+def _own_folder(folder: Path) -> Path:
+    """Returns a folder in a place that all may write to, which is this user's alone."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    is_own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    if not is_own or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise ConfigError(
+            f"no home folder is known, and others may write to {printable(folder)}: "
+            "set SLIMJAX_CACHE to a folder of your own."
+        )
+    return folder

@@ -11,7 +11,7 @@ PACKAGE = pathlib.Path(slimjax.__file__).parent
 FLOORS = [
     {"errors", "lazy", "version"},
     {"paths", "trees"},
-    {"config", "native", "processes"},
+    {"config", "memory", "native", "processes"},
     {"text"},
     {"nn", "data"},
     {"models"},

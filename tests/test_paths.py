@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from slimjax.errors import ConfigError
-from slimjax.paths import printable, user_path
+from slimjax.paths import cache_root, printable, user_path
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch):
@@ -42,3 +42,26 @@ def test_a_tilde_without_a_home_is_refused(monkeypatch):
     monkeypatch.setattr(os.path, "expanduser", lambda text: text)
     with pytest.raises(ConfigError, match="HOME"):
         user_path("~/runs", "--workdir")
+
+
+def test_the_cache_has_a_place_without_a_home(monkeypatch, tmp_path):
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("SLIMJAX_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = cache_root()
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    with pytest.raises(ConfigError, match="SLIMJAX_CACHE"):
+        cache_root()
+
+
+def test_the_cache_can_be_named_with_a_tilde(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("SLIMJAX_CACHE", "~/cache")
+    assert cache_root() == Path("/home/somebody/cache")
+    monkeypatch.delenv("SLIMJAX_CACHE")
+    assert cache_root() == Path("/home/somebody/.cache/slimjax")

@@ -69,4 +69,9 @@ def print_json(value: Any) -> None:
 
     from slimjax.store.files import finite
 
-    sys.stdout.write(json.dumps(finite(value), ensure_ascii=False) + "\n")
+    text = json.dumps(finite(value), ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(finite(value))  # All ASCII: escapes that every parser takes.
+    sys.stdout.write(text + "\n")

@@ -3,114 +3,140 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from slimjax.cli.flags import Parser, make_parser, parse, print_json
 from slimjax.errors import ConfigError, DataError, suggest
+from slimjax.generate.options import DEFAULTS, Options, check_prompt
+from slimjax.paths import printable, user_path
+
+STDIN = "-"
 
 
 def main(argv: Sequence[str]) -> None:
     """Writes text after a prompt, as it is made; or after many prompts at once."""
     flags = parse(_make_parser(), argv).flags
-    _check(flags)
-    prompts = [flags.prompt]
-    if flags.prompts_file is not None:
-        prompts = _read_prompts(flags.prompts_file)
-    options = _read_options(flags)
+    options, prompts = _read_options(flags), _read_prompts(flags)
     from slimjax.generate.model import load
     from slimjax.train.devices import prepare_devices
 
     prepare_devices()
     model = load(flags.workdir)
-    if flags.prompts_file is not None or flags.json:
-        _show(prompts, model.generate(prompts, **options), as_json=flags.json)
+    is_streamed = len(prompts) == options.num_samples == 1 and not flags.json
+    if not is_streamed or flags.prompts_file is not None:
+        texts = model.generate(prompts, **vars(options))
+        _show(prompts, texts, options.num_samples, as_json=flags.json)
         return
-    _write(prompts[0].encode())
-    for piece in model.stream(prompts[0], **options):
+    _write(prompts[0])
+    for piece in model.stream(prompts[0], options):
         _write(piece)
-    _write(b"\n")
+    _write("\n")
 
 
 def _make_parser() -> Parser:
     parser = make_parser(
         "generate",
-        "Writes what a run's model says after a prompt, until the end of the text.",
+        "Writes the text that a run's model adds to a prompt, up to the end of text.",
         "slimjax generate --workdir=runs/demo --prompt='def ' --temperature=0.7",
     )
-    parser.add_argument("--workdir", required=True, help="the run folder")
-    parser.add_argument("--prompt", help="the text to go on from")
-    parser.add_argument("--prompts_file", help="a UTF-8 file, one prompt a line")
-    parser.add_argument("--max_new_tokens", type=int, default=128)
-    parser.add_argument("--temperature", type=float, default=0.8, help="0 is greedy")
-    parser.add_argument("--top_k", type=int, default=0, help="0 is off")
-    parser.add_argument("--top_p", type=float, default=1.0, help="1 is off")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
+    add = parser.add_argument
+    add("--workdir", required=True, help="the run folder")
+    add("--prompt", help="the text to go on from")
+    add("--prompt_file", help="a UTF-8 file that is one prompt; - reads stdin")
+    add("--prompts_file", help="a UTF-8 file with one prompt per line; - reads stdin")
+    add("--max_new_tokens", type=int, default=DEFAULTS.max_new_tokens)
+    add("--num_samples", type=int, default=1, help="texts for each prompt")
+    add("--stop", action="append", default=[], help="end before this text; repeatable")
+    add("--temperature", type=float, default=DEFAULTS.temperature, help="0: greedy")
+    add("--top_k", type=int, default=DEFAULTS.top_k, help="0: off")
+    add("--top_p", type=float, default=DEFAULTS.top_p, help="1: off")
+    add("--seed", type=int, default=DEFAULTS.seed)
+    add(
         "--weights",
-        default="",
-        help="float32, bfloat16 or int8 (fewer bytes, more tokens a second); by "
+        default=DEFAULTS.weights,
+        help="float32, bfloat16 or int8 (fewer bytes, more tokens per second); by "
         "default the dtype of the model",
     )
     return parser
 
 
-def _check(flags: argparse.Namespace) -> None:
-    """Refuses what needs no model to be refused.
-
-    Raises:
-        ConfigError: Naming the flag.
-    """
-    if (flags.prompt is None) == (flags.prompts_file is None):
-        raise ConfigError(
-            "slimjax generate needs --prompt or --prompts_file, one only."
-        )
-    if flags.max_new_tokens < 1:
-        raise ConfigError(f"--max_new_tokens={flags.max_new_tokens} must be 1 or more.")
-    if not 0 <= flags.seed < 2**32:
-        raise ConfigError(f"--seed={flags.seed} must be in [0, 2^32).")
-
-
-def _read_options(flags: argparse.Namespace) -> dict[str, Any]:
+def _read_options(flags: argparse.Namespace) -> Options:
     """Returns how to write.
 
     Raises:
-        ConfigError: If a flag cannot be meant.
+        ConfigError: If a flag is out of range.
     """
-    from slimjax.generate.sampling import Sampling
-    from slimjax.nn.frozen import FORMATS
+    names = vars(DEFAULTS)
+    options = Options(**{name: getattr(flags, name) for name in names})
+    if options.weights:
+        from slimjax.nn.frozen import FORMATS
 
-    if flags.weights and flags.weights not in FORMATS:
-        hint = suggest(flags.weights, FORMATS)
-        raise ConfigError(f"--weights={flags.weights!r} is unknown. {hint}")
-    return {
-        "max_new_tokens": flags.max_new_tokens,
-        "sampling": Sampling(flags.temperature, flags.top_k, flags.top_p),
-        "seed": flags.seed,
-        "weights": flags.weights,
-    }
+        if options.weights not in FORMATS:
+            hint = suggest(options.weights, FORMATS)
+            raise ConfigError(f"--weights={options.weights!r} is unknown. {hint}")
+    return options
 
 
-def _read_prompts(path: str) -> list[str]:
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--prompts_file={path} cannot be read: {error}.") from error
+def _read_prompts(flags: argparse.Namespace) -> list[str]:
+    """Returns the prompts that one of three flags gives.
+
+    Raises:
+        ConfigError: If it is not exactly one of them, or no UTF-8.
+        DataError: If a file cannot be read.
+    """
+    given = [flags.prompt, flags.prompt_file, flags.prompts_file]
+    if sum(value is not None for value in given) != 1:
+        raise ConfigError(
+            "slimjax generate needs --prompt, --prompt_file or --prompts_file, and "
+            "one of them only."
+        )
+    if flags.prompt is not None:
+        return [check_prompt(flags.prompt)]
+    if flags.prompt_file is not None:
+        text = _read_text(flags.prompt_file, "--prompt_file")
+        return [text.removesuffix("\n").removesuffix("\r")]
+    lines = _read_text(flags.prompts_file, "--prompts_file").split("\n")
+    lines = lines[:-1] if lines[-1] == "" else lines
     if not lines:
-        raise DataError(f"--prompts_file={path} is empty; write one prompt a line.")
-    return lines
+        raise DataError(
+            f"--prompts_file={flags.prompts_file} is empty; write one prompt per line."
+        )
+    return [line.removesuffix("\r") for line in lines]
 
 
-def _show(prompts: list[str], texts: list[str], *, as_json: bool) -> None:
-    pairs = zip(prompts, texts, strict=True)
+def _read_text(name: str, flag: str) -> str:
+    """Returns the text of a file or of stdin, without a byte order mark."""
+    where = f"{flag}={printable(name)}"
+    try:
+        if name == STDIN:
+            content = sys.stdin.buffer.read()
+        else:
+            content = user_path(name, flag).read_bytes()
+        return content.decode("utf-8").removeprefix("\ufeff")
+    except OSError as error:
+        raise DataError(f"{where} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{where} is not UTF-8 at byte {error.start}; convert it first, as with "
+            "iconv -t UTF-8."
+        ) from error
+
+
+def _show(
+    prompts: list[str], texts: list[str], num_samples: int, *, as_json: bool
+) -> None:
+    """Prints all texts, each after its prompt."""
+    repeated = [prompt for prompt in prompts for _ in range(num_samples)]
+    pairs = list(zip(repeated, texts, strict=True))
     if as_json:
-        print_json({"results": [{"prompt": p, "text": t} for p, t in pairs]})
+        results: list[Any] = [{"prompt": p, "text": t} for p, t in pairs]
+        print_json({"results": results})
         return
     for prompt, text in pairs:
-        _write(f"{prompt}{text}\n---\n".encode())
+        _write(f"{prompt}{text}\n---\n")
 
 
-def _write(content: bytes) -> None:
-    """Writes bytes at once: a piece may end within a character."""
-    sys.stdout.buffer.write(content)
+def _write(text: str) -> None:
+    """Writes a piece of text at once."""
+    sys.stdout.write(text)
     sys.stdout.flush()

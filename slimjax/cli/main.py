@@ -5,7 +5,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from slimjax.cli.streams import prepare_streams, write_error
 from slimjax.errors import ConfigError, ProcessError, SlimjaxError, suggest
+from slimjax.memory import describe, is_out_of_memory
 from slimjax.version import VERSION
 
 COMMANDS = {
@@ -53,21 +55,42 @@ def run(argv: Sequence[str]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns the exit code."""
+    prepare_streams()
     try:
         run(sys.argv[1:] if argv is None else argv)
-    except SlimjaxError as error:
-        sys.stderr.write("slimjax: " + " ".join(str(error).split()) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # The reader of stdout has gone.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        write_error("interrupted")
+        return 130
+    except Exception as error:
+        return _report(error)
+    return 0
+
+
+def _report(error: Exception) -> int:
+    """Writes one line about a user's mistake or the system's limit.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        Exception: The error itself, where it is neither: that is a bug of ours.
+    """
+    if isinstance(error, SlimjaxError):
+        write_error(str(error))
         if isinstance(error, ProcessError):
             sys.stderr.flush()
             os._exit(error.exit_code)  # Python's own end would wait for the devices.
         return error.exit_code
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):  # The reader of stdout has gone.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        sys.stderr.write(f"slimjax: the system says: {error}\n")
+    if isinstance(error, OSError):
+        write_error(f"the system reports: {error}")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("slimjax: interrupted\n")
-        return 130
-    return 0
+    if is_out_of_memory(error):
+        write_error(
+            f"out of memory: {describe(error)} Take a smaller batch, sequence or "
+            "model, or a machine with more memory."
+        )
+        return 2
+    raise error

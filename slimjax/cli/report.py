@@ -1,10 +1,10 @@
 """``slimjax report``."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from slimjax.cli.flags import make_parser, parse, print_json
 from slimjax.errors import ConfigError
+from slimjax.paths import user_path
 
 
 def main(argv: Sequence[str]) -> None:
@@ -19,12 +19,15 @@ def main(argv: Sequence[str]) -> None:
     flags = parse(parser, argv).flags
     if len(flags.workdirs) > 1 and not flags.output:
         raise ConfigError("slimjax report of several runs needs --output=FILE.html.")
-    output = Path(flags.output or Path(flags.workdirs[0]) / "report.html")
+    folders = [user_path(folder, "DIR") for folder in flags.workdirs]
+    output = folders[0] / "report.html"
+    if flags.output is not None:
+        output = user_path(flags.output, "--output")
     if output.suffix != ".html":
         raise ConfigError(f"--output={output} must end in .html.")
     from slimjax import report
 
-    runs = [report.read_run(directory) for directory in flags.workdirs]
+    runs = [report.read_run(directory) for directory in folders]
     report.write_report(runs, output)
     if flags.json:
         print_json({"output": str(output), "runs": [run.name for run in runs]})

@@ -7,6 +7,7 @@ from pathlib import Path
 from slimjax.cli.flags import make_parser, parse, print_json
 from slimjax.config import override, read_config
 from slimjax.errors import NotFeasibleError
+from slimjax.paths import user_path
 
 PAPER_WIDTH = 150  # Characters a line where no terminal tells.
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
     arms = make_arms(config, [parse_axis(text) for text in flags.grid])
     plan = Plan(tuple(arms), list_seeds(config, flags.seeds), flags.equal)
     prepare_devices()
-    _sweep(plan, Path(flags.workdir), as_json=flags.json)
+    _sweep(plan, user_path(flags.workdir, "--workdir"), as_json=flags.json)
 
 
 def _sweep(plan, workdir: Path, *, as_json: bool) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from slimjax.cli.flags import make_parser, parse, print_json
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
+from slimjax.paths import user_path
 
 
 def main(argv: Sequence[str]) -> None:
@@ -56,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     )
     prepare_devices()
     with joined(cluster):
-        _train(run, Path(flags.workdir), flags)
+        _train(run, user_path(flags.workdir, "--workdir"), flags)
 
 
 def _train(run, workdir: Path, flags) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slimjax.errors import DataError
+from slimjax.paths import cache_root
 from slimjax.text.files import show
 
 T = TypeVar("T")
@@ -30,8 +31,7 @@ _ATTEMPTS = 5
 
 def find_cache() -> Path:
     """Returns the cache folder: ``SLIMJAX_CACHE``, or ``~/.cache/slimjax``."""
-    chosen = os.environ.get("SLIMJAX_CACHE")
-    return Path(chosen).expanduser() if chosen else Path.home() / ".cache" / "slimjax"
+    return cache_root()
 
 
 def open_entry(

@@ -12,6 +12,7 @@ from jax import lax
 from jaxtyping import PyTree
 
 from slimjax.generate.sampling import Sampling, sample
+from slimjax.memory import check_fits, device_bytes
 from slimjax.models.frozen_decoder import FrozenDecoder
 
 CHUNK = 16
@@ -60,6 +61,7 @@ def generate(
     for row, prompt in zip(padded, prompts, strict=True):
         row[: len(prompt)] = prompt
     length = padded.shape[1] + round_up(max_new_tokens)
+    _check_room(model, padded.shape, length)
     key = jax.random.key(seed)
     state = _prefill(model, length, sampling, eos_id, padded, lengths, key)
     yield np.asarray(state.token)[:, None]
@@ -69,6 +71,23 @@ def generate(
         state, tokens = _continue(model, chunk, sampling, eos_id, state, end, key)
         yield np.asarray(tokens)[:, : end - num_made]
         num_made = end
+
+
+def _check_room(model: FrozenDecoder, shape: tuple[int, int], length: int) -> None:
+    """Refuses rows whose caches do not fit the memory that is free.
+
+    Raises:
+        ConfigError: If they do not.
+    """
+    cache = jax.eval_shape(lambda: model.make_cache(shape[0], length))
+    num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(cache))
+    num_bytes += 8 * shape[0] * shape[1] * model.config.width
+    check_fits(
+        num_bytes,
+        device_bytes(jax.local_devices()),
+        f"a cache of {length:,} tokens for each of {shape[0]:,} texts",
+        "Take a smaller --max_new_tokens, a shorter prompt, or fewer texts at a time.",
+    )
 
 
 def round_up(length: int) -> int:

@@ -1,9 +1,8 @@
 """A finished or running model, opened from its run folder."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +13,14 @@ from jaxtyping import Array, Float, Int, PyTree
 from slimjax.config import build
 from slimjax.data.tokenizer import Tokenizer, load_tokenizer
 from slimjax.errors import CheckpointError, ConfigError
-from slimjax.generate.decode import generate, generate_all
+from slimjax.generate.decode import CHUNK, generate, round_up
+from slimjax.generate.endings import TextStream
+from slimjax.generate.options import (
+    DEFAULTS,
+    Options,
+    check_prompt,
+    check_prompts,
+)
 from slimjax.generate.sampling import Sampling
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.decoder import Decoder, abstract_variables
@@ -24,6 +30,9 @@ from slimjax.store.files import read_json
 from slimjax.store.packed import read_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.trees import axis_names, flatten, unflatten
+
+MAX_ROWS = 256
+"""Texts that are written at the same time, each with a cache of its own."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,55 +77,102 @@ class Model:
 
     def generate(
         self,
-        prompts: Sequence[str],
+        prompts: str | Iterable[str],
         *,
-        max_new_tokens: int = 128,
-        weights: str = "",
-        **options: Any,
+        max_new_tokens: int = DEFAULTS.max_new_tokens,
+        temperature: float = DEFAULTS.temperature,
+        top_k: int = DEFAULTS.top_k,
+        top_p: float = DEFAULTS.top_p,
+        seed: int = DEFAULTS.seed,
+        num_samples: int = DEFAULTS.num_samples,
+        stop: str | Iterable[str] = DEFAULTS.stop,
+        weights: str = DEFAULTS.weights,
     ) -> list[str]:
         """Returns what the model writes after each prompt, up to its end of text.
 
-        Args:
-            prompts: Texts to go on from; may be empty texts.
-            max_new_tokens: Most tokens for each.
-            weights: Format of the weights, see `freeze`.
-            **options: ``sampling`` (a `Sampling`) and ``seed``.
-        """
-        rows = generate_all(
-            self.freeze(weights),
-            [self.encode(prompt) for prompt in prompts],
-            max_new_tokens=max_new_tokens,
-            eos_id=self.tokenizer.eos_id,
-            **options,
-        )
-        return [self.tokenizer.decode(row) for row in rows]
+        The names and the defaults are those of ``slimjax generate``.
 
-    def stream(
-        self,
-        prompt: str,
-        *,
-        max_new_tokens: int,
-        sampling: Sampling,
-        seed: int,
-        weights: str = "",
-    ) -> Iterator[bytes]:
-        """Yields the bytes that the model writes after a prompt, as they are made."""
-        eos_id = self.tokenizer.eos_id
-        pieces = generate(
-            self.freeze(weights),
-            [self.encode(prompt)],
+        Args:
+            prompts: Texts to go on from, which may be empty; a string is one prompt.
+            max_new_tokens: Most tokens for each text.
+            temperature: Divides the scores of tokens; 0 always takes the best.
+            top_k: Only the k best tokens are drawn from; 0 for all.
+            top_p: Only the best tokens that together reach this probability are drawn
+                from; 1 for all.
+            seed: Root of the randomness.
+            num_samples: Texts for each prompt; those of one prompt follow each other.
+            stop: Strings before which a text ends.
+            weights: Format of the weights, see `freeze`.
+
+        Raises:
+            ConfigError: If a value is out of range, or needs more memory than is free.
+        """
+        options = Options(
             max_new_tokens=max_new_tokens,
-            eos_id=eos_id,
-            sampling=sampling,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
             seed=seed,
+            num_samples=num_samples,
+            stop=stop,  # pyright: ignore[reportArgumentType]
+            weights=weights,
         )
-        for piece in pieces:
-            ends = np.flatnonzero(piece[0] == eos_id)
-            yield self.tokenizer.decode_bytes(
-                piece[0][: ends[0] if len(ends) else None]
-            )
-            if len(ends):
+        texts = check_prompts(prompts)
+        num_samples = options.num_samples
+        rows = [row for text in texts for row in [self.encode(text)] * num_samples]
+        made: list[str] = []
+        for start in range(0, len(rows), MAX_ROWS):
+            made += self._write(rows[start : start + MAX_ROWS], options, start)
+        return made
+
+    def _write(self, rows: list[np.ndarray], options: Options, start: int) -> list[str]:
+        """Returns the texts that follow some rows of tokens.
+
+        Args:
+            rows: Tokens of each prompt.
+            options: How to write.
+            start: Number of the first row among all.
+        """
+        chunk = CHUNK if options.stop else round_up(options.max_new_tokens)
+        texts, parts = [TextStream(options.stop) for _ in rows], [[] for _ in rows]
+        seed = options.seed
+        if start:
+            seed = int(np.random.SeedSequence((seed, start)).generate_state(1)[0])
+        for piece in self._decode(rows, options, seed, chunk):
+            for text, part, ids in zip(texts, parts, piece, strict=True):
+                part.append(self._add(text, ids))
+            if all(text.is_over for text in texts):
+                break
+        pairs = zip(texts, parts, strict=True)
+        return ["".join([*part, text.finish()]) for text, part in pairs]
+
+    def stream(self, prompt: str, options: Options = DEFAULTS) -> Iterator[str]:
+        """Yields the text that the model writes after a prompt, as it is made."""
+        rows, text = [self.encode(check_prompt(prompt))], TextStream(options.stop)
+        for piece in self._decode(rows, options, options.seed, CHUNK):
+            yield self._add(text, piece[0])
+            if text.is_over:
                 return
+        yield text.finish()
+
+    def _decode(
+        self, rows: list[np.ndarray], options: Options, seed: int, chunk: int
+    ) -> Iterator[np.ndarray]:
+        return generate(
+            self.freeze(options.weights),
+            rows,
+            max_new_tokens=options.max_new_tokens,
+            eos_id=self.tokenizer.eos_id,
+            sampling=Sampling(options.temperature, options.top_k, options.top_p),
+            seed=seed,
+            chunk=chunk,
+        )
+
+    def _add(self, text: TextStream, ids: np.ndarray) -> str:
+        """Adds tokens to a text, up to the one that ends it; returns what is new."""
+        ends = np.flatnonzero(ids == self.tokenizer.eos_id)
+        ids = ids[: ends[0]] if len(ends) else ids
+        return text.add(self.tokenizer.decode_bytes(ids), is_last=len(ends) > 0)
 
 
 def _logits(config: ModelConfig, params: PyTree, tokens: Array) -> Array:

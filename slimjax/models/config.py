@@ -10,6 +10,7 @@ from typing import Any
 from slimjax.errors import ConfigError, suggest
 from slimjax.models.use import Use, UseFn
 from slimjax.nn.implementations import IMPLEMENTATIONS
+from slimjax.paths import user_path
 
 DTYPES = ("float32", "bfloat16")
 REMATS = ("none", "dots", "full")
@@ -279,7 +280,7 @@ def read_architecture(path: str | Path) -> Any:
         ConfigError: If the file is missing or no JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(user_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ConfigError(
             f"config.model.architecture={str(path)!r} cannot be read: {error}."

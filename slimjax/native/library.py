@@ -15,6 +15,8 @@ from pathlib import Path
 
 import jax
 
+from slimjax.paths import cache_root
+
 SOURCES = Path(__file__).parent
 OPTIONS = ("-O3", "-march=native", "-std=c++17", "-fPIC", "-w")
 OPTIONS += ("-fno-math-errno",)  # Else no loop with a square root becomes vectors.
@@ -153,8 +155,7 @@ def fingerprint(compiler: str) -> str:
 
 def cache_folder() -> Path:
     """Returns the folder of what is compiled here."""
-    root = os.environ.get("SLIMJAX_CACHE") or Path.home() / ".cache" / "slimjax"
-    return Path(root) / "compiled"
+    return cache_root() / "compiled"
 
 
 def _compile(compiler: str, library: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.errors import ConfigError
+from slimjax.paths import user_path
 from slimjax.report.bits import has_bits, plot_bits
 from slimjax.report.description import (
     HEADS,
@@ -77,7 +78,7 @@ def write_report(runs: list[Run], output: str | Path) -> list[Path]:
     Raises:
         ConfigError: If there is no run, or `output` is a folder.
     """
-    output = Path(output)
+    output = user_path(output)
     if not runs:
         raise ConfigError("A report needs at least one run folder.")
     if output.is_dir():

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.errors import CheckpointError
+from slimjax.paths import user_path
 from slimjax.report.quantities import number
 from slimjax.report.so_far import report_so_far
 from slimjax.store.files import MAX_JSON_BYTES
@@ -84,7 +85,7 @@ def read_run(folder: str | Path) -> Run:
         CheckpointError: If it is no run folder, has logged nothing yet, or a file in
             it is damaged.
     """
-    folder = Path(folder)
+    folder = user_path(folder)
     if not folder.is_dir():
         raise CheckpointError(
             f"{folder} is not a folder. Give the --workdir of a training run."

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from slimjax.paths import user_path
 from slimjax.report.images import embed, write_with_images
 from slimjax.report.markup import escape, write_page, write_table
 from slimjax.report.sweep_figure import plot_sweep
@@ -31,7 +32,7 @@ def write_sweep(sweep: Json, output: str | Path) -> list[Path]:
     Returns:
         The files written, the page first.
     """
-    output = Path(output)
+    output = user_path(output)
     heads, rows = make_sweep_table(sweep)
     images: dict[str, bytes] = {}
     parts = [

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from slimjax.errors import CheckpointError
+from slimjax.paths import user_path
 from slimjax.report.quantities import (
     ABSENT,
     divide,
@@ -43,7 +44,7 @@ def read_sweep(folder: str | Path) -> Json:
     Raises:
         CheckpointError: If it is missing, damaged, or no sweep's.
     """
-    path = Path(folder) / "sweep.json"
+    path = user_path(folder) / "sweep.json"
     sweep = read_json(path)
     if not isinstance(sweep, dict) or not isinstance(sweep.get("arms"), list):
         raise CheckpointError(f"{path} is no sweep's. Run the sweep again.")

@@ -13,6 +13,7 @@ from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.models.config import ModelConfig
 from slimjax.nn.gates import CHANNELS
 from slimjax.objective.latency_table import LatencyTable
+from slimjax.paths import user_path
 from slimjax.run.latency_clock import time_models
 from slimjax.run.latency_fit import empty_table, fit_table
 from slimjax.run.latency_models import choose_models
@@ -62,7 +63,8 @@ def _given_or_measured(run: RunConfig, model: ModelConfig) -> LatencyTable:
     given, narrower = run.objective.latency_table, CHANNELS in run.resize.units
     if given:
         where = f"config.objective.latency_table={given!r}"
-        return _read(Path(given), where, model, narrower)
+        path = user_path(given, "config.objective.latency_table")
+        return _read(path, where, model, narrower)
     if jax.process_count() > 1:
         raise ConfigError(
             "config.objective.size='latency' is measured by one process, and this run "

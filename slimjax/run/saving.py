@@ -70,7 +70,10 @@ class Saver:
         try:
             self.folder.checkpoints.wait()
         except CheckpointError as error:
-            self.display.say(f"{error} The checkpoints before it are whole.")
+            older = "There is no older checkpoint."
+            if self.folder.checkpoints.list():
+                older = "The checkpoints before it are whole."
+            self.display.say(f"{error} {older}")
             return str(error)
         return ""
 

@@ -25,7 +25,7 @@ from jaxtyping import PyTree
 from slimjax import processes
 from slimjax.errors import CheckpointError, ProcessError
 from slimjax.store.faults import fault_point
-from slimjax.store.files import sync_folder, write_json
+from slimjax.store.files import reason_of, sync_folder, write_json
 from slimjax.store.keep import Keep, Kept
 from slimjax.store.manifest import MANIFEST, file_table, read_manifest, seal
 from slimjax.store.orbax import begin_to_write, read_arrays
@@ -239,8 +239,7 @@ class Checkpoints:
 
     def _fail(self, folder: Path, error: Exception) -> None:
         self._last = ""
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        self._failure = f"{folder} cannot be written: {lines[0][:200]}."
+        self._failure = f"{folder} cannot be written: {reason_of(error)}."
         with contextlib.suppress(OSError):
             _remove(folder)
 

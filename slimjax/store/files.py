@@ -4,6 +4,7 @@ import errno
 import json
 import math
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from slimjax.errors import CheckpointError
 from slimjax.processes import is_first
 from slimjax.store.faults import fault_point
 
+MAX_DETAIL = 200  # Characters of a library's own words in a message.
 MAX_JSON_BYTES = 1 << 26
 """Largest JSON file that is read: no file of a run comes near it."""
 
@@ -75,7 +77,8 @@ def sync_folder(folder: Path) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes strict JSON atomically; numbers that are not finite become null."""
     text = json.dumps(finite(value), indent=2, allow_nan=False, ensure_ascii=False)
-    write_atomic(path, (text + "\n").encode())
+    # A surrogate stands for a byte of a file's name; its escape is JSON as well.
+    write_atomic(path, (text + "\n").encode("utf-8", "backslashreplace"))
 
 
 def read_json(path: Path, kind: type = object) -> Any:
@@ -99,6 +102,27 @@ def read_json(path: Path, kind: type = object) -> Any:
         raise CheckpointError(f"{path} is missing; is this a run folder?") from None
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Returns why a file cannot be written, the system's own reason first.
+
+    Libraries wrap that reason in their own errors, where it may stand anywhere.
+
+    Examples:
+        >>> reason_of(ValueError("Failed at /a/long/path [os_error_code='28']"))
+        'No space left on device'
+        >>> reason_of(OSError(28, "No space left on device"))
+        'No space left on device'
+    """
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    found = re.search(r"(?:os_error_code='|OS error:? |Errno )(\d+)", str(error))
+    return os.strerror(int(found[1])) if found else lines[0][:MAX_DETAIL].rstrip(".")
 
 
 def finite(value: Any) -> Any:

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from slimjax.errors import CheckpointError, ConfigError
+from slimjax.paths import user_path
 from slimjax.store.checkpoint import Checkpoints
 from slimjax.store.lock import lock_folder
 from slimjax.store.metrics_log import JsonLines
@@ -20,7 +21,7 @@ class RunFolder:
 
     def __init__(self, root: str | Path):
         """Touches nothing."""
-        self.root = Path(root)
+        self.root = user_path(root, "--workdir")
 
     config = property(lambda self: self.root / "config.json")
     architecture = property(lambda self: self.root / "architecture.json")

@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 import jax
 
 from slimjax.errors import ConfigError, NotFeasibleError, StoppedError, suggest
+from slimjax.paths import user_path
 from slimjax.run.loop import train
 from slimjax.run.progress import Display
 from slimjax.store.files import read_json, write_json
@@ -89,7 +90,7 @@ def sweep(plan: Plan, workdir: str | Path, *, quiet: bool = False) -> dict[str, 
         StoppedError: After a signal; what is done is saved.
         SlimjaxError: For all that a user can mend, before anything is run.
     """
-    root = Path(workdir)
+    root = user_path(workdir, "--workdir")
     _check_folder(root)
     for index, arm in enumerate(plan.arms):
         has_its_steps = plan.equal == "steps" or index == 0

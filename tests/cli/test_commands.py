@@ -1,10 +1,12 @@
 """Mistakes are told in one line, with exit code 2; what is right works."""
 
+import io
 import json
 
 import pytest
 
 from slimjax.cli.main import COMMANDS, main
+from slimjax.generate import decode
 
 TINY = "configs/tiny_test.py"
 
@@ -148,15 +150,53 @@ def test_a_run_can_be_inspected_evaluated_and_told_about(capsys, finished, text_
     assert page.is_file()
 
 
-def test_a_run_writes_text(capsysbinary, finished, tmp_path):
+def test_a_run_writes_text(capfd, finished, tmp_path, monkeypatch):
     flags = [f"--workdir={finished}", "--max_new_tokens=8", "--temperature=0"]
     assert main(["generate", *flags, "--prompt=the "]) == 0
-    streamed = capsysbinary.readouterr().out
-    assert streamed.startswith(b"the ")
+    streamed = capfd.readouterr().out
+    assert streamed.startswith("the ")
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("the \nand of course\n", encoding="utf-8")
     assert main(["generate", *flags, f"--prompts_file={prompts}", "--json"]) == 0
-    results = json.loads(capsysbinary.readouterr().out)["results"]
-    assert len(results) == 2
-    alone = results[0]["text"].encode()
-    assert streamed == b"the " + alone + b"\n" or b"\xef\xbf\xbd" in alone
+    results = json.loads(capfd.readouterr().out)["results"]
+    assert [result["prompt"] for result in results] == ["the ", "and of course"]
+    assert streamed == f"the {results[0]['text']}\n"
+
+    marked = b"\xef\xbb\xbfthe \x85 it\r\n\r\nend"  # U+0085 would be no UTF-8 here.
+    prompts.write_bytes(marked.replace(b"\x85", "\x85".encode()))
+    assert main(["generate", *flags, f"--prompts_file={prompts}", "--json"]) == 0
+    results = json.loads(capfd.readouterr().out)["results"]
+    assert [result["prompt"] for result in results] == ["the \x85 it", "", "end"]
+
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"the \n")))
+    assert main(["generate", *flags, "--prompt_file=-"]) == 0
+    assert capfd.readouterr().out == streamed
+    assert main(["generate", *flags, "--prompt=the ", "--num_samples=3"]) == 0
+    assert capfd.readouterr().out == streamed.replace("\n", "\n---\n") * 3
+
+
+def test_what_generate_cannot_do_is_refused(capsys, finished, tmp_path):
+    def refuse_generate(*flags: str) -> str:
+        return refuse(capsys, "generate", f"--workdir={finished}", *flags)
+
+    assert "not UTF-8 at character 4" in refuse_generate("--prompt=caf\udce9")
+    assert "--prompt is not" in refuse_generate("--prompt=caf\udce9", "--json")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9\n")
+    for flag in ("--prompt_file", "--prompts_file"):
+        told = refuse_generate(f"{flag}={tmp_path / 'latin.txt'}")
+        assert "is not UTF-8 at byte 3" in told
+    for number in ("0", "-1", "1000000000", "100000000", "99999999999999999999"):
+        told = refuse_generate("--prompt=a", f"--max_new_tokens={number}")
+        assert f"--max_new_tokens={number} must be in [1, 1048576]" in told
+    assert "--num_samples=0" in refuse_generate("--prompt=a", "--num_samples=0")
+    assert "--num_samples" in refuse_generate("--prompt=a", "--num_samples=1000000000")
+    assert "--stop=''" in refuse_generate("--prompt=a", "--stop=")
+    assert "--temperature=nan" in refuse_generate("--prompt=a", "--temperature=nan")
+
+
+def test_a_cache_that_does_not_fit_is_refused(capsys, finished, monkeypatch):
+    monkeypatch.setattr(decode, "device_bytes", lambda *_: 1 << 20)
+    flags = [f"--workdir={finished}", "--prompt=a"]
+    told = refuse(capsys, "generate", *flags, "--max_new_tokens=100000")
+    assert "a cache of" in told
+    assert "Take a smaller --max_new_tokens" in told

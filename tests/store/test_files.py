@@ -13,7 +13,7 @@ from tensorboardX.record_writer import masked_crc32c
 
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.store.files import read_json, write_json
+from slimjax.store.files import read_json, reason_of, write_json
 from slimjax.store.metrics_log import Events, JsonLines
 from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
@@ -139,3 +139,19 @@ def test_two_runs_cannot_share_a_folder(tmp_path):
         RunFolder(tmp_path).lock(),
     ):
         pass
+
+
+def test_a_name_that_is_not_utf8_comes_back_from_json(tmp_path):
+    write_json(tmp_path / "a.json", {"source": "text:caf\udce9.txt", "name": "é"})
+    assert "é" in (tmp_path / "a.json").read_text(encoding="utf-8")
+    found = read_json(tmp_path / "a.json")
+    assert found == {"source": "text:caf\udce9.txt", "name": "é"}
+
+
+def test_the_systems_reason_comes_first_whoever_wrapped_it():
+    wrapped = ValueError("cannot write " + "x" * 300)
+    wrapped.__cause__ = OSError(28, "No space left on device")
+    assert reason_of(wrapped) == "No space left on device"
+    assert reason_of(ValueError("x" * 300)) == "x" * 200
+    message = "RESOURCE_EXHAUSTED: Failed at /a: No space [os_error_code='28']"
+    assert reason_of(RuntimeError(message)) == "No space left on device"
