@@ -1,4 +1,4 @@
-"""The one door from a config file into the library.
+"""The one way from a config file into the library.
 
 A config is data: blocks of plain values. A ``.py`` file is code, run to get that data;
 a ``.json`` file is read as it is. Overrides are ``a.b=value`` with JSON values, bare
@@ -8,6 +8,7 @@ words being strings. `build` makes a room's frozen dataclass from its block.
 import inspect
 import json
 import math
+import os
 import runpy
 import types
 import typing
@@ -16,7 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from slimjax.errors import ConfigError, suggest
-from slimjax.paths import user_path
+from slimjax.paths import printable
+from slimjax.recipes import SUFFIXES, find_config
 
 T = TypeVar("T")
 
@@ -27,37 +29,60 @@ MAX_BYTES = 1 << 24
 def read_config(path: str | Path) -> dict[str, Any]:
     """Returns the blocks of a config file, ``.py`` (with ``get_config``) or ``.json``.
 
+    Args:
+        path: The file, or the name of a recipe (`slimjax.recipes`).
+
     Raises:
         ConfigError: If there is no such file, or it gives no config.
     """
-    path = user_path(path, "--config")
-    if not path.is_file():
-        near = (
-            [str(p) for p in path.parent.glob("*.py")] if path.parent.is_dir() else []
-        )
-        hint = suggest(str(path), near) if near else "Look into configs/."
-        raise ConfigError(f"--config={path} is not a file. {hint}")
-    if path.suffix not in (".py", ".json"):
-        raise ConfigError(f"--config={path} must end in .py or .json.")
+    path = find_config(path)
+    where = f"--config={printable(path)}"
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"{where} must end in .py or .json.")
     if path.stat().st_size > MAX_BYTES:
-        raise ConfigError(f"--config={path} is far too large for a config.")
+        raise ConfigError(f"{where} is far too large for a config.")
     try:
         if path.suffix == ".py":
-            config = runpy.run_path(str(path))["get_config"]()
-            return json.loads(json.dumps(config.to_dict()))
-        config = json.loads(path.read_text(encoding="utf-8"))
+            config = to_plain(runpy.run_path(str(path))["get_config"]())
+            json.dumps(config)
+        else:
+            config = json.loads(path.read_text(encoding="utf-8-sig"))
     except KeyError as error:
-        raise ConfigError(f"--config={path} defines no {error.args[0]}().") from error
+        raise ConfigError(f"{where} defines no {error.args[0]}().") from error
     except (Exception, SystemExit) as error:
         kind = type(error).__name__
         message = " ".join(str(error).split())
-        raise ConfigError(f"--config={path} fails: {kind}: {message}") from error
+        raise ConfigError(f"{where} fails: {kind}: {message}") from error
     if not isinstance(config, dict):
-        raise ConfigError(f"--config={path} is no block of settings.")
+        raise ConfigError(f"{where} gives {config!r:.40}, which is not a config.")
     return config
 
 
-def override(config: dict[str, Any], changes: Sequence[tuple[str, str]]) -> dict:
+def to_plain(value: Any) -> Any:
+    """Returns a config as plain data: dicts, lists, numbers and strings.
+
+    Numbers and arrays of NumPy become those of Python, paths become strings, and a
+    ``ConfigDict`` becomes a dict; whatever else there is stays as it is.
+
+    Examples:
+        >>> import numpy as np
+        >>> to_plain({"seed": np.int64(1), "bits": np.array([8]), "teacher": Path("a")})
+        {'seed': 1, 'bits': [8], 'teacher': 'a'}
+    """
+    if hasattr(value, "to_dict"):
+        value = value.to_dict()
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [to_plain(item) for item in value]
+    return value
+
+
+def override(config: Mapping[str, Any], changes: Sequence[tuple[str, str]]) -> dict:
     """Returns a config with ``("a.b", "value")`` changes made.
 
     Whether names are known is `build`'s to tell.
@@ -66,7 +91,7 @@ def override(config: dict[str, Any], changes: Sequence[tuple[str, str]]) -> dict
         >>> override({"seed": 0}, [("seed", "3"), ("data.source", "text:a/*.txt")])
         {'seed': 3, 'data': {'source': 'text:a/*.txt'}}
     """
-    config = json.loads(json.dumps(config))
+    config = to_plain(config)
     for name, text in changes:
         *blocks, key = name.split(".")
         block = config

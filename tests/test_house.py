@@ -1,6 +1,7 @@
 """The plan of the house: who may import whom, how long pages are, what loads jax."""
 
 import ast
+import json
 import pathlib
 import subprocess
 import sys
@@ -11,7 +12,8 @@ PACKAGE = pathlib.Path(slimjax.__file__).parent
 FLOORS = [
     {"errors", "lazy", "version"},
     {"paths", "trees"},
-    {"config", "memory", "native", "processes"},
+    {"memory", "native", "processes", "recipes"},
+    {"config"},
     {"text"},
     {"nn", "data"},
     {"models"},
@@ -98,6 +100,36 @@ def test_the_package_and_its_help_load_no_jax():
     )
     assert done.returncode == 0, done.stderr
     assert b"usage: slimjax COMMAND" in done.stdout
+
+
+READING_COMMANDS = """
+import sys
+from slimjax.cli.main import main
+run, page = sys.argv[1:]
+codes = [main(["inspect", run]), main(["inspect", run, "--json"])]
+codes += [main(["report", run, f"--output={page}"])]
+loaded = [name for name in ("jax", "flax", "orbax", "optax") if name in sys.modules]
+print(codes, loaded)
+sys.exit(any(codes) or bool(loaded))
+"""
+
+
+def test_commands_that_read_a_run_load_no_jax(tmp_path):
+    entry = {"step": 1, "loss": 2.5, "params": 10, "tokens": 64, "bytes": 40}
+    layer = {"num_heads": 2, "num_kv_heads": 1, "head_dim": 8, "mlp_dim": 16}
+    files = {
+        "config.json": {"data": {"source": "stdlib"}, "train": {"num_steps": 1}},
+        "architecture.json": [layer | {"attention": True, "mlp": True}],
+        "metrics.jsonl": entry | {"step_time_s": 0.1, "flops_per_token": 20},
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(json.dumps(content) + "\n", encoding="utf-8")
+    argv = [sys.executable, "-c", READING_COMMANDS]
+    argv += [str(tmp_path), str(tmp_path / "page.html")]
+    done = subprocess.run(argv, capture_output=True, check=False, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "page.html").is_file()
+    assert "config.train.num_steps = 1" in done.stdout
 
 
 def test_nothing_reads_pickles_or_yaml():

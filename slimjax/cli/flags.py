@@ -32,6 +32,15 @@ def make_parser(command: str, about: str, example: str) -> Parser:
     return parser
 
 
+def add_config(parser: Parser) -> None:
+    """Adds ``--config``."""
+    parser.add_argument(
+        "--config",
+        required=True,
+        help="a .py or .json config file, or the name of a recipe: quickstart",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Parsed:
     """Values of flags, and the overrides ``("a.b", "value")`` of the config."""

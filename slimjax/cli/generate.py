@@ -27,8 +27,10 @@ def main(argv: Sequence[str]) -> None:
         texts = model.generate(prompts, **vars(options))
         _show(prompts, texts, options.num_samples, as_json=flags.json)
         return
-    _write(prompts[0])
-    for piece in model.stream(prompts[0], options):
+    pieces = model.stream(prompts[0], options)
+    first = next(pieces)  # What cannot be done is refused before a word is written.
+    _write(prompts[0] + first)
+    for piece in pieces:
         _write(piece)
     _write("\n")
 

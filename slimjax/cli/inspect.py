@@ -1,17 +1,20 @@
-"""``slimjax inspect``."""
+"""``slimjax inspect``; it loads no jax."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from slimjax.cli.flags import make_parser, parse, print_json
 from slimjax.errors import CheckpointError
+
+FIGURES = ("step", "loss", "params", "flops_per_token", "bytes")
+COLUMNS = {"heads": "num_heads", "KV heads": "num_kv_heads", "head width": "head_dim"}
 
 
 def main(argv: Sequence[str]) -> None:
     """Shows the architecture, the sizes, the seams and the config of a run."""
     parser = make_parser(
         "inspect",
-        "Shows what a run's model looks like, and how it came to be so.",
+        "Shows the model of a run layer by layer, its sizes, its seams and its config.",
         "slimjax inspect runs/demo",
     )
     parser.add_argument("workdir", help="the run folder")
@@ -25,7 +28,7 @@ def main(argv: Sequence[str]) -> None:
         "architecture": read_json(folder.architecture, list),
         "seams": folder.seams.read(),
         "newest": (folder.metrics.read() or [{}])[-1],
-        "checkpoints": folder.checkpoints.list(),
+        "checkpoints": folder.checkpoint_names,
         "finished": folder.report.is_file(),
         "config": read_json(folder.config, dict),
     }
@@ -33,36 +36,46 @@ def main(argv: Sequence[str]) -> None:
         print_json(found)
         return
     try:
-        _show(found)
-    except (LookupError, TypeError, ValueError) as error:
+        lines = list(_describe(found))
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{folder.root} is damaged: a file in it has a strange entry, {error}."
         ) from error
+    print("\n".join(lines))
 
 
-def _show(found: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _describe(found: dict[str, Any]) -> Iterator[str]:
+    """Yields the lines; none of them is wrapped, so that a pipe can search them."""
+    from slimjax.report.history import describe_loss_change
 
-    from slimjax.train.seam import describe_loss_change
-
-    console = Console(highlight=False)
-    table = Table("layer", "heads", "KV heads", "head width", "MLP width")
-    for i, layer in enumerate(found["architecture"]):
-        heads = (layer["num_heads"], layer["num_kv_heads"], layer["head_dim"])
-        heads = heads if layer["attention"] else ("-", "-", "-")
-        width = layer["mlp_dim"] if layer["mlp"] else "-"
-        table.add_row(str(i), *map(str, heads), str(width))
-    console.print(table)
-    for name in ("step", "loss", "params", "flops_per_token", "bytes"):
+    yield from _align([["layer", *COLUMNS, "MLP width"], *_list_layers(found)])
+    for name in FIGURES:
         if name in found["newest"]:
-            console.print(f"{name:16} {found['newest'][name]:,}")
-    console.print(f"{'finished':16} {found['finished']}")
+            yield f"{name:16} {found['newest'][name]:,}"
+    yield f"{'finished':16} {found['finished']}"
+    yield f"{'checkpoints':16} {', '.join(found['checkpoints']) or 'none'}"
     for seam in found["seams"]:
-        console.print(
+        yield (
             f"seam at step {seam['step']}: {seam['reason']}; params "
             f"{seam['params_before']:,.0f} -> {seam['params_after']:,.0f}, "
             f"{describe_loss_change(seam)}"
         )
     for block, values in found["config"].items():
-        console.print(f"config.{block}: {values}", markup=False)
+        settings = values.items() if isinstance(values, dict) else [("", values)]
+        for name, value in settings:
+            yield f"config.{block}{'.' * bool(name)}{name} = {value!r}"
+
+
+def _list_layers(found: dict[str, Any]) -> Iterator[list[str]]:
+    for i, layer in enumerate(found["architecture"]):
+        heads = [str(layer[key]) for key in COLUMNS.values()]
+        width = str(layer["mlp_dim"]) if layer["mlp"] else "-"
+        yield [str(i), *(heads if layer["attention"] else "-" * len(heads)), width]
+
+
+def _align(rows: list[list[str]]) -> Iterator[str]:
+    """Yields the lines of a table, its columns as wide as their longest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        yield "  ".join(cell.rjust(width) for cell, width in cells)

@@ -20,7 +20,9 @@ def main(argv: Sequence[str]) -> None:
         "says that it does not fit. --config.a.b=VALUE overrides a setting.",
         "slimjax plan --config=configs/llama_8b.py --topology=v5p:4x4x4 --after=50%%",
     )
-    parser.add_argument("--config", required=True, help="a .py or .json config file")
+    parser.add_argument(
+        "--config", required=True, help="a config file, or the name of a recipe"
+    )
     parser.add_argument("--topology", required=True, help="chips, such as v5p:8x8x8")
     parser.add_argument("--mesh", help="instead of config.mesh: data:64,model:8")
     parser.add_argument("--after", help="plan a uniform cut to this part too: 50%%")

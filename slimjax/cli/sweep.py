@@ -26,7 +26,9 @@ def main(argv: Sequence[str]) -> None:
         "    --grid='objective.strategy=exchange,size_penalty' \\\n"
         '    --grid=\'objective.budget="30%","49%"\' --seeds=3',
     )
-    parser.add_argument("--config", required=True, help="a .py or .json config file")
+    parser.add_argument(
+        "--config", required=True, help="a config file, or the name of a recipe"
+    )
     parser.add_argument("--workdir", required=True, help="the folder of the sweep")
     parser.add_argument(
         "--grid", action="append", default=[], help="SETTING=VALUE,VALUE; repeatable"
@@ -53,9 +55,10 @@ def _sweep(plan, workdir: Path, *, as_json: bool) -> None:
     from rich.console import Console
 
     from slimjax import report
+    from slimjax.run.signals import exit_at_once
     from slimjax.tune.sweep import sweep
 
-    result = sweep(plan, workdir)
+    result = sweep(plan, workdir, at_second_signal=exit_at_once)
     trials = [trial for arm in result["arms"] for trial in arm["trials"]]
     for trial in (t for t in trials if t["state"] == "finished"):
         page = workdir / trial["name"] / "report.html"

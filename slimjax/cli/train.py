@@ -20,7 +20,9 @@ def main(argv: Sequence[str]) -> None:
         "slimjax train --config=configs/text_file.py "
         "--config.data.source='text:books/*.txt' --workdir=runs/books",
     )
-    parser.add_argument("--config", required=True, help="a .py or .json config file")
+    parser.add_argument(
+        "--config", required=True, help="a config file, or the name of a recipe"
+    )
     parser.add_argument("--workdir", help="the run folder")
     parser.add_argument(
         "--dry_run", action="store_true", help="print sizes and seams, train nothing"
@@ -67,10 +69,15 @@ def _train(run, workdir: Path, flags) -> None:
     from slimjax.processes import is_first
     from slimjax.run.loop import train
     from slimjax.run.progress import Display
+    from slimjax.run.signals import exit_at_once
 
     with Display(quiet=not is_first()) as display:
         result = train(
-            run, workdir, display=display, allow_fresh_start=flags.allow_fresh_start
+            run,
+            workdir,
+            display=display,
+            allow_fresh_start=flags.allow_fresh_start,
+            at_second_signal=exit_at_once,
         )
     if not is_first():
         return

@@ -1,6 +1,7 @@
 """A finished or running model, opened from its run folder."""
 
 import dataclasses
+import html
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -31,11 +32,13 @@ from slimjax.store.packed import read_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.trees import axis_names, flatten, unflatten
 
+MAX_SHOWN = 8  # Layers that a description lists.
+
 MAX_ROWS = 256
 """Texts that are written at the same time, each with a cache of its own."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A model with its tokenizer.
 
@@ -51,6 +54,19 @@ class Model:
     _frozen: dict[str, FrozenDecoder] = dataclasses.field(
         default_factory=dict, repr=False
     )
+
+    def __repr__(self) -> str:
+        """Returns the shape in a few lines."""
+        rows = [f"  {name}: {value}" for name, value in describe_model(self)]
+        return "\n".join(["Model", *rows])
+
+    def _repr_html_(self) -> str:
+        """Returns the shape as a table, for a notebook."""
+        rows = [
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
+            for name, value in describe_model(self)
+        ]
+        return f"<table>{''.join(rows)}</table>"
 
     def apply(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T V"]:
         """Returns the logits of the token that follows each position."""
@@ -173,6 +189,26 @@ class Model:
         ends = np.flatnonzero(ids == self.tokenizer.eos_id)
         ids = ids[: ends[0]] if len(ends) else ids
         return text.add(self.tokenizer.decode_bytes(ids), is_last=len(ends) > 0)
+
+
+def describe_model(model: Model) -> list[tuple[str, str]]:
+    """Returns names and values of what a reader wants to know of a model's shape."""
+    config, weights = model.config, flatten(model.params["params"]).values()
+    layers = [
+        " + ".join(
+            [f"{layer.num_heads}/{layer.num_kv_heads} heads"] * layer.attention
+            + [f"MLP {layer.mlp_dim}"] * layer.mlp
+        )
+        for layer in config.layers
+    ]
+    shown = [*layers[:MAX_SHOWN], "..."] if len(layers) > MAX_SHOWN else layers
+    return [
+        ("params", f"{sum(leaf.size for leaf in weights):,}"),
+        ("width", f"{config.width:,}"),
+        ("layers", f"{len(layers)} ({'; '.join(shown)})"),
+        ("vocabulary", f"{config.vocab_size:,}"),
+        ("dtype", config.dtype),
+    ]
 
 
 def _logits(config: ModelConfig, params: PyTree, tokens: Array) -> Array:

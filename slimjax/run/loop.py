@@ -6,6 +6,7 @@ the next step is sent off, and the metrics of the one before it are read while i
 
 import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from slimjax.data.tokenizer import BytesTokenizer
 from slimjax.distill.outcome_store import OutcomeStore
 from slimjax.errors import StoppedError
 from slimjax.mesh.shardings import put_batch
+from slimjax.report.history import describe_loss_change
 from slimjax.run.bad_steps import RollBackError, meet_step, rows_step
 from slimjax.run.branch import check_branch
 from slimjax.run.evaluate import Error, evaluate
@@ -27,7 +29,7 @@ from slimjax.run.logbook import Logbook
 from slimjax.run.progress import Display
 from slimjax.run.resume import Beginning, begin_or_resume, record_of
 from slimjax.run.saving import Saver
-from slimjax.run.signals import StopRequests
+from slimjax.run.signals import StopRequests, interrupt
 from slimjax.run.summary import summarize
 from slimjax.run.taught_rows import check_room, keep_outcomes
 from slimjax.run.teaching import check_teacher, keep_start
@@ -37,7 +39,7 @@ from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig, check_same_run
 from slimjax.train.guard import ROLLBACK
 from slimjax.train.precision import round_state
-from slimjax.train.seam import describe_loss_change, take_seam
+from slimjax.train.seam import take_seam
 from slimjax.train.stage import Special, Stage
 
 PROBE_STEP = 2**31
@@ -50,6 +52,7 @@ def train(
     *,
     display: Display,
     allow_fresh_start: bool = False,
+    at_second_signal: Callable[[int], None] = interrupt,
 ) -> dict[str, Any]:
     """Trains and slims a model, or goes on with a run that was interrupted.
 
@@ -59,6 +62,8 @@ def train(
         display: Where progress is shown.
         allow_fresh_start: Whether to begin again where there are checkpoints, and none
             is whole; they are moved aside.
+        at_second_signal: What a second SIGINT or SIGTERM does; by default it raises
+            KeyboardInterrupt or SystemExit.
 
     Returns:
         The content of ``report.json``; of a finished run, as it stands there.
@@ -84,7 +89,7 @@ def train(
             if processes.is_first():
                 held.enter_context(folder.lock())
                 folder.remove_leftovers()
-        stop = held.enter_context(StopRequests())
+        stop = held.enter_context(StopRequests(at_second_signal))
         beginning = begin_or_resume(
             run, folder, corpus, display, allow_fresh_start=allow_fresh_start
         )

@@ -7,12 +7,33 @@ on it (`slimjax.processes.Vote`), and all stop after the same one.
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
 from slimjax.processes import Vote
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def interrupt(number: int) -> None:
+    """Ends the call, not the interpreter: what a second signal does in a session.
+
+    Raises:
+        KeyboardInterrupt: For SIGINT.
+        SystemExit: For SIGTERM.
+    """
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)
+
+
+def exit_at_once(number: int) -> None:
+    """Ends the process: what a second signal does to a command.
+
+    It damages nothing: a checkpoint counts only when it is whole.
+    """
+    os._exit(128 + number)
 
 
 class StopRequests:
@@ -23,8 +44,13 @@ class StopRequests:
         agreed: The signal for which all processes stop, or None.
     """
 
-    def __init__(self):
-        """Waits for nothing yet."""
+    def __init__(self, at_second: Callable[[int], None] = interrupt):
+        """Waits for nothing yet.
+
+        Args:
+            at_second: Called with the number of a signal that is not the first.
+        """
+        self._at_second = at_second
         self.noticed: signal.Signals | None = None
         self.agreed: signal.Signals | None = None
         self._vote = Vote()
@@ -63,5 +89,5 @@ class StopRequests:
     def _notice(self, number: int, frame: FrameType | None) -> None:
         del frame
         if self.noticed is not None:
-            os._exit(128 + number)  # At once; a checkpoint counts only when whole.
+            self._at_second(number)
         self.noticed = signal.Signals(number)

@@ -12,7 +12,6 @@ compared before Orbax reads them, leaves after.
 """
 
 import contextlib
-import re
 import shutil
 import threading
 from pathlib import Path
@@ -27,11 +26,16 @@ from slimjax.errors import CheckpointError, ProcessError
 from slimjax.store.faults import fault_point
 from slimjax.store.files import reason_of, sync_folder, write_json
 from slimjax.store.keep import Keep, Kept
-from slimjax.store.manifest import MANIFEST, file_table, read_manifest, seal
+from slimjax.store.manifest import (
+    MANIFEST,
+    NAME,
+    file_table,
+    list_names,
+    read_manifest,
+    seal,
+)
 from slimjax.store.orbax import begin_to_write, read_arrays
 from slimjax.trees import leaf_table, named_leaves
-
-NAME = re.compile(r"\d{8}\.\d{2}")
 
 
 class Checkpoints:
@@ -59,16 +63,7 @@ class Checkpoints:
 
     def list(self) -> list[str]:
         """Returns the names of all checkpoints not known as damaged, oldest first."""
-        if not self.directory.is_dir():
-            return []
-        return sorted(
-            path.name
-            for path in self.directory.iterdir()
-            if NAME.fullmatch(path.name)
-            and path.name not in self._damaged
-            and not path.is_symlink()
-            and (path / MANIFEST).is_file()
-        )
+        return [n for n in list_names(self.directory) if n not in self._damaged]
 
     def save(
         self, state: PyTree, manifest: dict[str, Any], step: int, seam: int

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,25 @@ from slimjax.store.files import finite, read_json, sync_folder
 
 FORMAT = "slimjax-checkpoint-2"
 MANIFEST = "manifest.json"
+
+NAME = re.compile(r"\d{8}\.\d{2}")
+"""Names of checkpoints: steps taken and seams passed."""
+
+
+def list_names(directory: Path) -> list[str]:
+    """Returns the names of the checkpoints in a folder, oldest first.
+
+    One without a manifest does not count, and neither does a link.
+    """
+    if not directory.is_dir():
+        return []
+    return sorted(
+        path.name
+        for path in directory.iterdir()
+        if NAME.fullmatch(path.name)
+        and not path.is_symlink()
+        and (path / MANIFEST).is_file()
+    )
 
 
 def seal(entry: dict[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,16 @@ import os
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.paths import user_path
-from slimjax.store.checkpoint import Checkpoints
 from slimjax.store.lock import lock_folder
+from slimjax.store.manifest import list_names
 from slimjax.store.metrics_log import JsonLines
+
+if TYPE_CHECKING:
+    from slimjax.store.checkpoint import Checkpoints
 
 
 class RunFolder:
@@ -54,9 +58,16 @@ class RunFolder:
         return JsonLines(self.root / "teacher.jsonl")
 
     @cached_property
-    def checkpoints(self) -> Checkpoints:
-        """The states to go on from."""
+    def checkpoints(self) -> "Checkpoints":
+        """The states to go on from; loads jax."""
+        from slimjax.store.checkpoint import Checkpoints
+
         return Checkpoints(self.root / "checkpoints")
+
+    @property
+    def checkpoint_names(self) -> list[str]:
+        """The names of those states, oldest first; loads no jax."""
+        return list_names(self.root / "checkpoints")
 
     @property
     def holds_run(self) -> bool:

@@ -224,10 +224,3 @@ def _describe(
 def _sizes(stage: Stage, when: str) -> dict[str, float]:
     names = {"params": "params", "flops": "flops_per_token", "bytes": "bytes"}
     return {f"{name}_{when}": stage.sizes[key] for key, name in names.items()}
-
-
-def describe_loss_change(entry: dict[str, Any]) -> str:
-    """Returns the loss changes of a seam in words; not all strategies predict one."""
-    text = f"loss {entry['true_loss_change']:+.3f}"
-    predicted = entry["predicted_loss_change"]
-    return text if predicted is None else f"{text} (predicted {predicted:+.3f})"

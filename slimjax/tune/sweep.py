@@ -11,22 +11,31 @@ import gc
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
 
-from slimjax.errors import ConfigError, NotFeasibleError, StoppedError, suggest
+from slimjax.errors import (
+    ConfigError,
+    ProcessError,
+    SlimjaxError,
+    StoppedError,
+    suggest,
+)
+from slimjax.memory import describe, is_out_of_memory
 from slimjax.paths import user_path
 from slimjax.run.loop import train
 from slimjax.run.progress import Display
+from slimjax.run.signals import interrupt
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.tune.arms import Arm, Trial, check_arm
 from slimjax.tune.claims import Claims
 from slimjax.tune.equal import (
+    Cost,
     check_scalable,
     find_steps,
     make_pilot,
@@ -75,13 +84,20 @@ class Plan:
             raise ConfigError(f"--equal={self.equal} is unknown. {hint}")
 
 
-def sweep(plan: Plan, workdir: str | Path, *, quiet: bool = False) -> dict[str, Any]:
+def sweep(
+    plan: Plan,
+    workdir: str | Path,
+    *,
+    quiet: bool = False,
+    at_second_signal: Callable[[int], None] = interrupt,
+) -> dict[str, Any]:
     """Runs all that is not finished yet, and tells what came out.
 
     Args:
         plan: What to run.
         workdir: The sweep's folder; made if it is not there.
         quiet: Whether to show no progress on stderr.
+        at_second_signal: What a second SIGINT or SIGTERM during a run does.
 
     Returns:
         The content of ``sweep.json``.
@@ -98,14 +114,23 @@ def sweep(plan: Plan, workdir: str | Path, *, quiet: bool = False) -> dict[str, 
         if plan.equal == "flops":
             check_scalable(arm.trial(plan.seeds[0]).run)
     with _raise_on_sigterm():
-        return Runner(plan, root, quiet=quiet).run()
+        runner = Runner(plan, root, quiet=quiet, at_second_signal=at_second_signal)
+        return runner.run()
 
 
 class Runner:
     """One process's part of a sweep."""
 
-    def __init__(self, plan: Plan, root: Path, *, quiet: bool):
+    def __init__(
+        self,
+        plan: Plan,
+        root: Path,
+        *,
+        quiet: bool,
+        at_second_signal: Callable[[int], None] = interrupt,
+    ):
         """Writes nothing yet."""
+        self.at_second_signal = at_second_signal
         self.plan, self.root, self.quiet = plan, root, quiet
         self.claims = Claims(root / "claims")
         self.failures: dict[str, str] = {}
@@ -119,15 +144,32 @@ class Runner:
             self.arms = self._equalize()
         trials = [arm.trial(seed) for arm in self.arms for seed in self.plan.seeds]
         for index, trial in enumerate(trials):
+            if trial.name in self.failures:
+                continue  # Its pilot failed.
             self.say(f"[{index + 1}/{len(trials)}] {trial.name}")
-            try:
+            with self._note_failure([trial]):
                 if self.attempt(trial) is None:
                     self.say(f"  with {self.claims.describe(trial.name)}")
-            except NotFeasibleError as error:
-                self.failures[trial.name] = str(error)
-                self.say(f"  failed: {error}")
             self.write()
         return self.write()
+
+    @contextmanager
+    def _note_failure(self, trials: Sequence[Trial]) -> Iterator[None]:
+        """Notes why some trials failed, so that the others are run all the same.
+
+        What ends the whole sweep passes: signals, lost processes, errors of ours.
+        """
+        try:
+            yield
+        except Exception as error:
+            is_ours = isinstance(error, SlimjaxError)
+            ends_all = isinstance(error, StoppedError | ProcessError)
+            if ends_all or not (is_ours or is_out_of_memory(error)):
+                raise
+            reason = str(error) if is_ours else f"out of memory: {describe(error)}"
+            for trial in trials:
+                self.failures[trial.name] = reason
+            self.say(f"  failed: {reason}")
 
     def attempt(self, trial: Trial) -> dict[str, Any] | None:
         """Runs a trial or goes on with it; returns its report, None if others have it.
@@ -142,7 +184,12 @@ class Runner:
             if not is_mine:
                 return None
             with Display(quiet=self.quiet) as display:
-                report = train(trial.run, folder.root, display=display)
+                report = train(
+                    trial.run,
+                    folder.root,
+                    display=display,
+                    at_second_signal=self.at_second_signal,
+                )
         jax.clear_caches()  # Programs of this shape are of no more use.
         gc.collect()
         return report
@@ -173,17 +220,22 @@ class Runner:
             pilot = dataclasses.replace(arm, config=make_pilot(arm.config)).trial(seed)
             pilot = dataclasses.replace(pilot, name=f"pilots/{arm.name}")
             self.say(f"pilot of {arm.name}")
-            self.wait_for(pilot)
-            cost = read_cost(self.root / pilot.name)
-            num_steps = find_steps(arm.config, cost, target)
-            self.equal[arm.name] = {
-                "target_flops": target,
-                "predicted_flops": predictor(arm.config, cost)(num_steps),
-                "pilot_flops": cost.flops_total,
-            }
-            arms.append(dataclasses.replace(arm, config=scale(arm.config, num_steps)))
-            check_arm(arms[-1], self.plan.seeds, self.root)
+            with self._note_failure([arm.trial(seed) for seed in self.plan.seeds]):
+                self.wait_for(pilot)
+                arm = self._scale(arm, read_cost(self.root / pilot.name), target)
+                check_arm(arm, self.plan.seeds, self.root)
+            arms.append(arm)
         return tuple(arms)
+
+    def _scale(self, arm: Arm, cost: Cost, target: float) -> Arm:
+        """Returns an arm with the steps that spend `target` FLOPs; notes all three."""
+        num_steps = find_steps(arm.config, cost, target)
+        self.equal[arm.name] = {
+            "target_flops": target,
+            "predicted_flops": predictor(arm.config, cost)(num_steps),
+            "pilot_flops": cost.flops_total,
+        }
+        return dataclasses.replace(arm, config=scale(arm.config, num_steps))
 
     def write(self) -> dict[str, Any]:
         """Writes ``sweep.json`` from what the trials have written, and returns it."""

@@ -40,6 +40,30 @@ def finished(tmp_path_factory, text_folder):
     return root
 
 
+def test_an_arm_that_cannot_be_prepared_is_named_and_the_others_run(
+    capsys, tmp_path, text_folder
+):
+    argv = [
+        "sweep",
+        "--config=configs/tiny_test.py",
+        f"--config.data.source=text:{text_folder}/part1.txt",
+        "--config.mesh.data=1",
+        "--config.train.num_steps=2",
+        '--config.objective={"strategy": "none", "budget": ""}',
+        f"--workdir={tmp_path / 'sweep'}",
+        "--grid=data.vocab_size=90000,300",
+        "--seeds=1",
+    ]
+    assert main(argv) == 3
+    captured = capsys.readouterr()
+    last = captured.err.strip().splitlines()[-1]
+    assert "1 of 2 runs failed: vocab_size=90000-seed0" in last
+    arms = json.loads((tmp_path / "sweep" / "sweep.json").read_text())["arms"]
+    assert [arm["trials"][0]["state"] for arm in arms] == ["failed", "finished"]
+    assert "vocab" in arms[0]["trials"][0]["reason"]
+    assert "300" in captured.out
+
+
 def test_every_run_is_a_run_folder_and_the_sweep_has_its_page(finished):
     sweep = json.loads((finished / "sweep.json").read_text())
     for arm in sweep["arms"]:

@@ -3,11 +3,20 @@
 import json
 import os
 import signal
+from types import SimpleNamespace
 
+import jax
 import pytest
 
 from slimjax.config import override, read_config
-from slimjax.errors import ConfigError, NotFeasibleError, StoppedError
+from slimjax.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    NotFeasibleError,
+    ProcessError,
+    StoppedError,
+)
 from slimjax.store.files import write_json
 from slimjax.tune import sweep as room
 from slimjax.tune.arms import make_arms
@@ -29,8 +38,8 @@ def trained(monkeypatch):
     """Replaces training; returns the names of the folders trained in."""
     names = []
 
-    def train(run, workdir, *, display):
-        del display
+    def train(run, workdir, **options):
+        del options
         names.append(workdir.name)
         report = {"error": {"test_bits_per_byte": 2.0 + run.seed / 10}}
         write_json(workdir / "config.json", run.as_dict())
@@ -73,22 +82,75 @@ def test_what_others_run_is_left_to_them(plan, trained, tmp_path):
     assert states == ["finished", "open", "finished"]
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotFeasibleError("The loss is not finite at step 3."),
+        DataError("The vocabulary is too large for this text."),
+        CheckpointError("The last save failed."),
+        MemoryError("The machine has no more."),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: The device has no more."),
+    ],
+)
 def test_a_run_that_fails_does_not_stop_the_others(
-    plan, trained, tmp_path, monkeypatch
+    plan, trained, tmp_path, monkeypatch, error
 ):
     pretend = room.train
 
-    def train(run, workdir, *, display):
+    def train(run, workdir, **options):
         if run.seed == 1:
-            raise NotFeasibleError("The loss is not finite at step 3.")
-        return pretend(run, workdir, display=display)
+            raise error
+        return pretend(run, workdir, **options)
 
     monkeypatch.setattr(room, "train", train)
     result = run_it(plan, tmp_path / "s")
     assert len(trained) == 4
     failed = result["arms"][0]["trials"][1]
-    assert (failed["state"], failed["reason"][:8]) == ("failed", "The loss")
+    assert failed["state"] == "failed"
+    assert str(error) in failed["reason"]
     assert result["arms"][0]["means"]["test_bits_per_byte"]["num"] == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ProcessError("Process 1 is lost."),
+        ValueError("a bug of ours"),
+        KeyboardInterrupt(),
+    ],
+)
+def test_what_concerns_all_runs_ends_the_sweep(plan, tmp_path, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(room, "train", fail)
+    with pytest.raises(type(error)):
+        run_it(plan, tmp_path / "s")
+
+
+def test_an_arm_whose_pilot_fails_does_not_stop_the_others(
+    plan, trained, tmp_path, monkeypatch
+):
+    wide = override(plan.arms[0].config, [("data.vocab_size", "300")])
+    arms = (*plan.arms, plan.arms[0].__class__("vocab_size=300", {}, wide))
+    pretend = room.train
+    cost = SimpleNamespace(flops_total=1.0)
+    monkeypatch.setattr(room, "read_cost", lambda _: cost)
+    monkeypatch.setattr(room, "find_steps", lambda *_: 24)
+    monkeypatch.setattr(room, "predictor", lambda *_: float)
+
+    def train(run, workdir, **options):
+        if run.data.vocab_size == 300:
+            raise DataError("This text cannot be read.")
+        report = pretend(run, workdir, **options) | {"train": {"flops_total": 9.0}}
+        write_json(workdir / "report.json", report)
+        return report
+
+    monkeypatch.setattr(room, "train", train)
+    result = run_it(Plan(arms, (0, 1), equal="flops"), tmp_path / "s")
+    states = [[t["state"] for t in arm["trials"]] for arm in result["arms"]]
+    assert states == [["finished"] * 2, ["finished"] * 2, ["failed"] * 2]
+    assert not any("vocab_size" in name for name in trained)
 
 
 def test_all_arms_are_checked_before_the_first_one_runs(plan, trained, tmp_path):
