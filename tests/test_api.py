@@ -39,7 +39,7 @@ def test_a_report_is_a_dict_that_shows_itself(config, tmp_path):
     assert report["train"]["steps"] == 4
     assert report.workdir == tmp_path / "run"
     assert report.workdir.joinpath("report.html").is_file()
-    assert "params" in repr(report)
+    assert "training" in repr(report)
     page = report._repr_html_()
     assert "<table>" in page
     assert len(page) < 20_000

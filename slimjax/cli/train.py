@@ -40,16 +40,17 @@ def main(argv: Sequence[str]) -> None:
     parsed = parse(parser, argv, config=True)
     flags = parsed.flags
     from slimjax.train.config import make_run_config
+    from slimjax.train.devices import prepare_devices
 
     config = override(read_config(flags.config), parsed.overrides)
     run = make_run_config(config)
+    prepare_devices()
     if flags.dry_run:
         _dry_run(run, as_json=flags.json)
         return
     if not flags.workdir:
         raise ConfigError("slimjax train needs --workdir=DIR, the folder of the run.")
     from slimjax.processes import find_cluster, joined
-    from slimjax.train.devices import prepare_devices
 
     cluster = find_cluster(
         os.environ,
@@ -57,7 +58,6 @@ def main(argv: Sequence[str]) -> None:
         num_processes=flags.num_processes,
         process_id=flags.process_id,
     )
-    prepare_devices()
     with joined(cluster):
         _train(run, user_path(flags.workdir, "--workdir"), flags)
 

@@ -16,7 +16,8 @@ class Chip:
             way, in GB/s: half of the bidirectional bandwidth.
         num_axes: Axes of the torus in which the chips stand.
         most_chips: Chips in the largest slice.
-        num_cores: Devices as which libtpu describes one chip; each has its share.
+        config: Libtpu's name for the way in which the cores of a chip work together;
+            each chip is then one device. Empty for its default.
         source: Where the numbers are from.
     """
 
@@ -26,14 +27,18 @@ class Chip:
     ici_gb_s: float
     num_axes: int
     most_chips: int
-    num_cores: int = 1
+    config: str = ""
     source: str = ""
 
 
 DOCS = "https://docs.cloud.google.com/tpu/docs"
 
 CHIPS = {
-    "v4": Chip(275, 30.5, 1200, 300, 3, 4096, 2, f"{DOCS}/v4; Jouppi et al., 2023"),
+    "v4": Chip(
+        *(275, 30.5, 1200, 300, 3, 4096),
+        config="megacore",
+        source=f"{DOCS}/v4; Jouppi et al., 2023",
+    ),
     "v5e": Chip(197, 15.75, 819, 200, 2, 256, source=f"{DOCS}/v5e"),
     "v5p": Chip(459, 95.74, 2765, 600, 3, 6144, source=f"{DOCS}/v5p"),
     "v6e": Chip(918, 31.25, 1638, 400, 2, 256, source=f"{DOCS}/v6e"),

@@ -8,6 +8,8 @@ from typing import Any
 
 import jax
 
+from slimjax.errors import ConfigError
+from slimjax.memory import describe
 from slimjax.plan.collectives import count_collectives
 from slimjax.plan.hlo import Program
 from slimjax.plan.memory import GIB, Memory, count_state, read_memory, read_shortage
@@ -49,14 +51,16 @@ def measure_program(
         topology: The slice.
         num_devices: Its devices.
     """
-    capacity = topology.chip.hbm_gib * GIB / topology.chip.num_cores
+    capacity = topology.chip.hbm_gib * GIB
     start, cpu_start = time.perf_counter(), time.process_time()
     try:
         compiled = compile_program()
     except jax.errors.JaxRuntimeError as error:
         wanted = read_shortage(str(error))
         if wanted is None:
-            raise
+            raise ConfigError(
+                f"--topology={topology}: libtpu cannot compile this: {describe(error)}"
+            ) from error
         return counted | describe_shortage(counted, wanted, capacity)
     memory = read_memory(compiled, capacity)
     plan = counted | {"hbm": describe_memory(memory), "fits": memory.fits}

@@ -3,7 +3,10 @@
 import dataclasses
 from typing import Any
 
+from jax.sharding import Mesh
+
 from slimjax.errors import ConfigError, suggest
+from slimjax.memory import describe
 from slimjax.mesh.mesh import AXES, make_mesh
 from slimjax.plan.advice import explain, suggest_changes, suggest_rows
 from slimjax.plan.decode import measure_decode
@@ -57,7 +60,7 @@ def make_plan(
             or the rows.
         NotFeasibleError: If the model cannot be cut so far.
     """
-    mesh = make_mesh(run.mesh, describe_devices(topology))
+    mesh = _lay_out(run, topology)
     model = run.model.build(vocab_size_of(run.data))
     stage = Stage(run, model, Special(pad_id=0, bos_id=1), mesh=mesh)
     plan: dict[str, Any] = {
@@ -83,6 +86,22 @@ def make_plan(
         if decode_rows is not None:
             plan["decode_slimmed"] = measure_decode(small, topology, decode_rows)
     return plan
+
+
+def _lay_out(run: RunConfig, topology: Topology) -> Mesh:
+    """Returns the run's mesh on the devices of a slice.
+
+    Raises:
+        ConfigError: If libtpu knows no such slice, or the mesh does not fit its grid.
+    """
+    devices = describe_devices(topology)
+    try:
+        return make_mesh(run.mesh, devices)
+    except (AssertionError, NotImplementedError, ValueError) as error:
+        raise ConfigError(
+            f"--topology={topology}: config.mesh cannot be laid out on these chips: "
+            f"{describe(error)} Take all of them, or a slice of the size of the mesh."
+        ) from error
 
 
 def _advise(stage: Stage, topology: Topology, plan: dict[str, Any]) -> list[str]:

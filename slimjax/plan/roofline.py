@@ -45,11 +45,10 @@ def make_roofline(
     References:
         Williams et al., "Roofline", 2009.
     """
-    share = 1 / chip.num_cores
     return Roofline(
-        compute_s=flops / (chip.tflops * share * 1e12),
-        hbm_s=hbm_bytes / (chip.hbm_gb_s * share * 1e9),
-        ici_s=ici_bytes / (chip.ici_gb_s * share * 1e9),
+        compute_s=flops / (chip.tflops * 1e12),
+        hbm_s=hbm_bytes / (chip.hbm_gb_s * 1e9),
+        ici_s=ici_bytes / (chip.ici_gb_s * 1e9),
     )
 
 
@@ -61,5 +60,5 @@ def flops_utilization(
     References:
         Chowdhery et al., "PaLM", 2022, appendix B.
     """
-    peak = chip.tflops / chip.num_cores * 1e12 * num_devices
+    peak = chip.tflops * 1e12 * num_devices
     return model_flops / (peak * seconds)

@@ -51,9 +51,11 @@ class Topology:
         return math.prod(self.shape)
 
     @property
-    def num_devices(self) -> int:
-        """Number of devices as which jax sees the slice."""
-        return self.num_chips * self.chip.num_cores
+    def options(self) -> dict[str, Any]:
+        """What libtpu is given beside the name: it takes hosts of 2x2 chips else."""
+        options = {"chip_config_name": self.chip.config} if self.chip.config else {}
+        alone = {"chips_per_host_bounds": [1, 1, 1]} if self.num_chips == 1 else {}
+        return options | alone
 
     def __str__(self) -> str:
         """Returns the name, such as ``v5p:4x4x4``."""
@@ -125,10 +127,15 @@ def describe_devices(topology: Topology) -> list[Any]:
 
     try:
         with _silence():
-            devices = topologies.get_topology_desc(str(topology), "tpu").devices
+            description = topologies.get_topology_desc(
+                str(topology), "tpu", **topology.options
+            )
+            devices = description.devices
     except (jax.errors.JaxRuntimeError, OSError, RuntimeError) as error:
         reason = " ".join(str(error).split()).removeprefix("INVALID_ARGUMENT: ")
-        raise ConfigError(f"--topology={topology} is not to be had: {reason}") from None
+        raise ConfigError(
+            f"--topology={topology} is unknown to libtpu: {reason}"
+        ) from None
     return list(devices)
 
 

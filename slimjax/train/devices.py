@@ -1,16 +1,50 @@
 """What is set up once, before the first computation."""
 
 import ctypes
+import importlib.util
 import os
 import sys
+from pathlib import Path
 
 from slimjax.native.library import cache_folder
+
+TPU_VENDOR, NETWORK = "0x1ae0", "0x02"  # Google, and the class of its other devices.
 
 
 def prepare_devices() -> None:
     """Sets up memory and the cache of compiled programs; call it before using jax."""
+    leave_out_libtpu()
     keep_pages()
     keep_compiled_programs()
+
+
+def leave_out_libtpu() -> None:
+    """Has jax not load libtpu on a machine without a TPU, where it writes warnings.
+
+    It may be installed there for ``slimjax plan``. ``JAX_PLATFORMS`` is left alone
+    where it is set, and so is a machine with a plugin for GPUs.
+    """
+    find = importlib.util.find_spec
+    has_plugin = find("jax_plugins") is not None
+    if "JAX_PLATFORMS" in os.environ or has_plugin or find("libtpu") is None:
+        return
+    if not has_tpu():
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")
+
+
+def has_tpu(devices: Path = Path("/sys/bus/pci/devices")) -> bool:
+    """Whether a device of this machine may be a TPU."""
+    for folder in devices.glob("*"):
+        try:
+            vendor = (folder / "vendor").read_text(encoding="ascii").strip()
+            kind = (folder / "class").read_text(encoding="ascii").strip()
+        except (OSError, ValueError):
+            continue
+        if vendor == TPU_VENDOR and not kind.startswith(NETWORK):
+            return True
+    return False
 
 
 def keep_pages() -> None:

@@ -77,12 +77,12 @@ def test_a_mesh_is_told_axis_by_axis():
 
 
 def test_the_slowest_resource_is_the_least_time():
-    chip = CHIPS["v4"]  # Two devices a chip, each with half of it.
-    line = make_roofline(chip, flops=275e12, hbm_bytes=1200e9, ici_bytes=600e9)
+    chip = CHIPS["v4"]
+    line = make_roofline(chip, flops=550e12, hbm_bytes=2400e9, ici_bytes=1200e9)
     assert (line.compute_s, line.hbm_s, line.ici_s) == pytest.approx((2, 2, 4))
     assert (line.seconds, line.bound) == (line.ici_s, "ici")
     used = flops_utilization(chip, model_flops=275e12, num_devices=2, seconds=4.0)
-    assert used == pytest.approx(0.25)
+    assert used == pytest.approx(0.125)
 
 
 def test_what_a_compiler_refuses_for_its_memory_is_told_in_bytes():

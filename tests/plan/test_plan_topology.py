@@ -8,12 +8,12 @@ from slimjax.plan.topology import parse_topology, prepare_libtpu
 
 
 @pytest.mark.parametrize(
-    ("name", "chips", "devices"),
-    [("v5e:4x4", 16, 16), ("v6e:16x16", 256, 256), ("v4:2x2x4", 16, 32)],
+    ("name", "chips"),
+    [("v5e:4x4", 16), ("v6e:16x16", 256), ("v4:2x2x4", 16)],
 )
-def test_a_slice_has_the_chips_of_its_grid(name, chips, devices):
+def test_a_slice_has_the_chips_of_its_grid(name, chips):
     topology = parse_topology(name)
-    assert (topology.num_chips, topology.num_devices) == (chips, devices)
+    assert topology.num_chips == chips
     assert str(topology) == name
 
 
