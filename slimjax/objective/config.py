@@ -20,7 +20,9 @@ RANKING = ("magnitude", "wanda", "taylor", "random")
 
 STRATEGIES = (*DENSE, *PRICED, *RANKING)
 UNITS = ("nats", "bits")
-SUFFIXES = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
+SUFFIXES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
+SUFFIXES |= {"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}
+SUFFIXES |= {"KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,8 +112,8 @@ class ObjectiveConfig:
             )
         if self.strategy in DENSE and (self.alpha or self.has_budget):
             raise ConfigError(
-                f"{strategy} takes no alpha and no budget. Did you mean "
-                "config.objective.strategy='exchange'?"
+                f"{strategy} trains at one size and takes no alpha and no budget. Set "
+                f"{self._describe_off()}, or config.objective.strategy='exchange'."
             )
         if self.strategy in RANKING and self.alpha:
             raise ConfigError(
@@ -125,6 +127,13 @@ class ObjectiveConfig:
                 f"{strategy} needs a price or a budget: set config.objective.alpha or "
                 "config.objective.budget."
             )
+
+    def _describe_off(self) -> str:
+        """Returns the settings that ask for no size at all."""
+        settings = ["config.objective.budget=''"] if self.budget != "" else []
+        settings += ["config.objective.budgets={}"] if self.budgets else []
+        settings += ["config.objective.alpha=0"] if self.alpha else []
+        return " and ".join(settings)
 
     def _check_price_ratio(self) -> None:
         ratio = f"config.objective.max_price_ratio={self.max_price_ratio}"
@@ -197,15 +206,17 @@ def _parse_size(size: float | str, start: float, name: str) -> float:
     """Returns a size, also one that is a part of the start's."""
     number, unit = size, ""
     if isinstance(size, str):
-        match = re.fullmatch(r"\s*([-+.\deE]+?)\s*([kMGB%]?)\s*", size)
+        match = re.fullmatch(r"\s*([-+.\deE]+?)\s*([A-Za-z]*|%)\s*", size)
         number, unit = match.groups() if match else ("", "")
     try:
         value = float(number)
     except (TypeError, ValueError):
         value = math.nan
-    if not math.isfinite(value) or value <= 0:
+    is_known = unit == "%" or unit in SUFFIXES
+    if not math.isfinite(value) or value <= 0 or not is_known:
         raise ConfigError(
-            f"config.objective.{name}={size!r} must be a positive size, such as 2e6, "
-            "'2M' or '40%'."
+            f"config.objective.{name}={size!r} must be a positive size: a number, one "
+            "with k, M, G or B (1e3, 1e6, 1e9, 1e9) or with kB, MB or GB, such as "
+            "'2M' or '1.5MB', or a part of the start, such as '40%'."
         )
     return value * start / 100 if unit == "%" else value * SUFFIXES[unit]

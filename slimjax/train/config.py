@@ -273,9 +273,16 @@ def check_same_run(old: Mapping[str, Any], new: RunConfig) -> None:
     before, after = _without_free_keys(known), _without_free_keys(new.as_dict())
     for name in sorted({*before, *after}):
         if before.get(name) != after.get(name):
+            remedy = "Go on with that value, or name a new --workdir."
+            if name == "train.num_steps":
+                remedy = (
+                    "Go on with that value; or name a new --workdir, and set "
+                    "config.train.continue_from to this folder to train on from its "
+                    "last state."
+                )
             raise ConfigError(
                 f"config.{name}={after.get(name)!r}, but the run in this folder has "
-                f"{before.get(name)!r}. Go on with that value, or name a new --workdir."
+                f"{before.get(name)!r}. {remedy}"
             )
 
 
