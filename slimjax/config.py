@@ -22,6 +22,8 @@ from slimjax.recipes import SUFFIXES, find_config
 
 T = TypeVar("T")
 
+MAX_INT = 2**31 - 1  # Sizes and numbers of steps are int32 on the devices.
+
 MAX_BYTES = 1 << 24
 """Largest config file that is read."""
 
@@ -145,6 +147,8 @@ def _check_type(value: Any, expected: Any, where: str) -> Any:
     for kind in kinds:
         if typing.get_origin(kind) is tuple and isinstance(value, list | tuple):
             return _check_tuple(value, typing.get_args(kind)[0], where)
+    if type(value) is int and int in kinds and abs(value) > MAX_INT:
+        raise ConfigError(f"{where}={value} must be in [-{MAX_INT}, {MAX_INT}].")
     if type(value) in kinds and not _is_wild(value):
         return value
     if float in kinds and type(value) is int:

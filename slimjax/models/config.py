@@ -16,6 +16,10 @@ DTYPES = ("float32", "bfloat16")
 REMATS = ("none", "dots", "full")
 
 
+MAX_LAYERS = 4096
+"""Far more than any model has: each of them is traced when a step is compiled."""
+
+
 @dataclasses.dataclass(frozen=True)
 class LayerConfig:
     """One layer; a sublayer that was removed keeps only its flag.
@@ -179,6 +183,11 @@ class ModelSettings:
                 raise ConfigError(
                     f"config.model.{name}={getattr(self, name)} must be 1 or more."
                 )
+        if self.num_layers > MAX_LAYERS:
+            raise ConfigError(
+                f"config.model.num_layers={self.num_layers} must be at most "
+                f"{MAX_LAYERS}."
+            )
         for name in ("num_kv_heads", "head_dim"):
             if getattr(self, name) < 0:
                 raise ConfigError(

@@ -28,6 +28,7 @@ from slimjax.run.feasible import check_budget
 from slimjax.run.logbook import Logbook
 from slimjax.run.progress import Display
 from slimjax.run.resume import Beginning, begin_or_resume, record_of
+from slimjax.run.room import check_memory
 from slimjax.run.saving import Saver
 from slimjax.run.signals import StopRequests, interrupt
 from slimjax.run.summary import summarize
@@ -124,9 +125,10 @@ def check_feasible(run: RunConfig) -> None:
     """Refuses what cannot be met or run here, before any text is read.
 
     Raises:
-        SlimjaxError: If the budget, the teacher, the mesh or the kernels won't do.
+        SlimjaxError: If memory, budget, teacher, mesh or kernels won't do.
     """
     model = run.model.build(vocab_size_of(run.data))
+    check_memory(run, model)
     check_budget(run, model)
     check_teacher(run.distill, model.vocab_size)
     check_branch(run)

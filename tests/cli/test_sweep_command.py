@@ -49,6 +49,7 @@ def test_an_arm_that_cannot_be_prepared_is_named_and_the_others_run(
         f"--config.data.source=text:{text_folder}/part1.txt",
         "--config.mesh.data=1",
         "--config.train.num_steps=2",
+        "--config.data.tokenizer=sentencepiece",
         '--config.objective={"strategy": "none", "budget": ""}',
         f"--workdir={tmp_path / 'sweep'}",
         "--grid=data.vocab_size=90000,300",
