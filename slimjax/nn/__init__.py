@@ -12,6 +12,7 @@ from slimjax.lazy import exports
 
 if TYPE_CHECKING:
     from slimjax.nn.attention import Attention as Attention
+    from slimjax.nn.attention import CrossAttention as CrossAttention
     from slimjax.nn.attention_kernels import attend as attend
     from slimjax.nn.cross_entropy import cross_entropy as cross_entropy
     from slimjax.nn.embed import TiedEmbedding as TiedEmbedding
@@ -20,14 +21,17 @@ if TYPE_CHECKING:
     from slimjax.nn.norm import RMSNorm as RMSNorm
     from slimjax.nn.norm import make_norm as make_norm
     from slimjax.nn.products import product as product
+    from slimjax.nn.relative import RelativeBias as RelativeBias
 
 __getattr__ = exports(
     __name__,
     {
         "Attention": "attention",
+        "CrossAttention": "attention",
         "LayerNorm": "norm",
         "MLP": "mlp",
         "RMSNorm": "norm",
+        "RelativeBias": "relative",
         "TiedEmbedding": "embed",
         "attend": "attention_kernels",
         "cross_entropy": "cross_entropy",

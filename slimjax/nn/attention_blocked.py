@@ -11,6 +11,7 @@ References:
     Dao, "FlashAttention-2", 2023, section 3.
 """
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -98,13 +99,18 @@ def _pad_all(query, key, value, mask, bias, drop, rows):
     """Returns all arrays with whole tiles of queries, and keys up to 16 n."""
     queries = lambda x, axis=1: None if x is None else pad_axis(x, axis, rows)
     keys = lambda x, axis=1: None if x is None else pad_axis(x, axis, 16)
-    mask = mask.replace(
+    mask = dataclasses.replace(
+        mask,
         query_positions=queries(mask.query_positions),
         query_segments=queries(mask.query_segments),
         key_segments=keys(mask.key_segments),
     )
     bias = keys(queries(bias, 2), 3)
-    drop = None if drop is None else drop.replace(places=queries(drop.places, 0))
+    drop = (
+        None
+        if drop is None
+        else dataclasses.replace(drop, places=queries(drop.places, 0))
+    )
     return queries(query), keys(key), keys(value), mask, bias, drop
 
 

@@ -92,12 +92,12 @@ def attend_on_mesh(
     alike = mask.key_segments is mask.query_segments
     alike = alike and query.shape[1] == key.shape[1]
     if alike:
-        mask = mask.replace(key_segments=None)
+        mask = dataclasses.replace(mask, key_segments=None)
 
     def attend_share(query, key, value, mask, rotation, bias, drop):
         stretch = None
         if alike:
-            mask = mask.replace(key_segments=mask.query_segments)
+            mask = dataclasses.replace(mask, key_segments=mask.query_segments)
         if places is not None:
             query, key = _turn(query, rotation), _turn(key, rotation)
             key, value = (gather(x, places, options["dtype"]) for x in (key, value))
@@ -107,7 +107,9 @@ def attend_on_mesh(
             rotation = None
             own = Stretch(lax.axis_index(places), lax.axis_size(places))
             positions = own.positions(query) if mask.needs_positions else None
-            mask = mask.replace(query_positions=positions, key_segments=segments)
+            mask = dataclasses.replace(
+                mask, query_positions=positions, key_segments=segments
+            )
             stretch = own if alike else None
         more = dict(rotation=rotation, bias=bias, drop=drop, stretch=stretch)
         return attend(query, key, value, mask, **more, **options)

@@ -48,8 +48,8 @@ def attend_splash(
         Dao, "FlashAttention-2", 2023, section 3 (the algorithm).
     """
     mask = mask or Mask()
-    scale = query.shape[-1] ** -0.5 if scale is None else scale
-    query = query.astype(jnp.float32) * scale
+    factor = query.shape[-1] ** -0.5 if scale is None else scale
+    query = query.astype(jnp.float32) * factor
     query, key, value = (x.astype(dtype).swapaxes(1, 2) for x in (query, key, value))
     segments = None
     if mask.query_segments is not None:

@@ -68,8 +68,10 @@ class MLP(nn.Module):
         units, whole = gate(self, "mlp", self.mlp_dim), sublayer_gate(self)
         open_units = units * whole
         if self.norm is not None:
-            options = dict(epsilon=self.epsilon, axis=self.axis, name="norm")
-            x = make_norm(self.norm, **options)(x, channels)
+            norm = make_norm(
+                self.norm, epsilon=self.epsilon, axis=self.axis, name="norm"
+            )
+            x = norm(x, channels)
         down_kernel = write_gates(down_kernel, open_units[:, None], channels)
         use = partial(gather_width, dtype=self.dtype)
         if gate_kernel is not None:
