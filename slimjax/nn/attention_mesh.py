@@ -95,24 +95,16 @@ def attend_on_mesh(
         mask = dataclasses.replace(mask, key_segments=None)
 
     def attend_share(query, key, value, mask, rotation, bias, drop):
-        stretch = None
         if alike:
             mask = dataclasses.replace(mask, key_segments=mask.query_segments)
+        own = query, key, value, mask
+        more: dict[str, Any] = dict(rotation=rotation, bias=bias, drop=drop)
         if places is not None:
-            query, key = _turn(query, rotation), _turn(key, rotation)
-            key, value = (gather(x, places, options["dtype"]) for x in (key, value))
-            segments = mask.key_segments
-            if segments is not None:
-                segments = gather(segments, places, segments.dtype)
-            rotation = None
-            own = Stretch(lax.axis_index(places), lax.axis_size(places))
-            positions = own.positions(query) if mask.needs_positions else None
-            mask = dataclasses.replace(
-                mask, query_positions=positions, key_segments=segments
-            )
-            stretch = own if alike else None
-        more = dict(rotation=rotation, bias=bias, drop=drop, stretch=stretch)
-        return attend(query, key, value, mask, **more, **options)
+            own = _gather_keys(*own, rotation, places, options["dtype"])
+            stretch = Stretch(lax.axis_index(places), lax.axis_size(places))
+            own = *own[:3], _at_positions(own[3], stretch, query)
+            more |= dict(rotation=None, stretch=stretch if alike else None)
+        return attend(*own, **more, **options)
 
     lie = P(rows, places, heads)
     along = P(rows, places)
@@ -126,6 +118,30 @@ def attend_on_mesh(
         check_vma=False,
     )
     return run(query, key, value, mask, rotation, bias, drop)
+
+
+def _gather_keys(
+    query: Array,
+    key: Array,
+    value: Array,
+    mask: Mask,
+    rotation: Rotation | None,
+    places: str,
+    dtype: Any,
+) -> tuple[Array, Array, Array, Mask]:
+    """Returns a device's queries, turned, and keys, values and marks of whole rows."""
+    query, key = _turn(query, rotation), _turn(key, rotation)
+    key, value = (gather(x, places, dtype) for x in (key, value))
+    segments = mask.key_segments
+    if segments is not None:
+        segments = gather(segments, places, segments.dtype)
+    return query, key, value, dataclasses.replace(mask, key_segments=segments)
+
+
+def _at_positions(mask: Mask, stretch: Stretch, query: Array) -> Mask:
+    """Returns the mask of the queries of a stretch."""
+    positions = stretch.positions(query) if mask.needs_positions else None
+    return dataclasses.replace(mask, query_positions=positions)
 
 
 def _turn(x: Array, rotation: Rotation | None) -> Array:
