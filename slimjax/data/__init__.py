@@ -2,8 +2,10 @@
 
 Read the room from the bottom: `pieces` and `tokenizer` make numbers of the documents
 of `slimjax.text`, `rows` lays these out on disk, `cache` keeps them, `batches` decides
-which rows a step takes, `dataset` holds all that a run must know of its data, and
-`language` makes one for language modelling.
+which rows a step takes, and `dataset` holds all that a run must know of its data.
+`language` makes one for language modelling. `labelled` makes one of labelled examples:
+`pools` (and `idx`) read them, `dealing` splits them, and `columns`, with `labels` and
+`scaling`, makes arrays of them.
 
     config = DataConfig(source="text:books/*.txt", vocab_size=2048)
     dataset = load_language_dataset(config)
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from slimjax.data.config import DataConfig
     from slimjax.data.corpus import Corpus, load_corpus
     from slimjax.data.dataset import Dataset, Field
+    from slimjax.data.labelled import load_labelled_dataset
     from slimjax.data.language import load_language_dataset
     from slimjax.data.tokenizer import load_tokenizer
 
@@ -29,6 +32,7 @@ _HOMES = {
     "Field": "dataset",
     "iterate_rows": "batches",
     "load_corpus": "corpus",
+    "load_labelled_dataset": "labelled",
     "load_language_dataset": "language",
     "load_tokenizer": "tokenizer",
     "make_batch": "batches",
@@ -41,6 +45,7 @@ __all__ = [
     "Field",
     "iterate_rows",
     "load_corpus",
+    "load_labelled_dataset",
     "load_language_dataset",
     "load_tokenizer",
     "make_batch",

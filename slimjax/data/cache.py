@@ -72,7 +72,7 @@ def read_manifest(path: Path) -> Info | None:
     try:
         manifest = json.loads((path / MANIFEST).read_text("utf-8"))
         files, info = manifest["files"], manifest["info"]
-        if manifest["digest"] != _hash_json([files, info]):
+        if manifest["digest"] != hash_json(files, info):
             return None
         whole = all(_describe(path / name) == note for name, note in files.items())
         return info if whole else None
@@ -87,7 +87,7 @@ def _make(path: Path, build: Callable[[Path], Info]):
     try:
         info = json.loads(json.dumps(build(draft)))
         files = {file.name: _describe(file) for file in sorted(draft.iterdir())}
-        manifest = {"files": files, "info": info, "digest": _hash_json([files, info])}
+        manifest = {"files": files, "info": info, "digest": hash_json(files, info)}
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")
         if read_manifest(path) is None:  # Else another process was faster.
             _discard(path)
@@ -133,5 +133,6 @@ def _describe(path: Path) -> Info:
         return {"size": size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def _hash_json(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+def hash_json(*parts: Any) -> str:
+    """Returns the SHA-256 of plain values, for a name in the cache."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

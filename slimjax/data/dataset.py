@@ -21,13 +21,12 @@ Batch = dict[str, Shaped[np.ndarray, "B ..."]]
 
 
 class Codec(Protocol):
-    """What turns numbers of a field into what people read: a tokenizer, a label list.
+    """What turns numbers of a field into what people read: a tokenizer, labels."""
 
-    Attributes:
-        fingerprint: Equal for codecs that mean the same.
-    """
-
-    fingerprint: str
+    @property
+    def fingerprint(self) -> str:
+        """Equal for codecs that mean the same."""
+        ...
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the codec's own file into `folder`, which exists."""

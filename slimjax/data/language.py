@@ -6,7 +6,6 @@ second one encodes them, unless the cache has the rows already.
 
 import dataclasses
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from slimjax.data.cache import Info, open_entry
+from slimjax.data.cache import Info, hash_json, open_entry
 from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Dataset, Field
 from slimjax.data.rows import (
@@ -26,12 +25,8 @@ from slimjax.data.rows import (
     open_row_bytes,
     open_rows,
 )
-from slimjax.data.tokenizer import (
-    BytesTokenizer,
-    Tokenizer,
-    load_tokenizer,
-    train_tokenizer,
-)
+from slimjax.data.tokenizer import Tokenizer
+from slimjax.data.tokenizer_choice import choose_tokenizer, special_ids
 from slimjax.errors import DataError
 from slimjax.text.files import show
 from slimjax.text.sources import name_sources
@@ -84,8 +79,9 @@ def load_language_dataset(
     )
     if all_valid:
         survey = dataclasses.replace(survey, borders=SplitBorders(0.0, 1.0))
-    tokenizer = tokenizer or _prepare_tokenizer(config, survey, report)
-    fingerprint = _hash(
+    tokenizer = tokenizer or choose_tokenizer(config, survey.passages, report)
+    fingerprint = hash_json(
+        FORMAT,
         [survey.digest, dataclasses.astuple(survey.borders), config.seq_len],
         [config.valid_fraction, config.test_fraction, tokenizer.fingerprint],
     )
@@ -105,11 +101,7 @@ def load_language_dataset(
             },
             sizes={"vocab": tokenizer.vocab_size},
             lengths={"": config.seq_len},
-            special={
-                "pad": tokenizer.pad_id,
-                "bos": tokenizer.bos_id,
-                "eos": tokenizer.eos_id,
-            },
+            special=special_ids(tokenizer),
             counts=info | {"skipped": dict(survey.skips.reasons)},
             fingerprint=fingerprint,
             source=name_sources(config.source),
@@ -144,26 +136,6 @@ def _count_targets(rows: Rows, num_tokens: int) -> Int64[np.ndarray, " R"]:
     if num_rows:
         targets[-1] = min(num_tokens - (num_rows - 1) * seq_len, seq_len)
     return targets
-
-
-def _prepare_tokenizer(
-    config: DataConfig, survey: Survey, report: Progress
-) -> Tokenizer:
-    """Trains a tokenizer on text of the train split, or finds it in the cache."""
-    if config.tokenizer == "bytes":
-        return BytesTokenizer()
-    report("tokenizer", 0.0)
-
-    def build(folder: Path) -> Info:
-        train_tokenizer(survey.passages, config.vocab_size).save(folder)
-        return {}
-
-    name = _hash(config.vocab_size, survey.passages)
-    tokenizer = open_entry(
-        f"tokenizer-{name[:32]}", build, lambda folder, _: load_tokenizer(folder)
-    )
-    report("tokenizer", 1.0)
-    return tokenizer
 
 
 def _write_rows(
@@ -215,7 +187,3 @@ def _group(texts: Iterator[str]) -> Iterator[list[str]]:
             group, size = [], 0
     if group:
         yield group
-
-
-def _hash(*parts: object) -> str:
-    return hashlib.sha256(json.dumps([FORMAT, *parts]).encode()).hexdigest()

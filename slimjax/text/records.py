@@ -59,17 +59,23 @@ class Record:
     line: Line
 
     def get(self, name: Any) -> Any:
-        """Returns a value, or a `BadDocument` that offers the nearest name."""
-        if name in self.values:
-            return self.values[name]
-        kind, names = "field", [str(known) for known in self.values]
+        """Returns a value by its name or its place.
+
+        What is missing gives a `BadDocument` that offers the nearest name.
+        """
+        for known in (name, str(name)):
+            if known in self.values:
+                return self.values[known]
+        names = [str(known) for known in self.values]
         if isinstance(name, int):
+            if name < len(names):
+                return list(self.values.values())[name]
             known = f"It has columns 0 to {len(names) - 1}."
             return self.line.bad("missing_field", f"has no column {name}. {known}")
         shown = [*names[:20], "..."] if len(names) > 20 else names
         close = suggest(str(name), names)
         hint = close if close.startswith("Did") else suggest("", shown)
-        problem = f"has no {kind} {show(name)}. {show(hint)}"
+        problem = f"has no field {show(name)}. {show(hint)}"
         return self.line.bad("missing_field", problem)
 
 

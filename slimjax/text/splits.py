@@ -1,4 +1,4 @@
-"""Which documents train, which steer, which only test: decided by what they say.
+"""Which documents are in which split: decided by their content alone.
 
 A document's hash is a number in [0, 1); the lowest go to test, the next to valid, the
 rest to train. So equal documents never sit in two splits, and a corpus that grows keeps
@@ -33,7 +33,12 @@ class SplitBorders:
 
 def hash_document(text: str) -> bytes:
     """Returns the SHA-256 of a document's UTF-8."""
-    return hashlib.sha256(text.encode()).digest()
+    return hash_bytes(text.encode())
+
+
+def hash_bytes(data: bytes) -> bytes:
+    """Returns the SHA-256 of some bytes."""
+    return hashlib.sha256(data).digest()
 
 
 def hash_to_fraction(digest: bytes) -> float:

@@ -1,0 +1,155 @@
+"""How each kind of value of an example becomes an array of a batch."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from slimjax.data.config import DataConfig
+from slimjax.data.dataset import Codec, Field
+from slimjax.data.labels import Labels
+from slimjax.data.scaling import Scaling, fits_bytes
+from slimjax.data.tokenizer import Ids, Tokenizer
+from slimjax.data.tokenizer_choice import special_ids
+from slimjax.errors import DataError
+from slimjax.text.examples import Example
+
+Rows = np.ndarray
+Counts = dict[str, int]
+NO_LABEL = -1
+"""Number of the class of rows that only fill up a batch."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A column that is ready to be encoded.
+
+    Attributes:
+        name: Name of its array in a batch.
+        field: Shape and type of that array.
+        encode: From examples to ``[R *row]``, as it is stored, and counts.
+        fingerprint: Changes with everything that changes what `encode` returns.
+        sizes: What the column adds to a dataset's sizes.
+        lengths: What it adds to the lengths.
+        special: What it adds to the special ids.
+        codec: Turns numbers back into what people read, if there is such a thing.
+        note: What a user should know of it, or "".
+    """
+
+    name: str
+    field: Field
+    encode: Callable[[list[Example]], tuple[Rows, Counts]]
+    fingerprint: Any
+    sizes: dict[str, int]
+    lengths: dict[str, int] = dataclasses.field(default_factory=dict)
+    special: dict[str, int] = dataclasses.field(default_factory=dict)
+    codec: Codec | None = None
+    note: str = ""
+
+
+def encode_row(tokenizer: Tokenizer, ids: Ids, seq_len: int) -> Ids:
+    """Returns a text as a row: bos, its tokens, eos, padding.
+
+    Args:
+        tokenizer: Its special ids are taken.
+        ids: The tokens of the text; those that do not fit are cut off.
+        seq_len: Length of the row, T.
+    """
+    row = np.full(seq_len, tokenizer.pad_id, np.int32)
+    kept = ids[: max(seq_len - 2, 0)]
+    ends = ([tokenizer.bos_id], kept, [tokenizer.eos_id])
+    content = np.concatenate(ends)[:seq_len]
+    row[: len(content)] = content
+    return row
+
+
+def prepare_text(name: str, tokenizer: Tokenizer, config: DataConfig) -> Prepared:
+    """Returns the column of a text, whose array is ``tokens``, int32 ``[T]``.
+
+    Args:
+        name: The task's name of the text.
+        tokenizer: Makes tokens of it.
+        config: Knows the length of a row.
+    """
+    seq_len = config.seq_len
+    stored = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+
+    def encode(examples: list[Example]) -> tuple[Rows, Counts]:
+        texts = [example.values[name] for example in examples]
+        rows = np.empty((len(texts), seq_len), stored)
+        counts = {"tokens": 0, "cut": 0}
+        for i, ids in enumerate(tokenizer.encode_batch(texts)):
+            rows[i] = encode_row(tokenizer, ids, seq_len)
+            counts["tokens"] += min(len(ids) + 2, seq_len)
+            counts["cut"] += len(ids) + 2 > seq_len
+        return rows, counts
+
+    return Prepared(
+        "tokens",
+        Field((seq_len,), "int32", ("positions",), fill=tokenizer.pad_id),
+        encode,
+        [seq_len, tokenizer.fingerprint],
+        sizes={"vocab": tokenizer.vocab_size},
+        lengths={"": seq_len},
+        special=special_ids(tokenizer),
+        codec=tokenizer,
+    )
+
+
+def prepare_label(name: str, labels: Labels) -> Prepared:
+    """Returns the column of a label, whose array is an int32 number of a class."""
+
+    def encode(examples: list[Example]) -> tuple[Rows, Counts]:
+        numbers = [labels.encode(example.values[name]) for example in examples]
+        return np.array(numbers, np.int32), {}
+
+    return Prepared(
+        name,
+        Field((), "int32", (), fill=NO_LABEL),
+        encode,
+        labels.fingerprint,
+        sizes={"classes": len(labels)},
+        codec=labels,
+    )
+
+
+def prepare_features(
+    name: str, examples: list[Example], scaling: Scaling, note: str = ""
+) -> Prepared:
+    """Returns the column of numbers, whose array is float32 ``[F]``.
+
+    Whole numbers from 0 to 255 are stored as bytes.
+
+    Args:
+        name: The task's name of the numbers.
+        examples: All examples.
+        scaling: How many numbers each must have, and how they are scaled.
+        note: What a user should know of the scaling, or "".
+
+    Raises:
+        DataError: If an example has more or fewer numbers.
+    """
+    for example in examples:
+        if (size := len(example.values[name])) != scaling.size:
+            raise DataError(
+                f"{example.where} has {size} numbers; the first example has "
+                f"{scaling.size}."
+            )
+    are_bytes = all(fits_bytes(example.values[name]) for example in examples)
+    stored = np.uint8 if are_bytes else np.float32
+
+    def encode(examples: list[Example]) -> tuple[Rows, Counts]:
+        rows = [example.values[name] for example in examples]
+        return np.array(rows, stored).reshape(len(rows), scaling.size), {}
+
+    shape, (scale, shift) = (scaling.size,), (scaling.scale, scaling.shift)
+    return Prepared(
+        name,
+        Field(shape, "float32", (None,), scale=scale, shift=shift),
+        encode,
+        [are_bytes, scaling.fingerprint],
+        sizes={"features": scaling.size},
+        codec=scaling,
+        note=note,
+    )

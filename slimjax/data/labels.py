@@ -1,0 +1,111 @@
+"""The names of classes, in the order of their numbers; kept as ``labels.json``."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+
+from slimjax.errors import DataError, suggest
+from slimjax.text.files import show
+
+LABELS_FILE = "labels.json"
+MAX_NAMED = 10
+
+
+class Labels:
+    """Class names to numbers and back.
+
+    Attributes:
+        names: The name of each class.
+        counts: How many examples of the train split each class has.
+        fingerprint: Equal for equal names in the same order.
+    """
+
+    def __init__(self, names: Iterable[str], counts: Iterable[int]):
+        """Takes the classes in the order of their numbers."""
+        self.names, self.counts = tuple(names), tuple(counts)
+        self._number_of = {name: i for i, name in enumerate(self.names)}
+        self.fingerprint = hashlib.sha256(json.dumps(self.names).encode()).hexdigest()
+
+    def __len__(self) -> int:
+        """Returns the number of classes, C."""
+        return len(self.names)
+
+    def __contains__(self, name: str) -> bool:
+        """Returns whether a class has this name."""
+        return name in self._number_of
+
+    def encode(self, name: str) -> int:
+        """Returns the number of a class.
+
+        Raises:
+            DataError: If there is none of this name.
+        """
+        if name not in self._number_of:
+            raise DataError(f"{show(name)} is not a label. {self.suggest(name)}")
+        return self._number_of[name]
+
+    def decode(self, number: int) -> str:
+        """Returns the name of a class."""
+        return self.names[int(number)]
+
+    def suggest(self, name: str) -> str:
+        """Returns a hint that offers the nearest name, or some of them."""
+        more = ["..."] if len(self.names) > MAX_NAMED else []
+        close = suggest(name, self.names)
+        if close.startswith("Did"):
+            return show(close)
+        return show(suggest("", [*self.names[:MAX_NAMED], *more]))
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes ``labels.json`` into `folder`, which exists."""
+        content = {"version": 1, "labels": self.names, "train_counts": self.counts}
+        with open(os.path.join(folder, LABELS_FILE), "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1)
+
+
+def count_labels(counts: Mapping[str, int]) -> Labels:
+    """Returns the classes of a train split, numbers in numeric order before words.
+
+    Raises:
+        DataError: If there are fewer than two.
+
+    Examples:
+        >>> count_labels({"10": 3, "2": 5, "other": 1}).names
+        ('2', '10', 'other')
+    """
+    if len(counts) < 2:
+        name, number = next(iter(counts.items()), ("", 0))
+        raise DataError(
+            f"All {number:,} examples of the train split have the label {show(name)}; "
+            "two different ones are the least. Check config.data.fields."
+        )
+    names = sorted(counts, key=_order)
+    return Labels(names, [counts[name] for name in names])
+
+
+def load_labels(folder: str | os.PathLike[str]) -> Labels:
+    """Loads what `Labels.save` wrote into `folder`.
+
+    Raises:
+        DataError: If there is no such file, or a damaged one.
+    """
+    path = os.path.join(folder, LABELS_FILE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        names, counts = content["labels"], content["train_counts"]
+        if len(set(names)) != len(counts) or not all(type(n) is str for n in names):
+            raise ValueError("names and counts do not fit together")
+        return Labels(names, [int(count) for count in counts])
+    except FileNotFoundError:
+        raise DataError(f"{show(os.fspath(folder))} holds no {LABELS_FILE}.") from None
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DataError(f"{show(path)} is damaged: {show(str(error))}.") from None
+
+
+def _order(name: str) -> tuple[bool, float, str]:
+    try:
+        return (False, float(name), name)
+    except ValueError:
+        return (True, 0.0, name)
