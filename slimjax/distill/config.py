@@ -19,21 +19,22 @@ class DistillConfig:
     stay plain cross entropies.
 
     Attributes:
-        teacher: Folder of a finished run with the same tokenizer; ``start`` for the
-            model as it was before its first cut; nothing for no teacher.
-        weight: Share of the error that is of the teacher's logits, 0 to 1.
-        hidden_weight: Weight of `slimjax.distill.alignment_error`, of hidden states; 0
-            for none. With both weights 0 there is no teacher.
-        temperature: T, that both sides' logits are divided by.
-        first_step: Step from which a folder's model teaches; ``start`` teaches from
-            the first cut, and not before this step.
-        decay_fraction: Part of the run, at its end, in which both weights fall to 0 in
-            a line; 0 for constant weights.
-        top_k: So many of a folder's model's most probable tokens, and all others as
-            one, stand for what it says of a token: computed once for each row, and
-            kept in the cache for the epochs and runs to come. 0 for all it says.
-        cache_limit_mb: Most megabytes that a run may keep of them. This one may change
-            when a run goes on.
+        teacher: Folder of a finished run with the same tokenizer, or ``start`` for the
+            model before its first cut; empty for no teacher.
+        weight: Share of the error that comes from the teacher's logits, 0 to 1.
+        hidden_weight: Weight of the distance of hidden states
+            (`slimjax.distill.alignment_error`); 0 for none. With both weights 0 there
+            is no teacher.
+        temperature: T, which divides both models' logits.
+        first_step: Step from which a folder's model is used. ``start`` is used from the
+            first cut on, and not before this step.
+        decay_fraction: Part of the run, at its end, in which both weights fall linearly
+            to 0; 0 for constant weights.
+        top_k: Number of the teacher's most probable tokens that are kept for each
+            token, with all others as one outcome. They are computed once for each row
+            and kept in the cache. 0 uses the whole distribution in every step.
+        cache_limit_mb: Largest size of these outcomes in the cache, in megabytes. It
+            may change when a run continues.
     """
 
     teacher: str = ""

@@ -27,35 +27,35 @@ SUFFIXES |= {"KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveConfig:
-    """What is to be small, by which rule, at which price or within which budget.
+    """What is to be small, by which strategy, at which price or budget.
 
     Attributes:
-        strategy: none or scratch (dense training; scratch demands
-            ``config.model.architecture``); exchange, size_penalty, size_decay,
-            hard_concrete or learned_bits; or a baseline that only ranks, magnitude,
-            wanda, taylor or random. See docs/strategies.md.
-        size: params, flops (a token), bytes (packed file), kv_bytes (a token) or
-            latency (seconds a token that is generated); or a weighted sum of them, each
-            as a part of its start: "0.5*params+0.5*flops".
-        latency_table: A ``latency.json`` that was measured before, by the machine that
-            counts; empty to measure here, when the run begins.
-        units: What the report adds up in: nats, or bits, which adds the description
-            length of the training text (model, tokenizer and text), each bit weighing
-            the same. The run itself is one and the same, and alpha stays nats a
-            target for the whole starting model.
-        alpha: The price; 0 for none. Of size_decay it is no nats, but the part of a
-            largest step of Adam by which weights shrink.
-        budget: Largest size of the final model: a number in the measure ("2e6",
-            "2M") or a part of the start ("40%"); empty for none.
-        budgets: Several budgets at once, by measure, in place of `size` and `budget`:
+        strategy: How units are chosen for removal: exchange, size_penalty, size_decay,
+            hard_concrete or learned_bits; a baseline that only ranks: magnitude, wanda,
+            taylor or random; or dense training: none, or scratch with the shape in
+            ``config.model.architecture``. See docs/strategies.md.
+        size: What is counted: params, flops (per token), bytes (of the packed file),
+            kv_bytes (per token) or latency (seconds per generated token). Or a weighted
+            sum of them, each as a fraction of its start: ``"0.5*params+0.5*flops"``.
+        latency_table: A ``latency.json`` that was measured before, on the machine in
+            question; empty to measure here when the run begins.
+        units: Units of the report: nats, or bits, which adds the description length of
+            the training text (model, tokenizer and text). Training is the same, and
+            alpha stays in nats.
+        alpha: The price of the whole starting model, in nats per target; 0 for none.
+            For size_decay it is the part of Adam's largest step by which weights
+            shrink.
+        budget: Largest size of the final model: a number in the measure (``2e6``,
+            ``"2M"``) or a part of the start (``"40%"``); empty for none.
+        budgets: Several budgets at once, by measure, instead of `size` and `budget`:
             ``{"bytes": "2M", "kv_bytes": "50%"}``.
-        gate_learning_rate: Peak step of gates that move (size_penalty and
-            hard_concrete), and of depths as parts of 16 bits (learned_bits).
+        gate_learning_rate: Largest step of gates (size_penalty, hard_concrete), or of
+            depths as parts of 16 bits (learned_bits).
         price_rate: Factor on how fast a budget raises the price inside the step
-            (size_penalty, size_decay, hard_concrete and learned_bits).
-        max_price_ratio: Most by which the price that a budget finds at a seam may be
-            above that of the seam before; 0 for no limit. The last seam meets the
-            budget at any price (exchange).
+            (size_penalty, size_decay, hard_concrete, learned_bits).
+        max_price_ratio: Largest ratio of the price that a budget finds at a seam to the
+            price at the seam before (exchange); 0 for no limit. The last seam meets the
+            budget at any price.
     """
 
     strategy: str = "none"

@@ -8,16 +8,18 @@ from slimjax.nn.quantize import FULL, STATES
 
 @dataclasses.dataclass(frozen=True)
 class QuantizeConfig:
-    """In how many bits units may be stored, and what shares a step between levels.
+    """The bits in which units are stored, and which weights share a step.
 
     Weights with one axis, the scales of norms, keep 8 bits or more.
 
     Attributes:
-        bits: One number: all units have it, from `first_step` on. Several: all units
-            start with the largest, and seams choose for each, by the price of bytes.
-        group_size: Elements of a unit's row that share a step; 0 for the whole row.
-        first_step: Step at which the one number comes into force; before, weights are
-            not rounded.
+        bits: One number: all units have it, from `first_step` on. Several numbers: all
+            units start with the largest, and seams choose for each unit, at the price
+            of bytes.
+        group_size: Weights of a unit's row that share a step between levels; 0 for the
+            whole row.
+        first_step: Step from which the one number is used; before it, weights are not
+            rounded.
     """
 
     bits: tuple[int, ...] = (FULL,)

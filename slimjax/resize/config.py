@@ -11,33 +11,34 @@ class ResizeConfig:
     """When the model changes its size, and within which limits.
 
     Attributes:
-        first_step: Step of the first seam; 0 means `every_steps`.
-        every_steps: Steps from one seam to the next; 0 means never.
-        max_seams: Most seams a run takes.
+        first_step: Steps before the first seam; 0 means `every_steps`.
+        every_steps: Steps between two seams; 0 means no seams.
+        max_seams: Largest number of seams.
         units: Kinds of units that may be removed: heads (query heads), kv_heads (KV
             groups), mlp, sublayer, layer, and embed, the channels of the residual
             streams. These are left out unless named: each is a row or column of every
             weight, which other units and strategies are not prepared for at all prices.
-        frozen: Patterns of parts that stay, dotted paths of modules or gates such as
-            ``layer_0``, ``*.attention`` or ``layer_1.mlp.*``.
+        frozen: Patterns of parts that are kept, as dotted paths of modules or gates,
+            such as ``layer_0``, ``*.attention`` or ``layer_1.mlp.*``.
         multiple: MLP widths stay multiples of this.
         kv_heads_multiple: Numbers of KV heads stay multiples of this, such as the
             devices that share them; query heads follow their KV heads.
         width_multiple: The residual width stays a multiple of this.
         uniform: All layers of a tower keep the same shape, and none is removed.
-        min_kv_heads: Least KV heads a layer; 0 lets attention go as a whole.
-        min_mlp_dim: Least MLP width; 0 lets the MLP go as a whole.
-        min_width: Least residual width.
+        min_kv_heads: Smallest number of KV heads per layer; with 0 a whole attention
+            may be removed.
+        min_mlp_dim: Smallest MLP width; with 0 a whole MLP may be removed.
+        min_width: Smallest residual width.
         min_layers: Layers of each tower that keep a sublayer, at least.
-        max_fraction: The part of a gate's units that one seam may close, unless the
-            last seam could not meet the budget so.
-        max_kind_fraction: The part of one kind of sublayer, such as all attentions, by
-            size, over which one seam lets no sublayer go as a whole; unless the
-            budget could not be met so.
-        refit_batches: Batches on which what stays learns, at a seam, to write what the
-            whole wrote; 0 for none.
-        compile_allowance_flops: A seam is taken when it saves more training FLOPs
-            than this until the end of the run.
+        max_fraction: Largest part of a gate's units that one seam may close, unless the
+            last seam could not meet the budget otherwise.
+        max_kind_fraction: Part of one kind of sublayer, such as all attentions, by
+            size. If a seam would take more than this, it removes no whole sublayer of
+            that kind, unless the budget could not be met otherwise.
+        refit_batches: Batches on which the remaining weights are refitted at a seam by
+            least squares, so that sublayers write what they wrote before; 0 for none.
+        compile_allowance_flops: A seam is taken if it saves more training FLOPs than
+            this until the end of the run.
     """
 
     first_step: int = 0

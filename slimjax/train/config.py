@@ -30,32 +30,34 @@ MAY_CHANGE += ("distill.cache_limit_mb",)
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """How long, and what happens on the way.
+    """How long a run is, and what happens on the way.
 
     Attributes:
         num_steps: Steps of the whole run.
         eval_every_steps: Steps between evaluations; 0 for the end only.
-        eval_rows: Validation rows of an evaluation on the way; 0 for all.
+        eval_rows: Validation rows of an evaluation during the run, spread over the
+            split; 0 for all.
         save_every_steps: Steps between checkpoints; 0 for seams and the end only.
-        keep_latest: Checkpoints that stay, of the newest.
-        keep_best: Checkpoints that stay, of those with the least validation error
-            since the last seam, where one was measured.
-        keep_every_steps: Checkpoints at multiples of so many steps stay for good; 0 for
-            none. Nothing else does, so that disk usage is bounded.
+        keep_latest: How many of the newest checkpoints are kept.
+        keep_best: How many checkpoints with the smallest validation error since the
+            last seam are kept, where it was measured.
+        keep_every_steps: Checkpoints at multiples of this number of steps are kept for
+            good; 0 for none. All others are removed, so disk usage is bounded.
         log_every_steps: Steps between lines of ``metrics.jsonl``.
-        continue_from: Folder of a run in whose newest state this one starts: weights,
-            moments, structure, bits and step; empty to start afresh. It counts in
-            `num_steps` and in ``flops_total``.
-        on_bad_step: What to do when the loss or a gradient is not finite, or the loss
-            leaps: ``stop``; ``skip``, which leaves the update out; ``rollback``, which
-            goes back to the newest checkpoint and takes other rows instead of those.
-        spike_factor: A loss above so many times its running mean is a leap; 0 for none.
-        max_bad_steps: Bad steps in a row that a run survives; the next one stops it. A
-            row ends with a good step, with ``rollback`` with a new checkpoint.
+        continue_from: Folder of a run at whose newest state this one starts: weights,
+            moments, structure, bits and step. Empty to start afresh. Its steps count in
+            `num_steps`, and its FLOPs in ``flops_total``.
+        on_bad_step: What happens when the loss or a gradient is not finite, or the loss
+            jumps: ``stop`` ends the run, ``skip`` leaves the update out, ``rollback``
+            returns to the newest checkpoint and uses other rows.
+        spike_factor: A loss above this multiple of its running mean is a jump; 0 for no
+            such test.
+        max_bad_steps: Bad steps in a row that a run survives; the next one stops it.
+            The count ends with a good step, with ``rollback`` with a new checkpoint.
         label_smoothing: Share of each target that is spread over the vocabulary. This
             and `z_loss` are used in training only, not in losses that are reported.
-        z_loss: Weight of the squared log-normaliser of the logits beside the loss; 1e-4
-            is usual.
+        z_loss: Weight of the squared log-normaliser of the logits in the loss; 1e-4 is
+            usual.
     """
 
     num_steps: int = 1000
