@@ -1,7 +1,7 @@
-"""Bits layer by layer: how many of each kind of unit have how many, and how many went.
+"""Bits layer by layer: how many units of each kind have how many bits.
 
-A bar is as long as there were units at the start; each part of it has as many units as
-have the bits that stand in it, the most first, and what is gone is left white.
+A bar is as long as the number of units at the start. Its parts are the units of equal
+bits, the most bits first; removed units are white.
 """
 
 from collections import Counter
@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimjax.report import style
+from slimjax.report.layers import shorten_label
 from slimjax.report.quantities import format_count, number
 from slimjax.report.read import Json, Run
 from slimjax.report.structure import make_canvas, row_height, shows_number
@@ -17,9 +18,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLORS = {2: "#dae8f5", 3: "#c2daef", 4: "#a5c9e8", 6: "#82b3dd", 8: "#5d98cd"}
-COLORS |= {16: style.BLUE}
-DARK = (8, 16)  # Bits whose colour wants white text.
+COLORS = {2: "#fde725", 3: "#6ccd5a", 4: "#26828e", 6: "#3e5f95", 8: "#46307e"}
+COLORS |= {16: "#440154"}
+"""From light to dark, from few bits to many: viridis, whose steps are apart in grey and
+for readers who see fewer colours.
+
+References:
+    Smith and van der Walt, "A Better Default Colormap for Matplotlib", SciPy 2015.
+"""
+
+DARK = (4, 6, 8, 16)  # Bits whose colour needs white text.
 
 KINDS = {"heads": "query heads", "kv_heads": "KV heads", "mlp": "MLP, hidden units"}
 NAMES = {"heads": "num_heads", "kv_heads": "num_kv_heads", "mlp": "mlp_dim"}
@@ -51,7 +59,14 @@ def plot_bits(run: Run) -> "Figure":
     for index, layer in enumerate(layers):
         y = TOP + (index + 0.5) * row
         if shows_number(index, len(layers), row):
-            _write(axes, NUMBER_AT, y, str(index), size=text_pt, ha="right")
+            _write(
+                axes,
+                NUMBER_AT,
+                y,
+                shorten_label(layer, index),
+                size=text_pt,
+                ha="right",
+            )
         for kind in (k for k in KINDS if most[k]):
             before = start[index] if index < len(start) else {}
             parts = count_parts(_bits_of(layer, kind), _number_of(before, kind))
@@ -170,7 +185,7 @@ def _draw_legend(axes: "Axes", y: float, shown: set[int]) -> None:
     x, look = AT["heads"], {"color": style.MUTED, "size": style.FONT_PT}
     for bits in sorted(shown, reverse=True):
         _draw_bar(axes, x, y, 0.14, 0.14, [(bits, 1)])
-        _write(axes, x + 0.22, y, f"{bits} bits" if bits else "cut: 0 bits", **look)
+        _write(axes, x + 0.22, y, f"{bits} bits" if bits else "removed", **look)
         x += 0.85
 
 

@@ -1,4 +1,4 @@
-"""The words of HTML that the page is written in; all text enters through `escape`."""
+"""HTML for the pages: tables and the frame; all text passes through `escape`."""
 
 import html
 
@@ -11,6 +11,7 @@ h1 { font-size: 1.6rem; margin: 0 0 .4rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.15rem; margin: 2.4rem 0 .7rem; overflow-wrap: anywhere; }
 h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
 .summary { font-size: 1.1rem; margin: 0 0 1.4rem; }
+.warning { border-left: 4px solid #e2832a; background: #fdf4ea; padding: .4rem .8rem; }
 .muted, figcaption, small { color: var(--muted); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums;

@@ -61,10 +61,16 @@ class Comparison(NamedTuple):
 
 def list_metrics(run: Run) -> list[Metric]:
     """Returns the metrics of a run, the headline first; never an empty list."""
-    known = run.report.get("metrics")
+    return read_metrics(run.report) or [
+        _from_errors(run.report, key) for key in _find_keys(run)
+    ]
+
+
+def read_metrics(block: Json) -> list[Metric]:
+    """Returns the metrics that a report or a sweep lists, without damaged entries."""
+    known = block.get("metrics")
     known = [_read(entry) for entry in known] if isinstance(known, list) else []
-    named = [metric for metric in known if metric is not None]
-    return named or [_from_errors(run.report, key) for key in _find_keys(run)]
+    return [metric for metric in known if metric is not None]
 
 
 def headline(run: Run) -> Metric:

@@ -98,6 +98,7 @@ def _one_run(run: Run, images: dict[str, bytes]) -> list[str]:
     rows = [row for row in make_table(run) if (row.start, row.end) != (ABSENT, ABSENT)]
     return [
         f"<p class='summary'>{escape(summarize(run))}</p>",
+        *_warnings(run),
         write_table(["", "start", "end", "end / start"], rows),
         *_description(run),
         *_run_figures(run, images, prefix=""),
@@ -118,6 +119,7 @@ def _many_runs(runs: list[Run], images: dict[str, bytes]) -> list[str]:
         parts += [
             f"<h2>{index + 1}. {escape(run.name)}</h2>",
             f"<p>{escape(summarize(run))}</p>",
+            *_warnings(run),
             *_description(run),
             *_run_figures(run, images, prefix=f"run{index + 1}_"),
             *_history(run),
@@ -125,6 +127,10 @@ def _many_runs(runs: list[Run], images: dict[str, bytes]) -> list[str]:
             _facts(run),
         ]
     return parts
+
+
+def _warnings(run: Run) -> list[str]:
+    return [f"<p class='warning'>{escape(text)}</p>" for text in run.warnings]
 
 
 def _description(run: Run) -> list[str]:

@@ -10,10 +10,12 @@ import json
 import math
 import os
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from slimjax.errors import CheckpointError
 from slimjax.paths import user_path
+from slimjax.report.layers import describe_removed_kinds, read_layers
 from slimjax.report.quantities import number
 from slimjax.report.so_far import report_so_far
 from slimjax.store.files import MAX_JSON_BYTES
@@ -67,12 +69,18 @@ class Run:
     @property
     def architectures(self) -> list[list[Json]]:
         """The model of every stage, or start and end where no more is known."""
-        known = [_objects(stage.get("architecture")) for stage in self.stages]
+        known = [read_layers(stage.get("architecture")) for stage in self.stages]
         known = [layers for layers in known if layers]
         start = known[0] if known else _starting_layers(self.config)
         if known and len(known) == len(self.stages):
             return known
         return [layers for layers in (start, self.architecture) if layers]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences on kinds of layer that were removed as a whole."""
+        steps = [number(seam, "step") or 0.0 for seam in self.taken_seams]
+        return describe_removed_kinds(self.architectures, steps)
 
 
 def read_run(folder: str | Path) -> Run:
@@ -104,7 +112,7 @@ def read_run(folder: str | Path) -> Run:
         )
     config = _read_json(folder / "config.json", dict) or {}
     seams = _read_lines(folder / "seams.jsonl")
-    architecture = _objects(_read_json(folder / "architecture.json", list))
+    architecture = read_layers(_read_json(folder / "architecture.json", list | dict))
     so_far = report_so_far(config, metrics, _taken(seams))
     return Run(
         name=_printable(Path(os.path.abspath(folder)).name) or "run",
@@ -117,7 +125,7 @@ def read_run(folder: str | Path) -> Run:
     )
 
 
-def _read_json(path: Path, kind: type) -> Any:
+def _read_json(path: Path, kind: type | UnionType) -> Any:
     """Returns the content of a file, or None when there is no such file."""
     if not path.is_file():
         return None
@@ -127,7 +135,7 @@ def _read_json(path: Path, kind: type) -> Any:
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, kind):
-        word = "an object" if kind is dict else "a list"
+        word = "an object" if kind is dict else "a list or an object"
         raise CheckpointError(
             f"{path} is damaged: it is not {word} in JSON. "
             "Resume the run, which writes it again, or restore the file."
@@ -197,13 +205,16 @@ def _is_finished(report: Json) -> bool:
 
 def _last_layers(report: Json | None) -> list[Json]:
     stages = _objects((report or {}).get("stages"))
-    return _objects(stages[-1].get("architecture")) if stages else []
+    return read_layers(stages[-1].get("architecture")) if stages else []
 
 
 def _starting_layers(config: Json) -> list[Json]:
     """Returns the uniform model that a config describes, or nothing."""
     model = config.get("model")
     depth, heads = number(model, "num_layers"), number(model, "num_heads")
+    kind = model.get("kind") if isinstance(model, dict) else None
+    if kind not in (None, "decoder", "encoder"):
+        return []
     if depth is None or heads is None or not 0 < depth <= 10_000:
         return []
     layer = {
@@ -214,7 +225,7 @@ def _starting_layers(config: Json) -> list[Json]:
         "attention": True,
         "mlp": True,
     }
-    return [layer] * round(depth)
+    return read_layers([layer] * round(depth))
 
 
 def _fill(written: Json, so_far: Json) -> Json:

@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimjax.report import style
-from slimjax.report.quantities import format_count, number
-from slimjax.report.read import Json, Run
+from slimjax.report.layers import Row, list_rows
+from slimjax.report.quantities import format_count
+from slimjax.report.read import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 TALL_ROW, FLAT_ROW = 0.40, 0.165  # Heights of a row, in inches.
 ROOM_FOR_ROWS = 5.2  # Inches; more layers get flatter rows, down to FLAT_ROW.
 TOP, BOTTOM = 0.50, 0.50  # Inches for the headings and for the legend.
-NUMBER_AT, HEADS_AT, HEADS_WIDE = 0.42, 0.62, 3.05  # Inches; numbers end at theirs.
+HEADS_WIDE, GAP, LETTER = 3.05, 0.20, 0.075  # Inches; a gap is right of labels.
 HEADS_TEXT, MLP_TEXT = 1.55, 1.40  # Inches for the words at the right of a drawing.
 MAX_SQUARES = 32  # More heads than this are drawn as a bar.
 MIN_NUMBERED = 0.14  # Inches; a smaller box has no room for the number of its seam.
@@ -39,32 +40,36 @@ def plot_structure(run: Run) -> "Figure":
     Only numbers of units are recorded, so the units that are left stand together at
     the left, wherever they were in the layer.
     """
-    history = run.architectures
-    depth = max([1, *(len(layers) for layers in history)])
-    heads = [_counts(history, layer, "attention") for layer in range(depth)]
-    widths = [_counts(history, layer, "mlp") for layer in range(depth)]
-
-    row = row_height(depth)
-    most_heads, widest = _largest(heads), _largest(widths)
-    pitch = min(row, HEADS_WIDE / most_heads)
-    mlp_at = HEADS_AT + pitch * most_heads + HEADS_TEXT
+    rows = list_rows(run.architectures) or [Row("0", [0.0], [0.0])]
+    depth, start = len(rows), label_width([row.label for row in rows])
+    height = row_height(depth)
+    most_heads = _largest([row.heads for row in rows])
+    widest = _largest([row.hidden for row in rows])
+    pitch = min(height, HEADS_WIDE / most_heads)
+    mlp_at = start + pitch * most_heads + HEADS_TEXT
     unit = (style.WIDTH_IN - MLP_TEXT - mlp_at) / widest
 
-    figure, axes = make_canvas(TOP + depth * row + BOTTOM)
-    pen = Pen(axes, row, numbered=len(history) == len(run.stages))
-    pen.write_headings(mlp_at)
-    for layer in range(depth):
-        y = TOP + (layer + 0.5) * row
-        if shows_number(layer, depth, row):
-            pen.write(NUMBER_AT, y, str(layer), ha="right")
-        draw_heads = pen.draw_bar if most_heads > MAX_SQUARES else pen.draw_squares
-        draw_heads(HEADS_AT, y, pitch, heads[layer])
-        pen.draw_bar(mlp_at, y, unit, widths[layer])
-        x = HEADS_AT + pitch * most_heads + 0.1
-        pen.describe(x, y, heads[layer], "attention")
-        pen.describe(mlp_at + unit * widest + 0.1, y, widths[layer], "MLP")
-    pen.draw_legend(TOP + depth * row + 0.28, heads + widths)
+    figure, axes = make_canvas(TOP + depth * height + BOTTOM)
+    pen = Pen(axes, height, numbered=len(run.architectures) == len(run.stages))
+    pen.write_headings(start if any(row.heads for row in rows) else None, mlp_at)
+    draw_heads = pen.draw_bar if most_heads > MAX_SQUARES else pen.draw_squares
+    for index, row in enumerate(rows):
+        y = TOP + (index + 0.5) * height
+        if shows_number(index, depth, height):
+            pen.write(start - GAP, y, row.label, ha="right")
+        draw_heads(start, y, pitch, row.heads)
+        pen.draw_bar(mlp_at, y, unit, row.hidden)
+        x = start + pitch * most_heads + 0.1
+        pen.describe(x, y, row.heads, "attention")
+        pen.describe(mlp_at + unit * widest + 0.1, y, row.hidden, "MLP")
+    all_counts = [counts for row in rows for counts in (row.heads, row.hidden)]
+    pen.draw_legend(start, TOP + depth * height + 0.28, all_counts)
     return figure
+
+
+def label_width(labels: list[str]) -> float:
+    """Returns where drawings begin, in inches: right of the longest label."""
+    return min(0.36 + GAP + LETTER * max(map(len, labels), default=1), 2.0)
 
 
 def split_by_fate(counts: list[float]) -> list[Piece]:
@@ -101,17 +106,6 @@ Piece(start=5, stop=6, fate='cut', seam=2), Piece(start=6, stop=8, fate='cut', s
         else:
             pieces.append(Piece(start, stop, fate, seam))
     return pieces
-
-
-def _counts(history: list[list[Json]], index: int, sublayer: str) -> list[float]:
-    """Returns the number of units of a layer in each stage; 0 where it is gone."""
-    name = "num_heads" if sublayer == "attention" else "mlp_dim"
-    counts = []
-    for layers in history:
-        layer = layers[index] if index < len(layers) else {}
-        there = layer.get(sublayer) is not False
-        counts.append((number(layer, name) or 0.0) if there else 0.0)
-    return counts
 
 
 def _largest(rows: list[list[float]]) -> float:
@@ -161,16 +155,19 @@ class Pen:
         usual = {"va": "center_baseline", "color": style.INK, "fontsize": self.text_pt}
         self.axes.text(x, y, text, **(usual | look))
 
-    def write_headings(self, mlp_at: float) -> None:
-        """Names the columns and their units."""
+    def write_headings(self, heads_at: float | None, mlp_at: float) -> None:
+        """Names the columns and their units; no heads where their place is None."""
         y, look = TOP - 0.18, {"fontsize": style.FONT_PT, "fontweight": "bold"}
-        self.write(NUMBER_AT + 0.06, y, "layer", ha="right", **look)
-        self.write(HEADS_AT, y, "attention heads", **look)
+        self.write(0.08, y, "layer", **look)
+        if heads_at is not None:
+            self.write(heads_at, y, "attention heads", **look)
         self.write(mlp_at, y, "MLP width, hidden units", **look)
 
     def describe(self, x: float, y: float, counts: list[float], what: str) -> None:
-        """Writes what is left, in numbers."""
-        start, end = (counts[0], counts[-1]) if counts else (0.0, 0.0)
+        """Writes what is left, in numbers; nothing where the row has no such units."""
+        if not counts:
+            return
+        start, end = counts[0], counts[-1]
         if start == end == 0:
             self.write(x, y, "none", color=style.MUTED)
         elif end == 0:
@@ -196,11 +193,11 @@ class Pen:
             left, wide = x + unit * piece.start, unit * (piece.stop - piece.start)
             self._draw_box(left, y, wide, high, piece, counts[-1] == 0)
 
-    def draw_legend(self, y: float, rows: list[list[float]]) -> None:
+    def draw_legend(self, x: float, y: float, rows: list[list[float]]) -> None:
         """Explains the boxes that occur."""
         fates = {piece.fate for counts in rows for piece in self._split(counts)}
         cut = "cut, at the seam of that number" if self.numbered else "cut"
-        x, look = HEADS_AT, {"fontsize": style.FONT_PT, "color": style.MUTED}
+        look = {"fontsize": style.FONT_PT, "color": style.MUTED}
         for fate, word in {"kept": "kept", "grown": "grown", "cut": cut}.items():
             if fate in fates:
                 self._draw_box(x, y, 0.14, 0.14, Piece(0, 1, fate), False)

@@ -74,6 +74,15 @@ def add_legend(axes: "Axes", **where) -> None:
         axes.legend(fontsize=FONT_PT, labelcolor=INK, **box, **where)
 
 
+def add_legend_below(figure: "Figure", axes: "Axes", columns: int) -> None:
+    """Adds the legend of axes below them, in so many columns."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        look = {"fontsize": FONT_PT, "labelcolor": INK, "frameon": False}
+        where = {"loc": "outside lower left", "ncols": columns}
+        figure.legend(handles, labels, **where, **look)
+
+
 def show_steps(axes: "Axes", run: Run) -> None:
     """Lays the x axis over the steps of the run, in whole numbers."""
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter

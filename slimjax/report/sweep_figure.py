@@ -1,10 +1,20 @@
-"""The figure of a sweep: error against size, with intervals over the seeds."""
+"""The figure of a sweep: metric against size, with intervals over the seeds."""
 
+import math
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimjax.report import style
+from slimjax.report.metrics import SPLITS, label_metric
 from slimjax.report.quantities import number
-from slimjax.report.sweep_table import Json, changes_of, shorten, show_value
+from slimjax.report.sweep_table import (
+    Json,
+    changes_of,
+    has_test,
+    list_sweep_metrics,
+    shorten,
+    show_value,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -12,9 +22,9 @@ if TYPE_CHECKING:
 
 SIZES = {
     "params": ("params", "parameters"),
-    "flops": ("flops_per_token", "FLOPs a token, forward"),
+    "flops": ("flops_per_token", "FLOPs per token, forward"),
     "bytes": ("packed_file_bytes", "bytes of the model file"),
-    "kv_bytes": ("kv_bytes_per_token", "KV-cache bytes a token"),
+    "kv_bytes": ("kv_bytes_per_token", "KV-cache bytes per token"),
 }
 SETS_SIZE = ("objective.budget", "objective.alpha", "model.")
 """Settings whose values make points of one line, and not lines of their own."""
@@ -26,14 +36,19 @@ WIDE = 4.0  # Ratio of the largest size to the smallest from which x is logarith
 MOST_BAR = 0.7  # How far bars may stretch the y axis, in heights of the points.
 
 
+BETWEEN_SETTINGS = r", (?=[A-Za-z_]+ )"  # Not between the numbers of a list.
+MAX_LABEL = 72  # Characters of a line's name.
+LEGEND_ROW_IN, LEGEND_LETTER_IN, LEGEND_MARK_IN = 0.21, 0.085, 0.75  # Inches.
+
+
 class Point(NamedTuple):
     """An arm in the figure.
 
     Attributes:
         size: Mean size.
-        error: Mean error.
-        half: Half of the interval of the error, or None.
-        runs: Size and error of each run.
+        error: Mean of the metric.
+        half: Half of the interval of that mean, or None.
+        runs: Size and metric of each run.
     """
 
     size: float
@@ -43,21 +58,26 @@ class Point(NamedTuple):
 
 
 def plot_sweep(sweep: Json) -> "Figure":
-    """Plots error against size, a large point an arm and a pale dot a run.
+    """Plots the headline metric against size: large points are arms, pale ones runs.
 
     The size is the measure that the arms were to make small, or parameters where they
-    differ in that; the error is of held-out text, or of validation text where that is
-    all there is. Arms without a finished run have no point.
+    differ in that; the metric is of the test split, or of the validation split where
+    that is all there is. Arms without a finished run have no point. The legend is below
+    the axes, and the figure grows by its height.
     """
     from matplotlib.ticker import EngFormatter
 
     measures = {arm.get("measure") for arm in sweep["arms"]}
     measure = measures.pop() if len(measures) == 1 else "params"
     quantity, x_label = SIZES.get(str(measure), SIZES["params"])
-    text, lines = find_lines(sweep, quantity)
-    figure = style.make_figure(4.8)
+    metric = list_sweep_metrics(sweep)[0]
+    split, lines = find_lines(sweep, quantity)
+    lines = shorten_labels(lines)
+    columns = count_columns(list(lines))
+    figure = style.make_figure(4.4 + LEGEND_ROW_IN * math.ceil(len(lines) / columns))
     axes = figure.subplots()
-    style.dress(axes, x_label=x_label, y_label=f"error, bits a byte, {text} text")
+    y_label = f"{label_metric(metric)}, {SPLITS[split]}"
+    style.dress(axes, x_label=x_label, y_label=y_label)
     for index, (label, points) in enumerate(lines.items()):
         color = COLORS[index % len(COLORS)]
         marker = MARKERS[index // len(COLORS) % len(MARKERS)]
@@ -68,35 +88,61 @@ def plot_sweep(sweep: Json) -> "Figure":
     if points:
         _set_limits(axes, points)
     axes.xaxis.set_major_formatter(EngFormatter())
-    if any(lines):
-        style.add_legend(axes, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    style.add_legend_below(figure, axes, columns)
     return figure
 
 
 def find_lines(sweep: Json, quantity: str) -> tuple[str, dict[str, list[Point]]]:
-    """Returns the name of the text, and the points of each line by its label."""
+    """Returns the split, and the points of each line by its label."""
     known = [arm for arm in sweep["arms"] if number(arm, "means", quantity, "mean")]
-    names = ("test_bits_per_byte", "valid_bits_per_byte")
-    has_test = all(number(arm, "means", names[0], "mean") for arm in known)
-    error, text = (names[0], "held-out") if has_test else (names[1], "validation")
+    key = list_sweep_metrics(sweep)[0].key
+    split = "test" if has_test(sweep, key) else "valid"
+    name = f"{split}_{key}"
     lines: dict[str, list[Point]] = {}
     for arm in known:
-        mean, low, high = (number(arm, "means", error, n) for n in _ENDS)
+        mean, low, high = (number(arm, "means", name, end) for end in _ENDS)
         size = number(arm, "means", quantity, "mean")
         if mean is None or size is None:
             continue
         half = None if low is None or high is None else (high - low) / 2
-        runs = [(number(t, quantity), number(t, error)) for t in arm["trials"]]
+        runs = [(number(t, quantity), number(t, name)) for t in arm["trials"]]
         whole = [(x, y) for x, y in runs if x is not None and y is not None]
         lines.setdefault(_label(arm), []).append(Point(size, mean, half, whole))
-    return text, lines
+    return split, lines
+
+
+def shorten_labels(lines: dict[str, list[Point]]) -> dict[str, list[Point]]:
+    """Leaves out of the labels what is in all of them, and cuts very long ones.
+
+    Examples:
+        >>> list(shorten_labels({"depth 2, bits [8, 4]": [], "depth 2, bits [4]": []}))
+        ['bits [8, 4]', 'bits [4]']
+    """
+    parts = [re.split(BETWEEN_SETTINGS, label) for label in lines]
+    shared = set.intersection(*map(set, parts)) if len(parts) > 1 else set()
+    shortened: dict[str, list[Point]] = {}
+    for words, points in zip(parts, lines.values(), strict=True):
+        label = ", ".join(word for word in words if word not in shared)
+        if len(label) > MAX_LABEL:
+            label = f"{label[: MAX_LABEL - 3]}..."
+        while label in shortened:  # Two long labels that begin alike.
+            label += "'"
+        shortened[label] = points
+    return shortened
+
+
+def count_columns(labels: list[str]) -> int:
+    """Returns how many labels fit beside each other below the axes."""
+    longest = max([1, *map(len, labels)])
+    room = style.WIDTH_IN / (LEGEND_LETTER_IN * longest + LEGEND_MARK_IN)
+    return max(1, min(int(room), len(labels), 4))
 
 
 _ENDS = ("mean", "low", "high")
 
 
 def _label(arm: Json) -> str:
-    """Returns what tells a line from others: all changes that do not set the size."""
+    """Returns the name of a line: all changes that do not set the size."""
     parts = [
         f"{shorten(name)} {_plain(value)}"
         for name, value in changes_of(arm).items()

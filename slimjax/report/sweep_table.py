@@ -1,4 +1,4 @@
-"""The table of a sweep: an arm a line, means over its seeds with intervals."""
+"""The table of a sweep: a line for each arm, means over its seeds with intervals."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimjax.errors import CheckpointError
 from slimjax.paths import user_path
+from slimjax.report.metrics import Metric, read_metrics
 from slimjax.report.quantities import (
     ABSENT,
     divide,
@@ -26,33 +27,50 @@ NOTE = (
     "Means over the seeds; ± is half of the 95 % interval of the mean (Student), with "
     "two seeds or more."
 )
+SPLIT_NAMES = {"valid": "validation", "test": "test"}
 COLUMNS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
     ("parameters", "params", format_count),
     ("model file", "packed_file_bytes", lambda value: format_si(value, "B")),
     ("steps", "steps", format_count),
     ("training FLOPs", "flops_total", lambda value: format_si(value, "FLOP")),
 )
-ERRORS = (
-    ("validation, bits/byte", "valid_bits_per_byte"),
-    ("held-out, bits/byte", "test_bits_per_byte"),
-)
+BITS_PER_BYTE = {"key": "bits_per_byte", "words": "bits per byte", "better": "low"}
+"""The metric of sweeps whose file names none."""
+
+
+def list_sweep_metrics(sweep: Json) -> list[Metric]:
+    """Returns the metrics of a sweep, the headline first.
+
+    ``sweep.json`` has ``metrics: [{key, words, better}]``; the means of each arm have
+    ``valid_KEY`` and ``test_KEY``.
+    """
+    return read_metrics(sweep) or read_metrics({"metrics": [BITS_PER_BYTE]})
+
+
+def has_test(sweep: Json, key: str) -> bool:
+    """Whether all arms that have a result have one on the test split."""
+    means = [arm["means"] for arm in sweep["arms"]]
+    known = [m for m in means if number(m, "params", "mean") is not None]
+    return all(number(m, f"test_{key}", "mean") is not None for m in known)
 
 
 def read_sweep(folder: str | Path) -> Json:
     """Returns the content of ``sweep.json``.
 
     Raises:
-        CheckpointError: If it is missing, damaged, or no sweep's.
+        CheckpointError: If it is missing, damaged, or not one of a sweep.
     """
     path = user_path(folder) / "sweep.json"
     sweep = read_json(path)
     if not isinstance(sweep, dict) or not isinstance(sweep.get("arms"), list):
-        raise CheckpointError(f"{path} is no sweep's. Run the sweep again.")
+        raise CheckpointError(
+            f"{path} is not the file of a sweep. Run the sweep again."
+        )
     return sweep
 
 
 def make_sweep_table(sweep: Json) -> tuple[list[str], list[list[str]]]:
-    """Returns the headings and an arm's cells a line."""
+    """Returns the headings, and a row of cells for each arm."""
     arms = sweep["arms"]
     is_equal = sweep.get("equal") == "flops"
     has_bits = any(number(arm, "means", "description_bits", "mean") for arm in arms)
@@ -60,15 +78,17 @@ def make_sweep_table(sweep: Json) -> tuple[list[str], list[list[str]]]:
     heads = [*map(shorten, settings)] or ["arm"]
     heads += ["seeds", *(head for head, *_ in COLUMNS)]
     heads += ["of the reference"] if is_equal else []
-    heads += [head for head, _ in ERRORS]
+    metrics = list_sweep_metrics(sweep)
+    heads += [f"{split}, {m.words}" for m in metrics for split in SPLIT_NAMES.values()]
     heads += ["model + tokenizer + text"] if has_bits else []
+    names = [f"{split}_{m.key}" for m in metrics for split in SPLIT_NAMES]
     rows = []
     for arm in arms:
         row = [show_value(changes_of(arm).get(name)) for name in settings]
         row = [*(row or [str(arm.get("name"))]), _count_trials(arm)]
         row += [write(number(arm, "means", q, "mean")) for _, q, write in COLUMNS]
         row += [_compare_flops(arm)] if is_equal else []
-        row += [format_interval(arm["means"].get(name)) for _, name in ERRORS]
+        row += [format_interval(arm["means"].get(name)) for name in names]
         total = number(arm, "means", "description_bits", "mean")
         row += [format_si(total, "bit")] if has_bits else []
         rows.append(row)
@@ -76,7 +96,7 @@ def make_sweep_table(sweep: Json) -> tuple[list[str], list[list[str]]]:
 
 
 def changes_of(arm: Json) -> Json:
-    """Returns what the grid says of an arm, by setting."""
+    """Returns the settings that the grid gives an arm."""
     changes = arm.get("changes")
     return changes if isinstance(changes, dict) else {}
 
@@ -87,7 +107,7 @@ def shorten(setting: str) -> str:
 
 
 def show_value(value: Any) -> str:
-    """Returns a setting's value as one would write it.
+    """Returns a setting's value as text.
 
     Examples:
         >>> show_value("40%"), show_value(25000.0), show_value(""), show_value([1, 2])
@@ -116,7 +136,7 @@ def format_interval(mean: Any, digits: int = 3) -> str:
 
 
 def explain_sweep(sweep: Json) -> list[str]:
-    """Says what the figures are, and what is missing."""
+    """Returns notes about the numbers, and what is missing."""
     sentences = [NOTE]
     if sweep.get("equal") == "flops":
         sentences.append(_explain_equal(sweep))
@@ -155,7 +175,7 @@ def _count_trials(arm: Json) -> str:
 
 
 def _compare_flops(arm: Json) -> str:
-    """Writes the FLOPs that an arm did spend against those it was to spend."""
+    """Returns the FLOPs that an arm spent, as a part of those it was given."""
     spent = number(arm, "means", "flops_total", "mean")
     ratio = divide(spent, number(arm, "target_flops"))
     return ABSENT if ratio is None else f"{100 * ratio:.1f} %"
@@ -166,6 +186,6 @@ def _explain_equal(sweep: Json) -> str:
     pilots = [number(arm, "pilot_flops") or 0.0 for arm in sweep["arms"]]
     return (
         f"Steps are chosen so that each arm spends the training FLOPs of {reference}; "
-        "warm-up and seams are scaled with them. The pilots that told the steps "
-        f"spent {format_si(sum(pilots), 'FLOP')} in all, which are not counted in."
+        "warm-up and seams are scaled with them. The pilot runs that measured this "
+        f"spent {format_si(sum(pilots), 'FLOP')} in all, which are not included."
     )

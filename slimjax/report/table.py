@@ -34,6 +34,14 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
+ASKED = {
+    "params": ("params", "parameters"),
+    "bytes": ("bytes", "bytes"),
+    "kv_bytes": ("kv_bytes_per_token", "KV-cache bytes"),
+}
+"""The size that the summary begins with, by the measure that the run was asked for."""
+
+
 class Row(NamedTuple):
     """One line of the table, ready to print; a dash stands for what is not known."""
 
@@ -65,6 +73,8 @@ def print_table(run: Run, console: "Console | None" = None) -> None:
     if lengths:
         print_cells(console, HEADS, lengths)
         print_line(console, explain_description(run))
+    for warning in run.warnings:
+        print_line(console, f"warning: {warning}")
     print_line(console, summarize(run))
 
 
@@ -83,19 +93,22 @@ def _describe_size(run: Run) -> str:
     params = number(size, "params")
     if not run.taken_seams and len(run.stages) < 2:
         return f"{format_si(params)} parameters from start to end"
-    parts = []
-    fraction = divide(params, number(size, "params_start"))
-    if fraction is not None:
-        parts.append(f"{format_percent(fraction)} of the starting parameters")
-    flops = divide(
-        number(size, "flops_per_token"), number(size, "flops_per_token_start")
-    )
-    if flops is not None:
-        parts.append(f"{format_percent(flops)} of the FLOPs")
+    measure = size.get("measure") if isinstance(size, dict) else None
+    name, words = ASKED.get(str(measure), ASKED["params"])
+    flops = _fraction(size, "flops_per_token")
+    cells = [
+        (_fraction(size, name), f"of the starting {words}"),
+        (flops, "of the FLOPs"),
+    ]
+    parts = [f"{format_percent(part)} {of}" for part, of in cells if part is not None]
     speed = _speedup(train)
     if speed is not None:
         parts.append(f"{format_times(speed)} as fast")
     return ", ".join(parts) or f"{format_si(params)} parameters"
+
+
+def _fraction(size, name: str) -> float | None:
+    return divide(number(size, name), number(size, f"{name}_start"))
 
 
 def _describe_error(run: Run) -> str:

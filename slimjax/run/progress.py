@@ -85,7 +85,7 @@ class Display:
         facts = [facts] if isinstance(facts, str) else list(facts)
         left = self._estimate_left(step, num_steps)
         if left is not None:
-            facts.insert(1, f"{format_duration(left)} left")
+            facts.insert(1, f"{describe_time(left)} left")
         self._show("training", step, num_steps, facts, always=always)
 
     def _estimate_left(self, step: int, num_steps: int) -> float | None:
@@ -127,6 +127,17 @@ class StepColumn(ProgressColumn):
         head = f"{task.description} {task.completed:.0f}/{task.total or 0:.0f}"
         facts = task.fields["facts"]
         return Text(fit(head, facts, room), no_wrap=True)
+
+
+def describe_time(seconds: float) -> str:
+    """Returns a time in whole seconds or larger units, at least one second.
+
+    Examples:
+        >>> describe_time(0.2), describe_time(75.4)
+        ('1 s', '1 min 15 s')
+    """
+    whole = max(round(seconds), 1)
+    return f"{whole} s" if whole < 60 else format_duration(whole)
 
 
 def fit(head: str, facts: Iterable[str], room: int) -> str:

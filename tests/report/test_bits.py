@@ -1,6 +1,7 @@
 """The picture of bits: every unit stands in it once, with the bits that it has."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -81,3 +82,64 @@ def test_a_run_that_goes_on_from_another_begins_where_that_one_ended(make_run):
     assert steps[0] == 100
     for seam in run.taken_seams:  # Sizes change at seams, not at the next log.
         assert seam["step"] in steps
+
+
+def to_linear(color: str) -> np.ndarray:
+    """Returns linear red, green and blue of a colour in sRGB, each in [0, 1]."""
+    values = np.array([int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)])
+    return np.where(values > 0.04045, ((values + 0.055) / 1.055) ** 2.4, values / 12.92)
+
+
+def to_lab(linear: np.ndarray) -> np.ndarray:
+    """Returns CIE L*a*b* of a linear colour, white D65."""
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    xyz = to_xyz @ linear / (to_xyz @ np.ones(3))
+    f = np.where(xyz > 216 / 24389, np.cbrt(xyz), (24389 / 27 * xyz + 16) / 116)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+SIGHTS = {
+    "all colours": np.eye(3),
+    # Machado et al., "A Physiologically-based Model for Simulation of Color Vision
+    # Deficiency", 2009, severity 1.
+    "protanopia": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopia": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+    "tritanopia": np.array(
+        [
+            [1.255528, -0.076749, -0.178779],
+            [-0.078411, 0.930809, 0.147602],
+            [0.004733, 0.691367, 0.303900],
+        ]
+    ),
+}
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_bits_have_colours_that_are_far_apart(sight):
+    seen = {
+        b: to_lab(np.clip(SIGHTS[sight] @ to_linear(COLORS[b]), 0, 1)) for b in STATES
+    }
+    for few, many in itertools.pairwise(STATES):
+        least = 20 if many <= 4 else 10  # Few bits are compared most often.
+        assert np.linalg.norm(seen[few] - seen[many]) >= least, (few, many)
+
+
+def test_more_bits_are_darker_in_grey():
+    lightness = [to_lab(to_linear(COLORS[bits]))[0] for bits in STATES]
+    steps = -np.diff(lightness)
+    assert (steps[:2] >= 12).all()
+    assert (steps >= 8).all()

@@ -77,7 +77,7 @@ def test_the_table_is_markdown_too_and_names_what_failed(sweep):
 
 def test_lines_join_arms_that_differ_in_size_only(sweep):
     text, lines = find_lines(sweep, "packed_file_bytes")
-    assert text == "held-out"
+    assert text == "test"
     assert list(lines) == ["strategy exchange", "strategy size_decay"]
     point = lines["strategy exchange"][1]
     assert (point.size, point.error) == (400e3, pytest.approx(2.02))
@@ -112,7 +112,47 @@ def test_what_is_no_sweep_is_refused(tmp_path, sweep):
     with pytest.raises(CheckpointError, match="missing"):
         report.read_sweep(tmp_path)
     (tmp_path / "sweep.json").write_text("[]")
-    with pytest.raises(CheckpointError, match="no sweep's"):
+    with pytest.raises(CheckpointError, match="not the file of a sweep"):
         report.read_sweep(tmp_path)
     (tmp_path / "sweep.json").write_text(json.dumps(sweep))
     assert report.read_sweep(tmp_path) == sweep
+
+
+@pytest.mark.parametrize("num_lines", [1, 2, 6, 14])
+def test_the_legend_leaves_the_figure_to_the_points(num_lines):
+    arms = [
+        make_arm(
+            {"data.source": "text:books/*.txt", "objective.strategy": f"strategy_{i}"},
+            *(1e5 + i, [2.0 + i, 2.1 + i]),
+        )
+        for i in range(num_lines)
+    ]
+    figure = report.plot_sweep({"name": "s", "arms": arms})
+    figure.set_dpi(50)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box, axes = legend.get_window_extent(), figure.axes[0].get_window_extent()
+    assert box.width * box.height < 0.2 * figure.bbox.width * figure.bbox.height
+    assert axes.width > 0.85 * figure.bbox.width
+    assert axes.height > 3.0 * figure.dpi
+    assert box.x1 <= figure.bbox.width
+    assert box.y1 <= axes.y0
+    names = [text.get_text() for text in legend.get_texts()]
+    assert len(set(names)) == num_lines
+    if num_lines > 1:  # What all lines share is in no label.
+        assert names[0] == "strategy strategy_0"
+
+
+def test_a_sweep_names_the_metrics_of_its_task(sweep, tmp_path, monkeypatch):
+    monkeypatch.setattr("slimjax.report.images.DOTS_PER_INCH", 40)
+    text = json.dumps(sweep).replace("bits_per_byte", "accuracy")
+    metric = {"key": "accuracy", "words": "accuracy", "better": "high"}
+    scored = json.loads(text) | {"metrics": [metric]}
+    heads, rows = make_sweep_table(scored)
+    assert heads[-2:] == ["validation, accuracy", "test, accuracy"]
+    assert rows[0][-1] == "2.020 ± 0.050"
+    files = report.write_sweep(scored, tmp_path / "sweep.html")
+    assert "Size against accuracy." in files[0].read_text()
+    assert "upper left is better" in files[0].read_text()
+    (axes,) = report.plot_sweep(scored).axes
+    assert axes.get_ylabel() == "accuracy, test data"
