@@ -1,7 +1,6 @@
 """A finished or running model, opened from its run folder."""
 
 import dataclasses
-import html
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from slimjax.config import build
 from slimjax.data.tokenizer import Tokenizer, load_tokenizer
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.generate.decode import CHUNK, generate, round_up
+from slimjax.generate.description import describe, write_html, write_text
 from slimjax.generate.endings import TextStream
 from slimjax.generate.options import (
     DEFAULTS,
@@ -31,8 +31,6 @@ from slimjax.store.files import read_json
 from slimjax.store.packed import read_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.trees import axis_names, flatten, unflatten
-
-MAX_SHOWN = 8  # Layers that a description lists.
 
 MAX_ROWS = 256
 """Texts that are written at the same time, each with a cache of its own."""
@@ -57,16 +55,11 @@ class Model:
 
     def __repr__(self) -> str:
         """Returns the shape in a few lines."""
-        rows = [f"  {name}: {value}" for name, value in describe_model(self)]
-        return "\n".join(["Model", *rows])
+        return write_text(describe(self.config, self.params))
 
     def _repr_html_(self) -> str:
         """Returns the shape as a table, for a notebook."""
-        rows = [
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
-            for name, value in describe_model(self)
-        ]
-        return f"<table>{''.join(rows)}</table>"
+        return write_html(describe(self.config, self.params))
 
     def apply(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T V"]:
         """Returns the logits of the token that follows each position."""
@@ -189,26 +182,6 @@ class Model:
         ends = np.flatnonzero(ids == self.tokenizer.eos_id)
         ids = ids[: ends[0]] if len(ends) else ids
         return text.add(self.tokenizer.decode_bytes(ids), is_last=len(ends) > 0)
-
-
-def describe_model(model: Model) -> list[tuple[str, str]]:
-    """Returns names and values of what a reader wants to know of a model's shape."""
-    config, weights = model.config, flatten(model.params["params"]).values()
-    layers = [
-        " + ".join(
-            [f"{layer.num_heads}/{layer.num_kv_heads} heads"] * layer.attention
-            + [f"MLP {layer.mlp_dim}"] * layer.mlp
-        )
-        for layer in config.layers
-    ]
-    shown = [*layers[:MAX_SHOWN], "..."] if len(layers) > MAX_SHOWN else layers
-    return [
-        ("params", f"{sum(leaf.size for leaf in weights):,}"),
-        ("width", f"{config.width:,}"),
-        ("layers", f"{len(layers)} ({'; '.join(shown)})"),
-        ("vocabulary", f"{config.vocab_size:,}"),
-        ("dtype", config.dtype),
-    ]
 
 
 def _logits(config: ModelConfig, params: PyTree, tokens: Array) -> Array:

@@ -43,23 +43,10 @@ from slimjax.tune.equal import (
     read_cost,
     scale,
 )
-from slimjax.tune.intervals import take_mean
+from slimjax.tune.outcome import describe_arm
 
 EQUAL = ("steps", "flops")
 SECONDS_BETWEEN_LOOKS = 5.0
-QUANTITIES = {
-    "test_bits_per_byte": ("error", "test_bits_per_byte"),
-    "valid_bits_per_byte": ("error", "valid_bits_per_byte"),
-    "params": ("size", "params"),
-    "packed_file_bytes": ("size", "packed_file_bytes"),
-    "flops_per_token": ("size", "flops_per_token"),
-    "kv_bytes_per_token": ("size", "kv_bytes_per_token"),
-    "description_bits": ("description_length", "total_bits"),
-    "steps": ("train", "steps"),
-    "flops_total": ("train", "flops_total"),
-    "seconds": ("train", "seconds"),
-}
-"""What ``sweep.json`` takes from each ``report.json``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -244,45 +231,14 @@ class Runner:
             "seeds": list(self.plan.seeds),
             "equal": self.plan.equal,
             "reference": self.arms[0].name if self.plan.equal == "flops" else None,
-            "arms": [self._describe(arm) for arm in self.arms],
+            "arms": [
+                describe_arm(arm, self.plan.seeds, self.root, self.failures)
+                | self.equal.get(arm.name, {})
+                for arm in self.arms
+            ],
         }
         write_json(self.root / "sweep.json", content)
         return read_json(self.root / "sweep.json")
-
-    def _describe(self, arm: Arm) -> dict[str, Any]:
-        trials = [self._read(arm.trial(seed)) for seed in self.plan.seeds]
-        run = arm.trial(self.plan.seeds[0]).run
-        means = {}
-        for name in QUANTITIES:
-            known = [t[name] for t in trials if t.get(name) is not None]
-            mean = take_mean(known)
-            means[name] = None if mean is None else dataclasses.asdict(mean)
-        return {
-            "name": arm.name,
-            "changes": arm.changes,
-            "measure": run.objective.size,
-            "num_steps": run.train.num_steps,
-            **self.equal.get(arm.name, {}),
-            "means": means,
-            "trials": trials,
-        }
-
-    def _read(self, trial: Trial) -> dict[str, Any]:
-        """Returns how far a trial is, and its figures if it is finished."""
-        folder = RunFolder(self.root / trial.name)
-        entry: dict[str, Any] = {"name": trial.name, "seed": trial.run.seed}
-        if not folder.report.is_file():
-            reason = self.failures.get(trial.name)
-            return entry | {"state": "failed" if reason else "open", "reason": reason}
-        report = read_json(folder.report, dict)
-        figures = {q: _look_up(report, path) for q, path in QUANTITIES.items()}
-        return entry | {"state": "finished", "reason": None} | figures
-
-
-def _look_up(report: dict[str, Any], path: tuple[str, ...]) -> Any:
-    for key in path:
-        report = report.get(key) or {}
-    return report if isinstance(report, int | float) else None
 
 
 def _check_folder(root: Path) -> None:
