@@ -7,8 +7,8 @@ from typing import Any
 from slimjax.config import to_plain
 from slimjax.paths import printable, user_path
 from slimjax.processes import is_first
-from slimjax.run.loop import train
 from slimjax.run.progress import Display
+from slimjax.run.start import train
 from slimjax.train.config import make_run_config
 from slimjax.train.devices import prepare_devices
 

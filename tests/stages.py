@@ -6,29 +6,34 @@ import numpy as np
 
 from slimjax.config import override, read_config
 from slimjax.data.batches import make_batch
-from slimjax.mesh.shardings import put_batch
-from slimjax.train.config import make_run_config
-from slimjax.train.stage import Special, Stage
+from slimjax.models.config import ModelConfig
+from slimjax.run.blueprints import expected_blueprint
+from slimjax.train.config import RunConfig, make_run_config
+from slimjax.train.stage import Stage
+from slimjax.train.stage import make_stage as make_any_stage
 from slimjax.train.state import init_params
 
-SPECIAL = Special(pad_id=0, bos_id=1)
+
+def stage_of(run: RunConfig, model: ModelConfig | None = None, **options) -> Stage:
+    """Returns the stage of a run on text of bytes, before there is any."""
+    return make_any_stage(expected_blueprint(run, model, **options))
 
 
 def make_stage(*changes: tuple[str, str]) -> Stage:
     base = [("mesh.data", "1"), ("data.seq_len", "9"), ("model.num_layers", "1")]
     config = override(read_config("configs/tiny_test.py"), [*base, *changes])
     run = make_run_config(config)
-    return Stage(run, run.model.build(259), SPECIAL)
+    return stage_of(run)
 
 
 def take_steps(stage: Stage, num_steps: int = 3, state=None):
     rows = np.random.default_rng(0).integers(3, 259, (40, 9))
-    state = state or stage.start(init_params(stage.model, seed=0))
+    state = state or stage.start(init_params(stage.blueprint.model, seed=0))
     losses = []
     for step in range(num_steps):
-        batch = put_batch(make_batch(rows, step, 8, seed=0), stage.mesh)
-        state, metrics = stage.train_step(state, batch)
-        losses.append(float(metrics["nats_sum"]) / float(metrics["num_tokens"]))
+        batch = stage.put(make_batch(rows, step, 8, seed=0))
+        state, metrics = stage.programs.train_step(state, batch)
+        losses.append(float(metrics["nats_sum"]) / float(metrics["num_targets"]))
     return state, losses
 
 

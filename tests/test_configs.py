@@ -9,9 +9,9 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
-from slimjax.models.decoder import Decoder, abstract_variables
+from slimjax.run.blueprints import expected_blueprint
 from slimjax.run.feasible import check_budget
-from slimjax.run.loop import vocab_size_of
+from slimjax.tasks.error import make_outputs_fn
 from slimjax.train.config import check_same_run, make_run_config
 
 CONFIGS = sorted(pathlib.Path("configs").glob("*.py"))
@@ -20,13 +20,18 @@ CONFIGS = sorted(pathlib.Path("configs").glob("*.py"))
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_recipe_can_be_built_and_traced(path):
     run = make_run_config(read_config(path))
-    model = run.model.build(vocab_size_of(run.data))
-    check_budget(run, model)
-    tokens = jax.ShapeDtypeStruct((2, run.data.seq_len), np.int32)
-    variables = jax.eval_shape(lambda: abstract_variables(model))
-    logits = jax.eval_shape(Decoder(model).apply, variables, tokens)
-    assert logits.shape == (2, run.data.seq_len, model.vocab_size)
-    assert logits.dtype == jnp.float32
+    blueprint = expected_blueprint(run)
+    check_budget(blueprint)
+    fields, model = blueprint.outline.fields, blueprint.model
+    batch = {
+        name: jax.ShapeDtypeStruct((2, *field.shape), np.dtype(field.dtype))
+        for name, field in fields.items()
+    }
+    outputs = make_outputs_fn(blueprint.task, model)
+    variables = jax.eval_shape(lambda: blueprint.abstract_params)
+    rows = jax.eval_shape(outputs, variables, batch)
+    assert rows["nats"].shape == rows["targets"].shape == (2,)
+    assert rows["nats"].dtype == jnp.float32
 
 
 def test_a_dense_run_has_no_seams():

@@ -11,9 +11,10 @@ import jax
 import numpy as np
 
 from slimjax.config import override, read_config
+from slimjax.run.blueprints import expected_blueprint
 from slimjax.train.config import make_run_config
 from slimjax.train.devices import prepare_devices
-from slimjax.train.stage import Special, Stage
+from slimjax.train.stage import Stage, make_stage
 from slimjax.train.state import init_params
 
 HERE = Path(__file__).parent
@@ -22,17 +23,17 @@ MODEL = {"model.width": 128, "model.head_dim": 32, "model.mlp_dim": 344}
 MODEL |= {"model.num_layers": 4, "data.seq_len": 128, "data.batch_size": 16}
 
 
-def make_stage(policy: str) -> Stage:
+def stage_with(policy: str) -> Stage:
     changes = MODEL | {"mesh.data": 1, "train.on_bad_step": policy}
     text = [(name, str(value)) for name, value in changes.items()]
     config = override(read_config(HERE.parents[1] / "configs/tiny_test.py"), text)
     run = make_run_config(config)
-    return Stage(run, run.model.build(259), Special(0, 1))
+    return make_stage(expected_blueprint(run))
 
 
 def main() -> None:
     prepare_devices()
-    stages = {policy: make_stage(policy) for policy in ("stop", "skip")}
+    stages = {policy: stage_with(policy) for policy in ("stop", "skip")}
     tokens = np.random.default_rng(0).integers(3, 259, (16, 128)).astype(np.int32)
     states = {p: s.start(init_params(s.model, 0)) for p, s in stages.items()}
     times: dict[str, list[float]] = {policy: [] for policy in stages}
@@ -40,7 +41,8 @@ def main() -> None:
         for policy, stage in stages.items():
             start = time.perf_counter()
             for _ in range(STEPS):
-                states[policy], _ = stage.train_step(states[policy], {"tokens": tokens})
+                train_step = stage.programs.train_step
+                states[policy], _ = train_step(states[policy], {"tokens": tokens})
             jax.block_until_ready(states[policy])
             times[policy].append((time.perf_counter() - start) / STEPS)
     ratios = np.array(times["skip"][1:]) / np.array(times["stop"][1:])

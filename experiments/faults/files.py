@@ -97,11 +97,11 @@ DAMAGES_A_CHILD = 25
 
 def damage_all(texts: str, root: str, first: int, seeds: int) -> dict[str, str]:
     """Returns what was wrong, by the number of the case."""
-    from slimjax.run import loop
+    from slimjax.run import loop, start
 
     run, folder = make_run(texts), RunFolder(root)
     if not folder.report.is_file():
-        loop.train(run, root, display=Says())
+        start.train(run, root, display=Says())
     corpus = loop.load_corpus(run.data, progress=lambda *_: None)
     hashes = {}
     names = folder.checkpoints.list()
@@ -206,14 +206,15 @@ def cycle(texts: str, root: str, count: int, way: str) -> dict[str, list[int]]:
     """Returns descriptors and kilobytes held after each save, restore, or both."""
     import gc
 
+    from slimjax.run.blueprints import expected_blueprint
     from slimjax.train.devices import prepare_devices
-    from slimjax.train.stage import Special, Stage
+    from slimjax.train.stage import make_stage
     from slimjax.train.state import init_params
 
     prepare_devices()
     run, held = make_run(texts), {"descriptors": [], "kilobytes": []}
-    stage = Stage(run, run.model.build(259), Special(0, 1))
-    state = stage.start(init_params(stage.model, seed=0))
+    stage = make_stage(expected_blueprint(run))
+    state = stage.start(init_params(stage.blueprint.model, seed=0))
     expected, checkpoints = hash_tree(state), RunFolder(root).checkpoints
     name = ""
     for step in range(count):

@@ -8,9 +8,10 @@ from typing import Any
 import jax
 import numpy as np
 
+from slimjax.data.dataset import Dataset
 from slimjax.nn.axes import to_host
-from slimjax.run import loop
 from slimjax.store.checkpoint import Checkpoints
+from slimjax.train import stage
 from slimjax.trees import hash_tree
 
 
@@ -22,18 +23,18 @@ def watch(path: Path) -> None:
     """
     file, steps = path.open("a"), []
     kind: Any = Checkpoints
-    make_batch, put_batch = loop.make_batch, loop.put_batch
+    make_batch, put_batch = Dataset.batch, stage.put_batch
     save, restore = Checkpoints.save, Checkpoints.restore
 
     def tell(**entry: Any) -> None:
         print(json.dumps(entry), file=file, flush=True)
 
-    def make(rows: Any, step: int, *args: Any) -> Any:
+    def make(data: Dataset, split: str, step: int, *args: Any) -> Any:
         steps.append(step)
-        return make_batch(rows, step, *args)
+        return make_batch(data, split, step, *args)
 
-    def put(batch: Any, mesh: Any) -> Any:
-        placed = put_batch(batch, mesh)
+    def put(batch: Any, *args: Any) -> Any:
+        placed = put_batch(batch, *args)
         tell(step=steps[-1], rows=rows_of(placed["tokens"]))
         return placed
 
@@ -47,7 +48,8 @@ def watch(path: Path) -> None:
         tell(restored=name, hash=hash_tree(to_host(state)))
         return state
 
-    loop.make_batch, loop.put_batch = make, put
+    own: Any = Dataset
+    own.batch, stage.put_batch = make, put
     kind.save, kind.restore = save_told, restore_told
 
 

@@ -50,23 +50,22 @@ def make_step(run, model):
     import jax
     import numpy as np
 
-    from slimjax.mesh.shardings import put_batch
-    from slimjax.train.stage import Special, Stage
-    from slimjax.train.state import init_params
+    from slimjax.run.blueprints import expected_blueprint
+    from slimjax.train.stage import make_stage
 
-    stage = Stage(run, model, Special(pad_id=0, bos_id=1))
-    state = stage.start(init_params(model, seed=0))
+    stage = make_stage(expected_blueprint(run, model))
+    state = stage.fresh()
     shape = (run.data.batch_size, run.data.seq_len)
     rows = np.random.default_rng(0).integers(4, model.vocab_size, shape, np.int32)
-    batch = put_batch({"tokens": rows}, stage.mesh)
+    batch = stage.put({"tokens": rows})
     for _ in range(2):
-        state, _ = stage.train_step(state, batch)
+        state, _ = stage.programs.train_step(state, batch)
     jax.block_until_ready(state)
 
     def step() -> float:
         nonlocal state
         start = time.perf_counter()
-        state, _ = stage.train_step(state, batch)
+        state, _ = stage.programs.train_step(state, batch)
         jax.block_until_ready(state)
         return time.perf_counter() - start
 

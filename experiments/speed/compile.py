@@ -29,13 +29,14 @@ def main() -> None:
 def compile_step(num_layers: int) -> None:
     """Compiles one training step, from nothing."""
     import jax
-    from step import SHAPE, make_run
+    from step import make_run
 
-    from slimjax.train.stage import Special, Stage
+    from slimjax.run.blueprints import expected_blueprint
+    from slimjax.train.stage import make_stage
 
     jax.clear_caches()
     run = make_run("bfloat16", model__num_layers=num_layers)
-    assert Stage(run, run.model.build(SHAPE["vocab"]), Special(0, 1)).train_step
+    assert make_stage(expected_blueprint(run)).programs.train_step
 
 
 if __name__ == "__main__":

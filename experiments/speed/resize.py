@@ -10,7 +10,7 @@ among its units.
 """
 
 from paired import compare, make_parser, race, write
-from step import SHAPE, make_run, make_step, repeat
+from step import make_run, make_step, repeat
 
 from slimjax.train.devices import prepare_devices
 
@@ -39,21 +39,21 @@ def main() -> None:
 def cut_and_fresh() -> tuple:
     """Returns steps of a model that was cut, and of a fresh one of its shape."""
     from slimjax.resize import make_plan
+    from slimjax.run.blueprints import expected_blueprint
     from slimjax.train.cutting import cut_state
-    from slimjax.train.stage import Special, Stage
+    from slimjax.train.stage import make_stage
     from slimjax.train.state import init_params
 
     run = make_run("bfloat16")
-    special = Special(pad_id=0, bos_id=1)
-    stage = Stage(run, run.model.build(SHAPE["vocab"]), special)
-    closed = stage.inventory.open_gates()
+    stage = make_stage(expected_blueprint(run))
+    closed = stage.blueprint.inventory.open_gates()
     for path, gate in closed.items():
         if path[-1] in ("mlp", "kv_heads"):
             gate[::2] = 0.0
-    state = stage.start(init_params(stage.model, 0))
+    state = stage.start(init_params(stage.blueprint.model, 0))
     small, small_state = cut_state(stage, state, closed, make_plan(closed))
-    fresh = Stage(run, small.model, special)
-    fresh_state = fresh.start(init_params(small.model, 0))
+    fresh = make_stage(expected_blueprint(run, small.blueprint.model))
+    fresh_state = fresh.start(init_params(small.blueprint.model, 0))
     return repeat(small, small_state), repeat(fresh, fresh_state)
 
 

@@ -144,8 +144,8 @@ def mask_instead(workdir: Path) -> Any:
                 "predicted_loss_change": None,
                 "true_loss_change": change,
                 "flops_spent": probe.flops,
-                "params_before": stage.sizes["params"],
-                "params_after": stage.sizes["params"],
+                "params_before": stage.blueprint.sizes["params"],
+                "params_after": stage.blueprint.sizes["params"],
             },
         )
 

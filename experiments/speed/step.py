@@ -60,13 +60,11 @@ def make_run(dtype: str, **changes):
 
 def make_step(dtype: str, **changes):
     """Returns a function that takes one of our steps."""
-    from slimjax.train.stage import Special, Stage
-    from slimjax.train.state import init_params
+    from slimjax.run.blueprints import expected_blueprint
+    from slimjax.train.stage import make_stage
 
-    run = make_run(dtype, **changes)
-    model = run.model.build(SHAPE["vocab"])
-    stage = Stage(run, model, Special(pad_id=0, bos_id=1))
-    return repeat(stage, stage.start(init_params(model, 0)))
+    stage = make_stage(expected_blueprint(make_run(dtype, **changes)))
+    return repeat(stage, stage.fresh())
 
 
 def repeat(stage, state):
@@ -74,12 +72,10 @@ def repeat(stage, state):
     import jax
     import numpy as np
 
-    from slimjax.mesh.shardings import put_batch
-
     holder = {"state": state}
     tokens = np.random.default_rng(0).integers(3, SHAPE["vocab"], (BATCH, LENGTH))
-    batch = put_batch({"tokens": tokens.astype(np.int32)}, stage.mesh)
-    train_step = stage.train_step
+    batch = stage.put({"tokens": tokens.astype(np.int32)})
+    train_step = stage.programs.train_step
 
     def step() -> None:
         holder["state"], metrics = train_step(holder["state"], batch)
@@ -90,11 +86,10 @@ def repeat(stage, state):
 
 def flops_of_a_step() -> float:
     """Returns 3 x the forward FLOPs of a batch, attention at half its square."""
-    from slimjax.train.stage import Special, Stage
+    from slimjax.run.blueprints import expected_blueprint
 
-    run = make_run("bfloat16")
-    stage = Stage(run, run.model.build(SHAPE["vocab"]), Special(0, 1))
-    return 3 * stage.sizes["flops"] * BATCH * LENGTH
+    blueprint = expected_blueprint(make_run("bfloat16"))
+    return 3 * blueprint.sizes["flops"] * BATCH * LENGTH
 
 
 def torch_steps() -> dict:

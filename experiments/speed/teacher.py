@@ -39,24 +39,25 @@ def make_step(top_k: int | None):
     import numpy as np
 
     from slimjax.distill import Teacher
-    from slimjax.mesh.shardings import put_batch
-    from slimjax.train.stage import Special, Stage
+    from slimjax.run.blueprints import expected_blueprint
+    from slimjax.train.stage import make_stage
     from slimjax.train.state import init_params
 
     run = make_run("bfloat16")
     if top_k is not None:
         distill = dataclasses.replace(run.distill, teacher="runs/dense", top_k=top_k)
         run = dataclasses.replace(run, distill=distill)
-    model = run.model.build(SHAPE["vocab"])
-    stage = Stage(run, model, Special(pad_id=0, bos_id=1))
+    stage = make_stage(expected_blueprint(run))
+    model = stage.blueprint.model
     draw = np.random.default_rng(0)
     batch = {"tokens": draw.integers(3, SHAPE["vocab"], (BATCH, LENGTH), np.int32)}
     if top_k is not None:
-        stage.teacher = Teacher.of(model, jax.device_get(init_params(model, 1)))
+        weights = jax.device_get(init_params(model, 1))
+        stage = stage.taught_by(Teacher.of(model, weights))
     if top_k:
         batch |= draw_outcomes(draw, top_k)
     holder = {"state": stage.start(init_params(model, 0))}
-    batch, train_step = put_batch(batch, stage.mesh), stage.step_at(0)
+    batch, train_step = stage.put(batch), stage.step_at(0)
 
     def step() -> None:
         holder["state"], metrics = train_step(holder["state"], batch)

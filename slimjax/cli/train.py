@@ -67,9 +67,9 @@ def _train(run, workdir: Path, flags) -> None:
 
     from slimjax import report
     from slimjax.processes import is_first
-    from slimjax.run.loop import train
     from slimjax.run.progress import Display
     from slimjax.run.signals import exit_at_once
+    from slimjax.run.start import train
 
     with Display(quiet=not is_first()) as display:
         result = train(

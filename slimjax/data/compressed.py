@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from slimjax.data.cache import Info, open_entry
-from slimjax.data.corpus import Corpus
+from slimjax.data.dataset import Dataset
 from slimjax.data.rows import Rows
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.text.compressors import CompressedSizes, compress, has_zstd
@@ -12,17 +12,17 @@ from slimjax.text.compressors import CompressedSizes, compress, has_zstd
 ROWS_AT_ONCE = 4096
 
 
-def compress_train_text(corpus: Corpus) -> CompressedSizes:
+def compress_train_text(data: Dataset) -> CompressedSizes:
     """Compresses the text of the train rows, or finds the sizes in the cache.
 
     It takes some seconds for each 10 MB, and holds the text in memory.
     """
 
     def build(_: Path) -> Info:
-        text = text_of_rows(corpus.train, corpus.tokenizer)
+        text = text_of_rows(data.splits["train"]["tokens"], data.tokenizer)
         return dataclasses.asdict(compress(text))
 
-    name = f"compressed-{corpus.fingerprint[:32]}-{int(has_zstd())}"
+    name = f"compressed-{data.fingerprint[:32]}-{int(has_zstd())}"
     return open_entry(name, build, lambda _, info: CompressedSizes(**info))
 
 

@@ -70,6 +70,28 @@ class Field:
         return np.full((num_rows, *self.shape), self.fill, self.dtype)
 
 
+@dataclasses.dataclass(frozen=True)
+class Outline:
+    """What a model must know of data, which may not have been read yet.
+
+    Attributes:
+        fields: What the arrays of a batch are.
+        sizes: Numbers of kinds, such as ``{"vocab": 2048, "classes": 4}``.
+        lengths: Positions of a row, by tower; the main tower is ``""``.
+        special: Ids with a meaning of their own: ``pad``, ``bos``, ``eos``, ...
+    """
+
+    fields: Mapping[str, Field]
+    sizes: Mapping[str, int]
+    lengths: Mapping[str, int]
+    special: Mapping[str, int]
+
+    @property
+    def num_positions(self) -> int:
+        """Positions of a row that a model reads, in all towers; 1 without any."""
+        return max(sum(self.lengths.values()), 1)
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
     """Rows to learn from, by split and by field, and what they were made from.
@@ -101,6 +123,11 @@ class Dataset:
     source: str
     codecs: Mapping[str, Codec]
     notes: tuple[str, ...] = ()
+
+    @property
+    def outline(self) -> Outline:
+        """What a model must know of it."""
+        return Outline(self.fields, self.sizes, self.lengths, self.special)
 
     @property
     def tokenizer(self) -> Tokenizer:

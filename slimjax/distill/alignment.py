@@ -31,7 +31,7 @@ def pair_layers(num_layers: int, num_teacher_layers: int) -> list[int]:
 def make_maps(
     num_layers: int, width: int, teacher_width: int, *, same_start: bool
 ) -> PyTree:
-    """Returns the maps of all layers, ``{"layer_0": {"map": [D E]}, ...}``.
+    """Returns the maps of all layers, ``{"map_0": {"map": [D E]}, ...}``.
 
     Args:
         num_layers: Layers of the student.
@@ -43,12 +43,12 @@ def make_maps(
     """
     shape = (width, teacher_width)
     first = jnp.eye(*shape) if same_start else jnp.zeros(shape)
-    return {f"layer_{i}": {"map": jnp.copy(first)} for i in range(num_layers)}
+    return {f"map_{i}": {"map": jnp.copy(first)} for i in range(num_layers)}
 
 
 def map_names(num_layers: int) -> PyTree:
     """Returns the names of the maps' axes; the first is cut with the width."""
-    return {f"layer_{i}": {"map": ("embed", "teacher")} for i in range(num_layers)}
+    return {f"map_{i}": {"map": ("embed", "teacher")} for i in range(num_layers)}
 
 
 def without_maps(variables: PyTree) -> PyTree:
@@ -85,7 +85,7 @@ def alignment_error(
     squares = lambda x: jnp.sum(mask * jnp.sum(jnp.square(x), axis=-1))
     errors = []
     for name, leaf in maps.items():
-        layer = int(name.removeprefix("layer_"))
+        layer = int(name.removeprefix("map_"))
         y = jax.lax.stop_gradient(taught[pairs[layer]]).astype(jnp.float32)
         missed = product(streams[layer + 1], leaf["map"], dtype) - y
         errors.append(squares(missed) / jnp.maximum(squares(y), 1e-6))

@@ -17,15 +17,9 @@ from slimjax.distill.outcomes import Outcomes, outcome_divergence
 from slimjax.nn.axes import map_rows
 from slimjax.nn.cross_entropy import BLOCK_TOKENS
 from slimjax.nn.products import lay_in_rows, multiply, round_to
+from slimjax.nn.readout import Readout
 
 Sum = Float[Array, ""]
-
-
-class Outputs(NamedTuple):
-    """What a model says, before it is multiplied out: ``logits = x @ table.T``."""
-
-    x: Float[Array, "B T D"]
-    table: Float[Array, "V D"]
 
 
 class _Options(NamedTuple):
@@ -35,8 +29,8 @@ class _Options(NamedTuple):
 
 
 def distilled_sums(
-    student: Outputs,
-    teacher: Outputs | Outcomes,
+    student: Readout,
+    teacher: Readout | Outcomes,
     targets: Int[Array, "B T"],
     mask: Float[Array, "B T"],
     weight: Float[Array, ""] | float,
@@ -75,10 +69,11 @@ def distilled_sums(
         sums = cast(Any, _sums(x, whole[0], whole[1], tuple(rest), whole[2], options))
         return [x.reshape(1, 1) for x in sums]
 
-    heard, table = teacher, None
-    if isinstance(teacher, Outputs):
-        heard, table = teacher
-    rows = (student.x, heard, targets, mask)
+    student, outputs, table = student.plain(), teacher, None
+    if isinstance(teacher, Readout):
+        teacher = teacher.plain()
+        outputs, table = teacher.x, teacher.table
+    rows = (student.x, outputs, targets, mask)
     whole = student.table, table, jnp.asarray(weight, jnp.float32)
     mixed, nats, away = (jnp.sum(parts) for parts in map_rows(add_up, rows, whole))
     return mixed, lax.stop_gradient(nats), lax.stop_gradient(away)
@@ -118,13 +113,15 @@ def _scan(x, table, teacher_table, rest, weight, options):
     def add_block(carry, block):
         sums, dtable = carry
         flat = lambda a: a.reshape(-1, *a.shape[2:])
-        rows, heard, right, mask = jax.tree.map(flat, block)
+        rows, outputs, right, mask = jax.tree.map(flat, block)
         rows = narrow(rows)
         # Transposed, [V tokens], so that the gradient finds all operands row by row.
         logits = multiply(narrow(table), rows, transpose_right=True)
         if teacher_table is not None:
-            heard = multiply(narrow(teacher_table), narrow(heard), transpose_right=True)
-        new, share = _compare(logits, heard, right, mask, weight, options.temperature)
+            outputs = multiply(
+                narrow(teacher_table), narrow(outputs), transpose_right=True
+            )
+        new, share = _compare(logits, outputs, right, mask, weight, options.temperature)
         sums = tuple(a + b for a, b in zip(sums, new, strict=True))
         if not options.with_slopes:
             return (sums, dtable), None
@@ -141,7 +138,7 @@ def _scan(x, table, teacher_table, rest, weight, options):
 
 def _compare(
     logits: Float[Array, "V M"],
-    heard: Float[Array, "V M"] | Outcomes,
+    outputs: Float[Array, "V M"] | Outcomes,
     right: Int[Array, " M"],
     mask: Float[Array, " M"],
     weight: Float[Array, ""] | float,
@@ -150,8 +147,8 @@ def _compare(
     """Returns the three sums of a block, and the mixed error's gradient."""
     log_p = jax.nn.log_softmax(logits, axis=0)
     nats = -jnp.take_along_axis(log_p, right[None], axis=0)[0]
-    diverge = outcome_divergence if isinstance(heard, Outcomes) else _divergence
-    divergence, slope = cast(Any, diverge)(logits, heard, temperature)
+    diverge = outcome_divergence if isinstance(outputs, Outcomes) else _divergence
+    divergence, slope = cast(Any, diverge)(logits, outputs, temperature)
     mixed = (1 - weight) * nats + weight * temperature**2 * divergence
     sums = tuple(jnp.sum(mask * x) for x in (mixed, nats, divergence))
 

@@ -1,6 +1,8 @@
-"""The error of language modelling, with a teacher beside the text."""
+"""The error of a task with a teacher beside the data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import reduce
+from operator import add
 from typing import Any
 
 import jax
@@ -9,69 +11,106 @@ from jaxtyping import Array, Float, PyTree
 
 from slimjax.distill.alignment import ALIGN, alignment_error, without_maps
 from slimjax.distill.config import DistillConfig
-from slimjax.distill.divergence import Outputs, distilled_sums
+from slimjax.distill.divergence import distilled_sums
 from slimjax.distill.outcomes import Outcomes
 from slimjax.models.config import ModelConfig
-from slimjax.models.decoder import Decoder
-from slimjax.tasks.lm import Sums, shift_right
+from slimjax.nn.readout import Readout
+from slimjax.tasks.base import Targets, Task
+from slimjax.tasks.error import Sums, split_key
 
-DistilledErrorFn = Callable[
-    [PyTree, PyTree, PyTree, Array], tuple[Float[Array, ""], Sums]
-]
+DistilledErrorFn = Callable[..., tuple[Float[Array, ""], Sums]]
+"""(variables, batch, teacher's variables, strength, key) -> (error, sums)."""
 
 
 def make_distilled_error_fn(
-    student: ModelConfig,
-    teacher: ModelConfig,
-    config: DistillConfig,
-    *,
-    bos_id: int,
-    pad_id: int,
+    task: Task, student: ModelConfig, teacher: ModelConfig, config: DistillConfig
 ) -> DistilledErrorFn:
-    """Returns (variables, batch, teacher's variables, strength) -> (error, sums).
+    """Returns (variables, batch, teacher's variables, strength, key) -> (error, sums).
 
     Variables may hold the maps of `slimjax.distill.alignment` beside weights and gates.
     The error is a mean in nats a target, and the sums are those of
-    `slimjax.tasks.lm.make_error_fn`: ``nats_sum`` is of the text alone. The strength,
-    0 to 1, is what the config's weights are multiplied by. With ``config.top_k`` the
-    batch holds the teacher's outcomes beside the tokens, ``ids`` and ``logs``, and its
-    variables are not looked at.
+    `slimjax.tasks.error.make_error_fn`: ``nats_sum`` is of the data alone. The
+    strength, 0 to 1, is what the config's weights are multiplied by. With
+    ``config.top_k`` the batch holds the teacher's outcomes, ``ids`` and ``logs``, and
+    its variables are not read. The key is for the student alone.
     """
     dtype = jnp.dtype(student.dtype)
+    student_net, teacher_net = student.module(), teacher.module()
 
-    def outputs(model: ModelConfig, variables: PyTree, inputs: Array) -> Any:
-        own = without_maps(variables)
-        return Decoder(model).apply(own, inputs, method="outputs")
-
-    def hear(batch: PyTree, inputs: Array, taught_by: PyTree) -> Any:
+    def read_teacher(batch: PyTree, inputs: PyTree, taught_by: PyTree) -> Any:
+        """Returns what the teacher says for each head, and its streams."""
         if config.keeps_outcomes:
-            return Outcomes(batch["ids"], batch["logs"]), None
-        *heard, taught = jax.lax.stop_gradient(outputs(teacher, taught_by, inputs))
-        return Outputs(*heard), taught
+            outcomes = Outcomes(batch["ids"], batch["logs"])
+            return {student.heads[0].name: outcomes}, None
+        outputs: Any = teacher_net.apply(taught_by, inputs, method="outputs")
+        return jax.lax.stop_gradient(outputs)
 
     def error_fn(
-        variables: PyTree, batch: PyTree, taught_by: PyTree, strength: Array
+        variables: PyTree,
+        batch: PyTree,
+        taught_by: PyTree,
+        strength: Array,
+        key: Array | None = None,
     ) -> tuple[Array, Sums]:
-        tokens = batch["tokens"]
-        inputs = shift_right(tokens, bos_id)
-        mask = (tokens != pad_id).astype(jnp.float32)
-        *said, streams = outputs(student, variables, inputs)
-        heard, taught = hear(batch, inputs, taught_by)
-        total, nats, _ = distilled_sums(
-            Outputs(*said),
-            heard,
-            tokens,
-            mask,
-            config.weight * strength,
-            temperature=config.temperature,
-            dtype=dtype,
-        )
-        num_tokens = jnp.sum(mask)
-        sums = {"nats_sum": nats, "num_tokens": num_tokens}
-        error = total / jnp.maximum(num_tokens, 1.0)
+        data_key, model_key = split_key(key)
+        inputs = task.inputs(batch, data_key)
+        targets = task.targets(batch, data_key)
+        own = without_maps(variables)
+        said: Any = student_net.apply(own, inputs, model_key, method="outputs")
+        readouts, streams = said
+        teacher_outputs, teacher_streams = read_teacher(batch, inputs, taught_by)
+
+        def distilled(name: str, target: Targets) -> tuple[Array, Array, Array]:
+            return distilled_sums(
+                *_in_rows(readouts[name], teacher_outputs[name], target),
+                config.weight * strength,
+                temperature=config.temperature,
+                dtype=dtype,
+            )
+
+        parts = [distilled(name, target) for name, target in targets.items()]
+        total, nats = (reduce(add, sums) for sums in list(zip(*parts, strict=True))[:2])
+        num_targets = reduce(add, (jnp.sum(t.weight) for t in targets.values()))
+        sums = {"nats_sum": nats, "num_targets": num_targets}
+        error = total / jnp.maximum(num_targets, 1.0)
         if config.hidden_weight:
-            away = alignment_error(variables[ALIGN], streams, taught, mask, dtype)
+            mask = _mask(streams[0], inputs, targets)
+            away = alignment_error(
+                variables[ALIGN], streams, teacher_streams, mask, dtype
+            )
             error += config.hidden_weight * strength * away
         return error, sums
 
     return error_fn
+
+
+def _in_rows(
+    readout: Readout, teacher: Readout | Outcomes, target: Targets
+) -> tuple[Readout, Readout | Outcomes, Array, Array]:
+    """Returns what is compared with two leading axes: B T, or B 1 of one target a row.
+
+    Of both models' answers and of the targets.
+    """
+    if target.values.ndim == 2:
+        return readout, teacher, target.values, target.weight
+    widen = lambda x: x[:, None]
+    readout = readout.replace(x=widen(readout.x))
+    if isinstance(teacher, Readout):
+        teacher = teacher.replace(x=widen(teacher.x))
+    else:
+        teacher = jax.tree.map(widen, teacher)
+    return readout, teacher, widen(target.values), widen(target.weight)
+
+
+def _mask(
+    stream: Float[Array, "B T D"],
+    inputs: Mapping[str, Array],
+    targets: Mapping[str, Targets],
+) -> Float[Array, "B T"]:
+    """Returns 1 where a position counts: it has a target, or at least is no padding."""
+    for target in targets.values():
+        if target.weight.shape == stream.shape[:2]:
+            return target.weight
+    if "segments" in inputs:
+        return (inputs["segments"] > 0).astype(jnp.float32)
+    return jnp.ones(stream.shape[:2])

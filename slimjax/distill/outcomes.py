@@ -17,12 +17,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, PyTree
 
+from slimjax.data.dataset import Field
 from slimjax.models.config import ModelConfig
-from slimjax.models.decoder import Decoder
 from slimjax.nn.axes import map_rows
 from slimjax.nn.cross_entropy import BLOCK_TOKENS
 from slimjax.nn.products import multiply
-from slimjax.tasks.lm import shift_right
+from slimjax.tasks.base import Task
 
 LOG_TYPE = np.float16
 """Type of logarithms: eight times as fine as bfloat16, where they are below 16."""
@@ -45,6 +45,15 @@ class Outcomes(NamedTuple):
     logs: Any  # Float [*batch k+1]
 
 
+def outcome_fields(positions: int, top_k: int) -> dict[str, Field]:
+    """Returns what the arrays of outcomes are in a batch: ``ids`` and ``logs``."""
+    axes = ("positions", None)
+    return {
+        "ids": Field((positions, top_k), "int32", axes),
+        "logs": Field((positions, top_k + 1), np.dtype(LOG_TYPE).name, axes),
+    }
+
+
 def find_outcomes(logits: Float[Array, "M V"], top_k: int) -> Outcomes:
     """Returns the outcomes that logits tell.
 
@@ -62,19 +71,19 @@ def find_outcomes(logits: Float[Array, "M V"], top_k: int) -> Outcomes:
 
 
 def make_outcomes_fn(
-    model: ModelConfig, top_k: int, *, bos_id: int
+    task: Task, model: ModelConfig, top_k: int
 ) -> Callable[[PyTree, PyTree], Outcomes]:
     """Returns the function from (variables, batch) to outcomes ``[B T k]``.
 
-    Logits exist for one block of tokens at a time.
+    They are of the first head. Logits exist for one block of tokens at a time.
     """
-    dtype = jnp.dtype(model.dtype)
+    dtype, network = jnp.dtype(model.dtype), model.module()
 
     def outcomes_fn(variables: PyTree, batch: PyTree) -> Outcomes:
-        inputs = shift_right(batch["tokens"], bos_id)
-        said: Any = Decoder(model).apply(variables, inputs, method="outputs")
-        x, table, _ = said
-        return map_rows(in_blocks, x.astype(dtype), table.astype(dtype))
+        readouts = network.apply(variables, task.inputs(batch, None))
+        readout = readouts[model.heads[0].name].plain()
+        x, table = readout.x.astype(dtype), readout.table.astype(dtype)
+        return map_rows(in_blocks, x, table)
 
     def in_blocks(x: Array, table: Array) -> Outcomes:
         rows = x.reshape(-1, x.shape[-1])

@@ -24,7 +24,7 @@ from slimjax.generate.options import (
 )
 from slimjax.generate.sampling import Sampling
 from slimjax.models.config import ModelConfig, ModelSettings
-from slimjax.models.decoder import Decoder, abstract_variables
+from slimjax.models.decoder import abstract_variables
 from slimjax.models.frozen_decoder import FrozenDecoder, freeze_decoder
 from slimjax.nn.quantize import quantize
 from slimjax.store.files import read_json
@@ -185,7 +185,11 @@ class Model:
 
 
 def _logits(config: ModelConfig, params: PyTree, tokens: Array) -> Array:
-    return jax.jit(Decoder(config).apply)(params, jnp.asarray(tokens))
+    def logits(params: PyTree, tokens: Array) -> Array:
+        readouts = config.module().apply(params, {"tokens": tokens})
+        return readouts[config.heads[0].name].logits()
+
+    return jax.jit(logits)(params, jnp.asarray(tokens))
 
 
 def load(workdir: str | Path) -> Model:

@@ -15,7 +15,7 @@ from slimjax.nn.quantize import PRECISION, precision_names
 
 
 def make_layout(
-    names: PyTree, mesh: Mesh, model: ModelConfig, *, apart: bool
+    names: PyTree, mesh: Mesh, model: ModelConfig, *, unstacked: bool
 ) -> "Layout":
     """Returns how a state lies in the programs of one shape of a model.
 
@@ -23,12 +23,12 @@ def make_layout(
         names: Names of the axes of all variables.
         mesh: The devices that programs are for.
         model: The shape.
-        apart: Whether layers lie apart even where programs loop over them: for those
-            who treat weights one by one, by rounding them, say.
+        unstacked: Whether each layer has arrays of its own even where programs loop
+            over layers: for what treats weights one by one, such as rounding.
     """
     weights = names["params"]
     names = {**names, "ema": weights, PRECISION: precision_names(weights)}
-    if apart:
+    if unstacked:
         return Layout(names, mesh)
     with jax.set_mesh(mesh):
         return Layout(names, mesh, scanned_runs(model))
@@ -75,7 +75,7 @@ class Layout:
         """Puts a state, or variables by their collections, where programs expect it."""
         return self._move(tree, self.stack)
 
-    def place_apart(self, tree: PyTree) -> PyTree:
+    def place_unstacked(self, tree: PyTree) -> PyTree:
         """Puts it on the devices with arrays of its own for each layer."""
         return self._move(tree, self.unstack) if self.runs else tree
 

@@ -11,6 +11,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 from jaxtyping import PyTree
 
+from slimjax.data.dataset import Field
 from slimjax.errors import ConfigError
 from slimjax.nn.axes import RULES, num_parts
 from slimjax.objective.limits import Limits
@@ -140,7 +141,10 @@ def make_mesh(config: MeshConfig, devices: Sequence[Any] | None = None) -> Mesh:
 
 
 def check_batch(
-    batch_size: int, seq_len: int, accumulation_steps: int, sizes: Mapping[str, int]
+    fields: Mapping[str, Field],
+    batch_size: int,
+    accumulation_steps: int,
+    sizes: Mapping[str, int],
 ) -> None:
     """Refuses batches that a mesh cannot cut into even parts.
 
@@ -155,8 +159,12 @@ def check_batch(
             f"{_describe('batch', sizes)}{times if accumulation_steps > 1 else ''}, "
             "the devices that share its rows. Make it one, or set config.mesh."
         )
-    shapes = {"tokens": jax.ShapeDtypeStruct((batch_size, seq_len), np.int32)}
-    check_divides({"tokens": ("batch", "positions")}, shapes, sizes, "batch")
+    names = {name: ("batch", *field.axes) for name, field in fields.items()}
+    shapes = {
+        name: jax.ShapeDtypeStruct((batch_size, *field.shape), np.dtype(field.dtype))
+        for name, field in fields.items()
+    }
+    check_divides(names, shapes, sizes, "batch")
 
 
 def check_divides(

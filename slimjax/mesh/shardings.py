@@ -1,5 +1,6 @@
 """How arrays lie on the mesh: by the names of their axes, all of them by one rule."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -7,11 +8,12 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
+from slimjax.data.dataset import Field
 from slimjax.nn.axes import spread
 from slimjax.trees import flatten, named_path
 
-BATCH = ("batch", "positions")
-"""Names of the axes of tokens."""
+Fields = Mapping[str, Field]
+"""What the arrays of a batch are, by name."""
 
 
 def shardings(tree: PyTree, names: PyTree, mesh: Mesh) -> PyTree:
@@ -48,40 +50,37 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def abstract_batch(batch_size: int, seq_len: int, mesh: Mesh, top_k: int = 0) -> PyTree:
+def abstract_batch(fields: Fields, batch_size: int, mesh: Mesh) -> PyTree:
     """Returns shapes, dtypes and shardings of the batches that a step takes.
 
     Args:
+        fields: What the arrays of a batch are.
         batch_size: Rows, B.
-        seq_len: Tokens of a row, T.
         mesh: The devices.
-        top_k: Outcomes of a teacher that come with each token; 0 for none.
     """
 
-    def array(dtype: Any, *rest: int) -> jax.ShapeDtypeStruct:
-        shape = (batch_size, seq_len, *rest)
-        place = named_sharding(BATCH, shape, mesh)
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=place)
+    def array(field: Field) -> jax.ShapeDtypeStruct:
+        shape = (batch_size, *field.shape)
+        place = named_sharding(("batch", *field.axes), shape, mesh)
+        return jax.ShapeDtypeStruct(shape, np.dtype(field.dtype), sharding=place)
 
-    batch = {"tokens": array(np.int32)}
-    if top_k:
-        batch |= {"ids": array(np.int32, top_k), "logs": array(np.float16, top_k + 1)}
-    return batch
+    return {name: array(field) for name, field in fields.items()}
 
 
-def put_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> PyTree:
+def put_batch(batch: Mapping[str, np.ndarray], fields: Fields, mesh: Mesh) -> PyTree:
     """Places a batch on the devices, each process its own part of it.
 
     Args:
         batch: All rows, the same ones in every process.
+        fields: What its arrays are.
         mesh: The devices, of all processes.
     """
 
-    def put(rows: np.ndarray) -> jax.Array:
-        place = named_sharding(BATCH, rows.shape, mesh)
+    def put(name: str, rows: np.ndarray) -> jax.Array:
+        place = named_sharding(("batch", *fields[name].axes), rows.shape, mesh)
         return jax.make_array_from_process_local_data(place, rows, rows.shape)
 
-    return jax.tree.map(put, batch)
+    return {name: put(name, rows) for name, rows in batch.items()}
 
 
 def put(tree: PyTree, places: PyTree) -> PyTree:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.errors import ConfigError, suggest
+from slimjax.models.head import HeadConfig
 from slimjax.models.use import Use, UseFn
 from slimjax.nn.implementations import IMPLEMENTATIONS
 from slimjax.paths import user_path
@@ -114,6 +115,39 @@ class ModelConfig:
             return Use(1.0, keys * is_query, float(is_cached))
 
         return use_of
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the main tower, L."""
+        return len(self.layers)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether the model draws from a key in training, such as for dropout."""
+        return False
+
+    @property
+    def heads(self) -> tuple[HeadConfig, ...]:
+        """What the model answers: the next token at each position."""
+        return (HeadConfig("tokens", self.vocab_size, table="tied"),)
+
+    def module(self) -> Any:
+        """Returns the Linen module: ``apply(variables, inputs, key)`` -> readouts."""
+        from slimjax.models.decoder import Decoder
+
+        return Decoder(self)
+
+    def abstract_variables(self) -> Any:
+        """Returns the shapes of weights and gates, boxed with their axes' names."""
+        from slimjax.models.decoder import abstract_variables
+
+        return abstract_variables(self)
+
+    def reshaped(self, params: Any) -> "ModelConfig":
+        """Returns the model with the width and layers that `params` have."""
+        from slimjax.models.decoder import config_of
+
+        return config_of(self, params)
 
     def architecture(self) -> list[dict[str, Any]]:
         """Returns the layers as plain data, the content of ``architecture.json``.

@@ -1,21 +1,22 @@
 """A decoder language model, each of whose layers may have a shape of its own."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from slimjax.models.config import LayerConfig, ModelConfig
 from slimjax.models.layer import Layer, apply_layers
 from slimjax.nn.cache import LayerCache, empty_cache
-from slimjax.nn.cross_entropy import Scores
 from slimjax.nn.embed import TiedEmbedding
 from slimjax.nn.gates import CHANNELS, gate
 from slimjax.nn.moments import wants_moments
 from slimjax.nn.norm import RMSNorm
+from slimjax.nn.readout import Readout
 
 Cache = tuple[LayerCache | None, ...]
 
@@ -49,39 +50,43 @@ class Decoder(nn.Module):
         ]
         self.norm = RMSNorm()
 
-    def __call__(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T V"]:
-        """Returns the logits of the token that follows each position."""
-        return self.embed.logits(self.hidden(tokens), self.channels)
+    def __call__(
+        self, inputs: Mapping[str, Array], key: Array | None = None
+    ) -> dict[str, Readout]:
+        """Returns the readout of each head.
 
-    def nats(
-        self, inputs: Int[Array, "B T"], targets: Int[Array, "B T"]
-    ) -> Float[Array, "B T"]:
-        """Returns ``-log p(target)`` at each position, logits never kept whole."""
-        return self.scores(inputs, targets).nats
-
-    def scores(self, inputs: Int[Array, "B T"], targets: Int[Array, "B T"]) -> Scores:
-        """Returns what losses need to know of the logits at each position."""
-        return self.embed.scores(self.hidden(inputs), targets, self.channels)
+        Args:
+            inputs: ``tokens`` int32 [B T].
+            key: Root of all randomness inside of the model; None for none of it.
+        """
+        x = self._read_out(self.streams(inputs, key, keep=False)[-1])
+        return {"tokens": x}
 
     def outputs(
-        self, inputs: Int[Array, "B T"]
-    ) -> tuple[Float[Array, "B T D"], Float[Array, "V D"], list[Float[Array, "B T D"]]]:
-        """Returns x and table, with logits ``x @ table.T``, and the streams."""
-        streams = self.streams(inputs)
-        x = self.norm(streams[-1], self.channels) * self.channels[None, None]
-        return x, self.embed.embedding, streams
+        self, inputs: Mapping[str, Array], key: Array | None = None
+    ) -> tuple[dict[str, Readout], list[Float[Array, "B T D"]]]:
+        """Returns the readouts and the residual streams, see `streams`."""
+        streams = self.streams(inputs, key)
+        return {"tokens": self._read_out(streams[-1])}, streams
 
-    def hidden(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T D"]:
-        """Returns the normalised residual stream after the last layer."""
-        return self.norm(self.streams(tokens, keep=False)[-1], self.channels)
+    def _read_out(self, x: Float[Array, "B T D"]) -> Readout:
+        x = self.norm(x, self.channels) * self.channels[None, None]
+        dtype = jnp.dtype(self.config.dtype)
+        return Readout(x, self.embed.embedding, dtype=dtype)
 
     def streams(
-        self, tokens: Int[Array, "B T"], *, keep: bool = True
+        self,
+        inputs: Mapping[str, Array],
+        key: Array | None = None,
+        *,
+        keep: bool = True,
     ) -> list[Float[Array, "B T D"]]:
         """Returns the residual stream before the first layer and after each.
 
         If not `keep`, only the last one is sure to be there.
         """
+        del key  # Nothing in here is random.
+        tokens = inputs["tokens"]
         positions = jnp.broadcast_to(jnp.arange(tokens.shape[1]), tokens.shape)
         xs = [self.embed(tokens, self.channels)]
         if self.is_initializing() or wants_moments(self):
@@ -101,9 +106,9 @@ def abstract_variables(config: ModelConfig) -> PyTree:
     a model of any size.
     """
     kinds = tuple(dict.fromkeys(config.layers))
-    tokens = jax.ShapeDtypeStruct((1, 2), jnp.int32)
+    inputs = {"tokens": jax.ShapeDtypeStruct((1, 2), jnp.int32)}
     model = Decoder(dataclasses.replace(config, layers=kinds))
-    found = dict(jax.eval_shape(model.init, jax.random.key(0), tokens))
+    found = dict(jax.eval_shape(model.init, jax.random.key(0), inputs))
 
     def spread_layers(tree: dict) -> dict:
         spread = {k: v for k, v in tree.items() if not k.startswith("layer_")}

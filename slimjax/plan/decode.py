@@ -47,19 +47,21 @@ def measure_decode(stage: Stage, topology: Topology, rows: int) -> dict[str, Any
     Raises:
         ConfigError: If the mesh cannot share the rows evenly.
     """
-    mesh, model = stage.mesh, stage.model
+    mesh, model = stage.mesh, stage.blueprint.model
     parts = num_parts("batch", mesh.shape)
     if rows < 1 or rows % parts:
         raise ConfigError(
             f"--decode={rows}: {parts} parts of the mesh cannot share so many rows "
             f"evenly. Ask for a multiple of {parts}."
         )
-    decoder, cache = abstract_decoder(model, mesh, rows, stage.run.data.seq_len)
+    decoder, cache = abstract_decoder(
+        model, mesh, rows, stage.blueprint.run.data.seq_len
+    )
     tokens = jax.ShapeDtypeStruct(
         (rows,), jnp.int32, sharding=named_sharding(("batch",), (rows,), mesh)
     )
     shape = describe_shape(stage)
-    flops = rows * stage.sizes["flops"]
+    flops = rows * stage.blueprint.sizes["flops"]
     counted = shape | {"tokens": rows, "flops": flops, "remat": "none"}
     counted["state_bytes"] = {
         "weights": count_bytes(decoder),

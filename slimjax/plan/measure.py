@@ -33,7 +33,7 @@ def measure_step(stage: Stage, topology: Topology) -> dict[str, Any]:
         topology: The slice.
     """
     counted = describe_shape(stage) | {"state_bytes": count_state(stage)}
-    compile_step = lambda: stage.train_step
+    compile_step = lambda: stage.programs.train_step
     return measure_program(compile_step, counted, topology, stage.mesh.size)
 
 
@@ -71,17 +71,20 @@ def measure_program(
 
 def describe_shape(stage: Stage) -> dict[str, Any]:
     """Returns a stage's sizes by our own walk, and what a step of it needs."""
-    layer, data = stage.model.layers[0], stage.run.data
-    leaves = jax.tree.leaves(stage.abstract_params["params"])
+    layer, data = stage.blueprint.model.layers[0], stage.blueprint.run.data
+    leaves = jax.tree.leaves(stage.blueprint.abstract_params["params"])
     return {
-        "layer": dataclasses.asdict(layer) | {"width": stage.model.width},
-        "num_layers": len(stage.model.layers),
-        "remat": stage.model.remat,
-        "params": int(stage.sizes["params"]),
+        "layer": dataclasses.asdict(layer) | {"width": stage.blueprint.model.width},
+        "num_layers": len(stage.blueprint.model.layers),
+        "remat": stage.blueprint.model.remat,
+        "params": int(stage.blueprint.sizes["params"]),
         "params_counted": sum(math.prod(leaf.shape) for leaf in leaves),
-        "sizes": dict(stage.sizes),
+        "sizes": dict(stage.blueprint.sizes),
         "tokens": data.batch_size * data.seq_len,
-        "flops": TRAINING * stage.sizes["flops"] * data.batch_size * data.seq_len,
+        "flops": TRAINING
+        * stage.blueprint.sizes["flops"]
+        * data.batch_size
+        * data.seq_len,
     }
 
 

@@ -13,9 +13,9 @@ from slimjax.plan.decode import measure_decode
 from slimjax.plan.measure import measure_step
 from slimjax.plan.slimmed import slim_uniformly
 from slimjax.plan.topology import Topology, describe_devices
-from slimjax.run.loop import vocab_size_of
+from slimjax.run.blueprints import expected_blueprint
 from slimjax.train.config import RunConfig
-from slimjax.train.stage import Special, Stage
+from slimjax.train.stage import Stage, make_stage
 
 
 def parse_mesh(text: str) -> dict[str, int]:
@@ -61,8 +61,8 @@ def make_plan(
         NotFeasibleError: If the model cannot be cut so far.
     """
     mesh = _lay_out(run, topology)
-    model = run.model.build(vocab_size_of(run.data))
-    stage = Stage(run, model, Special(pad_id=0, bos_id=1), mesh=mesh)
+    blueprint = expected_blueprint(run)
+    stage = make_stage(blueprint, mesh)
     plan: dict[str, Any] = {
         "topology": str(topology),
         "num_chips": topology.num_chips,
@@ -80,8 +80,10 @@ def make_plan(
             plan |= {"advice": suggest_rows(decode, plan["mesh"])}
             plan |= {"reason": f"of decoding {explain(decode, str(topology))}"}
     if part is not None:
-        slim, predicted = slim_uniformly(stage, part)
-        small = Stage(run, slim, stage.special, stage.start_sizes, mesh=mesh)
+        slim, predicted = slim_uniformly(blueprint, part)
+        sizes = blueprint.start_sizes
+        after = dataclasses.replace(blueprint, model=slim, given_start_sizes=sizes)
+        small = make_stage(after, mesh)
         plan["slimmed"] = measure_step(small, topology) | {"predicted": predicted}
         if decode_rows is not None:
             plan["decode_slimmed"] = measure_decode(small, topology, decode_rows)
@@ -106,9 +108,9 @@ def _lay_out(run: RunConfig, topology: Topology) -> Mesh:
 
 def _advise(stage: Stage, topology: Topology, plan: dict[str, Any]) -> list[str]:
     def try_remat(policy: str) -> bool:
-        model = dataclasses.replace(stage.model, remat=policy)
-        other = Stage(stage.run, model, stage.special, mesh=stage.mesh)
-        return measure_step(other, topology)["fits"]
+        model = dataclasses.replace(stage.blueprint.model, remat=policy)
+        other = dataclasses.replace(stage.blueprint, model=model)
+        return measure_step(make_stage(other, stage.mesh), topology)["fits"]
 
-    batch_size = stage.run.data.batch_size
+    batch_size = stage.blueprint.run.data.batch_size
     return suggest_changes(plan["start"], plan["mesh"], batch_size, try_remat)

@@ -9,7 +9,7 @@ from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.models.config import ModelConfig
 from slimjax.objective.inventory import Inventory
 from slimjax.objective.units import Gates
-from slimjax.train.stage import Stage
+from slimjax.train.blueprint import Blueprint
 
 
 def parse_part(text: str) -> float:
@@ -28,7 +28,9 @@ def parse_part(text: str) -> float:
     return float(found[1]) / 100
 
 
-def slim_uniformly(stage: Stage, part: float) -> tuple[ModelConfig, dict[str, float]]:
+def slim_uniformly(
+    blueprint: Blueprint, part: float
+) -> tuple[ModelConfig, dict[str, float]]:
     """Returns a shape within a part of the start's size, and the sizes it should have.
 
     All layers lose KV heads, with their query heads, and hidden units, in as even a
@@ -36,22 +38,23 @@ def slim_uniformly(stage: Stage, part: float) -> tuple[ModelConfig, dict[str, fl
     walk over the whole model, with the gates of what goes closed.
 
     Args:
-        stage: The stage before the cut, all of whose layers are alike.
+        blueprint: The model before the cut, all of whose layers are alike.
         part: The part of the first measure of ``config.objective`` that may stay.
 
     Raises:
         NotFeasibleError: If no such shape is small enough.
     """
-    run, layer = stage.run, stage.model.layers[0]
+    run, layer = blueprint.run, blueprint.model.layers[0]
     measure = run.objective.measures[0]
-    size_fn, limit = stage.size_fn(measure), part * stage.sizes[measure]
+    size_fn, limit = blueprint.size_fn(measure), part * blueprint.sizes[measure]
     limits = run.resize
     best, least = None, np.inf
     heads = _multiples(layer.num_kv_heads, limits.kv_heads_multiple)
     widths = _multiples(layer.mlp_dim, limits.multiple)
     for kv_heads in heads:
         fits = lambda width, k=kv_heads: (
-            float(size_fn(close(stage.inventory, k, width), stage.bits)) <= limit
+            float(size_fn(close(blueprint.inventory, k, width), blueprint.bits))
+            <= limit
         )
         width = _largest(widths, fits)
         if width is None:
@@ -65,9 +68,11 @@ def slim_uniformly(stage: Stage, part: float) -> tuple[ModelConfig, dict[str, fl
             f"config.resize.multiple={limits.multiple} and "
             f"config.resize.kv_heads_multiple={limits.kv_heads_multiple}. Ask for more."
         )
-    gates = close(stage.inventory, *best)
-    predicted = {m: float(stage.size_fn(m)(gates, stage.bits)) for m in stage.sizes}
-    return _with_shape(stage.model, *best), predicted
+    gates = close(blueprint.inventory, *best)
+    predicted = {
+        m: float(blueprint.size_fn(m)(gates, blueprint.bits)) for m in blueprint.sizes
+    }
+    return _with_shape(blueprint.model, *best), predicted
 
 
 def close(inventory: Inventory, num_kv_heads: int, mlp_dim: int) -> Gates:

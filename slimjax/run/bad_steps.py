@@ -14,21 +14,21 @@ class RollBackError(Exception):
     """A step after which the run is to go back to its newest checkpoint."""
 
 
-def meet_step(
+def handle_bad_step(
     metrics: dict[str, float],
     step: int,
     train: TrainConfig,
     history: History,
     display: Display,
 ) -> bool:
-    """Returns whether a step was good; counts, tells and acts if it was not.
+    """Returns whether a step was good; counts, reports and acts if it was not.
 
     Args:
         metrics: Of the step.
         step: Steps taken with it.
-        train: Tells what to do.
+        train: Says what to do.
         history: Where bad steps are counted.
-        display: Where they are told.
+        display: Where they are reported.
 
     Raises:
         RollBackError: If the run is to go back.

@@ -11,20 +11,22 @@ from typing import Any
 import jax
 import numpy as np
 
-from slimjax.data.corpus import Corpus
+from slimjax.data.dataset import Dataset
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
 from slimjax.nn.axes import to_host
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.latency_table import LatencyTable
 from slimjax.objective.size import parse_measure
+from slimjax.run.blueprints import make_blueprint, make_model
 from slimjax.run.latency import find_latency
 from slimjax.run.teaching import find_teacher
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
+from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig, make_run_config
 from slimjax.train.history import History
-from slimjax.train.precision import round_state
-from slimjax.train.stage import Special, Stage
+from slimjax.train.rounding import round_state
+from slimjax.train.stage import Stage, make_stage
 from slimjax.train.state import TrainState
 
 
@@ -42,71 +44,70 @@ def check_branch(run: RunConfig) -> None:
         )
 
 
-def stage_of(
+def blueprint_of(
     run: RunConfig,
-    corpus: Corpus,
+    data: Dataset,
     manifest: dict[str, Any],
     num_seams: int,
     latency: LatencyTable | None,
-) -> Stage:
-    """Returns the stage that a checkpoint is of, under a config.
+) -> Blueprint:
+    """Returns the blueprint that a checkpoint is of, under a config.
 
     Args:
         run: The config.
-        corpus: What it learns from.
+        data: What it learns from.
         manifest: The checkpoint's manifest.
         num_seams: Seams of the config that lie behind it.
         latency: What was measured, where latency counts.
 
     Raises:
-        NotFeasibleError: If the corpus is not what it was.
+        NotFeasibleError: If the data are not what they were.
     """
-    if manifest["data_fingerprint"] != corpus.fingerprint:
+    if manifest["data_fingerprint"] != data.fingerprint:
         raise NotFeasibleError(
             f"The text of {run.data.source} is not what it was when this run began. "
             "Restore it, or start afresh in a new --workdir."
         )
-    model = run.model.build(corpus.tokenizer.vocab_size)
-    where = "manifest.architecture"
-    model = model.with_architecture(manifest["architecture"], where)
+    model = make_model(run, data.outline).with_architecture(
+        manifest["architecture"], "manifest.architecture"
+    )
     bits = {
         tuple(key.split(".")): np.array(own, np.int32)
         for key, own in manifest["bits"].items()
     }
     keeps_bits = run.quantize.chooses or not run.quantize.is_on
-    special = Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)
     sums = {m: sum(parse_measure(m).values()) for m in run.objective.measures}
     sizes = sums | manifest["start_sizes"]  # A sum's parts are all whole at the start.
-    return Stage(
+    return make_blueprint(
         run,
+        data.outline,
         model,
-        special,
-        sizes,
-        bits if keeps_bits else None,
+        given_bits=bits if keeps_bits else None,
+        given_start_sizes=sizes,
         learns_bits=run.learns_bits(num_seams),
         latency=latency,
     )
 
 
 def take_over(
-    run: RunConfig, folder: RunFolder, corpus: Corpus
+    run: RunConfig, folder: RunFolder, data: Dataset
 ) -> tuple[Stage, TrainState, History]:
     """Returns stage, state and history of a run's beginning in another run's state.
 
     Args:
         run: The config of the run that begins.
         folder: Its folder.
-        corpus: What it learns from.
+        data: What it learns from.
 
     Raises:
         ConfigError: If that run has taken as many steps as this one is to have.
         CheckpointError: If no checkpoint of it is whole.
-        NotFeasibleError: If it learned from another corpus.
+        NotFeasibleError: If it learned from other data.
     """
     old_folder = RunFolder(run.train.continue_from)
     other = make_run_config(read_json(old_folder.config))
     other = dataclasses.replace(other, mesh=run.mesh)
-    manifest, old_state = _newest(old_folder, other, corpus)
+    manifest, old_state = _newest(old_folder, other, data)
     step = int(manifest["step"])
     if step >= run.train.num_steps:
         raise ConfigError(
@@ -114,32 +115,33 @@ def take_over(
             f"{step} steps of config.train.continue_from={str(old_folder.root)!r}."
         )
     num_seams = sum(seam < step for seam in run.seam_steps)
-    latency = find_latency(run, folder, corpus.tokenizer.vocab_size, None)
-    stage = stage_of(run, corpus, manifest, num_seams, latency)
-    stage.teacher = find_teacher(run, folder, corpus, None)
+    latency = find_latency(run, folder, make_model(run, data.outline), None)
+    blueprint = blueprint_of(run, data, manifest, num_seams, latency)
+    stage = make_stage(blueprint, teacher=find_teacher(run, folder, data, None))
     state = round_state(stage, _transplant(stage, old_state))
     old = History.from_dict(manifest["history"])
-    tokens_per_step = other.data.batch_size * other.data.seq_len
+    targets = stage.blueprint.targets_per_step // run.data.batch_size
+    targets_per_step = other.data.batch_size * targets
     history = History(
         num_seams=num_seams,
-        inherited_flops=old.training_flops(tokens_per_step),
+        inherited_flops=old.training_flops(targets_per_step),
         alpha=old.alpha,
     )
     return stage, stage.place(state), history
 
 
 def _newest(
-    folder: RunFolder, other: RunConfig, corpus: Corpus
+    folder: RunFolder, other: RunConfig, data: Dataset
 ) -> tuple[dict[str, Any], TrainState]:
     for name in reversed(folder.checkpoints.list()):
         try:
             manifest = folder.checkpoints.read_manifest(name)
             num_seams, digest = manifest["history"]["num_seams"], manifest.get(LATENCY)
-            vocab_size = corpus.tokenizer.vocab_size
-            latency = find_latency(other, folder, vocab_size, digest)
-            stage = stage_of(other, corpus, manifest, num_seams, latency)
-            digest = manifest.get("teacher")
-            stage.teacher = find_teacher(other, folder, corpus, digest)
+            start = make_model(other, data.outline)
+            latency = find_latency(other, folder, start, digest)
+            blueprint = blueprint_of(other, data, manifest, num_seams, latency)
+            teacher = find_teacher(other, folder, data, manifest.get("teacher"))
+            stage = make_stage(blueprint, teacher=teacher)
             state = folder.checkpoints.restore(name, stage.abstract_checkpoint)
         except CheckpointError:
             continue
@@ -151,7 +153,7 @@ def _transplant(stage: Stage, old: TrainState) -> TrainState:
     """Returns a fresh state with all that the old one has in the same place."""
     old = to_host(old)
     params = {kind: old.params[kind] for kind in ("params", "gates")}
-    fresh = to_host(stage.layout.place_apart(stage.start(params)))
+    fresh = to_host(stage.layout.place_unstacked(stage.start(params)))
     found = dict(jax.tree_util.tree_leaves_with_path(old.opt_state))
 
     def keep(keys: tuple, leaf: Any) -> Any:

@@ -31,9 +31,9 @@ from jaxtyping import PyTree
 
 from slimjax.data.batches import Batch, iterate_rows
 from slimjax.data.compressed import compress_train_text
-from slimjax.data.corpus import Corpus
+from slimjax.data.dataset import Dataset
 from slimjax.data.rows import Rows
-from slimjax.mesh.shardings import put_batch
+from slimjax.nn.axes import to_host
 from slimjax.store.run_folder import RunFolder
 from slimjax.text.compressors import NO_ZSTD
 from slimjax.train.history import History
@@ -93,7 +93,7 @@ def measure_code_length(
 def describe_length(
     stage: Stage,
     variables: PyTree,
-    corpus: Corpus,
+    data: Dataset,
     history: History,
     folder: RunFolder,
     packed_bytes: int,
@@ -103,7 +103,7 @@ def describe_length(
     Args:
         stage: The last one.
         variables: The finished model, as it is stored.
-        corpus: What it has learned from.
+        data: What it has learned from.
         history: Knows the price at the last seam.
         folder: Has the tokenizer's file.
         packed_bytes: Size of the model file.
@@ -111,28 +111,29 @@ def describe_length(
     variables = stage.unrounded(variables)
 
     def nats_of(batch: Batch) -> float:
-        return float(stage.sums(variables, put_batch(batch, stage.mesh))["nats_sum"])
+        rows = stage.programs.outputs(variables, stage.put(batch))
+        return float(np.sum(to_host(rows)["nats"], dtype=np.float64))
 
-    run, rows = stage.run, corpus.train
-    data = measure_code_length(nats_of, rows, run.data.batch_size, run.seed)
-    sizes = compress_train_text(corpus)
+    run, rows = stage.blueprint.run, data.splits["train"]["tokens"]
+    text = measure_code_length(nats_of, rows, run.data.batch_size, run.seed)
+    sizes = compress_train_text(data)
     model_bits = 8 * packed_bytes
     tokenizer_bits = 8 * sum(f.stat().st_size for f in folder.tokenizer.iterdir())
     alpha = history.alpha if run.objective.size == "bytes" else None
-    start_bits = 8 * stage.start_sizes["bytes"]
+    start_bits = 8 * stage.blueprint.start_sizes["bytes"]
     nats_to_price = rows.size / math.log(2) / start_bits
     return {
         "model_bits": model_bits,
         "tokenizer_bits": tokenizer_bits,
-        "data_bits": data.bits,
-        "total_bits": model_bits + tokenizer_bits + data.bits,
+        "data_bits": text.bits,
+        "total_bits": model_bits + tokenizer_bits + text.bits,
         "xz_bits": 8 * sizes.xz,
         "zstd_bits": None if sizes.zstd is None else 8 * sizes.zstd,
         "zstd_missing": NO_ZSTD if sizes.zstd is None else None,
         "bytes_raw": sizes.raw,
-        "data_bits_from": "a sample" if data.standard_error else "all rows",
-        "data_bits_standard_error": data.standard_error,
+        "data_bits_from": "a sample" if text.standard_error else "all rows",
+        "data_bits_standard_error": text.standard_error,
         "rows": len(rows),
-        "rows_measured": data.rows_measured,
+        "rows_measured": text.rows_measured,
         "alpha_bits_per_bit": None if alpha is None else alpha * nats_to_price,
     }

@@ -1,78 +1,121 @@
-"""Error on held-out rows, exactly: sums over all of them, means taken once."""
+"""Error and metrics on held-out rows, exactly: what is kept of each row is summed."""
 
 import dataclasses
-import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import PyTree
 
-from slimjax.data.batches import iterate_rows
-from slimjax.data.corpus import Corpus, load_corpus
+from slimjax import tasks
+from slimjax.data.dataset import Dataset
 from slimjax.errors import DataError
 from slimjax.generate.model import load
 from slimjax.mesh.mesh import mesh_here
-from slimjax.mesh.shardings import put_batch
+from slimjax.nn.axes import to_host
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
+from slimjax.tasks.base import Columns, Task, nats_per_target
+from slimjax.tasks.metrics import bootstrap
+from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import make_run_config
-from slimjax.train.stage import Special, Stage
+from slimjax.train.stage import Stage, make_stage
 
 
 @dataclasses.dataclass(frozen=True)
-class Error:
-    """Loss on a split.
+class Evaluation:
+    """What a model is worth on a split.
 
     Attributes:
-        nats_per_token: Mean nats a target.
-        bits_per_byte: Bits a raw byte of the documents.
-        num_tokens: Targets counted.
+        error: Mean loss, nats per target.
+        metrics: The task's metrics by key, the headline first.
+        num_targets: Targets counted.
+        intervals: Ends of each metric's bootstrap interval over rows, where asked for.
     """
 
-    nats_per_token: float
-    bits_per_byte: float
-    num_tokens: int
+    error: float
+    metrics: Mapping[str, float]
+    num_targets: int
+    intervals: Mapping[str, tuple[float, float]] = dataclasses.field(
+        default_factory=dict
+    )
 
 
 def evaluate(
-    stage: Stage, params: PyTree, corpus: Corpus, split: str, max_rows: int = 0
-) -> Error:
-    """Returns the error on a split, or on its first `max_rows` rows.
+    stage: Stage,
+    variables: PyTree,
+    data: Dataset,
+    split: str,
+    max_rows: int = 0,
+    *,
+    intervals: bool = False,
+) -> Evaluation:
+    """Returns error and metrics on a split, or on `max_rows` rows spread over it.
 
-    On a part of the rows, bits a byte are reckoned with the split's mean bytes a token.
+    Args:
+        stage: Has the compiled evaluation.
+        variables: The model's.
+        data: Where the rows are from.
+        split: Its name.
+        max_rows: Most rows that are read; 0 for all.
+        intervals: Whether intervals are computed, by 1,000 resamples of the rows.
     """
-    rows = getattr(corpus, split)
-    rows = rows[:max_rows] if max_rows else rows
-    nats, tokens = 0.0, 0.0
-    for batch in iterate_rows(rows, stage.run.data.batch_size):
-        sums = stage.sums(params, put_batch(batch, stage.mesh))
-        nats += float(sums["nats_sum"])
-        tokens += float(sums["num_tokens"])
-    mean = nats / tokens if tokens else math.nan
-    return Error(mean, bits_per_byte(mean, corpus, split), int(tokens))
+    run, task = stage.blueprint.run, stage.blueprint.task
+    numbers = data.evaluation_rows(split, max_rows, run.seed)
+    columns = measure_rows(stage, variables, data, split, numbers)
+    values = {metric.key: float(metric.of(columns)) for metric in task.metrics}
+    return Evaluation(
+        error=float(nats_per_target(columns)),
+        metrics=values,
+        num_targets=int(np.sum(columns["targets"])),
+        intervals=_intervals(task, columns, run.seed) if intervals else {},
+    )
 
 
-def bits_per_byte(nats_per_token: float, corpus: Corpus, split: str) -> float:
-    """Returns nats a token as bits a raw byte of a split's documents."""
-    num_bytes = corpus.num_bytes[split]
-    if not num_bytes:
-        return math.nan
-    return nats_per_token * corpus.num_tokens[split] / num_bytes / float(np.log(2))
+def measure_rows(
+    stage: Stage, variables: PyTree, data: Dataset, split: str, numbers: np.ndarray
+) -> Columns:
+    """Returns what is kept of each of some rows, and the dataset's counts of them."""
+    batches = data.evaluation_batches(
+        split, numbers, stage.blueprint.run.data.batch_size
+    )
+    outputs = stage.programs.outputs
+    parts = [to_host(outputs(variables, stage.put(batch))) for batch in batches]
+    counts = data.row_counts[split]
+    own = {name: np.asarray(each)[numbers] for name, each in counts.items()}
+    if not parts:
+        return own | {"nats": np.zeros(0), "targets": np.zeros(0)}
+    measured = {
+        name: np.concatenate([part[name] for part in parts])[: len(numbers)]
+        for name in parts[0]
+    }
+    return own | measured
+
+
+def _intervals(
+    task: Task, columns: Columns, seed: int
+) -> dict[str, tuple[float, float]]:
+    names, ends = list(columns), {}
+    for metric in task.metrics:
+        of = lambda *own, m=metric: m.of(dict(zip(names, own, strict=True)))
+        found = bootstrap(of, *(columns[name] for name in names), seed=seed)
+        ends[metric.key] = found.low, found.high
+    return ends
 
 
 def evaluate_folder(
     workdir: str | Path, *, source: str | None, split: str
 ) -> dict[str, Any]:
-    """Returns the error of a run's model on its own split, or on other text.
+    """Returns the error of a run's model on its own split, or on other data.
 
     Args:
         workdir: The run folder.
-        source: Other text, or None for the run's own.
-        split: ``valid``, ``test``, or ``all`` documents of other text.
+        source: Other data, or None for the run's own.
+        split: ``valid``, ``test``, or ``all`` documents of other data.
 
     Raises:
-        SlimjaxError: If the run, the text or the split is not there.
+        SlimjaxError: If the run, the data or the split is not there.
     """
     model = load(workdir)
     config = read_json(RunFolder(workdir).config, dict)
@@ -80,13 +123,21 @@ def evaluate_folder(
         config["data"]["source"] = source
     run = make_run_config(config)
     run = dataclasses.replace(run, mesh=mesh_here(run.mesh))
-    everything = split == "all"
-    corpus = load_corpus(run.data, tokenizer=model.tokenizer, all_valid=everything)
-    held_out = "valid" if everything else split
-    if not corpus.num_tokens[held_out]:
-        raise DataError(f"{run.data.source} has no text in its {split} split.")
-    special = Special(model.tokenizer.pad_id, model.tokenizer.bos_id)
-    stage = Stage(run, model.config, special)
+    everything, task_file = split == "all", tasks.get(run.task)
+    codecs = {"tokens": model.tokenizer}
+    data = task_file.load(run.data, codecs=codecs, all_valid=everything)
+    part = "valid" if everything else split
+    if not data.num_rows(part):
+        raise DataError(f"{run.data.source} has nothing in its {split} split.")
+    task = task_file.make_task(data.special)
+    stage = make_stage(Blueprint(run, task, model.config, data.outline))
     variables = stage.unrounded(stage.place(model.params))
-    error = evaluate(stage, variables, corpus, held_out)
-    return {"source": run.data.source, "split": split} | dataclasses.asdict(error)
+    found = evaluate(stage, variables, data, part, intervals=True)
+    return {
+        "source": run.data.source,
+        "split": split,
+        "nats_per_target": found.error,
+        **found.metrics,
+        "num_targets": found.num_targets,
+        "intervals": {key: list(ends) for key, ends in found.intervals.items()},
+    }

@@ -1,54 +1,47 @@
-"""Whether what a config asks for can be had of its model, told before it is trained."""
+"""Whether a model can meet what a config asks for, checked before it is trained."""
 
 import dataclasses
 from collections.abc import Mapping
 from functools import partial
 
 from slimjax.errors import ConfigError, suggest
-from slimjax.models.config import ModelConfig
-from slimjax.models.decoder import abstract_variables
-from slimjax.objective.inventory import Inventory, take_inventory, uniform_bits
+from slimjax.objective.inventory import Inventory, uniform_bits
 from slimjax.objective.latency import LATENCY
-from slimjax.objective.latency_table import LatencyTable
 from slimjax.objective.limits import Limits
 from slimjax.objective.size import MEASURES, SizeFn, make_size_fn, parse_measure
 from slimjax.objective.units import least_size
+from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig
 
 
-def check_budget(
-    run: RunConfig, model: ModelConfig, latency: LatencyTable | None = None
-) -> None:
+def check_budget(blueprint: Blueprint) -> None:
     """Refuses budgets above the starting model or below the smallest one.
 
     Args:
-        run: The config.
-        model: The model that the run starts from.
-        latency: What was measured; None if that is still to come, and cannot be told.
+        blueprint: The model that the run starts from. Without a table of latencies,
+            which are measured later, budgets of latency are not checked.
 
     Raises:
         ConfigError: Naming the tightest limit, the size of the model and the least
             possible; or a frozen part that the model does not have.
     """
-    inventory = take_inventory(
-        abstract_variables(model), model.uses({"": run.data.seq_len})
-    )
-    inventory = dataclasses.replace(inventory, latency=latency)
+    run, inventory = blueprint.run, blueprint.inventory
     limits = run.resize.limits(cautious=False)
     check_frozen(limits, inventory)
     if not run.objective.has_budget:
         return
     size_fns, wholes = _measure(run, inventory)
-    told = [m for m in run.objective.measures if latency or not _is_timed(m)]
+    is_known = lambda m: blueprint.latency is not None or not _is_timed(m)
+    known = [m for m in run.objective.measures if is_known(m)]
     budgets = run.objective.budget_sizes(wholes)
-    budgets = {measure: budgets[measure] for measure in told}
+    budgets = {measure: budgets[measure] for measure in known}
     asked, fewest = run.objective.describe_budgets(), min(run.quantize.bits)
     _check_above(asked, budgets, wholes)
     bits = uniform_bits(inventory, fewest)
     size_at_least = lambda m: least_size(
         inventory, partial(size_fns[m], bits=bits), limits
     )
-    _check_below(asked, budgets, {m: size_at_least(m) for m in told})
+    _check_below(asked, budgets, {m: size_at_least(m) for m in known})
 
 
 def check_frozen(limits: Limits, inventory: Inventory) -> None:

@@ -23,14 +23,14 @@ from slimjax.train.config import RunConfig
 
 
 def find_latency(
-    run: RunConfig, folder: RunFolder, vocab_size: int, fingerprint: str | None
+    run: RunConfig, folder: RunFolder, model: ModelConfig, fingerprint: str | None
 ) -> LatencyTable | None:
     """Returns the table of a run, measured if the run begins; None if none is needed.
 
     Args:
         run: The config.
         folder: Its folder, where the table is kept.
-        vocab_size: Tokens of its corpus.
+        model: The model that the run starts from.
         fingerprint: The table that the run went on with so far; None at its beginning.
 
     Raises:
@@ -39,7 +39,6 @@ def find_latency(
     """
     if not run.objective.counts_latency:
         return None
-    model = run.model.build(vocab_size)
     if fingerprint is None and not folder.latency.is_file():
         table = _given_or_measured(run, model)
         write_json(folder.latency, table.as_json())

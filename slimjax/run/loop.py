@@ -4,140 +4,37 @@ At each boundary between two steps the order is: seam, save, stop, evaluate, wri
 the next step is sent off, and the metrics of the one before it are read while it runs.
 """
 
-import contextlib
 import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
 
 from slimjax import processes
-from slimjax.data.batches import make_batch, row_indices
-from slimjax.data.config import DataConfig
-from slimjax.data.corpus import Corpus, load_corpus
-from slimjax.data.tokenizer import BytesTokenizer
+from slimjax.data.batches import row_indices
+from slimjax.data.dataset import Dataset
 from slimjax.distill.outcome_store import OutcomeStore
 from slimjax.errors import StoppedError
-from slimjax.mesh.shardings import put_batch
-from slimjax.report.history import describe_loss_change
-from slimjax.run.bad_steps import RollBackError, meet_step, rows_step
-from slimjax.run.branch import check_branch
-from slimjax.run.evaluate import Error, evaluate
-from slimjax.run.feasible import check_budget
+from slimjax.run.bad_steps import RollBackError, rows_step
+from slimjax.run.evaluate import Evaluation, evaluate
+from slimjax.run.finish import make_report
 from slimjax.run.logbook import Logbook
 from slimjax.run.progress import Display
+from slimjax.run.reading import Pending, Reader
 from slimjax.run.resume import Beginning, begin_or_resume, record_of
-from slimjax.run.room import check_memory
 from slimjax.run.saving import Saver
-from slimjax.run.signals import StopRequests, interrupt
-from slimjax.run.summary import summarize
-from slimjax.run.taught_rows import check_room, keep_outcomes
-from slimjax.run.teaching import check_teacher, keep_start
+from slimjax.run.signals import StopRequests
+from slimjax.run.taught_rows import keep_outcomes
+from slimjax.run.teaching import keep_start
 from slimjax.store.faults import fault_point
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
-from slimjax.train.config import RunConfig, check_same_run
+from slimjax.train.config import RunConfig
 from slimjax.train.guard import ROLLBACK
-from slimjax.train.precision import round_state
+from slimjax.train.rounding import round_state
 from slimjax.train.seam import take_seam
-from slimjax.train.stage import Special, Stage
 
 PROBE_STEP = 2**31
 """Number of the first step, never reached, whose rows seams measure on."""
-
-
-def train(
-    run: RunConfig,
-    workdir: str | Path,
-    *,
-    display: Display,
-    allow_fresh_start: bool = False,
-    at_second_signal: Callable[[int], None] = interrupt,
-) -> dict[str, Any]:
-    """Trains and slims a model, or goes on with a run that was interrupted.
-
-    Args:
-        run: The checked config.
-        workdir: The run folder; made if it is not there.
-        display: Where progress is shown.
-        allow_fresh_start: Whether to begin again where there are checkpoints, and none
-            is whole; they are moved aside.
-        at_second_signal: What a second SIGINT or SIGTERM does; by default it raises
-            KeyboardInterrupt or SystemExit.
-
-    Returns:
-        The content of ``report.json``; of a finished run, as it stands there.
-
-    Raises:
-        StoppedError: After a signal; what is done is saved.
-        SlimjaxError: For all that a user can mend.
-    """
-    folder = RunFolder(workdir)
-    with processes.together("the checks"):
-        folder.check_writable()
-        if folder.holds_run:
-            check_same_run(read_json(folder.config), run)
-            if folder.report.is_file():
-                display.say(f"{folder.root} is finished; nothing to train.")
-                return read_json(folder.report, dict)
-        check_feasible(run)
-    start_time = time.perf_counter()
-    corpus = load_in_turn(run.data, display)
-    check_room(run, corpus, display)
-    with contextlib.ExitStack() as held:
-        with processes.together("the run folder"):
-            if processes.is_first():
-                held.enter_context(folder.lock())
-                folder.remove_leftovers()
-        stop = held.enter_context(StopRequests(at_second_signal))
-        beginning = begin_or_resume(
-            run, folder, corpus, display, allow_fresh_start=allow_fresh_start
-        )
-        loop = Loop(run, folder, corpus, display, stop, start_time, beginning)
-        try:
-            loop.run_to_end()
-        except BaseException as error:
-            if processes.is_shared(error):
-                loop.saver.finish()
-            raise
-        report = loop.finish()
-        if stop.noticed is not None:  # It came too late to stop anything here.
-            raise StoppedError(
-                f"{stop.noticed.name}: the run is finished, its report is written.",
-                exit_code=128 + stop.noticed,
-            )
-        return report
-
-
-def load_in_turn(config: DataConfig, display: Display) -> Corpus:
-    """Reads the text in one process, then in the others, which find it in the cache."""
-    corpus = None
-    for turn in (True, False):
-        with processes.together("reading the text", processes.DAY):
-            if processes.is_first() == turn:
-                corpus = load_corpus(config, progress=display.prepare)
-    assert corpus is not None
-    return corpus
-
-
-def check_feasible(run: RunConfig) -> None:
-    """Refuses what cannot be met or run here, before any text is read.
-
-    Raises:
-        SlimjaxError: If memory, budget, teacher, mesh or kernels won't do.
-    """
-    model = run.model.build(vocab_size_of(run.data))
-    check_memory(run, model)
-    check_budget(run, model)
-    check_teacher(run.distill, model.vocab_size)
-    check_branch(run)
-    Stage(run, model, Special(pad_id=0, bos_id=1)).check_kernels()
-
-
-def vocab_size_of(data: DataConfig) -> int:
-    """Returns the vocabulary that a corpus will have, before it is read."""
-    return BytesTokenizer().vocab_size if data.tokenizer == "bytes" else data.vocab_size
 
 
 class Loop:
@@ -147,20 +44,24 @@ class Loop:
         self,
         run: RunConfig,
         folder: RunFolder,
-        corpus: Corpus,
+        data: Dataset,
         display: Display,
         stop: StopRequests,
         start_time: float,
         beginning: Beginning,
     ):
         """Opens the logs; trains nothing yet."""
-        self.run, self.folder, self.corpus = run, folder, corpus
+        self.run, self.folder, self.data = run, folder, data
         self.display, self.stop = display, stop
         self.stage, self.state, self.history = beginning
-        self.saver = Saver(folder, corpus.fingerprint, display, start_time)
+        self.saver = Saver(folder, data.fingerprint, display, start_time)
         self.step = self.resumed_step = int(self.state.step)
-        self.log = Logbook(folder, corpus, display, self.step)
         self.outcomes: OutcomeStore | None = None
+        self.reader = self._open_reader()
+
+    def _open_reader(self) -> Reader:
+        log = Logbook(self.folder, self.data, self.display, self.step)
+        return Reader(self.run.train, log, self.display, self.stop, self._evaluate_now)
 
     def run_to_end(self) -> None:
         """Takes all steps that are left.
@@ -181,12 +82,12 @@ class Loop:
         self.saver.finish_last()
 
     def _ask_teacher(self) -> None:
-        """Has what the teacher says of the rows to come, if that is to be kept."""
+        """Gets the teacher's outcomes of the rows to come, if they are to be kept."""
         self.outcomes = keep_outcomes(
             self.stage,
             self.history,
             self.step,
-            self.corpus,
+            self.data,
             self.folder,
             self.display,
             self.stop,
@@ -194,12 +95,14 @@ class Loop:
 
     def _take_steps(self) -> None:
         """Takes steps until the last one, the metrics of each being read."""
-        train, pending = self.run.train, None
+        train = self.run.train
+        pending: Pending | None = None
         while True:
             seam_due, save_due = self._seam_due(), self._due(train.save_every_steps)
             evaluation_due = self._due(train.eval_every_steps)
             if seam_due or save_due or evaluation_due or self.stop.received:
-                pending = self._read(pending)
+                self._read(pending)
+                pending = None
             if seam_due:
                 self._pass_seam()
             if save_due:
@@ -217,16 +120,17 @@ class Loop:
         self.saver.finish()
         old, now = self.stage, self.history
         self.stage, self.state, self.history = begin_or_resume(
-            self.run, self.folder, self.corpus, self.display, reason=ROLLBACK
+            self.run, self.folder, self.data, self.display, reason=ROLLBACK
         )
         is_taught = [stage.teacher is not None for stage in (old, self.stage)]
-        same_shape = old.architecture() == self.stage.architecture()
-        same_shape &= old.learns_bits == self.stage.learns_bits
+        blueprints = [stage.blueprint for stage in (old, self.stage)]
+        same_shape = len({str(one.architecture()) for one in blueprints}) == 1
+        same_shape &= blueprints[0].learns_bits == blueprints[1].learns_bits
         if same_shape and is_taught[0] == is_taught[1]:
-            self.stage = old.with_bits(self.stage.bits)  # Its programs are the same.
+            self.stage = old.with_bits(blueprints[1].bits)  # With the same programs.
         self.history.go_back_from(now)
         self.step = self.resumed_step = int(self.state.step)
-        self.log = Logbook(self.folder, self.corpus, self.display, self.step)
+        self.reader = self._open_reader()
 
     def _due(self, every_steps: int) -> bool:
         return bool(every_steps) and self.step > 0 and self.step % every_steps == 0
@@ -242,111 +146,83 @@ class Loop:
             done < len(self.run.seam_steps) and self.run.seam_steps[done] <= self.step
         )
 
-    def _take_step(self, pending: tuple | None) -> tuple:
+    def _take_step(self, pending: Pending | None) -> Pending:
         """Sends off a step, then reads the metrics of the one before."""
         train_step = self._compiled_step()
         fault_point("step")
-        start = time.perf_counter()
-        batch = put_batch(self._make_batch(), self.stage.mesh)
+        batch = self.stage.put(self._make_batch())
+        sent_s = time.perf_counter()
         with jax.transfer_guard("disallow"):
             self.state, metrics = train_step(self.state, batch)
         metrics |= {"stop": self.stop.cast()}
+        asks = self.stage.is_taught(self.step) and self.outcomes is None
+        flops = self.stage.teacher_flops if asks else 0.0
         self.step += 1
-        self._read(pending, start)
-        return self.step, metrics
+        self._read(pending)
+        return Pending(self.step, metrics, sent_s, flops)
+
+    def _read(self, pending: Pending | None) -> None:
+        self.reader.read(pending, self.stage, self.history)
 
     def _make_batch(self) -> dict[str, Any]:
-        """Returns the rows of the step to come, and what the teacher says of them."""
-        number, rows = rows_step(self.step, self.history), self.corpus.train
+        """Returns the rows of the step to come, and the teacher's outcomes of them."""
+        number = rows_step(self.step, self.history)
         size, seed = self.run.data.batch_size, self.run.seed
-        batch: dict[str, Any] = make_batch(rows, number, size, seed)
+        batch: dict[str, Any] = self.data.batch("train", number, size, seed)
         if self.outcomes is None or not self.stage.is_taught(self.step):
             return batch
-        heard = self.outcomes.read(row_indices(number, size, len(rows), seed))
-        return batch | heard._asdict()
+        rows = row_indices(number, size, self.data.num_rows("train"), seed)
+        return batch | self.outcomes.read(rows)._asdict()
 
     def _compiled_step(self) -> Any:
-        compiled_before = self.stage.compile_seconds
+        programs = self.stage.programs
+        compiled_before = programs.compile_seconds
         step = self.stage.step_at(self.step)
         record = self.history.stages[-1]
-        record.compile_s += self.stage.compile_seconds - compiled_before
+        record.compile_s += programs.compile_seconds - compiled_before
         return step
 
-    def _read(self, pending: tuple | None, start: float | None = None) -> None:
-        """Waits for the metrics of a step that was sent off; evaluates and writes."""
-        start = time.perf_counter() if start is None else start
-        if pending is None:
-            return
-        step, metrics = pending
-        processes.wait_for(metrics, f"step {step}")
-        metrics = {name: float(value) for name, value in metrics.items()}
-        self.stop.hear(metrics.pop("stop"))
-        record, seconds = self.history.stages[-1], time.perf_counter() - start
-        record.num_steps, record.seconds = (
-            record.num_steps + 1,
-            record.seconds + seconds,
-        )
-        if self.stage.is_taught(step - 1) and self.outcomes is None:
-            self.history.teacher_flops += self.stage.teacher_flops
-        train = self.run.train
-        good = meet_step(metrics, step, train, self.history, self.display)
-        self.log.add(metrics, seconds, good=good)
-        error = None
-        if train.eval_every_steps and step % train.eval_every_steps == 0:
-            error = self._evaluate_now(step)
-        if step % train.log_every_steps == 0 or error or step == train.num_steps:
-            self.log.write(
-                step,
-                self.stage,
-                grad_norm=metrics["grad_norm"],
-                history=self.history,
-                error=error,
-            )
-
-    def _evaluate_now(self, step: int) -> Error | None:
-        """Returns the validation error of the state, if it is still that of `step`."""
-        if step != self.step or not self.corpus.num_tokens["valid"]:
+    def _evaluate_now(self, step: int) -> Evaluation | None:
+        """Returns the validation of the state, if it is still that of `step`."""
+        if step != self.step or not self.data.num_rows("valid"):
             return None
+        variables = self.stage.deterministic(self.state).variables
         rows = self.run.train.eval_rows
-        variables = self.stage.settle(self.state).variables
-        error = evaluate(self.stage, variables, self.corpus, "valid", rows)
-        self.saver.valid_error = (step, error.nats_per_token)
-        return error
+        found = evaluate(self.stage, variables, self.data, "valid", rows)
+        headline = self.stage.blueprint.task.headline
+        rank = found.error if headline.from_loss else found.metrics[headline.key]
+        self.saver.valid_error = (step, rank if headline.better == "low" else -rank)
+        return found
 
     def _pass_seam(self) -> None:
         """Takes a seam between two checkpoints, so that it happens wholly or not."""
         self.save()
         fault_point("seam-before")
-        records = self.history.stages
-        stage, state = self.stage, self.stage.settle(self.state)
-        self.stage, self.state, entry = take_seam(
-            self.stage, self.state, self._probe_batch, self.history
+        records, history = self.history.stages, self.history
+        stage, state = self.stage, self.stage.deterministic(self.state)
+        self.stage, self.state, record = take_seam(
+            self.stage, self.state, self._probe_batch, history
         )
-        self.history.num_seams += 1
-        self.history.seam_flops += entry["flops_spent"]
-        self.history.alpha = entry["alpha"]
-        self.history.calibration = entry["next_calibration"]
-        if entry["taken"]:
-            self.stage.teacher = keep_start(self.run.distill, stage, state, self.folder)
-            records.append(record_of(self.stage, self.step))
-            records[-1].predicted_loss_change = entry["predicted_loss_change"]
-            records[-1].true_loss_change = entry["true_loss_change"]
-        self.folder.seams.append(entry)
+        history.num_seams += 1
+        history.seam_flops += record.flops_spent
+        history.alpha, history.calibration = record.alpha, record.next_calibration
+        if record.taken:
+            teacher = keep_start(self.run.distill, stage, state, self.folder)
+            self.stage = self.stage.taught_by(teacher)
+            records.append(record_of(self.stage.blueprint, self.step))
+            records[-1].predicted_loss_change = record.predicted_loss_change
+            records[-1].true_loss_change = record.true_loss_change
+        self.folder.seams.append(record.as_dict())
         fault_point("seam-after")
         self.save()
-        self.saver.write_architecture(self.stage)
+        self.saver.write_architecture(self.stage.blueprint)
         fault_point("seam-saved")
-        change = entry["params_after"] / entry["params_before"] - 1
-        self.display.say(
-            f"seam at step {self.step}: {entry['reason']}; params {change:+.0%}, "
-            f"{describe_loss_change(entry)}"
-        )
+        self.display.say(record.describe())
 
     def _probe_batch(self, i: int) -> Any:
         """Returns the i-th batch to measure on, of rows in an order of their own."""
         size, seed = self.run.data.batch_size, self.run.seed
-        batch = make_batch(self.corpus.train, PROBE_STEP + i, size, seed)
-        return put_batch(batch, self.stage.mesh)
+        return self.stage.put(self.data.batch("train", PROBE_STEP + i, size, seed))
 
     def _stop_if_asked(self) -> None:
         if self.stop.received is not None:
@@ -367,11 +243,11 @@ class Loop:
 
     def finish(self) -> dict[str, Any]:
         """Evaluates and packs the finished model, and writes ``report.json``."""
-        write_json(self.folder.architecture, self.stage.architecture())
+        write_json(self.folder.architecture, self.stage.blueprint.architecture())
         self.display.step(self.step, self.step, "evaluating", always=True)
         self.saver.add_time(self.history)
-        report = summarize(
-            self.run, self.stage, self.state, self.corpus, self.history, self.folder
+        report = make_report(
+            self.stage, self.state, self.data, self.history, self.folder
         )
         self.saver.add_time(self.history)
         report["train"]["seconds"] = self.history.seconds

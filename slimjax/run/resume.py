@@ -4,21 +4,23 @@ import dataclasses
 from typing import Any
 
 from slimjax import processes
-from slimjax.data.corpus import Corpus
+from slimjax.data.dataset import Dataset
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.objective.latency import LATENCY
 from slimjax.run.accounting import RESTART, note_return
-from slimjax.run.branch import stage_of, take_over
+from slimjax.run.blueprints import make_blueprint, make_model
+from slimjax.run.branch import blueprint_of, take_over
+from slimjax.run.environment import versions
 from slimjax.run.feasible import check_budget
 from slimjax.run.latency import find_latency
 from slimjax.run.progress import Display
-from slimjax.run.summary import versions
 from slimjax.run.teaching import find_teacher
 from slimjax.store.files import write_json
 from slimjax.store.run_folder import RunFolder
+from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig
 from slimjax.train.history import History, StageRecord
-from slimjax.train.stage import Special, Stage
+from slimjax.train.stage import Stage, make_stage
 from slimjax.train.state import TrainState
 
 Beginning = tuple[Stage, TrainState, History]
@@ -27,7 +29,7 @@ Beginning = tuple[Stage, TrainState, History]
 def begin_or_resume(
     run: RunConfig,
     folder: RunFolder,
-    corpus: Corpus,
+    data: Dataset,
     display: Display,
     *,
     allow_fresh_start: bool = False,
@@ -38,15 +40,15 @@ def begin_or_resume(
     Args:
         run: The run's config.
         folder: Where its checkpoints are.
-        corpus: What it learns from.
-        display: Where damage is told.
+        data: What it learns from.
+        display: Where damage is reported.
         allow_fresh_start: Whether to move checkpoints aside of which none is whole,
             and to start from step 0.
         reason: Why, should the run be taken up: RESTART or ROLLBACK.
 
     Raises:
         CheckpointError: If there are checkpoints, and none is whole.
-        NotFeasibleError: If the corpus is not what it was.
+        NotFeasibleError: If the data are not what they were.
     """
     checkpoints = folder.checkpoints
     found = [checkpoints.list(), checkpoints.unfinished()]
@@ -57,7 +59,7 @@ def begin_or_resume(
     for name in reversed(names):
         try:
             with processes.together(f"checkpoint {name}"):
-                manifest, stage, state = _read(name, run, folder, corpus)
+                manifest, stage, state = _read(name, run, folder, data)
         except CheckpointError as error:
             display.say(f"{error} Looking for an older one.")
             folder.checkpoints.distrust(name)
@@ -76,65 +78,68 @@ def begin_or_resume(
         display.say(f"No checkpoint is whole; they are in {aside}. Starting afresh.")
     if folder.holds_run:
         note_return(folder, 0, None, reason)
-    return _begin(run, folder, corpus)
+    return _begin(run, folder, data)
 
 
 def make_manifest(stage: Stage, history: History, fingerprint: str) -> dict[str, Any]:
     """Returns what a checkpoint needs beside its arrays."""
+    blueprint, latency = stage.blueprint, stage.blueprint.latency
     return {
-        "config": stage.run.as_dict(),
-        "architecture": stage.architecture(),
-        "bits": {".".join(key): own.tolist() for key, own in stage.bits.items()},
-        "start_sizes": stage.start_sizes,
+        "config": blueprint.run.as_dict(),
+        "architecture": blueprint.architecture(),
+        "bits": {".".join(key): own.tolist() for key, own in blueprint.bits.items()},
+        "start_sizes": dict(blueprint.start_sizes),
         "data_fingerprint": fingerprint,
         "teacher": stage.teacher.digest if stage.teacher else None,
-        LATENCY: stage.inventory.latency and stage.inventory.latency.fingerprint,
+        LATENCY: latency and latency.fingerprint,
         "history": dataclasses.asdict(history),
         "versions": versions(),
     }
 
 
-def record_of(stage: Stage, step: int) -> StageRecord:
+def record_of(blueprint: Blueprint, step: int) -> StageRecord:
     """Returns the record of a stage that begins at `step`."""
     return StageRecord(
         start_step=step,
-        params=int(stage.sizes["params"]),
-        flops_per_token=stage.sizes["flops"],
-        bytes=int(stage.sizes["bytes"]),
-        architecture=stage.architecture(),
+        params=int(blueprint.sizes["params"]),
+        flops_per_token=blueprint.sizes["flops"],
+        bytes=int(blueprint.sizes["bytes"]),
+        architecture=blueprint.architecture(),
     )
 
 
-def _begin(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
+def _begin(run: RunConfig, folder: RunFolder, data: Dataset) -> Beginning:
     if run.train.continue_from:
-        stage, state, history = take_over(run, folder, corpus)
+        stage, state, history = take_over(run, folder, data)
     else:
-        stage, state, history = _make_fresh(run, folder, corpus)
-    history.stages.append(record_of(stage, int(state.step)))
+        stage, state, history = _make_fresh(run, folder, data)
+    history.stages.append(record_of(stage.blueprint, int(state.step)))
     write_json(folder.config, run.as_dict())
-    write_json(folder.architecture, stage.architecture())
+    write_json(folder.architecture, stage.blueprint.architecture())
     if processes.is_first():
         folder.tokenizer.mkdir(exist_ok=True)
-        corpus.tokenizer.save(folder.tokenizer)
+        for codec in data.codecs.values():
+            codec.save(folder.tokenizer)
     folder.metrics.cut_back(-1)
     folder.seams.keep_first(0)
     return stage, state, history
 
 
-def _make_fresh(run: RunConfig, folder: RunFolder, corpus: Corpus) -> Beginning:
-    model = run.model.build(corpus.tokenizer.vocab_size)
-    special = Special(corpus.tokenizer.pad_id, corpus.tokenizer.bos_id)
-    latency = find_latency(run, folder, corpus.tokenizer.vocab_size, None)
+def _make_fresh(run: RunConfig, folder: RunFolder, data: Dataset) -> Beginning:
+    model = make_model(run, data.outline)
+    latency = find_latency(run, folder, model, None)
+    blueprint = make_blueprint(
+        run, data.outline, model, learns_bits=run.learns_bits(0), latency=latency
+    )
     if latency is not None:
-        check_budget(run, model, latency)
-    learns_bits = run.learns_bits(0)
-    stage = Stage(run, model, special, learns_bits=learns_bits, latency=latency)
-    stage.teacher = find_teacher(run, folder, corpus, None)
+        check_budget(blueprint)
+    teacher = find_teacher(run, folder, data, None)
+    stage = make_stage(blueprint, teacher=teacher)
     return stage, stage.fresh(), History()
 
 
 def _read(
-    name: str, run: RunConfig, folder: RunFolder, corpus: Corpus
+    name: str, run: RunConfig, folder: RunFolder, data: Dataset
 ) -> tuple[dict[str, Any], Stage, TrainState]:
     """Returns manifest, stage and state of one checkpoint.
 
@@ -144,16 +149,16 @@ def _read(
     manifest = folder.checkpoints.read_manifest(name)
     try:
         num_seams = manifest["history"]["num_seams"]
-        vocab_size = corpus.tokenizer.vocab_size
-        latency = find_latency(run, folder, vocab_size, manifest.get(LATENCY, ""))
-        stage = stage_of(run, corpus, manifest, num_seams, latency)
+        start = make_model(run, data.outline)
+        latency = find_latency(run, folder, start, manifest.get(LATENCY, ""))
+        blueprint = blueprint_of(run, data, manifest, num_seams, latency)
         History.from_dict(manifest["history"])
         digest = manifest.get("teacher")
     except (ConfigError, KeyError, TypeError, ValueError, AttributeError) as error:
         kind = type(error).__name__
         where = folder.checkpoints.directory / name
         raise CheckpointError(f"{where} has a strange manifest: {kind}.") from error
-    stage.teacher = find_teacher(run, folder, corpus, digest)
+    stage = make_stage(blueprint, teacher=find_teacher(run, folder, data, digest))
     state = folder.checkpoints.restore(name, stage.abstract_checkpoint)
     return manifest, stage, stage.place(state)
 
@@ -166,7 +171,7 @@ def _go_on(
     display: Display,
 ) -> Beginning:
     """Returns the beginning of what is left, the folder being as it was then."""
-    run = stage.run
+    run = stage.blueprint.run
     _cut_back_logs(folder, manifest)
     write_json(folder.config, run.as_dict())
     write_json(folder.architecture, manifest["architecture"])

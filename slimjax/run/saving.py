@@ -1,4 +1,4 @@
-"""Saving while training goes on, and telling when it fails."""
+"""Saving while training goes on, and a line where it fails."""
 
 import time
 
@@ -8,6 +8,7 @@ from slimjax.run.progress import Display
 from slimjax.run.resume import make_manifest
 from slimjax.store.files import write_json
 from slimjax.store.run_folder import RunFolder
+from slimjax.train.blueprint import Blueprint
 from slimjax.train.history import History
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
@@ -16,11 +17,11 @@ from slimjax.train.state import TrainState
 class Saver:
     """Writes the checkpoints of a run, one at a time, beside the steps.
 
-    A save that fails is told in one line; what was saved before it is whole, training
-    goes on, and the next save tries again.
+    A save that fails is reported in one line; what was saved before it is whole,
+    training goes on, and the next save tries again.
 
     Attributes:
-        valid_error: The newest validation error, as (step, nats a token).
+        valid_error: The newest validation, as (step, a number of which less is better).
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Saver:
         Args:
             folder: Where to.
             fingerprint: Name of the corpus.
-            display: Where failures are told.
+            display: Where failures are shown.
             start_time: When the process began with this run, `time.perf_counter`.
         """
         self.folder, self.fingerprint, self.display = folder, fingerprint, display
@@ -46,9 +47,9 @@ class Saver:
         manifest = make_manifest(stage, history, self.fingerprint)
         if self.valid_error is not None and self.valid_error[0] == step:
             manifest["valid_error"] = self.valid_error[1]
-        checkpoints.keep = stage.run.train.keep
+        checkpoints.keep = stage.blueprint.run.train.keep
         checkpoints.save(
-            stage.layout.place_apart(state), manifest, step, history.num_seams
+            stage.layout.place_unstacked(state), manifest, step, history.num_seams
         )
 
     def add_time(self, history: History) -> None:
@@ -89,9 +90,9 @@ class Saver:
                 f"The last save failed: {failure} Mend that; the same command goes on."
             )
 
-    def write_architecture(self, stage: Stage) -> None:
-        """Tells what the model looks like now; its checkpoint knows it as well."""
+    def write_architecture(self, blueprint: Blueprint) -> None:
+        """Writes what the model looks like now; its checkpoint has it as well."""
         try:
-            write_json(self.folder.architecture, stage.architecture())
+            write_json(self.folder.architecture, blueprint.architecture())
         except OSError as error:
             self.display.say(f"{self.folder.architecture} cannot be written: {error}.")

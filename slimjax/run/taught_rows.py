@@ -22,11 +22,12 @@ from jaxtyping import Int64
 
 from slimjax import processes
 from slimjax.data.batches import row_indices, rows_of_steps
-from slimjax.data.corpus import Corpus
+from slimjax.data.dataset import Dataset
+from slimjax.distill.config import DistillConfig
 from slimjax.distill.outcome_store import OutcomeStore, record_type, store_folder
 from slimjax.distill.outcomes import Outcomes, make_outcomes_fn
 from slimjax.errors import ConfigError, StoppedError
-from slimjax.mesh.shardings import abstract_batch, put_batch, replicated
+from slimjax.mesh.shardings import replicated
 from slimjax.run.bad_steps import OTHER_ROWS
 from slimjax.run.progress import Display
 from slimjax.run.signals import StopRequests
@@ -62,7 +63,7 @@ def planned_rows(run: RunConfig, num_rows: int, history: History, first: int) ->
     return np.unique(np.concatenate(rows))
 
 
-def check_room(run: RunConfig, corpus: Corpus, display: Display) -> None:
+def check_room(run: RunConfig, data: Dataset, display: Display) -> None:
     """Tells how much of the cache a teacher's outcomes will take, or refuses.
 
     Raises:
@@ -71,8 +72,8 @@ def check_room(run: RunConfig, corpus: Corpus, display: Display) -> None:
     if not run.distill.keeps_outcomes:
         return
     distill = run.distill
-    num_rows = len(planned_rows(run, len(corpus.train), History(), 0))
-    megabytes = num_rows * _record(run, corpus).itemsize / 1e6
+    num_rows = len(planned_rows(run, data.num_rows("train"), History(), 0))
+    megabytes = num_rows * _record(run, data).itemsize / 1e6
     told = f"config.distill.top_k={distill.top_k} keeps {megabytes:,.1f} MB"
     if megabytes > distill.cache_limit_mb:
         raise ConfigError(
@@ -86,7 +87,7 @@ def keep_outcomes(
     stage: Stage,
     history: History,
     step: int,
-    corpus: Corpus,
+    data: Dataset,
     folder: RunFolder,
     display: Display,
     stop: StopRequests,
@@ -97,7 +98,7 @@ def keep_outcomes(
         stage: Has the teacher.
         history: Where the teacher's FLOPs are counted.
         step: Steps taken so far.
-        corpus: What the rows are from.
+        data: What the rows are from.
         folder: Where it is written down what was computed here.
         display: Where progress is shown.
         stop: Who may ask to stop; what is done is kept.
@@ -106,33 +107,32 @@ def keep_outcomes(
         StoppedError: If it was asked for.
         DataError: If the cache cannot be written to.
     """
-    run, teacher = stage.run, stage.teacher
+    run, teacher = stage.blueprint.run, stage.teacher
     if not run.distill.keeps_outcomes or teacher is None:
         return None
-    root = store_folder(teacher.digest, corpus.fingerprint, run.distill.top_k)
-    store = OutcomeStore(root, _record(run, corpus), len(corpus.train))
-    row_flops = run.data.seq_len * teacher.flops_per_token(run.data.seq_len)
-    plan = lambda first: planned_rows(run, len(corpus.train), history, first)
+    root = store_folder(teacher.digest, data.fingerprint, run.distill.top_k)
+    store = OutcomeStore(root, _record(run, data), data.num_rows("train"))
+    row_flops = data.lengths[""] * teacher.flops_per_token(data.lengths[""])
+    plan = lambda first: planned_rows(run, data.num_rows("train"), history, first)
     history.teacher_flops = row_flops * len(plan(history.stages[0].start_step))
     with _alone_in(store, stop):
-        rows = _missing_anywhere(store, plan(step), len(corpus.train))
-        for asked, found in _compute(stage, corpus, rows, display, stop):
+        rows = _missing_anywhere(store, plan(step), data.num_rows("train"))
+        for asked, found in _compute(stage, data, rows, display, stop):
             _write(store, asked, found)
             entry = {"step": step, "rows": len(asked), "flops": row_flops * len(asked)}
             folder.teacher_work.append(entry)
     return store
 
 
-def flops_here(run: RunConfig, folder: RunFolder, history: History) -> float:
+def flops_here(distill: DistillConfig, folder: RunFolder, history: History) -> float:
     """Returns the FLOPs that a run has spent itself on its teacher."""
-    if not run.distill.keeps_outcomes:
+    if not distill.keeps_outcomes:
         return history.teacher_flops
     return sum(entry["flops"] for entry in folder.teacher_work.read())
 
 
-def _record(run: RunConfig, corpus: Corpus) -> np.dtype:
-    vocab_size = corpus.tokenizer.vocab_size
-    return record_type(run.data.seq_len, run.distill.top_k, vocab_size)
+def _record(run: RunConfig, data: Dataset) -> np.dtype:
+    return record_type(data.lengths[""], run.distill.top_k, data.sizes["vocab"])
 
 
 @contextlib.contextmanager
@@ -163,19 +163,18 @@ def _missing_anywhere(store: OutcomeStore, rows: Rows, num_rows: int) -> Rows:
 
 
 def _compute(
-    stage: Stage, corpus: Corpus, rows: Rows, display: Display, stop: StopRequests
+    stage: Stage, data: Dataset, rows: Rows, display: Display, stop: StopRequests
 ) -> Iterator[tuple[Rows, Outcomes]]:
     """Yields rows with their outcomes, some megabytes at a time."""
     if not len(rows):
         return
-    ask, size = _compile(stage), stage.run.data.batch_size
+    ask, size = _compile(stage), stage.blueprint.run.data.batch_size
     batches: list[Outcomes] = []
     first = num_bytes = 0
     for last in range(size, len(rows) + size, size):
         own = rows[last - size : last]
         # The last batch is filled up with rows that it has already.
-        tokens = corpus.train[np.resize(own, size)].astype(np.int32)
-        found = ask(put_batch({"tokens": tokens}, stage.mesh))
+        found = ask(stage.put(data.rows("train", np.resize(own, size))))
         found = jax.device_get(processes.wait_for(found, NAME))
         batches.append(jax.tree.map(lambda x, own=own: x[: len(own)], found))
         num_bytes += sum(x.nbytes for x in batches[-1])
@@ -190,14 +189,12 @@ def _compute(
 def _compile(stage: Stage) -> Callable[..., Outcomes]:
     """Returns the compiled function from a batch to outcomes, whole on each device."""
     assert stage.teacher is not None
-    run, model = stage.run, stage.teacher.model
-    outcomes_fn = make_outcomes_fn(
-        model, run.distill.top_k, bos_id=stage.special.bos_id
-    )
+    blueprint, programs = stage.blueprint, stage.programs
+    top_k = blueprint.run.distill.top_k
+    outcomes_fn = make_outcomes_fn(blueprint.task, stage.teacher.model, top_k)
     jitted = jax.jit(outcomes_fn, out_shardings=replicated(stage.mesh))
     variables = put_teacher(stage.teacher, stage.mesh)
-    batch = abstract_batch(run.data.batch_size, run.data.seq_len, stage.mesh)
-    compiled = stage.compile(jitted, variables, batch)
+    compiled = programs.compile(jitted, variables, programs.abstract_batch())
     return lambda batch: compiled(variables, batch)
 
 

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import jax
 
-from slimjax.data.corpus import Corpus
+from slimjax.data.dataset import Dataset
 from slimjax.distill.alignment import without_maps
 from slimjax.distill.config import START, DistillConfig
 from slimjax.distill.teacher import Teacher, read_teacher, write_teacher
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
 from slimjax.generate.model import load
 from slimjax.nn.axes import to_host
+from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig
 from slimjax.train.stage import Stage
@@ -36,18 +37,18 @@ def check_teacher(config: DistillConfig, vocab_size: int) -> None:
 
 
 def find_teacher(
-    run: RunConfig, folder: RunFolder, corpus: Corpus, digest: str | None
+    run: RunConfig, folder: RunFolder, data: Dataset, digest: str | None
 ) -> Teacher | None:
     """Returns the teacher that a run has now, if there is one.
 
     Args:
         run: The config.
         folder: The run's own folder, which keeps the teacher ``start``.
-        corpus: What the student learns from.
+        data: What the student learns from.
         digest: The teacher that the run went on with so far; None at its beginning.
 
     Raises:
-        ConfigError: If the teacher knows other tokens.
+        ConfigError: If the teacher has another tokenizer.
         NotFeasibleError: If it is not the one that it was.
         CheckpointError: If the run's own teacher cannot be read.
     """
@@ -59,7 +60,7 @@ def find_teacher(
         if teacher.digest != digest:
             raise CheckpointError(f"{folder.teacher} is not this run's teacher.")
         return teacher
-    teacher = _of_run(config.folder, corpus)
+    teacher = _of_run(run, config.folder, data)
     if digest not in (None, teacher.digest):
         raise NotFeasibleError(
             f"The model in config.distill.teacher={config.folder!r} is not what it was "
@@ -68,13 +69,23 @@ def find_teacher(
     return teacher
 
 
-def _of_run(folder: str | Path, corpus: Corpus) -> Teacher:
-    model = load(folder)
-    if model.tokenizer.fingerprint != corpus.tokenizer.fingerprint:
+def task_of(folder: str | Path) -> str:
+    """Returns the task that a run was trained for."""
+    return read_json(RunFolder(folder).config, dict).get("task", "lm")
+
+
+def _of_run(run: RunConfig, folder: str | Path, data: Dataset) -> Teacher:
+    model, task = load(folder), task_of(folder)
+    if task != run.task:
         raise ConfigError(
-            f"config.distill.teacher={str(folder)!r} knows other tokens "
-            f"({model.tokenizer.vocab_size}) than config.data.source={corpus.source!r} "
-            f"has ({corpus.tokenizer.vocab_size}). Train it on the data of this run."
+            f"config.distill.teacher={str(folder)!r} was trained for the task "
+            f"{task!r}, and config.task={run.task!r}. Name a teacher of the same task."
+        )
+    if model.tokenizer.fingerprint != data.tokenizer.fingerprint:
+        raise ConfigError(
+            f"config.distill.teacher={str(folder)!r} has another tokenizer "
+            f"({model.tokenizer.vocab_size}) than config.data.source={data.source!r} "
+            f"has ({data.tokenizer.vocab_size}). Train it on the data of this run."
         )
     return Teacher.of(model.config, jax.device_get(model.params))
 
@@ -82,7 +93,7 @@ def _of_run(folder: str | Path, corpus: Corpus) -> Teacher:
 def keep_start(
     config: DistillConfig, stage: Stage, state: TrainState, folder: RunFolder
 ) -> Teacher | None:
-    """Returns who teaches after a cut; at the first one, ``start`` is kept.
+    """Returns the teacher after a cut; at the first one, ``start`` is kept.
 
     Args:
         config: What is wanted.
@@ -92,10 +103,10 @@ def keep_start(
     """
     if stage.teacher is not None or not config.is_on or config.teacher != START:
         return stage.teacher
-    state = stage.layout.place_apart(state)
+    state = stage.layout.place_unstacked(state)
     params = to_host(without_maps(state.params))
     if state.ema is not None:
         params = params | {"params": to_host(state.ema)}
-    teacher = Teacher.of(stage.model, params)
+    teacher = Teacher.of(stage.blueprint.model, params)
     write_teacher(folder.teacher, teacher)
     return teacher

@@ -112,6 +112,8 @@ class Strategy:
             that learn bits (see `slimjax.nn.depths`); None for most.
         read_alpha: Reads the price, nats for the whole starting model, from the
             optimizer's state, where it is found inside the step; None where it is not.
+        prices_steps: Whether the price acts inside the step, so that the step's program
+            depends on sizes, and with them on bits.
         costs_are_nats: Whether costs are loss changes; if not, they only rank.
         sample_gates: Returns the gates of one step, drawn with a key, from those of
             the state; None where they are the same.
@@ -125,6 +127,7 @@ class Strategy:
     make_weight_tx: Callable[[StepContext], optax.GradientTransformation] | None = None
     make_depth_tx: Callable[[StepContext], optax.GradientTransformation] | None = None
     read_alpha: Callable[[PyTree], float | None] | None = None
+    prices_steps: bool = False
     costs_are_nats: bool = False
     sample_gates: Callable[[PyTree, jax.Array], PyTree] | None = None
     settle_gates: Callable[[PyTree], PyTree] | None = None

@@ -217,6 +217,7 @@ def read_alpha(opt_state: PyTree) -> float | None:
 
 
 STRATEGY = Strategy(
+    prices_steps=True,
     make_gate_tx=make_gate_tx,
     judge=judge,
     read_alpha=read_alpha,

@@ -162,6 +162,7 @@ def _costs(context: SeamContext, states: tuple[int, ...]) -> dict[Path, np.ndarr
 
 
 STRATEGY = Strategy(
+    prices_steps=True,
     make_gate_tx=lambda _: optax.set_to_zero(),
     judge=judge,
     judge_bits=judge_bits,

@@ -227,6 +227,7 @@ def read_alpha(opt_state: PyTree) -> float | None:
 
 
 STRATEGY = Strategy(
+    prices_steps=True,
     make_gate_tx=lambda _: optax.set_to_zero(),
     judge=judge,
     make_weight_tx=make_weight_tx,

@@ -64,4 +64,6 @@ def read_alpha(opt_state: PyTree) -> float | None:
         return None
 
 
-STRATEGY = Strategy(make_gate_tx=make_gate_tx, judge=judge, read_alpha=read_alpha)
+STRATEGY = Strategy(
+    make_gate_tx=make_gate_tx, judge=judge, read_alpha=read_alpha, prices_steps=True
+)

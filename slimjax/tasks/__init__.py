@@ -1,17 +1,52 @@
-"""What Error means: for each task a loss, and the sums that metrics are made of."""
+"""What Error means: one file for each task, and what all tasks share.
 
+`base` says what a task is, `error` sums its losses, `metrics` has the numbers that need
+no library. Every other file is a task, by the name that ``config.task`` has for it.
+"""
+
+import importlib
+import pkgutil
+from types import ModuleType
 from typing import TYPE_CHECKING
 
+from slimjax.errors import ConfigError, suggest
 from slimjax.lazy import exports
 
 if TYPE_CHECKING:
-    from slimjax.tasks.lm import make_error_fn as make_error_fn
-    from slimjax.tasks.lm import make_sums_fn as make_sums_fn
+    from slimjax.tasks.base import Metric as Metric
+    from slimjax.tasks.base import Targets as Targets
+    from slimjax.tasks.base import Task as Task
+    from slimjax.tasks.error import make_error_fn as make_error_fn
+    from slimjax.tasks.error import make_outputs_fn as make_outputs_fn
+
+SHARED = ("base", "error", "metrics")
+"""Files of this room that are no tasks."""
 
 __getattr__ = exports(
     __name__,
     {
-        "make_error_fn": "lm",
-        "make_sums_fn": "lm",
+        "Metric": "base",
+        "Targets": "base",
+        "Task": "base",
+        "make_error_fn": "error",
+        "make_outputs_fn": "error",
     },
 )
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of all tasks: the files of this room."""
+    found = {module.name for module in pkgutil.iter_modules(__path__)}
+    return tuple(sorted(found - set(SHARED)))
+
+
+def get(name: str) -> ModuleType:
+    """Returns the file of a task, which has ``load`` and ``make_task``.
+
+    Raises:
+        ConfigError: If there is no such task.
+    """
+    if name not in names():
+        hint = suggest(str(name), names())
+        raise ConfigError(f"config.task={name!r} is unknown. {hint}")
+    return importlib.import_module(f"{__name__}.{name}")

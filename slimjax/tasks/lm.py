@@ -1,16 +1,65 @@
 """Language modelling: predict each token from those before it in its row."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+import numpy as np
+from jaxtyping import Array, Int
 
-from slimjax.models.config import ModelConfig
-from slimjax.models.decoder import Decoder
-from slimjax.nn.moments import MOMENTS
+from slimjax.data.config import DataConfig
+from slimjax.data.dataset import Dataset, Field, Outline
+from slimjax.data.language import load_language_dataset
+from slimjax.data.tokenizer import BytesTokenizer
+from slimjax.models.head import HeadConfig
+from slimjax.tasks.base import Columns, Metric, Targets, Task, nats_per_target, ratio
+from slimjax.text.survey import Progress
 
-Sums = dict[str, Float[Array, ""]]
+
+def bits_per_byte(columns: Columns) -> np.ndarray:
+    """Returns the nats of all tokens as bits of a raw byte of their documents.
+
+    Examples:
+        >>> rows = {"nats": np.array([np.log(2.0) * 6]), "bytes": np.array([3])}
+        >>> round(float(bits_per_byte(rows)), 6)
+        2.0
+    """
+    return ratio(columns["nats"], columns["bytes"]) / np.log(2)
+
+
+METRICS = (
+    Metric("bits_per_byte", "bits per byte", "low", bits_per_byte, from_loss=True),
+    Metric("nats_per_token", "nats per token", "low", nats_per_target),
+)
+
+
+def load(
+    config: DataConfig,
+    *,
+    codecs: Mapping[str, Any] | None = None,
+    all_valid: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Returns the rows of a corpus; see `load_language_dataset`."""
+    tokenizer = None if codecs is None else codecs["tokens"]
+    return load_language_dataset(
+        config, tokenizer=tokenizer, all_valid=all_valid, progress=progress
+    )
+
+
+def expected_outline(config: DataConfig) -> Outline:
+    """Returns what is known of the data before they are read.
+
+    A corpus may have fewer tokens than the config asks for.
+    """
+    is_bytes = config.tokenizer == "bytes"
+    vocab_size = BytesTokenizer().vocab_size if is_bytes else config.vocab_size
+    return Outline(
+        fields={"tokens": Field((config.seq_len,), "int32", ("positions",))},
+        sizes={"vocab": vocab_size},
+        lengths={"": config.seq_len},
+        special={"pad": 0, "bos": 1, "eos": 2},
+    )
 
 
 def shift_right(tokens: Int[Array, "B T"], bos_id: int) -> Int[Array, "B T"]:
@@ -23,68 +72,28 @@ def shift_right(tokens: Int[Array, "B T"], bos_id: int) -> Int[Array, "B T"]:
     return jnp.pad(tokens[:, :-1], ((0, 0), (1, 0)), constant_values=bos_id)
 
 
-def make_sums_fn(
-    config: ModelConfig, *, bos_id: int, pad_id: int
-) -> Callable[[PyTree, PyTree], Sums]:
-    """Returns the function from (variables, batch) to sums that add up over batches.
-
-    ``nats_sum`` is the loss of all targets, ``num_tokens`` their number; padding is
-    no target. A batch is ``{"tokens": int32 [B T]}``.
-    """
-    error_fn = make_error_fn(config, bos_id=bos_id, pad_id=pad_id)
-
-    def sums_fn(variables: PyTree, batch: PyTree) -> Sums:
-        return error_fn(variables, batch)[1]
-
-    return sums_fn
+def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
+    """Returns the one head: the token at each position."""
+    return (HeadConfig("tokens", sizes["vocab"], table="tied"),)
 
 
-def make_error_fn(
-    config: ModelConfig,
-    *,
-    bos_id: int,
-    pad_id: int,
-    label_smoothing: float = 0.0,
-    z_loss: float = 0.0,
-) -> Callable[[PyTree, PyTree], tuple[Float[Array, ""], Sums]]:
-    """Returns the function from (variables, batch) to (mean nats a target, sums).
+def make_task(special: Mapping[str, int]) -> Task:
+    """Returns the task, for rows in which these tokens are no text."""
+    bos_id, pad_id = special["bos"], special["pad"]
 
-    The sums are those of `make_sums_fn`, always of the bare cross entropy.
+    def inputs(batch: Mapping[str, Array], _: Any) -> dict[str, Array]:
+        return {"tokens": shift_right(batch["tokens"], bos_id)}
 
-    Args:
-        config: The shape of the model.
-        bos_id: The token before the first.
-        pad_id: The token that is no target.
-        label_smoothing: See `slimjax.nn.cross_entropy.Scores.loss`.
-        z_loss: See there.
-    """
-    model = Decoder(config)
-
-    def error_fn(variables: PyTree, batch: PyTree) -> tuple[Array, Sums]:
+    def targets(batch: Mapping[str, Array], _: Any) -> dict[str, Targets]:
         tokens = batch["tokens"]
-        inputs = shift_right(tokens, bos_id)
-        scores: Any = model.apply(variables, inputs, tokens, method="scores")
-        mask = (tokens != pad_id).astype(jnp.float32)
-        losses = scores.loss(label_smoothing, z_loss)
-        num_tokens = jnp.sum(mask)
-        error = jnp.sum(losses * mask) / jnp.maximum(num_tokens, 1.0)
-        return error, {
-            "nats_sum": jnp.sum(scores.nats * mask),
-            "num_tokens": num_tokens,
-        }
+        return {"tokens": Targets(tokens, (tokens != pad_id).astype(jnp.float32))}
 
-    return error_fn
-
-
-def make_moments_fn(
-    config: ModelConfig, *, bos_id: int, **_: int
-) -> Callable[[PyTree, PyTree], PyTree]:
-    """Returns the function from (variables, batch) to `slimjax.nn.moments`."""
-    model = Decoder(config)
-
-    def moments_fn(variables: PyTree, batch: PyTree) -> PyTree:
-        inputs = shift_right(batch["tokens"], bos_id)
-        options: dict = dict(method="hidden", mutable=[MOMENTS])
-        return model.apply(variables, inputs, **options)[1].get(MOMENTS, {})
-
-    return moments_fn
+    return Task(
+        name="lm",
+        heads=heads,
+        inputs=inputs,
+        targets=targets,
+        metrics=METRICS,
+        generates=True,
+        target="token",
+    )

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
-from slimjax.models.decoder import config_of
 from slimjax.nn.axes import is_spread, numpy_of, to_host
 from slimjax.nn.depths import DEPTHS
 from slimjax.nn.quantize import precision_names
@@ -21,9 +20,10 @@ from slimjax.resize.least_squares import refit
 from slimjax.resize.plan import Plan
 from slimjax.resize.shrink import cut, fold
 from slimjax.strategies.base import host_gates
-from slimjax.train.precision import cut_precision, round_state
+from slimjax.train.precision import cut_precision
 from slimjax.train.probe import moments_flops
-from slimjax.train.stage import Stage
+from slimjax.train.rounding import round_state
+from slimjax.train.stage import Stage, make_stage
 from slimjax.train.state import TrainState
 from slimjax.trees import flatten, unflatten
 
@@ -34,20 +34,20 @@ def refit_state(
     closed: Gates,
     make_batch: Callable[[int], PyTree],
 ) -> tuple[TrainState, float]:
-    """Has what stays stand in for what goes.
+    """Refits what stays so that it replaces what is removed.
 
     Returns:
         The state with refitted weights, and the FLOPs that were spent.
     """
-    num_batches = stage.run.resize.refit_batches
+    blueprint, num_batches = stage.blueprint, stage.blueprint.run.resize.refit_batches
     if not num_batches:
         return state, 0.0
     params, total = state.params, None
     for i in range(num_batches):
-        moments = stage.moments(stage.place(params), make_batch(i))
+        moments = stage.programs.moments(stage.place(params), make_batch(i))
         total = moments if total is None else jax.tree.map(jnp.add, total, moments)
-    flops = num_batches * moments_flops(stage, total, make_batch(0))
-    current, names = host_gates(params["gates"]), stage.names["params"]
+    flops = num_batches * moments_flops(blueprint, total)
+    current, names = host_gates(params["gates"]), blueprint.names["params"]
     weights = refit(params["params"], names, current, closed, to_host(total))
     params = {**params, "params": weights}
     return dataclasses.replace(state, params=params), flops
@@ -64,7 +64,7 @@ def cut_state(
 ) -> tuple[Stage, TrainState]:
     """Folds the gates, cuts what is closed out of everything, and opens the rest.
 
-    Depths that are learned are settled.
+    Depths that were learned are fixed.
 
     Args:
         stage: The stage that ends.
@@ -74,22 +74,22 @@ def cut_state(
         bits: Bits of the units before the cut; None for those that they have.
         learns_bits: Whether the next stage goes on to learn depths.
     """
-    names = stage.names
+    blueprint, run = stage.blueprint, stage.blueprint.run
+    names = blueprint.names
     gates = {path: np.asarray(gate, np.float32) for path, gate in closed.items()}
-    apart = jax.eval_shape(stage.layout.unstack, state.params)
-    shapes = jax.eval_shape(partial(_cut_params, names, plan), apart, gates)
-    model = config_of(stage.model, shapes["params"])
+    unstacked = jax.eval_shape(stage.layout.unstack, state.params)
+    shapes = jax.eval_shape(partial(_cut_params, names, plan), unstacked, gates)
     of_bits = precision_names(names["params"])["bits"]
-    kept_bits = flatten(cut(unflatten(dict(bits or stage.bits)), of_bits, plan))
-    if plan.is_empty and stage.learns_bits == learns_bits:
+    kept_bits = flatten(cut(unflatten(dict(bits or blueprint.bits)), of_bits, plan))
+    if plan.is_empty and blueprint.learns_bits == learns_bits:
         next_stage = stage.with_bits(kept_bits)
     else:
-        shape = stage.run, model, stage.special, stage.start_sizes, kept_bits
-        latency, mesh = stage.inventory.latency, stage.mesh
-        next_stage = Stage(*shape, mesh=mesh, learns_bits=learns_bits, latency=latency)
+        weights = shapes["params"]
+        following = blueprint.after(weights, kept_bits, learns_bits=learns_bits)
+        next_stage = make_stage(following, stage.mesh, stage.teacher)
     depths = {DEPTHS: depths_of(kept_bits)} if learns_bits else {}
     if state.precision is not None:
-        weights, group_size = state.params["params"], stage.run.quantize.group_size
+        weights, group_size = state.params["params"], run.quantize.group_size
         levels = to_host(state.precision)
         levels = cut_precision(levels, weights, names["params"], plan, group_size)
         state = dataclasses.replace(state, precision=levels)
@@ -104,7 +104,7 @@ def cut_state(
             params=params,
             opt_state=carry_state(next_stage.tx, moments, params, names, plan),
             ema=state.ema and _cut_params(names, plan, average, gates)["params"],
-            health=stage.run.train.guard.start(),
+            health=run.train.guard.start(),
         )
         return next_stage.layout.stack(following)
 

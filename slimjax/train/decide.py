@@ -1,4 +1,4 @@
-"""Who goes at a seam, and how many bits the rest keeps: measured, weighed, decided."""
+"""What a seam removes, and how many bits the rest keeps: measured, then decided."""
 
 import dataclasses
 from collections.abc import Callable
@@ -15,10 +15,10 @@ from slimjax.objective.precision import BitPrices
 from slimjax.objective.units import Costs, Gates
 from slimjax.objective.width import WidthChooser
 from slimjax.strategies.base import SeamContext
+from slimjax.train.blueprint import Blueprint
 from slimjax.train.history import History
 from slimjax.train.pricing import budget_parts
 from slimjax.train.probe import Probe
-from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
 
 DIGITS = 3
@@ -39,29 +39,33 @@ def round_digits(x: ArrayLike) -> np.ndarray:
     return np.where(known, np.round(np.where(known, x, 0.0) * scale) / scale, x)
 
 
-def decide(stage: Stage, state: TrainState, probe: Probe, history: History) -> Decision:
-    """Returns who goes at this seam, at the config's price or towards its budget."""
-    run, objective, index = stage.run, stage.run.objective, history.num_seams
-    costs, choice = judge(stage, state, probe, history)
-    size_fn = _sizes_fn(stage)
+def decide(
+    blueprint: Blueprint, state: TrainState, probe: Probe, history: History
+) -> Decision:
+    """Returns what a seam removes, at the config's price or towards its budget."""
+    run, objective, index = blueprint.run, blueprint.run.objective, history.num_seams
+    costs, choice = measure_costs(blueprint, state, probe, history)
+    size_fn = _sizes_fn(blueprint)
 
     def chooser(costs: Costs, *, cautious: bool) -> WidthChooser:
         limits = run.resize.limits(cautious=cautious)
-        return WidthChooser(stage.inventory, size_fn, costs, limits, stage.bits, choice)
+        return WidthChooser(
+            blueprint.inventory, size_fn, costs, limits, blueprint.bits, choice
+        )
 
     def cautiously(
         choose: Callable[[WidthChooser], Decision | None],
     ) -> Decision | None:
         decide = lambda costs: choose(chooser(costs, cautious=True))
         fraction = run.resize.max_kind_fraction
-        size_now = lambda gates: size_fn(gates, stage.bits)[0]
-        return decide_within(fraction, decide, costs, stage.inventory, size_now)
+        size_now = lambda gates: size_fn(gates, blueprint.bits)[0]
+        return decide_within(fraction, decide, costs, blueprint.inventory, size_now)
 
     if not objective.has_budget:
         decision = cautiously(lambda chooser: chooser.at_price(objective.alpha))
         assert decision is not None
         return decision
-    budget = budget_at(stage, index)
+    budget = budget_at(blueprint, index)
     decision = cautiously(lambda chooser: chooser.at_budget(budget))
     decision = decision or chooser(costs, cautious=False).at_budget(budget)
     assert decision is not None, "the budget was checked against the smallest model"
@@ -72,10 +76,10 @@ def decide(stage: Stage, state: TrainState, probe: Probe, history: History) -> D
     return decision
 
 
-def _sizes_fn(stage: Stage) -> Callable[[Gates, Bits | None], np.ndarray]:
+def _sizes_fn(blueprint: Blueprint) -> Callable[[Gates, Bits | None], np.ndarray]:
     """Returns the function to sizes in all priced measures, as parts of the start's."""
-    names, whole = stage.run.objective.measures, stage.start_sizes
-    size_fns = {name: stage.size_fn(name) for name in names}
+    names, whole = blueprint.run.objective.measures, blueprint.start_sizes
+    size_fns = {name: blueprint.size_fn(name) for name in names}
 
     def size_fn(gates: Gates, bits: Bits | None) -> np.ndarray:
         return np.array([float(size_fns[m](gates, bits)) / whole[m] for m in names])
@@ -83,22 +87,22 @@ def _sizes_fn(stage: Stage) -> Callable[[Gates, Bits | None], np.ndarray]:
     return size_fn
 
 
-def judge(
-    stage: Stage, state: TrainState, probe: Probe, history: History
+def measure_costs(
+    blueprint: Blueprint, state: TrainState, probe: Probe, history: History
 ) -> tuple[Costs, BitChoice | None]:
     """Returns the costs of units, and those of their bits where they are chosen.
 
     Nats are corrected by what the last seam showed.
     """
-    strategy, run = stage.strategy, stage.run
+    strategy, run = blueprint.strategy, blueprint.run
     reachable = lambda tree: tree if is_spread(tree) else jax.device_get(tree)
     assert strategy.judge is not None
     measures = run.objective.measures
-    sizes_fn = _sizes_fn(stage)
+    sizes_fn = _sizes_fn(blueprint)
     context = SeamContext(
         objective=run.objective,
-        inventory=stage.inventory,
-        size_fn=lambda gates: sizes_fn(gates, stage.bits).sum(),
+        inventory=blueprint.inventory,
+        size_fn=lambda gates: sizes_fn(gates, blueprint.bits).sum(),
         params=reachable(state.params),
         opt_state=reachable(state.opt_state),
         probe=probe,
@@ -107,7 +111,7 @@ def judge(
         limits=run.resize.limits(cautious=False),
         quantize=run.quantize,
         precision=to_host(state.precision),
-        start_bytes=stage.start_sizes["bytes"],
+        start_bytes=blueprint.start_sizes["bytes"],
     )
     costs, choice = strategy.judge(context), None
     costs = {path: round_digits(cost) for path, cost in costs.items()}
@@ -117,21 +121,21 @@ def judge(
         bit_costs = strategy.judge_bits(context)
         nats = {key: round_digits(own) for key, own in bit_costs.nats.items()}
         bit_costs = dataclasses.replace(bit_costs, nats=nats)
-        prices = BitPrices(stage.inventory, bit_costs, run.quantize.group_size)
-        bytes_whole = stage.start_sizes["bytes"]
+        prices = BitPrices(blueprint.inventory, bit_costs, run.quantize.group_size)
+        bytes_whole = blueprint.start_sizes["bytes"]
         choice = BitChoice(prices, measures.index("bytes"), bytes_whole)
     return costs, choice
 
 
-def budget_at(stage: Stage, index: int) -> np.ndarray:
+def budget_at(blueprint: Blueprint, index: int) -> np.ndarray:
     """Returns the largest sizes after a seam, as parts of the start's, by measure.
 
     From the size that the seam finds, they fall in even ratios to those asked for,
     which the last seam meets; a run that goes on from a smaller model does not grow.
     """
-    objective, measures = stage.run.objective, stage.run.objective.measures
-    parts = budget_parts(objective, stage.start_sizes)
+    objective, measures = blueprint.run.objective, blueprint.run.objective.measures
+    parts = budget_parts(objective, blueprint.start_sizes)
     goals = np.array([parts[name] for name in measures])
-    now = np.array([stage.sizes[m] / stage.start_sizes[m] for m in measures])
-    share = 1 / (len(stage.run.seam_steps) - index)
+    now = np.array([blueprint.sizes[m] / blueprint.start_sizes[m] for m in measures])
+    share = 1 / (len(blueprint.run.seam_steps) - index)
     return goals**share * np.maximum(now, goals) ** (1 - share)

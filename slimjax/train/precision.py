@@ -1,6 +1,5 @@
 """Training with weights of few bits: they pass through the quantizer in every step."""
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -22,8 +21,6 @@ from slimjax.nn.quantize import (
 )
 from slimjax.resize.plan import Plan
 from slimjax.resize.shrink import cut, take
-from slimjax.strategies.base import weight_curvature
-from slimjax.train.state import TrainState
 from slimjax.trees import Path, flatten, unflatten
 
 
@@ -56,24 +53,6 @@ def quantized(
         return fn({**others, "params": weights}, *rest)
 
     return with_levels
-
-
-def round_state(stage: Any, state: TrainState) -> TrainState:
-    """Returns a state whose weights have the bits of the stage, if it is time for them.
-
-    Units whose bits are what they were keep their fit: weights that have learned to
-    live with their levels lose by others, though those be nearer. So doing it again
-    changes nothing.
-    """
-    if state.precision is None or int(state.step) < stage.run.quantize.first_step:
-        return state
-    weights, curvature = state.params["params"], weight_curvature(state.opt_state)
-    names, group_size = stage.names["params"], stage.run.quantize.group_size
-    bits = unflatten(dict(stage.bits))
-    fresh = fit_precision(weights, curvature, names, bits, group_size)
-    precision = keep_fits(to_host(state.precision), fresh, names)
-    placed = stage.place({PRECISION: precision})[PRECISION]
-    return dataclasses.replace(state, precision=placed)
 
 
 def cut_precision(

@@ -1,7 +1,8 @@
-"""What the optimizer is told of the price: sizes, budgets, and gates that stay."""
+"""What the optimizer knows of the price: sizes, budgets, and gates that stay."""
 
 import functools
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 import optax
@@ -10,39 +11,37 @@ from jaxtyping import PyTree
 from slimjax.nn.depths import DEPTHS
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.depths import make_depth_size_fn
-from slimjax.objective.inventory import Bits, Inventory
-from slimjax.objective.latency import LATENCY
-from slimjax.objective.size import MEASURES, make_size_fn
+from slimjax.objective.inventory import Inventory
+from slimjax.resize.config import ResizeConfig
 from slimjax.strategies.base import StepContext
+from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig
 from slimjax.train.schedules import make_schedule
 from slimjax.trees import unflatten
 
-if TYPE_CHECKING:
-    from slimjax.train.stage import Stage
 
-
-def make_step_context(stage: "Stage") -> StepContext:
-    """Returns what a strategy may use inside the steps of a stage."""
-    run, objective = stage.run, stage.run.objective
-    parts = budget_parts(objective, stage.start_sizes)
+def make_step_context(blueprint: Blueprint) -> StepContext:
+    """Returns what a strategy may use inside the steps of a blueprint."""
+    run, objective = blueprint.run, blueprint.run.objective
+    parts = budget_parts(objective, blueprint.start_sizes)
     least = min(parts.values(), default=1.0)
-    size_fns = {measure: stage.size_fn(measure) for measure in objective.measures}
+    size_fns = {measure: blueprint.size_fn(measure) for measure in objective.measures}
 
     def tightest(sizes: dict[str, Any]) -> Any:
         """The size beside its budget, of the measure whose budget is tightest."""
         beside = lambda name: size_as_part(name) * (least / parts[name])
-        size_as_part = lambda name: sizes[name] / stage.start_sizes[name]
+        size_as_part = lambda name: sizes[name] / blueprint.start_sizes[name]
         return functools.reduce(jnp.maximum, map(beside, sizes))
 
     def size_fn(variables: PyTree) -> Any:
         gates = variables["gates"]
-        return tightest({name: fn(gates, stage.bits) for name, fn in size_fns.items()})
+        bits = blueprint.bits
+        return tightest({name: fn(gates, bits) for name, fn in size_fns.items()})
 
     depth_size_fns = {
-        name: make_depth_size_fn(name, fn, stage.inventory, run.quantize.group_size)
+        name: make_depth_size_fn(name, fn, blueprint.inventory, run.quantize.group_size)
         for name, fn in size_fns.items()
-        if stage.learns_bits
+        if blueprint.learns_bits
     }
 
     def depth_size_fn(variables: PyTree) -> Any:
@@ -51,7 +50,7 @@ def make_step_context(stage: "Stage") -> StepContext:
 
     return StepContext(
         objective=objective,
-        inventory=stage.inventory,
+        inventory=blueprint.inventory,
         size_fn=size_fn,
         budget_schedule=_budget_schedule(run, least),
         learning_rate=make_schedule(run.optim, run.train.num_steps),
@@ -63,7 +62,7 @@ def make_step_context(stage: "Stage") -> StepContext:
 
 
 def budget_parts(
-    objective: ObjectiveConfig, start_sizes: dict[str, float]
+    objective: ObjectiveConfig, start_sizes: Mapping[str, float]
 ) -> dict[str, float]:
     """Returns the budget of each priced measure, as a part of the start's size."""
     if not objective.has_budget:
@@ -72,9 +71,9 @@ def budget_parts(
     return {measure: size / start_sizes[measure] for measure, size in sizes.items()}
 
 
-def held_gates(run: RunConfig, inventory: Inventory) -> PyTree:
+def unmoved_gates(resize: ResizeConfig, inventory: Inventory) -> PyTree:
     """Returns True for gates that stay at 1, whatever the strategy."""
-    limits = run.resize.limits(cautious=False)
+    limits = resize.limits(cautious=False)
     return unflatten({path: not limits.may_move(path) for path in inventory.gates})
 
 
@@ -83,28 +82,3 @@ def _budget_schedule(run: RunConfig, part: float) -> optax.Schedule | None:
     if not run.objective.has_budget:
         return None
     return optax.linear_schedule(1.0, part, run.seam_steps[-1])
-
-
-def measure_sizes(
-    objective: ObjectiveConfig,
-    inventory: Inventory,
-    bits: Bits,
-    group_size: int,
-    start_sizes: dict[str, float],
-) -> dict[str, float]:
-    """Returns the sizes of the open model, by measure.
-
-    Args:
-        objective: Says what is measured beside parameters, FLOPs and bytes.
-        inventory: What size is counted over.
-        bits: Bits of the units.
-        group_size: Weights that share a step between levels.
-        start_sizes: Sizes that weighted sums are parts of; empty for these very sizes.
-    """
-    opened, sizes = inventory.open_gates(), {}
-    plain = (*MEASURES, LATENCY) if objective.counts_latency else MEASURES
-    for measure in (*plain, *objective.measures):
-        start = start_sizes or sizes
-        size_fn = make_size_fn(measure, inventory, group_size, start)
-        sizes[measure] = float(size_fn(opened, bits))
-    return sizes

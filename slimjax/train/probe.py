@@ -7,6 +7,8 @@ from jaxtyping import PyTree
 from slimjax.nn.axes import to_host
 from slimjax.nn.quantize import PRECISION
 from slimjax.objective.units import Gates
+from slimjax.tasks.base import nats_per_target
+from slimjax.train.blueprint import Blueprint
 from slimjax.train.stage import Stage
 from slimjax.trees import flatten, unflatten
 
@@ -20,7 +22,7 @@ class Probe:
         self.num_calls, self.other_flops = 0, 0.0
 
     def __call__(self, gates: Gates, bits: Gates = {}, fits: Gates = {}) -> float:  # noqa: B006
-        """Returns mean nats a target; what is not named stays as it is.
+        """Returns mean nats per target; what is not named stays as it is.
 
         Args:
             gates: Gates by path.
@@ -34,23 +36,22 @@ class Probe:
                 "bits": _merge(precision["bits"], bits),
                 "fit": _merge(precision["fit"], fits),
             }
-        sums = self.stage.sums(self.stage.place(variables), self.batch)
+        rows = self.stage.programs.outputs(self.stage.place(variables), self.batch)
         self.num_calls += 1
-        return float(sums["nats_sum"]) / float(sums["num_tokens"])
+        return nats_per_target(to_host(rows))
 
     def moments(self) -> PyTree:
         """Returns second moments of what writers read, on the same batch."""
         params = {kind: self.variables[kind] for kind in ("params", "gates")}
-        moments = self.stage.moments(self.stage.place(params), self.batch)
+        moments = self.stage.programs.moments(self.stage.place(params), self.batch)
         moments = to_host(moments)
-        self.other_flops += moments_flops(self.stage, moments, self.batch)
+        self.other_flops += moments_flops(self.stage.blueprint, moments)
         return moments
 
     @property
     def flops(self) -> float:
         """FLOPs spent so far."""
-        tokens = self.batch["tokens"].size
-        return self.num_calls * tokens * self.stage.sizes["flops"] + self.other_flops
+        return self.num_calls * forward_flops(self.stage.blueprint) + self.other_flops
 
 
 def _merge(tree: PyTree, changes: Gates) -> PyTree:
@@ -60,7 +61,12 @@ def _merge(tree: PyTree, changes: Gates) -> PyTree:
     return unflatten(leaves)
 
 
-def moments_flops(stage: Stage, moments: PyTree, batch: PyTree) -> float:
+def forward_flops(blueprint: Blueprint) -> float:
+    """Returns the FLOPs of the forward pass of one batch."""
+    return float(blueprint.targets_per_step * blueprint.sizes["flops"])
+
+
+def moments_flops(blueprint: Blueprint, moments: PyTree) -> float:
     """Returns the FLOPs of second moments on a batch, the forward pass included."""
     products = sum(2 * moment.size for moment in jax.tree.leaves(moments))
-    return float(batch["tokens"].size * (stage.sizes["flops"] + products))
+    return forward_flops(blueprint) + float(blueprint.positions_per_step * products)

@@ -1,17 +1,17 @@
 """A seam: between two stages, on the host, the model changes its size.
 
-    judge the units -> decide who goes -> close -> refit -> fold -> cut -> verify
+    measure costs -> decide -> close -> refit -> fold -> cut -> verify
 
-with bits to choose, what stays is then rounded to its levels.
+With bits to choose, what stays is then rounded to its levels.
 
 It is a function of the state and the config alone: killed in the middle, it is done
 again, the same, from the checkpoint before it. Decisions reckon with counted FLOPs,
 never with a clock.
 """
 
+import dataclasses
 import time
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,21 +21,25 @@ from jaxtyping import PyTree
 from slimjax import processes
 from slimjax.nn.quantize import precision_names
 from slimjax.objective.decision import Decision
+from slimjax.objective.inventory import Inventory
+from slimjax.objective.kinds import list_kinds
 from slimjax.objective.units import Gates
 from slimjax.resize.plan import Plan, make_plan
 from slimjax.resize.shrink import cut
 from slimjax.store.faults import fault_point
 from slimjax.strategies.base import host_gates
+from slimjax.train.blueprint import Blueprint
 from slimjax.train.cutting import cut_state, refit_state
 from slimjax.train.decide import decide, round_digits
 from slimjax.train.history import History
 from slimjax.train.probe import Probe
+from slimjax.train.seam_record import SeamRecord
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
 from slimjax.trees import flatten, hash_tree, unflatten
 
 VERIFIED_ROWS, VERIFIED_LENGTH = 2, 256
-"""Tokens on which the logits of the closed and the cut model are compared."""
+"""Rows and positions on which the closed and the cut model are compared."""
 
 CLOSED_IS_CUT = 1e-4
 """Largest difference of logits, float32, that sums in another order may make."""
@@ -49,7 +53,7 @@ def take_seam(
     state: TrainState,
     make_batch: Callable[[int], PyTree],
     history: History,
-) -> tuple[Stage, TrainState, dict[str, Any]]:
+) -> tuple[Stage, TrainState, SeamRecord]:
     """Makes the model smaller, if that pays.
 
     Args:
@@ -62,45 +66,62 @@ def take_seam(
     Returns:
         The next stage (or the same), the state in it, and what to log.
     """
-    start = time.perf_counter()
-    step, index = int(state.step), history.num_seams
-    batch, settled = make_batch(0), stage.settle(state)
-    probe = Probe(stage, settled.variables, batch)
+    start, batch = time.perf_counter(), make_batch(0)
+    fixed = stage.deterministic(state)
+    probe = Probe(stage, fixed.variables, batch)
     before = probe({})
-    state, settled = (stage.layout.place_apart(s) for s in (state, settled))
-    decision = decide(stage, state, probe, history)
-    check_agreement(decision, step)
-    current = host_gates(settled.params["gates"])
+    state, fixed = (stage.layout.place_unstacked(s) for s in (state, fixed))
+    decision = decide(stage.blueprint, state, probe, history)
+    check_agreement(decision, int(state.step))
+    current = host_gates(fixed.params["gates"])
     closed = {path: current[path] * decision.gates[path] for path in current}
-    plan, flops = make_plan(decision.gates), probe.flops
+    plan = make_plan(decision.gates)
     fault_point("seam-inside")
 
-    record = _describe(stage, state, decision, plan, history)
-    reason = _why_not(stage, decision, plan, step, index)
-    record |= {"taken": not reason, "reason": reason or "pays"}
-    if reason:
-        record |= {"true_loss_change": 0.0} | _sizes(stage, "after")
-        next_stage, next_state = stage, stage.place(state)
-    else:
-        state, refit_flops = refit_state(stage, settled, closed, make_batch)
-        next_stage, next_state = cut_state(
-            stage,
-            state,
-            closed,
-            plan,
-            decision.bits,
-            learns_bits=stage.run.learns_bits(index + 1),
-        )
-        after = Probe(next_stage, next_state.variables, batch)
-        record |= {"true_loss_change": after({}) - before}
-        record |= _verify(stage, state, closed, next_stage, next_state, batch)
-        record |= _sizes(next_stage, "after")
-        flops += after.flops + refit_flops
-    mixed = stage.run.quantize.chooses  # What bits cost is no matter of units.
-    correction = history.calibration if mixed else calibrate(record)
-    record |= {"next_calibration": correction}
-    record |= {"flops_spent": flops, "seconds": time.perf_counter() - start}
-    return next_stage, next_state, record
+    record = _describe(stage.blueprint, state, decision, plan, history)
+    if not record.taken:
+        return stage, stage.place(state), _finish(record, stage, probe.flops, start)
+    state, refit_flops = refit_state(stage, fixed, closed, make_batch)
+    next_stage, next_state = cut_state(
+        stage,
+        state,
+        closed,
+        plan,
+        decision.bits,
+        learns_bits=stage.blueprint.run.learns_bits(history.num_seams + 1),
+    )
+    after = Probe(next_stage, next_state.variables, batch)
+    record = dataclasses.replace(
+        record,
+        true_loss_change=after({}) - before,
+        closed_cut_max_abs_diff=_verify(
+            stage, state, closed, next_stage, next_state, batch
+        ),
+        gone=kinds_gone(stage.blueprint.inventory, next_stage.blueprint.inventory),
+    )
+    flops = probe.flops + after.flops + refit_flops
+    return next_stage, next_state, _finish(record, next_stage, flops, start)
+
+
+def _finish(record: SeamRecord, stage: Stage, flops: float, start: float) -> SeamRecord:
+    """Returns the record with what is known at the end of a seam."""
+    blueprint = stage.blueprint
+    mixed = blueprint.run.quantize.chooses  # What bits cost is no matter of units.
+    return dataclasses.replace(
+        record,
+        after=_sizes(blueprint),
+        next_calibration=record.calibration if mixed else calibrate(record),
+        flops_spent=flops,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def kinds_gone(before: Inventory, after: Inventory) -> tuple[str, ...]:
+    """Returns the kinds of sublayers that a seam leaves none of."""
+    left = list_kinds(after)
+    return tuple(
+        kind.replace("*.", "") for kind in list_kinds(before) if kind not in left
+    )
 
 
 def check_agreement(decision: Decision, step: int) -> None:
@@ -117,59 +138,54 @@ def check_agreement(decision: Decision, step: int) -> None:
     processes.agree(f"the decision of the seam at step {step}", hash_tree(chosen))
 
 
-def calibrate(record: dict[str, Any]) -> float:
-    """Returns the correction of the next seam's costs, the old one where none is told.
+def calibrate(record: SeamRecord) -> float:
+    """Returns the correction of the next seam's costs, the old one without a measure.
 
     A cut changes the loss by more or less than the sum of its units' costs, since they
     act together; from one seam to the next that ratio changes little.
-
-    Examples:
-        >>> seam = {"taken": True, "calibration": 0.5, "predicted_loss_change": 0.1}
-        >>> calibrate(seam | {"true_loss_change": 0.2})
-        1.0
     """
-    predicted, correction = record["predicted_loss_change"], record["calibration"]
-    if not record["taken"] or not predicted or predicted <= 0:
+    predicted, correction = record.predicted_loss_change, record.calibration
+    if not record.taken or not predicted or predicted <= 0:
         return correction
-    ratio = correction * record["true_loss_change"] / predicted
+    ratio = correction * record.true_loss_change / predicted
     return float(round_digits(np.clip(ratio, *CALIBRATIONS)))
 
 
 def _why_not(
-    stage: Stage, decision: Decision, plan: Plan, step: int, index: int
+    blueprint: Blueprint, decision: Decision, plan: Plan, step: int, index: int
 ) -> str:
     """Returns the reason to leave a seam out, or nothing.
 
     The last seam of a budget is always taken: a budget is a promise. So is the one that
-    settles depths which were learned.
+    fixes depths which were learned.
     """
-    run = stage.run
-    if stage.learns_bits and not run.learns_bits(index + 1):
+    run = blueprint.run
+    if blueprint.learns_bits and not run.learns_bits(index + 1):
         return ""
     if plan.is_empty:  # Other bits are the same program.
-        return "" if _has_other_bits(stage, decision) else "nothing goes"
+        return "" if _has_other_bits(blueprint, decision) else "nothing to remove"
     num_seams = len(run.seam_steps)
     if run.objective.has_budget and index == num_seams - 1:
         return ""
-    saved = stage.sizes["flops"] - float(stage.size_fn("flops")(decision.gates))
-    tokens = run.data.batch_size * run.data.seq_len * (run.train.num_steps - step)
-    pays = 3 * saved * tokens > run.resize.compile_allowance_flops
+    saved = blueprint.sizes["flops"] - float(blueprint.size_fn("flops")(decision.gates))
+    targets = blueprint.targets_per_step * (run.train.num_steps - step)
+    pays = 3 * saved * targets > run.resize.compile_allowance_flops
     return "" if pays else "saves less than it costs"
 
 
-def _count_bits(decision: Decision, plan: Plan, stage: Stage) -> dict[str, int]:
+def _count_bits(decision: Decision, plan: Plan, blueprint: Blueprint) -> dict[str, int]:
     """Returns how many units that stay have how many bits; nothing without bits."""
-    if not stage.run.quantize.is_on:
+    if not blueprint.run.quantize.is_on:
         return {}
-    names = precision_names(stage.names["params"])["bits"]
-    bits = flatten(cut(unflatten(dict(decision.bits or stage.bits)), names, plan))
+    names = precision_names(blueprint.names["params"])["bits"]
+    bits = flatten(cut(unflatten(dict(decision.bits or blueprint.bits)), names, plan))
     values, counts = np.unique(np.concatenate(list(bits.values())), return_counts=True)
     return {str(b): int(n) for b, n in zip(values, counts, strict=True)}
 
 
-def _has_other_bits(stage: Stage, decision: Decision) -> bool:
-    bits = decision.bits or stage.bits
-    return any((own != stage.bits[key]).any() for key, own in bits.items())
+def _has_other_bits(blueprint: Blueprint, decision: Decision) -> bool:
+    bits = decision.bits or blueprint.bits
+    return any((own != blueprint.bits[key]).any() for key, own in bits.items())
 
 
 def _verify(
@@ -179,48 +195,72 @@ def _verify(
     next_stage: Stage,
     next_state: TrainState,
     batch: PyTree,
-) -> dict[str, float]:
-    """Compares the closed model with the cut one, in float32.
+) -> float:
+    """Returns the largest difference between the closed and the cut model's logits.
+
+    Both are computed in float32.
 
     Raises:
         ArithmeticError: If they are not equal, which is a fault of this library.
     """
     gates = {"gates": unflatten({p: np.float32(gate) for p, gate in closed.items()})}
-    tokens = batch["tokens"][:VERIFIED_ROWS, :VERIFIED_LENGTH]
+    some = _first_part(batch, stage)
     with jax.set_mesh(stage.mesh):
-        one = stage.logits(stage.place({**state.params, **gates}), tokens)
-        other = next_stage.logits(next_state.params, tokens)
-        difference = float(jnp.max(jnp.abs(one - other)))
+        one = stage.programs.logits(stage.place({**state.params, **gates}), some)
+        other = next_stage.programs.logits(next_state.params, some)
+        differences = [jnp.max(jnp.abs(one[head] - other[head])) for head in one]
+        difference = max(float(difference) for difference in differences)
     if not difference <= CLOSED_IS_CUT:
         raise ArithmeticError(f"closed and cut logits differ by {difference}")
-    return {"closed_cut_max_abs_diff": difference}
+    return difference
+
+
+def _first_part(batch: PyTree, stage: Stage) -> PyTree:
+    """Returns some rows of a batch, and some of their positions."""
+    rows, positions = slice(VERIFIED_ROWS), slice(VERIFIED_LENGTH)
+
+    def take(name: str, array: jax.Array) -> jax.Array:
+        axes = stage.blueprint.outline.fields[name].axes
+        within = (positions if axis == "positions" else slice(None) for axis in axes)
+        return array[(rows, *within)]
+
+    return {name: take(name, array) for name, array in batch.items()}
 
 
 def _describe(
-    stage: Stage, state: TrainState, decision: Decision, plan: Plan, history: History
-) -> dict[str, Any]:
+    blueprint: Blueprint,
+    state: TrainState,
+    decision: Decision,
+    plan: Plan,
+    history: History,
+) -> SeamRecord:
     """Returns what was decided; costs that are no nats predict no loss, no price."""
-    strategy, alpha = stage.strategy, stage.run.objective.alpha or None
+    step, run = int(state.step), blueprint.run
+    strategy, alpha = blueprint.strategy, run.objective.alpha or None
     predicted = None
     if strategy.costs_are_nats:
         alpha, predicted = decision.alpha, decision.predicted_loss_change
     elif strategy.read_alpha is not None:
         found = strategy.read_alpha(state.opt_state)
         alpha = alpha if found is None else found
-    measures = stage.run.objective.measures
+    measures = run.objective.measures
     alphas = dict(zip(measures, decision.alphas.tolist(), strict=True))
-    return {
-        "step": int(state.step),
-        "alpha": alpha,
-        "alphas": alphas if len(measures) > 1 else dict.fromkeys(measures, alpha),
-        "predicted_loss_change": predicted,
-        "calibration": history.calibration,
-        "closed": plan.count_closed(),
-        "bits": _count_bits(decision, plan, stage),
-        "strategy": stage.run.objective.strategy,
-    } | _sizes(stage, "before")
+    reason = _why_not(blueprint, decision, plan, step, history.num_seams)
+    return SeamRecord(
+        step=step,
+        strategy=run.objective.strategy,
+        taken=not reason,
+        reason=reason or "pays",
+        alpha=alpha,
+        alphas=alphas if len(measures) > 1 else dict.fromkeys(measures, alpha),
+        predicted_loss_change=predicted,
+        calibration=history.calibration,
+        closed=plan.count_closed(),
+        bits=_count_bits(decision, plan, blueprint),
+        before=_sizes(blueprint),
+    )
 
 
-def _sizes(stage: Stage, when: str) -> dict[str, float]:
+def _sizes(blueprint: Blueprint) -> dict[str, float]:
     names = {"params": "params", "flops": "flops_per_token", "bytes": "bytes"}
-    return {f"{name}_{when}": stage.sizes[key] for key, name in names.items()}
+    return {name: blueprint.sizes[key] for key, name in names.items()}

@@ -8,7 +8,6 @@ from flax import struct
 from jaxtyping import PyTree
 
 from slimjax.models.config import ModelConfig
-from slimjax.models.decoder import Decoder
 
 
 @struct.dataclass
@@ -38,8 +37,8 @@ def init_params(config: ModelConfig, seed: int, places: PyTree = None) -> PyTree
     """Returns fresh weights and open gates, made where `places` says, if it does."""
 
     def init(key: jax.Array) -> PyTree:
-        tokens = jnp.zeros((1, 2), jnp.int32)
-        return dict(nn.meta.unbox(Decoder(config).init(key, tokens)))
+        inputs = {"tokens": jnp.zeros((1, 2), jnp.int32)}
+        return dict(nn.meta.unbox(config.module().init(key, inputs)))
 
     return jax.jit(init, out_shardings=places)(jax.random.key(seed))
 

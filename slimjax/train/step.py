@@ -15,7 +15,8 @@ from slimjax.train.guard import Guard
 from slimjax.train.state import TrainState
 
 Metrics = dict[str, Float[Array, ""]]
-ErrorFn = Callable[[PyTree, PyTree], tuple[Float[Array, ""], Metrics]]
+ErrorFn = Callable[[PyTree, PyTree, Array | None], tuple[Float[Array, ""], Metrics]]
+GradFn = Callable[[TrainState, PyTree, Array | None], tuple[PyTree, Metrics]]
 
 
 def make_train_step(
@@ -26,53 +27,34 @@ def make_train_step(
     ema_decay: float = 0.0,
     sample_gates: Callable[..., PyTree] | None = None,
     guard: Guard | None = None,
+    key_of: Callable[[Array], Array] | None = None,
 ) -> Callable[[TrainState, PyTree], tuple[TrainState, Metrics]]:
     """Builds ``train_step(state, batch) -> (state, metrics)``, ready for `jax.jit`.
 
     Args:
-        error_fn: Pure map from (variables, batch) to (error, sums), the error being a
-            mean, in nats a target.
+        error_fn: Pure map from (variables, batch, key) to (error, sums), the error
+            being a mean, in nats per target.
         tx: Optimizer with the price inside, one group for weights and one for gates.
         accumulation_steps: Parts that a batch is cut into, one after the other; the
             gradient is the mean of theirs.
         ema_decay: Decay of the average of the weights, if the state has one.
         sample_gates: Map from (gates, step) to the gates with which a step computes,
             differentiable in the gates; None where they are the same.
-        guard: Who tells bad steps from good ones; None for nobody, which costs nothing.
+        guard: What detects bad steps; None for no check, which costs nothing.
+        key_of: Map from the step's number to its key; None where nothing is random.
     """
-
-    def take_grads(state: TrainState, batch: PyTree) -> tuple[PyTree, Metrics]:
-        def error(params: PyTree, batch: PyTree) -> tuple[Array, Metrics]:
-            return error_fn(dataclasses.replace(state, params=params).variables, batch)
-
-        grad_fn: Any = jax.grad(error, has_aux=True)
-        if accumulation_steps == 1:
-            return grad_fn(state.params, batch)
-        return grads_of_parts(grad_fn, state.params, batch)
-
-    def deal(x: Array) -> Array:
-        """Returns the parts of a batch, of which each device keeps its own rows."""
-        return jnp.swapaxes(x.reshape(-1, accumulation_steps, *x.shape[1:]), 0, 1)
-
-    def grads_of_parts(grad_fn: Any, params: PyTree, batch: PyTree) -> Any:
-        def add_part(carry, part):
-            return jax.tree.map(jnp.add, carry, grad_fn(params, part)), None
-
-        parts = jax.tree.map(deal, batch)
-        first = jax.tree.map(lambda x: x[0], parts)
-        shapes = jax.eval_shape(grad_fn, params, first)
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-        (grads, sums), _ = jax.lax.scan(add_part, zeros, parts)
-        return jax.tree.map(lambda g: g / accumulation_steps, grads), sums
+    take_grads = make_grad_fn(error_fn, accumulation_steps)
 
     def train_step(state: TrainState, batch: PyTree) -> tuple[TrainState, Metrics]:
+        key = None if key_of is None else key_of(state.step)
         if sample_gates is None:
-            grads, sums = take_grads(state, batch)
+            grads, sums = take_grads(state, batch, key)
         else:
             sample = partial(sample_gates, step=state.step)
             gates, pull_back = jax.vjp(sample, state.params["gates"])
-            sampled = {**state.params, "gates": gates}
-            grads, sums = take_grads(dataclasses.replace(state, params=sampled), batch)
+            params = {**state.params, "gates": gates}
+            sampled = dataclasses.replace(state, params=params)
+            grads, sums = take_grads(sampled, batch, key)
             grads = {**grads, "gates": pull_back(grads["gates"])[0]}
         updates, opt_state = tx.update(grads, state.opt_state, state.params)
         params: Any = apply_updates(state.params, updates)
@@ -88,3 +70,42 @@ def make_train_step(
         return guard.check(state, next_state, metrics, gate_norm)
 
     return train_step
+
+
+def make_grad_fn(error_fn: ErrorFn, accumulation_steps: int) -> GradFn:
+    """Returns the function from (state, batch, key) to gradients and sums.
+
+    Args:
+        error_fn: Map from (variables, batch, key) to (error, sums).
+        accumulation_steps: Parts that a batch is cut into.
+    """
+
+    def deal(x: Array) -> Array:
+        """Returns the parts of a batch, of which each device keeps its own rows."""
+        return jnp.swapaxes(x.reshape(-1, accumulation_steps, *x.shape[1:]), 0, 1)
+
+    def grads_of_parts(grad_fn: Any, params: PyTree, batch: PyTree, key: Any) -> Any:
+        def add_part(carry, part):
+            number, rows = part
+            own = None if key is None else jax.random.fold_in(key, number)
+            return jax.tree.map(jnp.add, carry, grad_fn(params, rows, own)), None
+
+        parts = jax.tree.map(deal, batch)
+        first = jax.tree.map(lambda x: x[0], parts)
+        shapes = jax.eval_shape(grad_fn, params, first, key)
+        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        numbers = None if key is None else jnp.arange(accumulation_steps)
+        (grads, sums), _ = jax.lax.scan(add_part, zeros, (numbers, parts))
+        return jax.tree.map(lambda g: g / accumulation_steps, grads), sums
+
+    def take_grads(state: TrainState, batch: PyTree, key: Any) -> Any:
+        def error(params: PyTree, rows: PyTree, key: Any) -> tuple[Array, Metrics]:
+            variables = dataclasses.replace(state, params=params).variables
+            return error_fn(variables, rows, key)
+
+        grad_fn: Any = jax.grad(error, has_aux=True)
+        if accumulation_steps == 1:
+            return grad_fn(state.params, batch, key)
+        return grads_of_parts(grad_fn, state.params, batch, key)
+
+    return take_grads

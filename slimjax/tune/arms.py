@@ -11,7 +11,7 @@ from typing import Any
 
 from slimjax.config import override, parse_value
 from slimjax.errors import ConfigError, SlimjaxError
-from slimjax.run.loop import check_feasible
+from slimjax.run.start import check_feasible
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.text.sources import parse_sources
@@ -98,7 +98,7 @@ def list_seeds(config: Mapping[str, Any], num_seeds: int) -> tuple[int, ...]:
 
 
 def check_arm(arm: Arm, seeds: Iterable[int], root: Path | None) -> None:
-    """Refuses, before any arm runs, one that `slimjax.run.loop.train` would refuse.
+    """Refuses, before any arm runs, one that `slimjax.run.start.train` would refuse.
 
     Args:
         arm: The arm.

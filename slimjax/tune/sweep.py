@@ -27,9 +27,9 @@ from slimjax.errors import (
 )
 from slimjax.memory import describe, is_out_of_memory
 from slimjax.paths import user_path
-from slimjax.run.loop import train
 from slimjax.run.progress import Display
 from slimjax.run.signals import interrupt
+from slimjax.run.start import train
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.tune.arms import Arm, Trial, check_arm

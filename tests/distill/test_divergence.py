@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slimjax.distill.divergence import Outputs, distilled_sums
+from slimjax.distill.divergence import distilled_sums
+from slimjax.nn.readout import Readout
 
 WEIGHT, TEMPERATURE = 0.3, 2.5
 
@@ -15,8 +16,8 @@ def inputs():
     """Returns student [B=2 T=7 D=4 V=11], teacher (D=6), targets and a mask."""
     draw = np.random.default_rng(0)
     normal = lambda *shape: jnp.asarray(draw.normal(size=shape), jnp.float32)
-    student = Outputs(normal(2, 7, 4), normal(11, 4))
-    teacher = Outputs(normal(2, 7, 6), normal(11, 6))
+    student = Readout(normal(2, 7, 4), normal(11, 4))
+    teacher = Readout(normal(2, 7, 6), normal(11, 6))
     targets = jnp.asarray(draw.integers(0, 11, (2, 7)))
     return student, teacher, targets, jnp.ones((2, 7)).at[1, 5:].set(0.0)
 

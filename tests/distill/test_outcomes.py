@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jax.extend.core import jaxprs_in_params
 
 from slimjax.distill.config import DistillConfig
-from slimjax.distill.divergence import Outputs, distilled_sums
+from slimjax.distill.divergence import distilled_sums
 from slimjax.distill.error import make_distilled_error_fn
 from slimjax.distill.outcomes import (
     LOG_TYPE,
@@ -23,6 +23,7 @@ from slimjax.distill.outcomes import (
 )
 from slimjax.models.config import ModelSettings
 from slimjax.models.decoder import abstract_variables
+from slimjax.nn.readout import Readout
 
 V, WEIGHT = 11, 0.3
 
@@ -33,7 +34,7 @@ def draw_inputs(seed: int):
     normal = lambda *shape: jnp.asarray(draw.normal(size=shape), jnp.float32)
     targets = jnp.asarray(draw.integers(0, V, (2, 7)))
     mask = jnp.ones((2, 7)).at[1, 5:].set(0.0)
-    return Outputs(normal(2, 7, 4), normal(V, 4)), normal(2, 7, V), targets, mask
+    return Readout(normal(2, 7, 4), normal(V, 4)), normal(2, 7, V), targets, mask
 
 
 find = jax.jit(find_outcomes, static_argnums=1)
@@ -94,7 +95,7 @@ def test_all_tokens_as_outcomes_are_the_whole_distribution(temperature):
     rows = np.indices(heard.ids.shape)
     exact = exact.at[rows[0], rows[1], heard.ids].set(heard.logs[..., :-1])
     # A teacher whose logits are its activations, times a table that changes nothing.
-    teacher = Outputs(exact, jnp.eye(V))
+    teacher = Readout(exact, jnp.eye(V))
     error = lambda teacher: (
         lambda student: distilled_sums(
             student, teacher, *rest, WEIGHT, temperature=temperature
@@ -126,7 +127,7 @@ def test_outcomes_are_the_most_probable_tokens_and_add_up(seed, top_k):
 
 def test_a_teacher_who_is_sure_and_a_student_too_leave_no_nan():
     sure = 200.0 * jnp.eye(V)[None]  # Nothing is left for all other tokens.
-    student = Outputs(sure, jnp.eye(V))
+    student = Readout(sure, jnp.eye(V))
     targets, mask = jnp.arange(V)[None], jnp.ones((1, V))
     error = lambda student, k: distilled_sums(
         student, outcomes_of(sure, k), targets, mask, 1.0

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from slimjax.config import override, read_config
 from slimjax.run import loop
 from slimjax.run.progress import Display
-from slimjax.train import stage
+from slimjax.train import programs
 from slimjax.train.config import RunConfig, make_run_config
 
 CONFIG = Path(__file__).parents[2] / "configs" / "tiny_test.py"
@@ -48,7 +48,7 @@ def poison(monkeypatch: Any, faults: dict[int, int]) -> None:
         monkeypatch: What sets attributes, and later resets them.
         faults: Number of the step, from 1 -> index of `FACTORS`.
     """
-    make_batch, make_error_fn = loop.make_batch, stage.make_error_fn
+    make_batch, make_error_fn = loop.make_batch, programs.make_error_fn
 
     def make_marked_batch(rows: Any, step: int, *args: Any) -> Any:
         batch = make_batch(rows, step, *args)
@@ -66,7 +66,7 @@ def poison(monkeypatch: Any, faults: dict[int, int]) -> None:
         return error
 
     monkeypatch.setattr(loop, "make_batch", make_marked_batch)
-    monkeypatch.setattr(stage, "make_error_fn", make_poisoned_error_fn)
+    monkeypatch.setattr(programs, "make_error_fn", make_poisoned_error_fn)
 
 
 def state_of(run: RunConfig, folder: Any, corpus: Any, says: Display) -> Any:

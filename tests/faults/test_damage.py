@@ -8,7 +8,7 @@ import pytest
 from runs import Says, make_run, state_of
 
 from slimjax.errors import CheckpointError
-from slimjax.run import loop
+from slimjax.run import loop, start
 from slimjax.store.run_folder import RunFolder
 from slimjax.trees import hash_tree
 
@@ -17,7 +17,7 @@ from slimjax.trees import hash_tree
 def whole(tmp_path_factory, text_folder):
     """Returns a run with three checkpoints, and the hashes of their states."""
     run, root = make_run(text_folder), tmp_path_factory.mktemp("damage") / "run"
-    loop.train(run, root, display=Says())
+    start.train(run, root, display=Says())
     corpus = loop.load_corpus(run.data, progress=lambda *_: None)
     hashes = {}
     for name in RunFolder(root).checkpoints.list():
@@ -60,9 +60,9 @@ def test_a_run_whose_checkpoints_are_all_damaged_begins_again_only_if_asked(
     for name in hashes:
         damage.flip(folder.checkpoints.path(name) / "state", Random(0))
     with pytest.raises(CheckpointError, match="--allow_fresh_start") as caught:
-        loop.train(run, folder.root, display=Says())
+        start.train(run, folder.root, display=Says())
     assert "\n" not in str(caught.value)
-    report = loop.train(run, folder.root, display=Says(), allow_fresh_start=True)
+    report = start.train(run, folder.root, display=Says(), allow_fresh_start=True)
     assert report["state_hash"] == hashes[max(hashes)]
     aside = folder.root / "checkpoints.1"
     assert sorted(path.name for path in aside.iterdir()) == sorted(hashes)
@@ -74,7 +74,7 @@ def test_a_damaged_checkpoint_is_replaced_when_its_step_comes_again(tmp_path, wh
     shutil.copytree(root, folder.root)
     folder.report.unlink()
     damage.flip(folder.checkpoints.path(newest) / "state", Random(1))
-    loop.train(run, folder.root, display=Says())
+    start.train(run, folder.root, display=Says())
     says = Says()
     state = state_of(run, RunFolder(folder.root), corpus, says)
     assert hash_tree(state) == hashes[newest]

@@ -7,13 +7,13 @@ import pytest
 from runs import Says, make_run
 
 from slimjax.cli.main import main
-from slimjax.run import loop
+from slimjax.run import start
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, text_folder):
     root = tmp_path_factory.mktemp("finished") / "run"
-    loop.train(make_run(text_folder), root, display=Says())
+    start.train(make_run(text_folder), root, display=Says())
     return root
 
 

@@ -8,7 +8,7 @@ import malformed
 import pytest
 from runs import CONFIG, Says, make_run
 
-from slimjax.run import loop
+from slimjax.run import start
 
 SECONDS, BYTES = 5.0, 1 << 30
 
@@ -16,7 +16,7 @@ SECONDS, BYTES = 5.0, 1 << 30
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, text_folder):
     root = tmp_path_factory.mktemp("finished") / "run"
-    loop.train(make_run(text_folder), root, display=Says())
+    start.train(make_run(text_folder), root, display=Says())
     return root
 
 

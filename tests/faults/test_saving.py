@@ -7,11 +7,11 @@ import signal
 
 import pytest
 from runs import Says, make_run
+from stages import stage_of
 
 from slimjax.errors import CheckpointError, StoppedError
-from slimjax.run import loop
+from slimjax.run import loop, start
 from slimjax.store.run_folder import RunFolder
-from slimjax.train.stage import Special, Stage
 from slimjax.train.state import init_params
 
 WHOLE = ["00000015.00", "00000016.00"]
@@ -43,9 +43,9 @@ def test_a_save_that_fails_is_told_and_the_next_one_works(
     tmp_path, text_folder, fail_writes
 ):
     says, run = Says(), make_run(text_folder)
-    expected = loop.train(run, tmp_path / "plain", display=Says())
+    expected = start.train(run, tmp_path / "plain", display=Says())
     fail_writes(9, 13)  # Of the saves at 5, 10, 15 and 16 the second fails.
-    report = loop.train(run, tmp_path / "run", display=says)
+    report = start.train(run, tmp_path / "run", display=says)
     told = [line for line in says.lines if "cannot be written" in line]
     assert any("00000010.00" in line for line in told)
     assert all("\n" not in line for line in told)
@@ -62,14 +62,14 @@ def test_a_run_whose_last_save_fails_does_not_end_as_finished(
     run = make_run(text_folder)
     fail_writes(16, 999)
     with pytest.raises(CheckpointError, match="The last save failed"):
-        loop.train(run, tmp_path / "run", display=Says())
+        start.train(run, tmp_path / "run", display=Says())
     fail_writes(999, 999)
     folder = RunFolder(tmp_path / "run")
     assert not folder.report.exists()
     newest = int(folder.checkpoints.list()[-1][:8])
     assert newest in (10, 15)  # The one of step 15 may be in writing when it begins.
     says = Says()
-    loop.train(run, tmp_path / "run", display=says)
+    start.train(run, tmp_path / "run", display=says)
     assert f"going on at step {newest} of 16" in says.lines
     assert folder.report.exists()
 
@@ -87,7 +87,7 @@ def test_a_signal_while_the_disk_is_full_says_that_nothing_is_saved(
 
     monkeypatch.setattr(loop, "fault_point", limit_and_signal)
     with pytest.raises(StoppedError, match="SIGTERM: not saved") as caught:
-        loop.train(make_run(text_folder), tmp_path / "run", display=Says())
+        start.train(make_run(text_folder), tmp_path / "run", display=Says())
     assert caught.value.exit_code == 143
     names = RunFolder(tmp_path / "run").checkpoints.list()
     assert set(names) <= {"00000005.00"}  # It may be in writing at step 8.
@@ -95,8 +95,8 @@ def test_a_signal_while_the_disk_is_full_says_that_nothing_is_saved(
 
 def test_saving_and_restoring_leaks_nothing(tmp_path, text_folder):
     run = make_run(text_folder)
-    stage = Stage(run, run.model.build(259), Special(0, 1))
-    state = stage.start(init_params(stage.model, seed=0))
+    stage = stage_of(run)
+    state = stage.start(init_params(stage.blueprint.model, seed=0))
     checkpoints, counts, lists = RunFolder(tmp_path).checkpoints, [], []
     for step in range(12):
         name = checkpoints.save(state, {"history": {}}, step, 0)

@@ -33,18 +33,18 @@ def test_a_stacked_run_goes_the_way_of_an_unrolled_one_across_a_seam(apart, stac
     assert sum(stacked[1]["closed"].values()) > 0
     stage, state = stacked[2]
     assert state.params["params"].keys() == {"layers_0_2", "norm", "tokens"}
-    own = stage.layout.place_apart(state)
+    own = stage.layout.place_unstacked(state)
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
     jax.tree.map(close, own, apart[2][1])
 
 
 def test_layers_that_differ_after_a_cut_lie_apart(stacked):
     stage, state = stacked[2]
-    closed = stage.inventory.open_gates()
+    closed = stage.blueprint.inventory.open_gates()
     closed["layer_0", "mlp", "mlp"][:6] = 0.0
     small, cut = cut_state(stage, state, closed, make_plan(closed))
     assert cut.params["params"].keys() == {"layer_0", "layers_1_2", "norm", "tokens"}
-    whole = stage.layout.place_apart(state).ema["layer_0"]["mlp"]["down"]
+    whole = stage.layout.place_unstacked(state).ema["layer_0"]["mlp"]["down"]
     np.testing.assert_array_equal(cut.ema["layer_0"]["mlp"]["down"], whole[6:])
     _, losses = walk(small, cut, [4])
     assert np.isfinite(losses).all()
@@ -52,7 +52,7 @@ def test_layers_that_differ_after_a_cut_lie_apart(stacked):
 
 def test_checkpoints_know_each_layer_by_itself(stacked, tmp_path):
     stage, state = stacked[2]
-    own = stage.layout.place_apart(state)
+    own = stage.layout.place_unstacked(state)
     assert hash_tree(stage.place(own)) == hash_tree(state)
     checkpoints = Checkpoints(tmp_path)
     name = checkpoints.save(own, {"history": {}}, 4, 0)

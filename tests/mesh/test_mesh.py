@@ -11,7 +11,6 @@ from stages import make_stage
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError
 from slimjax.mesh.mesh import MeshConfig, make_mesh, mesh_here
-from slimjax.mesh.shardings import put_batch
 from slimjax.nn.axes import to_host
 from slimjax.resize.plan import make_plan
 from slimjax.store.checkpoint import Checkpoints
@@ -36,15 +35,15 @@ def meshed(*changes, data=1, fsdp=1, model=1, context=1):
 
 def draw(stage, step, seed=0):
     rows = np.random.default_rng(seed).integers(3, 259, (40, 9))
-    return put_batch(make_batch(rows, step, 8, seed=0), stage.mesh)
+    return stage.put(make_batch(rows, step, 8, seed=0))
 
 
 def walk(stage, state, steps):
     """Returns the state after some steps, and their losses."""
     losses = []
     for step in steps:
-        state, sums = stage.train_step(state, draw(stage, step))
-        losses.append(float(sums["nats_sum"]) / float(sums["num_tokens"]))
+        state, sums = stage.programs.train_step(state, draw(stage, step))
+        losses.append(float(sums["nats_sum"]) / float(sums["num_targets"]))
     return state, losses
 
 
@@ -117,7 +116,12 @@ def test_a_state_saved_on_one_mesh_is_the_same_on_another(shared, tmp_path):
     checkpoints.wait()
     for sizes in (dict(), dict(data=4, model=2), dict(fsdp=4)):
         stage = meshed(*MULTIPLES, *BITS, **sizes)
-        other = type(stage)(stage.run, small.model, small.special, bits=small.bits)
+        other = type(stage)(
+            stage.blueprint.run,
+            small.blueprint.model,
+            small.special,
+            bits=small.blueprint.bits,
+        )
         restored = checkpoints.restore(name, other.abstract_checkpoint)
         assert hash_tree(restored) == hash_tree(state)
         batches = zip(draw(small, 3).values(), draw(other, 3).values(), strict=True)
@@ -127,7 +131,7 @@ def test_a_state_saved_on_one_mesh_is_the_same_on_another(shared, tmp_path):
 def test_devices_cut_to_the_bits_that_the_host_cuts(alone, shared):
     """Gates that are half open are folded, channels go, a whole sublayer goes."""
     (stage, state), (one, _) = shared[2], alone[2]
-    closed, generator = stage.inventory.open_gates(), np.random.default_rng(0)
+    closed, generator = stage.blueprint.inventory.open_gates(), np.random.default_rng(0)
     closed["layer_0", "mlp", "mlp"] = generator.choice([0, 0, 0.3, 0.7], 24).repeat(2)
     closed["embed",] = generator.choice([0, 1.0], 16).repeat(2)
     closed["layer_0", "attention", "sublayer"] = np.zeros(())
@@ -135,7 +139,7 @@ def test_devices_cut_to_the_bits_that_the_host_cuts(alone, shared):
     small, cut = cut_state(stage, state, closed, plan)
     _, expected = cut_state(one, one.place(to_host(state)), closed, plan)
     assert hash_tree(cut) == hash_tree(expected)
-    assert not small.model.layers[0].attention
+    assert not small.blueprint.model.layers[0].attention
     assert jax.tree.map(lambda leaf: leaf.sharding, cut) == small.state_sharding
 
 
@@ -186,7 +190,7 @@ def test_a_mesh_that_cannot_divide_is_refused_in_one_line(sizes, changes, words)
 def test_without_seams_nothing_has_to_stay_a_multiple():
     changes = ("objective.strategy", "none"), ("objective.budget", '""')
     stage = meshed(*changes, model=2)
-    assert dataclasses.asdict(stage.run.mesh)["model"] == 2
+    assert dataclasses.asdict(stage.blueprint.run.mesh)["model"] == 2
     assert stage.mesh.devices.size == 2 < jax.device_count()
 
 

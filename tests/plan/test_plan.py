@@ -8,6 +8,7 @@ import sys
 
 import jax
 import pytest
+from stages import stage_of
 
 from slimjax.cli.main import main
 from slimjax.config import override, read_config
@@ -20,7 +21,7 @@ from slimjax.plan.plan import parse_mesh
 from slimjax.plan.roofline import flops_utilization, make_roofline
 from slimjax.plan.slimmed import parse_part, slim_uniformly
 from slimjax.train.config import make_run_config
-from slimjax.train.stage import Special, Stage
+from slimjax.train.stage import Stage
 
 UNIFORM = [("resize.uniform", "true"), ("resize.multiple", "4"), ("mesh.data", "1")]
 
@@ -28,7 +29,7 @@ UNIFORM = [("resize.uniform", "true"), ("resize.multiple", "4"), ("mesh.data", "
 def make_stage(*changes: tuple[str, str]) -> Stage:
     config = override(read_config("configs/tiny_test.py"), [*UNIFORM, *changes])
     run = make_run_config(config)
-    return Stage(run, run.model.build(259), Special(0, 1))
+    return stage_of(run)
 
 
 @pytest.fixture(scope="module")
@@ -38,11 +39,19 @@ def stage():
 
 def test_a_slimmed_shape_has_the_sizes_that_the_walk_over_the_whole_one_tells(stage):
     model, predicted = slim_uniformly(stage, 0.6)
-    small = Stage(stage.run, model, stage.special, stage.start_sizes, mesh=stage.mesh)
+    small = Stage(
+        stage.blueprint.run,
+        model,
+        stage.special,
+        stage.blueprint.start_sizes,
+        mesh=stage.mesh,
+    )
     assert len(set(model.layers)) == 1
     assert model.layers[0].mlp_dim % 4 == 0
-    assert 0.4 < small.sizes["params"] / stage.sizes["params"] <= 0.6
-    assert predicted == pytest.approx(small.sizes, rel=1e-12)
+    assert (
+        0.4 < small.blueprint.sizes["params"] / stage.blueprint.sizes["params"] <= 0.6
+    )
+    assert predicted == pytest.approx(small.blueprint.sizes, rel=1e-12)
 
 
 def test_a_shape_smaller_than_any_is_not_to_be_had(stage):
@@ -123,7 +132,7 @@ def test_a_step_that_does_not_fit_is_exit_code_3_with_the_reason(monkeypatch, ca
     def measure(stage, _):
         layer = {"width": 32, "num_heads": 4, "num_kv_heads": 2, "mlp_dim": 48}
         shape = dict(layer=layer, num_layers=2, params=9, flops=1.0, state_bytes={})
-        return shape | {"remat": stage.model.remat, "hbm": hbm, "fits": False}
+        return shape | {"remat": stage.blueprint.model.remat, "hbm": hbm, "fits": False}
 
     monkeypatch.setattr(planning, "describe_devices", lambda _: jax.devices()[:4])
     monkeypatch.setattr(planning, "measure_step", measure)

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from stages import stage_of
 
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
@@ -10,7 +11,6 @@ from slimjax.models.frozen_decoder import freeze_decoder
 from slimjax.plan.decode import abstract_decoder, decode_step, measure_decode
 from slimjax.plan.topology import parse_topology
 from slimjax.train.config import make_run_config
-from slimjax.train.stage import Special, Stage
 from slimjax.train.state import init_params
 
 ROWS, LENGTH = 8, 16
@@ -22,13 +22,15 @@ MULTIPLES = [("resize.kv_heads_multiple", "2"), ("resize.multiple", "2")]
 def stage():
     config = override(read_config("configs/tiny_test.py"), [*MESH, *MULTIPLES])
     run = make_run_config(config)
-    return Stage(run, run.model.build(259), Special(0, 1))
+    return stage_of(run)
 
 
 def test_devices_of_a_mesh_make_the_tokens_that_one_makes(stage):
-    decoder = freeze_decoder(stage.model, init_params(stage.model, seed=0))
+    decoder = freeze_decoder(
+        stage.blueprint.model, init_params(stage.blueprint.model, seed=0)
+    )
     cache = decoder.make_cache(ROWS, LENGTH)
-    places = abstract_decoder(stage.model, stage.mesh, ROWS, LENGTH)
+    places = abstract_decoder(stage.blueprint.model, stage.mesh, ROWS, LENGTH)
     lies = jax.tree.map(lambda leaf: leaf.sharding, places)
     tokens, start = np.arange(3, 3 + ROWS, dtype=np.int32), np.zeros(ROWS, np.int32)
     alone, _ = jax.jit(decode_step)(decoder, tokens, start, cache)
@@ -40,9 +42,12 @@ def test_devices_of_a_mesh_make_the_tokens_that_one_makes(stage):
 
 
 def test_weights_are_whole_for_each_share_of_the_rows(stage):
-    decoder, _ = abstract_decoder(stage.model, stage.mesh, ROWS, LENGTH)
+    decoder, _ = abstract_decoder(stage.blueprint.model, stage.mesh, ROWS, LENGTH)
     matrix = decoder.layers[0][1].writing.data
-    assert matrix.shape == (stage.model.width, stage.model.layers[0].mlp_dim)
+    assert matrix.shape == (
+        stage.blueprint.model.width,
+        stage.blueprint.model.layers[0].mlp_dim,
+    )
     assert matrix.sharding.shard_shape(matrix.shape)[1] * 2 == matrix.shape[1]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from slimjax.config import override, read_config
-from slimjax.run import loop
+from slimjax.run import start
 from slimjax.run.progress import Display
 from slimjax.train.config import make_run_config
 
@@ -24,6 +24,6 @@ def make_train(text_folder, num_steps: int) -> Callable[..., dict]:
         base += [(f"distill.{name}", str(value)) for name, value in distill.items()]
         config = override(read_config("configs/tiny_test.py"), [*base, *changes])
         with Display(quiet=True) as display:
-            return loop.train(make_run_config(config), workdir, display=display)
+            return start.train(make_run_config(config), workdir, display=display)
 
     return train

@@ -6,7 +6,7 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
-from slimjax.run import loop
+from slimjax.run import start
 from slimjax.run.progress import Display
 from slimjax.train.config import make_run_config
 
@@ -23,7 +23,7 @@ def train(text_folder):
         base += [("model.num_layers", "1")]
         config = override(read_config("configs/tiny_test.py"), [*base, *changes])
         with Display(quiet=True) as display:
-            return loop.train(make_run_config(config), workdir, display=display)
+            return start.train(make_run_config(config), workdir, display=display)
 
     return train
 

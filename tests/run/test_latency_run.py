@@ -14,7 +14,7 @@ from slimjax.models.decoder import abstract_variables
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import make_latency_fn
 from slimjax.objective.latency_table import LatencyTable
-from slimjax.run import loop
+from slimjax.run import loop, start
 from slimjax.run.latency import measure_latency
 from slimjax.run.latency_clock import time_models
 from slimjax.run.latency_models import ragged_model
@@ -55,7 +55,7 @@ def make_config(text_folder, *changes):
 
 def train(workdir, text_folder, *changes) -> dict:
     with Display(quiet=True) as display:
-        return loop.train(make_config(text_folder, *changes), workdir, display=display)
+        return start.train(make_config(text_folder, *changes), workdir, display=display)
 
 
 def test_a_run_reads_its_table_and_never_measures_again(

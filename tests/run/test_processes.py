@@ -12,7 +12,7 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.errors import StoppedError
-from slimjax.run import loop
+from slimjax.run import start
 from slimjax.run.progress import Display
 from slimjax.train.config import make_run_config
 
@@ -35,7 +35,7 @@ def train_here(workdir: Path, text_folder: Path, devices: int, display=None) -> 
     changes |= {"mesh.data": str(devices)}
     config = override(read_config("configs/tiny_test.py"), [*changes.items()])
     display = display or Display(quiet=True)
-    return loop.train(make_run_config(config), workdir, display=display)
+    return start.train(make_run_config(config), workdir, display=display)
 
 
 class StopsAfter(Display):

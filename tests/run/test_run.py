@@ -11,7 +11,7 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.errors import StoppedError
-from slimjax.run import loop, summary
+from slimjax.run import loop, start
 from slimjax.run.progress import Display
 from slimjax.store.faults import VARIABLE
 from slimjax.train.config import make_run_config
@@ -130,11 +130,11 @@ def test_a_signal_at_the_very_end_is_not_swallowed(tmp_path, text_folder, monkey
 
     def summarize(*arguments):
         os.kill(os.getpid(), signal.SIGTERM)
-        return summary.summarize(*arguments)
+        return loop.make_report(*arguments)
 
     monkeypatch.setattr(loop, "summarize", summarize)
     with pytest.raises(StoppedError, match="its report is written") as caught:
-        loop.train(
+        start.train(
             make_run_config(config), tmp_path / "run", display=Display(quiet=True)
         )
     assert caught.value.exit_code == 128 + signal.SIGTERM
@@ -147,7 +147,7 @@ def test_gates_that_move_by_themselves_meet_a_budget_too(tmp_path, text_folder):
     changes += [("objective.gate_learning_rate", "0.05")]
     config = override(read_config("configs/tiny_test.py"), changes)
     with Display(quiet=True) as display:
-        report = loop.train(make_run_config(config), tmp_path / "run", display=display)
+        report = start.train(make_run_config(config), tmp_path / "run", display=display)
     assert 0.5 < report["size"]["params_fraction"] <= 0.6
     assert 0 < report["size"]["alpha"] < 5  # Nats; what units cost is none.
     assert report["stages"][-1]["predicted_loss_change"] is None

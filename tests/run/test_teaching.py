@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from stages import stage_of
 from taught import DENSE, Killed, make_train
 
 from slimjax.config import override
@@ -12,14 +13,12 @@ from slimjax.data.batches import make_batch
 from slimjax.distill.teacher import Teacher
 from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.generate.model import load
-from slimjax.mesh.shardings import put_batch
 from slimjax.models.decoder import abstract_variables
 from slimjax.run import loop
 from slimjax.run.dry_run import describe
 from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import make_run_config
-from slimjax.train.stage import Special, Stage
 from slimjax.train.state import init_params
 from slimjax.trees import axis_names, count_elements, named_leaves
 
@@ -136,12 +135,12 @@ def test_eight_devices_hear_what_one_does(dense):
     for num_devices in (1, 8):
         changes = [("mesh.data", str(num_devices)), ("distill.teacher", str(dense[0]))]
         run = make_run_config(override(config, changes))
-        stage = Stage(run, run.model.build(259), Special(pad_id=0, bos_id=1))
-        weights = init_params(stage.model, seed=1)
-        stage.teacher = Teacher.of(stage.model, jax.device_get(weights))
-        state = stage.start(init_params(stage.model, seed=0))
+        stage = stage_of(run)
+        weights = init_params(stage.blueprint.model, seed=1)
+        stage.teacher = Teacher.of(stage.blueprint.model, jax.device_get(weights))
+        state = stage.start(init_params(stage.blueprint.model, seed=0))
         for step in range(3):
-            batch = put_batch(make_batch(rows, step, 8, seed=0), stage.mesh)
+            batch = stage.put(make_batch(rows, step, 8, seed=0))
             state, metrics = stage.step_at(step)(state, batch)
             losses.setdefault(num_devices, []).append(float(metrics["nats_sum"]))
     np.testing.assert_allclose(losses[8], losses[1], rtol=1e-5)

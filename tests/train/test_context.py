@@ -6,7 +6,6 @@ import pytest
 from stages import make_stage
 
 from slimjax.data.batches import make_batch
-from slimjax.mesh.shardings import put_batch
 from slimjax.train.state import init_params
 
 SEQ_LEN = 24
@@ -21,12 +20,12 @@ def run_steps(changes=(), num_steps=3, **sizes):
     stage = make_stage(*changes)
     rows = np.random.default_rng(0).integers(3, 259, (40, SEQ_LEN))
     rows[::3, 11:] = 0  # Padding, from the middle of a stretch.
-    state = stage.start(init_params(stage.model, seed=0))
+    state = stage.start(init_params(stage.blueprint.model, seed=0))
     losses = []
     for step in range(num_steps):
-        batch = put_batch(make_batch(rows, step, BATCH, seed=0), stage.mesh)
-        state, metrics = stage.train_step(state, batch)
-        losses.append(float(metrics["nats_sum"]) / float(metrics["num_tokens"]))
+        batch = stage.put(make_batch(rows, step, BATCH, seed=0))
+        state, metrics = stage.programs.train_step(state, batch)
+        losses.append(float(metrics["nats_sum"]) / float(metrics["num_targets"]))
     sums = jax.device_get(stage.sums(state.variables, batch))
     return stage, losses, jax.device_get(state.params), sums
 
@@ -45,16 +44,20 @@ def test_stretches_of_rows_train_as_whole_rows_do(alone, sizes):
     np.testing.assert_allclose(losses, alone[1], rtol=1e-5)
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
     jax.tree.map(close, params, alone[2])
-    assert sums["num_tokens"] == alone[3]["num_tokens"] < BATCH * SEQ_LEN
+    assert sums["num_targets"] == alone[3]["num_targets"] < BATCH * SEQ_LEN
     np.testing.assert_allclose(sums["nats_sum"], alone[3]["nats_sum"], rtol=1e-5)
 
 
 def test_no_device_holds_activations_of_a_whole_row():
     """Of 4 rows on a device, 6 positions each, only keys and values are gathered."""
     stage, *_ = run_steps(num_steps=1, data=2, context=4)
-    text, layer = stage.train_step.as_text(), stage.model.layers[0]
-    assert f"f32[4,6,{stage.model.width}]" in text
+    text, layer = stage.programs.train_step.as_text(), stage.blueprint.model.layers[0]
+    assert f"f32[4,6,{stage.blueprint.model.width}]" in text
     assert f"f32[4,24,{layer.num_kv_heads},{layer.head_dim}]" in text
-    for wide in (stage.model.width, layer.mlp_dim, stage.model.vocab_size):
+    for wide in (
+        stage.blueprint.model.width,
+        layer.mlp_dim,
+        stage.blueprint.model.vocab_size,
+    ):
         assert f"[4,24,{wide}]" not in text
         assert f"[8,24,{wide}]" not in text

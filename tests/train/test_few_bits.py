@@ -10,10 +10,9 @@ from slimjax.config import override, read_config
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
-from slimjax.mesh.shardings import put_batch
 from slimjax.nn.axes import to_host
 from slimjax.resize.plan import make_plan
-from slimjax.run import loop
+from slimjax.run import loop, start
 from slimjax.run.evaluate import evaluate_folder
 from slimjax.run.progress import Display
 from slimjax.store.packed import read_packed
@@ -47,7 +46,7 @@ def make_config(text_folder, *changes):
 
 def train(workdir, text_folder, *changes) -> dict:
     with Display(quiet=True) as display:
-        return loop.train(make_config(text_folder, *changes), workdir, display=display)
+        return start.train(make_config(text_folder, *changes), workdir, display=display)
 
 
 @pytest.fixture(scope="module")
@@ -181,12 +180,12 @@ def test_weights_of_few_bits_keep_their_levels_when_channels_go():
     stage = make_stage(("quantize.bits", "3"))
     state, _ = take_steps(stage, 3)
     state = round_state(stage, state)
-    closed = stage.inventory.open_gates()
+    closed = stage.blueprint.inventory.open_gates()
     closed["embed",][::3] = 0.0
     closed["layer_0", "mlp", "mlp"][:7] = 0.0
     small, cut = cut_state(stage, state, closed, make_plan(closed))
     rows = np.random.default_rng(1).integers(3, 259, (40, 9))
-    batch = put_batch(make_batch(rows, 0, 8, seed=0), stage.mesh)
+    batch = stage.put(make_batch(rows, 0, 8, seed=0))
     masked = Probe(stage, state.variables, batch)(closed)
     bits = flatten(to_host(cut.precision)["bits"])
     assert {int(own.min()) for own in bits.values()} == {3, 8}  # Norms have 8.

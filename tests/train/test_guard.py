@@ -10,10 +10,10 @@ import pytest
 from slimjax.config import override, read_config
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError, NotFeasibleError
-from slimjax.run import loop
+from slimjax.run import loop, start
 from slimjax.run.progress import Display
 from slimjax.store.run_folder import RunFolder
-from slimjax.train import stage
+from slimjax.train import programs
 from slimjax.train.config import make_run_config
 from slimjax.train.guard import FIRST_STEPS, Guard, fault_of
 from slimjax.train.state import TrainState
@@ -46,7 +46,7 @@ def poison(monkeypatch, corpus_rows, run, steps, factor):
     """Multiplies the error of the batches of some steps, whoever takes them."""
     batches = [make_batch(corpus_rows, s - 1, 8, run.seed)["tokens"] for s in steps]
     sums = jnp.array([batch.sum() for batch in batches])
-    make = stage.make_error_fn
+    make = programs.make_error_fn
 
     def make_poisoned(*args, **kwargs):
         error_fn = make(*args, **kwargs)
@@ -60,7 +60,7 @@ def poison(monkeypatch, corpus_rows, run, steps, factor):
 
         return poisoned
 
-    monkeypatch.setattr(stage, "make_error_fn", make_poisoned)
+    monkeypatch.setattr(programs, "make_error_fn", make_poisoned)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_stop_is_one_line_and_leaves_whole_checkpoints(
     run = make_run(text_folder)
     poison(monkeypatch, corpus_rows, run, [BAD_STEP], jnp.nan)
     with pytest.raises(NotFeasibleError, match=f"At step {BAD_STEP}, the loss is not"):
-        loop.train(run, tmp_path / "run", display=Says())
+        start.train(run, tmp_path / "run", display=Says())
     names = RunFolder(tmp_path / "run").checkpoints.list()
     assert names == ["00000005.00", "00000010.00"]
 
@@ -91,7 +91,7 @@ def test_skip_leaves_the_update_out_and_nothing_else(
     run = make_run(text_folder, on_bad_step="skip", spike_factor=3.0)
     poison(monkeypatch, corpus_rows, run, [BAD_STEP], factor)
     says, folder = Says(), tmp_path / "run"
-    report = loop.train(run, folder, display=says)
+    report = start.train(run, folder, display=says)
     assert report["train"]["bad_steps"] == 1
     told = [line for line in says.lines if line.startswith(f"At step {BAD_STEP},")]
     assert len(told) == 1
@@ -108,14 +108,14 @@ def test_rollback_takes_other_rows_from_the_newest_checkpoint_on(
     run = make_run(text_folder, on_bad_step="rollback", spike_factor=3.0)
     poison(monkeypatch, corpus_rows, run, [BAD_STEP], factor)
     says, folder = Says(), tmp_path / "run"
-    report = loop.train(run, folder, display=says)
+    report = start.train(run, folder, display=says)
     assert report["train"]["bad_steps"] == report["train"]["rollbacks"] == 1
     assert report["train"]["restarts"] == 0
     assert report["train"]["repeated_steps"] in (0, 2)  # As far as they were logged.
     steps = [entry["step"] for entry in metrics_of(folder)]
     assert steps == sorted(set(steps))
     if factor == 50.0:
-        again = loop.train(run, tmp_path / "again", display=Says())
+        again = start.train(run, tmp_path / "again", display=Says())
         assert again["state_hash"] == report["state_hash"]
 
 
@@ -127,7 +127,7 @@ def test_bad_rows_everywhere_end_the_run(
         monkeypatch.setattr(loop, "rows_step", lambda *_: BAD_STEP - 1)
         poison(monkeypatch, corpus_rows, run, [BAD_STEP], jnp.nan)
         with pytest.raises(NotFeasibleError, match="3 times in a row"):
-            loop.train(run, tmp_path / policy, display=Says())
+            start.train(run, tmp_path / policy, display=Says())
 
 
 def make_states():

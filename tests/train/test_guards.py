@@ -9,15 +9,15 @@ import jax
 import numpy as np
 import pytest
 from dots import count_dots
+from stages import stage_of
 
 from slimjax import native
 from slimjax.config import override, read_config
-from slimjax.mesh.shardings import put_batch
 from slimjax.run.loop import train
 from slimjax.run.progress import Display
 from slimjax.tasks.lm import make_error_fn
 from slimjax.train.config import make_run_config
-from slimjax.train.stage import Special, Stage
+from slimjax.train.stage import Stage
 from slimjax.train.state import init_params
 from slimjax.train.step import make_train_step
 
@@ -29,7 +29,7 @@ def make_stage(*changes: tuple[str, str]) -> Stage:
     base += [("data.batch_size", str(BATCH)), ("data.seq_len", str(LENGTH))]
     config = override(read_config("configs/tiny_test.py"), [*base, *changes])
     run = make_run_config(config)
-    return Stage(run, run.model.build(VOCAB), Special(pad_id=0, bos_id=1))
+    return stage_of(run, run.model.build(VOCAB))
 
 
 @pytest.fixture(scope="module")
@@ -37,32 +37,32 @@ def stage():
     """Returns a stage whose attention is blocked, since 256 tokens are not short."""
     with native.off():
         stage = make_stage(("model.num_kv_heads", "4"))
-        assert stage.train_step is not None
+        assert stage.programs.train_step is not None
         return stage
 
 
 @pytest.fixture
 def batch(stage):
     tokens = np.random.default_rng(0).integers(3, VOCAB, (BATCH, LENGTH))
-    return put_batch({"tokens": tokens.astype(np.int32)}, stage.mesh)
+    return stage.put({"tokens": tokens.astype(np.int32)})
 
 
 def test_a_step_multiplies_three_times_what_is_counted_and_the_logits_again():
     changes = dict(width=128, head_dim=32, mlp_dim=320, attention_impl="reference")
     with native.off():
         stage = make_stage(*((f"model.{k}", str(v)) for k, v in changes.items()))
-        error_fn = make_error_fn(stage.model, pad_id=0, bos_id=1)
+        error_fn = make_error_fn(stage.blueprint.model, pad_id=0, bos_id=1)
         tokens = jax.ShapeDtypeStruct((BATCH, LENGTH), "int32")
         program = jax.make_jaxpr(make_train_step(error_fn, stage.tx))(
             stage.abstract_state, {"tokens": tokens}
         )
-    once_more = 2 * VOCAB * stage.model.width
-    expected = BATCH * LENGTH * (3 * stage.sizes["flops"] + once_more)
+    once_more = 2 * VOCAB * stage.blueprint.model.width
+    expected = BATCH * LENGTH * (3 * stage.blueprint.sizes["flops"] + once_more)
     assert count_dots(program.jaxpr) == pytest.approx(expected, rel=0.02)
 
 
 def test_a_step_holds_no_square_of_scores_and_no_logits_of_all_tokens(stage):
-    text = stage.train_step.as_text()
+    text = stage.programs.train_step.as_text()
     shapes = set(re.findall(r"\b[a-z]+\d+\[([\d,]+)\]", text))
     assert f"{VOCAB},512" in shapes  # Logits of one block of tokens.
     squares = [s for s in shapes if re.search(rf"\b{LENGTH},{LENGTH}$", s)]
@@ -76,7 +76,7 @@ def num_elements(shape: str) -> int:
 
 
 def test_the_state_that_goes_in_is_where_the_next_one_comes_out(stage):
-    memory = stage.train_step.memory_analysis()
+    memory = stage.programs.train_step.memory_analysis()
     state_bytes = sum(
         x.size * x.dtype.itemsize for x in jax.tree.leaves(stage.abstract_state)
     )
@@ -86,12 +86,12 @@ def test_the_state_that_goes_in_is_where_the_next_one_comes_out(stage):
 def test_steps_compile_nothing_and_move_nothing_to_or_from_the_host(
     stage, batch, caplog
 ):
-    state = stage.start(init_params(stage.model, seed=0))
+    state = stage.start(init_params(stage.blueprint.model, seed=0))
     jax.block_until_ready((state, batch))
     caplog.set_level(logging.WARNING)
     with jax.log_compiles(), jax.transfer_guard("disallow"):
         for _ in range(3):
-            state, metrics = stage.train_step(state, batch)
+            state, metrics = stage.programs.train_step(state, batch)
         jax.block_until_ready(metrics)
     assert not compiled_programs(caplog)
     assert int(state.step) == 3

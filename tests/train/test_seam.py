@@ -9,7 +9,6 @@ from stages import make_stage, take_steps
 
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError
-from slimjax.mesh.shardings import put_batch
 from slimjax.objective.config import DENSE, RANKING, STRATEGIES, ObjectiveConfig
 from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.train import seam
@@ -25,7 +24,7 @@ LAST = History(num_seams=1)  # The second of two seams is the next.
 
 def draw(stage):
     rows = np.random.default_rng(1).integers(3, 259, (40, 9))
-    return lambda i: put_batch(make_batch(rows, i, 8, seed=0), stage.mesh)
+    return lambda i: stage.put(make_batch(rows, i, 8, seed=0))
 
 
 OF_UNITS = [name for name in STRATEGIES if name not in (*DENSE, *LEARNS_BITS)]
@@ -42,19 +41,19 @@ def test_every_strategy_trains_and_meets_its_budget(name):
     assert record["taken"]
     assert np.isfinite(record["true_loss_change"])
     assert abs(record["true_loss_change"]) < 1
-    budget = 0.6 * stage.sizes["params"]
-    assert small.sizes["params"] <= budget
+    budget = 0.6 * stage.blueprint.sizes["params"]
+    assert small.blueprint.sizes["params"] <= budget
     sizes = unit_sizes(
-        lambda gates: stage_size(small, gates), small.inventory.open_gates()
+        lambda gates: stage_size(small, gates), small.blueprint.inventory.open_gates()
     )
     units = [size for path, size in sizes.items() if path[-1] in ("mlp", "kv_heads")]
-    assert budget - small.sizes["params"] <= max(0.01 * budget, min(units))
+    assert budget - small.blueprint.sizes["params"] <= max(0.01 * budget, min(units))
     opened = jax.tree.leaves(small_state.params["gates"])
     assert all((np.asarray(gate) == 1).all() for gate in opened)
     for leaf in jax.tree.leaves(small_state):
         assert np.isfinite(np.asarray(leaf)).all()
     is_nats = name == "exchange"
-    (layer,) = small.model.layers
+    (layer,) = small.blueprint.model.layers
     assert (layer.attention and layer.mlp) or is_nats  # It has measured what to spare.
     assert (record["predicted_loss_change"] is not None) is is_nats
     assert (record["alpha"] is None) is (name in RANKING)
@@ -71,21 +70,21 @@ def test_several_budgets_rank_units_that_weigh_nothing_in_the_first(name):
     assert len(set(units)) > len(units) / 2
     small, *_ = take_seam(stage, state, draw(stage), LAST)
     for measure, part in (("kv_bytes", 0.5), ("params", 0.8)):
-        assert small.sizes[measure] <= part * stage.sizes[measure]
-    assert small.sizes["params"] >= 0.78 * stage.sizes["params"]
+        assert small.blueprint.sizes[measure] <= part * stage.blueprint.sizes[measure]
+    assert small.blueprint.sizes["params"] >= 0.78 * stage.blueprint.sizes["params"]
 
 
 def stage_size(stage, gates) -> float:
-    return float(make_size_fn("params", stage.inventory)(gates))
+    return float(make_size_fn("params", stage.blueprint.inventory)(gates))
 
 
 def test_budgets_fall_evenly_from_the_size_that_a_seam_finds():
     stage = copy.copy(make_stage(("objective.strategy", "magnitude")))
     assert budget_at(stage, 0) == pytest.approx(0.6**0.5)
     assert budget_at(stage, 1) == 0.6
-    stage.sizes = {"params": 0.7 * stage.sizes["params"]}
+    stage.blueprint.sizes = {"params": 0.7 * stage.blueprint.sizes["params"]}
     assert budget_at(stage, 0) == pytest.approx((0.7 * 0.6) ** 0.5)
-    stage.sizes = {"params": 0.5 * stage.sizes["params"]}
+    stage.blueprint.sizes = {"params": 0.5 * stage.blueprint.sizes["params"]}
     assert budget_at(stage, 0) == pytest.approx(0.6)
 
 

@@ -9,7 +9,6 @@ from stages import SPECIAL, instructions, make_stage, take_steps
 
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError
-from slimjax.mesh.shardings import put_batch
 from slimjax.resize.plan import make_plan
 from slimjax.train.cutting import cut_state, refit_state
 from slimjax.train.optim_config import OptimConfig
@@ -72,13 +71,15 @@ def no_cache():
 def test_after_a_seam_the_step_is_that_of_a_fresh_model_of_that_shape():
     stage = make_stage()
     state, _ = take_steps(stage, 2)
-    closed = stage.inventory.open_gates()
+    closed = stage.blueprint.inventory.open_gates()
     closed["layer_0", "mlp", "mlp"][::3] = 0.0
     closed["layer_0", "attention", "kv_heads"][1] = 0.0
     small, small_state = cut_state(stage, state, closed, make_plan(closed))
-    fresh = Stage(small.run, small.model, SPECIAL)
-    assert instructions(small.train_step) == instructions(fresh.train_step)
-    assert small.sizes["params"] < stage.sizes["params"]
+    fresh = Stage(small.blueprint.run, small.blueprint.model, SPECIAL)
+    assert instructions(small.programs.train_step) == instructions(
+        fresh.programs.train_step
+    )
+    assert small.blueprint.sizes["params"] < stage.blueprint.sizes["params"]
     _, losses = take_steps(small, 2, small_state)
     assert np.isfinite(losses).all()
 
@@ -86,7 +87,7 @@ def test_after_a_seam_the_step_is_that_of_a_fresh_model_of_that_shape():
 def test_a_seam_carries_moments_gates_and_average():
     stage = make_stage(("optim.ema_decay", "0.5"))
     state, _ = take_steps(stage, 2)
-    closed = stage.inventory.open_gates()
+    closed = stage.blueprint.inventory.open_gates()
     closed["layer_0", "mlp", "mlp"][:5] = 0.0
     small, small_state = cut_state(stage, state, closed, make_plan(closed))
     before, after = named_leaves(state), named_leaves(small_state)
@@ -116,18 +117,18 @@ def test_a_refitted_seam_loses_less_and_is_still_exact():
     stage = make_stage(("resize.refit_batches", "3"))
     state, _ = take_steps(stage, 20)
     rows = np.random.default_rng(0).integers(3, 259, (40, 9))
-    draw = lambda i: put_batch(make_batch(rows, 50 + i, 8, seed=0), stage.mesh)
-    closed = stage.inventory.open_gates()
+    draw = lambda i: stage.put(make_batch(rows, 50 + i, 8, seed=0))
+    closed = stage.blueprint.inventory.open_gates()
     closed["layer_0", "mlp", "mlp"][::2] = 0.0
     refitted, flops = refit_state(stage, state, closed, draw)
-    assert flops > 3 * 8 * 9 * stage.sizes["flops"]
+    assert flops > 3 * 8 * 9 * stage.blueprint.sizes["flops"]
     losses = []
     for before in (state, refitted):
         small, small_state = cut_state(stage, before, closed, make_plan(closed))
         tokens = draw(0)["tokens"]
         gates = {"gates": unflatten(closed)}
-        one = stage.logits({**before.params, **gates}, tokens)
-        other = small.logits(small_state.params, tokens)
+        one = stage.programs.logits({**before.params, **gates}, tokens)
+        other = small.programs.logits(small_state.params, tokens)
         np.testing.assert_allclose(one, other, atol=1e-5)
         losses.append(float(small.sums(small_state.params, draw(0))["nats_sum"]))
     assert losses[1] < losses[0]

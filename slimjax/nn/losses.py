@@ -1,0 +1,43 @@
+"""Losses of heads that are no choice among classes, in nats, float32."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def binary_nats(
+    logits: Float[Array, "*batch C"], targets: Float[Array, "*batch C"]
+) -> Float[Array, "*batch"]:
+    """Returns the binary cross entropy, summed over C yes-or-no answers.
+
+    ``-(t log p + (1 - t) log(1 - p))`` with ``p = sigmoid(z)``, written as
+    ``log(1 + exp(z)) - t z``, which no large logit makes infinite.
+
+    Args:
+        logits: z.
+        targets: t, each in [0, 1].
+
+    Examples:
+        >>> round(float(binary_nats(jnp.zeros(2), jnp.array([0.1, 0.9]))), 4)
+        1.3863
+    """
+    logits = logits.astype(jnp.float32)
+    return jnp.sum(jax.nn.softplus(logits) - targets * logits, axis=-1)
+
+
+def gaussian_nats(
+    mean: Float[Array, "*batch"], targets: Float[Array, "*batch"], variance: float
+) -> Float[Array, "*batch"]:
+    """Returns ``-log p(target)`` of a normal distribution with a fixed variance.
+
+    ``(t - m)^2 / (2 v) + log(2 pi v) / 2``: the squared error in the unit that all
+    other errors have, so that a price means the same for it.
+
+    Examples:
+        >>> round(float(gaussian_nats(jnp.array(1.0), jnp.array(1.0), 1.0)), 4)
+        0.9189
+    """
+    away = jnp.square(targets - mean.astype(jnp.float32)) / (2 * variance)
+    return away + 0.5 * math.log(2 * math.pi * variance)

@@ -1,0 +1,187 @@
+"""``report.json``: what came out of a run, and what it cost."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from slimjax.data.dataset import Dataset
+from slimjax.nn.axes import to_host
+from slimjax.objective.latency import LATENCY
+from slimjax.processes import barrier, is_first
+from slimjax.resize.shrink import fold
+from slimjax.run.accounting import describe_time
+from slimjax.run.code_length import describe_length
+from slimjax.run.environment import machine, versions
+from slimjax.run.evaluate import Evaluation, evaluate
+from slimjax.run.samples import make_samples
+from slimjax.run.taught_rows import flops_here
+from slimjax.store.packed import read_packed, write_packed
+from slimjax.store.run_folder import RunFolder
+from slimjax.tasks.base import Metric, Task
+from slimjax.train.blueprint import Blueprint
+from slimjax.train.history import History
+from slimjax.train.stage import Stage
+from slimjax.train.state import TrainState
+from slimjax.trees import flatten, hash_tree
+
+
+def finish_weights(stage: Stage, state: TrainState, path: Path) -> tuple[PyTree, int]:
+    """Packs the finished weights, and returns the variables that a reader will have.
+
+    Returns:
+        The variables, with gates folded in, and the size of the file in bytes.
+    """
+    state = to_host(stage.layout.place_unstacked(stage.deterministic(state)))
+    weights = state.params["params"] if state.ema is None else state.ema
+    gates = state.params["gates"]
+    names = stage.blueprint.names["params"]
+    group_size = stage.blueprint.run.quantize.group_size
+    weights = fold(weights, names, flatten(gates))
+    opened = jax.tree.map(np.ones_like, gates)
+    num_bytes = write_packed(path, weights, names, state.precision, group_size)
+    barrier("the packed file")
+    return stage.place({"params": read_packed(path), "gates": opened}), num_bytes
+
+
+def make_report(
+    stage: Stage, state: TrainState, data: Dataset, history: History, folder: RunFolder
+) -> dict[str, Any]:
+    """Evaluates and packs the finished model and returns the content of the report.
+
+    The error is that of the packed weights, which is what a user gets.
+    """
+    blueprint, run = stage.blueprint, stage.blueprint.run
+    variables, packed_bytes = finish_weights(stage, state, folder.packed)
+    whole = to_host(variables)  # One process writes samples, and by itself.
+    rounded = stage.unrounded(variables)
+    valid = evaluate(stage, rounded, data, "valid")
+    test = evaluate(stage, rounded, data, "test", intervals=True)
+    lengths = {}
+    if run.objective.units == "bits":
+        length = describe_length(stage, variables, data, history, folder, packed_bytes)
+        lengths = {"description_length": length}
+    writes = blueprint.task.generates and is_first()
+    samples = make_samples(blueprint.model, whole, data, run.seed) if writes else []
+    positions = blueprint.positions_per_step
+    stages = [record.summary(positions) for record in history.stages]
+    return {
+        "task": run.task,
+        "error": describe_error(valid, test),
+        "metrics": describe_metrics(blueprint.task, valid, test),
+        "size": _describe_size(blueprint, history, valid, packed_bytes),
+        **lengths,
+        "train": _describe_training(blueprint, state, history, folder, stages),
+        "stages": stages,
+        "data": describe_data(data),
+        "strategy": run.objective.strategy,
+        "seed": run.seed,
+        "config_hash": run.hash(),
+        "state_hash": hash_tree(to_host(state)),
+        "samples": samples,
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def describe_error(valid: Evaluation, test: Evaluation) -> dict[str, float]:
+    """Returns the errors and metrics of both splits as plain numbers."""
+    described = {}
+    for split, found in (("valid", valid), ("test", test)):
+        described[f"{split}_nats_per_target"] = found.error
+        described |= {f"{split}_{key}": value for key, value in found.metrics.items()}
+    return described
+
+
+def describe_metrics(
+    task: Task, valid: Evaluation, test: Evaluation
+) -> list[dict[str, Any]]:
+    """Returns the metrics as data, the headline first, with intervals of the test."""
+
+    def describe(metric: Metric) -> dict[str, Any]:
+        low, high = test.intervals.get(metric.key, (None, None))
+        return {
+            "key": metric.key,
+            "words": metric.words,
+            "better": metric.better,
+            "valid": valid.metrics[metric.key],
+            "test": test.metrics[metric.key],
+            "test_low": low,
+            "test_high": high,
+        }
+
+    return [describe(metric) for metric in task.metrics]
+
+
+def describe_data(data: Dataset) -> dict[str, Any]:
+    """Returns what the report says of the data."""
+    counts = {
+        f"{what}_{split}": number
+        for what, numbers in data.counts.items()
+        if what != "skipped"
+        for split, number in numbers.items()
+    }
+    sizes = {f"{name}_size": size for name, size in data.sizes.items()}
+    return {
+        "source": data.source,
+        "fingerprint": data.fingerprint,
+        "skipped": data.counts.get("skipped", {}),
+        "notes": list(data.notes),
+        **sizes,
+        **counts,
+    }
+
+
+def _describe_training(
+    blueprint: Blueprint,
+    state: TrainState,
+    history: History,
+    folder: RunFolder,
+    stages: list[dict[str, Any]],
+) -> dict[str, Any]:
+    targets = blueprint.targets_per_step
+    return {
+        "steps": int(state.step),
+        "tokens": int(state.step) * blueprint.positions_per_step,
+        "flops_total": history.training_flops(targets),
+        "flops_inherited": history.inherited_flops,
+        "teacher_flops": history.teacher_flops,
+        "teacher_flops_here": flops_here(blueprint.run.distill, folder, history),
+        "seconds": history.seconds,
+        "compile_seconds": sum(record.compile_s for record in history.stages),
+        "tokens_per_s_first_stage": stages[0]["tokens_per_s"],
+        "tokens_per_s_last_stage": stages[-1]["tokens_per_s"],
+        **describe_time(folder, history, targets),
+        "finished": True,
+    }
+
+
+def _describe_size(
+    blueprint: Blueprint, history: History, valid: Evaluation, packed_bytes: int
+) -> dict[str, Any]:
+    sizes, start = blueprint.sizes, blueprint.start_sizes
+    measure = blueprint.run.objective.size
+    alpha = history.alpha if history.alpha is not None else 0.0
+    fraction = sizes[measure] / start[measure]
+    latency = {}
+    if LATENCY in sizes:
+        latency = {"latency_s": sizes[LATENCY], "latency_s_start": start[LATENCY]}
+    return latency | {
+        "params": int(sizes["params"]),
+        "params_start": int(start["params"]),
+        "params_fraction": sizes["params"] / start["params"],
+        "flops_per_token": sizes["flops"],
+        "flops_per_token_start": start["flops"],
+        "flops_fraction": sizes["flops"] / start["flops"],
+        "bytes": int(sizes["bytes"]),
+        "bytes_start": int(start["bytes"]),
+        "packed_file_bytes": packed_bytes,
+        "kv_bytes_per_token": int(sizes["kv_bytes"]),
+        "kv_bytes_per_token_start": int(start["kv_bytes"]),
+        "measure": measure,
+        "fraction": fraction,
+        "alpha": alpha,
+        "complexity": alpha * fraction + valid.error,
+    }

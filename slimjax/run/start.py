@@ -1,0 +1,125 @@
+"""The start of a run: its folder and its data are checked, then the loop begins."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from slimjax import processes, tasks
+from slimjax.data.dataset import Dataset
+from slimjax.errors import StoppedError
+from slimjax.run.blueprints import expected_blueprint
+from slimjax.run.branch import check_branch
+from slimjax.run.feasible import check_budget
+from slimjax.run.loop import Loop
+from slimjax.run.progress import Display
+from slimjax.run.resume import begin_or_resume
+from slimjax.run.room import check_memory
+from slimjax.run.signals import StopRequests, interrupt
+from slimjax.run.taught_rows import check_room
+from slimjax.run.teaching import check_teacher
+from slimjax.store.files import read_json
+from slimjax.store.run_folder import RunFolder
+from slimjax.train.config import RunConfig, check_same_run
+from slimjax.train.stage import make_stage
+
+
+def train(
+    run: RunConfig,
+    workdir: str | Path,
+    *,
+    display: Display,
+    allow_fresh_start: bool = False,
+    at_second_signal: Callable[[int], None] = interrupt,
+) -> dict[str, Any]:
+    """Trains and slims a model, or goes on with a run that was interrupted.
+
+    Args:
+        run: The checked config.
+        workdir: The run folder; made if it is not there.
+        display: Where progress is shown.
+        allow_fresh_start: Whether to begin again where there are checkpoints, and none
+            is whole; they are moved aside.
+        at_second_signal: What a second SIGINT or SIGTERM does; by default it raises
+            KeyboardInterrupt or SystemExit.
+
+    Returns:
+        The content of ``report.json``; of a finished run, as it stands there.
+
+    Raises:
+        StoppedError: After a signal; what is done is saved.
+        SlimjaxError: For all that a user can mend.
+    """
+    folder, start_time = RunFolder(workdir), time.perf_counter()
+    with processes.together("the checks"):
+        folder.check_writable()
+        if folder.holds_run:
+            check_same_run(read_json(folder.config), run)
+            if folder.report.is_file():
+                display.say(f"{folder.root} is finished; nothing to train.")
+                return read_json(folder.report, dict)
+        check_feasible(run)
+    data = load_in_turn(run, display)
+    check_room(run, data, display)
+    with lock(folder), StopRequests(at_second_signal) as stop:
+        beginning = begin_or_resume(
+            run, folder, data, display, allow_fresh_start=allow_fresh_start
+        )
+        loop = Loop(run, folder, data, display, stop, start_time, beginning)
+        report = run_to_end(loop)
+        if stop.noticed is not None:  # It came too late to stop anything here.
+            raise StoppedError(
+                f"{stop.noticed.name}: the run is finished, its report is written.",
+                exit_code=128 + stop.noticed,
+            )
+        return report
+
+
+def run_to_end(loop: Loop) -> dict[str, Any]:
+    """Takes all steps that are left, and returns the report."""
+    try:
+        loop.run_to_end()
+    except BaseException as error:
+        if processes.is_shared(error):
+            loop.saver.finish()
+        raise
+    return loop.finish()
+
+
+@contextlib.contextmanager
+def lock(folder: RunFolder) -> Iterator[None]:
+    """Keeps other runs out of a folder, which the first process does for all."""
+    with contextlib.ExitStack() as locks:
+        with processes.together("the run folder"):
+            if processes.is_first():
+                locks.enter_context(folder.lock())
+                folder.remove_leftovers()
+        yield
+
+
+def load_in_turn(run: RunConfig, display: Display) -> Dataset:
+    """Reads the data in one process, then in the others, which find it in the cache."""
+    data, load = None, tasks.get(run.task).load
+    for turn in (True, False):
+        with processes.together("reading the data", processes.DAY):
+            if processes.is_first() == turn:
+                data = load(run.data, progress=display.prepare)
+    assert data is not None
+    for note in data.notes:
+        display.say(note)
+    return data
+
+
+def check_feasible(run: RunConfig) -> None:
+    """Refuses what cannot be met or run here, before any data are read.
+
+    Raises:
+        SlimjaxError: If memory, budget, teacher, mesh or kernels won't do.
+    """
+    blueprint = expected_blueprint(run)
+    check_memory(run, blueprint.model)
+    check_budget(blueprint)
+    check_teacher(run.distill, blueprint.outline.sizes.get("vocab", 0))
+    check_branch(run)
+    make_stage(blueprint).check_kernels()

@@ -1,0 +1,116 @@
+"""What a task is: how a batch is read, what is to be answered, and how it is measured.
+
+A task is one file of this room. It has ``load(config, ...)``, which returns a
+`slimjax.data.Dataset`; ``expected_sizes(config)``, which returns what is known of the
+data before they are read; and ``make_task(special)``, which returns a `Task`. The name
+of the file is the value of ``config.task``.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from slimjax.models.head import HeadConfig
+from slimjax.nn.readout import Readout
+
+Batch = Mapping[str, Array]
+"""Arrays by the names of a dataset's fields, rows first."""
+
+Readouts = Mapping[str, Readout]
+"""What a model says, by the names of its heads."""
+
+Columns = Mapping[str, np.ndarray]
+"""What evaluation keeps of each row, ``[*batch R]``.
+
+``nats`` and ``targets`` are sums over the row; the task's outputs and the dataset's
+counts of rows stand beside them. Leading axes are resamples of the rows.
+"""
+
+
+class Targets(NamedTuple):
+    """What a head is to answer.
+
+    Attributes:
+        values: Numbers of classes, int ``[*batch]``; yes or no for each, float in
+            [0, 1], ``[*batch C]``; or numbers, float ``[*batch]``.
+        weight: 1 for a target, 0 for padding, ``[*batch]``.
+    """
+
+    values: Array
+    weight: Float[Array, "*batch"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A number by which models of a task are compared.
+
+    Attributes:
+        key: Its name in files, such as ``bits_per_byte``.
+        words: Its name for people, such as ``bits per byte``.
+        better: Which is better: ``low`` or ``high``.
+        of: From what evaluation keeps of rows, ``[*batch R]``, to numbers
+            ``[*batch]``.
+        from_loss: Whether the loss and the counts of the data are enough to know it, so
+            that it is logged of training too.
+    """
+
+    key: str
+    words: str
+    better: str
+    of: Callable[[Columns], np.ndarray]
+    from_loss: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What Error means on one kind of data.
+
+    Attributes:
+        name: The value of ``config.task``.
+        heads: From the dataset's sizes to the heads that a model needs.
+        inputs: From a batch, and a key or None, to what the model reads.
+        targets: From a batch, and a key or None, to the targets of each head. The key
+            is the one that `inputs` gets.
+        metrics: What is reported, the headline first.
+        outputs: From readouts and a batch to what is kept of each row beside its loss,
+            arrays ``[B]``.
+        is_random: Whether `inputs` or `targets` draw from their key.
+        generates: Whether the model goes on writing after a prompt.
+        target: What a target is called, such as ``token``.
+    """
+
+    name: str
+    heads: Callable[[Mapping[str, int]], tuple[HeadConfig, ...]]
+    inputs: Callable[[Batch, Array | None], dict[str, Array]]
+    targets: Callable[[Batch, Array | None], dict[str, Targets]]
+    metrics: tuple[Metric, ...]
+    outputs: Callable[[Readouts, Batch], dict[str, Array]] = lambda *_: {}
+    is_random: bool = False
+    generates: bool = False
+    target: str = "target"
+
+    @property
+    def headline(self) -> Metric:
+        """The metric by which runs are ranked."""
+        return self.metrics[0]
+
+
+def nats_per_target(columns: Columns) -> np.ndarray:
+    """Returns the mean loss of all targets; NaN where there are none.
+
+    Examples:
+        >>> rows = {"nats": np.array([2.0, 4.0]), "targets": np.array([1.0, 3.0])}
+        >>> float(nats_per_target(rows))
+        1.5
+    """
+    return ratio(columns["nats"], columns["targets"])
+
+
+def ratio(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:
+    """Returns the sum of parts by the sum of wholes, over the last axis, in float64."""
+    part = np.sum(parts, axis=-1, dtype=np.float64)
+    whole = np.sum(wholes, axis=-1, dtype=np.float64)
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
