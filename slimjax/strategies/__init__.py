@@ -1,7 +1,7 @@
-"""Who goes: one small file a strategy.
+"""Which units are removed: one small file per strategy.
 
 `get` returns a strategy by the name that ``config.objective.strategy`` has; `base`
-tells what a strategy is. A new one is a file with a ``STRATEGY``, and its name in
+defines what a strategy is. A new one is a file with a ``STRATEGY``, and its name in
 `slimjax.objective.config.STRATEGIES`.
 """
 

@@ -1,4 +1,4 @@
-"""What a strategy is: how gates move inside a step, and what a seam pays for a unit."""
+"""What a strategy is: how gates move in a step, and what removing a unit costs."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -22,13 +22,13 @@ from slimjax.objective.units import Costs, Gates
 from slimjax.trees import Path, flatten
 
 ProbeFn = Callable[..., float]
-"""Gates by path, then maybe bits by key and fits by path -> mean nats a target.
+"""Gates by path, then maybe bits by key and fits by path -> mean nats per target.
 
 What is not named is as it is.
 """
 
 RELUCTANCE = 1e3
-"""Factor on the cost of a sublayer about which its strategy knows nothing."""
+"""Factor on the cost of a sublayer whose cost its strategy does not estimate."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class StepContext:
         peak_learning_rate: That peak, of the weights.
         depth_size_fn: From ``{"depths": depths}`` to size as a fraction of the starting
             model's, differentiable, where depths are learned.
-        limits: What may go.
+        limits: Which units may be removed.
         quantize: In how many bits units may be stored.
     """
 
@@ -67,7 +67,7 @@ class SeamContext:
         objective: The config block.
         inventory: The model as it is.
         size_fn: Size as a fraction of the starting model's, in all priced measures
-            together: so no unit weighs nothing for which there is a budget.
+            together, so that every unit with a budget has a size.
         params: ``{"params": weights, "gates": gates}``, and ``depths`` where they are
             learned, by nested names: host arrays, or, on a mesh, arrays of the devices,
             to be reduced there.
@@ -76,7 +76,7 @@ class SeamContext:
         probe: Measures the loss with some gates changed.
         moments: Measures what writers read: h^T h, ``[I I]``, by the weight's names.
         seed: The run's seed.
-        limits: What may go; the cost of all else need not be known.
+        limits: Which units may be removed; no other costs are needed.
         quantize: In how many bits units may be stored.
         precision: Bits and fits that units have now; None where nothing is rounded.
         start_bytes: Bytes of the model that the run started from.
@@ -98,13 +98,14 @@ class SeamContext:
 
 @dataclasses.dataclass(frozen=True)
 class Strategy:
-    """A way to tell who goes.
+    """A way to choose the units that are removed.
 
     Attributes:
         make_gate_tx: Builds the Optax transformation of the gates' group.
-        judge: Returns the nats that closing each unit costs, by gate, nan where it
-            cannot tell (a sublayer is then the sum of its units); None: nobody goes.
-        judge_bits: Returns the nats that each state of bits costs each unit; None where
+        cost: Returns the nats that closing each unit costs, by gate, nan where the
+            cost is unknown (a sublayer then costs the sum of its units); None where no
+            unit is removed.
+        bit_cost: Returns the nats that each state of bits costs each unit; None where
             bits are not chosen.
         make_weight_tx: Builds a transformation that follows the weights' optimizer,
             for strategies that shrink weights inside the step; None for most.
@@ -117,28 +118,29 @@ class Strategy:
         costs_are_nats: Whether costs are loss changes; if not, they only rank.
         sample_gates: Returns the gates of one step, drawn with a key, from those of
             the state; None where they are the same.
-        settle_gates: Returns the gates in [0, 1] with which the model is evaluated
-            and cut, from those of the state; None where they are the same.
+        deterministic_gates: Returns the gates in [0, 1] with which the model is
+            evaluated and cut, from those of the state; None where they are the same.
     """
 
     make_gate_tx: Callable[[StepContext], optax.GradientTransformation]
-    judge: Callable[[SeamContext], Costs] | None = None
-    judge_bits: Callable[[SeamContext], BitCosts] | None = None
+    cost: Callable[[SeamContext], Costs] | None = None
+    bit_cost: Callable[[SeamContext], BitCosts] | None = None
     make_weight_tx: Callable[[StepContext], optax.GradientTransformation] | None = None
     make_depth_tx: Callable[[StepContext], optax.GradientTransformation] | None = None
     read_alpha: Callable[[PyTree], float | None] | None = None
     prices_steps: bool = False
     costs_are_nats: bool = False
     sample_gates: Callable[[PyTree, jax.Array], PyTree] | None = None
-    settle_gates: Callable[[PyTree], PyTree] | None = None
+    deterministic_gates: Callable[[PyTree], PyTree] | None = None
 
 
 def rank_by(scores: Gates, context: SeamContext) -> Costs:
-    """Returns costs that make units go in the order of their scores, in all layers.
+    """Returns costs by which units are removed in the order of their scores.
 
-    A price weighs cost against size; so a unit's cost is its score times its size, and
-    at any price just those go whose score is below it. Without a budget, the rank says
-    nothing about worth: only what has a score of 0 goes.
+    All layers are ranked together. A price weighs cost against size; so a unit's cost
+    is its score times its size, and any price removes the units whose score is below
+    it. Without a budget only units with a score of 0 are removed, since a rank is not
+    a loss in nats.
 
     Args:
         scores: 0 or more for each unit, comparable between gates, by gate.
@@ -153,10 +155,11 @@ def rank_by(scores: Gates, context: SeamContext) -> Costs:
 
 
 def sublayers_last(costs: Costs, inventory: Inventory) -> Costs:
-    """Returns costs with which a sublayer goes when its units have, or nobody else can.
+    """Returns costs by which a sublayer is removed only when nothing else can be.
 
-    Scores of units tell nothing about sublayers, and a sum of them would let a whole
-    sublayer go for the sake of its last units.
+    It is removed after its units, or where no other unit is left to remove. Scores of
+    units are not comparable with those of sublayers: by their sum, a whole sublayer
+    would be removed for its last units.
     """
     filled = dict(costs)
     for path in inventory.gates:
@@ -195,7 +198,7 @@ def relative(scores: Gates) -> Gates:
 
 
 def goes_with_its_group(path: Path, shapes: Mapping[Path, tuple[int, ...]]) -> bool:
-    """Whether each unit of a gate is alone in its group, and cannot go alone."""
+    """Whether each unit of a gate is alone in its group, and is removed with it."""
     if path[-1] not in NESTED:
         return False
     return shapes[path] == shapes[(*path[:-1], NESTED[path[-1]])]
@@ -204,8 +207,8 @@ def goes_with_its_group(path: Path, shapes: Mapping[Path, tuple[int, ...]]) -> b
 def stays_open(path: Path, shapes: Mapping[Path, tuple[int, ...]]) -> bool:
     """Whether strategies that act inside the step leave the units of a gate alone.
 
-    They do where units go with their groups only, and with the channels of the residual
-    stream, whose weights are part of all other units.
+    They leave units that are removed only with their groups, and the channels of the
+    residual stream, whose weights are part of all other units.
     """
     return is_width(path[-1]) or goes_with_its_group(path, shapes)
 

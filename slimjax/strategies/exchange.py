@@ -1,20 +1,21 @@
-"""Each unit is exchanged for its price when it is worth less than that.
+"""A unit is removed when its removal costs less than the price of its size.
 
 Closing unit u costs, to second order and with the gate's gradient ``g_u``,
 
     d_u = 1/2 * E[g_u^2]
 
-which ranks units but is of the batch mean, far from the true loss, and blind to what
-units do together. So it is brought to nats by probes, true loss changes on one batch:
-each head, each group, each sublayer and each layer left out alone; and of the MLP and
-of the residual stream the weakest eighth, quarter and half, between which the predicted
-sums are mapped to the measured.
+This ranks units. But it is of the batch mean, far from the true change of the loss, and
+it ignores what units do together. So it is scaled to nats by probes: true changes of
+the loss on one batch. Each head, group, sublayer and layer is left out alone. Of the
+units of an MLP and of the residual stream, the weakest eighth, quarter and half are
+left out together; predicted sums are mapped to the measured changes between these.
 """
 
 import itertools
 
 import numpy as np
 
+from slimjax.models.paths import layer_module
 from slimjax.nn.gates import NESTED, SUBLAYER, is_width
 from slimjax.objective.limits import LAYER
 from slimjax.objective.price import (
@@ -30,7 +31,7 @@ from slimjax.strategies.base import (
     goes_with_its_group,
     host_gates,
 )
-from slimjax.strategies.exchange_bits import judge_bits
+from slimjax.strategies.exchange_bits import bit_cost
 from slimjax.trees import Path
 
 PROBED_FRACTIONS = (0.125, 0.25, 0.5)
@@ -40,10 +41,10 @@ MAX_LEFT_OUT = 64
 """Units of one gate up to which each is left out alone."""
 
 FLOOR = 1e-7
-"""Least cost of a unit, nats: closing is never said to be worth something by itself."""
+"""Least cost of a unit, nats: removal is never estimated to lower the loss."""
 
 
-def judge(context: SeamContext) -> Costs:
+def cost(context: SeamContext) -> Costs:
     """Returns the nats that closing each unit costs, by gate."""
     moments = find_state(context.opt_state, GateMoments)
     second = host_gates(corrected_second_moment(moments)["gates"])
@@ -52,7 +53,7 @@ def judge(context: SeamContext) -> Costs:
     for path, moment in second.items():
         predicted = 0.5 * moment
         if is_width(path[-1]) and not context.limits.may_move(path):
-            costs[path] = predicted  # It matters to nobody, and probes cost time.
+            costs[path] = predicted  # It is not used, and probes cost time.
         elif goes_with_its_group(path, context.inventory.gates):
             costs[path] = predicted
         elif path[-1] == SUBLAYER or path[-1] in ("heads", *NESTED.values()):
@@ -63,11 +64,15 @@ def judge(context: SeamContext) -> Costs:
 
 
 def _leave_layers_out(context: SeamContext, before: float) -> Costs:
-    """Returns the true loss change of closing all sublayers of each module."""
-    wholes = [path for path in context.inventory.gates if path[-1] == SUBLAYER]
+    """Returns the true loss change of closing all sublayers of each layer."""
+    wholes = {
+        path: layer_module(path)
+        for path in context.inventory.gates
+        if path[-1] == SUBLAYER
+    }
     costs = {}
-    for module in sorted({path[:-2] for path in wholes}):
-        gates = {p: np.zeros(()) for p in wholes if p[:-2] == module}
+    for module in sorted({module for module in wholes.values() if module}):
+        gates = {path: np.zeros(()) for path, own in wholes.items() if own == module}
         if len(gates) > 1 and LAYER in context.limits.units:
             change = context.probe(gates) - before
             costs[(*module, LAYER)] = np.maximum(change, FLOOR)
@@ -125,7 +130,7 @@ def _map_monotone(sums: np.ndarray, known: list[tuple[float, float]]) -> np.ndar
 
 STRATEGY = Strategy(
     make_gate_tx=lambda _: track_gate_moments(),
-    judge=judge,
-    judge_bits=judge_bits,
+    cost=cost,
+    bit_cost=bit_cost,
     costs_are_nats=True,
 )

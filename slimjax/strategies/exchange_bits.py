@@ -1,18 +1,18 @@
-"""What each unit pays for having fewer bits.
+"""What fewer bits cost each unit.
 
 Rounding unit u to s bits costs, to second order and with ``h`` the curvature,
 
     d_u(s) = 1/2 * sum_w h_w (w - Q_s(w))^2
 
-where ``h`` is Adam's second moment of the gradients, right but for a factor. The factor
-is measured: all units that share a key are rounded to s bits together, and the change
-of the loss on one batch is divided by the sum of their costs.
+where ``h`` is the running mean square of the gradients, as in Adam, right up to a
+factor. The factor is measured: all units that share a key are rounded to s bits
+together, and the change of the loss on one batch is divided by the sum of their costs.
 
-A change that is smaller than `RESOLUTION` tells nothing: the factor is then that of the
-next fewer bits which tell something, or that of all keys together. And factors are
-powers of the root of two, since one batch knows them no better. So no decision hangs
-on the last digits of a sum: devices that add up in another order get the same factors,
-but for the rare one in the middle between two powers, and costs that are apart by the
+A change below `RESOLUTION` is not measurable: the factor is then that of the next fewer
+bits whose change is, or that of all keys together. Factors are rounded to powers of the
+root of two, since one batch does not show them more exactly. So decisions do not depend
+on the last digits of a sum: devices that add in another order get the same factors,
+except for a rare one in the middle between two powers, and costs that differ by the
 rounding of float32.
 
 References:
@@ -36,28 +36,28 @@ from slimjax.strategies.base import SeamContext, weight_curvature
 from slimjax.trees import Path, flatten
 
 FLOOR = 1e-9
-"""Least nats between two states of a unit: fewer bits are never worth something."""
+"""Least nats between two states of a unit: fewer bits never count as a gain."""
 
 RESOLUTION = 1e-4
-"""Nats a target below which one batch tells no loss change from chance: some hundred
-times what sums in another order make of it."""
+"""Nats per target below which one batch does not show a change of the loss: about a
+hundred times what sums in another order change."""
 
 
-def judge_bits(context: SeamContext) -> BitCosts:
+def bit_cost(context: SeamContext) -> BitCosts:
     """Returns the nats that each state costs each unit, against the most bits."""
     states = tuple(sorted(context.quantize.bits, reverse=True))
     errors, fits = _predict(context, states)
     sums = {key: predicted.sum(0) for key, predicted in errors.items()}
-    told = {
+    changes = {
         key: _measure(context, key, own, states, fits[key])
         for key, own in errors.items()
     }
-    seen = {key: change >= RESOLUTION for key, change in told.items()}
+    seen = {key: change >= RESOLUTION for key, change in changes.items()}
     seen_of = lambda rows: [np.where(seen[key], rows[key], 0.0) for key in rows]
     total = lambda rows: np.sum(seen_of(rows), axis=0)
-    common = find_factors(total(sums), total(told), np.ones(len(states)))
+    common = find_factors(total(sums), total(changes), np.ones(len(states)))
     nats = {
-        key: scale(own, find_factors(sums[key], told[key], common))
+        key: scale(own, find_factors(sums[key], changes[key], common))
         for key, own in errors.items()
     }
     return BitCosts(states, nats)
@@ -72,18 +72,18 @@ def find_factors(
 
     Args:
         predicted: Of all units together, states with the most bits first.
-        measured: Changes of the loss; below `RESOLUTION` they tell nothing.
-        common: What holds where neither this state nor one with fewer bits is told.
+        measured: Changes of the loss; below `RESOLUTION` they are not measurable.
+        common: Factors where neither this state nor one with fewer bits is measured.
 
     Examples:
         >>> find_factors(np.array([0, 1.0, 8.0]), np.array([0, 0, 16.0]), np.ones(3))
         array([2., 2., 2.])
     """
-    told = (measured >= RESOLUTION) & (predicted > 0)
-    ratios = np.divide(measured, predicted, out=common.copy(), where=told)
+    is_measured = (measured >= RESOLUTION) & (predicted > 0)
+    ratios = np.divide(measured, predicted, out=common.copy(), where=is_measured)
     for i in reversed(range(len(ratios) - 1)):
-        if not told[i] and told[i + 1]:
-            ratios[i], told[i] = ratios[i + 1], True
+        if not is_measured[i] and is_measured[i + 1]:
+            ratios[i], is_measured[i] = ratios[i + 1], True
     return 2.0 ** (np.round(2 * np.log2(ratios)) / 2)
 
 
@@ -124,7 +124,7 @@ def _predict(
 ) -> tuple[dict[Path, np.ndarray], dict[Path, list[Mapping[Path, np.ndarray]]]]:
     """Returns [U S] by bit key, and for each state the fits of its weights, by path.
 
-    Units that have a state already keep the fit with which they have learned to live.
+    Units that have a state already keep the fit with which they were trained.
     """
     weights = flatten(context.params["params"])
     curvature = flatten(weight_curvature(context.opt_state))

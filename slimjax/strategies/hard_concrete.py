@@ -86,15 +86,15 @@ def sample_gates(gates: PyTree, key: Array) -> PyTree:
     return _map_free(sample, gates)
 
 
-def settle_gates(gates: PyTree) -> PyTree:
+def deterministic_gates(gates: PyTree) -> PyTree:
     """Returns the deterministic multipliers, exactly 0 and 1 beyond the ends."""
 
-    def settle(_, gate):
+    def mean_gate(_, gate):
         inside = jax.nn.sigmoid(log_alpha(gate)) * (ZETA - GAMMA) + GAMMA
         whole = jnp.where(gate >= 1, 1.0, jnp.clip(inside, 0.0, 1.0))
         return jnp.where(gate <= 0, 0.0, whole)
 
-    return _map_free(settle, gates)
+    return _map_free(mean_gate, gates)
 
 
 def open_probability(gates: PyTree) -> PyTree:
@@ -198,12 +198,12 @@ def make_gate_tx(context: StepContext) -> optax.GradientTransformation:
     )
 
 
-def judge(context: SeamContext) -> Costs:
+def cost(context: SeamContext) -> Costs:
     """Returns costs that rank units by how often they are open.
 
-    At a price those go whose deterministic gate is 0.
+    At a price, units whose deterministic gate is 0 are removed.
     """
-    of = open_probability if context.objective.has_budget else settle_gates
+    of = open_probability if context.objective.has_budget else deterministic_gates
     gates = of(to_host(context.params["gates"]))
     return rank_by(open_products(host_gates(gates)), context)
 
@@ -219,8 +219,8 @@ def read_alpha(opt_state: PyTree) -> float | None:
 STRATEGY = Strategy(
     prices_steps=True,
     make_gate_tx=make_gate_tx,
-    judge=judge,
+    cost=cost,
     read_alpha=read_alpha,
     sample_gates=sample_gates,
-    settle_gates=settle_gates,
+    deterministic_gates=deterministic_gates,
 )

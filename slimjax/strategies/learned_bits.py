@@ -1,25 +1,26 @@
-"""Each unit learns its bits: its depth is a weight of its own, priced by bytes.
+"""Each unit learns its bits: its depth is a parameter, priced by bytes.
 
-Weights are rounded to real depths b, with the slope that `slimjax.nn.depths` tells, and
-the step descends
+Weights are rounded to real depths b, with the slope that `slimjax.nn.depths` defines.
+The step descends
 
     Error + alpha * Size(b),    Size(b) = sum_u bytes_u(b_u) / Size(start)
 
 with Adam, the price being part of the loss. At 0 bits nothing is left of a unit. With a
 budget alpha is the dual variable of a size that falls towards it.
 
-At a seam depths are settled. Learned to the end, all units lose as much by a byte less,
-and the error of rounding falls by 4 a bit; so state s costs unit u, up to one factor,
+At a seam depths are rounded to states. At the end of training all units lose as much
+by a byte less, and the error of rounding falls by a factor of 4 per bit; so state s
+costs unit u, up to one common factor,
 
     d_u(s) = bytes of a bit_u / log(4) * 4^(min(b_u, 8) - s)
 
 and at the price ``argmin_s d_u(s) + alpha * bytes_u(s)`` is the state next to b_u; the
-loss does not tell depths above 8 from each other. A budget shifts all of them alike.
-Zero bits is a state like the others: its units go.
+loss does not distinguish depths above 8. A budget shifts all of them alike. Zero bits
+is a state like the others: its units are removed.
 
 References:
     Csefalvay and Imber, "Self-Compressing Neural Networks", 2023, section 2 (there the
-    size is the mean of bits; here bytes, with what tells the steps between levels).
+    size is the mean of bits; here bytes, with those of the steps between levels).
     Cover and Thomas, "Elements of Information Theory", 2006, theorem 10.3.2 (4 a bit).
 """
 
@@ -47,8 +48,8 @@ from slimjax.trees import Path, flatten, unflatten
 DUAL_RATE = 0.05
 """Nats by which alpha rises in a step in which the model is twice its budget."""
 
-MOST_TOLD = 8
-"""Bits above which rounding is lost in the noise of the loss."""
+MOST_DISTINCT = 8
+"""Bits above which the loss does not show an effect of rounding."""
 
 
 def learned_bits(
@@ -126,10 +127,10 @@ def make_depth_tx(context: StepContext) -> optax.GradientTransformation:
     return _descend(price, learning_rate, least, max(bits))
 
 
-def judge(context: SeamContext) -> Costs:
-    """Returns what zero bits cost the units of each gate; channels stay.
+def cost(context: SeamContext) -> Costs:
+    """Returns what zero bits cost the units of each gate; channels are kept.
 
-    Vectors, such as the scales of norms, go with what they belong to.
+    Vectors, such as the scales of norms, are removed with what they belong to.
     """
     opened, costs = context.inventory.open_gates(), _costs(context, (0,))
     finite = {key: own[:, 0] for key, own in costs.items() if np.isfinite(own).all()}
@@ -139,7 +140,7 @@ def judge(context: SeamContext) -> Costs:
     return by_gate(finite, opened) | channels
 
 
-def judge_bits(context: SeamContext) -> BitCosts:
+def bit_cost(context: SeamContext) -> BitCosts:
     """Returns what each state costs each unit, by how far it is from its depth."""
     states = tuple(sorted(context.quantize.bits, reverse=True))
     return BitCosts(states, _costs(context, states))
@@ -152,8 +153,8 @@ def _costs(context: SeamContext, states: tuple[int, ...]) -> dict[Path, np.ndarr
     costs = {}
     for key, depths in flatten(to_host(context.params[DEPTHS])).items():
         byte_of_bit = weighed[key][-1] / FULL
-        told = np.minimum(np.asarray(depths, np.float64), MOST_TOLD)
-        away = told[:, None] - np.array(states)
+        distinct = np.minimum(np.asarray(depths, np.float64), MOST_DISTINCT)
+        away = distinct[:, None] - np.array(states)
         costs[key] = factor * byte_of_bit * 4.0**away
     for leaf in context.inventory.leaves:
         too_few = np.array(states) < least_bits(leaf.axes)
@@ -164,8 +165,8 @@ def _costs(context: SeamContext, states: tuple[int, ...]) -> dict[Path, np.ndarr
 STRATEGY = Strategy(
     prices_steps=True,
     make_gate_tx=lambda _: optax.set_to_zero(),
-    judge=judge,
-    judge_bits=judge_bits,
+    cost=cost,
+    bit_cost=bit_cost,
     make_depth_tx=make_depth_tx,
     read_alpha=read_alpha,
 )

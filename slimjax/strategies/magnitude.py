@@ -1,4 +1,4 @@
-"""Units with small weights go first: a baseline.
+"""Units with small weights are removed first: a baseline.
 
     score_u = |w_u|_2 / mean over the units of its gate
 
@@ -20,11 +20,11 @@ from slimjax.strategies.base import SeamContext, Strategy, rank_by, relative
 from slimjax.strategies.groups import host_sums
 
 
-def judge(context: SeamContext) -> Costs:
+def cost(context: SeamContext) -> Costs:
     """Returns costs that rank units by the norm of their weights."""
     square = lambda weight: weight * weight
     sums = host_sums(context.inventory, square, context.params["params"])
     return rank_by(relative({p: np.sqrt(s) for p, s in sums.items()}), context)
 
 
-STRATEGY = Strategy(make_gate_tx=lambda _: optax.set_to_zero(), judge=judge)
+STRATEGY = Strategy(make_gate_tx=lambda _: optax.set_to_zero(), cost=cost)

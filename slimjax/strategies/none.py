@@ -1,4 +1,4 @@
-"""Nobody goes: plain training, the dense baseline."""
+"""No unit is removed: plain training, the dense baseline."""
 
 import optax
 

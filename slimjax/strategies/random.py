@@ -1,6 +1,6 @@
-"""Anybody goes: the baseline that every other has to beat.
+"""Units are removed at random: the baseline that every other has to beat.
 
-score_u ~ uniform on (0, 1), drawn from the run's seed and the number of units left
+score_u ~ uniform on (0, 1), drawn from the run's seed and the number of units left.
 """
 
 import math
@@ -13,8 +13,8 @@ from slimjax.objective.units import Costs
 from slimjax.strategies.base import SeamContext, Strategy, rank_by
 
 
-def judge(context: SeamContext) -> Costs:
-    """Returns costs that rank units by lot."""
+def cost(context: SeamContext) -> Costs:
+    """Returns costs that rank units at random."""
     shapes = {p: s for p, s in context.inventory.gates.items() if p[-1] != SUBLAYER}
     num_units = sum(math.prod(shape) for shape in shapes.values())
     source = np.random.default_rng([context.seed, num_units])
@@ -22,4 +22,4 @@ def judge(context: SeamContext) -> Costs:
     return rank_by(scores, context)
 
 
-STRATEGY = Strategy(make_gate_tx=lambda _: optax.set_to_zero(), judge=judge)
+STRATEGY = Strategy(make_gate_tx=lambda _: optax.set_to_zero(), cost=cost)

@@ -1,7 +1,7 @@
 """A given shape from a fresh start: plain training of ``config.model.architecture``.
 
-The baseline for what a slimmed model is worth: it differs from `none` in name, and in
-that it asks for the shape.
+The baseline for a slimmed model of the same shape. It differs from `none` in that the
+shape must be given.
 """
 
 from slimjax.strategies.none import STRATEGY as STRATEGY

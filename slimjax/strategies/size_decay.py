@@ -1,17 +1,17 @@
 """Weights shrink against the price of their size, whole units to exact zeros.
 
-To size what AdamW's decoupled decay is to the L2 norm: after the step the weights of
-unit u, n of them, shrink together,
+It is to size what AdamW's decoupled decay is to the L2 norm: after the step the n
+weights of unit u shrink together,
 
     w_u <- w_u * max(0, 1 - lr * alpha * s_u / rms(w_u)),    rms(w) = |w|_2 / sqrt(n)
 
-with s_u the size of u a weight, as a part of the mean over all units. This is the
+with s_u the size of u per weight, divided by the mean over all units. This is the
 proximal step of ``alpha * sum_u s_u sqrt(n_u) |w_u|_2``: the group lasso, weighted by
 size. No gates move. The root mean square, and not the norm, is what is shrunk evenly,
 since a step of Adam moves a large unit's norm by less, for its size, than a small
-one's: with the bare norm the largest kind of unit would go first.
+one's: with the norm itself the largest kind of unit would be removed first.
 
-alpha is no nats: at 1 the shrinkage equals the largest step of Adam.
+alpha is not in nats: at 1 the shrinkage equals the largest step of Adam.
 
 References:
     Yuan and Lin, "Model Selection and Estimation in Regression with Grouped
@@ -48,7 +48,7 @@ DUAL_RATE = 0.02
 """Rise of alpha in a step in which the model is twice its budget."""
 
 LARGEST_PRICE = 0.3
-"""Highest alpha that a budget reaches: what learns must be able to stand against it."""
+"""Highest alpha that a budget reaches: weights with large gradients are kept."""
 
 TINY = 1e-30
 
@@ -59,14 +59,14 @@ def size_decay(
     learning_rate: float | Float[Array, ""],
     alpha: float | Float[Array, ""],
 ) -> optax.GradientTransformation:
-    """Shrinks units by their size. Goes last in the chain of the weights.
+    """Shrinks units by their size. It is the last link of the chain of the weights.
 
     Wrapped in ``optax.inject_hyperparams(..., static_args=("inventory", "sizes"))``,
     learning rate and alpha may follow schedules or be set between two steps.
 
     Args:
         inventory: The model, whose weights are ``params["params"]``.
-        sizes: What a unit of each gate weighs for each of its weights, any unit.
+        sizes: Size of a unit of each gate, per weight of the unit.
         learning_rate: That of the weights.
         alpha: Price.
 
@@ -126,7 +126,7 @@ def size_decay_to_budget(
 
     Dual ascent, ``alpha <- clip(alpha + rate * (size - budget), 0, LARGEST_PRICE)``,
     where size counts the units that are not zero. Within the budget nothing shrinks, so
-    that the size is not missed by more than what goes in one step.
+    that the size is not missed by more than what is removed in one step.
     """
 
     def init_fn(params: PyTree) -> SizeDecayState:
@@ -172,7 +172,7 @@ def alive_gates(inventory: Inventory, params: PyTree) -> PyTree:
 
 
 def relative_sizes(inventory: Inventory, size_fn: SizeFn) -> dict[Path, float]:
-    """Returns what units weigh a weight, as parts of the mean over all units."""
+    """Returns the sizes of units per weight, divided by the mean over all units."""
     sizes = unit_sizes(size_fn, inventory.open_gates())
     counts = units_weights(inventory)
     outer = [
@@ -205,7 +205,7 @@ def make_weight_tx(context: StepContext) -> optax.GradientTransformation:
     )
 
 
-def judge(context: SeamContext) -> Costs:
+def cost(context: SeamContext) -> Costs:
     """Returns costs that rank units in the order in which they would become 0."""
     sizes = relative_sizes(context.inventory, context.size_fn)
     counts = units_weights(context.inventory)
@@ -229,7 +229,7 @@ def read_alpha(opt_state: PyTree) -> float | None:
 STRATEGY = Strategy(
     prices_steps=True,
     make_gate_tx=lambda _: optax.set_to_zero(),
-    judge=judge,
+    cost=cost,
     make_weight_tx=make_weight_tx,
     read_alpha=read_alpha,
 )

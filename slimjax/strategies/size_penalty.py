@@ -1,11 +1,11 @@
-"""Gates move against the price of their size, and rest at 0 or 1.
+"""Gates move against the price of their size, and end at 0 or 1.
 
 After the preconditioner each gate takes the step
 
     g <- clip(g - lr * (adam(dError/dg) + alpha * dSize/dg), 0, 1)
 
 With a budget, alpha is the dual variable and rises while the size is above its
-schedule. At a seam the gates themselves say who is worth least.
+schedule. At a seam units are ranked by the gates themselves.
 """
 
 import optax
@@ -48,10 +48,10 @@ def make_gate_tx(context: StepContext) -> optax.GradientTransformation:
     )
 
 
-def judge(context: SeamContext) -> Costs:
+def cost(context: SeamContext) -> Costs:
     """Returns costs by the gates themselves: closed is free, nearly closed cheap.
 
-    Units that the gates leave equal are told apart by nothing.
+    Units with equal gates have equal ranks.
     """
     return rank_by(open_products(host_gates(context.params["gates"])), context)
 
@@ -65,5 +65,5 @@ def read_alpha(opt_state: PyTree) -> float | None:
 
 
 STRATEGY = Strategy(
-    make_gate_tx=make_gate_tx, judge=judge, read_alpha=read_alpha, prices_steps=True
+    make_gate_tx=make_gate_tx, cost=cost, read_alpha=read_alpha, prices_steps=True
 )

@@ -1,12 +1,12 @@
-"""Units whose gates hardly move the loss go first: a baseline.
+"""Units whose gates change the loss least are removed first: a baseline.
 
 To first order, closing unit u changes the loss by ``dL/dgate_u``; its importance is the
 mean over batches of the square,
 
     I_u = E[(dL/dgate_u)^2]
 
-It needs no normalisation, and all units are ranked together by importance a unit of
-size. It is what `exchange` starts from, without the probes that bring it to nats.
+It needs no normalisation, and all units are ranked together by importance per unit
+of size. It is what `exchange` starts from, without the probes that bring it to nats.
 
 References:
     Molchanov et al., "Importance Estimation for Neural Network Pruning", 2019,
@@ -31,7 +31,7 @@ from slimjax.strategies.base import (
 )
 
 
-def judge(context: SeamContext) -> Costs:
+def cost(context: SeamContext) -> Costs:
     """Returns the importance of units."""
     moments = find_state(context.opt_state, GateMoments)
     costs = host_gates(corrected_second_moment(moments)["gates"])
@@ -39,4 +39,4 @@ def judge(context: SeamContext) -> Costs:
     return sublayers_last(units, context.inventory)
 
 
-STRATEGY = Strategy(make_gate_tx=lambda _: track_gate_moments(), judge=judge)
+STRATEGY = Strategy(make_gate_tx=lambda _: track_gate_moments(), cost=cost)

@@ -1,12 +1,12 @@
-"""Units whose weights are small, or read little, go first: a baseline.
+"""Units with small weights or small inputs are removed first: a baseline.
 
-A weight that writes to the residual stream counts its size times the norm of what it
-reads, over a batch, and a unit the sum of its weights:
+The score of a weight that writes to the residual stream is its absolute value times the
+norm of its inputs over a batch; that of a unit is the sum over its weights:
 
     score_u = sum over i in u, d of |w_id| * |x_i|_2 / mean over the units of its gate
 
-As in the paper, weights are compared within their layer: units are ranked together by
-the parts that they are of the mean of their own gate.
+As in the paper, weights are compared within their layer: scores are divided by the mean
+of their own gate, and then ranked together.
 
 References:
     Sun et al., "A Simple and Effective Pruning Approach for Large Language Models",
@@ -24,7 +24,7 @@ from slimjax.strategies.base import SeamContext, Strategy, rank_by, relative
 from slimjax.strategies.groups import host_sums
 
 
-def judge(context: SeamContext) -> Costs:
+def cost(context: SeamContext) -> Costs:
     """Returns costs that rank units by what their writers write."""
     norms = jax.tree.map(lambda moment: np.sqrt(np.diag(moment)), context.moments())
     written = lambda w, norm: abs(w) * norm.reshape(*w.shape[:-1], 1)
@@ -32,4 +32,4 @@ def judge(context: SeamContext) -> Costs:
     return rank_by(relative(sums), context)
 
 
-STRATEGY = Strategy(make_gate_tx=lambda _: optax.set_to_zero(), judge=judge)
+STRATEGY = Strategy(make_gate_tx=lambda _: optax.set_to_zero(), cost=cost)

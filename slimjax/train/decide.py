@@ -96,7 +96,7 @@ def measure_costs(
     """
     strategy, run = blueprint.strategy, blueprint.run
     reachable = lambda tree: tree if is_spread(tree) else jax.device_get(tree)
-    assert strategy.judge is not None
+    assert strategy.cost is not None
     measures = run.objective.measures
     sizes_fn = _sizes_fn(blueprint)
     context = SeamContext(
@@ -113,12 +113,12 @@ def measure_costs(
         precision=to_host(state.precision),
         start_bytes=blueprint.start_sizes["bytes"],
     )
-    costs, choice = strategy.judge(context), None
+    costs, choice = strategy.cost(context), None
     costs = {path: round_digits(cost) for path, cost in costs.items()}
     if strategy.costs_are_nats:
         costs = {path: cost * history.calibration for path, cost in costs.items()}
-    if run.quantize.chooses and strategy.judge_bits is not None:
-        bit_costs = strategy.judge_bits(context)
+    if run.quantize.chooses and strategy.bit_cost is not None:
+        bit_costs = strategy.bit_cost(context)
         nats = {key: round_digits(own) for key, own in bit_costs.nats.items()}
         bit_costs = dataclasses.replace(bit_costs, nats=nats)
         prices = BitPrices(blueprint.inventory, bit_costs, run.quantize.group_size)

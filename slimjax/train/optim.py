@@ -21,7 +21,7 @@ def make_tx(
     strategy: Strategy,
     context: StepContext,
     *,
-    held: PyTree | None = None,
+    frozen: PyTree | None = None,
     with_maps: bool = False,
     with_depths: bool = False,
 ) -> optax.GradientTransformation:
@@ -38,7 +38,7 @@ def make_tx(
         config: The config block.
         strategy: How gates move.
         context: What the strategy may use.
-        held: True for gates that stay as they are; None for none.
+        frozen: True for gates that stay as they are; None for none.
         with_maps: Whether there are maps.
         with_depths: Whether there are depths.
     """
@@ -48,8 +48,8 @@ def make_tx(
     if strategy.make_weight_tx is not None:
         weight_tx = optax.chain(weight_tx, strategy.make_weight_tx(context))
     gate_tx = strategy.make_gate_tx(context)
-    if any(jax.tree.leaves(held)):
-        gate_tx = optax.chain(gate_tx, optax.stateless(partial(_hold, held)))
+    if any(jax.tree.leaves(frozen)):
+        gate_tx = optax.chain(gate_tx, optax.stateless(partial(_freeze, frozen)))
     groups: dict[Hashable, Any] = {"weights": weight_tx, "gates": gate_tx}
     labels = {"params": "weights", "gates": "gates"}
     if with_maps:
@@ -63,8 +63,8 @@ def make_tx(
     return optax.partition(groups, labels)
 
 
-def _hold(held: PyTree, updates: PyTree, params: PyTree) -> PyTree:
-    """Returns updates of 0 for gates that are held."""
+def _freeze(frozen: PyTree, updates: PyTree, params: PyTree) -> PyTree:
+    """Returns updates of 0 for gates that are frozen."""
     del params
-    stay = lambda update, is_held: jnp.zeros_like(update) if is_held else update
-    return updates | {"gates": jax.tree.map(stay, updates["gates"], held)}
+    stay = lambda update, is_frozen: jnp.zeros_like(update) if is_frozen else update
+    return updates | {"gates": jax.tree.map(stay, updates["gates"], frozen)}

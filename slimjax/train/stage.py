@@ -121,7 +121,7 @@ class Stage:
 
     def deterministic(self, state: TrainState) -> TrainState:
         """Returns the state with the gates with which it is evaluated and cut."""
-        to_fixed = self.blueprint.strategy.settle_gates
+        to_fixed = self.blueprint.strategy.deterministic_gates
         if to_fixed is None:
             return state
         gates = self.place({"gates": to_fixed(to_host(state.params["gates"]))})
@@ -213,7 +213,7 @@ def make_stage(
         run.optim,
         strategy,
         make_step_context(blueprint),
-        held=unmoved_gates(run.resize, blueprint.inventory),
+        frozen=unmoved_gates(run.resize, blueprint.inventory),
         with_maps=run.distill.aligns,
         with_depths=blueprint.learns_bits,
     )

@@ -14,9 +14,9 @@ from slimjax.strategies.base import find_state
 from slimjax.strategies.hard_concrete import (
     LARGEST,
     LagrangianState,
+    deterministic_gates,
     open_probability,
     sample_gates,
-    settle_gates,
 )
 
 KEY = jax.random.key(0)
@@ -36,8 +36,8 @@ def test_gates_are_open_as_often_as_is_said(value):
     assert (drawn > 0).mean() == pytest.approx(said, abs=2 / 20_000**0.5)
 
 
-def test_settled_gates_are_exact_at_the_ends():
-    settled = lambda value: float(settle_gates(mlp(value))["mlp"]["mlp"][0])
+def test_deterministic_gates_are_exact_at_the_ends():
+    settled = lambda value: float(deterministic_gates(mlp(value))["mlp"]["mlp"][0])
     assert settled(1.0) == settled(LARGEST) == 1.0
     assert settled(0.0) == settled(1 - LARGEST) == 0.0
     assert settled(0.5) == pytest.approx(0.5)
@@ -55,9 +55,9 @@ def test_each_step_draws_anew_and_the_same_key_the_same():
 
 def test_heads_that_are_alone_in_their_group_are_never_closed():
     gates = {"attention": {"heads": jnp.zeros(3), "kv_heads": jnp.zeros(3)}}
-    for found in (sample_gates(gates, KEY), settle_gates(gates)):
+    for found in (sample_gates(gates, KEY), deterministic_gates(gates)):
         np.testing.assert_array_equal(found["attention"]["heads"], 1.0)
-    assert not settle_gates(gates)["attention"]["kv_heads"].any()
+    assert not deterministic_gates(gates)["attention"]["kv_heads"].any()
 
 
 def test_the_lagrangian_brings_the_expected_size_to_the_budget():
@@ -84,9 +84,9 @@ def test_the_lagrangian_brings_the_expected_size_to_the_budget():
         assert 1 - LARGEST - 1e-6 <= gate.min() <= gate.max() <= LARGEST + 1e-6
 
 
-def test_at_a_price_those_go_whose_settled_gate_is_closed():
+def test_at_a_price_units_with_a_closed_deterministic_gate_are_removed():
     gates = gates_tree()
     gates["layer_0"]["mlp"]["mlp"] = jnp.linspace(-0.2, 1.3, 16)
     context = seam_context({"gates": gates}, strategy="hard_concrete", alpha=1.0)
-    costs = get("hard_concrete").judge(context)[("layer_0", "mlp", "mlp")]
+    costs = get("hard_concrete").cost(context)[("layer_0", "mlp", "mlp")]
     np.testing.assert_array_equal(costs == 0, np.linspace(-0.2, 1.3, 16) <= 1e-6)

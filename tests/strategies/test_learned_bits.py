@@ -83,13 +83,13 @@ def settle(depths: dict, **objective):
         start_bytes=START,
     )
     strategy = get("learned_bits")
-    prices = BitPrices(INVENTORY, strategy.judge_bits(seam), 0)
+    prices = BitPrices(INVENTORY, strategy.bit_cost(seam), 0)
     size_fn = lambda gates, bits: np.array([float(BYTES(gates, bits)) / START])
     bits = uniform_bits(INVENTORY, 16)
     chooser = WidthChooser(
         INVENTORY,
         size_fn,
-        strategy.judge(seam),
+        strategy.cost(seam),
         Limits(),
         bits,
         BitChoice(prices, 0, START),

@@ -104,7 +104,7 @@ def seam_context(params, opt_state=(), probe=None, **objective) -> SeamContext:
 def test_costs_of_exchange_are_the_measured_ones_whatever_the_moments_scale():
     source = np.random.default_rng(1)
     damage = {p: source.exponential(0.1, s) for p, s in INVENTORY.gates.items()}
-    costs = strategies.get("exchange").judge(exchange_context(damage))
+    costs = strategies.get("exchange").cost(exchange_context(damage))
     sublayers = [damage["layer_0", name, "sublayer"] for name in ("attention", "mlp")]
     assert costs.pop(("layer_0", "layer")) == pytest.approx(sum(sublayers))
     assert costs.keys() == damage.keys()
@@ -177,7 +177,7 @@ def test_units_without_weights_are_the_cheapest_of_their_layer(name):
             weights["layer_0"]["mlp"][leaf][:, 3:5] = 0.0
     params = {"params": weights, "gates": gates_tree()}
     context = seam_context(params, strategy=name, budget="50%")
-    costs = strategies.get(name).judge(context)[("layer_0", "mlp", "mlp")]
+    costs = strategies.get(name).cost(context)[("layer_0", "mlp", "mlp")]
     np.testing.assert_array_equal(costs[3:5], 0.0)
     assert (np.delete(costs, [3, 4]) > 0).all()
 
@@ -185,7 +185,7 @@ def test_units_without_weights_are_the_cheapest_of_their_layer(name):
 def test_wanda_counts_what_a_weight_reads():
     params = {"params": weights_tree(), "gates": gates_tree()}
     context = seam_context(params, strategy="wanda", budget="50%")
-    costs = strategies.get("wanda").judge(context)
+    costs = strategies.get("wanda").cost(context)
     for axis, writer in (("mlp", ("mlp", "down")), ("heads", ("attention", "out"))):
         weight = params["params"]["layer_0"][writer[0]][writer[1]]
         moment = moments_tree()["layer_0"][writer[0]][writer[1]]
@@ -198,9 +198,9 @@ def test_wanda_counts_what_a_weight_reads():
 def test_lots_are_drawn_from_the_seed():
     params = {"params": weights_tree(), "gates": gates_tree()}
     context = seam_context(params, strategy="random", budget="50%")
-    judge = strategies.get("random").judge
-    one, same = judge(context), judge(context)
-    other = judge(dataclasses.replace(context, seed=1))
+    cost = strategies.get("random").cost
+    one, same = cost(context), cost(context)
+    other = cost(dataclasses.replace(context, seed=1))
     for path in (("layer_0", "mlp", "mlp"), ("layer_0", "attention", "kv_heads")):
         np.testing.assert_array_equal(one[path], same[path])
         assert not np.array_equal(one[path], other[path])
@@ -211,8 +211,8 @@ def test_gates_rank_units_alike_whatever_their_size():
     gates["layer_0"]["mlp"]["mlp"] = jnp.linspace(0.0, 0.5, 16)
     gates["layer_0"]["mlp"]["sublayer"] = jnp.float32(0.5)
     context = seam_context({"gates": gates}, strategy="size_penalty", budget="50%")
-    judge = strategies.get("size_penalty").judge
-    costs = judge(context)
+    cost = strategies.get("size_penalty").cost
+    costs = cost(context)
     sizes = unit_sizes(context.size_fn, INVENTORY.open_gates())
     mlp, groups = ("layer_0", "mlp", "mlp"), ("layer_0", "attention", "kv_heads")
     np.testing.assert_allclose(costs[mlp] / sizes[mlp], np.linspace(0, 0.25, 16))
@@ -220,7 +220,7 @@ def test_gates_rank_units_alike_whatever_their_size():
     priced = dataclasses.replace(
         context, objective=ObjectiveConfig("size_penalty", alpha=9.0)
     )
-    assert (judge(priced)[mlp] == [0.0] + 15 * [np.inf]).all()
+    assert (cost(priced)[mlp] == [0.0] + 15 * [np.inf]).all()
 
 
 def test_a_state_is_found_wherever_it_stands():
@@ -228,3 +228,14 @@ def test_a_state_is_found_wherever_it_stands():
     assert find_state([{"a": (moments, 3)}], GateMoments) is moments
     with pytest.raises(LookupError):
         find_state([1, 2], GateMoments)
+
+
+def test_sublayers_outside_of_layers_are_no_layer():
+    damage = {p: np.ones(s) for p, s in INVENTORY.gates.items()}
+    context = exchange_context(damage)
+    outside = {("fusion", "sublayer"): (), ("adapter", "sublayer"): ()}
+    gates = {**context.inventory.gates, **outside}
+    inventory = dataclasses.replace(context.inventory, gates=gates)
+    context = dataclasses.replace(context, inventory=inventory)
+    costs = strategies.get("exchange").cost(context)
+    assert [path for path in costs if path[-1] == "layer"] == [("layer_0", "layer")]
