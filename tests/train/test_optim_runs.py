@@ -8,7 +8,7 @@ from stages import make_stage, take_steps
 
 from slimjax.config import override, read_config
 from slimjax.resize.plan import make_plan
-from slimjax.run import loop
+from slimjax.run import loop, start
 from slimjax.run.progress import Display
 from slimjax.strategies.base import weight_curvature
 from slimjax.train.config import make_run_config
@@ -35,7 +35,7 @@ def train(workdir, text_folder, *changes) -> dict:
     base += [("model.width", "128"), ("model.mlp_dim", "136")]  # Factored, then not.
     config = override(read_config("configs/tiny_test.py"), [*base, *changes])
     with Display(quiet=True) as display:
-        return loop.train(make_run_config(config), workdir, display=display)
+        return start.train(make_run_config(config), workdir, display=display)
 
 
 @pytest.mark.parametrize("name", ["momentum", "adafactor", "lion"])
@@ -64,7 +64,7 @@ def test_a_stage_learns_and_its_state_fits_the_stage_after_a_cut(name):
     curvature = flatten(weight_curvature(state.opt_state))
     assert curvature.keys() == flatten(state.params["params"]).keys()
     assert all(np.asarray(own).max() > 0 for own in curvature.values())
-    closed = stage.inventory.open_gates()
+    closed = stage.blueprint.inventory.open_gates()
     closed["layer_0", "mlp", "mlp"][:5] = 0.0
     closed["layer_0", "attention", "kv_heads"][0] = 0.0
     small, small_state = cut_state(stage, state, closed, make_plan(closed))
@@ -85,7 +85,7 @@ def test_adafactor_on_eight_devices_is_adafactor_on_one():
     for more in ([], mesh):
         stage = make_stage(*changes, *more)
         state, before = take_steps(stage, 3)
-        closed = stage.inventory.open_gates()
+        closed = stage.blueprint.inventory.open_gates()
         closed["layer_0", "mlp", "mlp"][:4] = 0.0
         small, small_state = cut_state(stage, state, closed, make_plan(closed))
         losses.append(before + take_steps(small, 2, small_state)[1])
