@@ -69,7 +69,7 @@ def _sweep(plan, workdir: Path, *, as_json: bool) -> None:
     console = Console(file=stream, highlight=False, width=width)
     report.print_sweep(result, console)
     files = report.write_sweep(result, workdir / "sweep.html")
-    console.print(f"report: {files[0]}", markup=False)
+    report.print_line(console, f"report: {files[0]}")
     if as_json:
         print_json(result)
     failed = [trial["name"] for trial in trials if trial["state"] == "failed"]

@@ -87,10 +87,10 @@ def _train(run, workdir: Path, flags) -> None:
     report.print_table(finished, console)
     if result["samples"]:
         sample = result["samples"][0]
-        console.print("A sample, the prompt first:", style="bold")
-        console.print(sample["prompt"], markup=False, style="dim", end="")
-        console.print(sample["text"], markup=False)
-    console.print(f"report: {workdir / 'report.html'}", markup=False)
+        report.print_line(console, "A sample, the prompt first:", style="bold")
+        report.print_line(console, sample["prompt"], style="dim", end="")
+        report.print_line(console, sample["text"])
+    report.print_line(console, f"report: {workdir / 'report.html'}")
     if flags.json:
         print_json(result)
 

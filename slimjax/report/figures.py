@@ -14,7 +14,7 @@ from slimjax.report.panels import (
     read_series,
 )
 from slimjax.report.quantities import format_signed, number
-from slimjax.report.read import Json, Run
+from slimjax.report.read import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,7 +84,7 @@ def plot_seams(run: Run) -> "Figure":
     axes.margins(y=0.16)
     middle, half = (len(seams) - 1) / 2, max(len(seams), 3) / 2
     axes.set_xlim(middle - half, middle + half)
-    axes.set_xticks(places, _seam_names(seams), color=style.INK)
+    axes.set_xticks(places, _seam_names(run), color=style.INK)
     if seams:
         style.add_legend(axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
     return figure
@@ -111,11 +111,12 @@ def _write_changes(axes: "Axes", places, changes: list[float | None]) -> None:
         )
 
 
-def _seam_names(seams: list[Json]) -> list[str]:
+def _seam_names(run: Run) -> list[str]:
+    seams, size = run.taken_seams, run.asked_measure
     if len(seams) > MAX_NAMED:
         return [str(index + 1) for index in range(len(seams))]
     return [
         f"seam {index + 1}\nstep {number(seam, 'step'):,.0f}\n"
-        f"{style.describe_change(seam)}"
+        f"{style.describe_change(seam, size)}"
         for index, seam in enumerate(seams)
     ]

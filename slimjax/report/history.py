@@ -9,7 +9,17 @@ from slimjax.report.quantities import (
     format_signed,
     number,
 )
-from slimjax.report.read import Json, Run
+from slimjax.report.read import SIZES, Json, Run
+
+UNITS = {
+    "embed": "channels",
+    "heads": "heads",
+    "kv_heads": "KV heads",
+    "mlp": "MLP units",
+    "mlp_units": "MLP units",
+    "sublayer": "sublayers",
+}
+"""Words for the kinds of units in ``seams.jsonl``."""
 
 Table = tuple[list[str], list[list[str]]]  # Headings, rows.
 
@@ -22,26 +32,18 @@ def make_stage_table(run: Run) -> Table:
 
 
 def make_seam_table(run: Run) -> Table:
-    """Returns a row for each seam, taken or not; the last column is in words."""
-    heads = ["step", "parameters", "predicted change", "true change", "cut check"]
-    heads += ["time", "removed units, or why not taken"]
+    """Returns a row for each seam, taken or not; the last column is in words.
+
+    The sizes are in the measure that the run was asked for, or in parameters.
+    """
+    measure = run.asked_measure
+    heads = ["step", SIZES[measure], "predicted change", "true change", "cut check"]
+    heads += ["time", "removed units"]
     rows = [
-        _seam_row(seam) if seam.get("taken") else _no_seam_row(seam)
+        _seam_row(seam, measure) if seam.get("taken") else _no_seam_row(seam, measure)
         for seam in run.seams
     ]
     return heads, rows
-
-
-def describe_loss_change(seam: Json) -> str:
-    """Returns the loss changes of a seam in words; not all strategies predict one.
-
-    Examples:
-        >>> describe_loss_change({"true_loss_change": 0.1, "predicted_loss_change": 0})
-        'loss +0.100 (predicted +0.000)'
-    """
-    text = f"loss {seam['true_loss_change']:+.3f}"
-    predicted = seam["predicted_loss_change"]
-    return text if predicted is None else f"{text} (predicted {predicted:+.3f})"
 
 
 def _stage_row(index: int, stage: Json) -> list[str]:
@@ -58,23 +60,31 @@ def _stage_row(index: int, stage: Json) -> list[str]:
     ]
 
 
-def _seam_row(seam: Json) -> list[str]:
-    before, after = (number(seam, f"params_{side}") for side in ("before", "after"))
+def _seam_row(seam: Json, measure: str) -> list[str]:
+    before, after = (number(seam, f"{measure}_{side}") for side in ("before", "after"))
     closed = seam.get("closed")
     closed = closed.items() if isinstance(closed, dict) else []
-    gone = [f"{format_count(number(count))} {kind}" for kind, count in closed if count]
+    removed = [
+        f"{format_count(number(count))} {UNITS.get(kind, kind.replace('_', ' '))}"
+        for kind, count in closed
+        if count
+    ]
     return [
         format_count(number(seam, "step")),
         f"{format_count(before)} to {format_count(after)}",
         format_signed(number(seam, "predicted_loss_change")),
         format_signed(number(seam, "true_loss_change")),
-        format_decimal(number(seam, "closed_cut_max_abs_diff"), "", 6),
+        _describe_check(number(seam, "closed_cut_max_abs_diff")),
         format_duration(number(seam, "seconds")),
-        ", ".join(gone) or str(seam.get("reason") or ABSENT),
+        ", ".join(removed) or str(seam.get("reason") or ABSENT),
     ]
 
 
-def _no_seam_row(seam: Json) -> list[str]:
+def _describe_check(difference: float | None) -> str:
+    return "0" if difference == 0 else format_decimal(difference, "", 6)
+
+
+def _no_seam_row(seam: Json, measure: str) -> list[str]:
     reason = f"not taken: {seam.get('reason') or 'no reason given'}"
-    size = format_count(number(seam, "params_before"))
+    size = format_count(number(seam, f"{measure}_before"))
     return [format_count(number(seam, "step")), size, *[ABSENT] * 4, reason]

@@ -47,7 +47,7 @@ SEAM_NOTE = (
 
 CAPTIONS = {
     "run": "Error and size over the steps. In a stage the model has a fixed size; at a "
-    "seam (dashed, with its change in parameters) units are removed between two steps. "
+    "seam (dashed, with its change in size) units are removed between two steps. "
     "Pale: each logged training step. Blue: smoothed within each stage. Orange: the "
     "validation split. The first steps may be above the top of the figure.",
     "speed": "Speed of training. Pale: each logged step. Dark: the median of each "

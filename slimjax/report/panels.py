@@ -15,16 +15,14 @@ from slimjax.report.metrics import (
     loss_words,
 )
 from slimjax.report.quantities import format_decimal, format_percent, number
-from slimjax.report.read import Json, Run
+from slimjax.report.read import SIZES, Json, Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SIZES = {
-    "params": ("parameters", style.BLUE),
-    "flops_per_token": ("FLOPs per token", style.TEAL),
-    "bytes": ("bytes", style.ORANGE),
-}
+COLORS = {"params": style.BLUE, "flops_per_token": style.TEAL, "bytes": style.ORANGE}
+PALE = {"params": style.PALE_BLUE, "flops_per_token": style.PALE_TEAL}
+PALE |= {"bytes": style.PALE_ORANGE}
 
 
 def draw_error(axes: "Axes", run: Run) -> None:
@@ -60,24 +58,27 @@ def draw_metric(axes: "Axes", run: Run, metric: Metric) -> None:
 
 
 def draw_size(axes: "Axes", run: Run) -> None:
-    """Draws the sizes of the model over the steps, as parts of the start."""
+    """Draws the sizes of the model over the steps, as parts of the start.
+
+    The size that the run was to make small is filled, and has its last value in words.
+    """
     from matplotlib.ticker import PercentFormatter
 
-    names = [name for name in SIZES if name != "bytes" or has_bits(run)]
-    for name in names:
-        label, color = SIZES[name]
+    asked, others = run.asked_measure, ["params", "flops_per_token"]
+    others += ["bytes"] if has_bits(run) else []
+    for name in [asked, *(name for name in others if name != asked)]:
         steps, fractions = _fractions(run, name)
-        look: dict[str, Any] = {"drawstyle": "steps-post", "color": color}
-        if name == "params":
+        look: dict[str, Any] = {"drawstyle": "steps-post", "color": COLORS[name]}
+        if name == asked:
             look |= {"linewidth": 2.2, "zorder": 2.5}
-            fill: dict[str, Any] = {"step": "post", "color": style.PALE_BLUE}
+            fill: dict[str, Any] = {"step": "post", "color": PALE[name]}
             axes.fill_between(steps, fractions, alpha=0.45, linewidth=0, **fill)
             if len(fractions):
                 place, text = (steps[-1], fractions[-1]), format_percent(fractions[-1])
-                write_value(axes, *place, text, color)
+                write_value(axes, *place, text, COLORS[name])
         else:
             look |= {"linewidth": 1.4, "linestyle": (0, (4, 3)), "zorder": 3}
-        axes.plot(steps, fractions, label=label, **look)
+        axes.plot(steps, fractions, label=SIZES[name], **look)
     style.dress(axes, x_label="", y_label="size, % of the start")
     highest = max(1.0, _highest(axes))
     axes.set_ylim(0, 1.3 * highest)  # Room for the names of stages.

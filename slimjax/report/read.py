@@ -22,6 +22,12 @@ from slimjax.store.files import MAX_JSON_BYTES
 
 Json = dict[str, Any]
 
+SIZES = {"params": "parameters", "flops_per_token": "FLOPs per token", "bytes": "bytes"}
+"""Sizes in logs, in words."""
+
+MEASURES = {"params": "params", "flops": "flops_per_token", "bytes": "bytes"}
+"""Names in logs of the measures of ``config.objective.size``."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -75,6 +81,16 @@ class Run:
         if known and len(known) == len(self.stages):
             return known
         return [layers for layers in (start, self.architecture) if layers]
+
+    @property
+    def asked_measure(self) -> str:
+        """The name in logs of the size that the run was to make small."""
+        size, objective = self.report.get("size"), self.config.get("objective")
+        for block, name in ((size, "measure"), (objective, "size")):
+            measure = block.get(name) if isinstance(block, dict) else None
+            if measure in MEASURES:
+                return MEASURES[measure]
+        return "params"
 
     @property
     def warnings(self) -> list[str]:

@@ -129,7 +129,7 @@ def mark_seams(axes: "Axes", run: Run, *, labels: bool = True) -> None:
             last_label = place
             axes.text(
                 *(step, 1.015),
-                f"seam {index + 1}\n{describe_change(seam)}",
+                f"seam {index + 1}\n{describe_change(seam, run.asked_measure)}",
                 transform=axes.get_xaxis_transform(),
                 ha="center",
                 va="bottom",
@@ -142,14 +142,14 @@ def _num_steps(run: Run) -> int:
     return max(run.last_step - run.first_step, 1)
 
 
-def describe_change(seam: dict) -> str:
-    """Writes how a seam changed the parameters, in percent.
+def describe_change(seam: dict, size: str = "params") -> str:
+    """Writes how a seam changed a size, in percent.
 
     Examples:
         >>> describe_change({"params_before": 200, "params_after": 250})
         '+25 %'
     """
-    before, after = number(seam, "params_before"), number(seam, "params_after")
+    before, after = number(seam, f"{size}_before"), number(seam, f"{size}_after")
     ratio = divide(after, before)
     if ratio is None:
         return "seam"
