@@ -46,6 +46,18 @@ def make_seam_table(run: Run) -> Table:
     return heads, rows
 
 
+def describe_loss_change(seam: Json) -> str:
+    """Returns the loss changes of a seam in words; not all strategies predict one.
+
+    Examples:
+        >>> describe_loss_change({"true_loss_change": 0.1, "predicted_loss_change": 0})
+        'loss +0.100 (predicted +0.000)'
+    """
+    text = f"loss {seam['true_loss_change']:+.3f}"
+    predicted = seam["predicted_loss_change"]
+    return text if predicted is None else f"{text} (predicted {predicted:+.3f})"
+
+
 def _stage_row(index: int, stage: Json) -> list[str]:
     start, end = (format_count(number(stage, f"{s}_step")) for s in ("start", "end"))
     return [

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLORS = {"params": style.BLUE, "flops_per_token": style.TEAL, "bytes": style.ORANGE}
+DASHES = {"params": (0, (4, 6)), "flops_per_token": (5, (4, 6)), "bytes": (0, (1, 2))}
+"""Two lines at one place are both seen."""
+
 PALE = {"params": style.PALE_BLUE, "flops_per_token": style.PALE_TEAL}
 PALE |= {"bytes": style.PALE_ORANGE}
 
@@ -77,7 +80,7 @@ def draw_size(axes: "Axes", run: Run) -> None:
                 place, text = (steps[-1], fractions[-1]), format_percent(fractions[-1])
                 write_value(axes, *place, text, COLORS[name])
         else:
-            look |= {"linewidth": 1.4, "linestyle": (0, (4, 3)), "zorder": 3}
+            look |= {"linewidth": 1.4, "linestyle": DASHES[name], "zorder": 3}
         axes.plot(steps, fractions, label=SIZES[name], **look)
     style.dress(axes, x_label="", y_label="size, % of the start")
     highest = max(1.0, _highest(axes))

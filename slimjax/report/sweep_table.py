@@ -41,10 +41,12 @@ BITS_PER_BYTE = {"key": "bits_per_byte", "words": "bits per byte", "better": "lo
 def list_sweep_metrics(sweep: Json) -> list[Metric]:
     """Returns the metrics of a sweep, the headline first.
 
-    ``sweep.json`` has ``metrics: [{key, words, better}]``; the means of each arm have
-    ``valid_KEY`` and ``test_KEY``.
+    Each arm with a result has ``metrics: [{key, words, better}]``, and among its means
+    ``valid_KEY`` and ``test_KEY``. Sweeps from before that have bits per byte.
     """
-    return read_metrics(sweep) or read_metrics({"metrics": [BITS_PER_BYTE]})
+    blocks = (block for block in (sweep, *sweep["arms"]) if block.get("metrics"))
+    known = [read_metrics(block) for block in blocks]
+    return next(filter(None, known), None) or read_metrics({"metrics": [BITS_PER_BYTE]})
 
 
 def has_test(sweep: Json, key: str) -> bool:

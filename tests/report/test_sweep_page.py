@@ -147,7 +147,8 @@ def test_a_sweep_names_the_metrics_of_its_task(sweep, tmp_path, monkeypatch):
     monkeypatch.setattr("slimjax.report.images.DOTS_PER_INCH", 40)
     text = json.dumps(sweep).replace("bits_per_byte", "accuracy")
     metric = {"key": "accuracy", "words": "accuracy", "better": "high"}
-    scored = json.loads(text) | {"metrics": [metric]}
+    scored = json.loads(text)
+    scored["arms"] = [arm | {"metrics": [metric]} for arm in scored["arms"]]
     heads, rows = make_sweep_table(scored)
     assert heads[-2:] == ["validation, accuracy", "test, accuracy"]
     assert rows[0][-1] == "2.020 ± 0.050"
