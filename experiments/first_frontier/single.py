@@ -6,7 +6,7 @@ Run: python experiments/first_frontier/single.py [--workdir=runs/first_frontier]
 `path` starts large; `exchange` cuts and rounds it to the budget early on. `scratch4` is
 fresh, of the even shape that fills the budget with 4 bits everywhere, the best for it,
 for as many steps as spend what the path spent in all. `over` trains until the final
-model has had more than 500 tokens a parameter, `under` stops at about a tenth of that.
+model has had more than 500 tokens per parameter, `under` stops at about a tenth.
 Killed and started again, it goes on where it was; table.py prints the table.
 """
 

@@ -41,7 +41,7 @@ def replace_between(text: str, name: str, content: str) -> str:
 
 
 def make_table(results: list[dict]) -> str:
-    """Returns one row a family, test bits a byte within each budget."""
+    """Returns one row a family, test bits per byte within each budget."""
     budgets = " | ".join(f"{budget / 1000:g} kB" for budget in recipe.BUDGETS)
     lines = [f"| family | seeds | TFLOP in all | {budgets} |"]
     lines.append("|" + "---|" * (3 + len(recipe.BUDGETS)))
@@ -58,7 +58,7 @@ def make_table(results: list[dict]) -> str:
 
 def make_single_table(results: list[dict]) -> str:
     """Returns one row for each model of the smallest size, by regime."""
-    lines = ["| regime | model | seeds | TFLOP | tokens a parameter | 10 kB |"]
+    lines = ["| regime | model | seeds | TFLOP | tokens per parameter | 10 kB |"]
     lines.append("|" + "---|" * 6)
     for regime, arm in itertools.product(single.REGIMES, SINGLE):
         found = [r for r in results if r["family"] == f"{regime}-{arm}"]
@@ -144,7 +144,7 @@ def draw(results: list[dict], path: Path) -> None:
             linestyle="-" if is_ours else "--",
         )
     axes.set_xlabel("packed file, kB")
-    axes.set_ylabel("test bits a byte")
+    axes.set_ylabel("test bits per byte")
     axes.grid(alpha=0.3)
     figure.legend(frameon=False, loc="outside right upper")
     figure.savefig(path, dpi=120)

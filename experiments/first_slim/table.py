@@ -13,8 +13,8 @@ ORDER = ("dense", "slim49", "scratch49", "slim30", "scratch30")
 ORDER += ("slim49+teacher", "scratch49+teacher")
 ORDER += ("dense-long", "slim49-long", "scratch49-long")
 ORDER += ("dense=", "scratch49=", "scratch30=")
-HEAD = """| arm | seeds | steps | training TFLOP | parameters | valid bits a byte | \
-test bits a byte |
+HEAD = """| arm | seeds | steps | training TFLOP | parameters | valid bits per byte | \
+test bits per byte |
 |---|---|---|---|---|---|---|"""
 
 
@@ -77,7 +77,7 @@ def compare(one: str, other: str, arms: dict[str, list[dict]]) -> str:
         if r["seed"] in by_seed
     ]
     signs = ", ".join(f"{100 * d:+.2f} %" for d in differences)
-    return f"- test bits a byte, {one} against {other}, seed by seed: {signs}"
+    return f"- test bits per byte, {one} against {other}, seed by seed: {signs}"
 
 
 def spread(values: list[float]) -> str:

@@ -69,8 +69,8 @@ def check(plan: dict[str, Any]) -> None:
 
 def make_rows(plans: dict[str, dict[str, Any]]) -> list[str]:
     rows = [
-        "| plan | step | parameters | HBM a chip, GiB: state + temporaries, of | "
-        "sent a chip, GiB | FLOPs a step | executed | "
+        "| plan | step | parameters | HBM per chip, GiB: state + temporaries, of | "
+        "sent per chip, GiB | FLOPs per step | executed | "
         "least time, s: compute, HBM, ICI | MFU, at most | compiled in, s: wall, CPU |",
         "|" + "---|" * 10,
     ]
@@ -105,8 +105,8 @@ def make_row(plan: dict[str, Any], name: str, label: str) -> str:
 
 def make_decode_rows(plans: dict[str, dict[str, Any]]) -> list[str]:
     rows = [
-        "| plan | step | rows | HBM a chip, GiB: weights + cache + temporaries, of | "
-        "sent a chip, GiB | least time, ms: compute, HBM, ICI | tokens/s, at most |",
+        "| plan | step | rows | HBM per chip, GiB: weights + cache + temporaries, of | "
+        "sent per chip, GiB | least time, ms: compute, HBM, ICI | tokens/s, at most |",
         "|" + "---|" * 7,
     ]
     for label, plan in plans.items():
@@ -137,15 +137,15 @@ def make_decode_row(plan: dict[str, Any], name: str, label: str) -> str:
 def make_peer_rows(ours: dict[str, Any], peer: dict[str, Any]) -> list[str]:
     sent = lambda step: sum(kind["bytes"] for kind in step["collectives"].values())
     cells = {
-        "HBM a chip: state, GiB": lambda s: f"{s['hbm']['arguments'] / 2**30:.2f}",
-        "HBM a chip: temporaries, GiB": (
+        "HBM per chip: state, GiB": lambda s: f"{s['hbm']['arguments'] / 2**30:.2f}",
+        "HBM per chip: temporaries, GiB": (
             lambda s: f"{s['hbm']['temporaries'] / 2**30:.2f}"
         ),
         "FLOPs executed": lambda s: f"{s['flops_executed']:.4g}",
         "moved through a chip's HBM, GB": (
             lambda s: f"{s['work']['hbm_bytes'] / 1e9:.0f}"
         ),
-        "sent a chip, GiB": lambda s: f"{sent(s) / 2**30:.1f}",
+        "sent per chip, GiB": lambda s: f"{sent(s) / 2**30:.1f}",
         "least time, s: compute, HBM, ICI": lambda s: ", ".join(
             f"{s['roofline'][f'{part}_s']:.3f}" for part in RESOURCES
         ),

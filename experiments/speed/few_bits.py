@@ -28,7 +28,7 @@ def main() -> None:
 
 
 def measure(workdir: Path, num_rows: int) -> dict[str, Any]:
-    """Returns nats a token of each format, and perplexities over that of float32."""
+    """Returns nats per token of each format, and perplexities over that of float32."""
     import numpy as np
 
     from slimjax.config import build

@@ -81,7 +81,7 @@ def run_arm(strategy: str, seed: int, workdir: Path) -> None:
 
 def print_table(seeds: list[int]) -> None:
     """Prints the README's table from the results that are there."""
-    print("| strategy | weights | test bits a byte | heads | MLP widths | TFLOP |")
+    print("| strategy | weights | test bits per byte | heads | MLP widths | TFLOP |")
     print("|---|---|---|---|---|---|")
     found = [
         read_result(strategy, seed)
