@@ -42,6 +42,10 @@ ASKED = {
 """The size that the summary begins with, by the measure that the run was asked for."""
 
 
+ENDS = ("low", "high")
+"""Ends of the range of a ratio of speeds, the 10th and the 90th percentile."""
+
+
 class Row(NamedTuple):
     """One line of the table, ready to print; a dash stands for what is not known."""
 
@@ -101,9 +105,8 @@ def _describe_size(run: Run) -> str:
         (flops, "of the FLOPs"),
     ]
     parts = [f"{format_percent(part)} {of}" for part, of in cells if part is not None]
-    speed = _speedup(train)
-    if speed is not None:
-        parts.append(f"{format_times(speed)} as fast")
+    speed = _describe_speed(train)
+    parts += [speed] if speed else []
     return ", ".join(parts) or f"{format_si(params)} parameters"
 
 
@@ -121,11 +124,15 @@ def _describe_error(run: Run) -> str:
     return "the error is not known" if run.is_finished else "not evaluated yet"
 
 
-def _speedup(train) -> float | None:
-    return divide(
-        number(train, "tokens_per_s_last_stage"),
-        number(train, "tokens_per_s_first_stage"),
-    )
+def _describe_speed(train) -> str:
+    """Returns how fast the last stage is beside the first, timed in turns if it was."""
+    ratio = number(train, "speed", "ratio")
+    if ratio is not None:
+        low, high = (format_decimal(number(train, "speed", e), digits=2) for e in ENDS)
+        return f"{format_times(ratio)} as fast ({low} to {high}, timed in turns)"
+    stages = (number(train, f"tokens_per_s_{s}_stage") for s in ("last", "first"))
+    ratio = divide(*stages)
+    return "" if ratio is None else f"{format_times(ratio)} as fast"
 
 
 def _size_rows(run: Run) -> list[Row]:
@@ -181,7 +188,8 @@ def _error_rows(run: Run) -> list[Row]:
         cells += [(f"{metric.words}, validation", format_decimal(metric.valid))]
         cells += [(f"{metric.words}, test", format_with_interval(metric))]
     loss = format_decimal(validation_loss(run.report.get("error") or {}))
-    cells += [(f"{loss_words(run)}, validation", loss)]
+    if (f"{loss_words(run)}, validation", loss) not in cells:
+        cells += [(f"{loss_words(run)}, validation", loss)]
     return [Row(label, ABSENT, cell, ABSENT) for label, cell in cells]
 
 

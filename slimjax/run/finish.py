@@ -17,6 +17,7 @@ from slimjax.run.code_length import describe_length
 from slimjax.run.environment import machine, versions
 from slimjax.run.evaluate import Evaluation, evaluate
 from slimjax.run.samples import make_samples
+from slimjax.run.speed import compare_speed
 from slimjax.run.taught_rows import flops_here
 from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
@@ -65,6 +66,8 @@ def make_report(
         lengths = {"description_length": length}
     writes = blueprint.task.generates and is_first()
     samples = make_samples(blueprint.model, whole, data, run.seed) if writes else []
+    training = _describe_training(blueprint, state, history, folder)
+    speed = compare_speed(stage, history, data)
     positions = blueprint.positions_per_step
     stages = [record.summary(positions) for record in history.stages]
     return {
@@ -73,7 +76,7 @@ def make_report(
         "metrics": describe_metrics(blueprint.task, valid, test),
         "size": _describe_size(blueprint, history, valid, packed_bytes),
         **lengths,
-        "train": _describe_training(blueprint, state, history, folder, stages),
+        "train": training | {"speed": speed},
         "stages": stages,
         "data": describe_data(data),
         "strategy": run.objective.strategy,
@@ -139,20 +142,20 @@ def _describe_training(
     state: TrainState,
     history: History,
     folder: RunFolder,
-    stages: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    targets = blueprint.targets_per_step
+    targets, positions = blueprint.targets_per_step, blueprint.positions_per_step
+    rates = [s.summary(positions)["tokens_per_s"] for s in history.stages]
     return {
         "steps": int(state.step),
-        "tokens": int(state.step) * blueprint.positions_per_step,
+        "tokens": int(state.step) * positions,
         "flops_total": history.training_flops(targets),
         "flops_inherited": history.inherited_flops,
         "teacher_flops": history.teacher_flops,
         "teacher_flops_here": flops_here(blueprint.run.distill, folder, history),
         "seconds": history.seconds,
         "compile_seconds": sum(record.compile_s for record in history.stages),
-        "tokens_per_s_first_stage": stages[0]["tokens_per_s"],
-        "tokens_per_s_last_stage": stages[-1]["tokens_per_s"],
+        "tokens_per_s_first_stage": rates[0],
+        "tokens_per_s_last_stage": rates[-1],
         **describe_time(folder, history, targets),
         "finished": True,
     }
