@@ -10,6 +10,7 @@ from jaxtyping import PyTree
 from slimjax.mesh.shardings import put, shardings
 from slimjax.models.config import ModelConfig
 from slimjax.models.runs import Run, scanned_runs, stack, stack_names, unstack
+from slimjax.models.runs import is_stacked as is_stacked
 from slimjax.nn.axes import is_spread
 from slimjax.nn.quantize import PRECISION, precision_names
 

@@ -105,7 +105,7 @@ def take_over(
         NotFeasibleError: If it learned from other data.
     """
     old_folder = RunFolder(run.train.continue_from)
-    other = make_run_config(read_json(old_folder.config))
+    other = make_run_config(read_json(old_folder.config), is_stored=True)
     other = dataclasses.replace(other, mesh=run.mesh)
     manifest, old_state = _newest(old_folder, other, data)
     step = int(manifest["step"])

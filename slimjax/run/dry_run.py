@@ -39,15 +39,20 @@ def describe(run: RunConfig) -> dict[str, Any]:
     goals |= {m: None for m in measures if LATENCY in parse_measure(m)}  # Not measured.
     teacher = describe_teacher(blueprint)
     spent = 3 * sizes["flops"] * targets + teacher.get("teacher_flops", 0.0)
+    of_steps = {
+        "tokens": run.train.num_steps * blueprint.positions_per_step,
+        "flops_total_without_seams": spent,
+        **teacher,
+    }
+    if run.train.num_epochs:  # They depend on the data, which are not read here.
+        of_steps = {"num_epochs": run.train.num_epochs} | dict.fromkeys(of_steps)
     return {
         "params": sizes["params"],
         "flops_per_token": sizes["flops"],
         "bytes": sizes["bytes"],
         "kv_bytes_per_token": sizes["kv_bytes"],
         "state_bytes": STATE_BYTES * sizes["params"],
-        "tokens": run.train.num_steps * blueprint.positions_per_step,
-        "flops_total_without_seams": spent,
-        **teacher,
+        **of_steps,
         "seam_steps": list(run.seam_steps),
     } | {f"budget_{measure}": goal for measure, goal in goals.items()}
 

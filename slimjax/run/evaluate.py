@@ -121,7 +121,7 @@ def evaluate_folder(
     config = read_json(RunFolder(workdir).config, dict)
     if source is not None:
         config["data"]["source"] = source
-    run = make_run_config(config)
+    run = make_run_config(config, is_stored=True)
     run = dataclasses.replace(run, mesh=mesh_here(run.mesh))
     everything, task_file = split == "all", tasks.get(run.task)
     codecs = {"tokens": model.tokenizer}

@@ -21,7 +21,7 @@ from slimjax.run.taught_rows import check_room
 from slimjax.run.teaching import check_teacher
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
-from slimjax.train.config import RunConfig, check_same_run
+from slimjax.train.config import RunConfig, check_same_run, with_num_steps
 from slimjax.train.stage import make_stage
 
 
@@ -61,6 +61,7 @@ def train(
                 return read_json(folder.report, dict)
         check_feasible(run)
     data = load_in_turn(run, display)
+    run = count_steps(run, data, display)
     check_room(run, data, display)
     with lock(folder), StopRequests(at_second_signal) as stop:
         beginning = begin_or_resume(
@@ -109,6 +110,18 @@ def load_in_turn(run: RunConfig, display: Display) -> Dataset:
     for note in data.notes:
         display.say(note)
     return data
+
+
+def count_steps(run: RunConfig, data: Dataset, display: Display) -> RunConfig:
+    """Returns a run whose steps are known, and shows how many its epochs are."""
+    num_rows, num_epochs = data.num_rows("train"), run.train.num_epochs
+    run = with_num_steps(run, num_rows)
+    if num_epochs:
+        display.say(
+            f"{num_epochs:g} epochs of {num_rows:,} rows are {run.train.num_steps:,} "
+            "steps."
+        )
+    return run
 
 
 def check_feasible(run: RunConfig) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
-from slimjax.models.runs import is_stacked
+from slimjax.mesh.layout import is_stacked
 
 LEAST_FACTORED = 128
 """Least length of the two longest axes of a weight whose moments are factored."""

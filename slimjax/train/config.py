@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +17,8 @@ from slimjax.nn.gates import CHANNELS
 from slimjax.objective.config import DENSE, ObjectiveConfig
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.resize.config import ResizeConfig
-from slimjax.store.keep import Keep
-from slimjax.train.guard import POLICIES, SKIP, Guard
 from slimjax.train.optim_config import OptimConfig
+from slimjax.train.train_config import TrainConfig
 
 TASKS = ("lm",)
 CHOOSES_BITS = ("exchange", "learned_bits")
@@ -26,90 +26,6 @@ LEARNS_BITS = ("learned_bits",)
 MAY_CHANGE = ("mesh", "train.eval_every_steps", "train.save_every_steps")
 MAY_CHANGE += ("train.log_every_steps", "train.eval_rows", "train.keep_")
 MAY_CHANGE += ("distill.cache_limit_mb",)
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """How long a run is, and what happens on the way.
-
-    Attributes:
-        num_steps: Steps of the whole run.
-        eval_every_steps: Steps between evaluations; 0 for the end only.
-        eval_rows: Validation rows of an evaluation during the run, spread over the
-            split; 0 for all.
-        save_every_steps: Steps between checkpoints; 0 for seams and the end only.
-        keep_latest: How many of the newest checkpoints are kept.
-        keep_best: How many checkpoints with the smallest validation error since the
-            last seam are kept, where it was measured.
-        keep_every_steps: Checkpoints at multiples of this number of steps are kept for
-            good; 0 for none. All others are removed, so disk usage is bounded.
-        log_every_steps: Steps between lines of ``metrics.jsonl``.
-        continue_from: Folder of a run at whose newest state this one starts: weights,
-            moments, structure, bits and step. Empty to start afresh. Its steps count in
-            `num_steps`, and its FLOPs in ``flops_total``.
-        on_bad_step: What happens when the loss or a gradient is not finite, or the loss
-            jumps: ``stop`` ends the run, ``skip`` leaves the update out, ``rollback``
-            returns to the newest checkpoint and uses other rows.
-        spike_factor: A loss above this multiple of its running mean is a jump; 0 for no
-            such test.
-        max_bad_steps: Bad steps in a row that a run survives; the next one stops it.
-            The count ends with a good step, with ``rollback`` with a new checkpoint.
-        label_smoothing: Share of each target that is spread over the vocabulary. This
-            and `z_loss` are used in training only, not in losses that are reported.
-        z_loss: Weight of the squared log-normaliser of the logits in the loss; 1e-4 is
-            usual.
-    """
-
-    num_steps: int = 1000
-    eval_every_steps: int = 100
-    eval_rows: int = 256
-    save_every_steps: int = 200
-    keep_latest: int = 2
-    keep_best: int = 1
-    keep_every_steps: int = 0
-    log_every_steps: int = 10
-    continue_from: str = ""
-    on_bad_step: str = "stop"
-    spike_factor: float = 0.0
-    max_bad_steps: int = 5
-    label_smoothing: float = 0.0
-    z_loss: float = 0.0
-
-    def __post_init__(self):
-        """Refuses runs without steps, and losses that are none."""
-        for name, value in dataclasses.asdict(self).items():
-            if isinstance(value, str):
-                continue
-            least = int(name in ("num_steps", "log_every_steps", "keep_latest"))
-            if value < least:
-                raise ConfigError(
-                    f"config.train.{name}={value} must be {least} or more."
-                )
-        if self.on_bad_step not in POLICIES:
-            raise ConfigError(
-                f"config.train.on_bad_step={self.on_bad_step!r} is unknown. "
-                f"{suggest(self.on_bad_step, POLICIES)}"
-            )
-        if self.spike_factor and self.spike_factor <= 1:
-            raise ConfigError(
-                f"config.train.spike_factor={self.spike_factor} must be above 1, such "
-                "as 3.0, or 0 for no such thing."
-            )
-        if self.label_smoothing >= 1:
-            raise ConfigError(
-                f"config.train.label_smoothing={self.label_smoothing} must be below 1, "
-                "such as 0.1."
-            )
-
-    @property
-    def guard(self) -> Guard:
-        """Who tells bad steps from good ones."""
-        return Guard(self.on_bad_step == SKIP, self.spike_factor)
-
-    @property
-    def keep(self) -> Keep:
-        """Which checkpoints stay."""
-        return Keep(self.keep_latest, self.keep_best, self.keep_every_steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,7 +54,10 @@ class RunConfig:
         """Steps before which a seam is due; none where nobody can go."""
         if self.objective.strategy in DENSE:
             return ()
-        return self.resize.seam_steps(self.train.num_steps)
+        resize, num_steps = self.resize, self.train.num_steps
+        if not num_steps:  # They are not known yet: as if there were enough.
+            num_steps = resize.first_step + resize.every_steps * (resize.max_seams + 1)
+        return resize.seam_steps(num_steps)
 
     def learns_bits(self, num_seams: int) -> bool:
         """Whether depths are learned after so many seams; the last one settles them."""
@@ -168,8 +87,13 @@ BLOCKS = {
 }
 
 
-def make_run_config(config: Mapping[str, Any]) -> RunConfig:
+def make_run_config(config: Mapping[str, Any], *, is_stored: bool = False) -> RunConfig:
     """Checks a config of plain blocks and returns it as dataclasses.
+
+    Args:
+        config: The blocks.
+        is_stored: Whether it comes from a run folder, where ``num_steps`` may have
+            been computed from ``num_epochs``.
 
     Raises:
         ConfigError: At the first thing that cannot be meant, in one line.
@@ -192,7 +116,50 @@ def make_run_config(config: Mapping[str, Any]) -> RunConfig:
         name: build(cls, config.get(name, {}), f"config.{name}")
         for name, cls in BLOCKS.items()
     }
+    if not is_stored and blocks["train"].num_epochs:
+        blocks["train"] = _without_steps(blocks["train"], config["train"])
     run = RunConfig(seed=seed, task=task, **blocks)
+    _check_together(run)
+    return run
+
+
+def _without_steps(train: TrainConfig, given: Mapping[str, Any]) -> TrainConfig:
+    """Returns a block with epochs, whose number of steps is not known yet.
+
+    Raises:
+        ConfigError: If the steps were given too.
+    """
+    if given.get("num_steps"):
+        raise ConfigError(
+            f"config.train.num_steps={train.num_steps} and config.train.num_epochs="
+            f"{train.num_epochs:g} exclude each other. Set one of them to 0."
+        )
+    return dataclasses.replace(train, num_steps=0)
+
+
+def with_num_steps(run: RunConfig, num_rows: int) -> RunConfig:
+    """Returns a run whose steps are known, now that the data are.
+
+    Args:
+        run: The run; one without epochs is returned as it is.
+        num_rows: Rows of the training split.
+
+    Raises:
+        ConfigError: If seams, bits or the warm-up do not fit into the steps.
+    """
+    train = run.train
+    if not train.num_epochs:
+        return run
+    num_steps = math.ceil(train.num_epochs * num_rows / run.data.batch_size)
+    run = dataclasses.replace(
+        run, train=dataclasses.replace(train, num_steps=max(num_steps, 1))
+    )
+    if run.optim.warmup_steps >= max(num_steps, 1):
+        raise ConfigError(
+            f"config.optim.warmup_steps={run.optim.warmup_steps} must be below the "
+            f"{num_steps} steps of config.train.num_epochs={train.num_epochs:g} "
+            f"({num_rows} rows in batches of {run.data.batch_size})."
+        )
     _check_together(run)
     return run
 
@@ -256,7 +223,7 @@ def _check_bits(run: RunConfig) -> None:
             f"rows and leaves their channels alone: take {CHANNELS!r} out of "
             "config.resize.units, or config.objective.strategy='exchange'."
         )
-    if bits.first_step >= run.train.num_steps:
+    if bits.first_step >= run.train.num_steps > 0:
         raise ConfigError(
             f"config.quantize.first_step={bits.first_step} must come before "
             f"config.train.num_steps={run.train.num_steps}."
@@ -271,9 +238,10 @@ def check_same_run(old: Mapping[str, Any], new: RunConfig) -> None:
     Raises:
         ConfigError: Naming the first setting that differs, both values and the remedy.
     """
-    known = make_run_config(old).as_dict()
+    known = make_run_config(old, is_stored=True).as_dict()
     before, after = _without_free_keys(known), _without_free_keys(new.as_dict())
-    for name in sorted({*before, *after}):
+    computed = {"train.num_steps"} if new.train.num_epochs else set()
+    for name in sorted({*before, *after} - computed):
         if before.get(name) != after.get(name):
             remedy = "Go on with that value, or name a new --workdir."
             if name == "train.num_steps":

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
-from slimjax.models.runs import is_stacked
+from slimjax.mesh.layout import is_stacked
 from slimjax.objective.curvature import track_curvature
 from slimjax.train.adafactor import scale_by_adafactor
 from slimjax.train.adamw import adamw

@@ -58,7 +58,7 @@ def scale(config: dict[str, Any], num_steps: int) -> dict[str, Any]:
 
 
 def check_scalable(run: RunConfig) -> None:
-    """Refuses a run whose steps begin in another one.
+    """Refuses a run whose steps begin in another one, or are counted in epochs.
 
     Raises:
         ConfigError: Naming the setting.
@@ -67,6 +67,12 @@ def check_scalable(run: RunConfig) -> None:
         raise ConfigError(
             f"config.train.continue_from={run.train.continue_from!r} goes on with "
             "another run's steps, which --equal=flops cannot scale. Take --equal=steps."
+        )
+    if run.train.num_epochs:
+        raise ConfigError(
+            f"config.train.num_epochs={run.train.num_epochs:g} cannot be scaled by "
+            "--equal=flops. Set config.train.num_steps in its place, or take "
+            "--equal=steps."
         )
 
 
@@ -127,7 +133,8 @@ class Cost:
 def read_cost(workdir: Path) -> Cost:
     """Returns the cost of a finished run."""
     folder = RunFolder(workdir)
-    run, report = make_run_config(read_json(folder.config)), read_json(folder.report)
+    run = make_run_config(read_json(folder.config), is_stored=True)
+    report = read_json(folder.report)
     tokens = run.data.batch_size * run.data.seq_len
     stages = report["stages"]
     of_step = [3 * stage["flops_per_token"] * tokens for stage in stages]

@@ -1,0 +1,97 @@
+"""The block ``config.train``: how long a run is, and what happens on the way."""
+
+import dataclasses
+
+from slimjax.errors import ConfigError, suggest
+from slimjax.store.keep import Keep
+from slimjax.train.guard import POLICIES, SKIP, Guard
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """How long a run is, and what happens on the way.
+
+    Attributes:
+        num_steps: Steps of the whole run.
+        num_epochs: Passes over the training rows, in place of `num_steps`, which is
+            then computed when the data are read: epochs x rows / batch size, rounded
+            up. 0 for none.
+        eval_every_steps: Steps between evaluations; 0 for the end only.
+        eval_rows: Validation rows of an evaluation during the run, spread over the
+            split; 0 for all.
+        save_every_steps: Steps between checkpoints; 0 for seams and the end only.
+        keep_latest: How many of the newest checkpoints are kept.
+        keep_best: How many checkpoints with the smallest validation error since the
+            last seam are kept, where it was measured.
+        keep_every_steps: Checkpoints at multiples of this number of steps are kept for
+            good; 0 for none. All others are removed, so disk usage is bounded.
+        log_every_steps: Steps between lines of ``metrics.jsonl``.
+        continue_from: Folder of a run at whose newest state this one starts: weights,
+            moments, structure, bits and step. Empty to start afresh. Its steps count in
+            `num_steps`, and its FLOPs in ``flops_total``.
+        on_bad_step: What happens when the loss or a gradient is not finite, or the loss
+            jumps: ``stop`` ends the run, ``skip`` leaves the update out, ``rollback``
+            returns to the newest checkpoint and uses other rows.
+        spike_factor: A loss above this multiple of its running mean is a jump; 0 for no
+            such test.
+        max_bad_steps: Bad steps in a row that a run survives; the next one stops it.
+            The count ends with a good step, with ``rollback`` with a new checkpoint.
+        label_smoothing: Share of each target that is spread over the vocabulary. This
+            and `z_loss` are used in training only, not in losses that are reported.
+        z_loss: Weight of the squared log-normaliser of the logits in the loss; 1e-4 is
+            usual.
+    """
+
+    num_steps: int = 1000
+    num_epochs: float = 0.0
+    eval_every_steps: int = 100
+    eval_rows: int = 256
+    save_every_steps: int = 200
+    keep_latest: int = 2
+    keep_best: int = 1
+    keep_every_steps: int = 0
+    log_every_steps: int = 10
+    continue_from: str = ""
+    on_bad_step: str = "stop"
+    spike_factor: float = 0.0
+    max_bad_steps: int = 5
+    label_smoothing: float = 0.0
+    z_loss: float = 0.0
+
+    def __post_init__(self):
+        """Refuses runs without steps, and losses that are none."""
+        for name, value in dataclasses.asdict(self).items():
+            if isinstance(value, str):
+                continue
+            least = int(name in ("num_steps", "log_every_steps", "keep_latest"))
+            if name == "num_steps" and self.num_epochs > 0:
+                least = 0  # They are not known yet.
+            if value < least:
+                raise ConfigError(
+                    f"config.train.{name}={value} must be {least} or more."
+                )
+        if self.on_bad_step not in POLICIES:
+            raise ConfigError(
+                f"config.train.on_bad_step={self.on_bad_step!r} is unknown. "
+                f"{suggest(self.on_bad_step, POLICIES)}"
+            )
+        if self.spike_factor and self.spike_factor <= 1:
+            raise ConfigError(
+                f"config.train.spike_factor={self.spike_factor} must be above 1, such "
+                "as 3.0, or 0 for no such thing."
+            )
+        if self.label_smoothing >= 1:
+            raise ConfigError(
+                f"config.train.label_smoothing={self.label_smoothing} must be below 1, "
+                "such as 0.1."
+            )
+
+    @property
+    def guard(self) -> Guard:
+        """Who tells bad steps from good ones."""
+        return Guard(self.on_bad_step == SKIP, self.spike_factor)
+
+    @property
+    def keep(self) -> Keep:
+        """Which checkpoints stay."""
+        return Keep(self.keep_latest, self.keep_best, self.keep_every_steps)
