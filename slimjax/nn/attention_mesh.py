@@ -12,7 +12,7 @@ References:
 import dataclasses
 from collections.abc import Callable
 from math import gcd
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -131,7 +131,7 @@ def _gather_keys(
 ) -> tuple[Array, Array, Array, Mask]:
     """Returns a device's queries, turned, and keys, values and marks of whole rows."""
     query, key = _turn(query, rotation), _turn(key, rotation)
-    key, value = (gather(x, places, dtype) for x in (key, value))
+    key, value = (cast(Array, gather(x, places, dtype)) for x in (key, value))
     segments = mask.key_segments
     if segments is not None:
         segments = gather(segments, places, segments.dtype)

@@ -19,6 +19,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from slimjax.nn.axes import is_width as is_width
 from slimjax.trees import Path
 
 CHANNELS = "embed"
@@ -29,18 +30,6 @@ Other streams have names that end in it, and a gate of their own beside it.
 
 SUBLAYER = "sublayer"
 """The gate of a whole module, which has no axes."""
-
-
-def is_width(axis: str) -> bool:
-    """Whether an axis is the width of a residual stream: `CHANNELS`, or one like it.
-
-    Each residual stream of a model has an axis of its own, and one gate at the root.
-
-    Examples:
-        >>> [is_width(axis) for axis in ("embed", "encoder_embed", "mlp")]
-        [True, True, False]
-    """
-    return axis == CHANNELS or axis.endswith(f"_{CHANNELS}")
 
 
 NESTED = {"heads": "kv_heads"}

@@ -10,3 +10,6 @@ ACTIVATIONS = (
     *("silu", "gelu", "gelu_tanh", "relu", "relu2", "sigmoid", "tanh", "none"),
 )
 """The activations of hidden units; gelu is exact, gelu_tanh its approximation."""
+
+POOLS = ("first", "mean", "max")
+"""The ways to make one vector of a row."""

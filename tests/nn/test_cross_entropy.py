@@ -78,6 +78,83 @@ def assert_formula(t, d, v, smoothing, z_loss, **blocks):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
+def assert_formula_with_offsets(seed_of_open, **blocks):
+    """Compares scores and gradients with those of whole logits; some are closed."""
+    x, embedding, targets, weights = draw(21, 8, 50)
+    bias = jax.random.normal(jax.random.key(5), (50,))
+    is_open = None
+    if seed_of_open is not None:
+        is_open = jax.random.bernoulli(jax.random.key(seed_of_open), 0.6, (50,))
+        kept = np.flatnonzero(is_open)
+        targets = jnp.asarray(kept)[targets % len(kept)]
+
+    def expected(x, embedding, bias):
+        logits = x @ embedding.T + bias[None, None]
+        count = 50 if is_open is None else is_open.sum()
+        own = jnp.ones(50, bool) if is_open is None else is_open
+        mean = jnp.where(own[None, None], logits, 0.0).sum(-1) / count
+        logits = jnp.where(own[None, None], logits, -jnp.inf)
+        norm = jax.nn.logsumexp(logits, -1)
+        right = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
+        return (weights * (norm - right + 0.1 * (right - mean) + 0.01 * norm**2)).sum()
+
+    def actual(x, embedding, bias):
+        more = dict(bias=bias, is_open=is_open, **blocks)
+        loss = score_targets(x, embedding, targets, **more).loss(0.1, 0.01)
+        return (weights * loss).sum()
+
+    run = lambda fn: jax.jit(jax.value_and_grad(fn, (0, 1, 2)))(x, embedding, bias)
+    wanted, found = run(expected), run(actual)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+    if is_open is not None:
+        closed = np.setdiff1d(np.arange(50), kept)
+        for slope in found[1][1:]:
+            np.testing.assert_array_equal(slope[closed], 0.0)
+
+
+@pytest.mark.parametrize("seed_of_open", [None, 3])
+def test_a_bias_is_added_and_closed_entries_have_no_probability(seed_of_open):
+    assert_formula_with_offsets(seed_of_open, block_tokens=16)
+
+
+@needs_compiler
+@pytest.mark.parametrize("seed_of_open", [None, 3])
+def test_the_native_kernel_takes_a_bias_and_closed_entries(seed_of_open, monkeypatch):
+    monkeypatch.setattr(native, "is_enabled", library.register)
+    assert_formula_with_offsets(seed_of_open)
+
+
+@needs_compiler
+def test_a_bias_is_not_rounded_with_the_operands(monkeypatch):
+    monkeypatch.setattr(native, "is_enabled", library.register)
+    x, embedding, targets, _ = draw(40, 8, 50)
+    bias = 30 + jax.random.normal(jax.random.key(5), (50,))
+    score = lambda **more: score_targets(
+        x, embedding, targets, dtype=jnp.bfloat16, **more
+    )
+    plain, moved = score(), score(bias=bias)
+    np.testing.assert_allclose(moved.target - plain.target, bias[targets], atol=1e-4)
+
+
+@pytest.mark.parametrize("sizes", [(1, 2, 2, 2), (2, 1, 4, 1)])
+def test_the_devices_of_a_mesh_share_a_bias(sizes):
+    axes, auto = ("data", "fsdp", "model", "context"), (jax.sharding.AxisType.Auto,) * 4
+    with jax.set_mesh(jax.make_mesh(sizes, axes, auto)):
+        assert_formula_with_offsets(3, block_tokens=5)
+
+
+def test_closed_entries_are_as_if_cut():
+    x, embedding, targets, _ = draw(9, 8, 50)
+    is_open = jnp.arange(50) % 3 > 0
+    kept = np.flatnonzero(is_open)
+    places = targets % len(kept)
+    closed = score_targets(x, embedding, jnp.asarray(kept)[places], is_open=is_open)
+    small = score_targets(x, embedding[kept], places)
+    for a, b in zip(closed, small, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
 def test_bfloat16_products_stay_near_float32():
     x, embedding, targets, _ = draw(100, 32, 64)
     embedding *= 0.1

@@ -1,0 +1,81 @@
+"""One vector for a row of many, which a head then reads."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jaxtyping import Array, DTypeLike, Float, Int
+
+from slimjax.nn.axes import named
+from slimjax.nn.implementations import POOLS
+from slimjax.nn.products import product
+
+
+def pool(
+    x: Float[Array, "B T D"], kind: str, segments: Int[Array, "B T"] | None = None
+) -> Float[Array, "B D"]:
+    """Returns the first vector of each row, or the mean or maximum over its positions.
+
+    A row of padding alone gives zeros for the mean and the maximum. Closed channels,
+    which are 0, stay 0.
+
+    Args:
+        x: Vectors of all positions.
+        kind: One of `slimjax.nn.implementations.POOLS`: first, mean or max.
+        segments: 0 where a position is padding; None when there is none.
+
+    Raises:
+        ValueError: If there is no such kind.
+
+    Examples:
+        >>> pool(jnp.array([[[1.0], [4.0], [9.0]]]), "max", jnp.array([[1, 1, 0]]))
+        Array([[4.]], dtype=float32)
+    """
+    if kind not in POOLS:
+        raise ValueError(f"{kind!r} is not a pooling. Known: {POOLS}.")
+    if kind == "first":
+        return x[:, 0]
+    there = jnp.ones(x.shape[:2], bool) if segments is None else segments > 0
+    count = there.sum(1)[:, None]
+    if kind == "mean":
+        return jnp.where(there[..., None], x, 0.0).sum(1) / jnp.maximum(count, 1)
+    most = jnp.max(jnp.where(there[..., None], x, -jnp.inf), axis=1)
+    return jnp.where(count > 0, most, 0.0)
+
+
+class Pooler(nn.Module):
+    """BERT's ``tanh(x @ kernel + bias)`` between a pooled vector and a head.
+
+    Its outputs are not channels of the residual stream: they have an axis of their own,
+    ``pooled``, which the head's table names too. So a channel that is cut from the
+    stream takes only a row of the kernel with it.
+
+    Attributes:
+        width: Number of outputs, P; the width of the residual stream at its start.
+        dtype: Type of the operands of products; sums are float32.
+        axis: Name of the width of the residual stream.
+
+    References:
+        Devlin et al., "BERT", 2019, appendix A.
+    """
+
+    width: int
+    dtype: DTypeLike = jnp.float32
+    axis: str = "embed"
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "*batch D"], channels: Float[Array, " D"]
+    ) -> Float[Array, "*batch P"]:
+        """Returns what the head reads.
+
+        Args:
+            x: What is pooled.
+            channels: Gates of the residual stream.
+        """
+        init = named(nn.initializers.lecun_normal(), self.axis, "pooled")
+        shape = x.shape[-1], self.width
+        kernel = self.param("kernel", init, shape, jnp.float32)
+        init = named(nn.initializers.zeros, "pooled")
+        bias = self.param("bias", init, (self.width,), jnp.float32)
+        x = x * jnp.expand_dims(channels, range(x.ndim - 1))
+        out = product(x, kernel, self.dtype)
+        return jnp.tanh(out + jnp.expand_dims(bias, range(x.ndim - 1)))
