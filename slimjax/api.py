@@ -50,7 +50,7 @@ class Report(dict[str, Any]):
 def fit(
     config: Mapping[str, Any], workdir: str | Path, *, quiet: bool = False
 ) -> Report:
-    """Trains and slims a model into a run folder, or goes on with it.
+    """Trains and slims a model into a run folder, or continues it.
 
     Args:
         config: Blocks of settings, such as a config file's ``get_config()`` returns.
@@ -62,8 +62,8 @@ def fit(
         The content of ``report.json``, a dict; ``report.html`` stands beside it.
 
     Raises:
-        SlimjaxError: For all that a user can mend.
-        StoppedError: After Ctrl-C; the state is saved, and the same call goes on.
+        SlimjaxError: For a mistake that the user can correct.
+        StoppedError: After Ctrl-C; the state is saved, and the same call continues.
         KeyboardInterrupt: After a second Ctrl-C; what was saved before stays.
     """
     from slimjax import report

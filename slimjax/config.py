@@ -35,7 +35,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
         path: The file, or the name of a recipe (`slimjax.recipes`).
 
     Raises:
-        ConfigError: If there is no such file, or it gives no config.
+        ConfigError: If there is no such file, or it has no config.
     """
     path = find_config(path)
     where = f"--config={printable(path)}"
@@ -87,7 +87,7 @@ def to_plain(value: Any) -> Any:
 def override(config: Mapping[str, Any], changes: Sequence[tuple[str, str]]) -> dict:
     """Returns a config with ``("a.b", "value")`` changes made.
 
-    Whether names are known is `build`'s to tell.
+    Names are checked later, by `build`.
 
     Examples:
         >>> override({"seed": 0}, [("seed", "3"), ("data.source", "text:a/*.txt")])
@@ -100,7 +100,7 @@ def override(config: Mapping[str, Any], changes: Sequence[tuple[str, str]]) -> d
         for part in blocks:
             block = block.setdefault(part, {})
             if not isinstance(block, dict):
-                raise ConfigError(f"config.{name}: config.{part} is no block.")
+                raise ConfigError(f"config.{name}: config.{part} is not a block.")
         block[key] = parse_value(text)
     return config
 

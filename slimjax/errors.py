@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 class SlimjaxError(Exception):
-    """A mistake that the user can mend; the message says what, where and how.
+    """A mistake that the user can correct; the message names what, where and how.
 
     Attributes:
         exit_code: What a command returns to the shell: 2, a user's mistake.
@@ -15,11 +15,11 @@ class SlimjaxError(Exception):
 
 
 class ConfigError(SlimjaxError):
-    """A setting that does not exist, or a value that cannot be meant."""
+    """A setting that does not exist, or a value that is invalid."""
 
 
 class DataError(SlimjaxError):
-    """A text, a file or a corpus that cannot be read as what it claims to be."""
+    """A text, a file or a corpus that cannot be read in its format."""
 
 
 class CheckpointError(SlimjaxError):
@@ -33,7 +33,7 @@ class NotFeasibleError(SlimjaxError):
 
 
 class ProcessError(SlimjaxError):
-    """Another process of the same run that is lost, late, or of another mind."""
+    """Another process of the same run that is lost, late, or has another state."""
 
     exit_code = 4
 

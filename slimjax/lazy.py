@@ -1,4 +1,4 @@
-"""Rooms that load what they are asked for, when they are asked for it."""
+"""Rooms whose files are loaded when a name of them is first used."""
 
 import importlib
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""How much memory there is, and errors that say it was too little."""
+"""How much memory there is, and errors that mean it was too little."""
 
 import os
 import re
@@ -19,7 +19,7 @@ LIMITS = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of Python, NumPy or XLA says that memory ran out.
+    """Whether an error of Python, NumPy or XLA means that memory ran out.
 
     Examples:
         >>> is_out_of_memory(MemoryError()), is_out_of_memory(ValueError("a"))

@@ -9,10 +9,10 @@ SPLITS = ("valid", "test", "all")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the error of a run's model on held-out text."""
+    """Prints the error of a run's model on validation, test or other text."""
     parser = make_parser(
         "evaluate",
-        "Measures nats a token and bits a byte of a run's model, on its own held-out "
+        "Measures nats per token and bits per byte of a run's model, on its own test "
         "documents or on other text.",
         "slimjax evaluate --workdir=runs/demo --data='text:books/*.txt'",
     )

@@ -1,4 +1,4 @@
-"""Flags of a command: ``--name=value`` with underscores, mistakes told in one line."""
+"""Flags of a command: ``--name=value`` with underscores; a mistake is one line."""
 
 import argparse
 import dataclasses

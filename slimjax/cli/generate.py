@@ -43,7 +43,7 @@ def _make_parser() -> Parser:
     )
     add = parser.add_argument
     add("--workdir", required=True, help="the run folder")
-    add("--prompt", help="the text to go on from")
+    add("--prompt", help="the text to continue")
     add("--prompt_file", help="a UTF-8 file that is one prompt; - reads stdin")
     add("--prompts_file", help="a UTF-8 file with one prompt per line; - reads stdin")
     add("--max_new_tokens", type=int, default=DEFAULTS.max_new_tokens)

@@ -133,7 +133,7 @@ class Launch:
             thread.join()
         codes = {member.popen.returncode for member in self.members}
         if len(codes) == 1 and max(codes) > 0:
-            raise SystemExit(max(codes))  # Process 0 has told why.
+            raise SystemExit(max(codes))  # Process 0 has reported why.
         if self.deaths:
             raise self._describe()
 
@@ -152,7 +152,7 @@ class Launch:
                     member.popen.kill()
 
     def _describe(self) -> SlimjaxError:
-        """Returns an error that names who died first, of itself, and how."""
+        """Returns an error that names the process that failed first, and how."""
         own = [m for m in self.deaths if not m.is_ended]
         followers = [m for m in own if m.popen.returncode in FOLLOWERS]
         cause = next((m for m in own if m not in followers), own[0])
@@ -169,7 +169,7 @@ class Launch:
             if m in self.deaths and (m.is_ended or m.popen.returncode != code)
         ]
         text += f"; rank {', '.join(ended)} ended with it" if ended else ""
-        error = SlimjaxError(text + ". The same command goes on.")
+        error = SlimjaxError(text + ". The same command continues.")
         error.exit_code = code if code > 0 else 128 - code
         return error
 
@@ -233,7 +233,7 @@ def _quote(member: Member, silent: list[int]) -> str:
 
 
 def _find_port() -> int:
-    """Returns a port on which nobody listens."""
+    """Returns a port that no process listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

@@ -11,7 +11,7 @@ from slimjax.memory import describe, is_out_of_memory
 from slimjax.version import VERSION
 
 COMMANDS = {
-    "train": "train a model and slim it; goes on with an interrupted run",
+    "train": "train a model and slim it; continues an interrupted run",
     "evaluate": "measure the error of a run's model on held-out text",
     "generate": "write text with a run's model",
     "inspect": "show the architecture, the sizes and the seams of a run",
@@ -30,8 +30,8 @@ def usage() -> str:
         "Language models in JAX that find their own size.\n\ncommands:\n"
         + "\n".join(lines)
         + "\n\nexample:\n  slimjax train --config=configs/quickstart.py "
-        "--workdir=runs/demo\n\nslimjax COMMAND --help tells more; --version tells the "
-        "version.\n"
+        "--workdir=runs/demo\n\nslimjax COMMAND --help prints more; --version prints "
+        "the version.\n"
     )
 
 
@@ -39,7 +39,7 @@ def run(argv: Sequence[str]) -> None:
     """Runs one command.
 
     Raises:
-        SlimjaxError: For all that a user can mend.
+        SlimjaxError: For a mistake that the user can correct.
     """
     if not argv or argv[0] in ("-h", "--help", "help"):
         sys.stdout.write(usage())

@@ -8,7 +8,7 @@ from slimjax.errors import NotFeasibleError
 
 
 def main(argv: Sequence[str]) -> None:
-    """Compiles a run's step for a TPU slice that is not here, and tells what it needs.
+    """Compiles a run's step for a TPU slice that is not here, and prints its needs.
 
     Raises:
         NotFeasibleError: If it does not fit the chips; the plan is shown all the same.
@@ -16,8 +16,8 @@ def main(argv: Sequence[str]) -> None:
     parser = make_parser(
         "plan",
         "Compiles the train step of a config for a slice of TPU chips, without one, "
-        "and tells its memory, its traffic and the least time it takes. Exit code 3 "
-        "says that it does not fit. --config.a.b=VALUE overrides a setting.",
+        "and prints its memory, its traffic and the least time it takes. Exit code 3 "
+        "means that it does not fit. --config.a.b=VALUE overrides a setting.",
         "slimjax plan --config=configs/llama_8b.py --topology=v5p:4x4x4 --after=50%%",
     )
     parser.add_argument(
@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--mesh", help="instead of config.mesh: data:64,model:8")
     parser.add_argument("--after", help="plan a uniform cut to this part too: 50%%")
     parser.add_argument(
-        "--decode", type=int, help="plan a step of decoding so many rows too"
+        "--decode", type=int, help="also plan a step of decoding with so many rows"
     )
     parser.add_argument(
         "--quick",
@@ -62,4 +62,4 @@ def _show(plan: dict, *, as_json: bool) -> None:
         print_json(plan)
     if "reason" in plan:
         advice = "; or ".join(plan["advice"]) or "take larger chips"
-        raise NotFeasibleError(f"the step {plan['reason']}. To mend it: {advice}.")
+        raise NotFeasibleError(f"the step {plan['reason']}. What helps: {advice}.")

@@ -9,15 +9,15 @@ from slimjax.config import override, read_config
 from slimjax.errors import NotFeasibleError
 from slimjax.paths import user_path
 
-PAPER_WIDTH = 150  # Characters a line where no terminal tells.
+PAPER_WIDTH = 150  # Characters per line where there is no terminal.
 
 
 def main(argv: Sequence[str]) -> None:
-    """Runs a grid of settings with several seeds; tells means and intervals."""
+    """Runs a grid of settings with several seeds; prints means and intervals."""
     parser = make_parser(
         "sweep",
         "Runs every combination of the grids' values with several seeds, one run after "
-        "the other; the same command goes on with a sweep that was interrupted, and "
+        "the other; the same command continues a sweep that was interrupted, and "
         "several processes or hosts that share DIR share the work. Values are JSON or "
         "bare words; --config.a.b=VALUE changes a setting for all. With --equal=flops "
         "each arm trains as many steps as spend what the first one spends, its warm-up "
@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
         "--grid", action="append", default=[], help="SETTING=VALUE,VALUE; repeatable"
     )
     parser.add_argument(
-        "--seeds", type=int, default=3, help="runs an arm, from config.seed on"
+        "--seeds", type=int, default=3, help="runs per arm, from config.seed on"
     )
     parser.add_argument("--equal", default="steps", help="steps, or flops")
     parsed = parse(parser, argv, config=True)

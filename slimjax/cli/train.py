@@ -14,7 +14,7 @@ def main(argv: Sequence[str]) -> None:
     """Trains and slims a model, then writes its report and shows the closing table."""
     parser = make_parser(
         "train",
-        "Trains a model and slims it on the way. The same command goes on with a run "
+        "Trains a model and slims it on the way. The same command continues a run "
         "that was interrupted. --config.a.b=VALUE overrides a setting; a .py config is "
         "code and is run, so take only those that you trust.",
         "slimjax train --config=configs/text_file.py "

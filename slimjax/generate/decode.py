@@ -21,7 +21,7 @@ CHUNK = 16
 
 @struct.dataclass
 class DecodeState:
-    """What the rows need to go on."""
+    """What the rows need to continue."""
 
     cache: PyTree
     token: PyTree  # int32 [B]; the newest, not yet in the cache.

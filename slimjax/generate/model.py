@@ -102,7 +102,7 @@ class Model:
         The names and the defaults are those of ``slimjax generate``.
 
         Args:
-            prompts: Texts to go on from, which may be empty; a string is one prompt.
+            prompts: Texts to continue, which may be empty; a string is one prompt.
             max_new_tokens: Most tokens for each text.
             temperature: Divides the scores of tokens; 0 always takes the best.
             top_k: Only the k best tokens are drawn from; 0 for all.
@@ -219,13 +219,13 @@ def read_model_config(folder: RunFolder, vocab_size: int) -> ModelConfig:
     """Returns the shape that a run's model has now.
 
     Raises:
-        CheckpointError: If the files that tell are missing or damaged.
+        CheckpointError: If the files that describe it are missing or damaged.
     """
     where = str(folder.architecture)
     try:
         block = read_json(folder.config, dict).get("model", {})
         if not isinstance(block, dict):
-            raise ConfigError("config.model is no block of settings.")
+            raise ConfigError("config.model is not a block of settings.")
         settings = build(ModelSettings, block | {"architecture": ""}, "config.model")
         entries = read_json(folder.architecture, list)
         return settings.build(vocab_size).with_architecture(entries, where)

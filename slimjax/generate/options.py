@@ -97,7 +97,7 @@ def check_prompt(prompt: Any, name: str = "--prompt") -> str:
     """Returns a prompt, if it is a text that can be encoded.
 
     Raises:
-        ConfigError: If it is no text, or holds bytes that are not UTF-8.
+        ConfigError: If it is not a text, or holds bytes that are not UTF-8.
     """
     if not isinstance(prompt, str):
         raise ConfigError(f"{name}={prompt!r:.60} must be a text.")
@@ -115,7 +115,7 @@ def check_prompts(prompts: str | Iterable[str]) -> list[str]:
     """Returns a list of prompts; a string is one.
 
     Raises:
-        ConfigError: If one of them is no text, or is not UTF-8.
+        ConfigError: If one of them is not a text, or is not UTF-8.
 
     Examples:
         >>> check_prompts("abc"), check_prompts([])

@@ -36,7 +36,7 @@ def suggest_changes(
         plan: The step that does not fit.
         mesh: Sizes of the axes of its mesh.
         batch_size: Rows of its batch.
-        try_remat: Compiles the step with a policy, and tells whether it fits.
+        try_remat: Compiles the step with a policy, and returns whether it fits.
     """
     for policy in STRONGER[plan["remat"]]:
         if try_remat(policy):

@@ -1,4 +1,4 @@
-"""What TPU chips can do, as their vendor says; no jax is loaded to know it."""
+"""What TPU chips can do, from their data sheets; this loads no jax."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ class Chip:
             way, in GB/s: half of the bidirectional bandwidth.
         num_axes: Axes of the torus in which the chips stand.
         most_chips: Chips in the largest slice.
-        config: Libtpu's name for the way in which the cores of a chip work together;
+        config: Libtpu's name for the way in which the cores of a chip cooperate;
             each chip is then one device. Empty for its default.
         source: Where the numbers are from.
     """

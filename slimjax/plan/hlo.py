@@ -47,7 +47,7 @@ class Instruction:
         shapes: The arrays of its result.
         opcode: What it does.
         operands: Names of the results that it takes, or its literal.
-        attributes: All else that the line says.
+        attributes: The rest of the line.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Instruction:
 
     @property
     def called(self) -> tuple[str, ...]:
-        """Names of the computations that it runs, conditions of loops apart."""
+        """Names of the computations that it runs, without conditions of loops."""
         found = _CALLED.search(self.attributes)
         return tuple(re.findall(r"[\w.\-]+", found[1])) if found else ()
 

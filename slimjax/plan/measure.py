@@ -43,7 +43,7 @@ def measure_program(
     topology: Topology,
     num_devices: int,
 ) -> dict[str, Any]:
-    """Returns what is known of a program beforehand, and what its compiler tells.
+    """Returns what is known of a program in advance, and what its compiler reports.
 
     Args:
         compile_program: Returns the compiled program.
@@ -116,7 +116,7 @@ def measure_time(
         hbm_bytes=work.hbm_bytes,
         ici_bytes=sum(kind["bytes"] for kind in collectives.values()),
     )
-    told = float((compiled.cost_analysis() or {}).get("optimal_seconds", 0.0))
+    seconds = float((compiled.cost_analysis() or {}).get("optimal_seconds", 0.0))
     bound = flops_utilization(
         topology.chip,
         model_flops=plan["flops"],
@@ -131,5 +131,5 @@ def measure_time(
         | {"seconds": roofline.seconds, "bound": roofline.bound},
         "mfu_bound": bound,
         "tokens_per_s_bound": plan["tokens"] / roofline.seconds,
-        "compiler_seconds": told if told > 0 else None,
+        "compiler_seconds": seconds if seconds > 0 else None,
     }

@@ -20,7 +20,7 @@ class Memory:
     Attributes:
         arguments: State and batch, as they come in.
         temporaries: What lives during a step alone.
-        outputs: What a step gives and does not write where its arguments were.
+        outputs: What a step returns and does not write in the place of its arguments.
         code: The program.
         capacity: What a program may use.
     """
@@ -43,7 +43,7 @@ class Memory:
 
 
 def read_memory(compiled: Any, capacity: float) -> Memory:
-    """Returns what the compiler says of a program's memory."""
+    """Returns what the compiler reports of a program's memory."""
     stats = compiled.memory_analysis()
     return Memory(
         arguments=stats.argument_size_in_bytes,

@@ -22,7 +22,7 @@ def parse_mesh(text: str) -> dict[str, int]:
     """Returns sizes of all axes of a mesh, from some: ``fsdp:64,model:8``.
 
     Raises:
-        ConfigError: If an axis is unknown or a size is no number.
+        ConfigError: If an axis is unknown or a size is not a number.
 
     Examples:
         >>> parse_mesh("fsdp:64,model:8")

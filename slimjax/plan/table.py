@@ -31,7 +31,7 @@ def print_plan(plan: dict[str, Any], console: Console) -> None:
 
 
 def list_rows(step: dict[str, Any]) -> dict[str, str]:
-    """Returns what a table says of a step, by name."""
+    """Returns the lines of a table about a step, by name."""
     layer, hbm = step["layer"], step["hbm"]
     rows = {
         "layers, width": f"{step['num_layers']} x {layer['width']}",
@@ -39,7 +39,7 @@ def list_rows(step: dict[str, Any]) -> dict[str, str]:
             f"{layer['num_heads']}, {layer['num_kv_heads']}, {layer['mlp_dim']}"
         ),
         "parameters": f"{step['params']:,}",
-        "FLOPs a step": f"{step['flops']:.4g}",
+        "FLOPs per step": f"{step['flops']:.4g}",
     }
     for kind, count in step["state_bytes"].items():
         rows[f"{kind}, all / a device"] = f"{gib(count['total'])} / " + gib(
@@ -54,12 +54,12 @@ def list_rows(step: dict[str, Any]) -> dict[str, str]:
 
 
 def list_times(step: dict[str, Any]) -> dict[str, str]:
-    """Returns what a table says of a compiled step's work and time."""
+    """Returns the lines of a table about a compiled step's work and time."""
     roofline, rows = step["roofline"], {}
     for kind, count in step["collectives"].items():
         if count["count"]:
             rows[f"sent by {kind}"] = f"{gib(count['bytes'])} in {count['count']}"
-    told = step["compiler_seconds"]
+    seconds = step["compiler_seconds"]
     return rows | {
         "FLOPs executed / needed": f"{step['flops_executed'] / step['flops']:.3f}",
         "least time: products and kernels": f"{roofline['compute_s']:.4f} s",
@@ -68,7 +68,7 @@ def list_times(step: dict[str, Any]) -> dict[str, str]:
         "least time": f"{roofline['seconds']:.4f} s ({roofline['bound']})",
         "MFU, at most": f"{step['mfu_bound']:.1%}",
         "tokens/s, at most": f"{step['tokens_per_s_bound']:,.0f}",
-        "compiler's optimal_seconds": f"{told:.4f} s" if told else "none",
+        "compiler's optimal_seconds": f"{seconds:.4f} s" if seconds else "none",
         "compiled in": f"{step['compile_seconds']:.0f} s",
         "compiled in, CPU time": f"{step['compile_cpu_seconds']:.0f} s",
     }

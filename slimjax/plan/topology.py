@@ -1,6 +1,6 @@
 """Slices of TPU chips by name, and descriptions of their devices without having them.
 
-libtpu compiles for chips that are not there. It must be told early, before jax looks
+libtpu compiles for chips that are not there. It must know early, before jax looks
 for devices, that this machine has none: call `prepare_libtpu` before jax is imported.
 """
 
@@ -77,10 +77,10 @@ def parse_topology(text: str) -> Topology:
     if kind not in CHIPS:
         known = ", ".join(CHIPS)
         hint = suggest(kind, CHIPS) if kind else "Known: " + known + "."
-        raise ConfigError(f"{where}: {kind!r} is no chip (known: {known}). {hint}")
+        raise ConfigError(f"{where}: {kind!r} is not a chip (known: {known}). {hint}")
     chip, wanted = CHIPS[kind], "x".join("4" * CHIPS[kind].num_axes)
     if not re.fullmatch(r"[1-9]\d*(x[1-9]\d*)*", sizes):
-        raise ConfigError(f"{where} must tell its grid of chips, as {kind}:{wanted}.")
+        raise ConfigError(f"{where} must name its grid of chips, as {kind}:{wanted}.")
     shape = tuple(map(int, sizes.split("x")))
     if len(shape) != chip.num_axes:
         raise ConfigError(
@@ -97,14 +97,14 @@ def parse_topology(text: str) -> Topology:
 
 
 def prepare_libtpu(*, quick: bool = False) -> None:
-    """Tells libtpu that this machine has no TPU; call it before jax is imported.
+    """Prepares libtpu for a machine without TPUs; call it before jax is imported.
 
     Args:
         quick: Whether it is to compile with the least effort, in a fraction of the
             time, into a program that is not quite the one that a pod would run.
 
     Raises:
-        ConfigError: If libtpu is not installed; says how to install it.
+        ConfigError: If libtpu is not installed, with the command that installs it.
     """
     if not importlib.util.find_spec("libtpu") and "TPU_LIBRARY_PATH" not in os.environ:
         raise ConfigError(

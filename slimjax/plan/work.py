@@ -114,9 +114,9 @@ def is_kernel(instruction: Instruction) -> bool:
 
 def kernel_flops(kernel: Instruction, computation: Computation) -> int:
     """Returns the FLOPs of a kernel: its own estimate, or those of causal attention."""
-    told = re.search(r'"cost_estimate":\{[^}]*"flops":"?(\d+)', kernel.attributes)
-    if told:
-        return int(told[1])
+    found = re.search(r'"cost_estimate":\{[^}]*"flops":"?(\d+)', kernel.attributes)
+    if found:
+        return int(found[1])
     kind = re.search(r"splash_m[hq]a_(fwd|dq|dkv)", kernel.name)
     if not kind:
         return 0
@@ -129,7 +129,7 @@ def kernel_flops(kernel: Instruction, computation: Computation) -> int:
 def bytes_moved(run: Run, program: Program) -> int:
     """Returns the bytes that an instruction reads and writes in the main memory.
 
-    What lies in a chip's vector memory is not counted; of an array that an
+    What is in a chip's vector memory is not counted; of an array that an
     instruction only cuts a piece out of, or only updates a piece of, it is the piece.
     """
     instruction = run.instruction

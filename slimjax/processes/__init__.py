@@ -1,8 +1,8 @@
-"""Several processes, one run: who there is, and how they wait for each other.
+"""Several processes, one run: how they find each other and wait for each other.
 
 `cluster` finds out, before jax starts, which processes belong together; `joining` joins
 them, and lets them part. `meeting` holds every way in which one of them waits for the
-others, through `world`: with a timeout, and an error that names who is missing. `vote`
+others, through `world`: with a timeout, and an error that names the late ones. `vote`
 lets a signal to one of them stop all at the same step. With one process, nothing here
 costs or does anything.
 """

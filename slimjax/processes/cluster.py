@@ -1,4 +1,4 @@
-"""Which processes make up a run: told by flags, by the environment, or by nobody."""
+"""Which processes make up a run: by flags, by the environment, or this one alone."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -58,9 +58,9 @@ def find_cluster(
 
     Args:
         environ: The environment.
-        coordinator_address: ``host:port`` of process 0, if a flag says so.
-        num_processes: How many there are, if a flag says so.
-        process_id: Which one this is, if a flag says so.
+        coordinator_address: ``host:port`` of process 0, if a flag gives it.
+        num_processes: How many there are, if a flag gives it.
+        process_id: Which one this is, if a flag gives it.
 
     Raises:
         ConfigError: If some of the three are known, and others are not.
@@ -103,7 +103,9 @@ def _read(environ: Mapping[str, str], names: tuple[str, ...]) -> int | None:
         value = environ.get(name)
         if value:
             if not value.isdecimal():
-                raise ConfigError(f"{name}={value!r} in the environment is no number.")
+                raise ConfigError(
+                    f"{name}={value!r} in the environment is not a number."
+                )
             return int(value)
     return None
 

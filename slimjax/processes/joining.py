@@ -19,11 +19,11 @@ LEAVING_SECONDS = 5.0
 def joined(cluster: Cluster | None) -> Iterator[None]:
     """Joins the processes of a run while it is entered; jax must not have computed yet.
 
-    They part together, when all have finished or failed; who fails alone leaves at
+    They part together, when all have finished or failed; one that fails alone leaves at
     once, so that the others notice.
 
     Raises:
-        ProcessError: If the others don't come, or one of them is lost.
+        ProcessError: If the others do not arrive, or one of them is lost.
     """
     if cluster is None or world.count() > 1:
         yield
@@ -46,14 +46,14 @@ def joined(cluster: Cluster | None) -> Iterator[None]:
 def is_shared(error: BaseException) -> bool:
     """Whether all processes fail with this error, so that it is safe to wait for them.
 
-    What a user can mend is found by all of them, or told to all (`together`).
+    A mistake of the user is found by all of them, or sent to all (`together`).
     """
     is_known = isinstance(error, SlimjaxError) and not isinstance(error, ProcessError)
     return world.count() == 1 or is_known
 
 
 def find_loss(error: BaseException) -> ProcessError | None:
-    """Returns what an error tells of a lost process; None if it tells of none."""
+    """Returns the loss of a process that an error reports, or None."""
     if isinstance(error, ProcessError):
         return error
     found = re.search(r"Gloo (\S+) failed: (?:\[.*?\] )?(.{,80})", str(error))
@@ -61,7 +61,7 @@ def find_loss(error: BaseException) -> ProcessError | None:
         return None
     return ProcessError(
         f"Another process is lost ({found[2].strip()}, in {found[1]}); this one ends "
-        "too. The newest checkpoint is whole: the same command goes on."
+        "too. The newest checkpoint is whole: the same command continues."
     )
 
 
@@ -70,7 +70,7 @@ def _join(cluster: Cluster) -> None:
 
     _die_with_launcher()
     heartbeat = int(world.seconds_of(world.HEARTBEAT_SECONDS))
-    # The service would take SIGTERM over, and tell Python nothing of it.
+    # The service would take SIGTERM over, and Python would not notice.
     jax.config.update("jax_enable_preemption_service", False)
     try:
         jax.distributed.initialize(

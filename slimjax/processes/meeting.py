@@ -1,4 +1,4 @@
-"""Where the processes of a run wait for each other, and what they tell each other."""
+"""Where the processes of a run wait for each other and exchange values."""
 
 import contextlib
 import itertools
@@ -13,7 +13,7 @@ from slimjax.errors import ProcessError, SlimjaxError
 from slimjax.processes import world
 
 DAY = 86400.0
-ASKING_SECONDS = 10.0  # For who is late too to say so.
+ASKING_SECONDS = 10.0  # For late processes to answer.
 POLLING_SECONDS = 0.0005
 _calls: dict[str, Iterator[int]] = defaultdict(itertools.count)
 
@@ -25,7 +25,7 @@ def barrier(name: str) -> None:
         name: What they come for, the same everywhere; it may be used again and again.
 
     Raises:
-        ProcessError: Naming who has not come in time.
+        ProcessError: Naming the processes that are late.
     """
     world.wait(name, world.seconds_of(world.BARRIER_SECONDS))
 
@@ -34,7 +34,7 @@ def share(name: str, value: Any) -> Any:
     """Returns the plain data that process 0 has, on all of them.
 
     Raises:
-        ProcessError: If process 0 has not said it in time.
+        ProcessError: If process 0 has not sent it in time.
     """
     if world.count() == 1:
         return value
@@ -47,13 +47,13 @@ def share(name: str, value: Any) -> Any:
         return json.loads(client.blocking_key_value_get(key, int(1000 * seconds)))
     except Exception as error:
         raise ProcessError(
-            f"Process 0 has not told {name} within {seconds:g} s."
+            f"Process 0 has not sent {name} within {seconds:g} s."
         ) from error
 
 
 @contextlib.contextmanager
 def together(name: str, seconds: float = 0.0) -> Iterator[None]:
-    """Lets all processes pass, or none: what a user can mend in one fails in all.
+    """Lets all processes pass, or none: a user's mistake in one fails in all.
 
     Args:
         name: What they do, the same everywhere.
@@ -71,8 +71,8 @@ def together(name: str, seconds: float = 0.0) -> Iterator[None]:
         yield
     except SlimjaxError as error:
         own = error
-    told = None if own is None else [type(own).__name__, str(own)]
-    others = exchange(name, told, seconds)
+    sent = None if own is None else [type(own).__name__, str(own)]
+    others = exchange(name, sent, seconds)
     if own is not None:
         raise own
     for number, other in enumerate(others):
@@ -90,14 +90,14 @@ def exchange(name: str, value: Any, seconds: float = 0.0) -> list[Any]:
         seconds: How long it may take one longer than another; 0 for as long as usual.
 
     Raises:
-        ProcessError: Naming who has not come in time.
+        ProcessError: Naming the processes that are late.
     """
     if world.count() == 1:
         return [value]
     key, client = _key(name), world.state().client
     client.key_value_set(f"{key}/{world.rank():06d}", json.dumps(value))
     world.wait(name, seconds or world.seconds_of(world.BARRIER_SECONDS))
-    return [json.loads(told) for _, told in sorted(client.key_value_dir_get(f"{key}/"))]
+    return [json.loads(text) for _, text in sorted(client.key_value_dir_get(f"{key}/"))]
 
 
 def agree(name: str, digest: str) -> None:
@@ -110,8 +110,8 @@ def agree(name: str, digest: str) -> None:
     Raises:
         ProcessError: Naming those that differ from process 0.
     """
-    told = exchange(name, digest)
-    odd = [i for i, other in enumerate(told) if other != told[0]]
+    found = exchange(name, digest)
+    odd = [i for i, other in enumerate(found) if other != found[0]]
     if odd:
         raise ProcessError(
             f"{world.list_ranks(odd)} and process 0 differ in {name}. Their programs, "
@@ -123,7 +123,7 @@ def wait_for(arrays: Any, name: str) -> Any:
     """Returns arrays once the devices have computed them, those of all processes.
 
     Raises:
-        ProcessError: Naming who has not come to the same point in time.
+        ProcessError: Naming the processes that are late.
     """
     if world.count() == 1:
         return arrays

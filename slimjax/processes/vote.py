@@ -13,8 +13,8 @@ from slimjax.processes import world
 class Vote:
     """The largest wish of all processes, found on the devices between two steps.
 
-    It is sent off like a step and read with that step's metrics, so nobody waits for
-    it; and since all read the same votes in the same order, all act at the same step.
+    It is sent off like a step and read with that step's metrics, so no process waits
+    for it. All read the same votes in the same order, so all act at the same step.
     All devices vote, as all take the step: on a CPU, XLA runs only such programs one
     after the other, and others might meet the step's messages on the way.
     """

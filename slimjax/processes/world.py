@@ -1,8 +1,8 @@
-"""The processes of a run: who there is, and waiting for them, never for ever.
+"""The processes of a run: their number, and waiting for them with a timeout.
 
 Waiting goes through the coordination service that process 0 runs beside its training,
-not through the devices, so that it has a timeout and knows who is missing. Its client
-is private to jax (0.10); the pages of this room, and no others, touch it.
+not through the devices, so that it has a timeout and knows the late process. Its client is
+private to jax (0.10); the files of this room, and no others, use it.
 """
 
 import os
@@ -40,19 +40,19 @@ def wait(name: str, seconds: float) -> None:
     """Waits until all processes are here.
 
     Raises:
-        ProcessError: Naming who has not come in time, or is lost.
+        ProcessError: Naming the processes that are late or lost.
     """
     if count() == 1:
         return
     try:
         state().client.wait_at_barrier(f"slimjax/{name}", int(1000 * seconds))
     except Exception as error:
-        told = str(error)
-        if "DEADLINE_EXCEEDED" not in told:
-            lost = re.search(r"[Tt]ask:? ?(\d+)", told)
-            who = f"Process {lost[1]}" if lost else "A process"
-            raise ProcessError(f"{who} is lost; {name} cannot go on.") from error
-        tail = told.partition("timed out task names:")[2].partition("\n\n")[0]
+        text = str(error)
+        if "DEADLINE_EXCEEDED" not in text:
+            lost = re.search(r"[Tt]ask:? ?(\d+)", text)
+            name_of = f"Process {lost[1]}" if lost else "A process"
+            raise ProcessError(f"{name_of} is lost; {name} cannot continue.") from error
+        tail = text.partition("timed out task names:")[2].partition("\n\n")[0]
         missing = [int(number) for number in re.findall(r"\d+", tail)]
         raise ProcessError(
             f"{list_ranks(missing)} did not come to {name} within {seconds:g} s."
@@ -71,10 +71,10 @@ def list_ranks(ranks: list[int]) -> str:
 
 
 def seconds_of(setting: tuple[str, float]) -> float:
-    """Returns what the environment says of a setting, or its default.
+    """Returns a setting of the environment, or its default.
 
     Raises:
-        ConfigError: If that is no time to wait.
+        ConfigError: If that is not a time to wait.
     """
     name, default = setting
     text = os.environ.get(name, "")

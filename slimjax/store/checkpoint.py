@@ -1,7 +1,7 @@
 """Checkpoints that are whole or do not count.
 
 A checkpoint is a folder ``STEP.SEAM`` with the arrays in ``state/``, written by Orbax,
-and ``manifest.json``, written last: without its manifest a folder is no checkpoint.
+and ``manifest.json``, written last: without its manifest a folder is not a checkpoint.
 STEP counts steps taken, SEAM seams passed, so that the states before and after a seam
 stand side by side. To remove a checkpoint, its manifest goes first.
 
@@ -70,12 +70,12 @@ class Checkpoints:
     ) -> str:
         """Begins to write a checkpoint; it counts, and those too old go, later.
 
-        A save that is still being written is waited for first. What fails is told by
+        A save that is still being written is waited for first. A failure is raised by
         `wait`.
 
         Args:
             state: Arrays only; they are copied before this returns.
-            manifest: What else is needed to go on; plain data. A finite number at
+            manifest: What else is needed to continue; plain data. A finite number at
                 ``valid_error`` makes it a candidate for the best.
             step: Steps taken so far.
             seam: Seams passed so far.
@@ -120,7 +120,7 @@ class Checkpoints:
         """Returns when the last save is whole.
 
         Raises:
-            CheckpointError: If it could not be written; told once.
+            CheckpointError: If it could not be written; raised once.
         """
         processes.barrier("the end of a save")
         if self._writing is not None:
@@ -226,7 +226,7 @@ class Checkpoints:
             sync_folder(self.directory)
             self._damaged.discard(folder.name)
             fault_point("checkpoint-manifest")
-        except Exception as error:  # Whatever it is, training need not end of it.
+        except Exception as error:  # Whatever it is, training continues.
             self._fail(folder, error)
             return
         with contextlib.suppress(OSError):  # What stays now goes the next time.

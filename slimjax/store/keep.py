@@ -11,7 +11,7 @@ class Kept:
 
     Attributes:
         name: The checkpoint's name, ``STEP.SEAM``; names sort by age.
-        error: Validation error, nats a token; None where it was not measured.
+        error: Validation error, nats per token; None where it was not measured.
     """
 
     name: str

@@ -17,7 +17,7 @@ from slimjax.store.files import append_whole, finite, write_atomic
 
 
 class JsonLines:
-    """A file of JSON objects, one a line, in the order of their ``step``."""
+    """A file of JSON objects, one per line, in the order of their ``step``."""
 
     def __init__(self, path: Path):
         """Opens the file for appending, at the first write."""

@@ -1,7 +1,7 @@
-"""Orbax as checkpoints need it: its failures told once, and nothing leaked.
+"""Orbax as checkpoints need it: one line for a failure, and nothing leaked.
 
-A failed write or read is told in one line by who called; Orbax and Python would tell
-it again in many. Process-wide settings stand here, so that none is hidden elsewhere.
+The caller reports a failed write or read in one line; Orbax and Python would repeat it
+in many. Process-wide settings stand here, so that none is hidden elsewhere.
 """
 
 import ast
@@ -18,13 +18,13 @@ from jaxtyping import PyTree
 from slimjax.errors import CheckpointError
 
 UNREAD = r"coroutine 'Store\._get_array_metadatas' was never awaited"
-"""What Python says of files that Orbax dropped when a damaged one stopped it."""
+"""What Python warns of files that Orbax dropped when a damaged one stopped it."""
 
 _TO_JSON = ts.KvStore.Spec.to_json
 
 
 def keep_quiet() -> None:
-    """Has Orbax say and leak nothing; to be called before it writes or reads."""
+    """Has Orbax print and leak nothing; to be called before it writes or reads."""
     for name in ("absl", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", UNREAD, RuntimeWarning)
@@ -33,7 +33,7 @@ def keep_quiet() -> None:
 
 
 def begin_to_write(folder: Path, state: PyTree) -> ocp.StandardCheckpointer:
-    """Returns who writes arrays into a folder, to be waited for and closed."""
+    """Returns the writer of arrays into a folder, to be waited for and closed."""
     keep_quiet()
     writer = ocp.StandardCheckpointer()
     writer.save(folder, state)
@@ -57,20 +57,20 @@ def read_arrays(folder: Path, *target: PyTree) -> Any:
 
 
 def _hush_closed_loops() -> None:
-    """Has Python not tell of writes that were under way when another one failed.
+    """Has Python not report writes that were under way when another one failed.
 
     Orbax closes its event loop at the first failure, and each write that ends after it
-    would be told in twenty lines; the failure itself is told in one.
+    would be reported in twenty lines; the failure itself is one line.
     """
-    tell = sys.unraisablehook
-    if getattr(tell, "__name__", "") == "tell_others":
+    report = sys.unraisablehook
+    if getattr(report, "__name__", "") == "report_others":
         return
 
-    def tell_others(unraisable: Any) -> None:
+    def report_others(unraisable: Any) -> None:
         if str(unraisable.exc_value) != "Event loop is closed":
-            tell(unraisable)
+            report(unraisable)
 
-    sys.unraisablehook = tell_others
+    sys.unraisablehook = report_others
 
 
 def _leave_json_unread() -> None:
@@ -78,7 +78,7 @@ def _leave_json_unread() -> None:
 
     In tensorstore 0.1.86, that is; each save and each restore would leave behind some
     200 bytes an array for its place, and 20 kB a reading of counters, which Orbax does
-    for a log unseen here. A spec's text tells the same as its JSON.
+    for a log unseen here. A spec's text has the content of its JSON.
     """
     ts.experimental_collect_matching_metrics = lambda *_: []
     kind: Any = ts.KvStore.Spec
@@ -93,6 +93,6 @@ def _read_text(spec: ts.KvStore.Spec) -> Any:
         {'driver': 'file', 'path': '/a b/'}
     """
     text = repr(spec)
-    if "\\x" in text:  # Bytes of what is not ASCII, which are no text yet.
+    if "\\x" in text:  # Bytes of what is not ASCII, which are not text yet.
         return _TO_JSON(spec)
     return ast.literal_eval(text[text.index("(") + 1 : -1])

@@ -1,4 +1,4 @@
-"""``model.packed.safetensors``: the finished weights, at the bits they are worth."""
+"""``model.packed.safetensors``: the finished weights, at their bits."""
 
 import zlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The folder of a run: what is where, and who may write to it."""
+"""The folder of a run: which file is where, and when it may be written to."""
 
 import os
 from contextlib import AbstractContextManager
@@ -39,17 +39,17 @@ class RunFolder:
 
     @cached_property
     def metrics(self) -> JsonLines:
-        """One object a logged step."""
+        """One object for each logged step."""
         return JsonLines(self.root / "metrics.jsonl")
 
     @cached_property
     def seams(self) -> JsonLines:
-        """One object a seam, taken or not."""
+        """One object for each seam, taken or not."""
         return JsonLines(self.root / "seams.jsonl")
 
     @cached_property
     def restarts(self) -> JsonLines:
-        """One object each time that the run went on from an earlier step."""
+        """One object each time that the run continued from an earlier step."""
         return JsonLines(self.root / "restarts.jsonl")
 
     @cached_property
@@ -59,7 +59,7 @@ class RunFolder:
 
     @cached_property
     def checkpoints(self) -> "Checkpoints":
-        """The states to go on from; loads jax."""
+        """The states to continue from; loads jax."""
         from slimjax.store.checkpoint import Checkpoints
 
         return Checkpoints(self.root / "checkpoints")
@@ -81,7 +81,7 @@ class RunFolder:
             nearest = nearest.parent
         if not nearest.is_dir() or not os.access(nearest, os.W_OK):
             raise ConfigError(
-                f"--workdir={self.root}: {nearest} is no writable folder."
+                f"--workdir={self.root}: {nearest} is not a writable folder."
             )
         present = list(self.root.iterdir()) if self.root.is_dir() else []
         foreign = [path for path in present if not path.name.startswith(".")]

@@ -32,7 +32,7 @@ class Arm:
 
     Attributes:
         name: Readable, and a name of a folder.
-        changes: What the grid says of it, by setting.
+        changes: Its values of the grid, by setting.
         config: Blocks of plain values.
     """
 
@@ -63,7 +63,7 @@ def make_arms(config: Mapping[str, Any], axes: Iterable[Axis]) -> list[Arm]:
     """Returns an arm for every combination of the grid's values.
 
     Raises:
-        ConfigError: If the grid cannot be meant; settings are checked by `check_arm`.
+        ConfigError: If the grid is invalid; settings are checked by `check_arm`.
     """
     combinations = [
         dict(change for pair in pairs for change in _open_block(*pair))
@@ -87,7 +87,7 @@ def list_seeds(config: Mapping[str, Any], num_seeds: int) -> tuple[int, ...]:
     """Returns ``config.seed``, and the numbers that follow.
 
     Raises:
-        ConfigError: If there is none, or the first is no number.
+        ConfigError: If there is none, or the first is not a number.
     """
     if num_seeds < 1:
         raise ConfigError(f"--seeds={num_seeds} must be 1 or more.")

@@ -1,10 +1,10 @@
-"""Who runs what: claims that several processes, also on several hosts, respect.
+"""Which process runs what: claims that processes on several hosts respect.
 
 A claim is a file that only one process can create (``O_CREAT | O_EXCL``), with its
 host, process id and time. A process that was killed leaves its claim behind: another
 one on the same host sees that there is no such process and takes the claim over, under
 a lock, since two might see it at once. What another host left behind is for people to
-judge: they remove the file.
+decide: they remove the file.
 """
 
 import fcntl
@@ -33,7 +33,7 @@ class Claims:
 
     @contextmanager
     def hold(self, name: str) -> Iterator[bool]:
-        """Claims a name while it is entered; tells whether that was possible."""
+        """Claims a name while it is entered; yields whether that was possible."""
         taken = self.take(name)
         try:
             yield taken
@@ -60,7 +60,7 @@ class Claims:
         return self.folder / f"{name}.json"
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """Returns who holds a claim since when; None if nobody does."""
+        """Returns the holder of a claim and its time; None if there is none."""
         try:
             found = json.loads(self.path(name).read_text(encoding="utf-8"))
         except FileNotFoundError:
@@ -80,11 +80,11 @@ class Claims:
         return not _is_alive(pid)
 
     def describe(self, name: str) -> str:
-        """Says who holds a claim, and what to do if they are gone."""
+        """Describes the holder of a claim, and what to do if it has ended."""
         claim = self.read(name) or {}
-        who = f"process {claim.get('pid', '?')} on {claim.get('host', '?')}"
+        holder = f"process {claim.get('pid', '?')} on {claim.get('host', '?')}"
         since = claim.get("time", "?")
-        return f"{who} since {since}; if it is gone, remove {self.path(name)}"
+        return f"{holder} since {since}; if it is gone, remove {self.path(name)}"
 
     def _create(self, path: Path) -> bool:
         try:

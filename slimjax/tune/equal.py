@@ -40,7 +40,7 @@ def scale(config: dict[str, Any], num_steps: int) -> dict[str, Any]:
     and rounded down, to 1 at least: warm-up, the first seam, the distance of seams. The
     decay of the learning rate is a fraction already. There are as many seams as before;
     they pay or not as before, since ``resize.compile_allowance_flops`` is scaled too.
-    Evaluating, saving and logging go on as they are.
+    Evaluating, saving and logging stay as they are.
     """
     run = make_run_config(config)
     factor = num_steps / run.train.num_steps
@@ -65,7 +65,7 @@ def check_scalable(run: RunConfig) -> None:
     """
     if run.train.continue_from:
         raise ConfigError(
-            f"config.train.continue_from={run.train.continue_from!r} goes on with "
+            f"config.train.continue_from={run.train.continue_from!r} continues "
             "another run's steps, which --equal=flops cannot scale. Take --equal=steps."
         )
     if run.train.num_epochs:
@@ -79,12 +79,12 @@ def check_scalable(run: RunConfig) -> None:
 def make_pilot(config: dict[str, Any]) -> dict[str, Any]:
     """Returns the config of an arm's pilot.
 
-    It has an eighth of the steps, or as many as keep its seams apart; it is evaluated
-    at its end only.
+    It has an eighth of the steps, or as many as its seams need between them. It is
+    evaluated at its end only.
     """
     run = make_run_config(config)
-    apart = 1 / run.resize.every_steps if run.seam_steps else 0.0
-    fraction = min(1.0, max(PILOT_FRACTION, apart))
+    least = 1 / run.resize.every_steps if run.seam_steps else 0.0
+    fraction = min(1.0, max(PILOT_FRACTION, least))
     pilot = scale(config, max(2, math.ceil(fraction * run.train.num_steps)))
     pilot["train"] |= {"eval_every_steps": 0, "save_every_steps": 0}
     pilot["objective"]["units"] = "nats"
@@ -93,7 +93,7 @@ def make_pilot(config: dict[str, Any]) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class Cost:
-    """What a finished run tells about the cost of a longer one.
+    """What a finished run shows about the cost of a longer one.
 
     Attributes:
         flops_by_stage: Training FLOPs of a step, before the first seam and after each.

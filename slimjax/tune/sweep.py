@@ -2,7 +2,7 @@
 
 A sweep's folder holds a run folder for each trial, ``claims/`` (see `claims`),
 ``pilots/`` (see `equal`) and ``sweep.json``. Finished trials are skipped, and those
-that were broken off go on, since training does; so the same command goes on with a
+that were interrupted continue, since training does; so the same command continues a
 sweep, too.
 """
 
@@ -78,7 +78,7 @@ def sweep(
     quiet: bool = False,
     at_second_signal: Callable[[int], None] = interrupt,
 ) -> dict[str, Any]:
-    """Runs all that is not finished yet, and tells what came out.
+    """Runs all that is not finished yet, and returns what came out.
 
     Args:
         plan: What to run.
@@ -91,7 +91,7 @@ def sweep(
 
     Raises:
         StoppedError: After a signal; what is done is saved.
-        SlimjaxError: For all that a user can mend, before anything is run.
+        SlimjaxError: For a mistake of the user, before anything is run.
     """
     root = user_path(workdir, "--workdir")
     _check_folder(root)
@@ -159,7 +159,7 @@ class Runner:
             self.say(f"  failed: {reason}")
 
     def attempt(self, trial: Trial) -> dict[str, Any] | None:
-        """Runs a trial or goes on with it; returns its report, None if others have it.
+        """Runs or continues a trial; returns its report, None if it runs elsewhere.
 
         Raises:
             SlimjaxError: What training raises.
@@ -256,7 +256,7 @@ def _raise_on_sigterm() -> Iterator[None]:
     """Ends the sweep at once between two runs; a run itself saves first."""
 
     def stop(*_: object) -> NoReturn:
-        message = "SIGTERM: stopped between two runs; the same command goes on."
+        message = "SIGTERM: stopped between two runs; the same command continues."
         raise StoppedError(message, exit_code=128 + signal.SIGTERM)
 
     if threading.current_thread() is not threading.main_thread():

@@ -59,9 +59,9 @@ def test_every_kind_of_chip_can_be_planned_for(name):
     [
         ("v5x:4x4", "known: v4, v5e, v5p, v6e"),
         ("4x4", "known: v4, v5e, v5p, v6e"),
-        ("v5e", "must tell its grid of chips, as v5e:4x4"),
-        ("v5e:4xfour", "must tell its grid"),
-        ("v5e:0x4", "must tell its grid"),
+        ("v5e", "must name its grid of chips, as v5e:4x4"),
+        ("v5e:4xfour", "must name its grid"),
+        ("v5e:0x4", "must name its grid"),
         ("v5p:8x8", "2 axes, but v5p chips stand in 3"),
         ("v5e:16x32", "the largest slice of v5e has 256"),
     ],
