@@ -44,6 +44,21 @@ def user_path(text: str | bytes | os.PathLike, name: str = "a path") -> Path:
     return Path(expanded)
 
 
+def check_utf8(path: Path, name: str) -> Path:
+    """Returns a path whose name is UTF-8, as libraries in C++ need it.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    text = str(path.absolute())
+    if printable(text) != text:
+        raise ConfigError(
+            f"{name}={printable(path)} is not UTF-8, and checkpoints and compiled "
+            "programs need a folder whose name is. Name another one."
+        )
+    return path
+
+
 def printable(text: object) -> str:
     r"""Returns a text in which bytes that are not UTF-8 stand as ``\xNN``.
 
@@ -65,15 +80,16 @@ def cache_root() -> Path:
     without a name, it is a folder below ``TMPDIR`` that this user alone may write to.
 
     Raises:
-        ConfigError: If that folder belongs to somebody else.
+        ConfigError: If another user may write to that folder, or its name is not UTF-8.
     """
     chosen = os.environ.get("SLIMJAX_CACHE")
     if chosen:
-        return user_path(chosen, "SLIMJAX_CACHE")
+        return check_utf8(user_path(chosen, "SLIMJAX_CACHE"), "SLIMJAX_CACHE")
     try:
-        return Path.home() / ".cache" / "slimjax"
+        folder = Path.home() / ".cache" / "slimjax"
     except RuntimeError:  # No HOME, and no name of the user.
-        return _own_folder(Path(tempfile.gettempdir()) / f"slimjax-{os.getuid()}")
+        folder = _own_folder(Path(tempfile.gettempdir()) / f"slimjax-{os.getuid()}")
+    return check_utf8(folder, "SLIMJAX_CACHE")
 
 
 def _own_folder(folder: Path) -> Path:

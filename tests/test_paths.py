@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from slimjax.errors import ConfigError
-from slimjax.paths import cache_root, printable, user_path
+from slimjax.paths import cache_root, check_utf8, printable, user_path
+from slimjax.store.run_folder import RunFolder
 
 
 def test_a_tilde_is_the_home_folder(monkeypatch):
@@ -57,6 +58,18 @@ def test_the_cache_has_a_place_without_a_home(monkeypatch, tmp_path):
     folder.chmod(0o777)
     with pytest.raises(ConfigError, match="SLIMJAX_CACHE"):
         cache_root()
+
+
+def test_folders_of_libraries_in_cpp_must_be_utf8(monkeypatch, tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9"))
+    assert check_utf8(tmp_path, "--workdir") == tmp_path
+    with pytest.raises(ConfigError, match=r"--workdir=.*caf\\xe9 is not UTF-8"):
+        check_utf8(odd, "--workdir")
+    monkeypatch.setenv("SLIMJAX_CACHE", str(odd))
+    with pytest.raises(ConfigError, match="SLIMJAX_CACHE"):
+        cache_root()
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        RunFolder(odd / "run").check_writable()
 
 
 def test_the_cache_can_be_named_with_a_tilde(monkeypatch):

@@ -57,7 +57,7 @@ def _show(plan: dict, *, as_json: bool) -> None:
 
     from slimjax.plan.table import print_plan
 
-    print_plan(plan, Console(stderr=as_json, highlight=False))
+    print_plan(plan, Console(stderr=as_json, highlight=False, soft_wrap=True))
     if as_json:
         print_json(plan)
     if "reason" in plan:

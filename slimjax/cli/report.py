@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from slimjax.cli.flags import make_parser, parse, print_json
 from slimjax.errors import ConfigError
-from slimjax.paths import user_path
+from slimjax.paths import printable, user_path
 
 
 def main(argv: Sequence[str]) -> None:
@@ -32,4 +32,4 @@ def main(argv: Sequence[str]) -> None:
     if flags.json:
         print_json({"output": str(output), "runs": [run.name for run in runs]})
     else:
-        print(f"wrote {output}")
+        print(f"wrote {printable(output)}")

@@ -1,8 +1,8 @@
 """The processes of a run: their number, and waiting for them with a timeout.
 
 Waiting goes through the coordination service that process 0 runs beside its training,
-not through the devices, so that it has a timeout and knows the late process. Its client is
-private to jax (0.10); the files of this room, and no others, use it.
+not through the devices, so that it has a timeout and knows the late process. Its client
+is private to jax (0.10); the files of this room, and no others, use it.
 """
 
 import os

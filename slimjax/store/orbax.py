@@ -16,6 +16,7 @@ import tensorstore as ts
 from jaxtyping import PyTree
 
 from slimjax.errors import CheckpointError
+from slimjax.paths import printable
 
 UNREAD = r"coroutine 'Store\._get_array_metadatas' was never awaited"
 """What Python warns of files that Orbax dropped when a damaged one stopped it."""
@@ -47,6 +48,11 @@ def read_arrays(folder: Path, *target: PyTree) -> Any:
         CheckpointError: If any is missing or damaged.
     """
     keep_quiet()
+    if printable(folder) != str(folder):
+        raise CheckpointError(
+            f"{printable(folder.parent)} is not UTF-8, and checkpoints are read from "
+            "folders whose names are: rename or move the folder."
+        )
     try:
         with ocp.StandardCheckpointer() as reader:
             return reader.restore(folder, *target)

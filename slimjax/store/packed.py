@@ -1,5 +1,6 @@
 """``model.packed.safetensors``: the finished weights, at their bits."""
 
+import json
 import zlib
 from pathlib import Path
 
@@ -32,13 +33,34 @@ def read_packed(path: Path) -> PyTree:
         CheckpointError: If the file is missing, damaged or of another format.
     """
     try:
-        with safetensors.safe_open(str(path), framework="numpy") as file:
-            if (file.metadata() or {}).get("format") != FORMAT:
-                raise CheckpointError(f"{path} is not of format {FORMAT}.")
-        return unpack(path.read_bytes())
+        content = path.read_bytes()
+        if _read_metadata(content).get("format") != FORMAT:
+            raise CheckpointError(f"{path} is not of format {FORMAT}.")
+        return unpack(content)
     except CheckpointError:
         raise
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
-    except (KeyError, TypeError, ValueError, IndexError, zlib.error) as error:
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        IndexError,
+        RecursionError,
+        zlib.error,
+    ) as error:
         raise CheckpointError(f"{path} is damaged: {error}.") from error
+
+
+def _read_metadata(content: bytes) -> dict[str, str]:
+    """Returns the metadata in the header of a safetensors file.
+
+    Raises:
+        ValueError: If there is no header.
+    """
+    length = int.from_bytes(content[:8], "little")
+    if not 0 < length <= len(content) - 8:
+        raise ValueError("its header is longer than the file")
+    header = json.loads(content[8 : 8 + length])
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    return metadata if isinstance(metadata, dict) else {}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slimjax.errors import CheckpointError, ConfigError
-from slimjax.paths import user_path
+from slimjax.paths import check_utf8, user_path
 from slimjax.store.lock import lock_folder
 from slimjax.store.manifest import list_names
 from slimjax.store.metrics_log import JsonLines
@@ -76,6 +76,7 @@ class RunFolder:
 
     def check_writable(self) -> None:
         """Raises `ConfigError` if a run cannot be written here; creates nothing."""
+        check_utf8(self.root, "--workdir")
         nearest = self.root.absolute()
         while not nearest.exists():
             nearest = nearest.parent

@@ -26,7 +26,7 @@ from slimjax.errors import (
     suggest,
 )
 from slimjax.memory import describe, is_out_of_memory
-from slimjax.paths import user_path
+from slimjax.paths import check_utf8, user_path
 from slimjax.run.progress import Display
 from slimjax.run.signals import interrupt
 from slimjax.run.start import train
@@ -243,6 +243,7 @@ class Runner:
 
 def _check_folder(root: Path) -> None:
     """Refuses a folder that holds something else than a sweep."""
+    check_utf8(root, "--workdir")
     if not root.is_dir() or (root / "sweep.json").is_file():
         return
     if any(not path.name.startswith(".") for path in root.iterdir()):

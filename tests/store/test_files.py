@@ -141,6 +141,14 @@ def test_two_runs_cannot_share_a_folder(tmp_path):
         pass
 
 
+def test_a_packed_file_is_read_from_a_folder_that_is_not_utf8(tmp_path):
+    variables, names = make_variables(ModelConfig(11, 8, (LayerConfig(2, 1, 4, 5),)))
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    write_packed(folder / "a.safetensors", variables["params"], names["params"])
+    assert flatten(read_packed(folder / "a.safetensors")).keys()
+
+
 def test_a_name_that_is_not_utf8_comes_back_from_json(tmp_path):
     write_json(tmp_path / "a.json", {"source": "text:caf\udce9.txt", "name": "é"})
     assert "é" in (tmp_path / "a.json").read_text(encoding="utf-8")
