@@ -23,7 +23,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from slimjax.nn.axes import ONE_ROW
+from slimjax.nn.quantize import is_matrix
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
 
@@ -106,7 +106,7 @@ def _drop_weight(
     *,
     whole: bool,
 ) -> Array:
-    if len(axes) < 2 or axes[0] in ONE_ROW:
+    if not is_matrix(axes):
         return weight
     key = jax.random.fold_in(key, zlib.crc32("/".join(path).encode()))
     for axis, name in enumerate(axes):

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
-from slimjax.nn.axes import is_spread, numpy_of, to_host
+from slimjax.nn.axes import ONE_ROW, is_spread, is_width, numpy_of, to_host
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
 PRECISION = "precision"
@@ -40,13 +40,16 @@ FULL = 16
 """Bits of bfloat16, in which a weight is not rounded to levels."""
 
 LEAST_OF_VECTORS = 8
-"""Least bits of weights with one axis, such as the scales of norms."""
+"""Least bits of weights that are not matrices: biases and scales of norms."""
 
 STEPS = {2: 0.9957, 3: 0.5860, 4: 0.3352, 6: 0.1041, 8: 0.0308, FULL: 1.0}
 """Distance of levels that is best for normal numbers of deviation 1, by bits."""
 
 BIT_AXES = ("heads", "kv_heads", "mlp", "vocab")
-"""Axes along which bits may differ, one for each weight."""
+"""Axes along which bits may differ, one for each matrix."""
+
+STACKED = "layer"
+"""The axis of layers whose weights are stacked."""
 
 FITS = np.linspace(0.5, 1.5, 21, dtype=np.float32)
 """Factors of the best step for normal numbers, among which `fit_rows` chooses."""
@@ -60,13 +63,35 @@ Precision = Mapping[str, PyTree]
 """``bits``: int32 [U] by bit key; ``fit``: float32 [U] by path of the weight."""
 
 
+def is_matrix(axes: AxisNames) -> bool:
+    """Whether a weight maps vectors, or is a table of them.
+
+    Biases are none, whatever their shape, nor are tables of relative positions: their
+    numbers are few, and each counts for many.
+
+    Examples:
+        >>> is_matrix(("embed", "heads", "head_dim")), is_matrix(("places", "embed"))
+        (True, True)
+        >>> is_matrix(("heads", "head_dim")), is_matrix(("bias", "embed"))
+        (False, False)
+    """
+    own = [name for name in axes if name != STACKED]
+    if len(own) < 2 or not set(own).isdisjoint(ONE_ROW):
+        return False
+    return any(map(is_width, own)) or set(own).isdisjoint(BIT_AXES)
+
+
 def bit_axis(axes: AxisNames) -> int | None:
     """Returns which axis of a weight its bits belong to; None if it is one unit.
 
+    A bias of a unit is not quantized with it: its row would be one number.
+
     Examples:
-        >>> bit_axis(("embed", "mlp")), bit_axis(("embed",))
-        (1, None)
+        >>> bit_axis(("embed", "mlp")), bit_axis(("embed",)), bit_axis(("mlp",))
+        (1, None, None)
     """
+    if not is_matrix(axes):
+        return None
     return next((i for i, name in enumerate(axes) if name in BIT_AXES), None)
 
 
@@ -87,7 +112,7 @@ def bit_key(path: Path, axes: AxisNames) -> Path:
 
 def least_bits(axes: AxisNames) -> int:
     """Returns the fewest bits that a weight may have."""
-    return LEAST_OF_VECTORS if len(axes) < 2 else min(STATES)
+    return min(STATES) if is_matrix(axes) else LEAST_OF_VECTORS
 
 
 def uniform_precision(shapes: PyTree, names: PyTree, bits: int) -> Precision:

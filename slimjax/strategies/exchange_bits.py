@@ -30,6 +30,7 @@ from slimjax.nn.quantize import (
     bit_axis,
     bit_key,
     fit_weight,
+    is_matrix,
 )
 from slimjax.objective.precision import BitCosts
 from slimjax.strategies.base import SeamContext, weight_curvature
@@ -138,7 +139,7 @@ def _predict(
         own = errors.setdefault(key, np.zeros((num_units, len(states))))
         own_fits = fits.setdefault(key, [{} for _ in states])
         for i, bits in enumerate(states):
-            if len(leaf.axes) < 2 and bits < LEAST_OF_VECTORS:
+            if not is_matrix(leaf.axes) and bits < LEAST_OF_VECTORS:
                 own[:, i] = np.inf
                 continue
             all_bits, group_size = np.full(num_units, bits), context.quantize.group_size

@@ -35,7 +35,7 @@ from jaxtyping import Array, Float, PyTree
 from slimjax.nn.axes import to_host
 from slimjax.nn.depths import DEPTHS
 from slimjax.nn.gates import is_width
-from slimjax.nn.quantize import FULL, bit_key, least_bits
+from slimjax.nn.quantize import FULL, bit_key, is_matrix, least_bits
 from slimjax.objective.depths import least_depths, unit_bytes
 from slimjax.objective.precision import BitCosts, by_gate
 from slimjax.objective.price import add_budget_penalty, add_size_penalty
@@ -158,7 +158,9 @@ def _costs(context: SeamContext, states: tuple[int, ...]) -> dict[Path, np.ndarr
         costs[key] = factor * byte_of_bit * 4.0**away
     for leaf in context.inventory.leaves:
         too_few = np.array(states) < least_bits(leaf.axes)
-        costs[bit_key(leaf.path, leaf.axes)][:, too_few & (len(leaf.axes) < 2)] = np.inf
+        costs[bit_key(leaf.path, leaf.axes)][
+            :, too_few & (not is_matrix(leaf.axes))
+        ] = np.inf
     return costs
 
 

@@ -19,6 +19,7 @@ from slimjax.nn.quantize import (
     encode,
     fit_rows,
     from_rows,
+    precision_names,
     quantize,
     to_rows,
     uniform_precision,
@@ -95,6 +96,70 @@ def test_gradients_go_straight_through_and_16_bits_change_nothing():
     assert len(np.unique(quantize(weights, names, some)["up"][:, 0])) <= 4
     same = quantize(weights, names, uniform_precision(weights, names, FULL))
     jax.tree.map(np.testing.assert_array_equal, same, weights)
+
+
+LAYER_NAMES = {
+    "mlp": {
+        "up": ("embed", "mlp"),
+        "down": ("mlp", "embed"),
+        "up_bias": ("mlp",),
+        "down_bias": ("bias", "embed"),
+    },
+    "cross": {
+        "query": ("embed", "heads", "head_dim"),
+        "key": ("image_embed", "kv_heads", "head_dim"),
+        "query_bias": ("heads", "head_dim"),
+        "key_bias": ("kv_heads", "head_dim"),
+        "query_norm": ("head_dim",),
+        "relative": {"table": ("buckets", "heads")},
+    },
+    "mlp_norm": {"scale": ("scale", "embed"), "bias": ("bias", "embed")},
+    "positions": {"table": ("places", "embed")},
+    "tokens": {"embedding": ("vocab", "embed"), "bias": ("vocab",)},
+    "pooler": {"kernel": ("embed", "pooled"), "bias": ("pooled",)},
+    "label_head": {"table": ("classes", "pooled"), "bias": ("classes",)},
+}
+MATRICES = {"up", "down", "query", "key", "table", "embedding", "kernel"}
+
+
+def draw_layer():
+    """Returns weights of all kinds, each axis of another length, and their names."""
+    lengths = dict(embed=6, mlp=5, heads=4, kv_heads=2, head_dim=3, image_embed=7)
+    lengths |= dict(
+        bias=1, scale=1, buckets=8, places=9, vocab=11, pooled=10, classes=2
+    )
+    source = np.random.default_rng(0)
+    draw = lambda axes: source.standard_normal([lengths[a] for a in axes])
+    names = flatten(LAYER_NAMES)
+    weights = {p: draw(a).astype(np.float32) for p, a in names.items()}
+    return unflatten(weights), LAYER_NAMES
+
+
+def test_biases_have_bits_of_their_own_and_leave_those_of_units_alone():
+    weights, names = draw_layer()
+    bits = flatten(uniform_precision(weights, names, 3)["bits"])
+    shared = {("mlp", "mlp"): 5, ("cross", "heads"): 4, ("cross", "kv_heads"): 2}
+    for key, num_units in shared.items():
+        np.testing.assert_array_equal(bits[key], [3] * num_units)
+    for path, axes in flatten(names).items():
+        is_relative = "relative" in path
+        few = path[-1] in MATRICES and not is_relative
+        assert set(bits[bit_key(path, axes)]) == {3 if few else 8}, path
+    stacked = jax.tree.map(
+        lambda axes: ("layer", *axes), names, is_leaf=lambda x: isinstance(x, tuple)
+    )
+    for path, axes in flatten(stacked).items():
+        assert (bit_axis(axes) is None) == (bit_axis(axes[1:]) is None), path
+    assert set(flatten(precision_names(names)["bits"])) == set(bits)
+
+
+def test_weights_of_all_kinds_come_back_from_a_packed_file():
+    weights, names = draw_layer()
+    precision = random_precision(weights, names, 4)
+    found = flatten(unpack(pack(weights, names, precision)))
+    rounded = jax.tree.map(np.asarray, quantize(weights, names, precision))
+    for path, own in flatten(rounded).items():
+        np.testing.assert_allclose(found[path], own, rtol=1e-2, atol=1e-6)
 
 
 @given(st.data())
