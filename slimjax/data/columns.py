@@ -11,7 +11,6 @@ from slimjax.data.dataset import Codec, Field
 from slimjax.data.labels import Labels
 from slimjax.data.scaling import Scaling, fits_bytes
 from slimjax.data.tokenizer import Ids, Tokenizer
-from slimjax.data.tokenizer_choice import special_ids
 from slimjax.errors import DataError
 from slimjax.text.examples import Example
 
@@ -92,7 +91,7 @@ def prepare_text(name: str, tokenizer: Tokenizer, config: DataConfig) -> Prepare
         [seq_len, tokenizer.fingerprint],
         sizes={"vocab": tokenizer.vocab_size},
         lengths={"": seq_len},
-        special=special_ids(tokenizer),
+        special=tokenizer.special,
         codec=tokenizer,
     )
 

@@ -30,7 +30,7 @@ class DataConfig:
         source: ``stdlib``, ``text:GLOB``, ``jsonl:GLOB#field``, ``csv:GLOB#column`` or
             ``idx:DIR``; or a list of them.
         tokenizer: ``sentencepiece``, trained on the text, ``bytes``, or the path of a
-            ``tokenizer.json`` file.
+            ``tokenizer.json`` file, of its folder, or of a sentencepiece ``.model``.
         vocab_size: Pieces of the sentencepiece tokenizer; ``bytes`` always has 259.
         seq_len: Tokens a row.
         batch_size: Rows a step, over all devices.
@@ -123,7 +123,9 @@ class DataConfig:
 
 def _is_file(tokenizer: object) -> bool:
     """Returns whether this is the path of a tokenizer's file."""
-    return isinstance(tokenizer, str) and tokenizer.endswith(".json")
+    if not isinstance(tokenizer, str):
+        return False
+    return "/" in tokenizer or tokenizer.endswith((".json", ".model"))
 
 
 def _check_choice(key: str, value: object, choices: tuple[str, ...]):

@@ -26,7 +26,7 @@ from slimjax.data.rows import (
     open_rows,
 )
 from slimjax.data.tokenizer import Tokenizer
-from slimjax.data.tokenizer_choice import choose_tokenizer, special_ids
+from slimjax.data.tokenizer_choice import choose_tokenizer
 from slimjax.errors import DataError
 from slimjax.text.files import show
 from slimjax.text.sources import name_sources
@@ -101,7 +101,7 @@ def load_language_dataset(
             },
             sizes={"vocab": tokenizer.vocab_size},
             lengths={"": config.seq_len},
-            special=special_ids(tokenizer),
+            special=tokenizer.special,
             counts=info | {"skipped": dict(survey.skips.reasons)},
             fingerprint=fingerprint,
             source=name_sources(config.source),
@@ -159,11 +159,12 @@ def _write_rows(
         for texts in _group(config.reading().documents(survey.max_bytes)):
             encoded = tokenizer.encode_with_bytes(texts)
             for text, (ids, sizes) in zip(texts, encoded, strict=True):
-                document = hash_document(text)
+                document, size = hash_document(text), len(text.encode())
                 split = survey.borders.choose(hash_to_fraction(document))
                 digest.update(document)
-                writers[split].append(ids, sizes)
-                num_bytes[split] += len(text.encode())
+                rest = size - int(sizes.sum())  # What no token stands for, at the end.
+                writers[split].append(ids, np.append(sizes, rest))
+                num_bytes[split] += size
                 num_documents[split] += 1
             report("encode", min(sum(num_bytes.values()) / survey.num_bytes, 1.0))
         if digest.hexdigest() != survey.digest:

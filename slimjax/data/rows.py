@@ -11,7 +11,7 @@ from array import array
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int32, Int64, UInt16, UInt32
+from jaxtyping import Int32, Int64, Integer, UInt16, UInt32
 
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.errors import DataError
@@ -40,15 +40,15 @@ class RowWriter:
         self._row_bytes = array("q")
         self.num_tokens = 0
 
-    def append(self, ids: Int32[np.ndarray, " N"], num_bytes: Int32[np.ndarray, " N"]):
+    def append(self, ids: Int32[np.ndarray, " N"], sizes: Integer[np.ndarray, " M"]):
         """Writes one document and its eos.
 
         Args:
             ids: Its tokens.
-            num_bytes: The raw bytes that each of them stands for; eos has none.
+            sizes: The raw bytes that each of them and eos stand for, ``M = N + 1``.
         """
         self._file.write(ids.astype(self._dtype).tobytes() + self._eos)
-        self._count(num_bytes)
+        self._count(sizes)
         self.num_tokens += len(ids) + 1
 
     def finish(self, *, pad: bool) -> int:
@@ -71,12 +71,12 @@ class RowWriter:
         """Gives the file up, finished or not."""
         self._file.close()
 
-    def _count(self, num_bytes: Int32[np.ndarray, " N"]):
+    def _count(self, sizes: Integer[np.ndarray, " M"]):
         """Adds the bytes of a document and its eos to those of its rows."""
-        places = self.num_tokens + np.arange(len(num_bytes) + 1)
+        places = self.num_tokens + np.arange(len(sizes))
         first = self.num_tokens // self._seq_len
         rows = places // self._seq_len - first
-        counts = np.bincount(rows, np.append(num_bytes, 0)).astype(np.int64).tolist()
+        counts = np.bincount(rows, sizes).astype(np.int64).tolist()
         if first < len(self._row_bytes):
             self._row_bytes[first] += counts.pop(0)
         self._row_bytes.extend(counts)

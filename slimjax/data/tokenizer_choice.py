@@ -4,12 +4,15 @@ from pathlib import Path
 
 from slimjax.data.cache import Info, hash_json, open_entry
 from slimjax.data.config import DataConfig
+from slimjax.data.json_tokenizer import JSON_FILE
 from slimjax.data.tokenizer import (
     BytesTokenizer,
     Tokenizer,
     load_tokenizer,
+    read_tokenizer_file,
     train_tokenizer,
 )
+from slimjax.paths import user_path
 from slimjax.text.survey import Progress
 
 FORMAT = 1  # Part of a name in the cache: another way of training counts it up.
@@ -26,10 +29,15 @@ def choose_tokenizer(
         report: Called with ``tokenizer`` and the fraction that is done.
 
     Raises:
-        ConfigError: If the text does not support ``vocab_size``.
+        ConfigError: If the text does not support ``vocab_size``, or if the library of
+            a file is missing.
+        DataError: If the file is not a tokenizer.
     """
     if config.tokenizer == "bytes":
         return BytesTokenizer()
+    if config.tokenizer != "sentencepiece":
+        path = user_path(config.tokenizer, "config.data.tokenizer")
+        return read_tokenizer_file(path / JSON_FILE if path.is_dir() else path)
     report("tokenizer", 0.0)
 
     def build(folder: Path) -> Info:
@@ -44,11 +52,8 @@ def choose_tokenizer(
     return tokenizer
 
 
-def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
-    """Returns the ids of a tokenizer that have a meaning of their own."""
-    ids = {
-        "pad": tokenizer.pad_id,
-        "bos": tokenizer.bos_id,
-        "eos": tokenizer.eos_id,
-    }
-    return ids
+def expected_vocab_size(config: DataConfig) -> int:
+    """Returns the vocabulary that a config will have, before any text is read."""
+    if config.tokenizer == "sentencepiece":
+        return config.vocab_size
+    return choose_tokenizer(config, [], lambda *_: None).vocab_size

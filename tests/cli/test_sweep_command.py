@@ -122,7 +122,7 @@ def test_the_description_length_is_what_it_is_by_hand(finished, text_folder):
     workdir = finished / sweep["arms"][0]["trials"][0]["name"]
     length = json.loads((workdir / "report.json").read_text())["description_length"]
     model_file = (workdir / "model.packed.safetensors").stat().st_size
-    tokenizer_file = (workdir / "tokenizer" / "tokenizer.json").stat().st_size
+    tokenizer_file = (workdir / "tokenizer" / "bytes.json").stat().st_size
     model, source = load(workdir), f"text:{text_folder}/part1*.txt"
     data = DataConfig(source, tokenizer="bytes", seq_len=32, batch_size=8)
     rows = load_corpus(data).train

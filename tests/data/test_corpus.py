@@ -47,7 +47,8 @@ def test_rows_concatenate_to_the_stream(tmp_path_factory, documents, pad):
     path = tmp_path_factory.mktemp("rows") / "rows.npy"
     writer = RowWriter(path, 7, BytesTokenizer())
     for document in documents:
-        writer.append(np.array(document, np.int32), np.ones(len(document), np.int32))
+        sizes = np.append(np.ones(len(document), np.int32), 0)
+        writer.append(np.array(document, np.int32), sizes)
     writer.finish(pad=pad)
     stream = [token for document in documents for token in [*document, 2]]
     assert writer.num_tokens == len(stream)

@@ -113,7 +113,7 @@ def _tensors(names: list[str]) -> Attack:
 
 FILES = ("config.json", "architecture.json", "report.json", "metrics.jsonl")
 FILES += ("seams.jsonl", "tokenizer/tokenizer.json", "model.packed.safetensors")
-FILES += ("state.pkl", "tokenizer/tokenizer.model")
+FILES += ("state.pkl", "tokenizer/tokenizer.model", "tokenizer/bytes.json")
 LINKED = ("metrics.jsonl", "seams.jsonl", ".lock", "events", "tokenizer")
 LINKED += ("checkpoints", "config.json", "report.html", "model.packed.safetensors")
 STATE_FILES = ("state/_METADATA", "state/_sharding", "state/manifest.ocdbt")

@@ -39,7 +39,7 @@ CONTENTS: dict[str, bytes] = {
 }
 VALUES = ("{}", "[[]]", "NaN", "1e999", "null", '{"a": [1]}')
 FILES = ("config.json", "architecture.json", "report.json", "metrics.jsonl")
-FILES += ("seams.jsonl", "model.packed.safetensors", "tokenizer/tokenizer.json")
+FILES += ("seams.jsonl", "model.packed.safetensors", "tokenizer/bytes.json")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,247 @@
+"""Tokenizers of the tokenizers library, as ``tokenizer.json`` files of BERT, GPT-2, T5.
+
+The file says how a text is cut, not which ids pad, begin and end it: those are named by
+files beside it (``tokenizer_config.json``, ``special_tokens_map.json``) or known by
+their usual spellings. Its own padding and truncation are switched off.
+"""
+
+import hashlib
+import itertools
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, SupportsIndex
+
+import numpy as np
+
+from slimjax.data.piece_bytes import list_piece_bytes
+from slimjax.data.tokens import (
+    Ids,
+    Sizes,
+    check_ids,
+    check_text,
+    complete_special_ids,
+    sizes_by_ends,
+)
+from slimjax.errors import ConfigError, DataError
+from slimjax.text.files import show
+
+JSON_FILE = "tokenizer.json"
+SPECIAL_FILE = "special.json"
+_CONFIG_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+# By meaning: keys of those files, then usual spellings; the first that is found counts.
+_NAMES = {
+    "pad": (("pad_token",), ("[PAD]", "<pad>", "<|pad|>", "<|padding|>")),
+    "bos": (
+        ("cls_token", "bos_token"),
+        ("[CLS]", "<s>", "<bos>", "[BOS]", "<|begin_of_text|>", "<|startoftext|>"),
+    ),
+    "eos": (
+        ("sep_token", "eos_token"),
+        ("[SEP]", "</s>", "<eos>", "[EOS]", "<|end_of_text|>", "<|endoftext|>"),
+    ),
+    "unk": (("unk_token",), ("[UNK]", "<unk>")),
+    "mask": (("mask_token",), ("[MASK]", "<mask>")),
+}
+
+
+class JsonTokenizer:
+    """A tokenizer of the tokenizers library.
+
+    Attributes:
+        vocab_size: Number of ids, V, with those that were added here.
+        special: Ids of pad, bos (or CLS), eos (or SEP), unk and mask, as far as the
+            vocabulary has them; pad, bos and eos always are there.
+        fingerprint: SHA-256 over the file's content and the special ids.
+    """
+
+    def __init__(self, content: dict[str, Any], found: dict[str, int | None]):
+        """Takes the content of a ``tokenizer.json`` file.
+
+        Args:
+            content: The content, as `json` reads it.
+            found: Ids of pad, bos, eos and others; None for those that are missing.
+
+        Raises:
+            ConfigError: If the tokenizers library is not installed.
+            DataError: If the content is not a tokenizer.
+        """
+        self._content = content | {"padding": None, "truncation": None}
+        self._tokenizer = _build(self._content)
+        vocab = self._tokenizer.get_vocab(with_added_tokens=True)
+        self.special, self.vocab_size = complete_special_ids(
+            found, max(vocab.values(), default=-1) + 1
+        )
+        self.pad_id, self.bos_id = self.special["pad"], self.special["bos"]
+        self.eos_id = self.special["eos"]
+        self._name_of = {number: name for name, number in vocab.items()}
+        self._controls = self._find_controls()
+        self._bytes = list_piece_bytes(
+            self._content, self._name_of, self.vocab_size, silent=self._silent_ids()
+        )
+        parts = json.dumps([self._content, self.special], sort_keys=True)
+        self.fingerprint = hashlib.sha256(parts.encode()).hexdigest()
+
+    def encode(self, text: str) -> Ids:
+        """Returns the ids of `text`, none of them special but unk."""
+        return self.encode_with_bytes([text])[0][0]
+
+    def encode_batch(self, texts: Sequence[str], num_threads: int = 2) -> list[Ids]:
+        """Returns the ids of each text; the library chooses its threads itself."""
+        del num_threads
+        return [ids for ids, _ in self.encode_with_bytes(texts)]
+
+    def encode_with_bytes(self, texts: Sequence[str]) -> list[tuple[Ids, Sizes]]:
+        """Returns the ids of each text, and the raw bytes each of them stands for."""
+        whole = [check_text(text).decode() for text in texts]
+        encoded = self._tokenizer.encode_batch(whole, add_special_tokens=False)
+        rows = [self._to_row(e, text) for e, text in zip(encoded, whole, strict=True)]
+        return [
+            self._encode_in_parts(text) if np.isin(ids, self._controls).any() else row
+            for text, row in zip(whole, rows, strict=True)
+            for ids in [row[0]]
+        ]
+
+    def decode(self, ids: Iterable[SupportsIndex]) -> str:
+        """Returns the text of `ids`, with U+FFFD for bytes that are not UTF-8."""
+        array = check_ids(ids, self.vocab_size)
+        known = [int(i) for i in array if int(i) in self._name_of]
+        return self._tokenizer.decode(known, skip_special_tokens=True)
+
+    def decode_bytes(self, ids: Iterable[SupportsIndex]) -> bytes:
+        """Returns the bytes of `ids`, each by itself; special ones have none."""
+        array = check_ids(ids, self.vocab_size)
+        return b"".join([self._bytes[i] for i in array.tolist()])
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes ``tokenizer.json`` and ``special.json`` into `folder`."""
+        data = json.dumps(self._content, ensure_ascii=False).encode()
+        with open(os.path.join(folder, JSON_FILE), "wb") as file:
+            file.write(data)
+        known = {n: i if i in self._name_of else None for n, i in self.special.items()}
+        note = {"sha256": hashlib.sha256(data).hexdigest(), "special": known}
+        with open(os.path.join(folder, SPECIAL_FILE), "w", encoding="utf-8") as file:
+            json.dump(note, file)
+
+    def _find_controls(self) -> np.ndarray:
+        """Returns the ids that no text may encode to."""
+        names = ("pad", "bos", "eos", "mask")
+        return np.array([self.special[n] for n in names if n in self.special])
+
+    def _silent_ids(self) -> set[int]:
+        added = self._tokenizer.get_added_tokens_decoder()
+        return {i for i, token in added.items() if token.special} | {
+            *self._controls.tolist(),
+            *([self.special["unk"]] if "unk" in self.special else []),
+        }
+
+    def _to_row(self, encoding: Any, text: str) -> tuple[Ids, Sizes]:
+        ends = [end for _, end in encoding.offsets]
+        return np.array(encoding.ids, np.int32), sizes_by_ends(text, ends)
+
+    def _encode_in_parts(self, text: str) -> tuple[Ids, Sizes]:
+        """Encodes a text that spells special tokens, each cut after its first sign."""
+        names = [self._name_of[int(i)] for i in self._controls if i in self._name_of]
+        pattern = "|".join(re.escape(name) for name in names)
+        starts = [match.start() + 1 for match in re.finditer(pattern, text)]
+        borders = [0, *starts, len(text)]
+        parts = [text[a:b] for a, b in itertools.pairwise(borders)]
+        encoded = self._tokenizer.encode_batch(parts, add_special_tokens=False)
+        rows = [self._to_row(e, part) for e, part in zip(encoded, parts, strict=True)]
+        ids = np.concatenate([ids for ids, _ in rows])
+        kept = ~np.isin(ids, self._controls)
+        return ids[kept], np.concatenate([sizes for _, sizes in rows])[kept]
+
+
+def read_json_tokenizer(path: str) -> JsonTokenizer:
+    """Reads a ``tokenizer.json`` file, and those beside it that name special tokens.
+
+    Raises:
+        ConfigError: If the tokenizers library is not installed.
+        DataError: If it is not such a file.
+    """
+    content = _read_json(path)
+    if not isinstance(content, dict) or "model" not in content:
+        raise DataError(
+            f"{show(path)} is not a tokenizer.json of the tokenizers library."
+        )
+    folder = os.path.dirname(path)
+    named: dict[str, Any] = {}
+    for name in _CONFIG_FILES:
+        beside = os.path.join(folder, name)
+        if os.path.isfile(beside) and isinstance(config := _read_json(beside), dict):
+            named = config | named
+    try:
+        vocab = _build(content).get_vocab(with_added_tokens=True)
+        return JsonTokenizer(content, _find_special(named, vocab))
+    except DataError as error:
+        raise DataError(f"{show(path)}: {error}") from None
+
+
+def read_saved_tokenizer(folder: str | os.PathLike[str]) -> JsonTokenizer:
+    """Loads what `JsonTokenizer.save` wrote into `folder`.
+
+    Raises:
+        DataError: If one of its files is missing or damaged.
+    """
+    path = os.path.join(folder, JSON_FILE)
+    note = _read_json(os.path.join(folder, SPECIAL_FILE))
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+        if hashlib.sha256(data).hexdigest() != note["sha256"]:
+            raise ValueError("its content is not what was written")
+        special = {str(name): number for name, number in note["special"].items()}
+        if not all(n is None or type(n) is int for n in special.values()):
+            raise ValueError("a special id is not a number")
+        return JsonTokenizer(json.loads(data), special)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise DataError(f"{show(path)} is damaged: {show(str(error))}.") from None
+
+
+def _build(content: dict[str, Any]) -> Any:
+    """Makes the library's tokenizer; special tokens in a text are plain text to it."""
+    try:
+        import tokenizers
+    except ImportError:
+        raise ConfigError(
+            "config.data.tokenizer names a tokenizer.json, which needs the tokenizers "
+            "library: pip install 'slimjax[interop]'"
+        ) from None
+    try:
+        tokenizer = tokenizers.Tokenizer.from_str(json.dumps(content))
+    except Exception as error:  # The library raises no other kind.
+        reason = " ".join(str(error).split())
+        raise DataError(f"the tokenizers library refuses it: {show(reason)}.") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def _find_special(
+    named: dict[str, Any], vocab: dict[str, int]
+) -> dict[str, int | None]:
+    """Returns the special ids, by the names that files give them or by spelling."""
+    found: dict[str, int | None] = {}
+    for meaning, (keys, spellings) in _NAMES.items():
+        values = [named.get(key) for key in keys]
+        names = [v.get("content") if isinstance(v, dict) else v for v in values]
+        ids = [vocab[name] for name in [*names, *spellings] if name in vocab]
+        found[meaning] = ids[0] if ids else None
+    return {
+        name: number
+        for name, number in found.items()
+        if number is not None or name in ("pad", "bos", "eos")
+    }
+
+
+def _read_json(path: str) -> Any:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except FileNotFoundError:
+        raise DataError(f"{show(path)} is missing.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError(f"{show(path)} is damaged: {show(str(error))}.") from None
