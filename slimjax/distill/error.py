@@ -111,6 +111,6 @@ def _mask(
     for target in targets.values():
         if target.weight.shape == stream.shape[:2]:
             return target.weight
-    if "segments" in inputs:
-        return (inputs["segments"] > 0).astype(jnp.float32)
+    if "tokens_segments" in inputs:
+        return (inputs["tokens_segments"] > 0).astype(jnp.float32)
     return jnp.ones(stream.shape[:2])

@@ -1,0 +1,117 @@
+"""Classification: one class of C for each text, or for each row of numbers.
+
+    tokens [T] or features [F] -> tower -> pool -> softmax over the classes
+
+An example has a ``text`` or ``features``, and a ``label`` (``config.data.fields`` maps
+these names to those of the files).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Shaped
+
+from slimjax.data.config import DataConfig
+from slimjax.data.dataset import Dataset
+from slimjax.data.labelled import load_labelled_dataset
+from slimjax.models.head import HeadConfig
+from slimjax.tasks import metrics
+from slimjax.tasks.base import (
+    Batch,
+    Columns,
+    Metric,
+    Readouts,
+    Targets,
+    Task,
+    nats_per_target,
+)
+from slimjax.text.survey import Progress
+
+LABEL = "label"
+"""Name of the head, of the field of the right class, and of what a file calls it."""
+
+
+def load(
+    config: DataConfig,
+    *,
+    codecs: Mapping[str, Any] | None = None,
+    all_valid: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Returns examples of texts or of features; see `load_labelled_dataset`."""
+    read = "features" if reads_features(config) else "text"
+    return load_labelled_dataset(
+        config,
+        {read: read, LABEL: LABEL},
+        codecs=codecs,
+        all_valid=all_valid,
+        progress=progress,
+    )
+
+
+def reads_features(config: DataConfig) -> bool:
+    """Whether examples are rows of numbers, not texts."""
+    sources = [config.source] if isinstance(config.source, str) else config.source
+    is_image = any(source.startswith("idx:") for source in sources)
+    return is_image or "features" in (config.fields or {})
+
+
+def expected_outline(config: DataConfig) -> None:
+    """Returns None: the classes are not known before the data are read."""
+    del config
+
+
+def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
+    """Returns the one head: a class for each row."""
+    return (HeadConfig(LABEL, sizes["classes"], at="first", bias=True),)
+
+
+def accuracy(columns: Columns) -> Shaped[np.ndarray, "*batch"]:
+    """Returns the part of rows whose prediction is right.
+
+    Examples:
+        >>> rows = {"label": np.array([0, 1, 1]), "prediction": np.array([0, 1, 0])}
+        >>> round(float(accuracy(rows)), 3)
+        0.667
+    """
+    return metrics.accuracy(columns[LABEL], columns["prediction"])
+
+
+def macro_f1(columns: Columns) -> Shaped[np.ndarray, "*batch"]:
+    """Returns the mean of the classes' F1 scores, all classes alike."""
+    labels, predictions = columns[LABEL], columns["prediction"]
+    num_classes = 1 + int(max(labels.max(initial=0), predictions.max(initial=0)))
+    return metrics.macro_f1(labels, predictions, num_classes)
+
+
+METRICS = (
+    Metric("accuracy", "accuracy", "high", accuracy),
+    Metric("macro_f1", "macro F1", "high", macro_f1),
+    Metric("nats_per_example", "nats per example", "low", nats_per_target),
+)
+
+
+def make_task(special: Mapping[str, int]) -> Task:
+    """Returns the task; with text, padding is no part of what is read."""
+
+    def inputs(batch: Batch, _: Any) -> dict[str, Array]:
+        if "features" in batch:
+            return {"features": batch["features"]}
+        tokens = batch["tokens"]
+        is_text = (tokens != special["pad"]).astype(jnp.int32)
+        return {"tokens": tokens, "tokens_segments": is_text}
+
+    def targets(batch: Batch, _: Any) -> dict[str, Targets]:
+        label = batch[LABEL]  # Below 0 in rows that only fill up a batch.
+        weight = (label >= 0).astype(jnp.float32)
+        return {LABEL: Targets(jnp.maximum(label, 0), weight)}
+
+    return Task("classification", heads, inputs, targets, METRICS, outputs)
+
+
+def outputs(readouts: Readouts, batch: Batch) -> dict[str, Array]:
+    """Returns the class of each row: the predicted one, and the right one."""
+    prediction = jnp.argmax(readouts[LABEL].logits(), axis=-1)
+    return {"prediction": prediction.astype(jnp.int32), LABEL: batch[LABEL]}
