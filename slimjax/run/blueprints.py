@@ -4,6 +4,7 @@ from typing import Any
 
 from slimjax import tasks
 from slimjax.data.dataset import Outline
+from slimjax.errors import ConfigError
 from slimjax.models.config import ModelConfig
 from slimjax.tasks.base import Task
 from slimjax.train.blueprint import Blueprint
@@ -42,13 +43,23 @@ def make_blueprint(
     return Blueprint(run, make_task(run, outline), model, outline, **options)
 
 
-def expected_outline(run: RunConfig) -> Outline:
-    """Returns what is known of a run's data before they are read."""
+def expected_outline(run: RunConfig) -> Outline | None:
+    """Returns what is known of the data before they are read; None if too little."""
     return tasks.get(run.task).expected_outline(run.data)
 
 
 def expected_blueprint(
     run: RunConfig, model: ModelConfig | None = None, **options: Any
 ) -> Blueprint:
-    """Returns the blueprint of a run whose data have not been read yet."""
-    return make_blueprint(run, expected_outline(run), model, **options)
+    """Returns the blueprint of a run whose data have not been read yet.
+
+    Raises:
+        ConfigError: If the task must read its data to know the sizes of the model.
+    """
+    outline = expected_outline(run)
+    if outline is None:
+        raise ConfigError(
+            f"config.task={run.task!r} must read its data to know the model's sizes, "
+            "and this command reads none. Take config.task='lm'."
+        )
+    return make_blueprint(run, outline, model, **options)

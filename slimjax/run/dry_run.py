@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from slimjax import tasks
+from slimjax.data.dataset import Outline
 from slimjax.data.tokenizer import load_tokenizer
 from slimjax.distill.alignment import alignment_flops
 from slimjax.distill.outcome_store import record_type
@@ -9,9 +11,9 @@ from slimjax.distill.teacher import flops_per_token
 from slimjax.generate.model import read_model_config
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
-from slimjax.run.blueprints import expected_blueprint
+from slimjax.run.blueprints import expected_outline, make_blueprint
 from slimjax.run.feasible import check_budget
-from slimjax.run.teaching import check_teacher
+from slimjax.run.teaching import check_outcomes, check_teacher
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig
@@ -26,9 +28,11 @@ def describe(run: RunConfig) -> dict[str, Any]:
     Raises:
         ConfigError: If the budget cannot be met, or the teacher is no finished run.
     """
-    blueprint = expected_blueprint(run)
+    outline = expected_outline(run) or load_outline(run)
+    blueprint = make_blueprint(run, outline)
     check_budget(blueprint)
-    check_teacher(run.distill, blueprint.outline.sizes.get("vocab", 0))
+    check_teacher(run.distill)
+    check_outcomes(run.distill, outline.sizes.get("vocab", 0))
     inventory = blueprint.inventory
     gates = inventory.open_gates()
     sizes = {m: float(make_size_fn(m, inventory)(gates)) for m in MEASURES}
@@ -55,6 +59,11 @@ def describe(run: RunConfig) -> dict[str, Any]:
         **of_steps,
         "seam_steps": list(run.seam_steps),
     } | {f"budget_{measure}": goal for measure, goal in goals.items()}
+
+
+def load_outline(run: RunConfig) -> Outline:
+    """Reads the data, for a task that does not know its sizes otherwise."""
+    return tasks.get(run.task).load(run.data).outline
 
 
 def describe_teacher(blueprint: Blueprint) -> dict[str, Any]:

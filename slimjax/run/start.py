@@ -9,7 +9,7 @@ from typing import Any
 from slimjax import processes, tasks
 from slimjax.data.dataset import Dataset
 from slimjax.errors import StoppedError
-from slimjax.run.blueprints import expected_blueprint
+from slimjax.run.blueprints import expected_outline, make_blueprint
 from slimjax.run.branch import check_branch
 from slimjax.run.feasible import check_budget
 from slimjax.run.loop import Loop
@@ -18,9 +18,10 @@ from slimjax.run.resume import begin_or_resume
 from slimjax.run.room import check_memory
 from slimjax.run.signals import StopRequests, interrupt
 from slimjax.run.taught_rows import check_room
-from slimjax.run.teaching import check_teacher
+from slimjax.run.teaching import check_outcomes, check_teacher
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
+from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig, check_same_run, with_num_steps
 from slimjax.train.stage import make_stage
 
@@ -62,6 +63,8 @@ def train(
         check_feasible(run)
     data = load_in_turn(run, display)
     run = count_steps(run, data, display)
+    if expected_outline(run) is None:
+        check_blueprint(make_blueprint(run, data.outline))
     check_room(run, data, display)
     with lock(folder), StopRequests(at_second_signal) as stop:
         beginning = begin_or_resume(
@@ -130,9 +133,21 @@ def check_feasible(run: RunConfig) -> None:
     Raises:
         SlimjaxError: If memory, budget, teacher, mesh or kernels won't do.
     """
-    blueprint = expected_blueprint(run)
+    outline = expected_outline(run)
+    check_teacher(run.distill)
+    check_branch(run)
+    if outline is not None:
+        check_blueprint(make_blueprint(run, outline))
+
+
+def check_blueprint(blueprint: Blueprint) -> None:
+    """Refuses a model that cannot be trained here as the config asks.
+
+    Raises:
+        SlimjaxError: If memory, budget, teacher, mesh or kernels won't do.
+    """
+    run = blueprint.run
     check_memory(run, blueprint.model)
     check_budget(blueprint)
-    check_teacher(run.distill, blueprint.outline.sizes.get("vocab", 0))
-    check_branch(run)
+    check_outcomes(run.distill, blueprint.outline.sizes.get("vocab", 0))
     make_stage(blueprint).check_kernels()

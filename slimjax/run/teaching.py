@@ -18,17 +18,25 @@ from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
 
 
-def check_teacher(config: DistillConfig, vocab_size: int) -> None:
-    """Refuses a teacher that is no finished run, or has fewer tokens than are kept.
+def check_outcomes(config: DistillConfig, vocab_size: int) -> None:
+    """Refuses to keep more of a teacher's tokens than there are.
 
     Raises:
-        ConfigError: Naming the folder, or the number of tokens.
+        ConfigError: Naming the number of tokens.
     """
     if config.keeps_outcomes and config.top_k > vocab_size:
         raise ConfigError(
             f"config.distill.top_k={config.top_k} is more than the {vocab_size} tokens "
             "that there are. Lower it, or set 0 for the whole distribution."
         )
+
+
+def check_teacher(config: DistillConfig) -> None:
+    """Refuses a teacher that is not a finished run.
+
+    Raises:
+        ConfigError: Naming the folder.
+    """
     if config.folder is not None and not RunFolder(config.folder).report.is_file():
         raise ConfigError(
             f"config.distill.teacher={config.folder!r} is no finished run: it has no "

@@ -1,0 +1,53 @@
+"""The codecs of a run folder: what its numbers mean, tokens, labels and features."""
+
+import os
+from collections.abc import Mapping
+from typing import cast
+
+from slimjax.data.dataset import Codec
+from slimjax.data.labels import LABELS_FILE, Labels, load_labels
+from slimjax.data.scaling import FEATURES_FILE, Scaling, load_scaling
+from slimjax.data.tokenizer import Tokenizer, load_tokenizer
+from slimjax.data.tokenizer_choice import special_ids
+
+Codecs = Mapping[str, Codec]
+"""Codecs by the field that they are of: ``tokens``, ``label``, ``features``."""
+
+
+def load_codecs(folder: str | os.PathLike[str]) -> dict[str, Codec]:
+    """Returns the codecs that were saved into `folder`; there is at least one.
+
+    Raises:
+        DataError: If there is none, or a damaged one.
+    """
+    has = lambda name: os.path.exists(os.path.join(folder, name))
+    codecs: dict[str, Codec] = {}
+    if has(FEATURES_FILE):
+        codecs["features"] = load_scaling(folder)
+    else:
+        codecs["tokens"] = load_tokenizer(folder)
+    if has(LABELS_FILE):
+        codecs["label"] = load_labels(folder)
+    return codecs
+
+
+def sizes_of(codecs: Codecs) -> dict[str, int]:
+    """Returns the sizes that a model takes from its codecs, as a dataset has them."""
+    sizes = {}
+    for codec in codecs.values():
+        if isinstance(codec, Labels):
+            sizes["classes"] = len(codec)
+        elif isinstance(codec, Scaling):
+            sizes["features"] = codec.size
+        else:
+            sizes["vocab"] = _tokenizer(codec).vocab_size
+    return sizes
+
+
+def special_of(codecs: Codecs) -> dict[str, int]:
+    """Returns the ids with a meaning of their own; none without tokens."""
+    return special_ids(_tokenizer(codecs["tokens"])) if "tokens" in codecs else {}
+
+
+def _tokenizer(codec: Codec) -> Tokenizer:
+    return cast(Tokenizer, codec)
