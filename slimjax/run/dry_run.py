@@ -18,9 +18,6 @@ from slimjax.store.run_folder import RunFolder
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig
 
-STATE_BYTES = 4 * 4
-"""Bytes a weight while training: itself, its gradient, two moments; float32."""
-
 
 def describe(run: RunConfig) -> dict[str, Any]:
     """Returns sizes, FLOPs, memory and seams of a run.
@@ -55,7 +52,7 @@ def describe(run: RunConfig) -> dict[str, Any]:
         "flops_per_token": sizes["flops"],
         "bytes": sizes["bytes"],
         "kv_bytes_per_token": sizes["kv_bytes"],
-        "state_bytes": STATE_BYTES * sizes["params"],
+        "state_bytes": run.optim.bytes_per_weight * sizes["params"],
         **of_steps,
         "seam_steps": list(run.seam_steps),
     } | {f"budget_{measure}": goal for measure, goal in goals.items()}

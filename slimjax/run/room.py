@@ -9,9 +9,6 @@ from slimjax.models.config import ModelConfig
 from slimjax.models.decoder import abstract_variables
 from slimjax.train.config import RunConfig
 
-BYTES_A_WEIGHT = 16
-"""A weight, its gradient and two moments, in float32."""
-
 
 def check_memory(run: RunConfig, model: ModelConfig) -> None:
     """Refuses a model or a batch that cannot fit, by the least that each needs.
@@ -28,7 +25,7 @@ def check_memory(run: RunConfig, model: ModelConfig) -> None:
     leaves = jax.tree.leaves(abstract_variables(model))
     num_weights = sum(math.prod(leaf.shape) for leaf in leaves)
     check_fits(
-        num_weights * BYTES_A_WEIGHT,
+        num_weights * run.optim.bytes_per_weight,
         available,
         f"training {num_weights:,} weights (config.model, config.data.vocab_size)",
         "Take a smaller model or vocabulary.",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 from slimjax.errors import ConfigError, suggest
 
@@ -16,6 +17,9 @@ DECAYS = ("cosine", "linear", "exponential", "inverse_sqrt", "step", "constant")
 
 DECAYS_BY_FACTOR = ("exponential", "step")
 """Decays that multiply the learning rate by a factor at fixed intervals."""
+
+MOMENTS: Mapping[str, int] = {"adamw": 2, "adam": 2, "momentum": 1, "lion": 1}
+"""Numbers that an optimizer keeps for each weight, at least; 0 if not named."""
 
 USUAL_MOMENTUM = 0.9
 USUAL_WEIGHT_DECAY = 0.1
@@ -133,6 +137,18 @@ class OptimConfig:
                 f"config.optim.decay_restarts={self.decay_restarts} has no effect with "
                 f"{asked}. Set config.optim.decay='cosine', or leave it out."
             )
+
+    @property
+    def bytes_per_weight(self) -> int:
+        """Least bytes of a weight in training: itself, its gradient and its moments.
+
+        All are float32. Adafactor's row and column means are left out.
+
+        Examples:
+            >>> [OptimConfig(name).bytes_per_weight for name in ("adamw", "sgd")]
+            [16, 8]
+        """
+        return 4 * (2 + MOMENTS.get(self.name, 0))
 
     @property
     def trace_decay(self) -> float:

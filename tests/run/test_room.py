@@ -1,9 +1,13 @@
 """What cannot fit the memory is refused before anything is allocated."""
 
+import math
+
+import jax
 import pytest
 
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
+from slimjax.models.decoder import abstract_variables
 from slimjax.run import room
 from slimjax.train.config import make_run_config
 
@@ -40,3 +44,13 @@ def test_accumulation_makes_a_batch_fit(monkeypatch):
     with pytest.raises(ConfigError, match="accumulation_steps"):
         check(*large)
     check(*large, ("optim.accumulation_steps", "16"))
+
+
+def test_optimizers_without_moments_need_less(monkeypatch):
+    run = make_run_config(read_config("tiny_test"))
+    weights = jax.tree.leaves(abstract_variables(run.model.build(259)))
+    number = sum(math.prod(leaf.shape) for leaf in weights)
+    monkeypatch.setattr(room, "device_bytes", lambda _: 12 * number)
+    check(("optim.name", "sgd"))
+    with pytest.raises(ConfigError, match="free"):
+        check(("optim.name", "adamw"))

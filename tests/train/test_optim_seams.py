@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from slimjax.nn.gates import SUBLAYER, axis_gates
 from slimjax.resize.carry import carry_state, fold_moments
 from slimjax.resize.factored import unfactor
+from slimjax.resize.growth import plan_growth
 from slimjax.resize.plan import make_plan
 from slimjax.resize.shrink import cut, fold
 from slimjax.train.adafactor import scale_by_adafactor
@@ -207,3 +208,25 @@ def test_a_weight_too_short_to_be_factored_keeps_all_of_its_estimate():
     assert small.v["params"]["up"].shape == (9, 4)
     expected = unfactor(state)["params"]["up"][:, [0, 1, 4, 5]]
     np.testing.assert_allclose(small.v["params"]["up"], expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_moments_of_new_units_are_zero_and_those_of_others_are_kept(name):
+    source, sizes = np.random.default_rng(1), {("mlp",): (6,)}
+    names = {"params": {"up": ("embed", "mlp")}, "gates": {"mlp": ("mlp",)}}
+    params = {
+        "params": {"up": source.standard_normal((9, 6)).astype("f4")},
+        "gates": {"mlp": np.ones(6, np.float32)},
+    }
+    tx = optimizer(name)
+    params, state = walk(tx, params, [params, params])
+    change = plan_growth(sizes, {("mlp",): 2})
+    large = {kind: cut(params[kind], names[kind], change) for kind in params}
+    grown = carry_state(tx, state, large, names, change)
+    shapes = lambda tree: [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
+    assert shapes(grown) == shapes(tx.init(large))
+    pairs = zip(jax.tree.leaves(state), jax.tree.leaves(grown), strict=True)
+    for before, after in pairs:
+        if np.ndim(before) == 2:
+            np.testing.assert_array_equal(after[:, :6], before)
+            np.testing.assert_array_equal(after[:, 6:], 0.0)
