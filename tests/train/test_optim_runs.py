@@ -38,7 +38,10 @@ def train(workdir, text_folder, *changes) -> dict:
         return start.train(make_run_config(config), workdir, display=display)
 
 
-@pytest.mark.parametrize("name", ["momentum", "adafactor", "lion"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("momentum", "lion")]
+
+
+@pytest.mark.parametrize("name", ["adafactor", *SLOW])
 def test_a_kill_after_a_seam_changes_nothing(name, tmp_path, text_folder, monkeypatch):
     changes, seams = [*optim(name), *BITS], itertools.count()
     whole = train(tmp_path / "whole", text_folder, *changes)
