@@ -1,6 +1,6 @@
 """Walks over trees of arrays: paths, axis names, counting, comparing, hashing.
 
-A *path* is a tuple of names, such as ``("layer_0", "mlp", "down")``. Parameters and
+A *path* is a tuple of names, such as ``("encoder", "norm", "scale")``. Parameters and
 gates are nested dicts; `flatten` turns them into one dict from path to leaf and
 `unflatten` back.
 """

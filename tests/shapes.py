@@ -1,19 +1,46 @@
 """Random shapes of models, for laws that hold for all of them."""
 
+import dataclasses
+
 import jax
 import numpy as np
 from flax import linen as nn
 from hypothesis import strategies as st
 
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import abstract_variables
-from slimjax.nn.gates import CHANNELS, SUBLAYER
+from slimjax.models import (
+    BERT,
+    GPT2,
+    LLAMA,
+    T5,
+    HeadConfig,
+    LayerConfig,
+    ModelConfig,
+    decoder,
+    encoder,
+    encoder_decoder,
+    mlp,
+)
+from slimjax.nn.gates import SUBLAYER
 from slimjax.trees import axis_names, flatten
+
+CLASSES = (HeadConfig("label", 3, at="mean", bias=True),)
+PAIR = (HeadConfig("tag", 4, bias=True), HeadConfig("label", 2, at="first"))
+STYLES = (
+    LLAMA,
+    GPT2,
+    T5,
+    BERT,
+    dataclasses.replace(BERT, norm="rms", positions="relative"),
+    dataclasses.replace(LLAMA, mlp="relu2", qk_norm=True, tied=False, bias=True),
+)
+LENGTH = 5
+"""Positions of the rows that `draw_inputs` draws."""
 
 
 @st.composite
-def layers(draw) -> LayerConfig:
+def layers(draw, *, cross: bool = False) -> LayerConfig:
     num_kv_heads = draw(st.integers(1, 3))
+    cross_kv_heads = draw(st.integers(1, 2))
     return LayerConfig(
         num_heads=num_kv_heads * draw(st.integers(1, 3)),
         num_kv_heads=num_kv_heads,
@@ -21,23 +48,61 @@ def layers(draw) -> LayerConfig:
         mlp_dim=draw(st.integers(1, 9)),
         attention=draw(st.sampled_from([True, True, True, False])),
         mlp=draw(st.sampled_from([True, True, True, False])),
+        cross_heads=cross_kv_heads * draw(st.integers(0, 2)) if cross else 0,
+        cross_kv_heads=cross_kv_heads if cross else 0,
+    )
+
+
+def many(draw, max_layers: int, **options) -> tuple[LayerConfig, ...]:
+    """Draws layers, sometimes with equal ones that follow each other."""
+    drawn = draw(st.lists(layers(**options), min_size=1, max_size=max_layers))
+    return tuple(drawn) if draw(st.booleans()) else (drawn[0],) * max_layers
+
+
+@st.composite
+def models(draw, max_layers: int = 3, style=LLAMA, **options) -> ModelConfig:
+    """Draws decoders."""
+    return decoder(
+        draw(st.integers(5, 17)),
+        draw(st.integers(3, 10)),
+        tuple(draw(st.lists(layers(), min_size=1, max_size=max_layers))),
+        style=style,
+        attention_impl="reference",
+        **options,
     )
 
 
 @st.composite
-def models(draw, max_layers: int = 3) -> ModelConfig:
-    return ModelConfig(
-        vocab_size=draw(st.integers(5, 17)),
-        width=draw(st.integers(3, 10)),
-        layers=tuple(draw(st.lists(layers(), min_size=1, max_size=max_layers))),
+def recipes(draw, max_layers: int = 2) -> ModelConfig:
+    """Draws models of all kinds: styles, widths, looped layers, several heads."""
+    kind = draw(st.sampled_from(["decoder", "encoder", "two towers", "mlp"]))
+    heads = draw(st.sampled_from([CLASSES, PAIR]))
+    if kind == "mlp":
+        units, act = draw(st.integers(1, 9)), draw(st.sampled_from(["sigmoid", "relu"]))
+        return mlp(draw(st.integers(1, 6)), units, heads=CLASSES, activation=act)
+    options = dict(
+        style=draw(st.sampled_from(STYLES)),
+        scan_layers=draw(st.sampled_from([False, True])),
+        window=draw(st.sampled_from([0, 2])),
         attention_impl="reference",
     )
+    if options["style"].positions == "learned":
+        options["num_positions"] = LENGTH + 1
+    sizes = draw(st.integers(5, 17)), draw(st.integers(3, 8))
+    if kind == "decoder":
+        return decoder(*sizes, many(draw, max_layers), **options)
+    if kind == "encoder":
+        options |= dict(heads=heads, token_types=draw(st.sampled_from([0, 2])))
+        return encoder(*sizes, many(draw, max_layers), **options)
+    options["encoder_width"] = draw(st.sampled_from([0, 3, 6]))
+    own, source = many(draw, max_layers, cross=True), many(draw, max_layers)
+    return encoder_decoder(*sizes, own, encoder_layers=source, **options)
 
 
 @st.composite
 def hard_gates(draw, config: ModelConfig) -> dict:
     """Draws gates of 0 and 1 that leave equal numbers of heads in each group."""
-    boxed = abstract_variables(config)
+    boxed = config.abstract_variables()
     shapes = {
         p: g.shape for p, g in flatten(nn.meta.unbox(boxed.get("gates", {}))).items()
     }
@@ -54,7 +119,7 @@ def hard_gates(draw, config: ModelConfig) -> dict:
             gates[path] = np.concatenate(rows).astype(float)
         else:
             gates[path] = (source.random(shape) < 0.6).astype(float)
-            if path == (CHANNELS,):  # A model without width is no model.
+            if len(path) == 1:  # A model without width is not a model.
                 gates[path][source.integers(shape[0])] = 1.0
     return gates
 
@@ -64,7 +129,7 @@ def make_variables(config: ModelConfig, seed: int = 0) -> tuple[dict, dict]:
 
     Nothing is compiled, since every shape would be compiled anew.
     """
-    boxed = abstract_variables(config)
+    boxed = config.abstract_variables()
     shapes, source = nn.meta.unbox(boxed), np.random.default_rng(seed)
 
     def draw(shape):
@@ -76,3 +141,31 @@ def make_variables(config: ModelConfig, seed: int = 0) -> tuple[dict, dict]:
     )
     weights = jax.tree.map(draw, shapes["params"])
     return {"params": weights, "gates": gates}, axis_names(boxed)
+
+
+def draw_inputs(config: ModelConfig, num_rows: int = 2, seed: int = 0) -> dict:
+    """Returns inputs of a model: rows of 5 positions, the last of them padding."""
+    source, inputs = np.random.default_rng(seed), {}
+    for tower in config.towers:
+        if tower.stem == "features":
+            shape = num_rows, tower.num_inputs
+            inputs[tower.reads] = source.normal(size=shape).astype(np.float32)
+            continue
+        length = LENGTH + bool(tower.name)  # Towers have lengths of their own.
+        shape = num_rows, length
+        if tower.num_positions:
+            shape = num_rows, min(length, tower.num_positions)
+        tokens = source.integers(0, tower.num_inputs, shape)
+        inputs[tower.reads] = tokens.astype(np.int32)
+        if tower.token_types:
+            inputs[f"{tower.reads}_types"] = np.ones(shape, np.int32)
+        if tower.sees_all:
+            there = np.arange(shape[1])[None] < shape[1] - np.arange(num_rows)[:, None]
+            inputs[f"{tower.reads}_segments"] = there.astype(np.int32)
+    return inputs
+
+
+def logits_of(config: ModelConfig, variables, inputs) -> dict:
+    """Returns the logits of each head."""
+    readouts = config.module().apply(variables, inputs)
+    return {name: readout.logits() for name, readout in readouts.items()}

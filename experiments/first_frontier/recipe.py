@@ -4,8 +4,8 @@ import bisect
 import functools
 import math
 
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import abstract_variables
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.recipes import decoder
 from slimjax.objective.inventory import Inventory, take_inventory, uniform_bits
 from slimjax.objective.size import SizeFn, make_size_fn
 
@@ -191,6 +191,6 @@ def step_flops(width: int, mlp_dim: int) -> float:
 def _size_of(measure: str, width: int, mlp_dim: int) -> tuple[SizeFn, Inventory]:
     heads = width // HEAD_DIM
     layer = LayerConfig(heads, heads, HEAD_DIM, mlp_dim)
-    config = ModelConfig(259, width, (layer,) * NUM_LAYERS)
-    inventory = take_inventory(abstract_variables(config), config.uses({"": 128}))
+    config = decoder(259, width, (layer,) * NUM_LAYERS)
+    inventory = take_inventory(config.abstract_variables(), config.uses({"": 128}))
     return make_size_fn(measure, inventory), inventory

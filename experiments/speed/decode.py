@@ -69,13 +69,14 @@ def make_models(folder: Path) -> dict[str, Any]:
     """Returns our model in each format, and leaves its weights for the peers."""
     import jax
 
-    from slimjax.models.config import LayerConfig, ModelConfig
-    from slimjax.models.frozen_decoder import freeze_decoder
+    from slimjax.models.cached import freeze_decoder
+    from slimjax.models.layer_config import LayerConfig
+    from slimjax.models.recipes import decoder
     from slimjax.train.state import init_params
     from slimjax.trees import flatten
 
     layer = LayerConfig(HEADS, HEADS, WIDTH // HEADS, HIDDEN)
-    config = ModelConfig(VOCAB, WIDTH, (layer,) * LAYERS)
+    config = decoder(VOCAB, WIDTH, (layer,) * LAYERS)
     params = jax.device_get(init_params(config, 0))
     for kind in ("F16", "Q8_0"):
         write_gguf(folder / f"{kind}.gguf", config, params, kind)

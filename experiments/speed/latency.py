@@ -8,7 +8,6 @@ model beside the whole one, and holds predicted against measured ratios slim / w
 With --narrower, the residual stream is made narrower too.
 """
 
-import dataclasses
 import time
 
 import numpy as np
@@ -16,7 +15,6 @@ from paired import make_parser, write
 
 from slimjax.config import read_config
 from slimjax.models.config import ModelConfig
-from slimjax.models.decoder import abstract_variables
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import make_latency_fn
 from slimjax.objective.latency_table import LatencyTable
@@ -71,14 +69,14 @@ def choose_shapes(
     for _ in range(number):
         least = model.width // LEAST
         width = source.integers(least, model.width + 1) if narrower else model.width
-        part = dataclasses.replace(model, width=int(width))
+        part = model.with_main(width=int(width))
         shapes.append(ragged_model(part, source.uniform(0.1, 1.0), source))
     return shapes
 
 
 def predict(model: ModelConfig, table: LatencyTable) -> float:
     """Returns the seconds a token that a table tells of a model."""
-    inventory = take_inventory(abstract_variables(model), model.uses({"": 1}))
+    inventory = take_inventory(model.abstract_variables(), model.uses({"": 1}))
     return float(make_latency_fn(inventory, table)(inventory.open_gates()))
 
 

@@ -27,7 +27,7 @@ def write_gguf(path: Path, config: Any, params: Any, kind: str) -> None:
     writer.add_head_count_kv(layer.num_kv_heads)
     writer.add_layer_norm_rms_eps(1e-6)
     writer.add_rope_dimension_count(layer.head_dim)
-    writer.add_rope_freq_base(config.rope_base)
+    writer.add_rope_freq_base(config.main.rope_base)
     writer.add_tokenizer_model("none")
 
     def put(name: str, weight: Any) -> None:
@@ -39,7 +39,7 @@ def write_gguf(path: Path, config: Any, params: Any, kind: str) -> None:
         return writer.add_tensor(f"{name}.weight", weight, raw_dtype=number)
 
     table = np.asarray(weights["tokens"]["embedding"])
-    put("token_embd", table * config.embed_scale)
+    put("token_embd", table * config.main.embed_scale)
     put("output", table)
     put("output_norm", weights["norm"]["scale"])
     for i in range(len(config.layers)):

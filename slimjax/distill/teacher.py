@@ -13,9 +13,9 @@ import safetensors
 import safetensors.numpy
 from jaxtyping import PyTree
 
-from slimjax.errors import CheckpointError
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import abstract_variables
+from slimjax.errors import CheckpointError, ConfigError
+from slimjax.models.config import ModelConfig
+from slimjax.models.plain import as_json, from_json
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.size import make_size_fn
 from slimjax.store.files import write_atomic
@@ -41,7 +41,7 @@ class Teacher:
     @classmethod
     def of(cls, model: ModelConfig, variables: PyTree) -> "Teacher":
         """Returns the teacher that these weights are, with its digest."""
-        shape = json.dumps(dataclasses.asdict(model), sort_keys=True)
+        shape = json.dumps(as_json(model), sort_keys=True)
         named = {"shape": np.frombuffer(shape.encode(), np.uint8), **variables}
         return cls(model, variables, hash_tree(named))
 
@@ -52,7 +52,7 @@ class Teacher:
 
 def flops_per_token(model: ModelConfig, seq_len: int) -> float:
     """Returns the FLOPs of a model's forward pass, all its gates open."""
-    inventory = take_inventory(abstract_variables(model), model.uses({"": seq_len}))
+    inventory = take_inventory(model.abstract_variables(), model.uses({"": seq_len}))
     return float(make_size_fn("flops", inventory)(inventory.open_gates()))
 
 
@@ -62,7 +62,7 @@ def write_teacher(path: Path, teacher: Teacher) -> None:
         ".".join(name): np.asarray(leaf, np.float32, order="C")
         for name, leaf in flatten(teacher.variables).items()
     }
-    shape = json.dumps(dataclasses.asdict(teacher.model))
+    shape = json.dumps(as_json(teacher.model))
     metadata = {"format": FORMAT, "model": shape, "digest": teacher.digest}
     write_atomic(path, safetensors.numpy.save(tensors, metadata=metadata))
 
@@ -80,10 +80,8 @@ def read_teacher(path: Path) -> Teacher:
             leaves = {tuple(name.split(".")): file.get_tensor(name) for name in names}
         if metadata.get("format") != FORMAT:
             raise CheckpointError(f"{path} is not of format {FORMAT}.")
-        shape = json.loads(metadata["model"])
-        layers = tuple(LayerConfig(**layer) for layer in shape.pop("layers"))
-        model = ModelConfig(**shape, layers=layers)
-    except (OSError, ValueError, TypeError, safetensors.SafetensorError) as error:
+        model = from_json(json.loads(metadata["model"]), str(path))
+    except (OSError, ValueError, ConfigError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
     variables = {"gates": {}} | unflatten(leaves)
     teacher = Teacher.of(model, variables)

@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 
 from slimjax.generate.sampling import Sampling, sample
 from slimjax.memory import check_fits, device_bytes
-from slimjax.models.frozen_decoder import FrozenDecoder
+from slimjax.models.cached import FrozenDecoder
 
 CHUNK = 16
 """Tokens of a stream that are made on the device before the host looks at them."""
@@ -46,7 +46,7 @@ def generate(
     After its end of text a row yields `eos_id` only; all ends end the iteration.
 
     Args:
-        model: The model, as `slimjax.models.frozen_decoder.freeze_decoder` prepares it.
+        model: The model, as `slimjax.models.cached.freeze_decoder` prepares it.
         prompts: One array of token ids for each row, one id or more.
         max_new_tokens: Most tokens to add to each.
         eos_id: The token that ends a text.

@@ -23,9 +23,9 @@ from slimjax.generate.options import (
     check_prompts,
 )
 from slimjax.generate.sampling import Sampling
-from slimjax.models.config import ModelConfig, ModelSettings
-from slimjax.models.decoder import abstract_variables
-from slimjax.models.frozen_decoder import FrozenDecoder, freeze_decoder
+from slimjax.models.cached import FrozenDecoder, freeze_decoder
+from slimjax.models.config import ModelConfig
+from slimjax.models.settings import ModelSettings
 from slimjax.nn.quantize import quantize
 from slimjax.store.files import read_json
 from slimjax.store.packed import read_packed
@@ -205,7 +205,7 @@ def load(workdir: str | Path) -> Model:
     folder.check_run()
     tokenizer = load_tokenizer(folder.tokenizer)
     config = read_model_config(folder, tokenizer.vocab_size)
-    abstract = nn.meta.unbox(abstract_variables(config))
+    abstract = nn.meta.unbox(config.abstract_variables())
     if folder.report.is_file():
         weights = read_packed(folder.packed)
         _check_shapes(weights, abstract["params"], folder.packed)
@@ -260,7 +260,7 @@ def _rounded(
     config: ModelConfig, variables: PyTree, precision: PyTree, group_size: int
 ) -> PyTree:
     """Returns variables whose weights have the bits that training gave them."""
-    names = axis_names(abstract_variables(config))["params"]
+    names = axis_names(config.abstract_variables())["params"]
     weights = quantize(variables["params"], names, precision, group_size)
     return {**variables, "params": weights}
 

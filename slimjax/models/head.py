@@ -28,3 +28,8 @@ class HeadConfig:
     loss: str = "classes"
     bias: bool = False
     variance: float = 1.0
+
+    @property
+    def module(self) -> str:
+        """The name of its own parameters."""
+        return f"{self.name}_head"

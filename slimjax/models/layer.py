@@ -1,111 +1,273 @@
-"""One layer of a decoder, and many of them, one after the other.
+"""One layer of a tower, and many of them, one after the other.
 
 Layers of one shape that follow each other are a run (`slimjax.models.runs`). A run is
 traced once; where it is *scanned*, it is also compiled once, as a loop over its
 weights, so that compile time hardly grows with depth.
 """
 
+import dataclasses
 import functools
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from flax import struct
+from jaxtyping import Array, Float, PyTree
 
 from slimjax import native
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.runs import Run, is_scanned, run_name, runs_of, stack_run
-from slimjax.nn.attention import Attention
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.paths import layer_name
+from slimjax.models.runs import Numbers, Run, is_scanned, runs_of, stack_run
+from slimjax.models.tower_config import Compute, TowerConfig
+from slimjax.nn.attention import Attention, CrossAttention
 from slimjax.nn.axes import constrain
-from slimjax.nn.mlp import GatedMLP
+from slimjax.nn.mlp import MLP
+from slimjax.nn.norm import make_norm
 
 Streams = list[Float[Array, "B T D"]]
 
+RELATIVE = (32, 128)
+"""Buckets and longest distance of relative positions, as T5 has them."""
+
+
+@struct.dataclass
+class Context:
+    """What all layers of a tower are given beside the residual stream.
+
+    Attributes:
+        positions: 0, 1, 2 ... in each row, int32 ``[B T]``.
+        channels: Gates of the residual stream, ``[D]``.
+        segments: Which positions belong together, 0 for padding, int32 ``[B T]``.
+        memory: The stream of the tower that cross-attention reads, ``[B S E]``.
+        memory_segments: Segments of its positions, ``[B S]``.
+        memory_channels: Gates of that stream, ``[E]``.
+        key: Root of a layer's random numbers.
+    """
+
+    positions: PyTree
+    channels: PyTree
+    segments: PyTree = None
+    memory: PyTree = None
+    memory_segments: PyTree = None
+    memory_channels: PyTree = None
+    key: PyTree = None
+
+    def key_of(self, name: str) -> Array | None:
+        """Returns a key for what is called so, if there is any."""
+        return None if self.key is None else fold_name(self.key, name)
+
+    def of_layer(self, number: int | Array) -> "Context":
+        """Returns what one layer is given: random numbers of its own."""
+        if self.key is None:
+            return self
+        return dataclasses.replace(self, key=jax.random.fold_in(self.key, number))
+
 
 class Layer(nn.Module):
-    """Attention and MLP, each added to the residual stream, each of them optional."""
+    """Sublayers, each added to the residual stream, each of them optional.
+
+    These are ``attention``, ``cross`` (to another tower) and ``mlp``. Norms at
+    the input of a sublayer are its own. Norms at its output are the layer's, and stay
+    when the sublayer is removed.
+
+    Attributes:
+        layer: The shape.
+        tower: The tower that it stands in.
+        compute: How it computes.
+        memory_axis: Name of the width of what cross-attention reads.
+        out_scale: Factor of the initial weights that write to the residual stream.
+    """
 
     layer: LayerConfig
-    config: ModelConfig
+    tower: TowerConfig
+    compute: Compute
+    memory_axis: str = ""
+    out_scale: float = 1.0
 
     @nn.compact
-    def __call__(
-        self, x: Array, positions: Array, channels: Array
-    ) -> Float[Array, "B T D"]:
+    def __call__(self, x: Array, context: Context) -> Float[Array, "B T D"]:
         """Returns the residual stream after this layer."""
-        dtype = jnp.dtype(self.config.dtype)
-        stream = lambda x: constrain(x, "batch", "positions", None)
-        out_scale = (2 * len(self.config.layers)) ** -0.5
-        if self.layer.attention:
-            attention = Attention(
-                num_heads=self.layer.num_heads,
-                num_kv_heads=self.layer.num_kv_heads,
-                head_dim=self.layer.head_dim,
-                rope_base=self.config.rope_base,
-                dtype=dtype,
-                impl=self.config.attention_impl,
-                out_scale=out_scale,
-                name="attention",
+        x = self._add("attention", self._attend, x, context)
+        if self.tower.memory is not None:
+            x = self._add("cross", self._attend_across, x, context)
+        return self._add("mlp", self._transform, x, context)
+
+    def _add(
+        self, name: str, sublayer: Callable, x: Array, context: Context
+    ) -> Float[Array, "B T D"]:
+        """Returns the stream after a sublayer and the norm of its output."""
+        if getattr(self.layer, name):
+            added = sublayer(name, x, context)
+            added = drop(added, self.compute.dropout, context.key, name)
+            x = constrain(x + added, "batch", "positions", None)
+        if self.tower.style.norm_at == "output":
+            norm = make_norm(
+                self.tower.style.norm,
+                epsilon=self.tower.epsilon,
+                axis=self.tower.axis,
+                writes=True,
+                name=f"{name}_norm",
             )
-            x = stream(x + attention(x, positions, channels))
-        if self.layer.mlp:
-            mlp = GatedMLP(self.layer.mlp_dim, dtype, out_scale, name="mlp")
-            x = stream(x + mlp(x, channels))
+            x = norm(x, context.channels)
         return x
+
+    def _attend(self, name: str, x: Array, context: Context) -> Array:
+        tower, positions = self.tower, self.tower.style.positions
+        attention = Attention(
+            num_heads=self.layer.num_heads,
+            num_kv_heads=self.layer.num_kv_heads,
+            **self._head_options,
+            rope_base=tower.rope_base,
+            rotary=positions == "rotary",
+            causal=not tower.sees_all,
+            window=tower.window or None,
+            relative=RELATIVE if positions == "relative" else None,
+            name=name,
+        )
+        return attention(
+            x,
+            context.positions,
+            context.channels,
+            segments=context.segments,
+            key=context.key_of("weights"),
+        )
+
+    def _attend_across(self, name: str, x: Array, context: Context) -> Array:
+        attention = CrossAttention(
+            num_heads=self.layer.cross_heads,
+            num_kv_heads=self.layer.cross_kv_heads,
+            **self._head_options,
+            memory_axis=self.memory_axis,
+            name=name,
+        )
+        return attention(
+            x,
+            context.memory,
+            context.channels,
+            segments=context.segments,
+            memory_segments=context.memory_segments,
+            key=context.key_of("cross weights"),
+        )
+
+    @property
+    def _head_options(self) -> dict[str, Any]:
+        """What self-attention and cross-attention have in common."""
+        return dict(
+            head_dim=self.layer.head_dim,
+            impl=self.compute.attention_impl,
+            qk_norm=self.tower.style.qk_norm,
+            dropout=self.compute.dropout,
+            **self._options,
+        )
+
+    def _transform(self, name: str, x: Array, context: Context) -> Array:
+        style = self.tower.style
+        mlp = MLP(
+            mlp_dim=self.layer.mlp_dim,
+            gated=style.is_gated,
+            activation=style.activation,
+            **self._options,
+            name=name,
+        )
+        return mlp(x, context.channels)
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """What all sublayers have in common."""
+        style = self.tower.style
+        return dict(
+            dtype=jnp.dtype(self.compute.dtype),
+            out_scale=self.out_scale,
+            norm=style.norm if style.norm_at == "input" else None,
+            epsilon=self.tower.epsilon,
+            axis=self.tower.axis,
+            bias=style.bias,
+        )
+
+
+def fold_name(key: Array, name: str) -> Array:
+    """Returns a key for what is called so."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+
+
+def drop(x: Array, rate: float, key: Array | None, name: str) -> Array:
+    """Returns numbers of which a part is dropped, as `slimjax.nn.dropout` does.
+
+    Args:
+        x: The numbers.
+        rate: The part.
+        key: Root of random numbers; None drops nothing.
+        name: What is dropped, which numbers are drawn anew for.
+    """
+    if key is None or not rate:
+        return x
+    kept = jax.random.bernoulli(fold_name(key, name), 1 - rate, x.shape)
+    return jnp.where(kept, x / (1 - rate), 0.0)
 
 
 def apply_layers(
-    config: ModelConfig,
+    tower: TowerConfig,
+    compute: Compute,
     variables: Mapping[str, Mapping[str, PyTree]],
     x: Float[Array, "B T D"],
-    positions: Int[Array, "B T"],
-    channels: Float[Array, " D"],
+    context: Context,
     *,
     keep: bool,
+    memory_axis: str = "",
 ) -> Streams:
     """Returns the residual stream after each layer, or after the last if not `keep`.
 
     Args:
-        config: The model.
-        variables: Its collections; those of layer i are called ``layer_i`` in each, or
-            stand stacked with those of its run.
+        tower: The tower.
+        compute: How it computes.
+        variables: The tower's collections, in each of which layers stand by their
+            names, or stacked with those of their run.
         x: The residual stream before the first layer.
-        positions: 0, 1, 2 ... in each row.
-        channels: Gates of the residual stream.
+        context: What all layers are given.
         keep: Whether streams between layers are asked for.
+        memory_axis: Name of the width of what cross-attention reads.
     """
-    streams = [x]
-    for shape, numbers in runs_of(config.layers):
-        is_loop = is_scanned(config, len(numbers))
-        fn = layer_fn(shape, config, native.is_enabled(), is_loop)
-        apply = lambda x, layer, fn=fn: fn(layer, x, positions, channels)
+    streams, plain = [x], dataclasses.replace(tower, layers=())
+    for shape, numbers in runs_of(tower.layers):
+        is_loop = is_scanned(compute.scan_layers, len(numbers))
+        options = native.is_enabled(), is_loop, memory_axis
+        fn = layer_fn(shape, plain, compute, *options)
         run = _scan if is_loop else _unroll
+        apply = functools.partial(_apply_layer, fn, context)
         streams += run(apply, streams[-1], variables, numbers, keep=keep)
         streams = streams if keep else streams[-1:]
     return streams[1:] if keep else streams
 
 
+def _apply_layer(
+    fn: Callable[..., Array], context: Context, x: Array, layer: PyTree, number: Any
+) -> Array:
+    return fn(layer, x, context.of_layer(number))
+
+
 def _unroll(
-    apply: Callable, x: Array, variables: Mapping[str, Any], run: Run, *, keep: bool
+    apply: Callable, x: Array, variables: Mapping[str, Any], run: Numbers, *, keep: bool
 ) -> Streams:
     streams = [x]
     for number in run:
-        layer = _variables_of(variables, f"layer_{number}")
-        streams.append(apply(streams[-1], layer))
+        layer = _variables_of(variables, layer_name(number))
+        streams.append(apply(streams[-1], layer, number))
     return streams[1:] if keep else streams[-1:]
 
 
 def _scan(
-    apply: Callable, x: Array, variables: Mapping[str, Any], run: Run, *, keep: bool
+    apply: Callable, x: Array, variables: Mapping[str, Any], run: Numbers, *, keep: bool
 ) -> Streams:
     def step(x: Array, layer: PyTree) -> tuple[Array, Array | None]:
-        x = apply(x, layer)
+        x = apply(x, *layer)
         return x, x if keep else None
 
-    stacked = {kind: stack_run(tree, run) for kind, tree in variables.items()}
-    layers = _variables_of(stacked, run_name(run))
+    own = Run("", run)
+    stacked = {kind: stack_run(tree, own) for kind, tree in variables.items()}
+    layers = _variables_of(stacked, own.name), jnp.array(run)
     last, streams = jax.lax.scan(step, x, layers, length=len(run))
     return [last] if streams is None else list(streams)
 
@@ -118,34 +280,38 @@ def _variables_of(variables: Mapping[str, Any], name: str) -> PyTree:
 @functools.lru_cache(maxsize=256)
 def layer_fn(
     shape: LayerConfig,
-    config: ModelConfig,
+    tower: TowerConfig,
+    compute: Compute,
     with_kernels: bool,
     in_loop: bool,
+    memory_axis: str = "",
 ) -> Callable[..., Float[Array, "B T D"]]:
-    """Returns the pure function (variables, x, positions, channels) -> x of a layer.
+    """Returns the pure function (variables, x, context) -> x of a layer.
 
     It is the same function for the same arguments, so that layers of one shape are
     traced once, and a model that is called outside of `jax.jit` compiles them once.
 
     Args:
         shape: The layer's shape.
-        config: The model it stands in.
+        tower: The tower it stands in, without its layers.
+        compute: How it computes.
         with_kernels: Whether `slimjax.native` is enabled: what is traced with the
-            kernels is no answer without them.
+            kernels is not valid without them.
         in_loop: Whether it is the body of a loop, where the compiler needs not be kept
             from finding out that it computes something twice.
+        memory_axis: Name of the width of what cross-attention reads.
     """
-    layer = Layer(shape, config, parent=None)
+    layer = Layer(shape, tower, compute, memory_axis, parent=None)
 
-    def apply(variables: PyTree, x: Array, positions: Array, channels: Array) -> Array:
-        return layer.apply(variables, x, positions, channels)  # pyright: ignore
+    def apply(variables: PyTree, x: Array, context: Context) -> Array:
+        return layer.apply(variables, x, context)  # pyright: ignore
 
     policies = {
         "full": jax.checkpoint_policies.nothing_saveable,
         "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     }
-    if config.remat != "none":
-        policy = policies[config.remat]
+    if compute.remat != "none":
+        policy = policies[compute.remat]
         apply = jax.checkpoint(apply, policy=policy, prevent_cse=not in_loop)
     elif in_loop and with_kernels:
         apply = jax.checkpoint(apply, policy=_is_kernel, prevent_cse=False)

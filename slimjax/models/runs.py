@@ -6,18 +6,21 @@ for each weight of the layer with the layers as its first axis:
     layer_0/mlp/up [D F], layer_1/mlp/up [D F]  ->  layers_0_1/mlp/up [2 D F]
 
 so that neither the loop nor the optimizer grows with depth. Gates are small, and
-strategies know each layer's by its name: they stay apart. So does everything outside of
-the compiled programs, whatever the layers look like: seams, checkpoints, exports.
+strategies know each layer's by its name: they stay unstacked. So does everything
+outside of the compiled programs, whatever the layers look like: seams, checkpoints,
+exports. Layers of another tower than the main one stand under its name, stacked or not.
 """
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import jax
 from jaxtyping import PyTree
 
-from slimjax.models.config import LayerConfig, ModelConfig
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.paths import layer_name
+from slimjax.models.tower_config import TowerConfig
 from slimjax.nn import platforms
 from slimjax.nn.axes import numpy_of
 
@@ -30,11 +33,52 @@ SHORTEST_SCAN_CPU = 16
 LAYER = "layer"
 """Name of the axis along which the layers of a run are stacked."""
 
-Run = tuple[int, ...]
+Numbers = tuple[int, ...]
 """Numbers of the layers of a run."""
 
 
-def runs_of(layers: tuple[LayerConfig, ...]) -> Iterator[tuple[LayerConfig, Run]]:
+class Run(NamedTuple):
+    """Layers that are compiled as a loop.
+
+    Attributes:
+        tower: Name of their tower.
+        numbers: Their numbers.
+    """
+
+    tower: str
+    numbers: Numbers
+
+    @property
+    def name(self) -> str:
+        """The name under which their stacked weights stand.
+
+        Examples:
+            >>> Run("", (2, 3, 4)).name
+            'layers_2_4'
+        """
+        return f"layers_{self.numbers[0]}_{self.numbers[-1]}"
+
+    @property
+    def layers(self) -> list[str]:
+        """The names of the layers."""
+        return [layer_name(number) for number in self.numbers]
+
+
+class Model(Protocol):
+    """What tells which layers there are: a `ModelConfig`."""
+
+    @property
+    def towers(self) -> tuple[TowerConfig, ...]:
+        """The towers."""
+        ...
+
+    @property
+    def scan_layers(self) -> str | bool:
+        """Whether runs are compiled as loops."""
+        ...
+
+
+def runs_of(layers: tuple[LayerConfig, ...]) -> Iterator[tuple[LayerConfig, Numbers]]:
     """Yields each longest run of equal layers: their shape and their numbers.
 
     Examples:
@@ -46,28 +90,23 @@ def runs_of(layers: tuple[LayerConfig, ...]) -> Iterator[tuple[LayerConfig, Run]
         yield shape, tuple(number for number, _ in run)
 
 
-def is_scanned(config: ModelConfig, num_layers: int) -> bool:
+def is_scanned(scan_layers: str | bool, num_layers: int) -> bool:
     """Whether so many equal layers are compiled as a loop, on the target's platform."""
-    if config.scan_layers != "auto":
-        return bool(config.scan_layers) and num_layers > 1
+    if scan_layers != "auto":
+        return bool(scan_layers) and num_layers > 1
     is_cpu = platforms.target_platform() == "cpu"
     return num_layers >= (SHORTEST_SCAN_CPU if is_cpu else SHORTEST_SCAN)
 
 
-def scanned_runs(config: ModelConfig) -> tuple[Run, ...]:
-    """Returns the runs of a model that are compiled as loops."""
-    runs = (numbers for _, numbers in runs_of(config.layers))
-    return tuple(run for run in runs if is_scanned(config, len(run)))
-
-
-def run_name(run: Run) -> str:
-    """Returns the name under which a run's stacked weights stand.
-
-    Examples:
-        >>> run_name((2, 3, 4))
-        'layers_2_4'
-    """
-    return f"layers_{run[0]}_{run[-1]}"
+def scanned_runs(config: Model) -> tuple[Run, ...]:
+    """Returns the runs of a model whose weights are stacked, if they have any."""
+    runs = [
+        Run(tower.name, numbers)
+        for tower in config.towers
+        for shape, numbers in runs_of(tower.layers)
+        if tower.style.norm_at == "output" or not shape.is_empty
+    ]
+    return tuple(r for r in runs if is_scanned(config.scan_layers, len(r.numbers)))
 
 
 def stack(tree: PyTree, runs: tuple[Run, ...]) -> PyTree:
@@ -75,50 +114,42 @@ def stack(tree: PyTree, runs: tuple[Run, ...]) -> PyTree:
 
     So are moments and averages of weights; what is stacked already stays so.
     """
-
-    def stack_runs(layers: dict[str, Any]) -> dict[str, Any]:
-        for run in runs:
-            layers = stack_run(layers, run)
-        return layers
-
-    return _map_layers(stack_runs, tree, {_names(run)[0] for run in runs})
+    return _map_runs(stack_run, tree, runs, lambda run: run.layers[0])
 
 
 def stack_run(layers: Mapping[str, Any], run: Run) -> dict[str, Any]:
-    """Returns a collection, by names of layers, with those of one run stacked."""
-    names = _names(run)
-    own = [layers[name] for name in names if name in layers]
-    rest = {name: tree for name, tree in layers.items() if name not in names}
-    return rest | {run_name(run): jax.tree.map(_stack, *own)} if own else rest
+    """Returns a tower's variables, by names of layers, with those of a run stacked."""
+    own = [layers[name] for name in run.layers if name in layers]
+    rest = {name: tree for name, tree in layers.items() if name not in run.layers}
+    return rest | {run.name: jax.tree.map(_stack, *own)} if own else rest
 
 
 def unstack(tree: PyTree, runs: tuple[Run, ...]) -> PyTree:
     """Returns what `stack` was given: each layer with arrays of its own."""
+    return _map_runs(_unstack_run, tree, runs, lambda run: run.name)
 
-    def unstack_runs(layers: dict[str, Any]) -> dict[str, Any]:
-        for run in runs:
-            own = layers.get(run_name(run))
-            if own is not None:
-                rest = {k: v for k, v in layers.items() if k != run_name(run)}
-                each = lambda i, own=own: jax.tree.map(lambda leaf: leaf[i], own)
-                layers = rest | {name: each(i) for i, name in enumerate(_names(run))}
-        return layers
 
-    return _map_layers(unstack_runs, tree, {run_name(run) for run in runs})
+def _unstack_run(layers: Mapping[str, Any], run: Run) -> dict[str, Any]:
+    if run.name not in layers:
+        return dict(layers)
+    rest, own = dict(layers), layers[run.name]
+    del rest[run.name]
+    each = lambda i: jax.tree.map(lambda leaf: leaf[i], own)
+    return rest | {name: each(i) for i, name in enumerate(run.layers)}
 
 
 def stack_names(names: PyTree, runs: tuple[Run, ...]) -> PyTree:
     """Returns the names of weights' axes, those of stacked ones among them."""
-    stacked = {
-        run_name(run): jax.tree.map(
-            lambda own: (LAYER, *own),
-            names[_names(run)[0]],
+
+    def add(layers: Mapping[str, Any], run: Run) -> dict[str, Any]:
+        own = jax.tree.map(
+            lambda axes: (LAYER, *axes),
+            layers[run.layers[0]],
             is_leaf=lambda node: isinstance(node, tuple),
         )
-        for run in runs
-        if _names(run)[0] in names
-    }
-    return {**names, **stacked}
+        return {**layers, run.name: own}
+
+    return _map_runs(add, names, runs, lambda run: run.layers[0])
 
 
 def is_stacked(keys: tuple) -> bool:
@@ -126,20 +157,38 @@ def is_stacked(keys: tuple) -> bool:
     return any(str(getattr(key, "key", "")).startswith("layers_") for key in keys)
 
 
-def _names(run: Run) -> list[str]:
-    return [f"layer_{i}" for i in run]
-
-
 def _stack(*leaves: Any) -> Any:
     return numpy_of(leaves[0]).stack(leaves)
 
 
-def _map_layers(fn: Callable, tree: PyTree, marks: set[str]) -> PyTree:
-    """Applies `fn` to dicts of layers, those of gates excepted."""
-    holds = lambda node: isinstance(node, dict) and not marks.isdisjoint(node)
+def _map_runs(
+    fn: Callable[[Mapping[str, Any], Run], dict[str, Any]],
+    tree: PyTree,
+    runs: tuple[Run, ...],
+    mark: Callable[[Run], str],
+) -> PyTree:
+    """Applies `fn` to the dict of layers of each run's tower, those of gates excepted.
+
+    Args:
+        fn: From a tower's layers, and a run, to new ones.
+        tree: A state, or variables.
+        runs: The runs.
+        mark: The name by which a tower is known to hold a run.
+    """
+
+    def tower_of(node: Any, run: Run) -> Any:
+        node = node.get(run.tower) if run.tower and isinstance(node, dict) else node
+        return node if isinstance(node, dict) and mark(run) in node else None
 
     def visit(keys: tuple, node: Any) -> Any:
-        of_gates = any(getattr(key, "key", None) == "gates" for key in keys)
-        return fn(node) if holds(node) and not of_gates else node
+        if any(getattr(key, "key", None) == "gates" for key in keys):
+            return node
+        for run in runs:
+            layers = tower_of(node, run)
+            if layers is not None:
+                new = fn(layers, run)
+                node = {**node, run.tower: new} if run.tower else new
+        return node
 
+    holds = lambda node: any(tower_of(node, run) is not None for run in runs)
     return jax.tree_util.tree_map_with_path(visit, tree, is_leaf=holds)

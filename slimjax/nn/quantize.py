@@ -99,8 +99,8 @@ def bit_key(path: Path, axes: AxisNames) -> Path:
     """Returns where a weight's bits are kept: those of one module's units are shared.
 
     Examples:
-        >>> bit_key(("layer_0", "mlp", "up"), ("embed", "mlp"))
-        ('layer_0', 'mlp', 'mlp')
+        >>> bit_key(("encoder", "mlp", "up"), ("embed", "mlp"))
+        ('encoder', 'mlp', 'mlp')
         >>> bit_key(("embed", "embedding"), ("vocab", "embed"))
         ('embed', 'embedding')
     """

@@ -17,9 +17,8 @@ from jaxtyping import Array, Int, PyTree
 from slimjax import native
 from slimjax.errors import ConfigError
 from slimjax.mesh.shardings import named_sharding
+from slimjax.models.cached import Cache, FrozenDecoder, freeze_decoder
 from slimjax.models.config import ModelConfig
-from slimjax.models.decoder import Cache, abstract_variables
-from slimjax.models.frozen_decoder import FrozenDecoder, freeze_decoder
 from slimjax.nn.axes import num_parts
 from slimjax.plan.measure import describe_shape, measure_program
 from slimjax.plan.memory import count_bytes
@@ -87,7 +86,7 @@ def abstract_decoder(
     model: ModelConfig, mesh: Mesh, rows: int, length: int
 ) -> tuple[FrozenDecoder, Cache]:
     """Returns shapes and shardings of a model that decodes, and of its cache."""
-    variables = nn.meta.unbox(abstract_variables(model))
+    variables = nn.meta.unbox(model.abstract_variables())
     with native.off():  # Kernels of this machine want a layout of their own.
         decoder = jax.eval_shape(partial(freeze_decoder, model), variables)
     cache = jax.eval_shape(partial(decoder.make_cache, rows, length))

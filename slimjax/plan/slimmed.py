@@ -90,7 +90,7 @@ def _with_shape(model: ModelConfig, num_kv_heads: int, mlp_dim: int) -> ModelCon
         changes = dict(num_heads=group * num_kv_heads, num_kv_heads=num_kv_heads)
         return dataclasses.replace(layer, **changes, mlp_dim=mlp_dim)
 
-    return dataclasses.replace(model, layers=tuple(map(slim, model.layers)))
+    return model.with_main(layers=tuple(map(slim, model.layers)))
 
 
 def _multiples(most: int, step: int) -> list[int]:

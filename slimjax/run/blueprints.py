@@ -22,7 +22,8 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
     Raises:
         ConfigError: If the architecture file cannot be read or holds no model.
     """
-    return run.model.build(outline.sizes["vocab"])
+    heads = tasks.get(run.task).make_task(outline.special).heads(outline.sizes)
+    return run.model.build(outline.sizes, heads, outline.lengths)
 
 
 def make_blueprint(

@@ -10,9 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
+from slimjax.models.cached import FrozenDecoder, freeze_decoder
 from slimjax.models.config import ModelConfig
-from slimjax.models.decoder import abstract_variables
-from slimjax.models.frozen_decoder import FrozenDecoder, freeze_decoder
 
 LENGTH, FIRST, NUM_TOKENS = 64, 24, 16
 """Positions of the cache; the first of those where tokens are made; their number."""
@@ -62,7 +61,7 @@ def _make_run(model: ModelConfig) -> Callable[[], Any]:
     some = (0.02 * source.standard_normal(4099)).astype(np.float32)  # A prime number.
     fill = lambda leaf: jnp.asarray(np.resize(some, leaf.shape), leaf.dtype)
     frozen = jax.tree.map(
-        fill, jax.eval_shape(freeze, nn.meta.unbox(abstract_variables(model)))
+        fill, jax.eval_shape(freeze, nn.meta.unbox(model.abstract_variables()))
     )
     return lambda: jax.block_until_ready(_make_tokens(frozen))
 

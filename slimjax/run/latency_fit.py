@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from slimjax.models.config import ModelConfig
-from slimjax.models.decoder import abstract_variables
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import make_latency_fn
 from slimjax.objective.latency_table import KNOTS, LatencyTable
@@ -100,7 +99,7 @@ def steps(empty: LatencyTable) -> Iterator[LatencyTable]:
 
 def _seconds(model: ModelConfig, tables: Sequence[LatencyTable]) -> list[float]:
     """Returns what each of some tables says of a model."""
-    inventory = take_inventory(abstract_variables(model), model.uses({"": 1}))
+    inventory = take_inventory(model.abstract_variables(), model.uses({"": 1}))
     opened = inventory.open_gates()
     return [float(make_latency_fn(inventory, table)(opened)) for table in tables]
 

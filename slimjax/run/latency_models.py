@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from slimjax.models.config import LayerConfig, ModelConfig
+from slimjax.models.config import ModelConfig
+from slimjax.models.layer_config import LayerConfig
 
 NUM_RAGGED = 16
 """Ragged models that are timed at the whole width, and as many at others."""
@@ -31,14 +32,14 @@ def choose_models(model: ModelConfig, *, narrower: bool = False) -> list[ModelCo
     for width in widths:
         for layer in _alone(largest):
             layers = (layer,) * len(whole.layers) if layer else ()
-            models.append(replace(whole, width=width, layers=layers))
+            models.append(whole.with_main(width=width, layers=layers))
     shares = np.linspace(0.1, 1.0, NUM_RAGGED)
     models += [ragged_model(whole, share, source) for share in shares]
     if narrower:
         least = 1.0 / LEAST
         for share, part in zip(shares, source.permutation(NUM_RAGGED), strict=True):
             part = least + (1 - least) * part / NUM_RAGGED
-            narrow = replace(whole, width=round(part * model.width))
+            narrow = whole.with_main(width=round(part * model.width))
             models.append(ragged_model(narrow, share, source))
     return models
 
@@ -59,7 +60,7 @@ def ragged_model(
         has = dict(attention=num_groups > 0, mlp=units > 0)
         return replace(layer, mlp_dim=units, **heads, **has)
 
-    return replace(model, layers=tuple(map(slim, model.layers)))
+    return model.with_main(layers=tuple(map(slim, model.layers)))
 
 
 def _alone(layer: LayerConfig) -> Iterator[LayerConfig | None]:
@@ -79,7 +80,7 @@ def _shallow(model: ModelConfig) -> ModelConfig:
     """Returns the model with as many of its layers as are worth timing."""
     each = model.width * max(map(num_weights, model.layers), default=1)
     most = min(MOST_LAYERS, max(MOST_WEIGHTS // max(each, 1), 1))
-    return replace(model, layers=model.layers[:most])
+    return model.with_main(layers=model.layers[:most])
 
 
 def num_weights(layer: LayerConfig) -> int:

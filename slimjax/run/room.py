@@ -6,7 +6,6 @@ import jax
 
 from slimjax.memory import check_fits, device_bytes
 from slimjax.models.config import ModelConfig
-from slimjax.models.decoder import abstract_variables
 from slimjax.train.config import RunConfig
 
 
@@ -22,7 +21,7 @@ def check_memory(run: RunConfig, model: ModelConfig) -> None:
     are_apart = devices[0].platform != "cpu"  # Those of a CPU share one memory.
     available = device_bytes(devices) * jax.process_count()
     available *= len(devices) if are_apart else 1
-    leaves = jax.tree.leaves(abstract_variables(model))
+    leaves = jax.tree.leaves(model.abstract_variables())
     num_weights = sum(math.prod(leaf.shape) for leaf in leaves)
     check_fits(
         num_weights * run.optim.bytes_per_weight,

@@ -6,8 +6,8 @@ from jaxtyping import PyTree
 from slimjax.data.dataset import Dataset
 from slimjax.generate.decode import generate_all
 from slimjax.generate.sampling import Sampling
+from slimjax.models.cached import freeze_decoder
 from slimjax.models.config import ModelConfig
-from slimjax.models.frozen_decoder import freeze_decoder
 
 NUM_SAMPLES = 3
 PROMPT_TOKENS = 24

@@ -16,7 +16,7 @@ from slimjax.data.dataset import Outline
 from slimjax.distill.alignment import ALIGN, map_names
 from slimjax.models.config import ModelConfig
 from slimjax.nn.depths import DEPTHS
-from slimjax.nn.quantize import BIT_AXES, FULL, precision_names, uniform_precision
+from slimjax.nn.quantize import FULL, precision_names, uniform_precision
 from slimjax.objective.inventory import Bits, Inventory, take_inventory, uniform_bits
 from slimjax.objective.latency_table import LatencyTable
 from slimjax.objective.measure import measure_sizes
@@ -109,9 +109,7 @@ class Blueprint:
     @property
     def targets_per_step(self) -> int:
         """Targets of a step, by which FLOPs per target are multiplied."""
-        lengths = self.outline.lengths
-        heads = [head for head in self.model.heads if head.at == "each"]
-        per_row = max((lengths[head.tower] for head in heads), default=1)
+        per_row = self.model.targets_per_row(self.outline.lengths)
         return self.run.data.batch_size * per_row
 
     @property
@@ -151,12 +149,7 @@ class Blueprint:
             learns_bits=learns_bits,
         )
 
-    def architecture(self) -> list[dict[str, Any]]:
+    def architecture(self) -> Any:
         """Returns the layers as plain data, with the bits of their units."""
-        layers = self.model.architecture()
-        if not self.run.quantize.is_on:
-            return layers
-        for i, layer in enumerate(layers):
-            keys = [k for k in self.bits if k[0] == f"layer_{i}" and k[-1] in BIT_AXES]
-            layer["bits"] = {key[-1]: self.bits[key].tolist() for key in keys}
-        return layers
+        bits = self.bits if self.run.quantize.is_on else None
+        return self.model.architecture(bits)

@@ -37,8 +37,7 @@ def init_params(config: ModelConfig, seed: int, places: PyTree = None) -> PyTree
     """Returns fresh weights and open gates, made where `places` says, if it does."""
 
     def init(key: jax.Array) -> PyTree:
-        inputs = {"tokens": jnp.zeros((1, 2), jnp.int32)}
-        return dict(nn.meta.unbox(config.module().init(key, inputs)))
+        return dict(nn.meta.unbox(config.init(key)))
 
     return jax.jit(init, out_shardings=places)(jax.random.key(seed))
 

@@ -21,8 +21,7 @@ from slimjax.distill.outcomes import (
     find_outcomes,
     make_outcomes_fn,
 )
-from slimjax.models.config import ModelSettings
-from slimjax.models.decoder import abstract_variables
+from slimjax.models.settings import ModelSettings
 from slimjax.nn.readout import Readout
 
 V, WEIGHT = 11, 0.3
@@ -144,7 +143,7 @@ def test_logits_are_never_there_for_all_tokens():
     ).build(700)
     tokens = jnp.zeros((4, 512), jnp.int32)
     batch = {"tokens": tokens}
-    shapes = nn.meta.unbox(abstract_variables(model))
+    shapes = nn.meta.unbox(model.abstract_variables())
     ask = make_outcomes_fn(model, 3, bos_id=1)
     heard = jax.eval_shape(ask, shapes, batch)
     config = DistillConfig(teacher="runs/a", top_k=3)

@@ -7,8 +7,7 @@ from flax import linen as nn
 
 from slimjax.distill.teacher import Teacher, read_teacher, write_teacher
 from slimjax.errors import CheckpointError
-from slimjax.models.config import ModelSettings
-from slimjax.models.decoder import abstract_variables
+from slimjax.models.settings import ModelSettings
 from slimjax.trees import hash_tree
 
 SETTINGS = ModelSettings(
@@ -20,7 +19,7 @@ MODEL = SETTINGS.build(11)
 @pytest.fixture
 def teacher():
     draw = np.random.default_rng(3)
-    shapes = nn.meta.unbox(abstract_variables(MODEL))
+    shapes = nn.meta.unbox(MODEL.abstract_variables())
     numbers = lambda leaf: np.asarray(draw.normal(size=leaf.shape), np.float32)
     return Teacher.of(MODEL, jax.tree.map(numbers, shapes))
 

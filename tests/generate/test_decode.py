@@ -9,11 +9,11 @@ from shapes import make_variables
 from slimjax.errors import ConfigError
 from slimjax.generate.decode import generate, generate_all
 from slimjax.generate.sampling import Sampling, sample
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import Decoder
-from slimjax.models.frozen_decoder import freeze_decoder
+from slimjax.models.cached import freeze_decoder
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.recipes import decoder
 
-RAGGED = ModelConfig(
+RAGGED = decoder(
     11,
     8,
     (
@@ -27,7 +27,9 @@ RAGGED = ModelConfig(
 
 def greedy(variables, prompt: list[int], num_tokens: int) -> list[int]:
     """Returns the best tokens, one full forward pass each."""
-    apply = jax.jit(Decoder(RAGGED).apply)
+    model = RAGGED.module()
+    logits_of = lambda v, x: model.apply(v, {"tokens": x})["tokens"].logits()
+    apply = jax.jit(logits_of)
     tokens = np.zeros((1, len(prompt) + num_tokens), np.int32)
     tokens[0, : len(prompt)] = prompt
     for place in range(len(prompt), tokens.shape[1]):

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slimjax import native
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import Decoder
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.recipes import decoder
 from slimjax.native import library
 from slimjax.nn.cross_entropy import cross_entropy
 from slimjax.nn.norm import rms_norm
@@ -128,12 +128,13 @@ def test_more_rows_than_a_chunk():
 
 def test_a_model_learns_the_same_with_and_without():
     layers = (LayerConfig(4, 2, 16, 80), LayerConfig(3, 1, 16, 33))
-    model = Decoder(ModelConfig(vocab_size=97, width=40, layers=layers))
+    model = decoder(vocab_size=97, width=40, layers=layers).module()
     tokens = jax.random.randint(jax.random.key(0), (3, 50), 0, 97)
-    variables = model.init(jax.random.key(1), tokens)
+    inputs = {"tokens": tokens}
+    variables = model.init(jax.random.key(1), inputs)
 
     def error(variables):
-        return model.apply(variables, tokens, tokens, method="nats").mean()
+        return model.apply(variables, inputs)["tokens"].scores(tokens).nats.mean()
 
     run = lambda: jax.jit(jax.value_and_grad(lambda v: error(v)))(variables)
     fast = run()

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapes import models
 
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import abstract_variables
+from slimjax.models import LayerConfig, decoder
 from slimjax.nn.gates import CHANNELS, SUBLAYER
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.limits import LAYER, UNITS, Limits
@@ -23,7 +22,7 @@ ALL = Limits(units=UNITS)
 
 @functools.cache
 def inventory_of(config):
-    return take_inventory(abstract_variables(config), config.uses({"": 16}))
+    return take_inventory(config.abstract_variables(), config.uses({"": 16}))
 
 
 class Case:
@@ -97,7 +96,7 @@ def draw_configs(num):
             groups, flags = pick(1, 2, 4), source.random(2) < 0.9 + (not layers)
             shape = (groups * pick(1, 2, 3), groups, pick(4, 8, 16), pick(24, 61, 128))
             layers.append(LayerConfig(*shape, *map(bool, flags)))
-        yield ModelConfig(pick(31, 64), pick(24, 33, 64), tuple(layers))
+        yield decoder(pick(31, 64), pick(24, 33, 64), tuple(layers))
 
 
 CONFIGS = tuple(draw_configs(20))
@@ -144,7 +143,7 @@ def test_a_higher_price_never_leaves_a_larger_model(config, seed):
 
 
 def test_at_a_price_exactly_those_go_that_are_not_worth_it():
-    config = ModelConfig(16, 8, (LayerConfig(2, 2, 4, 6),))
+    config = decoder(16, 8, (LayerConfig(2, 2, 4, 6),))
     case = Case(config, limits=Limits(min_kv_heads=2, min_mlp_dim=1))
     path = ("layer_0", "mlp", "mlp")
     weight = unit_sizes(case.parts, case.inventory.open_gates())[path][0]
@@ -157,7 +156,7 @@ def test_at_a_price_exactly_those_go_that_are_not_worth_it():
 
 
 def test_the_width_goes_when_its_channels_are_cheap_and_else_stays():
-    config = ModelConfig(16, 32, (LayerConfig(2, 2, 4, 16),) * 2)
+    config = decoder(16, 32, (LayerConfig(2, 2, 4, 16),) * 2)
     case = Case(config, limits=Limits(units=UNITS, width_multiple=4))
     for cost, is_narrower in ((1e-6, True), (10.0, False)):
         case.costs[(CHANNELS,)][:] = cost
@@ -168,7 +167,7 @@ def test_the_width_goes_when_its_channels_are_cheap_and_else_stays():
 
 
 def test_a_layer_goes_at_the_cost_of_the_whole_of_it():
-    config = ModelConfig(16, 8, (LayerConfig(2, 2, 4, 6),) * 3)
+    config = decoder(16, 8, (LayerConfig(2, 2, 4, 6),) * 3)
     case = Case(config)
     for path in case.costs:
         if path[-1] == SUBLAYER:
@@ -185,7 +184,7 @@ def test_a_layer_goes_at_the_cost_of_the_whole_of_it():
 
 
 def test_as_many_layers_stay_as_must_and_none_without_a_sublayer():
-    config = ModelConfig(16, 8, (LayerConfig(2, 2, 4, 6), LayerConfig(2, 1, 4, 5)) * 2)
+    config = decoder(16, 8, (LayerConfig(2, 2, 4, 6), LayerConfig(2, 1, 4, 5)) * 2)
     for limits in (Limits(min_layers=3), Limits(units=("sublayer",))):
         gates = Case(config, limits=limits).chooser.at_price(1e12).gates
         opened = [path[0] for path, g in gates.items() if path[-1] == SUBLAYER and g]
@@ -193,7 +192,7 @@ def test_as_many_layers_stay_as_must_and_none_without_a_sublayer():
 
 
 def test_widths_stay_multiples():
-    config = ModelConfig(16, 30, (LayerConfig(4, 4, 4, 37), LayerConfig(8, 4, 4, 24)))
+    config = decoder(16, 30, (LayerConfig(4, 4, 4, 37), LayerConfig(8, 4, 4, 24)))
     multiples = dict(multiple=8, kv_heads_multiple=2, width_multiple=8)
     case = Case(config, limits=Limits(units=UNITS, **multiples))
     for part in (0.1, 0.3, 0.5, 0.7, 0.9):
@@ -207,7 +206,7 @@ def test_widths_stay_multiples():
 
 
 def test_uniform_layers_stay_alike_and_none_goes():
-    config = ModelConfig(16, 8, (LayerConfig(6, 3, 4, 12),) * 3)
+    config = decoder(16, 8, (LayerConfig(6, 3, 4, 12),) * 3)
     case = Case(config, limits=Limits(units=UNITS, uniform=True))
     for part in (0.0, 0.3, 0.6, 0.8):
         budget = case.budget(part)
@@ -221,7 +220,7 @@ def test_uniform_layers_stay_alike_and_none_goes():
 
 
 def test_what_is_frozen_stays_and_so_does_what_it_is_part_of():
-    config = ModelConfig(16, 8, (LayerConfig(6, 3, 4, 12),) * 3)
+    config = decoder(16, 8, (LayerConfig(6, 3, 4, 12),) * 3)
     frozen = ("layer_0", "layer_1.mlp.mlp", "layer_2.*.heads", CHANNELS)
     case = Case(config, limits=Limits(units=UNITS, frozen=frozen))
     gates = case.chooser.at_price(1e12).gates
@@ -239,7 +238,7 @@ def test_what_is_frozen_stays_and_so_does_what_it_is_part_of():
 
 
 def test_no_family_loses_more_than_the_fraction_allowed():
-    config = ModelConfig(16, 8, (LayerConfig(8, 8, 4, 40),) * 2)
+    config = decoder(16, 8, (LayerConfig(8, 8, 4, 40),) * 2)
     limits = Limits(units=UNITS, max_fraction=0.25, min_kv_heads=1, min_mlp_dim=1)
     chooser = Case(config, limits=limits).chooser
     gates = chooser.at_price(1e6).gates

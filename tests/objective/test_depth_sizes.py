@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import models
 
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import abstract_variables
+from slimjax.models import LayerConfig, decoder
 from slimjax.nn.quantize import STATES
 from slimjax.objective.depths import depths_of, least_depths, make_depth_size_fn
 from slimjax.objective.inventory import take_inventory, uniform_bits
@@ -17,7 +16,7 @@ from slimjax.trees import flatten, unflatten
 
 
 def sizes(config, measure, group_size=0):
-    inventory = take_inventory(abstract_variables(config), config.uses({"": 8}))
+    inventory = take_inventory(config.abstract_variables(), config.uses({"": 8}))
     size_fn = make_size_fn(measure, inventory, group_size)
     depth_size_fn = make_depth_size_fn(measure, size_fn, inventory, group_size)
     return inventory, size_fn, depth_size_fn
@@ -48,8 +47,8 @@ def test_more_depth_weighs_more_and_none_nothing(config, measure):
 
 
 def test_what_must_stay_keeps_the_fewest_bits():
-    model = ModelConfig(11, 8, (LayerConfig(6, 3, 4, 16),))
-    inventory = take_inventory(abstract_variables(model), model.uses({"": 8}))
+    model = decoder(11, 8, (LayerConfig(6, 3, 4, 16),))
+    inventory = take_inventory(model.abstract_variables(), model.uses({"": 8}))
     least = least_depths(inventory, Limits(frozen=("*.attention",)), 2)
     assert least["layer_0", "mlp", "mlp"] == 0
     assert least["layer_0", "attention", "heads"] == 2

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from test_budget import Case
 
-from slimjax.models.config import LayerConfig, ModelConfig
+from slimjax.models import LayerConfig, decoder
 from slimjax.nn.gates import SUBLAYER
 from slimjax.objective.kinds import decide_within, list_kinds, part_taken
 from slimjax.objective.limits import Limits
 from slimjax.objective.width import WidthChooser
 
-CONFIG = ModelConfig(16, 8, (LayerConfig(4, 2, 4, 12),) * 4)
+CONFIG = decoder(16, 8, (LayerConfig(4, 2, 4, 12),) * 4)
 
 
 def test_kinds_are_all_attentions_and_all_mlps():

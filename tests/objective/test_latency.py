@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from slimjax.errors import ConfigError
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import abstract_variables
+from slimjax.models import LayerConfig, decoder
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency_table import LatencyTable
@@ -31,16 +30,16 @@ TABLE = LatencyTable(
     mlp=((0.1, 0.15, 0.5), (0.2, 0.3, 0.9)),
 )
 SPILL = dict(weights=(0, 1_000, 2_000), spill=(0.0, 0.0, 3.0))
-MODEL = ModelConfig(11, 8, (LayerConfig(6, 3, 4, 16),) * 2)
+MODEL = decoder(11, 8, (LayerConfig(6, 3, 4, 16),) * 2)
 
 
 def inventory_of(model, table=TABLE):
-    inventory = take_inventory(abstract_variables(model), model.uses({"": 8}))
+    inventory = take_inventory(model.abstract_variables(), model.uses({"": 8}))
     return dataclasses.replace(inventory, latency=table)
 
 
 def seconds(*layers: LayerConfig, width: int = 8, table: LatencyTable = TABLE) -> float:
-    model = dataclasses.replace(MODEL, layers=layers, width=width)
+    model = MODEL.with_main(layers=layers, width=width)
     inventory = inventory_of(model, table)
     return float(make_size_fn("latency", inventory)(inventory.open_gates()))
 

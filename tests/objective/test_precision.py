@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import make_variables, models
 
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import abstract_variables
+from slimjax.models import LayerConfig, decoder
 from slimjax.nn.packing import pack
 from slimjax.nn.quantize import uniform_precision
 from slimjax.objective.decision import BitChoice
@@ -22,7 +21,7 @@ STATES = (16, 8, 4, 2)
 
 
 def inventory_of(config):
-    return take_inventory(abstract_variables(config), config.uses({"": 12}))
+    return take_inventory(config.abstract_variables(), config.uses({"": 12}))
 
 
 def random_bits(inventory, source):
@@ -74,7 +73,7 @@ def test_a_budget_of_bytes_is_never_exceeded_and_hardly_missed(part, seed):
         LayerConfig(2 * k, k, 4, int(source.integers(20, 60)))
         for k in source.integers(1, 4, size=3)
     )
-    chooser, _, size_fn, whole = make_chooser(ModelConfig(64, 32, layers), source)
+    chooser, _, size_fn, whole = make_chooser(decoder(64, 32, layers), source)
     decision = chooser.at_budget(part)
     assert decision is not None
     size = float(size_fn(decision.gates, decision.bits))
@@ -86,7 +85,7 @@ def test_a_budget_of_bytes_is_never_exceeded_and_hardly_missed(part, seed):
 
 def test_at_a_price_every_unit_is_in_its_best_state():
     source = np.random.default_rng(0)
-    config = ModelConfig(16, 8, (LayerConfig(2, 1, 4, 12),))
+    config = decoder(16, 8, (LayerConfig(2, 1, 4, 12),))
     chooser, inventory, _, whole = make_chooser(config, source)
     alpha = 20.0
     decision = chooser.at_price(alpha)
@@ -104,7 +103,7 @@ def test_at_a_price_every_unit_is_in_its_best_state():
 
 def test_more_price_never_leaves_more_bytes():
     source = np.random.default_rng(1)
-    config = ModelConfig(32, 16, (LayerConfig(4, 2, 4, 24),) * 2)
+    config = decoder(32, 16, (LayerConfig(4, 2, 4, 24),) * 2)
     chooser, *_ = make_chooser(config, source)
     sizes = [chooser.at_price(alpha).sizes[0] for alpha in (0, 1, 10, 100, 1e5)]
     assert sizes == sorted(sizes, reverse=True)
@@ -113,7 +112,7 @@ def test_more_price_never_leaves_more_bytes():
 
 def test_closing_and_rounding_add_up_to_what_is_predicted():
     source = np.random.default_rng(2)
-    config = ModelConfig(16, 8, (LayerConfig(2, 1, 4, 12),))
+    config = decoder(16, 8, (LayerConfig(2, 1, 4, 12),))
     chooser, *_ = make_chooser(config, source)
     decision = chooser.at_price(0.0)
     assert decision.predicted_loss_change == pytest.approx(0.0, abs=1e-9)

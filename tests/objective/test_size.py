@@ -1,5 +1,7 @@
 """Law 2: the size that is predicted is the size that is there."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,11 +10,10 @@ from dots import count_dots
 from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
-from shapes import hard_gates, make_variables, models
+from shapes import hard_gates, logits_of, make_variables, models
 
 from slimjax.errors import ConfigError
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import Decoder, abstract_variables, config_of, make_cache
+from slimjax.models import LayerConfig, ModelConfig, decoder, make_cache
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.limits import UNITS, Limits
 from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
@@ -26,7 +27,7 @@ SEQ_LEN = 12
 
 
 def inventory_of(config: ModelConfig):
-    return take_inventory(abstract_variables(config), config.uses({"": SEQ_LEN}))
+    return take_inventory(config.abstract_variables(), config.uses({"": SEQ_LEN}))
 
 
 def size_of(measure: str, config: ModelConfig, gates=None) -> float:
@@ -35,10 +36,10 @@ def size_of(measure: str, config: ModelConfig, gates=None) -> float:
 
 
 def cut_config(config: ModelConfig, gates: dict) -> ModelConfig:
-    boxed = abstract_variables(config)
+    boxed = config.abstract_variables()
     names, shapes = axis_names(boxed), nn.meta.unbox(boxed)
     zeros = jax.tree.map(lambda s: np.zeros(s.shape), shapes["params"])
-    return config_of(config, cut(zeros, names["params"], make_plan(gates)))
+    return config.reshaped(cut(zeros, names["params"], make_plan(gates)))
 
 
 @given(st.data(), st.sampled_from(MEASURES))
@@ -60,7 +61,7 @@ def closed_through(gates: dict) -> dict:
 
 @given(models())
 def test_params_are_the_elements_of_the_weights(config):
-    weights = nn.meta.unbox(abstract_variables(config))["params"]
+    weights = nn.meta.unbox(config.abstract_variables())["params"]
     assert size_of("params", config) == count_elements(weights)
 
 
@@ -77,12 +78,13 @@ def test_flops_are_those_of_the_dot_products_of_the_model(seq_len):
         LayerConfig(4, 4, 32, 96, mlp=False),
         LayerConfig(3, 1, 32, 200),
     )
-    config = ModelConfig(300, 128, ragged, attention_impl="reference")
-    inventory = take_inventory(abstract_variables(config), config.uses({"": seq_len}))
+    config = decoder(300, 128, ragged, attention_impl="reference")
+    inventory = take_inventory(config.abstract_variables(), config.uses({"": seq_len}))
     counted = float(make_size_fn("flops", inventory)(inventory.open_gates()))
     tokens = jax.ShapeDtypeStruct((1, seq_len), jnp.int32)
-    variables = nn.meta.unbox(abstract_variables(config))
-    jaxpr = jax.make_jaxpr(Decoder(config).apply)(variables, tokens)
+    variables = nn.meta.unbox(config.abstract_variables())
+    apply = partial(logits_of, config)
+    jaxpr = jax.make_jaxpr(apply)(variables, {"tokens": tokens})
     actual = count_dots(jaxpr.jaxpr) / seq_len
     assert counted == pytest.approx(actual, rel=0.02)
 
@@ -93,7 +95,7 @@ def test_bytes_are_those_of_the_packed_file_within_one_percent(
     tmp_path, width, num_layers
 ):
     layers = tuple(LayerConfig(4, 2, 8, 40 + i) for i in range(num_layers))
-    config = ModelConfig(64, width, layers)
+    config = decoder(64, width, layers)
     variables, names = make_variables(config)
     path = tmp_path / "model.safetensors"
     actual = write_packed(path, variables["params"], names["params"])
@@ -102,7 +104,7 @@ def test_bytes_are_those_of_the_packed_file_within_one_percent(
 
 
 def test_the_slope_of_size_is_what_a_unit_weighs():
-    config = ModelConfig(11, 8, (LayerConfig(4, 2, 2, 5),))
+    config = decoder(11, 8, (LayerConfig(4, 2, 2, 5),))
     inventory = inventory_of(config)
     size_fn = make_size_fn("params", inventory)
     gates = {p: jnp.asarray(g, jnp.float32) for p, g in inventory.open_gates().items()}
@@ -114,14 +116,14 @@ def test_the_slope_of_size_is_what_a_unit_weighs():
 
 
 def test_the_smallest_model_has_nothing_but_embedding_and_norm():
-    config = ModelConfig(11, 8, (LayerConfig(4, 2, 2, 5), LayerConfig(2, 2, 2, 3)))
+    config = decoder(11, 8, (LayerConfig(4, 2, 2, 5), LayerConfig(2, 2, 2, 3)))
     inventory = inventory_of(config)
     size_fn = make_size_fn("params", inventory)
     assert least_size(inventory, size_fn, Limits()) == 11 * 8 + 8
     assert (
         least_size(inventory, size_fn, Limits(units=UNITS, min_width=3)) == 11 * 3 + 3
     )
-    small = ModelConfig(11, 8, (LayerConfig(1, 1, 2, 2),) * 2)
+    small = decoder(11, 8, (LayerConfig(1, 1, 2, 2),) * 2)
     limits = Limits(min_kv_heads=1, min_mlp_dim=2)
     assert least_size(inventory, size_fn, limits) == size_of("params", small)
     kept = 8 + 4 * 2 * 8  # Norm, query, key, value and output of one head, twice.
@@ -129,7 +131,7 @@ def test_the_smallest_model_has_nothing_but_embedding_and_norm():
 
 
 def test_a_sum_of_measures_is_of_parts_of_the_start():
-    config = ModelConfig(11, 8, (LayerConfig(4, 2, 2, 5),))
+    config = decoder(11, 8, (LayerConfig(4, 2, 2, 5),))
     inventory = inventory_of(config)
     gates = inventory.open_gates()
     gates["layer_0", "mlp", "mlp"][:2] = 0.0
@@ -145,6 +147,4 @@ def test_a_sum_of_measures_is_of_parts_of_the_start():
 
 def test_an_unknown_measure_is_refused_with_the_nearest_name():
     with pytest.raises(ConfigError, match="Did you mean params"):
-        make_size_fn(
-            "parms", inventory_of(ModelConfig(5, 4, (LayerConfig(1, 1, 2, 3),)))
-        )
+        make_size_fn("parms", inventory_of(decoder(5, 4, (LayerConfig(1, 1, 2, 3),))))

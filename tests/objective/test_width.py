@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import make_variables, models
 
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import abstract_variables, config_of
+from slimjax.models import LayerConfig, decoder
 from slimjax.nn.gates import CHANNELS
 from slimjax.nn.packing import pack
 from slimjax.nn.quantize import precision_names, uniform_precision
@@ -34,7 +33,7 @@ class Case:
     def __init__(self, config, limits=ALL, seed=0, group_size=0):
         self.config, self.limits, self.group_size = config, limits, group_size
         self.inventory = take_inventory(
-            abstract_variables(config), config.uses({"": 12})
+            config.abstract_variables(), config.uses({"": 12})
         )
         self.bits = uniform_bits(self.inventory, 16)
         self.size_fn = make_size_fn("bytes", self.inventory, group_size)
@@ -130,7 +129,7 @@ def test_a_budget_is_met_by_width_and_bits_together(config, part, seed, group_si
 
 
 CONFIGS = [
-    ModelConfig(
+    decoder(
         31 + 8 * i, 24 + 4 * i, (LayerConfig(4, 2, 4, 24 + i), LayerConfig(2, 2, 8, 37))
     )
     for i in range(4)
@@ -141,7 +140,7 @@ CONFIGS = [
 def test_a_budget_is_missed_by_less_than_a_hundredth_or_the_cheapest_unit(uniform):
     widths, bits = set(), set()
     for i, config in enumerate(CONFIGS):
-        config = ModelConfig(config.vocab_size, config.width, config.layers[:1] * 2)
+        config = decoder(config.vocab_size, config.width, config.layers[:1] * 2)
         case = Case(config, Limits(units=UNITS, uniform=uniform), seed=i)
         budget = case.budget((0.1, 0.25, 0.4, 0.6)[i])
         decision = case.chooser.at_budget(budget)
@@ -163,8 +162,8 @@ def test_the_size_of_what_is_cut_is_the_one_that_was_predicted(config, seed):
     decision = case.chooser.at_price(float(np.random.default_rng(seed).exponential(2)))
     gone = [p for p in make_plan(decision.gates).gone if p]
     weights, _, bits = case.cut(decision)
-    small = config_of(config, weights)
-    left = take_inventory(abstract_variables(small), small.uses({"": 12}))
+    small = config.reshaped(weights)
+    left = take_inventory(small.abstract_variables(), small.uses({"": 12}))
     size_fn = make_size_fn("bytes", left)
     actual = float(size_fn(left.open_gates(), flatten(bits)))
     predicted = float(case.size_fn(decision.gates, decision.bits))
@@ -173,7 +172,7 @@ def test_the_size_of_what_is_cut_is_the_one_that_was_predicted(config, seed):
 
 
 def test_at_a_price_no_other_width_units_and_bits_are_better():
-    config = ModelConfig(3, 4, (LayerConfig(1, 1, 2, 2, attention=False),))
+    config = decoder(3, 4, (LayerConfig(1, 1, 2, 2, attention=False),))
     limits = Limits(units=("mlp", CHANNELS), min_mlp_dim=1)
     for seed in range(3):
         case = Case(config, limits, seed)
@@ -213,7 +212,7 @@ def decisions_of_bits(ledger, gates, alpha):
 
 
 def test_channels_are_worth_more_the_more_bits_cross_them():
-    config = ModelConfig(16, 32, (LayerConfig(2, 2, 4, 32),) * 2)
+    config = decoder(16, 32, (LayerConfig(2, 2, 4, 32),) * 2)
     case = Case(config, Limits(units=(CHANNELS,)))
     case.costs[(CHANNELS,)][:] = 0.01
     nats, widths = case.nats, []

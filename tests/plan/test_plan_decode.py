@@ -7,7 +7,7 @@ from stages import stage_of
 
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
-from slimjax.models.frozen_decoder import freeze_decoder
+from slimjax.models.cached import freeze_decoder
 from slimjax.plan.decode import abstract_decoder, decode_step, measure_decode
 from slimjax.plan.topology import parse_topology
 from slimjax.train.config import make_run_config

@@ -5,19 +5,20 @@ import dataclasses
 import numpy as np
 import pytest
 
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import abstract_variables
+from slimjax.models.config import ModelConfig
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.recipes import decoder
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import make_latency_fn
 from slimjax.objective.latency_table import LatencyTable
 from slimjax.run.latency_fit import empty_table, fit_table, steps
 from slimjax.run.latency_models import choose_models
 
-MODEL = ModelConfig(40, 16, (LayerConfig(4, 2, 4, 32),) * 2)
+MODEL = decoder(40, 16, (LayerConfig(4, 2, 4, 32),) * 2)
 
 
 def seconds(model: ModelConfig, table: LatencyTable) -> float:
-    inventory = take_inventory(abstract_variables(model), model.uses({"": 1}))
+    inventory = take_inventory(model.abstract_variables(), model.uses({"": 1}))
     return float(make_latency_fn(inventory, table)(inventory.open_gates()))
 
 
@@ -29,7 +30,7 @@ def test_models_are_of_all_sizes_and_the_first_is_the_whole():
     depths = [len([x for x in m.layers if x.attention or x.mlp]) for m in models]
     assert {0, 1, 2} <= set(depths)
     assert {m.width for m in choose_models(MODEL)} == {16}
-    deep = dataclasses.replace(MODEL, layers=MODEL.layers * 20)
+    deep = MODEL.with_main(layers=MODEL.layers * 20)
     assert all(len(m.layers) <= 8 for m in choose_models(deep))
 
 

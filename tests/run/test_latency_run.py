@@ -9,8 +9,9 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError, NotFeasibleError
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import abstract_variables
+from slimjax.models.config import ModelConfig
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.recipes import decoder
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import make_latency_fn
 from slimjax.objective.latency_table import LatencyTable
@@ -40,7 +41,7 @@ class Killed(BaseException):
 
 
 def seconds(model: ModelConfig, table: LatencyTable) -> float:
-    inventory = take_inventory(abstract_variables(model), model.uses({"": 64}))
+    inventory = take_inventory(model.abstract_variables(), model.uses({"": 64}))
     return float(make_latency_fn(inventory, table)(inventory.open_gates()))
 
 
@@ -117,16 +118,16 @@ def test_tables_and_budgets_that_do_not_fit_are_refused(tmp_path, text_folder):
 @pytest.mark.parametrize("narrower", [False, True])
 def test_the_table_tells_what_slim_models_gain(narrower):
     layer = LayerConfig(8, 4, 32, 1024)
-    model = ModelConfig(4096, 256, (layer,) * 6)
+    model = decoder(4096, 256, (layer,) * 6)
     table = measure_latency(model, narrower=narrower)
     slim = LayerConfig(4, 2, 32, 300), LayerConfig(6, 3, 32, 0, mlp=False)
     slim += LayerConfig(0, 0, 32, 700, attention=False), layer
-    shapes = [model, dataclasses.replace(model, layers=slim)]
+    shapes = [model, model.with_main(layers=slim)]
     source = np.random.default_rng(5)
     for share in (0.3, 0.5, 0.8):
         shapes.append(ragged_model(model, share, source))
         if narrower:
-            narrow = dataclasses.replace(model, width=int(256 * share))
+            narrow = model.with_main(width=int(256 * share))
             shapes.append(ragged_model(narrow, share, source))
     told = np.array([seconds(shape, table) for shape in shapes])
     found = np.array(time_models(shapes, seconds=10.0))

@@ -13,7 +13,6 @@ from slimjax.data.batches import make_batch
 from slimjax.distill.teacher import Teacher
 from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.generate.model import load
-from slimjax.models.decoder import abstract_variables
 from slimjax.run import loop
 from slimjax.run.dry_run import describe
 from slimjax.store.packed import read_packed, write_packed
@@ -84,7 +83,7 @@ def test_hidden_states_of_another_width_and_depth_leave_no_trace(
     report = train(tmp_path / "taught", *shape, teacher=dense[0], hidden_weight=0.5)
     model = load(tmp_path / "taught")
     assert count_elements(model.params["params"]) == report["size"]["params"]
-    own = set(named_leaves(abstract_variables(model.config)["params"]))
+    own = set(named_leaves(model.config.abstract_variables()["params"]))
     packed = read_packed(RunFolder(tmp_path / "taught").packed)
     assert set(named_leaves(packed)) == {name.removesuffix(".value") for name in own}
     maps = RunFolder(tmp_path / "taught").checkpoints
@@ -120,7 +119,7 @@ def test_another_teacher_than_before_is_refused(train, tmp_path, dense, monkeypa
             train(tmp_path / "run", *DENSE, teacher=dense[0])
     packed = RunFolder(dense[0]).packed
     kept = packed.read_bytes()
-    names = axis_names(abstract_variables(load(dense[0]).config))["params"]
+    names = axis_names(load(dense[0]).config.abstract_variables())["params"]
     write_packed(packed, jax.tree.map(np.negative, read_packed(packed)), names)
     with pytest.raises(NotFeasibleError, match="is not what it was"):
         train(tmp_path / "run", *DENSE, teacher=dense[0])

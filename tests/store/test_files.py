@@ -12,7 +12,8 @@ from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import masked_crc32c
 
 from slimjax.errors import CheckpointError, ConfigError
-from slimjax.models.config import LayerConfig, ModelConfig
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.recipes import decoder
 from slimjax.store.files import read_json, reason_of, write_json
 from slimjax.store.metrics_log import Events, JsonLines
 from slimjax.store.packed import read_packed, write_packed
@@ -45,7 +46,7 @@ def test_a_log_forgets_what_a_resumed_run_will_write_again(tmp_path):
 
 
 def test_packed_weights_of_16_bits_are_bfloat16(tmp_path):
-    config = ModelConfig(16, 8, (LayerConfig(2, 1, 4, 6),))
+    config = decoder(16, 8, (LayerConfig(2, 1, 4, 6),))
     variables, names = make_variables(config)
     write_packed(tmp_path / "m.safetensors", variables["params"], names["params"])
     again = flatten(read_packed(tmp_path / "m.safetensors"))
@@ -57,7 +58,7 @@ def test_packed_weights_of_16_bits_are_bfloat16(tmp_path):
 
 @pytest.mark.parametrize("where", [60, 330, 500, -20])
 def test_a_packed_file_with_other_bytes_is_one_line_or_other_numbers(tmp_path, where):
-    config, path = ModelConfig(16, 8, (LayerConfig(2, 1, 4, 6),)), tmp_path / "m.st"
+    config, path = decoder(16, 8, (LayerConfig(2, 1, 4, 6),)), tmp_path / "m.st"
     variables, names = make_variables(config)
     write_packed(path, variables["params"], names["params"])
     content = bytearray(path.read_bytes())

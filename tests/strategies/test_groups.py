@@ -4,7 +4,6 @@ import numpy as np
 from hypothesis import given
 from shapes import models
 
-from slimjax.models.decoder import abstract_variables
 from slimjax.nn.gates import SUBLAYER
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.size import make_size_fn, unit_sizes
@@ -17,7 +16,7 @@ def ones_of(inventory) -> dict:
 
 @given(models())
 def test_a_unit_has_as_many_weights_as_its_closing_takes_off(config):
-    inventory = take_inventory(abstract_variables(config), config.uses({"": 8}))
+    inventory = take_inventory(config.abstract_variables(), config.uses({"": 8}))
     counts = unit_sums(inventory, ones_of(inventory))
     sizes = unit_sizes(make_size_fn("params", inventory), inventory.open_gates())
     assert set(counts) == {path for path in sizes if path[-1] != SUBLAYER}
@@ -27,7 +26,7 @@ def test_a_unit_has_as_many_weights_as_its_closing_takes_off(config):
 
 @given(models(max_layers=1))
 def test_scaling_a_unit_scales_its_weights_and_no_others(config):
-    inventory = take_inventory(abstract_variables(config), config.uses({"": 8}))
+    inventory = take_inventory(config.abstract_variables(), config.uses({"": 8}))
     counts = unit_sums(inventory, ones_of(inventory))
     for path in counts:
         factors = np.ones(inventory.gates[path])

@@ -9,8 +9,8 @@ import optax
 import pytest
 
 from slimjax import strategies
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import abstract_variables
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.recipes import decoder
 from slimjax.objective.config import DENSE, STRATEGIES, ObjectiveConfig
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.limits import UNITS, Limits
@@ -19,8 +19,8 @@ from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.strategies.base import SeamContext, StepContext, find_state
 from slimjax.trees import unflatten
 
-CONFIG = ModelConfig(11, 8, (LayerConfig(6, 3, 4, 16),))
-INVENTORY = take_inventory(abstract_variables(CONFIG), CONFIG.uses({"": 8}))
+CONFIG = decoder(11, 8, (LayerConfig(6, 3, 4, 16),))
+INVENTORY = take_inventory(CONFIG.abstract_variables(), CONFIG.uses({"": 8}))
 WHOLE = float(make_size_fn("params", INVENTORY)(INVENTORY.open_gates()))
 
 

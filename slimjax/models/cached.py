@@ -10,7 +10,10 @@ from jaxtyping import Array, Float, Int, PyTree
 from slimjax import native
 from slimjax.errors import ConfigError, suggest
 from slimjax.models.config import ModelConfig
-from slimjax.models.decoder import Cache, make_cache
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.paths import layer_name
+from slimjax.models.style import LLAMA
+from slimjax.nn.cache import LayerCache, empty_cache
 from slimjax.nn.frozen import FORMATS, freeze
 from slimjax.nn.frozen_layers import (
     FrozenAttention,
@@ -25,10 +28,13 @@ from slimjax.nn.norm import rms_norm
 
 FrozenLayer = tuple[FrozenAttention | None, FrozenMLP | None]
 
+Cache = tuple[LayerCache | None, ...]
+"""Keys and values of each layer; None for one without attention."""
+
 
 @struct.dataclass
 class FrozenDecoder:
-    """What `slimjax.models.decoder.Decoder` computes, with a cache and without gates.
+    """What a decoder computes, with a cache and without gates.
 
     Attributes:
         embed: The table of tokens.
@@ -54,7 +60,8 @@ class FrozenDecoder:
             positions: Where they stand, consecutive in each row.
             cache: What the rows have seen before, as `make_cache` makes it.
         """
-        x, caches = self.embed(tokens, self.config.width) * self.config.embed_scale, []
+        main, caches = self.config.main, []
+        x = self.embed(tokens, main.width) * main.embed_scale
         for (attention, mlp), layer_cache in zip(self.layers, cache, strict=True):
             if attention is not None and layer_cache is not None:
                 x, layer_cache = attention(x, positions, layer_cache)
@@ -73,6 +80,31 @@ class FrozenDecoder:
         return make_cache(config, batch_size, length)
 
 
+def make_cache(config: ModelConfig, batch_size: int, length: int) -> Cache:
+    """Returns an empty KV cache; layers without attention have None."""
+
+    def layer_cache(layer: LayerConfig) -> LayerCache | None:
+        if not layer.attention:
+            return None
+        return empty_cache(
+            batch_size, length, layer.num_kv_heads, layer.head_dim, config.dtype
+        )
+
+    return tuple(layer_cache(layer) for layer in config.layers)
+
+
+def can_cache(config: ModelConfig) -> bool:
+    """Whether there are kernels that generate with such a model and a cache."""
+    main = config.main
+    return (
+        len(config.towers) == 1
+        and main.style == LLAMA
+        and main.stem == "tokens"
+        and not (main.window or main.token_types or main.num_positions)
+        and [head.table for head in config.heads] == ["tied"]
+    )
+
+
 def freeze_decoder(
     config: ModelConfig, variables: PyTree, weights: str = ""
 ) -> FrozenDecoder:
@@ -86,8 +118,13 @@ def freeze_decoder(
             the model.
 
     Raises:
-        ConfigError: If there is no such format.
+        ConfigError: If there is no such format, or the model is of another style.
     """
+    if not can_cache(config):
+        raise ConfigError(
+            "Generating with a cache is for decoders of config.model.style='llama' "
+            "without config.model.window; this model is of another kind."
+        )
     weights = weights or config.dtype
     if weights not in FORMATS:
         raise ConfigError(
@@ -105,11 +142,12 @@ def _freeze(
     channels = gates[CHANNELS]
 
     def freeze_layer(i: int) -> FrozenLayer:
-        own, gating = (tree.get(f"layer_{i}", {}) for tree in (params, gates))
+        own, gating = (tree.get(layer_name(i), {}) for tree in (params, gates))
         attention = mlp = None
         if "attention" in own:
             parts = own["attention"], gating["attention"]
-            attention = freeze_attention(*parts, channels, config.rope_base, to_format)
+            base = config.main.rope_base
+            attention = freeze_attention(*parts, channels, base, to_format)
         if "mlp" in own:
             mlp = freeze_mlp(own["mlp"], gating["mlp"], channels, to_format)
         return attention, mlp

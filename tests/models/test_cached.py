@@ -1,6 +1,7 @@
 """Law 5: with a cache and frozen weights a model says what it says in one go."""
 
 import dataclasses
+from functools import partial
 
 import jax
 import numpy as np
@@ -12,15 +13,13 @@ from shapes import hard_gates, make_variables, models
 
 from slimjax import native
 from slimjax.errors import ConfigError
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import Decoder
-from slimjax.models.frozen_decoder import freeze_decoder
+from slimjax.models import LayerConfig, decoder, freeze_decoder
 from slimjax.native import library
 from slimjax.nn.frozen import FORMATS
 from slimjax.trees import unflatten
 
 KERNELS = [False, pytest.param(True, marks=needs_compiler)]
-SMALL = ModelConfig(
+SMALL = decoder(
     vocab_size=131,
     width=72,
     layers=(LayerConfig(4, 2, 18, 100), LayerConfig(3, 1, 32, 80)),
@@ -42,6 +41,10 @@ def step(model, tokens, positions, cache):
     return model.logits(x), cache
 
 
+def logits(config, variables, tokens):
+    return config.module().apply(variables, {"tokens": tokens})["tokens"].logits()
+
+
 def decode(model, tokens, prefix):
     """Returns the logits of all positions, those after the prefix step by step."""
     batch_size, length = tokens.shape
@@ -61,7 +64,7 @@ def check_that_decoding_is_the_full_forward(data, prefix, num_steps):
     gates = unflatten(data.draw(hard_gates(config)))
     variables = make_variables(config)[0] | {"gates": gates}
     tokens = draw_tokens(config, 2, prefix + num_steps)
-    expected = Decoder(config).apply(variables, tokens)
+    expected = logits(config, variables, tokens)
     actual = decode(freeze_decoder(config, variables), tokens, prefix)
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
@@ -102,7 +105,7 @@ def run_textbook(variables, tokens):
     rounded = dataclasses.replace(SMALL, dtype="bfloat16")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(native, "is_enabled", lambda: False)
-        runs = (jax.jit(Decoder(config).apply) for config in (SMALL, rounded))
+        runs = (jax.jit(partial(logits, config)) for config in (SMALL, rounded))
         return [np.asarray(run(variables, tokens)) for run in runs]
 
 

@@ -1,6 +1,7 @@
 """What a decoder promises, ragged or not."""
 
 import dataclasses
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -12,19 +13,23 @@ from hypothesis import strategies as st
 from shapes import make_variables, models
 
 from slimjax.errors import ConfigError
-from slimjax.models.config import (
-    LayerConfig,
-    ModelConfig,
-    ModelSettings,
-    parse_architecture,
-)
-from slimjax.models.decoder import Decoder, config_of
+from slimjax.models import LayerConfig, ModelSettings, decoder
+from slimjax.models.architecture import parse_architecture
 
-RAGGED = ModelConfig(
+RAGGED = decoder(
     13,
     8,
     (LayerConfig(4, 2, 4, 9), LayerConfig(0, 0, 4, 5, attention=False)),
 )
+
+
+def logits(config, variables, tokens):
+    return config.module().apply(variables, {"tokens": tokens})["tokens"].logits()
+
+
+def nats_of(config, variables, inputs, targets):
+    readouts = config.module().apply(variables, {"tokens": inputs})
+    return readouts["tokens"].scores(targets).nats
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,7 @@ def variables():
 
 def test_what_comes_later_changes_nothing_before(variables):
     tokens = np.array([[3, 1, 4, 1, 5, 9]])
-    apply = jax.jit(Decoder(RAGGED).apply)
+    apply = jax.jit(partial(logits, RAGGED))
     before = apply(variables, tokens)
     tokens[0, 4] = 12
     after = apply(variables, tokens)
@@ -44,18 +49,18 @@ def test_what_comes_later_changes_nothing_before(variables):
 
 def test_rows_of_a_batch_do_not_see_each_other(variables):
     tokens = np.random.default_rng(0).integers(0, 13, (3, 6))
-    apply = jax.jit(Decoder(RAGGED).apply)
+    apply = jax.jit(partial(logits, RAGGED))
     together = apply(variables, tokens)
-    for row, logits in zip(tokens, together, strict=True):
-        np.testing.assert_allclose(apply(variables, row[None])[0], logits, atol=1e-5)
+    for row, expected in zip(tokens, together, strict=True):
+        np.testing.assert_allclose(apply(variables, row[None])[0], expected, atol=1e-5)
 
 
 def test_nats_are_the_cross_entropy_of_the_logits(variables):
     tokens = np.random.default_rng(1).integers(0, 13, (2, 7))
     inputs, targets = tokens[:, :-1], tokens[:, 1:]
-    logits = Decoder(RAGGED).apply(variables, inputs)
-    nats = Decoder(RAGGED).apply(variables, inputs, targets, method="nats")
-    chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), targets[..., None], -1)
+    whole = logits(RAGGED, variables, inputs)
+    nats = nats_of(RAGGED, variables, inputs, targets)
+    chosen = jnp.take_along_axis(jax.nn.log_softmax(whole), targets[..., None], -1)
     np.testing.assert_allclose(nats, -chosen[..., 0], atol=1e-5)
 
 
@@ -64,12 +69,12 @@ def test_nats_are_the_cross_entropy_of_the_logits(variables):
 def test_an_architecture_survives_being_written_down(config, seed):
     variables, _ = make_variables(config, seed)
     assert config.with_architecture(config.architecture(), "here") == config
-    elsewhere = dataclasses.replace(config, width=99)
+    elsewhere = config.with_main(width=99)
     assert elsewhere.with_architecture(config.architecture(), "here") == config
-    read = config_of(config, variables["params"])
+    read = config.reshaped(variables["params"])
     flags = lambda layers: [(layer.attention, layer.mlp) for layer in layers]
     assert flags(read.layers) == flags(config.layers)
-    assert config_of(read, variables["params"]) == read
+    assert read.reshaped(variables["params"]) == read
 
 
 @pytest.mark.parametrize(
@@ -103,8 +108,7 @@ def test_remat_changes_no_number(remat, variables):
 
     def pull(config):
         def error(variables):
-            nats = Decoder(config).apply(variables, tokens, tokens, method="nats")
-            return nats.mean()
+            return nats_of(config, variables, tokens, tokens).mean()
 
         return jax.jit(jax.value_and_grad(error))(variables)
 
@@ -116,13 +120,10 @@ def test_remat_changes_no_number(remat, variables):
 def test_layers_of_one_shape_are_traced_once():
     def count(num_layers):
         layers = (LayerConfig(2, 1, 4, 6),) * num_layers
-        config = dataclasses.replace(RAGGED, layers=layers)
-        variables = jax.eval_shape(
-            Decoder(config).init, jax.random.key(0), jnp.zeros((1, 2), int)
-        )
-        apply = jax.jit(lambda v, t: Decoder(config).apply(v, t))
+        config = RAGGED.with_main(layers=layers)
+        variables = nn.meta.unbox(config.abstract_variables())
         tokens = jax.ShapeDtypeStruct((1, 9), jnp.int32)
-        text = apply.lower(nn.meta.unbox(variables), tokens).as_text()
+        text = jax.jit(partial(logits, config)).lower(variables, tokens).as_text()
         return text.count("dot_general")
 
     assert count(24) == count(6)

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from shapes import make_variables
 
-from slimjax.models.config import LayerConfig, ModelConfig
-from slimjax.models.decoder import Decoder, abstract_variables
+from slimjax.models import LayerConfig, ModelConfig, decoder
 from slimjax.models.runs import is_scanned, runs_of, scanned_runs, stack, unstack
 from slimjax.nn import platforms
 from slimjax.nn.quantize import PRECISION, uniform_precision
@@ -18,8 +17,9 @@ from slimjax.train.precision import quantized
 
 WIDE, NARROW = LayerConfig(4, 2, 4, 9), LayerConfig(2, 1, 4, 5)
 EMPTY = LayerConfig(0, 0, 4, 0, attention=False, mlp=False)
-RAGGED = ModelConfig(13, 8, (WIDE, WIDE, NARROW, NARROW, EMPTY, EMPTY, WIDE))
+RAGGED = decoder(13, 8, (WIDE, WIDE, NARROW, NARROW, EMPTY, EMPTY, WIDE))
 TOKENS = np.random.default_rng(0).integers(0, 13, (2, 6))
+INPUTS = {"tokens": TOKENS}
 
 
 def scanned(config: ModelConfig, **changes) -> ModelConfig:
@@ -36,9 +36,8 @@ def variables():
 
 
 def forward(config, variables):
-    return Decoder(config).apply(
-        variables, TOKENS[:, :-1], TOKENS[:, 1:], method="nats"
-    )
+    readouts = config.module().apply(variables, {"tokens": TOKENS[:, :-1]})
+    return readouts["tokens"].scores(TOKENS[:, 1:]).nats
 
 
 def pull(config, variables):
@@ -82,7 +81,7 @@ def test_a_loop_takes_layers_of_different_bits(variables, unrolled):
 
 def test_a_loop_shows_the_streams_between_its_layers(variables):
     streams = [
-        jax.jit(partial(Decoder(config).apply, method="streams"))(variables[0], TOKENS)
+        jax.jit(partial(config.module().apply, method="streams"))(variables[0], INPUTS)
         for config in (RAGGED, scanned(RAGGED))
     ]
     assert len(streams[0]) == 1 + len(RAGGED.layers)
@@ -90,17 +89,17 @@ def test_a_loop_shows_the_streams_between_its_layers(variables):
 
 
 def test_loops_are_chosen_where_they_help(monkeypatch):
-    assert [is_scanned(RAGGED, n) for n in (15, 16)] == [False, True]
+    assert [is_scanned("auto", n) for n in (15, 16)] == [False, True]
     monkeypatch.setattr(platforms, "target_platform", lambda: "tpu")
-    assert [is_scanned(RAGGED, n) for n in (3, 4, 80)] == [False, True, True]
-    assert is_scanned(scanned(RAGGED), 2)
-    assert not is_scanned(dataclasses.replace(RAGGED, scan_layers=False), 80)
+    assert [is_scanned("auto", n) for n in (3, 4, 80)] == [False, True, True]
+    assert is_scanned(True, 2)
+    assert not is_scanned(False, 80)
 
 
 def test_weights_that_lie_stacked_change_no_number(variables, unrolled):
     config = scanned(RAGGED)
     runs = scanned_runs(config)
-    assert runs == ((0, 1), (2, 3), (4, 5))
+    assert [run.numbers for run in runs] == [(0, 1), (2, 3)]
     stacked = stack(variables[0], runs)
     assert stacked["params"]["layers_2_3"]["mlp"]["up"].shape == (2, 8, 5)
     assert stacked["gates"].keys() == variables[0]["gates"].keys()
@@ -112,10 +111,10 @@ def test_weights_that_lie_stacked_change_no_number(variables, unrolled):
 
 def test_a_program_with_loops_has_each_run_once():
     def num_products(num_layers: int) -> int:
-        config = scanned(ModelConfig(13, 8, (WIDE,) * num_layers))
-        variables = nn.meta.unbox(abstract_variables(config))
-        apply = partial(Decoder(config).apply, method="hidden")
-        loss = lambda variables: apply(variables, TOKENS).sum()
+        config = scanned(decoder(13, 8, (WIDE,) * num_layers))
+        variables = nn.meta.unbox(config.abstract_variables())
+        apply = config.module().apply
+        loss = lambda variables: apply(variables, INPUTS)["tokens"].x.sum()
         return jax.jit(jax.grad(loss)).lower(variables).as_text().count("dot_general")
 
     assert num_products(6) == num_products(3) > 0

@@ -1,0 +1,193 @@
+"""The one network: towers that read inputs and each other, and heads that read them."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PyTree
+
+from slimjax.models.head import HeadConfig
+from slimjax.models.heads import Head, pool
+from slimjax.models.layer import Context, Streams, drop
+from slimjax.models.paths import layer_name, layer_of
+from slimjax.models.tower import Tower
+from slimjax.models.tower_config import Compute, TowerConfig
+from slimjax.nn.gates import gate
+from slimjax.nn.readout import Readout
+
+Inputs = Mapping[str, Array]
+"""Arrays by the names that towers read; see `slimjax.models.tower.Tower`."""
+
+
+class Network(nn.Module):
+    """Towers and heads.
+
+    Collections: ``params`` (weights) and ``gates`` (see `slimjax.nn.gates`). The main
+    tower and the gates of all residual streams stand at the root, other towers under
+    their names, and a head with parameters of its own under its name and ``_head``.
+
+    Attributes:
+        towers: Each after those that it reads.
+        heads: What is answered.
+        compute: How it computes.
+    """
+
+    towers: tuple[TowerConfig, ...]
+    heads: tuple[HeadConfig, ...]
+    compute: Compute
+
+    def setup(self) -> None:
+        """Makes the parts."""
+        widths = {tower.axis: tower.width for tower in self.towers}
+        self.channels = {
+            axis: gate(self, axis, width) for axis, width in widths.items()
+        }
+        parts = {}
+        for tower in self.towers:
+            axis = "" if tower.memory is None else self._tower(tower.memory).axis
+            name = tower.name or None
+            parts[tower.name] = Tower(tower, self.compute, axis, name=name)
+        self.parts = parts
+        nn.share_scope(self, self.parts[""])
+        dtype = jnp.dtype(self.compute.dtype)
+        self.readers = [
+            Head(head, self._tower(head.tower), dtype, name=head.module)
+            for head in self.heads
+        ]
+
+    def __call__(self, inputs: Inputs, key: Array | None = None) -> dict[str, Readout]:
+        """Returns the readout of each head.
+
+        Args:
+            inputs: All that the towers read.
+            key: Root of all randomness inside of the model; None for none of it.
+        """
+        return self._read(self._run(inputs, key, keep=False), inputs, key)
+
+    def outputs(
+        self, inputs: Inputs, key: Array | None = None
+    ) -> tuple[dict[str, Readout], Streams]:
+        """Returns the readouts and the residual streams of the main tower."""
+        streams = self._run(inputs, key, keep=True)
+        return self._read(streams, inputs, key), streams[""]
+
+    def streams(
+        self, inputs: Inputs, key: Array | None = None, *, keep: bool = True
+    ) -> Streams:
+        """Returns the main tower's stream before the first layer and after each.
+
+        If not `keep`, only the last one is sure to be there.
+        """
+        return self._run(inputs, key, keep=keep)[""]
+
+    def _tower(self, name: str) -> TowerConfig:
+        return next(tower for tower in self.towers if tower.name == name)
+
+    def _run(
+        self, inputs: Inputs, key: Array | None, *, keep: bool
+    ) -> dict[str, Streams]:
+        """Returns the streams of all towers."""
+        streams: dict[str, Streams] = {}
+        for i, tower in enumerate(self.towers):
+            part, options = self.parts[tower.name], dict[str, Any](keep=keep)
+            if tower.table_of is not None:
+                options["table"] = self.parts[tower.table_of].embed
+            if key is not None:
+                options["key"] = jax.random.fold_in(key, i)
+            if tower.memory is not None:
+                options["memory"] = self._memory(tower.memory, streams, inputs)
+            streams[tower.name] = part(inputs, self.channels[tower.axis], **options)
+        return streams
+
+    def _memory(
+        self, name: str, streams: Mapping[str, Streams], inputs: Inputs
+    ) -> Context:
+        """Returns what cross-attention reads of a tower."""
+        part, channels = self.parts[name], self.channels[self._tower(name).axis]
+        return Context(
+            positions=None,
+            channels=None,
+            memory=part.finish(streams[name][-1], channels),
+            memory_segments=part.segments(inputs),
+            memory_channels=channels,
+        )
+
+    def _read(
+        self, streams: Mapping[str, Streams], inputs: Inputs, key: Array | None
+    ) -> dict[str, Readout]:
+        readouts = {}
+        for head, reader in zip(self.heads, self.readers, strict=True):
+            tower, part = self._tower(head.tower), self.parts[head.tower]
+            channels = self.channels[tower.axis]
+            x = part.finish(streams[head.tower][-1], channels)
+            if head.at != "each" and x.ndim > 2:
+                segments = part.segments(inputs)
+                x = pool(x, head.at, None if segments is None else segments > 0)
+            x = drop(x, self.compute.dropout, key, head.module)
+            table = self._table(tower) if head.table == "tied" else None
+            readouts[head.name] = reader(x, channels, table)
+        return readouts
+
+    def _table(self, tower: TowerConfig) -> Array:
+        owner = tower.name if tower.table_of is None else tower.table_of
+        return self.parts[owner].embed.embedding
+
+
+def abstract_inputs(towers: tuple[TowerConfig, ...]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns shapes of inputs with which variables can be made."""
+    shapes = {}
+    for tower in towers:
+        is_table = tower.stem == "tokens"
+        shape = (1, 2) if is_table else (1, tower.num_inputs)
+        dtype = jnp.int32 if is_table else jnp.float32
+        shapes[tower.reads] = jax.ShapeDtypeStruct(shape, dtype)
+    return shapes
+
+
+def init_variables(
+    towers: tuple[TowerConfig, ...],
+    heads: tuple[HeadConfig, ...],
+    compute: Compute,
+    key: Array,
+) -> PyTree:
+    """Returns fresh weights and open gates, boxed with the names of their axes."""
+    zeros = lambda shape: jnp.zeros(shape.shape, shape.dtype)
+    inputs = jax.tree.map(zeros, abstract_inputs(towers))
+    return Network(towers, heads, compute).init(key, inputs)
+
+
+def abstract_variables(
+    towers: tuple[TowerConfig, ...], heads: tuple[HeadConfig, ...], compute: Compute
+) -> PyTree:
+    """Returns the shapes of weights and gates, boxed with the names of their axes.
+
+    Each shape of a layer is traced once.
+    """
+    kinds = {tower.name: tuple(dict.fromkeys(tower.layers)) for tower in towers}
+    few = tuple(dataclasses.replace(t, layers=kinds[t.name]) for t in towers)
+    model = Network(few, heads, compute)
+    found = jax.eval_shape(model.init, jax.random.key(0), abstract_inputs(towers))
+
+    def spread(tree: Mapping[str, Any]) -> dict[str, Any]:
+        for tower in towers:
+            own = tree.get(tower.name, {}) if tower.name else tree
+            own = _spread_layers(tower, kinds[tower.name], own)
+            tree = {**tree, tower.name: own} if tower.name else own
+        return {name: part for name, part in tree.items() if part}
+
+    return {kind: spread(tree) for kind, tree in found.items()}
+
+
+def _spread_layers(
+    tower: TowerConfig, kinds: tuple, tree: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns a tower's variables with those of a kind of layer for each such layer."""
+    spread = {k: v for k, v in tree.items() if layer_of((k,)).number is None}
+    for number, layer in enumerate(tower.layers):
+        own = tree.get(layer_name(kinds.index(layer)))
+        if own is not None:
+            spread[layer_name(number)] = jax.tree.map(lambda leaf: leaf, own)
+    return spread

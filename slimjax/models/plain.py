@@ -1,0 +1,64 @@
+"""A whole model as plain data, for files that hold weights beside their shape.
+
+A decoder of the first version's kind has the fields that it had then, so that old files
+can be read and digests stay what they were. Any other model has its towers and heads.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from slimjax.errors import ConfigError
+from slimjax.models.config import ModelConfig
+from slimjax.models.head import HeadConfig
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.recipes import decoder
+from slimjax.models.style import Style
+from slimjax.models.tower_config import TowerConfig
+
+TOWER = ("embed_scale", "rope_base")
+COMPUTE = ("dtype", "attention_impl", "remat", "scan_layers")
+
+
+def as_json(model: ModelConfig) -> dict[str, Any]:
+    """Returns a model as plain data.
+
+    Examples:
+        >>> model = decoder(100, 8, (LayerConfig(2, 1, 4, 16),))
+        >>> from_json(as_json(model), "here") == model
+        True
+    """
+    main = model.main
+    options = {name: getattr(main, name) for name in TOWER}
+    options |= {name: getattr(model, name) for name in COMPUTE}
+    shape = dict(vocab_size=main.num_inputs, width=main.width)
+    if model == decoder(main.num_inputs, main.width, main.layers, **options):
+        layers = [layer.as_json() for layer in main.layers]
+        return {**shape, "layers": layers, **options}
+    return dataclasses.asdict(model)
+
+
+def from_json(data: Any, where: str) -> ModelConfig:
+    """Returns the model that `as_json` wrote.
+
+    Raises:
+        ConfigError: If the data, found at the place `where`, are not a model.
+    """
+    try:
+        if "towers" not in data:
+            return _decoder(data)
+        towers = tuple(map(_tower, data["towers"]))
+        heads = tuple(HeadConfig(**head) for head in data["heads"])
+        return ModelConfig(**{**data, "towers": towers, "heads": heads})
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{where} does not describe a model: {error!r}.") from error
+
+
+def _decoder(data: Mapping[str, Any]) -> ModelConfig:
+    layers = tuple(LayerConfig(**layer) for layer in data["layers"])
+    return decoder(**{**data, "layers": layers})
+
+
+def _tower(data: Mapping[str, Any]) -> TowerConfig:
+    layers = tuple(LayerConfig(**layer) for layer in data["layers"])
+    return TowerConfig(**{**data, "layers": layers, "style": Style(**data["style"])})

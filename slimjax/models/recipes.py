@@ -1,0 +1,143 @@
+"""Shapes of models by their usual names: functions that return a `ModelConfig`."""
+
+import dataclasses
+from typing import Any
+
+from slimjax.models.config import ModelConfig
+from slimjax.models.head import HeadConfig
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.style import BERT, LLAMA, T5, Style
+from slimjax.models.tower_config import Compute, TowerConfig
+
+Layers = tuple[LayerConfig, ...]
+
+COMPUTE = tuple(field.name for field in dataclasses.fields(Compute))
+
+
+def decoder(
+    vocab_size: int,
+    width: int,
+    layers: Layers,
+    *,
+    heads: tuple[HeadConfig, ...] | None = None,
+    style: Style = LLAMA,
+    **options: Any,
+) -> ModelConfig:
+    """Returns a decoder, which predicts each token from those before it.
+
+    Args:
+        vocab_size: Tokens, V.
+        width: Width of the residual stream, D.
+        layers: The layers.
+        heads: What it answers; by default the next token.
+        style: How its layers compute.
+        **options: Fields of `ModelConfig` and `TowerConfig`.
+
+    Examples:
+        >>> layer = LayerConfig(num_heads=2, num_kv_heads=1, head_dim=4, mlp_dim=16)
+        >>> model = decoder(100, 8, (layer,) * 3)
+        >>> model.width, model.num_layers, model.heads[0].name
+        (8, 3, 'tokens')
+    """
+    compute, own = _split(options)
+    tower = TowerConfig("", width, layers, style, num_inputs=vocab_size, **own)
+    return ModelConfig((tower,), heads or next_token(vocab_size, style), **compute)
+
+
+def encoder(
+    vocab_size: int,
+    width: int,
+    layers: Layers,
+    *,
+    heads: tuple[HeadConfig, ...],
+    style: Style = BERT,
+    **options: Any,
+) -> ModelConfig:
+    """Returns an encoder, each of whose positions sees all others.
+
+    The arguments are those of `decoder`.
+    """
+    style = dataclasses.replace(style, sees="all")
+    return decoder(vocab_size, width, layers, heads=heads, style=style, **options)
+
+
+def encoder_decoder(
+    vocab_size: int,
+    width: int,
+    layers: Layers,
+    *,
+    encoder_layers: Layers,
+    encoder_width: int = 0,
+    heads: tuple[HeadConfig, ...] | None = None,
+    style: Style = T5,
+    **options: Any,
+) -> ModelConfig:
+    """Returns a decoder with cross-attention to an encoder of the input ``source``.
+
+    Args:
+        vocab_size: Tokens of both, V.
+        width: Width of the decoder's residual stream.
+        layers: Layers of the decoder, with `LayerConfig.cross_heads`.
+        encoder_layers: Layers of the encoder.
+        encoder_width: Width of the encoder's own residual stream and table of tokens;
+            0 for one table, whose channels both streams share.
+        heads: What the decoder answers; by default the next token.
+        style: How all layers compute.
+        **options: Fields of `ModelConfig` and `TowerConfig`.
+    """
+    compute, own = _split(options)
+    table: dict[str, Any] = dict(num_inputs=vocab_size, **own)
+    past, full = (dataclasses.replace(style, sees=sees) for sees in ("past", "all"))
+    other = dict(axis="encoder_embed") if encoder_width else dict(table_of="")
+    named: dict[str, Any] = dict(reads="source", **other, **table)
+    source = TowerConfig(
+        "encoder", encoder_width or width, encoder_layers, full, **named
+    )
+    main = TowerConfig("", width, layers, past, memory="encoder", **table)
+    heads = heads or next_token(vocab_size, style)
+    return ModelConfig((source, main), heads, **compute)
+
+
+def mlp(
+    num_features: int,
+    num_units: int,
+    *,
+    heads: tuple[HeadConfig, ...],
+    activation: str = "sigmoid",
+    **options: Any,
+) -> ModelConfig:
+    """Returns a plain perceptron: features, one layer of hidden units, and heads.
+
+    Its hidden units are the channels of its residual stream, on the axis ``mlp``, so
+    that they are removed like those of any MLP.
+
+    Args:
+        num_features: Numbers that it reads.
+        num_units: Hidden units.
+        heads: What it answers.
+        activation: That of the hidden units.
+        **options: Fields of `ModelConfig` and `TowerConfig`.
+    """
+    compute, own = _split(options)
+    stem = dict(stem="features", reads="features", axis="mlp")
+    own = dict[str, Any](stem) | own
+    style = Style(bias=True, positions="none", tied=False, sees="all")
+    tower = TowerConfig(
+        *("", num_units, (), style),
+        **own,
+        num_inputs=num_features,
+        activation=activation,
+    )
+    return ModelConfig((tower,), heads, **compute)
+
+
+def next_token(vocab_size: int, style: Style) -> tuple[HeadConfig, ...]:
+    """Returns the head of a language model."""
+    table = "tied" if style.tied else "own"
+    return (HeadConfig("tokens", vocab_size, table=table),)
+
+
+def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Returns options of the model, and those of towers."""
+    compute = {name: value for name, value in options.items() if name in COMPUTE}
+    return compute, {k: v for k, v in options.items() if k not in COMPUTE}

@@ -1,0 +1,48 @@
+"""The shape that weights have, as after a cut."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import PyTree
+
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.paths import layer_name
+from slimjax.models.tower_config import TowerConfig
+
+
+def reshape_tower(
+    tower: TowerConfig, params: Mapping[str, Any], table: Any
+) -> TowerConfig:
+    """Returns a tower with the width and the layers that weights have.
+
+    Args:
+        tower: The shape before; its layers tell what a removed sublayer was.
+        params: Weights of the tower, or their shapes, by name.
+        table: The table of tokens that it reads; None if it reads features.
+    """
+    layers = tuple(
+        _reshape_layer(layer, params.get(layer_name(i), {}))
+        for i, layer in enumerate(tower.layers)
+    )
+    kernel = params["features"]["kernel"] if table is None else table
+    return dataclasses.replace(tower, width=kernel.shape[-1], layers=layers)
+
+
+def _reshape_layer(layer: LayerConfig, parts: Mapping[str, PyTree]) -> LayerConfig:
+    changes: dict[str, Any] = {name: name in parts for name in ("attention", "mlp")}
+    num_heads, num_kv_heads, head_dim = _heads(parts.get("attention"))
+    changes |= dict(num_heads=num_heads, num_kv_heads=num_kv_heads)
+    cross_heads, cross_kv_heads, cross_dim = _heads(parts.get("cross"))
+    changes |= dict(cross_heads=cross_heads, cross_kv_heads=cross_kv_heads)
+    changes |= dict(head_dim=head_dim or cross_dim or layer.head_dim)
+    changes["mlp_dim"] = parts["mlp"]["down"].shape[0] if changes["mlp"] else 0
+    return dataclasses.replace(layer, **changes)
+
+
+def _heads(parts: Mapping[str, Any] | None) -> tuple[int, int, int]:
+    """Returns query heads, KV heads and their width; zeros where there are none."""
+    if parts is None:
+        return 0, 0, 0
+    _, num_heads, head_dim = parts["query"].shape
+    return num_heads, parts["key"].shape[1], head_dim

@@ -1,0 +1,293 @@
+"""The block ``config.model``: a uniform start, or an architecture from a file."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from slimjax.errors import ConfigError, suggest
+from slimjax.models import recipes
+from slimjax.models.architecture import read_architecture
+from slimjax.models.config import ModelConfig
+from slimjax.models.head import HeadConfig
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.style import STYLES, Style
+from slimjax.models.tower_config import STEMS, Compute
+from slimjax.nn.implementations import ACTIVATIONS, IMPLEMENTATIONS
+
+KINDS = ("decoder", "encoder", "encoder_decoder", "mlp")
+DTYPES = ("float32", "bfloat16")
+REMATS = ("none", "dots", "full")
+POOLS = ("first", "mean", "max")
+STYLED = tuple(field.name for field in dataclasses.fields(Style))
+"""Settings that a style sets together."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSettings:
+    """The block ``config.model``: a uniform start, or an architecture from a file.
+
+    Attributes:
+        kind: decoder, encoder, encoder_decoder, or mlp, a plain perceptron.
+        width: Width of the residual stream, D; of an mlp its hidden units.
+        num_layers: Number of layers, L.
+        encoder_layers: Layers of the encoder of an encoder_decoder; 0 means num_layers.
+        encoder_width: Width of that encoder's own residual stream and table of tokens;
+            0 means that it shares both with the decoder.
+        num_heads: Query heads a layer, N.
+        num_kv_heads: Key/value heads a layer, K; 0 means as many as query heads.
+        head_dim: Width of a head, H; 0 means width / num_heads.
+        mlp_dim: Hidden width of the MLP, F.
+        style: Sets the eight choices after it at once: llama, bert, gpt2, t5 or vit;
+            empty for that of the kind (llama, bert for encoder, t5 for
+            encoder_decoder). Each may be set by itself, too.
+        norm: Kind of the norms: rms or layer; like all of the eight, empty for that of
+            the style.
+        norm_at: Where norms stand: at the input or at the output of sublayers.
+        mlp: Kind of the MLP: silu, gelu, gelu_tanh, relu, relu2, sigmoid, tanh or none,
+            gated if ``gated_`` stands before it, or swiglu, geglu or reglu. Of an mlp
+            model the activation; sigmoid if empty.
+        bias: Whether products with weights add biases.
+        positions: rotary, learned, sinusoidal, relative or none.
+        qk_norm: Whether queries and keys are normalised.
+        tied: Whether the table of tokens also scores them.
+        sees: What a position attends to: the past and itself, or all. An encoder
+            always sees all.
+        window: Positions that are seen on each side, the own one included; 0 for all.
+        stem: What the model reads: tokens or features; empty for that of the kind.
+        pool: Where a head that reads whole rows looks: first, mean or max.
+        token_types: Kinds of tokens that have a vector each; 0 for none.
+        dropout: Part of the numbers that are dropped in training, of embeddings, of
+            what sublayers add, of what heads read and of attention's weights.
+        dtype: Type of the operands of matrix products: float32 or bfloat16.
+        attention_impl: How attention is computed: auto, or by name reference, blocked,
+            native (CPU), cudnn (GPU, bfloat16) or splash (TPU); all exact.
+        rope_base: Base of the rotary angles.
+        remat: What each layer computes again in the backward pass: none, dots (all but
+            products with weights) or full.
+        embed_scale: Factor of the vectors of tokens; 0 means sqrt(width). It stays
+            when the model grows narrower.
+        scan_layers: Whether layers of one shape that follow each other are compiled
+            once, as a loop over their weights: true, false, or auto, which is from
+            four of them on (16 on a CPU, where a step takes some 5 % longer for it). It
+            changes compile time and memory, and no number but by rounding.
+        architecture: Path of an ``architecture.json``, whose layers and width replace
+            the uniform ones; empty for none.
+    """
+
+    kind: str = "decoder"
+    width: int = 256
+    num_layers: int = 4
+    encoder_layers: int = 0
+    encoder_width: int = 0
+    num_heads: int = 8
+    num_kv_heads: int = 0
+    head_dim: int = 0
+    mlp_dim: int = 704
+    style: str = ""
+    norm: str = ""
+    norm_at: str = ""
+    mlp: str = ""
+    bias: bool | str = ""
+    positions: str = ""
+    qk_norm: bool | str = ""
+    tied: bool | str = ""
+    sees: str = ""
+    window: int = 0
+    stem: str = ""
+    pool: str = "first"
+    token_types: int = 0
+    dropout: float = 0.0
+    dtype: str = "bfloat16"
+    attention_impl: str = "auto"
+    rope_base: float = 10_000.0
+    remat: str = "none"
+    embed_scale: float = 0.0
+    scan_layers: str | bool = "auto"
+    architecture: str = ""
+
+    def __post_init__(self):
+        """Refuses values that no model has."""
+        self._check_choices()
+        self._check_numbers()
+        self._check_kind()
+        if self.kind == "mlp":
+            return
+        self.full_style.check("config.model")
+        if not self.head_dim and self.width % self.num_heads:
+            raise ConfigError(
+                f"config.model.width={self.width} must be a multiple of "
+                f"config.model.num_heads={self.num_heads}, or set "
+                "config.model.head_dim."
+            )
+        rotary = self.full_style.positions == "rotary"
+        self._layer().check("config.model", rotary=rotary)
+
+    def _check_choices(self) -> None:
+        choices = dict(kind=KINDS, dtype=DTYPES, attention_impl=IMPLEMENTATIONS)
+        choices |= dict(remat=REMATS, pool=POOLS)
+        choices |= dict(style=("", *STYLES), stem=("", *STEMS))
+        for name, known in choices.items():
+            value = getattr(self, name)
+            if value not in known:
+                hint = suggest(value, [choice for choice in known if choice])
+                raise ConfigError(f"config.model.{name}={value!r} is unknown. {hint}")
+        if self.scan_layers not in (True, False, "auto"):
+            raise ConfigError(
+                f"config.model.scan_layers={self.scan_layers!r} must be true, false or "
+                "auto."
+            )
+
+    def _check_numbers(self) -> None:
+        for name in ("width", "num_layers", "num_heads", "mlp_dim"):
+            if getattr(self, name) < 1 and not (self.kind, name) == ("mlp", name):
+                raise ConfigError(
+                    f"config.model.{name}={getattr(self, name)} must be 1 or more."
+                )
+        derived = ("num_kv_heads", "head_dim", "encoder_layers", "encoder_width")
+        for name in (*derived, "window", "token_types"):
+            if getattr(self, name) < 0:
+                raise ConfigError(
+                    f"config.model.{name}={getattr(self, name)} must be 0 (derived, or "
+                    "none) or more."
+                )
+        if not math.isfinite(self.rope_base) or self.rope_base <= 1:
+            raise ConfigError(
+                f"config.model.rope_base={self.rope_base} must be a number above 1."
+            )
+        if not math.isfinite(self.embed_scale) or self.embed_scale < 0:
+            raise ConfigError(
+                f"config.model.embed_scale={self.embed_scale} must be a number of 0 "
+                "(derived) or more."
+            )
+        if not 0 <= self.dropout < 1:
+            raise ConfigError(
+                f"config.model.dropout={self.dropout} must be 0 or more and below 1."
+            )
+
+    def _check_kind(self) -> None:
+        """Refuses settings that a kind of model does not have."""
+        stem = "features" if self.kind == "mlp" else "tokens"
+        if self.stem not in ("", stem):
+            raise ConfigError(
+                f"config.model.stem={self.stem!r} is not a stem of "
+                f"config.model.kind={self.kind!r}, which has {stem!r}."
+            )
+        if self.kind == "mlp" and self.mlp not in ("", *ACTIVATIONS):
+            hint = suggest(self.mlp, ACTIVATIONS)
+            raise ConfigError(
+                f"config.model.mlp={self.mlp!r} is not an activation. {hint}"
+            )
+        for name in ("encoder_layers", "encoder_width"):
+            if getattr(self, name) and self.kind != "encoder_decoder":
+                raise ConfigError(
+                    f"config.model.{name}={getattr(self, name)} is for "
+                    "config.model.kind='encoder_decoder'."
+                )
+        if self.kind == "encoder" and self.sees == "past":
+            raise ConfigError(
+                "config.model.sees='past' is not what an encoder does. Did you mean "
+                "config.model.kind='decoder'?"
+            )
+
+    @property
+    def full_style(self) -> Style:
+        """How layers compute."""
+        by_kind = {"encoder": "bert", "encoder_decoder": "t5"}
+        base = STYLES[self.style or by_kind.get(self.kind, "llama")]
+        given = {name: getattr(self, name) for name in STYLED}
+        given = {name: value for name, value in given.items() if value != ""}
+        if self.kind != "decoder":
+            given["sees"] = "all" if self.kind == "encoder" else "past"
+        return dataclasses.replace(base, **given)
+
+    def build(
+        self,
+        sizes: int | Mapping[str, int],
+        heads: tuple[HeadConfig, ...] = (),
+        lengths: Mapping[str, int] | None = None,
+    ) -> ModelConfig:
+        """Returns the model's shape for some data.
+
+        Args:
+            sizes: Numbers of kinds, ``vocab`` or ``features``; or the vocabulary alone.
+            heads: What the task asks for; by default the next token. Those that read
+                the ``first`` position pool as the setting says, and those of a tied
+                table have one of their own where tables are not tied.
+            lengths: Positions of a row, by tower, for learned positions.
+
+        Raises:
+            ConfigError: If the architecture file cannot be read or is not one.
+        """
+        sizes = {"vocab": sizes} if isinstance(sizes, int) else sizes
+        longest = max((lengths or {"": 0}).values())
+        make: dict[str, Callable[..., ModelConfig]] = {
+            "decoder": self._build_decoder,
+            "encoder": self._build_decoder,
+            "encoder_decoder": self._build_encoder_decoder,
+            "mlp": self._build_mlp,
+        }
+        fitted = tuple(map(self._fit_head, heads)) or None
+        config = make[self.kind](sizes, fitted, longest)
+        if not self.architecture:
+            return config
+        entries = read_architecture(self.architecture)
+        return config.with_architecture(entries, self.architecture)
+
+    def _build_decoder(self, sizes: Mapping, heads: Any, longest: int) -> ModelConfig:
+        layers = (self._layer(),) * self.num_layers
+        options = self._tower_options(longest) | dict(heads=heads)
+        style = self.full_style
+        return recipes.decoder(
+            sizes["vocab"], self.width, layers, style=style, **options
+        )
+
+    def _build_encoder_decoder(
+        self, sizes: Mapping, heads: Any, longest: int
+    ) -> ModelConfig:
+        layer = self._layer()
+        across = dict(cross_heads=layer.num_heads, cross_kv_heads=layer.num_kv_heads)
+        return recipes.encoder_decoder(
+            sizes["vocab"],
+            self.width,
+            (dataclasses.replace(layer, **across),) * self.num_layers,
+            encoder_layers=(layer,) * (self.encoder_layers or self.num_layers),
+            encoder_width=self.encoder_width,
+            heads=heads,
+            style=self.full_style,
+            **self._tower_options(longest),
+        )
+
+    def _build_mlp(self, sizes: Mapping, heads: Any, longest: int) -> ModelConfig:
+        del longest
+        activation = self.mlp or "sigmoid"
+        options = self._compute() | dict(heads=heads, activation=activation)
+        return recipes.mlp(sizes["features"], self.width, **options)
+
+    def _tower_options(self, longest: int) -> dict[str, Any]:
+        learned = self.full_style.positions == "learned"
+        return self._compute() | dict(
+            window=self.window,
+            embed_scale=self.embed_scale,
+            rope_base=float(self.rope_base),
+            num_positions=longest if learned else 0,
+            token_types=self.token_types,
+        )
+
+    def _compute(self) -> dict[str, Any]:
+        names = (field.name for field in dataclasses.fields(Compute))
+        return {name: getattr(self, name) for name in names}
+
+    def _fit_head(self, head: HeadConfig) -> HeadConfig:
+        changes = {"at": self.pool} if head.at == "first" else {}
+        if head.table == "tied" and not self.full_style.tied:
+            changes |= {"table": "own"}
+        return dataclasses.replace(head, **changes)
+
+    def _layer(self) -> LayerConfig:
+        return LayerConfig(
+            num_heads=self.num_heads,
+            num_kv_heads=self.num_kv_heads or self.num_heads,
+            head_dim=self.head_dim or self.width // self.num_heads,
+            mlp_dim=self.mlp_dim,
+        )

@@ -1,0 +1,153 @@
+"""One tower: a stem that makes a residual stream, layers, and a norm at its end."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from slimjax.models.layer import Context, Layer, Streams, apply_layers, drop
+from slimjax.models.paths import layer_name
+from slimjax.models.stems import FeatureStem, Positions, TokenTypes
+from slimjax.models.tower_config import Compute, TowerConfig
+from slimjax.nn.embed import TiedEmbedding
+from slimjax.nn.moments import wants_moments
+from slimjax.nn.norm import make_norm
+
+Table = Callable[[Array, Array], Array]
+"""From tokens and the gates of channels to vectors."""
+
+
+class Tower(nn.Module):
+    """A residual stream and the layers that write to it.
+
+    Inputs are found by the name that the tower reads: ``tokens`` int32 ``[B T]``, say,
+    with ``tokens_segments`` (0 for padding) and ``tokens_types`` beside it, which may
+    be left out; or ``features`` ``[B F]``, of one position.
+
+    Attributes:
+        tower: The shape.
+        compute: How it computes.
+        memory_axis: Name of the width of what cross-attention reads.
+    """
+
+    tower: TowerConfig
+    compute: Compute
+    memory_axis: str = ""
+
+    def setup(self) -> None:
+        """Makes the parts."""
+        tower, dtype = self.tower, jnp.dtype(self.compute.dtype)
+        if tower.stem == "features":
+            self.stem = FeatureStem(tower, dtype, name="features")
+        elif tower.table_of is None:
+            self.embed = TiedEmbedding(
+                *(tower.num_inputs, tower.width, tower.embed_scale, dtype),
+                axis=tower.axis,
+                name="tokens",
+            )
+        if tower.num_positions:
+            self.places = Positions(tower, name="positions")
+        if tower.token_types:
+            self.types = TokenTypes(tower, name="types")
+        axis, out_scale = self.memory_axis, (2 * max(len(tower.layers), 1)) ** -0.5
+        self.layers = [
+            Layer(layer, tower, self.compute, axis, out_scale, name=layer_name(i))
+            for i, layer in enumerate(tower.layers)
+        ]
+        if tower.norms_end:
+            self.norm = make_norm(tower.style.norm, **self._norm_options)
+        if tower.norms_embedding:
+            self.embed_norm = make_norm(
+                tower.style.norm, writes=True, **self._norm_options
+            )
+
+    @property
+    def _norm_options(self) -> dict:
+        return dict(axis=self.tower.axis, epsilon=self.tower.epsilon)
+
+    def __call__(
+        self,
+        inputs: Mapping[str, Array],
+        channels: Float[Array, " D"],
+        memory: Context | None = None,
+        key: Array | None = None,
+        *,
+        table: Table | None = None,
+        keep: bool = True,
+    ) -> Streams:
+        """Returns the residual stream before the first layer and after each.
+
+        Args:
+            inputs: All that the model reads.
+            channels: Gates of the residual stream.
+            memory: The stream that cross-attention reads, its segments and channels.
+            key: Root of random numbers; None for none.
+            table: Another tower's table of tokens, if this one reads that.
+            keep: Whether streams between layers are asked for; if not, only the last
+                one is sure to be there.
+        """
+        x = self._embed(inputs, channels, table)
+        x = drop(x, self.compute.dropout, key, "embedding")
+        context = self._context(inputs, channels, memory, key)
+        xs = [x]
+        if self.is_initializing() or wants_moments(self):
+            for i, layer in enumerate(self.layers):
+                xs.append(layer(xs[-1], context.of_layer(i)))
+            return xs
+        return xs + apply_layers(
+            *(self.tower, self.compute, self.variables, x, context),
+            keep=keep,
+            memory_axis=self.memory_axis,
+        )
+
+    def finish(
+        self, x: Float[Array, "*batch D"], channels: Float[Array, " D"]
+    ) -> Float[Array, "*batch D"]:
+        """Returns the last residual stream as heads and other towers read it."""
+        return self.norm(x, channels) if self.tower.norms_end else x
+
+    def segments(self, inputs: Mapping[str, Array]) -> Array | None:
+        """Returns which positions belong together, 0 for padding; None for all."""
+        return inputs.get(f"{self.tower.reads}_segments")
+
+    def _embed(
+        self,
+        inputs: Mapping[str, Array],
+        channels: Float[Array, " D"],
+        table: Table | None,
+    ) -> Float[Array, "*batch D"]:
+        values = inputs[self.tower.reads]
+        if self.tower.stem == "features":
+            return self.stem(values, channels)
+        x = (table or self.embed)(values, channels)
+        scaled = self.tower.embed_scale * channels
+        if self.tower.num_positions:
+            x += self.places(values.shape[1], scaled)
+        if self.tower.token_types:
+            kinds = inputs.get(f"{self.tower.reads}_types", jnp.zeros_like(values))
+            x += self.types(kinds, scaled)
+        return self.embed_norm(x, channels) if self.tower.norms_embedding else x
+
+    def _context(
+        self,
+        inputs: Mapping[str, Array],
+        channels: Float[Array, " D"],
+        memory: Context | None,
+        key: Array | None,
+    ) -> Context:
+        shape = inputs[self.tower.reads].shape
+        positions = jnp.broadcast_to(jnp.arange(shape[1]), shape)
+        context = Context(positions, channels, self.segments(inputs))
+        if key is not None and self.compute.dropout:
+            context = dataclasses.replace(context, key=jax.random.fold_in(key, 1))
+        if memory is None:
+            return context
+        return dataclasses.replace(
+            context,
+            memory=memory.memory,
+            memory_segments=memory.memory_segments,
+            memory_channels=memory.memory_channels,
+        )

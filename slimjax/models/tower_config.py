@@ -1,0 +1,112 @@
+"""The shape of one tower: a residual stream, and the layers that write to it."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from slimjax.models.layer_config import LayerConfig
+from slimjax.models.style import LLAMA, Style
+
+STEMS = ("tokens", "features")
+
+
+@dataclasses.dataclass(frozen=True)
+class TowerConfig:
+    """One residual stream and the layers that write to it.
+
+    Attributes:
+        name: Its name; empty for the main tower, whose variables stand at the root.
+        width: Width of the residual stream, D.
+        layers: The layers, in order; L of them.
+        style: How they compute.
+        stem: What it reads: ``tokens``, by a table, or ``features``, by a product.
+        num_inputs: Tokens of the table, V, or features.
+        axis: Name of the width. Towers that share it are cut alike, and share channels.
+        reads: The input that it reads, such as ``tokens`` or ``source``.
+        table_of: The tower whose table of tokens it reads too; None for its own.
+        window: Positions that are seen on each side, the own one included; 0 for all.
+        memory: The tower that cross-attention reads; None for none.
+        embed_scale: Factor of the vectors of tokens, which no cut changes; 0 becomes
+            sqrt(width).
+        rope_base: Base of rotary angles.
+        num_positions: Rows of a table of learned positions, P.
+        token_types: Kinds of tokens that have a vector each; 0 for none.
+        activation: Of ``features``: that of what the stem writes.
+        epsilon: What keeps the root of norms away from zero.
+    """
+
+    name: str
+    width: int
+    layers: tuple[LayerConfig, ...]
+    style: Style = LLAMA
+    stem: str = "tokens"
+    num_inputs: int = 0
+    axis: str = "embed"
+    reads: str = "tokens"
+    table_of: str | None = None
+    window: int = 0
+    memory: str | None = None
+    embed_scale: float = 0.0
+    rope_base: float = 10_000.0
+    num_positions: int = 0
+    token_types: int = 0
+    activation: str = "none"
+    epsilon: float = 1e-6
+
+    def __post_init__(self):
+        """Fixes the scale of the embedding."""
+        if not self.embed_scale:
+            object.__setattr__(self, "embed_scale", self.width**0.5)
+
+    @property
+    def sees_all(self) -> bool:
+        """Whether a position attends to what comes after it, too."""
+        return self.style.sees == "all"
+
+    @property
+    def norms_embedding(self) -> bool:
+        """Whether a norm stands behind the embedding."""
+        return self.style.norm_at == "output" and bool(self.layers)
+
+    @property
+    def norms_end(self) -> bool:
+        """Whether a norm stands behind the last layer."""
+        return self.style.norm_at == "input" and bool(self.layers)
+
+    def length(self, lengths: Mapping[str, int]) -> int:
+        """Returns the positions of a row, by the name of the tower or of its input."""
+        return lengths[self.name] if self.name in lengths else lengths[self.reads]
+
+    def num_keys(self, length: int) -> float:
+        """Returns the keys that a query meets in the mean.
+
+        Of all positions before it, that is half of them.
+
+        Examples:
+            >>> tower = TowerConfig("", 4, (), window=16)
+            >>> tower.num_keys(64), dataclasses.replace(tower, window=0).num_keys(64)
+            (14.0, 32.0)
+        """
+        reach = min(self.window, length) if self.window else length
+        if self.sees_all:
+            return 2 * reach - 1 - reach * (reach - 1) / length
+        return reach - reach * reach / (2 * length)
+
+
+@dataclasses.dataclass(frozen=True)
+class Compute:
+    """How a model computes, whatever its shape.
+
+    Attributes:
+        dtype: Type of the operands of matrix products.
+        attention_impl: How attention is computed; all ways are exact.
+        remat: What layers compute again in the backward pass, to save memory.
+        scan_layers: Whether runs of equal layers are compiled as loops.
+        dropout: Part of the numbers that are dropped in training: of embeddings, of
+            what sublayers add, of what heads read, and of attention's weights.
+    """
+
+    dtype: str = "float32"
+    attention_impl: str = "auto"
+    remat: str = "none"
+    scan_layers: str | bool = "auto"
+    dropout: float = 0.0
