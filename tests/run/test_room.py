@@ -7,7 +7,6 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
-from slimjax.models.decoder import abstract_variables
 from slimjax.run import room
 from slimjax.train.config import make_run_config
 

@@ -143,7 +143,7 @@ def test_two_runs_cannot_share_a_folder(tmp_path):
 
 
 def test_a_packed_file_is_read_from_a_folder_that_is_not_utf8(tmp_path):
-    variables, names = make_variables(ModelConfig(11, 8, (LayerConfig(2, 1, 4, 5),)))
+    variables, names = make_variables(decoder(11, 8, (LayerConfig(2, 1, 4, 5),)))
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
     write_packed(folder / "a.safetensors", variables["params"], names["params"])
