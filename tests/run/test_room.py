@@ -47,7 +47,7 @@ def test_accumulation_makes_a_batch_fit(monkeypatch):
 
 def test_optimizers_without_moments_need_less(monkeypatch):
     run = make_run_config(read_config("tiny_test"))
-    weights = jax.tree.leaves(abstract_variables(run.model.build(259)))
+    weights = jax.tree.leaves(run.model.build(259).abstract_variables())
     number = sum(math.prod(leaf.shape) for leaf in weights)
     monkeypatch.setattr(room, "device_bytes", lambda _: 12 * number)
     check(("optim.name", "sgd"))
