@@ -15,7 +15,6 @@ from slimjax.run.blueprints import expected_blueprint
 from slimjax.train.config import make_run_config
 from slimjax.train.devices import prepare_devices
 from slimjax.train.stage import Stage, make_stage
-from slimjax.train.state import init_params
 
 HERE = Path(__file__).parent
 ROUNDS, STEPS = 15, 10
@@ -35,7 +34,7 @@ def main() -> None:
     prepare_devices()
     stages = {policy: stage_with(policy) for policy in ("stop", "skip")}
     tokens = np.random.default_rng(0).integers(3, 259, (16, 128)).astype(np.int32)
-    states = {p: s.start(init_params(s.model, 0)) for p, s in stages.items()}
+    states = {p: s.fresh() for p, s in stages.items()}
     times: dict[str, list[float]] = {policy: [] for policy in stages}
     for _ in range(ROUNDS + 1):  # The first one compiles.
         for policy, stage in stages.items():

@@ -97,26 +97,28 @@ DAMAGES_A_CHILD = 25
 
 def damage_all(texts: str, root: str, first: int, seeds: int) -> dict[str, str]:
     """Returns what was wrong, by the number of the case."""
-    from slimjax.run import loop, start
+    from slimjax.run import start
+    from slimjax.run.resume import begin_or_resume
+    from slimjax.tasks.lm import load
 
     run, folder = make_run(texts), RunFolder(root)
     if not folder.report.is_file():
         start.train(run, root, display=Says())
-    corpus = loop.load_corpus(run.data, progress=lambda *_: None)
+    data = load(run.data)
     hashes = {}
     names = folder.checkpoints.list()
     for name in names:
-        stage = loop.begin_or_resume(run, folder, corpus, Says())[0]
+        stage = begin_or_resume(run, folder, data, Says())[0]
         hashes[name] = hash_tree(
             folder.checkpoints.restore(name, stage.abstract_checkpoint)
         )
     return {
-        str(i): _damage(run, corpus, folder, hashes, i)
+        str(i): _damage(run, data, folder, hashes, i)
         for i in range(first, first + seeds)
     }
 
 
-def _damage(run, corpus, folder: RunFolder, hashes: dict[str, str], i: int) -> str:
+def _damage(run, data, folder: RunFolder, hashes: dict[str, str], i: int) -> str:
     names, random = sorted(hashes), Random(i)
     way = damage.WAYS[i % len(damage.WAYS)]
     with tempfile.TemporaryDirectory() as place:
@@ -125,7 +127,7 @@ def _damage(run, corpus, folder: RunFolder, hashes: dict[str, str], i: int) -> s
         way(copy.checkpoints.path(names[-1]), random)
         says, wrong = Says(), ""
         try:
-            state = state_of(run, copy, corpus, says)
+            state = state_of(run, copy, data, says)
         except Exception as error:
             return f"{way.__name__}: {type(error).__name__}: {error}"
         found = names[-1] if int(state.step) == int(names[-1][:8]) else names[-2]

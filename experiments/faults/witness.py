@@ -21,7 +21,7 @@ def watch(path: Path) -> None:
     A batch is told as the digests of the rows that lie on this process's own devices,
     by their number in the batch; a state by its hash.
     """
-    file, steps = path.open("a"), []
+    file, made = path.open("a"), []
     kind: Any = Checkpoints
     make_batch, put_batch = Dataset.batch, stage.put_batch
     save, restore = Checkpoints.save, Checkpoints.restore
@@ -30,12 +30,14 @@ def watch(path: Path) -> None:
         print(json.dumps(entry), file=file, flush=True)
 
     def make(data: Dataset, split: str, step: int, *args: Any) -> Any:
-        steps.append(step)
-        return make_batch(data, split, step, *args)
+        batch = make_batch(data, split, step, *args)
+        made[:] = [step, batch]
+        return batch
 
     def put(batch: Any, *args: Any) -> Any:
         placed = put_batch(batch, *args)
-        tell(step=steps[-1], rows=rows_of(placed["tokens"]))
+        if made and batch is made[1]:  # Those of an evaluation belong to no step.
+            tell(step=made[0], rows=rows_of(placed["tokens"]))
         return placed
 
     def save_told(own: Checkpoints, state: Any, *args: Any) -> str:

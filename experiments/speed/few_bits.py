@@ -33,16 +33,17 @@ def measure(workdir: Path, num_rows: int) -> dict[str, Any]:
 
     from slimjax.config import build
     from slimjax.data.config import DataConfig
-    from slimjax.data.corpus import load_corpus
     from slimjax.generate.model import load
     from slimjax.nn.frozen import FORMATS
     from slimjax.store.files import read_json
     from slimjax.store.run_folder import RunFolder
+    from slimjax.tasks.lm import load as load_rows
 
     model = load(workdir)
     config = read_json(RunFolder(workdir).config)
     data = build(DataConfig, config["data"], "config.data")
-    rows = np.asarray(load_corpus(data, tokenizer=model.tokenizer).valid[:num_rows])
+    dataset = load_rows(data, codecs={"tokens": model.tokenizer})
+    rows = np.asarray(dataset.splits["valid"]["tokens"][:num_rows])
     special = model.tokenizer.bos_id, model.tokenizer.pad_id
     nats = {name: nats_of(model.freeze(name), rows, *special) for name in FORMATS}
     result: dict[str, Any] = {"tokens": int(rows.size), "nats_per_token": nats}

@@ -41,10 +41,10 @@ def main() -> None:
     config = make_config(flags.steps, TINY if flags.tiny else WHOLE)
     if flags.arm:
         return run_arm(flags.arm, config, flags.workdir)
-    from slimjax.data.corpus import load_corpus
+    from slimjax.tasks.lm import load
     from slimjax.train.config import make_run_config
 
-    load_corpus(make_run_config(config).data)  # Kept for both.
+    load(make_run_config(config).data)  # Kept for both.
     reports = {arm: run_alone(arm, flags.workdir) for arm in ARMS}
     slim, masks = (describe(reports[arm]) for arm in ARMS)
     seconds, bits = "seconds", "test_bits_per_byte"
@@ -179,7 +179,7 @@ def cut_at_the_end(whole: Any) -> Any:
             self.stage, self.state = cut_state(
                 self.stage, self.state, gates, make_plan(gates)
             )
-            self.history.stages.append(record_of(self.stage, self.step))
+            self.history.stages.append(record_of(self.stage.blueprint, self.step))
             return super().finish()
 
     return MaskedLoop

@@ -8,9 +8,10 @@ import pytest
 
 from slimjax.cli.main import main
 from slimjax.data.config import DataConfig
-from slimjax.data.corpus import load_corpus
 from slimjax.generate.model import load
-from slimjax.tasks.lm import make_sums_fn
+from slimjax.tasks.error import make_error_fn
+from slimjax.tasks.lm import load as load_rows
+from slimjax.tasks.lm import make_task
 
 ARMS = ('objective={"strategy": "none", "budget": ""}', '{"strategy": "size_penalty"}')
 
@@ -125,10 +126,11 @@ def test_the_description_length_is_what_it_is_by_hand(finished, text_folder):
     tokenizer_file = (workdir / "tokenizer" / "bytes.json").stat().st_size
     model, source = load(workdir), f"text:{text_folder}/part1*.txt"
     data = DataConfig(source, tokenizer="bytes", seq_len=32, batch_size=8)
-    rows = load_corpus(data).train
-    special = dict(bos_id=model.tokenizer.bos_id, pad_id=model.tokenizer.pad_id)
-    sums = make_sums_fn(model.config, **special)
-    nats = sums(model.params, {"tokens": np.asarray(rows, np.int32)})["nats_sum"]
+    dataset = load_rows(data)
+    rows = dataset.splits["train"]["tokens"]
+    error_fn = make_error_fn(make_task(dataset.special), model.config)
+    _, sums = error_fn(model.params, {"tokens": np.asarray(rows, np.int32)})
+    nats = sums["nats_sum"]
 
     assert length["model_bits"] == 8 * model_file
     assert length["tokenizer_bits"] == 8 * tokenizer_file

@@ -20,15 +20,11 @@ def test_the_error_is_that_of_the_formula_and_its_gradient_moves_both():
     streams, taught = draw_streams(2, 3), draw_streams(4, 6)
     mask = np.ones((2, 5), np.float32)
     mask[1, 3:] = 0
-    maps = {
-        f"layer_{i}": {"map": jnp.asarray(DRAW.normal(size=(3, 6)))} for i in (0, 1)
-    }
+    maps = {f"map_{i}": {"map": jnp.asarray(DRAW.normal(size=(3, 6)))} for i in (0, 1)}
     errors = []
     for i, depth in enumerate((2, 4)):
         x, y = np.asarray(streams[i + 1]), np.asarray(taught[depth])
-        missed = (
-            mask[..., None] * (x @ np.asarray(maps[f"layer_{i}"]["map"]) - y)
-        ) ** 2
+        missed = (mask[..., None] * (x @ np.asarray(maps[f"map_{i}"]["map"]) - y)) ** 2
         errors.append(missed.sum() / (mask[..., None] * y**2).sum())
     error = lambda maps, streams: alignment_error(
         maps, streams, taught, jnp.asarray(mask), jnp.float32
@@ -51,5 +47,5 @@ def test_who_starts_as_his_teacher_begins_without_error():
 def test_a_map_is_cut_with_the_students_width():
     maps = make_maps(1, 4, 4, same_start=True)
     plan = make_plan({("embed",): np.array([1.0, 0.0, 1.0, 1.0])})
-    kept = cut(maps, map_names(1), plan)["layer_0"]["map"]
+    kept = cut(maps, map_names(1), plan)["map_0"]["map"]
     np.testing.assert_array_equal(kept, np.eye(4)[[0, 2, 3]])

@@ -23,6 +23,7 @@ from slimjax.distill.outcomes import (
 )
 from slimjax.models.settings import ModelSettings
 from slimjax.nn.readout import Readout
+from slimjax.tasks.lm import make_task
 
 V, WEIGHT = 11, 0.3
 
@@ -144,10 +145,11 @@ def test_logits_are_never_there_for_all_tokens():
     tokens = jnp.zeros((4, 512), jnp.int32)
     batch = {"tokens": tokens}
     shapes = nn.meta.unbox(model.abstract_variables())
-    ask = make_outcomes_fn(model, 3, bos_id=1)
+    task = make_task({"pad": 0, "bos": 1})
+    ask = make_outcomes_fn(task, model, 3)
     heard = jax.eval_shape(ask, shapes, batch)
     config = DistillConfig(teacher="runs/a", top_k=3)
-    error_fn = make_distilled_error_fn(model, model, config, bos_id=1, pad_id=0)
+    error_fn = make_distilled_error_fn(task, model, model, config)
     error = lambda variables, batch: error_fn(variables, batch, {}, 1.0)[0]
     taught = {**batch, **heard._asdict()}
     for fn, inputs in ((ask, batch), (jax.grad(error), taught)):

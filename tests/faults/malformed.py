@@ -183,7 +183,7 @@ def _readers(file: str, broken: Path) -> list[list[str]]:
 def texts(folder: Path) -> Iterator[Case]:
     """Yields texts that are none, for the loader of a corpus."""
     from slimjax.data.config import DataConfig
-    from slimjax.data.corpus import load_corpus
+    from slimjax.tasks.lm import load as load_rows
 
     contents = dict(CONTENTS)
     whole = gzip.compress(b"words and words\n\n" * 2000)
@@ -198,7 +198,7 @@ def texts(folder: Path) -> Iterator[Case]:
 
             def load(source: str = source) -> int:
                 data = DataConfig(source, "bytes", seq_len=32, batch_size=8)
-                load_corpus(data, progress=lambda *_: None)
+                load_rows(data)
                 return 0
 
             yield Case(f"{source[:5]} {name}", load, False)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from slimjax.config import override, read_config
-from slimjax.run import loop
+from slimjax.data.dataset import Dataset
 from slimjax.run.progress import Display
+from slimjax.run.resume import begin_or_resume
 from slimjax.train import programs
 from slimjax.train.config import RunConfig, make_run_config
 
@@ -48,29 +49,29 @@ def poison(monkeypatch: Any, faults: dict[int, int]) -> None:
         monkeypatch: What sets attributes, and later resets them.
         faults: Number of the step, from 1 -> index of `FACTORS`.
     """
-    make_batch, make_error_fn = loop.make_batch, programs.make_error_fn
+    make_batch, make_error_fn = Dataset.batch, programs.make_error_fn
 
-    def make_marked_batch(rows: Any, step: int, *args: Any) -> Any:
-        batch = make_batch(rows, step, *args)
+    def make_marked_batch(data: Dataset, split: str, step: int, *args: Any) -> Any:
+        batch = make_batch(data, split, step, *args)
         batch["tokens"][:, 0] = faults.get(step + 1, 0)
         return batch
 
     def make_poisoned_error_fn(*args: Any, **kwargs: Any) -> Any:
         error_fn = make_error_fn(*args, **kwargs)
 
-        def error(params: Any, batch: Any) -> Any:
-            error, sums = error_fn(params, batch)
+        def error(params: Any, batch: Any, key: Any) -> Any:
+            error, sums = error_fn(params, batch, key)
             factor = jnp.array(FACTORS)[batch["tokens"][0, 0]]
             return error * factor, sums | {"nats_sum": sums["nats_sum"] * factor}
 
         return error
 
-    monkeypatch.setattr(loop, "make_batch", make_marked_batch)
+    monkeypatch.setattr(Dataset, "batch", make_marked_batch)
     monkeypatch.setattr(programs, "make_error_fn", make_poisoned_error_fn)
 
 
-def state_of(run: RunConfig, folder: Any, corpus: Any, says: Display) -> Any:
+def state_of(run: RunConfig, folder: Any, data: Dataset, says: Display) -> Any:
     """Returns the state that a run would go on with."""
-    stage, state, history = loop.begin_or_resume(run, folder, corpus, says)
+    stage, state, history = begin_or_resume(run, folder, data, says)
     del stage, history
     return jax.device_get(state)

@@ -8,8 +8,9 @@ import pytest
 from runs import Says, make_run, state_of
 
 from slimjax.errors import CheckpointError
-from slimjax.run import loop, start
+from slimjax.run import start
 from slimjax.store.run_folder import RunFolder
+from slimjax.tasks.lm import load
 from slimjax.trees import hash_tree
 
 
@@ -18,7 +19,7 @@ def whole(tmp_path_factory, text_folder):
     """Returns a run with three checkpoints, and the hashes of their states."""
     run, root = make_run(text_folder), tmp_path_factory.mktemp("damage") / "run"
     start.train(run, root, display=Says())
-    corpus = loop.load_corpus(run.data, progress=lambda *_: None)
+    data = load(run.data)
     hashes = {}
     for name in RunFolder(root).checkpoints.list():
         copy = RunFolder(root.with_name("copy"))
@@ -26,21 +27,21 @@ def whole(tmp_path_factory, text_folder):
         for later in copy.checkpoints.list():
             if later > name:
                 shutil.rmtree(copy.checkpoints.path(later))
-        hashes[name] = hash_tree(state_of(run, copy, corpus, Says()))
+        hashes[name] = hash_tree(state_of(run, copy, data, Says()))
         shutil.rmtree(copy.root)
-    return run, corpus, root, hashes
+    return run, data, root, hashes
 
 
 @pytest.mark.parametrize("way", damage.WAYS)
 def test_a_damaged_checkpoint_is_told_and_an_older_one_taken(tmp_path, whole, way):
-    run, corpus, root, hashes = whole
+    run, data, root, hashes = whole
     names, falls = sorted(hashes), 0
     for seed in range(4):
         folder = RunFolder(tmp_path / str(seed))
         shutil.copytree(root, folder.root)
         way(folder.checkpoints.path(names[-1]), Random(seed))
         says = Says()
-        state = state_of(run, folder, corpus, says)
+        state = state_of(run, folder, data, says)
         told = [line for line in says.lines if names[-1] in line]
         found = names[-1] if int(state.step) == int(names[-1][:8]) else names[-2]
         assert hash_tree(state) == hashes[found]
@@ -69,13 +70,13 @@ def test_a_run_whose_checkpoints_are_all_damaged_begins_again_only_if_asked(
 
 
 def test_a_damaged_checkpoint_is_replaced_when_its_step_comes_again(tmp_path, whole):
-    run, corpus, root, hashes = whole
+    run, data, root, hashes = whole
     folder, newest = RunFolder(tmp_path / "run"), max(hashes)
     shutil.copytree(root, folder.root)
     folder.report.unlink()
     damage.flip(folder.checkpoints.path(newest) / "state", Random(1))
     start.train(run, folder.root, display=Says())
     says = Says()
-    state = state_of(run, RunFolder(folder.root), corpus, says)
+    state = state_of(run, RunFolder(folder.root), data, says)
     assert hash_tree(state) == hashes[newest]
     assert len(says.lines) == 1

@@ -29,8 +29,8 @@ def stacked():
 
 def test_a_stacked_run_goes_the_way_of_an_unrolled_one_across_a_seam(apart, stacked):
     np.testing.assert_allclose(stacked[0], apart[0], rtol=1e-5)
-    assert stacked[1]["closed"] == apart[1]["closed"]
-    assert sum(stacked[1]["closed"].values()) > 0
+    assert stacked[1].closed == apart[1].closed
+    assert sum(stacked[1].closed.values()) > 0
     stage, state = stacked[2]
     assert state.params["params"].keys() == {"layers_0_2", "norm", "tokens"}
     own = stage.layout.place_unstacked(state)
@@ -83,8 +83,9 @@ def test_a_loop_needs_no_more_memory_than_layers_apart(monkeypatch):
     monkeypatch.setattr(native, "is_enabled", library.register)
     shape = ("model.num_layers", "6"), ("model.dtype", "bfloat16")
     loops = [(("model.scan_layers", str(is_loop)),) for is_loop in (True, False)]
-    loop, apart = (
-        meshed(*shape, *loop).train_step.memory_analysis().temp_size_in_bytes
-        for loop in loops
-    )
+    loop, apart = (temporary_bytes(meshed(*shape, *loop)) for loop in loops)
     assert loop < apart
+
+
+def temporary_bytes(stage) -> int:
+    return stage.programs.train_step.memory_analysis().temp_size_in_bytes

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
-from stages import make_stage
+from stages import make_stage, stage_of
 
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError
@@ -53,7 +53,7 @@ def travel(num_steps, *changes, **sizes):
     before, losses = walk(stage, stage.fresh(), range(num_steps))
     measure = lambda i: draw(stage, i, seed=1)
     small, state, entry = take_seam(stage, before, measure, History(num_seams=1))
-    assert entry["taken"]
+    assert entry.taken
     state, more = walk(small, state, range(num_steps, 2 * num_steps))
     return losses + more, entry, (stage, before), (small, state)
 
@@ -96,17 +96,19 @@ def shared():
 
 def test_eight_devices_go_the_way_of_one_across_a_seam(alone, shared):
     agree(shared, alone)
-    assert len(shared[1]["bits"]) > 1
-    assert sum(shared[1]["closed"].values()) > 0
+    assert len(shared[1].bits) > 1
+    assert sum(shared[1].closed.values()) > 0
 
 
 def agree(one, other):
     np.testing.assert_allclose(one[0], other[0], rtol=1e-5)
-    assert one[3][0].architecture() == other[3][0].architecture()
-    for name in ("closed", "bits", "bytes_after"):
-        assert one[1][name] == other[1][name], name
+    blueprints = [run[3][0].blueprint for run in (one, other)]
+    assert blueprints[0].architecture() == blueprints[1].architecture()
+    assert one[1].closed == other[1].closed
+    assert one[1].bits == other[1].bits
+    assert one[1].after["bytes"] == other[1].after["bytes"]
     # A cost between two numbers of three digits may be rounded to either.
-    assert one[1]["alpha"] == pytest.approx(other[1]["alpha"], rel=0.005)
+    assert one[1].alpha == pytest.approx(other[1].alpha, rel=0.005)
 
 
 def test_a_state_saved_on_one_mesh_is_the_same_on_another(shared, tmp_path):
@@ -116,12 +118,9 @@ def test_a_state_saved_on_one_mesh_is_the_same_on_another(shared, tmp_path):
     checkpoints.wait()
     for sizes in (dict(), dict(data=4, model=2), dict(fsdp=4)):
         stage = meshed(*MULTIPLES, *BITS, **sizes)
-        other = type(stage)(
-            stage.blueprint.run,
-            small.blueprint.model,
-            small.special,
-            bits=small.blueprint.bits,
-        )
+        blueprint = small.blueprint
+        bits = blueprint.bits
+        other = stage_of(stage.blueprint.run, blueprint.model, given_bits=bits)
         restored = checkpoints.restore(name, other.abstract_checkpoint)
         assert hash_tree(restored) == hash_tree(state)
         batches = zip(draw(small, 3).values(), draw(other, 3).values(), strict=True)

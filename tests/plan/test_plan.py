@@ -1,5 +1,6 @@
 """What a plan promises: its sizes are ours, its advice is tried, its verdict kept."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -38,25 +39,18 @@ def stage():
 
 
 def test_a_slimmed_shape_has_the_sizes_that_the_walk_over_the_whole_one_tells(stage):
-    model, predicted = slim_uniformly(stage, 0.6)
-    small = Stage(
-        stage.blueprint.run,
-        model,
-        stage.special,
-        stage.blueprint.start_sizes,
-        mesh=stage.mesh,
-    )
+    whole = stage.blueprint
+    model, predicted = slim_uniformly(whole, 0.6)
+    small = dataclasses.replace(whole, model=model, given_start_sizes=whole.start_sizes)
     assert len(set(model.layers)) == 1
     assert model.layers[0].mlp_dim % 4 == 0
-    assert (
-        0.4 < small.blueprint.sizes["params"] / stage.blueprint.sizes["params"] <= 0.6
-    )
-    assert predicted == pytest.approx(small.blueprint.sizes, rel=1e-12)
+    assert 0.4 < small.sizes["params"] / whole.sizes["params"] <= 0.6
+    assert predicted == pytest.approx(small.sizes, rel=1e-12)
 
 
 def test_a_shape_smaller_than_any_is_not_to_be_had(stage):
     with pytest.raises(NotFeasibleError, match="no uniform shape has so little params"):
-        slim_uniformly(stage, 0.01)
+        slim_uniformly(stage.blueprint, 0.01)
 
 
 @pytest.mark.parametrize("text", ["50", "0%", "100%", "-3%", "half"])
@@ -67,7 +61,7 @@ def test_a_part_is_a_percentage(text):
 
 def test_the_state_is_counted_by_kind_in_all_and_on_a_device():
     cut = make_stage(("mesh.fsdp", "4"))
-    counts, weights = count_state(cut), 4 * int(cut.sizes["params"])
+    counts, weights = count_state(cut), 4 * int(cut.blueprint.sizes["params"])
     assert counts["weights"]["total"] == weights
     assert counts["moments"]["total"] > 2 * weights
     assert weights / 4 <= counts["weights"]["device"] < weights / 3.9

@@ -128,11 +128,13 @@ def test_a_signal_at_the_very_end_is_not_swallowed(tmp_path, text_folder, monkey
     changes += [("objective.strategy", "none"), ("objective.budget", "")]
     config = override(read_config("configs/tiny_test.py"), changes)
 
-    def summarize(*arguments):
-        os.kill(os.getpid(), signal.SIGTERM)
-        return loop.make_report(*arguments)
+    make_report = loop.make_report
 
-    monkeypatch.setattr(loop, "summarize", summarize)
+    def signal_and_report(*arguments):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return make_report(*arguments)
+
+    monkeypatch.setattr(loop, "make_report", signal_and_report)
     with pytest.raises(StoppedError, match="its report is written") as caught:
         start.train(
             make_run_config(config), tmp_path / "run", display=Display(quiet=True)

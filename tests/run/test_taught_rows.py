@@ -12,7 +12,7 @@ from slimjax.config import override, read_config
 from slimjax.data.batches import row_indices
 from slimjax.distill.outcome_store import record_type
 from slimjax.errors import ConfigError, StoppedError
-from slimjax.run import loop, taught_rows
+from slimjax.run import loop, reading, taught_rows
 from slimjax.run.dry_run import describe
 from slimjax.run.taught_rows import planned_rows
 from slimjax.store.run_folder import RunFolder
@@ -116,14 +116,14 @@ def test_all_tokens_teach_what_the_teacher_himself_does(train, tmp_path, dense):
 def test_rows_taken_for_those_of_a_bad_step_are_asked_for_too(
     train, tmp_path, dense, monkeypatch
 ):
-    meet_step = loop.meet_step
+    handle = reading.handle_bad_step
 
     def leap_once_at_step_5(metrics, step, train, history, display):
         if step == 5 and not history.detours:
             metrics = metrics | {"nats_sum": np.nan}
-        return meet_step(metrics, step, train, history, display)
+        return handle(metrics, step, train, history, display)
 
-    monkeypatch.setattr(loop, "meet_step", leap_once_at_step_5)
+    monkeypatch.setattr(reading, "handle_bad_step", leap_once_at_step_5)
     taught = dict(teacher=dense, top_k=TOP_K)
     report = train(
         tmp_path / "run", *DENSE, ("train.on_bad_step", "rollback"), **taught

@@ -101,7 +101,7 @@ def test_a_teacher_without_weight_changes_no_bit(train, tmp_path, dense):
 
 def test_a_teacher_must_be_a_finished_run_with_the_same_tokens(train, tmp_path, dense):
     other = [("data.tokenizer", "sentencepiece"), ("data.vocab_size", "300")]
-    with pytest.raises(ConfigError, match=r"knows other tokens \(259\)") as caught:
+    with pytest.raises(ConfigError, match=r"has another tokenizer \(259\)") as caught:
         train(tmp_path / "other", *DENSE, *other, teacher=dense[0])
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="no finished run"):
@@ -136,7 +136,8 @@ def test_eight_devices_hear_what_one_does(dense):
         run = make_run_config(override(config, changes))
         stage = stage_of(run)
         weights = init_params(stage.blueprint.model, seed=1)
-        stage.teacher = Teacher.of(stage.blueprint.model, jax.device_get(weights))
+        teacher = Teacher.of(stage.blueprint.model, jax.device_get(weights))
+        stage = stage.taught_by(teacher)
         state = stage.start(init_params(stage.blueprint.model, seed=0))
         for step in range(3):
             batch = stage.put(make_batch(rows, step, 8, seed=0))

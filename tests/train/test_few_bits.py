@@ -19,8 +19,9 @@ from slimjax.store.packed import read_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import make_run_config
 from slimjax.train.cutting import cut_state
-from slimjax.train.precision import keep_fits, round_state
+from slimjax.train.precision import keep_fits
 from slimjax.train.probe import Probe
+from slimjax.train.rounding import round_state
 from slimjax.trees import flatten
 
 CHOICE = [("quantize.bits", "[16, 8, 4, 2]"), ("objective.size", "bytes")]

@@ -13,6 +13,7 @@ from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.run import loop, start
 from slimjax.run.progress import Display
 from slimjax.store.run_folder import RunFolder
+from slimjax.tasks.lm import load
 from slimjax.train import programs
 from slimjax.train.config import make_run_config
 from slimjax.train.guard import FIRST_STEPS, Guard, fault_of
@@ -51,8 +52,8 @@ def poison(monkeypatch, corpus_rows, run, steps, factor):
     def make_poisoned(*args, **kwargs):
         error_fn = make(*args, **kwargs)
 
-        def poisoned(params, batch):
-            error, metrics = error_fn(params, batch)
+        def poisoned(params, batch, key):
+            error, metrics = error_fn(params, batch, key)
             is_bad = (batch["tokens"].sum() == sums).any()
             scale = jnp.where(is_bad, factor, 1.0)
             nats = metrics["nats_sum"] * scale
@@ -65,7 +66,7 @@ def poison(monkeypatch, corpus_rows, run, steps, factor):
 
 @pytest.fixture(scope="module")
 def corpus_rows(text_folder):
-    return loop.load_corpus(make_run(text_folder).data, progress=lambda *_: None).train
+    return load(make_run(text_folder).data).splits["train"]["tokens"]
 
 
 def metrics_of(folder):
@@ -150,7 +151,7 @@ def make_states():
 )
 def test_the_verdict_on_a_step(loss, grad_norm, gate_norm, is_good):
     before, after = make_states()
-    metrics = dict(nats_sum=loss * 4, num_tokens=4.0, grad_norm=grad_norm)
+    metrics = dict(nats_sum=loss * 4, num_targets=4.0, grad_norm=grad_norm)
     metrics = jax.tree.map(jnp.float32, metrics)
     state, found = Guard(True, 3.0).check(
         before, after, metrics, jnp.float32(gate_norm)

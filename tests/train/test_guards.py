@@ -13,9 +13,8 @@ from stages import stage_of
 
 from slimjax import native
 from slimjax.config import override, read_config
-from slimjax.run.loop import train
 from slimjax.run.progress import Display
-from slimjax.tasks.lm import make_error_fn
+from slimjax.run.start import train
 from slimjax.train.config import make_run_config
 from slimjax.train.stage import Stage
 from slimjax.train.state import init_params
@@ -51,11 +50,9 @@ def test_a_step_multiplies_three_times_what_is_counted_and_the_logits_again():
     changes = dict(width=128, head_dim=32, mlp_dim=320, attention_impl="reference")
     with native.off():
         stage = make_stage(*((f"model.{k}", str(v)) for k, v in changes.items()))
-        error_fn = make_error_fn(stage.blueprint.model, pad_id=0, bos_id=1)
         tokens = jax.ShapeDtypeStruct((BATCH, LENGTH), "int32")
-        program = jax.make_jaxpr(make_train_step(error_fn, stage.tx))(
-            stage.abstract_state, {"tokens": tokens}
-        )
+        step = make_train_step(stage.programs.error_fn(), stage.tx)
+        program = jax.make_jaxpr(step)(stage.abstract_state, {"tokens": tokens})
     once_more = 2 * VOCAB * stage.blueprint.model.width
     expected = BATCH * LENGTH * (3 * stage.blueprint.sizes["flops"] + once_more)
     assert count_dots(program.jaxpr) == pytest.approx(expected, rel=0.02)
@@ -110,7 +107,7 @@ def test_a_run_with_one_seam_compiles_each_program_once_a_stage(
     assert len(json.loads((tmp_path / "run/report.json").read_text())["stages"]) == 2
     programs = compiled_programs(caplog)
     assert programs["train_step"] == 2
-    assert programs["sums_fn"] == 2
+    assert programs["outputs_fn"] == 2
     assert programs.total() <= 50  # Single operations, outside of steps, included.
 
 

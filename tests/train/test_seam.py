@@ -1,6 +1,6 @@
 """What a seam promises with every strategy, and how the last seam corrects the next."""
 
-import copy
+import dataclasses
 
 import jax
 import numpy as np
@@ -13,10 +13,11 @@ from slimjax.objective.config import DENSE, RANKING, STRATEGIES, ObjectiveConfig
 from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.train import seam
 from slimjax.train.config import LEARNS_BITS, make_run_config
-from slimjax.train.decide import budget_at, judge
+from slimjax.train.decide import budget_at, measure_costs
 from slimjax.train.history import History
 from slimjax.train.probe import Probe
 from slimjax.train.seam import calibrate, take_seam
+from slimjax.train.seam_record import SeamRecord
 from slimjax.trees import hash_tree
 
 LAST = History(num_seams=1)  # The second of two seams is the next.
@@ -38,9 +39,9 @@ def test_every_strategy_trains_and_meets_its_budget(name):
     state, losses = take_steps(stage, 6)
     assert losses[-1] < losses[0]
     small, small_state, record = take_seam(stage, state, draw(stage), LAST)
-    assert record["taken"]
-    assert np.isfinite(record["true_loss_change"])
-    assert abs(record["true_loss_change"]) < 1
+    assert record.taken
+    assert np.isfinite(record.true_loss_change)
+    assert abs(record.true_loss_change) < 1
     budget = 0.6 * stage.blueprint.sizes["params"]
     assert small.blueprint.sizes["params"] <= budget
     sizes = unit_sizes(
@@ -55,8 +56,8 @@ def test_every_strategy_trains_and_meets_its_budget(name):
     is_nats = name == "exchange"
     (layer,) = small.blueprint.model.layers
     assert (layer.attention and layer.mlp) or is_nats  # It has measured what to spare.
-    assert (record["predicted_loss_change"] is not None) is is_nats
-    assert (record["alpha"] is None) is (name in RANKING)
+    assert (record.predicted_loss_change is not None) is is_nats
+    assert (record.alpha is None) is (name in RANKING)
 
 
 @pytest.mark.parametrize("name", ["magnitude", "random"])
@@ -65,7 +66,8 @@ def test_several_budgets_rank_units_that_weigh_nothing_in_the_first(name):
     asked = [("objective.budget", ""), ("objective.budgets", budgets)]
     stage = make_stage(("objective.strategy", name), *asked)
     state, _ = take_steps(stage, 3)
-    costs, _ = judge(stage, state, Probe(stage, state.variables, draw(stage)(0)), LAST)
+    probe = Probe(stage, state.variables, draw(stage)(0))
+    costs, _ = measure_costs(stage.blueprint, state, probe, LAST)
     units = costs["layer_0", "mlp", "mlp"]  # They fill no cache.
     assert len(set(units)) > len(units) / 2
     small, *_ = take_seam(stage, state, draw(stage), LAST)
@@ -79,13 +81,13 @@ def stage_size(stage, gates) -> float:
 
 
 def test_budgets_fall_evenly_from_the_size_that_a_seam_finds():
-    stage = copy.copy(make_stage(("objective.strategy", "magnitude")))
-    assert budget_at(stage, 0) == pytest.approx(0.6**0.5)
-    assert budget_at(stage, 1) == 0.6
-    stage.blueprint.sizes = {"params": 0.7 * stage.blueprint.sizes["params"]}
-    assert budget_at(stage, 0) == pytest.approx((0.7 * 0.6) ** 0.5)
-    stage.blueprint.sizes = {"params": 0.5 * stage.blueprint.sizes["params"]}
-    assert budget_at(stage, 0) == pytest.approx(0.6)
+    blueprint = make_stage(("objective.strategy", "magnitude")).blueprint
+    assert budget_at(blueprint, 0) == pytest.approx(0.6**0.5)
+    assert budget_at(blueprint, 1) == 0.6
+    for part, goal in ((0.7, (0.7 * 0.6) ** 0.5), (0.5, 0.6)):
+        start = {m: size / part for m, size in blueprint.sizes.items()}
+        smaller = dataclasses.replace(blueprint, given_start_sizes=start)
+        assert budget_at(smaller, 0) == pytest.approx(goal)
 
 
 def test_sampled_gates_are_a_function_of_seed_and_step():
@@ -94,7 +96,7 @@ def test_sampled_gates_are_a_function_of_seed_and_step():
     again, same = take_steps(stage, 3)
     assert hash_tree(jax.device_get(state)) == hash_tree(jax.device_get(again))
     assert losses == same
-    open_gates = jax.device_get(stage.settle(state).params["gates"])
+    open_gates = jax.device_get(stage.deterministic(state).params["gates"])
     assert all((g >= 0).all() and (g <= 1).all() for g in jax.tree.leaves(open_gates))
 
 
@@ -103,24 +105,38 @@ def test_a_price_does_not_rise_faster_than_its_ratio_allows():
     slow = make_stage(("resize.max_seams", "3"), ("objective.max_price_ratio", "1.5"))
     state, _ = take_steps(free, 6)
     *_, fast = take_seam(free, state, draw(free), History(num_seams=1))
-    before = fast["alpha"] / 10
+    before = fast.alpha / 10
     *_, capped = take_seam(slow, state, draw(slow), History(num_seams=1, alpha=before))
-    assert capped["alpha"] == pytest.approx(1.5 * before)
-    assert capped["params_after"] > fast["params_after"]
+    assert capped.alpha == pytest.approx(1.5 * before)
+    assert capped.after["params"] > fast.after["params"]
     *_, last = take_seam(slow, state, draw(slow), History(num_seams=2, alpha=before))
-    assert last["params_after"] <= 0.6 * slow.sizes["params"]  # A budget is a promise.
+    assert last.after["params"] <= 0.6 * slow.blueprint.sizes["params"]  # A promise.
+
+
+def test_the_correction_is_the_ratio_of_losses_within_its_limits():
+    plain = SeamRecord(
+        step=4,
+        strategy="exchange",
+        taken=True,
+        reason="pays",
+        alpha=1.0,
+        alphas={},
+        predicted_loss_change=0.1,
+        calibration=1.0,
+        closed={},
+        bits={},
+        before={},
+    )
+    record = lambda **changes: dataclasses.replace(plain, **changes)
+    assert calibrate(record(true_loss_change=0.2)) == pytest.approx(2.0)
+    assert calibrate(record(true_loss_change=-1.0)) == seam.CALIBRATIONS[0]
+    assert calibrate(record(true_loss_change=9.0)) == seam.CALIBRATIONS[1]
+    assert calibrate(record(taken=False, calibration=1.5)) == 1.5
+    unknown = record(predicted_loss_change=None, true_loss_change=1.0)
+    assert calibrate(unknown) == 1.0
 
 
 def test_costs_are_corrected_by_what_the_last_seam_showed(monkeypatch):
-    entry = {"taken": True, "calibration": 1.0, "predicted_loss_change": 0.1}
-    assert calibrate(entry | {"true_loss_change": 0.2}) == pytest.approx(2.0)
-    assert calibrate(entry | {"true_loss_change": -1.0}) == seam.CALIBRATIONS[0]
-    assert calibrate(entry | {"true_loss_change": 9.0}) == seam.CALIBRATIONS[1]
-    skipped = entry | {"taken": False, "true_loss_change": 0.0, "calibration": 1.5}
-    assert calibrate(skipped) == 1.5
-    unknown = entry | {"predicted_loss_change": None, "true_loss_change": 1.0}
-    assert calibrate(unknown) == 1.0
-
     stage = make_stage()
     state, _ = take_steps(stage, 6)
     decide = lambda ratio: take_seam(
@@ -129,7 +145,7 @@ def test_costs_are_corrected_by_what_the_last_seam_showed(monkeypatch):
     monkeypatch.setattr(seam, "_why_not", lambda *_: "only to be told")
     one, double = decide(1.0), decide(2.0)
     for name in ("alpha", "predicted_loss_change"):
-        assert double[name] == pytest.approx(2 * one[name], rel=1e-3)
+        assert getattr(double, name) == pytest.approx(2 * getattr(one, name), rel=1e-3)
 
 
 @pytest.mark.parametrize(

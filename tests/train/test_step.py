@@ -1,11 +1,9 @@
 """What one step promises, on one device or eight."""
 
-import dataclasses
-
 import jax
 import numpy as np
 import pytest
-from stages import SPECIAL, instructions, make_stage, take_steps
+from stages import instructions, make_stage, stage_of, take_steps
 
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError
@@ -13,7 +11,6 @@ from slimjax.resize.plan import make_plan
 from slimjax.train.cutting import cut_state, refit_state
 from slimjax.train.optim_config import OptimConfig
 from slimjax.train.schedules import make_schedule
-from slimjax.train.stage import Stage
 from slimjax.trees import hash_tree, named_leaves, unflatten
 
 
@@ -75,7 +72,7 @@ def test_after_a_seam_the_step_is_that_of_a_fresh_model_of_that_shape():
     closed["layer_0", "mlp", "mlp"][::3] = 0.0
     closed["layer_0", "attention", "kv_heads"][1] = 0.0
     small, small_state = cut_state(stage, state, closed, make_plan(closed))
-    fresh = Stage(small.blueprint.run, small.blueprint.model, SPECIAL)
+    fresh = stage_of(small.blueprint.run, small.blueprint.model)
     assert instructions(small.programs.train_step) == instructions(
         fresh.programs.train_step
     )
@@ -110,7 +107,7 @@ def test_bfloat16_products_keep_float32_weights_and_sums():
     assert dtypes == {"float32"}
     _, exact = take_steps(make_stage())
     assert losses == pytest.approx(exact, rel=0.02)
-    assert dataclasses.asdict(SPECIAL) == {"pad_id": 0, "bos_id": 1}
+    assert stage.blueprint.outline.special == {"pad": 0, "bos": 1, "eos": 2}
 
 
 def test_a_refitted_seam_loses_less_and_is_still_exact():
@@ -125,12 +122,13 @@ def test_a_refitted_seam_loses_less_and_is_still_exact():
     losses = []
     for before in (state, refitted):
         small, small_state = cut_state(stage, before, closed, make_plan(closed))
-        tokens = draw(0)["tokens"]
         gates = {"gates": unflatten(closed)}
-        one = stage.programs.logits({**before.params, **gates}, tokens)
-        other = small.programs.logits(small_state.params, tokens)
-        np.testing.assert_allclose(one, other, atol=1e-5)
-        losses.append(float(small.sums(small_state.params, draw(0))["nats_sum"]))
+        one = stage.programs.logits({**before.params, **gates}, draw(0))
+        other = small.programs.logits(small_state.params, draw(0))
+        assert set(one) == {"tokens"}
+        np.testing.assert_allclose(one["tokens"], other["tokens"], atol=1e-5)
+        rows = small.programs.outputs(small_state.params, draw(0))
+        losses.append(float(rows["nats"].sum()))
     assert losses[1] < losses[0]
 
 
