@@ -142,3 +142,12 @@ def test_nothing_reads_pickles_or_yaml():
         if name in ("pickle", "yaml", "dill", "cloudpickle", "marshal", "shelve")
     ]
     assert not wrong
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """Pytest imports them by their names alone, and refuses the second."""
+    files = sorted(pathlib.Path(__file__).parent.rglob("test_*.py"))
+    places = {}
+    for file in files:
+        places.setdefault(file.name, []).append(str(file))
+    assert not [own for own in places.values() if len(own) > 1]
