@@ -8,7 +8,7 @@ per byte. A run that is still running has the names that its log holds.
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from slimjax.report.quantities import ABSENT, format_decimal, number
+from slimjax.report.quantities import format_decimal, number
 from slimjax.report.read import Json, Run
 
 BITS_PER_BYTE = "bits_per_byte"
@@ -126,17 +126,6 @@ def label_metric(metric: Metric) -> str:
         'error, bits per byte'
     """
     return f"error, {metric.words}" if " per " in metric.words else metric.words
-
-
-def format_with_interval(metric: Metric) -> str:
-    """Writes the test value of a metric and its interval.
-
-    Examples:
-        >>> format_with_interval(Metric("f1", "F1", "high", None, 0.5, 0.45, 0.56))
-        '0.500 (0.450 to 0.560)'
-    """
-    value, low, high = map(format_decimal, metric[4:])
-    return value if ABSENT in (low, high) else f"{value} ({low} to {high})"
 
 
 def loss_words(run: Run) -> str:

@@ -34,7 +34,7 @@ from slimjax.report.metrics import (
 from slimjax.report.quantities import ABSENT, format_decimal, format_si, number
 from slimjax.report.read import Run
 from slimjax.report.structure import plot_structure
-from slimjax.report.table import Row, make_table, summarize
+from slimjax.report.table import Row, explain_table, make_table, summarize
 
 MAX_SAMPLES, MAX_SAMPLE_CHARS = 20, 4_000
 FACTS = ("strategy", "seed", "config_hash", "state_hash")
@@ -100,6 +100,7 @@ def _one_run(run: Run, images: dict[str, bytes]) -> list[str]:
         f"<p class='summary'>{escape(summarize(run))}</p>",
         *_warnings(run),
         write_table(["", "start", "end", "end / start"], rows),
+        *(f"<p class='muted'>{escape(note)}</p>" for note in explain_table(run)),
         *_description(run),
         *_run_figures(run, images, prefix=""),
         *_history(run),

@@ -79,6 +79,25 @@ def format_signed(value: float | None, digits: int = 4) -> str:
     return ABSENT if value is None else f"{value:+.{digits}f}"
 
 
+def format_interval(
+    value: float | None, low: float | None, high: float | None, digits: int = 3
+) -> str:
+    """Writes a value and half of its interval, where that is known.
+
+    Examples:
+        >>> format_interval(1.5, 1.488, 1.512), format_interval(1.5, None, None)
+        ('1.500 ± 0.012', '1.500')
+    """
+    if value is None:
+        return ABSENT
+    text = f"{value:.{digits}f}"
+    return (
+        text
+        if low is None or high is None
+        else (f"{text} ± {(high - low) / 2:.{digits}f}")
+    )
+
+
 def format_percent(fraction: float | None) -> str:
     """Writes a fraction in percent.
 

@@ -12,6 +12,7 @@ from slimjax.report.quantities import (
     ABSENT,
     divide,
     format_count,
+    format_interval,
     format_si,
     number,
 )
@@ -90,7 +91,7 @@ def make_sweep_table(sweep: Json) -> tuple[list[str], list[list[str]]]:
         row = [*(row or [str(arm.get("name"))]), _count_trials(arm)]
         row += [write(number(arm, "means", q, "mean")) for _, q, write in COLUMNS]
         row += [_compare_flops(arm)] if is_equal else []
-        row += [format_interval(arm["means"].get(name)) for name in names]
+        row += [write_mean(arm["means"].get(name)) for name in names]
         total = number(arm, "means", "description_bits", "mean")
         row += [format_si(total, "bit")] if has_bits else []
         rows.append(row)
@@ -122,19 +123,14 @@ def show_value(value: Any) -> str:
     return f"{value:.10g}" if isinstance(value, float) else json.dumps(value)
 
 
-def format_interval(mean: Any, digits: int = 3) -> str:
+def write_mean(mean: Any) -> str:
     """Writes a mean and half of its interval.
 
     Examples:
-        >>> format_interval({"mean": 1.5, "low": 1.488, "high": 1.512})
+        >>> write_mean({"mean": 1.5, "low": 1.488, "high": 1.512})
         '1.500 ± 0.012'
     """
-    middle, low, high = (number(mean, name) for name in ("mean", "low", "high"))
-    if middle is None:
-        return ABSENT
-    if low is None or high is None:
-        return f"{middle:.{digits}f}"
-    return f"{middle:.{digits}f} ± {(high - low) / 2:.{digits}f}"
+    return format_interval(*(number(mean, name) for name in ("mean", "low", "high")))
 
 
 def explain_sweep(sweep: Json) -> list[str]:

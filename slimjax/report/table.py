@@ -11,7 +11,6 @@ from slimjax.report.metrics import (
     SPLITS,
     compare,
     format_metric,
-    format_with_interval,
     list_metrics,
     loss_words,
     validation_loss,
@@ -22,6 +21,7 @@ from slimjax.report.quantities import (
     format_count,
     format_decimal,
     format_duration,
+    format_interval,
     format_percent,
     format_si,
     format_times,
@@ -44,6 +44,8 @@ ASKED = {
 
 ENDS = ("low", "high")
 """Ends of the range of a ratio of speeds, the 10th and the 90th percentile."""
+
+INTERVAL_NOTE = "± is half of the 95 % interval over the examples of the test split."
 
 
 class Row(NamedTuple):
@@ -73,6 +75,8 @@ def print_table(run: Run, console: "Console | None" = None) -> None:
     rows = [row for row in make_table(run) if (row.start, row.end) != (ABSENT, ABSENT)]
     heads = ["", "start", "end", "end / start"]
     print_cells(console, heads, rows, title=run.name)
+    for note in explain_table(run):
+        print_line(console, note)
     lengths = make_description_table(run)
     if lengths:
         print_cells(console, HEADS, lengths)
@@ -80,6 +84,12 @@ def print_table(run: Run, console: "Console | None" = None) -> None:
     for warning in run.warnings:
         print_line(console, f"warning: {warning}")
     print_line(console, summarize(run))
+
+
+def explain_table(run: Run) -> list[str]:
+    """Returns notes on the numbers of the table."""
+    has_interval = any(metric.test_low is not None for metric in list_metrics(run))
+    return [INTERVAL_NOTE] if has_interval else []
 
 
 def summarize(run: Run) -> str:
@@ -186,18 +196,18 @@ def _error_rows(run: Run) -> list[Row]:
     cells = []
     for metric in list_metrics(run):
         cells += [(f"{metric.words}, validation", format_decimal(metric.valid))]
-        cells += [(f"{metric.words}, test", format_with_interval(metric))]
+        cells += [(f"{metric.words}, test", format_interval(*metric[4:]))]
     loss = format_decimal(validation_loss(run.report.get("error") or {}))
-    if (f"{loss_words(run)}, validation", loss) not in cells:
-        cells += [(f"{loss_words(run)}, validation", loss)]
+    label = f"{loss_words(run)}, validation"
+    cells += [] if label in dict(cells) else [(label, loss)]
     return [Row(label, ABSENT, cell, ABSENT) for label, cell in cells]
 
 
 def _cost_rows(run: Run) -> list[Row]:
     size, train = run.report.get("size"), run.report.get("train")
     cells = {
-        "alpha, nats for the whole model": format_decimal(number(size, "alpha"), "", 4),
-        "complexity, alpha Size + Error": format_decimal(number(size, "complexity")),
+        "alpha, nats": format_decimal(number(size, "alpha"), "", 4),
+        "alpha * size + error": format_decimal(number(size, "complexity")),
         "training steps": format_count(number(train, "steps")),
         "training tokens": format_count(number(train, "tokens")),
         "training FLOPs, total": format_si(number(train, "flops_total"), "FLOP"),

@@ -18,6 +18,7 @@ UNITS = {
     "bytes": "B",
     "kv_bytes": "B of KV cache per token",
 }
+LOSSES = ("nats_per_token", "nats_per_target")  # Shown as the loss and perplexity.
 LATENCY = "latency"  # Seconds, for one token.
 MOST_PERPLEXITY = 1e6  # A larger one is not worth a place.
 
@@ -60,7 +61,8 @@ def describe_step(
     """
     loss, speed = number(entry, "loss"), number(entry, "tokens_per_s")
     facts = ["loss not finite" if loss is None else f"loss {loss:.3f}"]
-    named = [(m.key, m.words) for m in metrics] or [("bits_per_byte", "bits per byte")]
+    named = [(m.key, m.words) for m in metrics if m.key not in LOSSES]
+    named = named or [("bits_per_byte", "bits per byte")]
     known = [(words, number(entry, f"valid_{key}")) for key, words in named]
     shown = [_describe(words, value) for words, value in known if value is not None]
     facts += [*shown[:1], *sizes, *shown[1:]]

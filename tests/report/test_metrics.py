@@ -46,7 +46,7 @@ def test_metrics_of_a_folder_are_listed_in_its_order(make_run):
     run = report.read_run(make_run(**blocks))
     assert [m.key for m in list_metrics(run)] == ["accuracy", "macro_f1"]
     rows = {row.label: row.end for row in report.make_table(run)}
-    assert rows["accuracy, test"] == "0.800 (0.780 to 0.820)"
+    assert rows["accuracy, test"] == "0.800 ± 0.020"
     assert rows["accuracy, validation"] == "0.790"
     assert rows["macro F1, test"] == "0.750"
     assert rows["nats per target, validation"] == "0.500"

@@ -99,6 +99,9 @@ def test_metrics_of_the_task_are_shown_by_their_words():
     entry = {"loss": 0.5, "valid_accuracy": 0.8125, "valid_macro_f1": None}
     facts = describe_step(entry, ["60 %"], metrics)
     assert facts == ["loss 0.500", "valid accuracy 0.812", "60 %"]
+    metrics = [Named("bits_per_byte", "bits per byte"), Named("nats_per_token", "nats")]
+    facts = describe_step(ENTRY, (), metrics)
+    assert facts[1:3] == ["valid 1.432 bits per byte", "perplexity 20.1"]
 
 
 def test_a_step_that_diverged_is_described_too():
