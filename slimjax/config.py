@@ -183,3 +183,20 @@ def _check_tuple(value: Any, expected: Any, where: str) -> tuple:
 
 def _is_wild(value: Any) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
+
+
+def check_most(settings: Any, limits: Mapping[str, int], where: str) -> None:
+    """Refuses settings above a limit, before they size anything.
+
+    Args:
+        settings: The dataclass.
+        limits: The largest value of each setting, by name.
+        where: The block, such as ``config.model``.
+
+    Raises:
+        ConfigError: Naming the setting and its limit.
+    """
+    for name, limit in limits.items():
+        value = getattr(settings, name)
+        if value > limit:
+            raise ConfigError(f"{where}.{name}={value} must be at most {limit}.")

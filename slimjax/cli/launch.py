@@ -27,6 +27,7 @@ OURS = b"slimjax: "
 STACK = (b"*** ", b"    @ ")
 FATAL = re.compile(rb"F\d{4} |E\d{4} .*coordination")  # More lines of it follow.
 MAX_QUOTE = 200
+MAX_LOCAL = 256  # Processes, and devices of each, on one machine.
 LOST = re.compile(r"Task (\d+) heartbeat timeout|sending heartbeats\): *(\d+)")
 FOLLOWERS = (ProcessError.exit_code, -signal.SIGABRT)
 """How a process ends that has lost another one."""
@@ -49,8 +50,10 @@ def main(argv: Sequence[str]) -> None:
     )
     flags = parse(parser, own).flags
     for name in ("processes", "devices_per_process"):
-        if getattr(flags, name) < 1:
-            raise ConfigError(f"--{name}={getattr(flags, name)} must be 1 or more.")
+        if not 1 <= getattr(flags, name) <= MAX_LOCAL:
+            raise ConfigError(
+                f"--{name}={getattr(flags, name)} must be in [1, {MAX_LOCAL}]."
+            )
     if not command or command[0] != "train":
         raise ConfigError(
             "slimjax launch needs what to run after --, such as: slimjax launch "

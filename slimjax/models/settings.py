@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from slimjax.config import check_most
 from slimjax.errors import ConfigError, suggest
 from slimjax.models import recipes
 from slimjax.models.architecture import read_architecture
@@ -21,6 +22,12 @@ REMATS = ("none", "dots", "full")
 POOLS = ("first", "mean", "max")
 STYLED = tuple(field.name for field in dataclasses.fields(Style))
 """Settings that a style sets together."""
+
+
+_SIZES = ("width", "encoder_width", "num_heads", "num_kv_heads", "head_dim", "mlp_dim")
+_SIZES += ("window", "token_types")
+MOST = dict.fromkeys(_SIZES, 1 << 20) | dict(num_layers=4096, encoder_layers=4096)
+"""Far more than any model has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -151,6 +158,7 @@ class ModelSettings:
                     f"config.model.{name}={getattr(self, name)} must be 0 (derived, or "
                     "none) or more."
                 )
+        check_most(self, MOST, "config.model")
         if not math.isfinite(self.rope_base) or self.rope_base <= 1:
             raise ConfigError(
                 f"config.model.rope_base={self.rope_base} must be a number above 1."

@@ -18,6 +18,10 @@ DEFAULT_PORT = "1234"  # That of xpk, whose addresses come without one.
 SLURM_STEP = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID")
 
 
+MAX_PROCESSES = 1 << 16
+"""More than the hosts of any pod."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Cluster:
     """Where this process stands among those of its run.
@@ -37,6 +41,8 @@ class Cluster:
     def __post_init__(self):
         """Refuses numbers that no process has."""
         num, own = self.num_processes, self.process_id
+        if num is not None and num > MAX_PROCESSES:
+            raise ConfigError(f"--num_processes={num} must be at most {MAX_PROCESSES}.")
         if num is not None and own is not None and not 0 <= own < num:
             raise ConfigError(
                 f"--process_id={own} must be in [0, {num}), for "

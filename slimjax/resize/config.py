@@ -2,8 +2,12 @@
 
 import dataclasses
 
+from slimjax.config import check_most
 from slimjax.errors import ConfigError, suggest
 from slimjax.objective.limits import UNITS, Limits
+
+MAX_SEAMS = 1000
+"""Each seam compiles a step; no run can have so many."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +74,7 @@ class ResizeConfig:
                     f"config.resize.{name}={getattr(self, name)} must be {floor} or "
                     "more."
                 )
+        check_most(self, {"max_seams": MAX_SEAMS}, "config.resize")
         for unit in self.units:
             if unit not in UNITS:
                 raise ConfigError(

@@ -23,6 +23,7 @@ from slimjax.train.config import (
 )
 from slimjax.tune.grid import Axis, multiply
 
+MAX_SEEDS = 1000
 MAX_NAME = 100  # Characters; file systems take 255, with ends of names and of files.
 
 
@@ -89,8 +90,8 @@ def list_seeds(config: Mapping[str, Any], num_seeds: int) -> tuple[int, ...]:
     Raises:
         ConfigError: If there is none, or the first is not a number.
     """
-    if num_seeds < 1:
-        raise ConfigError(f"--seeds={num_seeds} must be 1 or more.")
+    if not 1 <= num_seeds <= MAX_SEEDS:
+        raise ConfigError(f"--seeds={num_seeds} must be in [1, {MAX_SEEDS}].")
     first = config.get("seed", 0)
     if type(first) is not int:
         raise ConfigError(f"config.seed={first!r} must be an integer in [0, 2^32).")

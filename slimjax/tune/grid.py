@@ -7,10 +7,13 @@ Settings that go together are values of their block: ``objective={"strategy": "n
 import dataclasses
 import itertools
 import json
+import math
 from collections.abc import Iterable, Iterator
 
 from slimjax.config import parse_value
 from slimjax.errors import ConfigError
+
+MAX_ARMS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +72,9 @@ def multiply(axes: Iterable[Axis]) -> Iterator[tuple[tuple[str, str], ...]]:
             raise ConfigError(
                 f"--grid={name}=... stands twice; give all its values once."
             )
+    num_arms = math.prod(len(axis.words) for axis in axes)
+    if num_arms > MAX_ARMS:
+        raise ConfigError(f"--grid gives {num_arms:,} arms, more than {MAX_ARMS:,}.")
     for words in itertools.product(*(axis.words for axis in axes)):
         yield tuple(zip(names, words, strict=True))
 

@@ -31,8 +31,9 @@ WRONG = [
     ("data.batch_size=2000000000", "config.data.batch_size=2000000000"),
     ("data.batch_size=99999999999999999999", "must be in [-2147483647, 2147483647]"),
     ("data.vocab_size=2000000000", "config.data.vocab_size=2000000000"),
-    ("model.width=2000000000", "Take a smaller model or vocabulary"),
-    ("model.mlp_dim=2000000000", "Take a smaller model or vocabulary"),
+    ("model.width=2000000000", "config.model.width=2000000000 must be at most"),
+    ("model.num_heads=2000000000", "config.model.num_heads=2000000000 must be"),
+    ("resize.max_seams=2000000000", "config.resize.max_seams=2000000000 must be"),
     ("model.num_layers=1000000000", "must be at most 4096"),
     ("train.num_steps=99999999999", "must be in [-2147483647, 2147483647]"),
     ("model.width=true", "must be an integer"),
@@ -92,6 +93,23 @@ def test_unknown_commands_and_flags_are_offered_the_nearest(capsys):
     assert "quickstart.py?" in refuse(capsys, "train", "--config=configs/quickstrat.py")
     assert "needs a value" in refuse(capsys, "train", f"--config={TINY}", "--config.a")
     assert "needs --workdir" in refuse(capsys, "train", f"--config={TINY}")
+
+
+def test_numbers_of_runs_and_processes_have_bounds(capsys, tmp_path):
+    config, workdir = f"--config={TINY}", f"--workdir={tmp_path / 'x'}"
+    train = ("--", "train", config, workdir)
+    huge = "1000000000"
+    for argv in (
+        ("sweep", config, workdir, f"--seeds={huge}"),
+        ("launch", f"--processes={huge}", *train),
+        ("launch", "--processes=2", f"--devices_per_process={huge}", *train),
+        ("train", config, workdir, f"--num_processes={huge}", "--process_id=0"),
+    ):
+        assert f"={huge} must be" in refuse(capsys, *argv)
+    numbers = ",".join(map(str, range(200)))
+    grids = [f"--grid=data.batch_size={numbers}", f"--grid=train.num_steps={numbers}"]
+    told = refuse(capsys, "sweep", config, workdir, *grids)
+    assert "40,000 arms, more than 10,000" in told
 
 
 def test_a_config_that_fails_is_told_in_one_line(capsys, tmp_path):

@@ -23,15 +23,19 @@ def test_a_tiny_run_fits():
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ([("model.width", "200000000")], "config.model, config.data.vocab_size"),
-        ([("model.mlp_dim", "2000000000")], "config.model, config.data.vocab_size"),
+        ([("model.width", "1048576")], "config.model, config.data.vocab_size"),
+        (
+            [("model.mlp_dim", "1048576"), ("model.width", "65536")],
+            "config.model, config.data.vocab_size",
+        ),
         (
             [("data.batch_size", "1048576"), ("data.seq_len", "1048576")],
             "config.data.batch_size=1048576 x config.data.seq_len=1048576",
         ),
     ],
 )
-def test_what_is_too_large_is_named(changes, told):
+def test_what_is_too_large_is_named(monkeypatch, changes, told):
+    monkeypatch.setattr(room, "device_bytes", lambda _: 1 << 33)  # 8 GiB.
     with pytest.raises(ConfigError, match=r"GB, and .* GB are free") as error:
         check(*changes)
     assert told in str(error.value)
