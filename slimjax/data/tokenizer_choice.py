@@ -15,6 +15,9 @@ from slimjax.data.tokenizer import (
 from slimjax.paths import user_path
 from slimjax.text.survey import Progress
 
+TRAINED_SPECIAL = {"pad": 0, "bos": 1, "eos": 2, "unk": 3}
+"""Special ids of every tokenizer that is trained here."""
+
 FORMAT = 1  # Part of a name in the cache: another way of training counts it up.
 
 
@@ -52,8 +55,21 @@ def choose_tokenizer(
     return tokenizer
 
 
-def expected_vocab_size(config: DataConfig) -> int:
-    """Returns the vocabulary that a config will have, before any text is read."""
+def expected_vocab(config: DataConfig) -> tuple[int, dict[str, int]]:
+    """Returns the vocabulary and its special ids, before any text is read.
+
+    A corpus may support fewer pieces than the config asks for; it is then refused.
+
+    Raises:
+        ConfigError: If the library of a tokenizer's file is missing.
+        DataError: If the file is not a tokenizer.
+    """
     if config.tokenizer == "sentencepiece":
-        return config.vocab_size
-    return choose_tokenizer(config, [], lambda *_: None).vocab_size
+        return config.vocab_size, dict(TRAINED_SPECIAL)
+    tokenizer = choose_tokenizer(config, [], lambda *_: None)
+    return tokenizer.vocab_size, special_ids(tokenizer)
+
+
+def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    """Returns the ids of a tokenizer that have a meaning of their own."""
+    return dict(tokenizer.special)

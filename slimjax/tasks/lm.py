@@ -10,7 +10,7 @@ from jaxtyping import Array, Int
 from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Dataset, Field, Outline
 from slimjax.data.language import load_language_dataset
-from slimjax.data.tokenizer import BytesTokenizer
+from slimjax.data.tokenizer_choice import expected_vocab
 from slimjax.models.head import HeadConfig
 from slimjax.tasks.base import Columns, Metric, Targets, Task, nats_per_target, ratio
 from slimjax.text.survey import Progress
@@ -48,17 +48,13 @@ def load(
 
 
 def expected_outline(config: DataConfig) -> Outline:
-    """Returns what is known of the data before they are read.
-
-    A corpus may have fewer tokens than the config asks for.
-    """
-    is_bytes = config.tokenizer == "bytes"
-    vocab_size = BytesTokenizer().vocab_size if is_bytes else config.vocab_size
+    """Returns what is known of the data before they are read."""
+    vocab_size, special = expected_vocab(config)
     return Outline(
         fields={"tokens": Field((config.seq_len,), "int32", ("positions",))},
         sizes={"vocab": vocab_size},
         lengths={"": config.seq_len},
-        special={"pad": 0, "bos": 1, "eos": 2},
+        special=special,
     )
 
 
