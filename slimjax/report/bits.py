@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 COLORS = {2: "#fde725", 3: "#6ccd5a", 4: "#26828e", 6: "#3e5f95", 8: "#46307e"}
 COLORS |= {16: "#440154"}
-"""From light to dark, from few bits to many: viridis, whose steps are apart in grey and
-for readers who see fewer colours.
+"""From few bits (light) to many (dark). The colours are near those of viridis: they
+differ in grey, and for readers with a colour vision deficiency.
 
 References:
     Smith and van der Walt, "A Better Default Colormap for Matplotlib", SciPy 2015.
@@ -38,7 +38,7 @@ NUMBER_AT, TOP, BOTTOM, REST = 0.42, 0.50, 0.45, 0.72  # Inches.
 MIN_LABELLED = 0.15  # Inches; a shorter part has no room for its number.
 
 Parts = list[tuple[int, int]]
-"""Bits and the number of units that have them; 0 bits for what is gone."""
+"""Bits and the number of units that have them; 0 bits for removed units."""
 
 
 def has_bits(run: Run) -> bool:
@@ -97,7 +97,7 @@ def count_parts(bits: Sequence[int], start: float = 0.0) -> Parts:
 
 
 def count_rest(run: Run) -> Parts:
-    """Returns the bits of all that stands in no layer's list: token rows and norms.
+    """Returns the bits of all units outside of layers: token rows and norms.
 
     They are what the last seam counted, without the layers' units; nothing where that
     is not known.

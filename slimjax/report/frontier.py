@@ -112,7 +112,7 @@ def _plain_name(name: str, index: int) -> str:
 
 
 def _write_names(axes: "Axes", points: list[Point]) -> None:
-    """Writes each name where it meets no other name, as far as there is room."""
+    """Writes each name where it covers no other name, if there is room."""
     low, high = (
         np.array(ends) for ends in zip(axes.get_xlim(), axes.get_ylim(), strict=True)
     )

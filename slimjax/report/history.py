@@ -25,7 +25,7 @@ Table = tuple[list[str], list[list[str]]]  # Headings, rows.
 
 
 def make_stage_table(run: Run) -> Table:
-    """Returns a row for each stage: what was trained, and how fast."""
+    """Returns a row for each stage: its size and its speed."""
     heads = ["stage", "steps", "parameters", "FLOPs per token", "bytes"]
     heads += ["time per step", "tokens/s", "compiling"]
     return heads, [_stage_row(index, stage) for index, stage in enumerate(run.stages)]

@@ -20,7 +20,7 @@ def embed(figure: "Figure", name: str, caption: str, images: dict[str, bytes]) -
     Args:
         figure: What to draw.
         name: Its name among the images.
-        caption: A text; its first sentence says what the figure shows.
+        caption: A text; its first sentence is the text in place of the figure.
         images: PNG files by name.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -20,7 +20,7 @@ th, td { padding: .32rem .8rem; border-bottom: 1px solid var(--line);
   text-align: right; white-space: nowrap; }
 th { font-weight: 600; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
-td.words { text-align: left; white-space: normal; min-width: 11rem; }
+.words { text-align: left; white-space: normal; min-width: 11rem; }
 figure { margin: 1.2rem 0 2rem; }
 figure img { display: block; width: 100%; max-width: 900px; height: auto; }
 figcaption { font-size: .9rem; max-width: 46rem; margin-top: .3rem; }
@@ -49,7 +49,7 @@ def write_table(heads, rows, *, words: int | None = None) -> str:
     """Writes a table; the column `words`, if any, holds text and may wrap."""
 
     def cell(tag: str, column: int, text: str) -> str:
-        look = " class='words'" if column == words and tag == "td" else ""
+        look = " class='words'" if column == words else ""
         return f"<{tag}{look}>{escape(text)}</{tag}>"
 
     def line(tag: str, cells) -> str:

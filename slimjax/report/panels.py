@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLORS = {"params": style.BLUE, "flops_per_token": style.TEAL, "bytes": style.ORANGE}
-DASHES = {"params": (0, (4, 6)), "flops_per_token": (5, (4, 6)), "bytes": (0, (1, 2))}
+DASHES = {"params": (0, (3, 3)), "flops_per_token": (3, (3, 3)), "bytes": (0, (1, 2))}
 """Two lines at one place are both seen."""
 
 PALE = {"params": style.PALE_BLUE, "flops_per_token": style.PALE_TEAL}

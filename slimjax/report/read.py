@@ -31,7 +31,7 @@ MEASURES = {"params": "params", "flops": "flops_per_token", "bytes": "bytes"}
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What one run folder says.
+    """The content of one run folder.
 
     Attributes:
         name: Name of the folder, printable.
@@ -160,7 +160,7 @@ def _read_json(path: Path, kind: type | UnionType) -> Any:
 
 
 def _read_lines(path: Path) -> list[Json]:
-    """Reads one object a line; a torn last line counts as not yet written."""
+    """Reads one object per line; an incomplete last line is skipped."""
     if not path.is_file():
         return []
     lines = path.read_bytes().rstrip().split(b"\n")

@@ -73,7 +73,7 @@ def label_width(labels: list[str]) -> float:
 
 
 def split_by_fate(counts: list[float]) -> list[Piece]:
-    """Splits a row of units by what became of them over the stages.
+    """Splits a row of units by what happened to them over the stages.
 
     Args:
         counts: Number of units in each stage, in order.
@@ -187,7 +187,7 @@ class Pen:
                 self._draw_box(x + unit * pitch, y, side, side, piece, counts[-1] == 0)
 
     def draw_bar(self, x: float, y: float, unit: float, counts: list[float]):
-        """Draws a box a piece, each as wide as its number of units."""
+        """Draws a box for each piece, as wide as its number of units."""
         high = min(0.62 * self.row, 0.24)
         for piece in self._split(counts):
             left, wide = x + unit * piece.start, unit * (piece.stop - piece.start)

@@ -26,7 +26,7 @@ BLUE, PALE_BLUE = "#3b7dbf", "#bcd6ee"  # The model: parameters, what is kept.
 ORANGE, PALE_ORANGE = "#e2832a", "#f6d3ae"  # Validation, truth.
 TEAL, PALE_TEAL = "#2a9d8f", "#b5dfd9"  # FLOPs, speed.
 GREEN = "#6aab5c"  # What has grown.
-RED, PALE_RED = "#bf4b3a", "#e6bcb4"  # What is gone as a whole.
+RED, PALE_RED = "#bf4b3a", "#e6bcb4"  # Sublayers removed as a whole.
 
 WIDTH_IN = 9.0  # 900 px at the usual 100 dots an inch.
 TITLE_PT = 11.0

@@ -27,7 +27,7 @@ SIZES = {
     "kv_bytes": ("kv_bytes_per_token", "KV-cache bytes per token"),
 }
 SETS_SIZE = ("objective.budget", "objective.alpha", "model.")
-"""Settings whose values make points of one line, and not lines of their own."""
+"""Settings whose values are points of one line, and not separate lines."""
 
 COLORS = (style.BLUE, style.ORANGE, style.TEAL, style.RED, style.GREEN, "#8463b8")
 MARKERS = "osD^vP"
@@ -186,7 +186,7 @@ def _draw_line(axes: "Axes", points: list[Point], label: str, look: Json) -> Non
 
 
 def _set_limits(axes: "Axes", points: list[Point]) -> None:
-    """Shows all runs, and bars as far as they leave room for the runs."""
+    """Shows all runs, and the bars where they leave room for the runs."""
     from matplotlib.ticker import LogLocator, NullLocator
 
     errors = [e for p in points for e in (p.error, *(run[1] for run in p.runs))]

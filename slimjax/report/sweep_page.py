@@ -28,7 +28,7 @@ def write_sweep(sweep: Json, output: str | Path) -> list[Path]:
 
     Args:
         sweep: The content of ``sweep.json``.
-        output: The page, such as ``sweep.html``; beside it stand ``sweep_error.png``
+        output: The page, such as ``sweep.html``; beside it are ``sweep_error.png``
             and ``sweep.md``.
 
     Returns:
