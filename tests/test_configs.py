@@ -47,8 +47,25 @@ def test_only_what_may_change_may_change():
     check_same_run(run.as_dict(), make_run_config(override(plain, free)))
     older = {name: block for name, block in run.as_dict().items() if name != "distill"}
     check_same_run(older, run)
+    moved = [("data.source", "text:moved/*.txt"), ("data.encoding", "latin-1")]
+    check_same_run(run.as_dict(), make_run_config(override(plain, moved)))
+    assert run.hash() != make_run_config(override(plain, moved)).hash()
     longer = make_run_config(override(plain, [("train.num_steps", "99")]))
     with pytest.raises(ConfigError, match=r"train\.num_steps=99.*continue_from"):
         check_same_run(run.as_dict(), longer)
     assert run.hash() != longer.hash()
     assert run.hash() == make_run_config(override(plain, free)).hash()
+
+
+def test_tokenizers_and_teachers_may_be_moved_but_not_become_others():
+    plain = read_config("configs/tiny_test.py")
+    make = lambda *changes: make_run_config(override(plain, list(changes)))
+    tokenizer, teacher = ("data.tokenizer", "a/t.json"), ("distill.teacher", "runs/a")
+    weight = ("distill.weight", "0.5")
+    old = make(tokenizer, teacher, weight).as_dict()
+    new = ("data.tokenizer", "b/t.json"), ("distill.teacher", "runs/b"), weight
+    check_same_run(old, make(*new))
+    with pytest.raises(ConfigError, match=r"config\.data\.tokenizer='bytes'"):
+        check_same_run(old, make(("data.tokenizer", "bytes"), teacher, weight))
+    with pytest.raises(ConfigError, match=r"config\.distill\.teacher='start'"):
+        check_same_run(old, make(tokenizer, ("distill.teacher", "start"), weight))

@@ -17,7 +17,7 @@ NUM_RESERVED = 260  # 4 specials and 256 bytes: no text is ever unknown.
 MIN_VOCAB_SIZE = NUM_RESERVED + 4  # Then some room for characters and pieces.
 MAX_SIZE = 1 << 20
 
-PLACES = ("source", "valid_source", "test_source", "encoding", "tokenizer")
+PLACES = ("source", "valid_source", "test_source", "encoding")
 """Settings whose effect is part of a dataset's fingerprint: while that is the same,
 they may change when a run is resumed, such as after files were moved."""
 
@@ -81,7 +81,7 @@ class DataConfig:
     def __post_init__(self):
         """Refuses invalid values, by the name of the setting."""
         self._check_sources()
-        if not _is_file(self.tokenizer):
+        if not is_tokenizer_file(self.tokenizer):
             _check_choice("tokenizer", self.tokenizer, TOKENIZERS)
         _check_choice("on_bad_document", self.on_bad_document, ON_BAD)
         _check_choice("on_bad_example", self.on_bad_example, ON_BAD)
@@ -121,8 +121,8 @@ class DataConfig:
                 check_field(names, field, where)
 
 
-def _is_file(tokenizer: object) -> bool:
-    """Returns whether this is the path of a tokenizer's file."""
+def is_tokenizer_file(tokenizer: object) -> bool:
+    """Returns whether ``config.data.tokenizer`` is the path of a file."""
     if not isinstance(tokenizer, str):
         return False
     return "/" in tokenizer or tokenizer.endswith((".json", ".model"))

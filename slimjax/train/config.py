@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slimjax.config import build
-from slimjax.data.config import DataConfig
+from slimjax.data.config import PLACES, DataConfig, is_tokenizer_file
 from slimjax.distill.config import START, DistillConfig
 from slimjax.errors import ConfigError, suggest
 from slimjax.mesh.mesh import MeshConfig
@@ -236,7 +236,9 @@ def check_same_run(old: Mapping[str, Any], new: RunConfig) -> None:
         ConfigError: Naming the first setting that differs, both values and the remedy.
     """
     known = make_run_config(old, is_stored=True).as_dict()
-    before, after = _without_free_keys(known), _without_free_keys(new.as_dict())
+    before, after = (
+        _without_places(_without_free_keys(config)) for config in (known, new.as_dict())
+    )
     computed = {"train.num_steps"} if new.train.num_epochs else set()
     for name in sorted({*before, *after} - computed):
         if before.get(name) != after.get(name):
@@ -251,6 +253,16 @@ def check_same_run(old: Mapping[str, Any], new: RunConfig) -> None:
                 f"config.{name}={after.get(name)!r}, but the run in this folder has "
                 f"{before.get(name)!r}. {remedy}"
             )
+
+
+def _without_places(flat: dict[str, Any]) -> dict[str, Any]:
+    """Returns settings without places: what is there has a digest that is compared."""
+    kept = {k: v for k, v in flat.items() if k not in [f"data.{p}" for p in PLACES]}
+    if is_tokenizer_file(kept["data.tokenizer"]):
+        kept["data.tokenizer"] = "a file"
+    if kept["distill.teacher"] not in (None, "", START):
+        kept["distill.teacher"] = "a folder"
+    return kept
 
 
 def _without_free_keys(config: Mapping[str, Any]) -> dict[str, Any]:
