@@ -43,12 +43,17 @@ def make_maps(
     """
     shape = (width, teacher_width)
     first = jnp.eye(*shape) if same_start else jnp.zeros(shape)
-    return {f"map_{i}": {"map": jnp.copy(first)} for i in range(num_layers)}
+    return {map_name(i): {"map": jnp.copy(first)} for i in range(num_layers)}
+
+
+def map_name(layer: int) -> str:
+    """Returns the name of a layer's map."""
+    return f"map_{layer}"
 
 
 def map_names(num_layers: int) -> PyTree:
     """Returns the names of the maps' axes; the first is cut with the width."""
-    return {f"map_{i}": {"map": ("embed", "teacher")} for i in range(num_layers)}
+    return {map_name(i): {"map": ("embed", "teacher")} for i in range(num_layers)}
 
 
 def without_maps(variables: PyTree) -> PyTree:

@@ -1,5 +1,6 @@
 """The error of a task with a teacher beside the data."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import reduce
 from operator import add
@@ -94,9 +95,9 @@ def _in_rows(
     if target.values.ndim == 2:
         return readout, teacher, target.values, target.weight
     widen = lambda x: x[:, None]
-    readout = readout.replace(x=widen(readout.x))
+    readout = dataclasses.replace(readout, x=widen(readout.x))
     if isinstance(teacher, Readout):
-        teacher = teacher.replace(x=widen(teacher.x))
+        teacher = dataclasses.replace(teacher, x=widen(teacher.x))
     else:
         teacher = jax.tree.map(widen, teacher)
     return readout, teacher, widen(target.values), widen(target.weight)

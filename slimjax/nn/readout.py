@@ -58,7 +58,8 @@ class Readout:
             self.table,
             targets,
             dtype=self.dtype,
-            **_given(bias=self.bias, is_open=self.is_open),
+            bias=self.bias,
+            is_open=self.is_open,
         )
 
     def logits(self) -> Float[Array, "*batch C"]:
@@ -68,7 +69,3 @@ class Readout:
         if offset is None:
             return logits
         return logits + jnp.expand_dims(offset, range(logits.ndim - 1))
-
-
-def _given(**options: Array | None) -> dict[str, Array]:
-    return {name: value for name, value in options.items() if value is not None}

@@ -19,6 +19,7 @@ from slimjax.objective.latency_table import LatencyTable
 from slimjax.objective.size import parse_measure
 from slimjax.run.blueprints import make_blueprint, make_model
 from slimjax.run.latency import find_latency
+from slimjax.run.older import restore_state
 from slimjax.run.teaching import find_teacher
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
@@ -142,7 +143,8 @@ def _newest(
             blueprint = blueprint_of(other, data, manifest, num_seams, latency)
             teacher = find_teacher(other, folder, data, manifest.get("teacher"))
             stage = make_stage(blueprint, teacher=teacher)
-            state = folder.checkpoints.restore(name, stage.abstract_checkpoint)
+            target = stage.abstract_checkpoint
+            state = restore_state(folder.checkpoints, name, target)
         except CheckpointError:
             continue
         return manifest, state

@@ -13,6 +13,7 @@ from slimjax.run.branch import blueprint_of, take_over
 from slimjax.run.environment import versions
 from slimjax.run.feasible import check_budget
 from slimjax.run.latency import find_latency
+from slimjax.run.older import restore_state
 from slimjax.run.progress import Display
 from slimjax.run.teaching import find_teacher
 from slimjax.store.files import write_json
@@ -159,7 +160,7 @@ def _read(
         where = folder.checkpoints.directory / name
         raise CheckpointError(f"{where} has a strange manifest: {kind}.") from error
     stage = make_stage(blueprint, teacher=find_teacher(run, folder, data, digest))
-    state = folder.checkpoints.restore(name, stage.abstract_checkpoint)
+    state = restore_state(folder.checkpoints, name, stage.abstract_checkpoint)
     return manifest, stage, stage.place(state)
 
 

@@ -38,7 +38,7 @@ class Probe:
             }
         rows = self.stage.programs.outputs(self.stage.place(variables), self.batch)
         self.num_calls += 1
-        return nats_per_target(to_host(rows))
+        return float(nats_per_target(to_host(rows)))
 
     def moments(self) -> PyTree:
         """Returns second moments of what writers read, on the same batch."""

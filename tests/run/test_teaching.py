@@ -144,3 +144,32 @@ def test_eight_devices_hear_what_one_does(dense):
             state, metrics = stage.step_at(step)(state, batch)
             losses.setdefault(num_devices, []).append(float(metrics["nats_sum"]))
     np.testing.assert_allclose(losses[8], losses[1], rtol=1e-5)
+
+
+def test_hidden_states_are_compared_in_looped_layers_too(train, tmp_path, monkeypatch):
+    layers = ("model.num_layers", "3"), ("train.num_steps", "13")
+    taught = dict(teacher="start", hidden_weight=0.1)
+    loop_over = ("model.scan_layers", "true")
+    whole = train(tmp_path / "whole", *layers, loop_over, **taught)
+    passages = iter(range(100))
+
+    def kill_at_step_11(name):  # One after the cut.
+        if name == "step" and next(passages) == 11:
+            raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "fault_point", kill_at_step_11)
+        with pytest.raises(Killed):
+            train(tmp_path / "killed", *layers, loop_over, **taught)
+    again = train(tmp_path / "killed", *layers, loop_over, **taught)
+    assert len(again["stages"]) == 2
+    assert again["train"]["restarts"] == 1
+    assert again["state_hash"] == whole["state_hash"]
+    apart = train(tmp_path / "apart", *layers, **taught)
+    errors = [r["error"]["valid_nats_per_token"] for r in (whole, apart)]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-4)
+    for name in ("whole", "apart"):
+        checkpoints = RunFolder(tmp_path / name).checkpoints
+        maps = checkpoints.restore_part(checkpoints.list()[-1], "params")["align"]
+        assert set(maps) == {"map_0", "map_1", "map_2"}
+        assert not any(np.array_equal(m["map"], np.eye(32)) for m in maps.values())
