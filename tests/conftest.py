@@ -39,6 +39,17 @@ hypothesis.settings.load_profile("laws")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _short_turns():
+    """At the end of a run two steps take turns for some seconds; here for less."""
+    from slimjax.run import speed
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(speed, "SECONDS", 0.1)
+        patch.setattr(speed, "TURN_SECONDS", 0.005)
+        yield
+
+
 @pytest.fixture(scope="session")
 def text_folder(tmp_path_factory) -> Path:
     """Returns a folder of small texts, some 120 kB, made of a few hundred words."""

@@ -63,12 +63,12 @@ class Guard:
         Args:
             before: The state that the step began with.
             after: The state that it came to.
-            metrics: With ``nats_sum``, ``num_tokens`` and ``grad_norm``; ``is_spike``
+            metrics: With ``nats_sum``, ``num_targets`` and ``grad_norm``; ``is_spike``
                 is added.
             gate_norm: Norm of the gates' gradient, which is not among the metrics.
         """
         health: Health = before.health
-        loss = metrics["nats_sum"] / jnp.maximum(metrics["num_tokens"], 1)
+        loss = metrics["nats_sum"] / jnp.maximum(metrics["num_targets"], 1)
         finite = jnp.isfinite(loss + metrics["grad_norm"] + gate_norm)
         spike = self._is_spike(loss, health)
         good = finite & ~spike
