@@ -93,10 +93,15 @@ class Sight {
 
  private:
   ivec same_segment(int64_t r, int64_t key) const {
-    ivec out = {};
-    for (int i = 0; i < kLanes && key + i < num_keys_; ++i)
-      out[i] = segments_[r] > 0 && key_segments_[key + i] == segments_[r] ? -1 : 0;
-    return out;
+    ivec own = {};
+    const int64_t count = std::min<int64_t>(kLanes, num_keys_ - key);
+    if (segments_[r] <= 0 || count <= 0) return own;
+    if (count == kLanes) {
+      std::memcpy(&own, key_segments_ + key, sizeof(own));
+    } else {
+      std::memcpy(&own, key_segments_ + key, count * sizeof(int32_t));
+    }
+    return own == segments_[r];  // Zeros behind the keys belong to no segment.
   }
 
   static constexpr ivec kCount = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};

@@ -17,7 +17,8 @@ from typing import Any
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Shaped
 
 from slimjax.nn.axes import is_width as is_width
 from slimjax.trees import Path
@@ -87,14 +88,19 @@ def write_bias(
 
 
 def nest(
-    own: Float[Array, " N"] | None, parent: Float[Array, " K"], num_units: int
-) -> Float[Array, " N"]:
+    own: Shaped[Array, " N"] | Shaped[np.ndarray, " N"] | None,
+    parent: Shaped[Array, " K"] | Shaped[np.ndarray, " K"],
+    num_units: int,
+) -> Any:
     """Returns the gates of units that live in groups, which are open if both are.
 
     Args:
         own: Gates of the N units, or None when only their groups have gates.
         parent: Gates of the K groups; unit n lives in group ``n // (N / K)``.
         num_units: N.
+
+    Returns:
+        Shaped[Array, "N"], or a NumPy array where these are given.
 
     Examples:
         >>> nest(jnp.array([1.0, 1, 0, 1]), jnp.array([1.0, 0]), 4)

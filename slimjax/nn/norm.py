@@ -6,7 +6,7 @@ from typing import Any, cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Num
 
 from slimjax import native
 from slimjax.native import calls
@@ -21,7 +21,7 @@ def rms_norm(
     x: Float[Array, "*batch D"],
     scale: Float[Array, " D"],
     epsilon: float = EPSILON,
-    num_open: int | Float[Array, ""] | None = None,
+    num_open: int | Num[Array, ""] | None = None,
 ) -> Float[Array, "*batch D"]:
     """Returns ``x / sqrt(mean(x^2) + epsilon) * scale``, in float32.
 

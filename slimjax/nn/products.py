@@ -126,13 +126,15 @@ _native_products.defvjp(_native_products_fwd, _native_products_bwd)
 
 
 def multiply(
-    left: Float[Array, "*batch I J"],
-    right: Float[Array, "*batch J O"],
+    left: Float[Array, "*left"],
+    right: Float[Array, "*right"],
     *,
     transpose_left: bool = False,
     transpose_right: bool = False,
-) -> Float[Array, "*batch I O"]:
+) -> Float[Array, "*out"]:
     """Returns the product of two matrices (or stacks of them), in float32.
+
+    That is ``[*batch I J] x [*batch J O] -> [*batch I O]``, if none is transposed.
 
     It has no gradient of its own: it is what gradients are made of.
 

@@ -14,9 +14,9 @@ from slimjax.nn.relative import RelativeBias, bucket_of
 from slimjax.trees import axis_names, flatten, unflatten
 
 N, K, H, D, M, T, S = 6, 2, 4, 8, 5, 9, 7
-POSITIONS = np.arange(T)[None].repeat(2, 0)
-SEGMENTS = np.array([[1] * T, [1] * 5 + [0] * (T - 5)])
-MEMORY_SEGMENTS = np.array([[1] * S, [1] * 3 + [0] * (S - 3)])
+POSITIONS = jnp.arange(T)[None].repeat(2, 0)
+SEGMENTS = jnp.array([[1] * T, [1] * 5 + [0] * (T - 5)])
+MEMORY_SEGMENTS = jnp.array([[1] * S, [1] * 3 + [0] * (S - 3)])
 SELF = {
     "bert": dict(bias=True, norm=None, causal=False, rotary=False),
     "gpt2": dict(bias=True, norm="layer", rotary=False),
@@ -94,7 +94,8 @@ def seen_by(options):
         see &= ahead <= 0
     if "window" in options:
         see &= np.abs(ahead) < options["window"]
-    return see[None] & (SEGMENTS[:, :, None] * SEGMENTS[:, None] > 0)
+    segments = np.asarray(SEGMENTS)
+    return see[None] & (segments[:, :, None] * segments[:, None] > 0)
 
 
 @pytest.mark.parametrize("kind", SELF)
@@ -114,7 +115,7 @@ def test_cross_attention_is_the_textbooks(kind):
     x, memory = stream(D, T), stream(M, S, 1)
     variables, _ = draw(layer, x, memory)
     actual = layer.apply(variables, x, memory, memory_segments=MEMORY_SEGMENTS)
-    see = (MEMORY_SEGMENTS > 0)[:, None].repeat(T, 1)
+    see = np.asarray(MEMORY_SEGMENTS > 0)[:, None].repeat(T, 1)
     expected = formula(variables["params"], options, x, memory, see)
     np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
     changed = jnp.where(MEMORY_SEGMENTS[..., None] > 0, memory, 9.0)

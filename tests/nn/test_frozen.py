@@ -20,7 +20,8 @@ SHAPES = [(1, 130, 70), (7, 33, 32), (70, 64, 5)]  # M I O; M in blocks of 8 4 2
 
 
 def draw(*shape):
-    return np.random.default_rng(sum(shape)).standard_normal(shape, np.float32)
+    numbers = np.random.default_rng(sum(shape)).standard_normal(shape, np.float32)
+    return jnp.asarray(numbers)
 
 
 @pytest.mark.parametrize("in_panels", IN_PANELS)
@@ -40,11 +41,11 @@ def test_a_product_is_exact_but_for_the_rounding_of_its_operands(
         return frozen_product(x, matrix), columns, quantize_rows(x)
 
     actual, columns, (numbers, scale) = jax.tree.map(np.asarray, run(x, kernel))
-    assert np.abs(columns - kernel.T).max() <= 0.01 * np.abs(kernel).max()
+    assert np.abs(columns - np.asarray(kernel).T).max() <= 0.01 * np.abs(kernel).max()
     if weights == "int8":
         rounded = numbers * scale[:, None]
     else:
-        rounded = x.astype(weights).astype(np.float32)
+        rounded = np.asarray(x.astype(weights).astype(np.float32))
     expected = rounded.astype(np.float64) @ columns.T.astype(np.float64)
     np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-4)
 

@@ -13,7 +13,7 @@ from slimjax.nn.norm import RMSNorm
 from slimjax.nn.positions import rotate, rotation_table
 
 ATTENTION = Attention(num_heads=6, num_kv_heads=2, head_dim=4, impl="reference")
-POSITIONS = np.arange(10).reshape(2, 5) % 5
+POSITIONS = jnp.arange(10).reshape(2, 5) % 5
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +86,11 @@ def test_rotations_keep_lengths_and_depend_on_distance_only():
     query, key = np.random.default_rng(1).standard_normal((2, 1, 1, 1, 6))
 
     def score(i: int, j: int) -> float:
-        turn = lambda x, t: rotate(x, rotation_table(np.array([[t]]), 6, 100.0))
+        turn = lambda x, t: rotate(x, rotation_table(jnp.array([[t]]), 6, 100.0))
         return float((turn(jnp.asarray(query), i) * turn(jnp.asarray(key), j)).sum())
 
     assert score(3, 1) == pytest.approx(score(12, 10), rel=1e-4)
-    turned = rotate(jnp.asarray(query), rotation_table(np.array([[5]]), 6, 100.0))
+    turned = rotate(jnp.asarray(query), rotation_table(jnp.array([[5]]), 6, 100.0))
     assert float((turned**2).sum()) == pytest.approx((query**2).sum(), rel=1e-5)
 
 
