@@ -8,7 +8,7 @@ elsewhere it is one plain array; the products are the same.
 import jax.numpy as jnp
 from flax import struct
 from jax import lax
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, Num, PyTree
 
 from slimjax.native import decode_calls
 from slimjax.nn.products import multiply
@@ -59,7 +59,7 @@ def freeze(kernel: Float[Array, "I O"], weights: str, *, in_panels: bool) -> Fro
     return Frozen(data, scale, kernel.shape[1])
 
 
-def lay_in_panels(data: Float[Array, "O I"]) -> Float[Array, "P G 32 g"]:
+def lay_in_panels(data: Num[Array, "O I"]) -> Num[Array, "P G 32 g"]:
     """Returns the columns of a matrix, given as rows, in panels."""
     group = 4 // data.dtype.itemsize
     num_columns, depth = data.shape

@@ -150,7 +150,7 @@ def quantize(
     axes, bits = flatten(names), flatten(precision["bits"])
     fits = flatten(precision["fit"])
 
-    def straight_through(path: Path, weight: Array) -> Array:
+    def straight_through(path: Path, weight: Any) -> Array:
         axis, own = bit_axis(axes[path]), bits[bit_key(path, axes[path])]
         rows = to_rows(weight, axis)
         codes, steps = encode(rows, own, fits[path], group_size)
