@@ -84,7 +84,9 @@ def to_plain(value: Any) -> Any:
     return value
 
 
-def override(config: Mapping[str, Any], changes: Sequence[tuple[str, str]]) -> dict:
+def override(
+    config: Mapping[str, Any], changes: Sequence[tuple[str, str]]
+) -> dict[str, Any]:
     """Returns a config with ``("a.b", "value")`` changes made.
 
     Names are checked later, by `build`.
@@ -93,16 +95,16 @@ def override(config: Mapping[str, Any], changes: Sequence[tuple[str, str]]) -> d
         >>> override({"seed": 0}, [("seed", "3"), ("data.source", "text:a/*.txt")])
         {'seed': 3, 'data': {'source': 'text:a/*.txt'}}
     """
-    config = to_plain(config)
+    changed: dict[str, Any] = to_plain(config)
     for name, text in changes:
         *blocks, key = name.split(".")
-        block = config
+        block = changed
         for part in blocks:
             block = block.setdefault(part, {})
             if not isinstance(block, dict):
                 raise ConfigError(f"config.{name}: config.{part} is not a block.")
         block[key] = parse_value(text)
-    return config
+    return changed
 
 
 def parse_value(text: str) -> Any:

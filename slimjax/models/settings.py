@@ -27,7 +27,6 @@ STYLED = tuple(field.name for field in dataclasses.fields(Style))
 _SIZES = ("width", "encoder_width", "num_heads", "num_kv_heads", "head_dim", "mlp_dim")
 _SIZES += ("window", "token_types")
 MOST = dict.fromkeys(_SIZES, 1 << 20) | dict(num_layers=4096, encoder_layers=4096)
-"""Far more than any model has."""
 
 
 @dataclasses.dataclass(frozen=True)
