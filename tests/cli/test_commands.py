@@ -103,7 +103,10 @@ def test_numbers_of_runs_and_processes_have_bounds(capsys, tmp_path):
         ("sweep", config, workdir, f"--seeds={huge}"),
         ("launch", f"--processes={huge}", *train),
         ("launch", "--processes=2", f"--devices_per_process={huge}", *train),
-        ("train", config, workdir, f"--num_processes={huge}", "--process_id=0"),
+        (
+            *("train", config, workdir, f"--num_processes={huge}", "--process_id=0"),
+            "--coordinator_address=localhost:1",
+        ),
     ):
         assert f"={huge} must be" in refuse(capsys, *argv)
     numbers = ",".join(map(str, range(200)))

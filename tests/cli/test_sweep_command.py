@@ -109,7 +109,7 @@ def test_mistakes_are_told_in_one_line(tmp_path, capsys):
     for flag, told in (
         ("--grid=objective.budget", "SETTING=VALUE"),
         ("--grid=objective.budgit=1", "arm budgit=1: config.objective.budgit=1"),
-        ("--seeds=0", "--seeds=0 must be 1 or more"),
+        ("--seeds=0", "--seeds=0 must be in [1, 1000]"),
         ("--equal=flop", "Did you mean flops?"),
     ):
         flags = ["--config=configs/tiny_test.py", f"--workdir={tmp_path / 's'}", flag]
