@@ -19,19 +19,16 @@ from slimjax.lazy import exports
 if TYPE_CHECKING:
     from slimjax.data.batches import iterate_rows, make_batch
     from slimjax.data.config import DataConfig
-    from slimjax.data.corpus import Corpus, load_corpus
     from slimjax.data.dataset import Dataset, Field
     from slimjax.data.labelled import load_labelled_dataset
     from slimjax.data.language import load_language_dataset
     from slimjax.data.tokenizer import load_tokenizer
 
 _HOMES = {
-    "Corpus": "corpus",
     "DataConfig": "config",
     "Dataset": "dataset",
     "Field": "dataset",
     "iterate_rows": "batches",
-    "load_corpus": "corpus",
     "load_labelled_dataset": "labelled",
     "load_language_dataset": "language",
     "load_tokenizer": "tokenizer",
@@ -39,12 +36,10 @@ _HOMES = {
 }
 
 __all__ = [
-    "Corpus",
     "DataConfig",
     "Dataset",
     "Field",
     "iterate_rows",
-    "load_corpus",
     "load_labelled_dataset",
     "load_language_dataset",
     "load_tokenizer",

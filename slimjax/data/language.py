@@ -40,6 +40,8 @@ from slimjax.text.survey import Progress, Survey, survey_documents
 
 FORMAT = 1  # Part of every fingerprint: other rows of the same text count it up.
 ROWS_FORMAT = 2  # Part of a name in the cache: other files of the same rows count up.
+COUNTED = ("tokens", "bytes", "documents")
+NUM_DECODED = 32  # Documents that are decoded again, to see whether text is kept.
 _ENCODE_CHARACTERS = 1 << 20  # Text encoded at once: enough for two threads.
 
 
@@ -102,16 +104,28 @@ def load_language_dataset(
             sizes={"vocab": tokenizer.vocab_size},
             lengths={"": config.seq_len},
             special=tokenizer.special,
-            counts=info | {"skipped": dict(survey.skips.reasons)},
+            counts={name: info[name] for name in COUNTED}
+            | {"skipped": dict(survey.skips.reasons)},
             fingerprint=fingerprint,
             source=name_sources(config.source),
             codecs={"tokens": tokenizer},
-            notes=(left_out,) if left_out else (),
+            notes=_write_notes(config, left_out, info),
         )
 
     dataset = open_entry(f"rows{ROWS_FORMAT}-{fingerprint[:32]}", build, load)
     report("encode", 1.0)
     return dataset
+
+
+def _write_notes(config: DataConfig, left_out: str, info: Info) -> tuple[str, ...]:
+    """Returns what a user should know of the data, one line each."""
+    lossy = ""
+    if not info.get("is_lossless", True):
+        lossy = (
+            f"config.data.tokenizer={show(config.tokenizer)} changes the text, such "
+            "as capitals, spaces or rare signs: bits per byte are of what it keeps."
+        )
+    return tuple(note for note in (left_out, lossy) if note)
 
 
 def _open_splits(folder: Path, num_tokens: dict[str, int]) -> dict[str, Any]:
@@ -148,7 +162,7 @@ def _write_rows(
     """Encodes all the text into `folder`, and returns the counts of each split."""
     digest = hashlib.sha256()
     num_bytes: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
-    num_documents = num_bytes.copy()
+    num_documents, is_lossless = num_bytes.copy(), True
     with ExitStack() as stack:
         writers = {
             split: stack.enter_context(
@@ -165,6 +179,8 @@ def _write_rows(
                 rest = size - int(sizes.sum())  # What no token stands for, at the end.
                 writers[split].append(ids, np.append(sizes, rest))
                 num_bytes[split] += size
+                if sum(num_documents.values()) < NUM_DECODED:
+                    is_lossless &= _is_kept(tokenizer.decode_bytes(ids), text)
                 num_documents[split] += 1
             report("encode", min(sum(num_bytes.values()) / survey.num_bytes, 1.0))
         if digest.hexdigest() != survey.digest:
@@ -174,7 +190,13 @@ def _write_rows(
         num_rows = {s: writers[s].finish(pad=s != "train") for s in SPLITS}
     if survey.borders.valid_below < 1.0:
         check_train_rows(num_rows["train"], num_tokens["train"], config.seq_len)
-    return {"tokens": num_tokens, "bytes": num_bytes, "documents": num_documents}
+    counts = {"tokens": num_tokens, "bytes": num_bytes, "documents": num_documents}
+    return counts | {"is_lossless": is_lossless}
+
+
+def _is_kept(decoded: bytes, text: str) -> bool:
+    """Returns whether a text comes back, whatever spaces are at its start."""
+    return decoded.lstrip(b" ") == text.encode().lstrip(b" ")
 
 
 def _group(texts: Iterator[str]) -> Iterator[list[str]]:

@@ -44,7 +44,7 @@ def choose_scaling(
     """Returns how features are scaled, and a note for the user, or "".
 
     Bytes of images are divided by 255. So are whole numbers from 0 to 255 of other
-    files, if `normalize` can only be meant for numbers up to 1.
+    files, if `normalize` has a mean and a deviation of at most 1.
 
     Args:
         train: The features of each example of the train split.

@@ -13,7 +13,7 @@ UTF8 = "utf-8"
 _SIGNATURES = (
     (b"\x1f\x8b", "gzip", "let its name end in .gz"),
     (b"PK\x03\x04", "a zip archive (.zip, .docx, .xlsx, .epub)", "unpack it"),
-    (b"%PDF", "PDF", "convert it: pdftotext FILE"),
+    (b"%PDF", "PDF", "convert it, pdftotext FILE"),
     (b"\xfd7zXZ\x00", "xz", "unpack it: xz -d FILE"),
     (b"BZh", "bzip2", "unpack it: bzip2 -d FILE"),
     (b"\x28\xb5\x2f\xfd", "zstd", "unpack it: zstd -d FILE"),
@@ -95,7 +95,7 @@ def explain(head: bytes) -> str:
     kind = f"{code} ({language})" if language else code
     return (
         f"It looks like {kind}: set config.data.encoding={code.lower()}, or convert "
-        f"it: iconv -f {code} -t UTF-8 FILE"
+        f"it: iconv -f {code} -t UTF-8 FILE > NEW_FILE."
     )
 
 

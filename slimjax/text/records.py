@@ -18,7 +18,7 @@ from slimjax.text.reading import (
 )
 
 _LINES_HINT = "Write one object per line, no [ ] and no commas between them"
-_ARRAY_HINT = f"{_LINES_HINT}: jq -c '.[]' FILE"
+_ARRAY_HINT = f"{_LINES_HINT}: jq -c '.[]' FILE > NEW_FILE."
 # A carriage return inside a line, which the csv module would take for the line's end.
 _RETURN, _STAND_IN = "\r", "\ufdd0"
 

@@ -8,29 +8,29 @@ import pytest
 
 from slimjax.data.compressed import compress_train_text, text_of_rows
 from slimjax.data.config import DataConfig
-from slimjax.data.corpus import load_corpus
+from slimjax.data.language import load_language_dataset
 from slimjax.text.compressors import count_xz
 
 
 @pytest.fixture(scope="module")
 def corpus(text_folder):
     source = f"text:{text_folder}/*.txt"
-    return load_corpus(DataConfig(source, tokenizer="bytes", seq_len=64))
+    return load_language_dataset(DataConfig(source, tokenizer="bytes", seq_len=64))
 
 
 def test_the_text_is_that_of_the_rows_without_ends_of_documents(corpus):
-    text = text_of_rows(corpus.train, corpus.tokenizer)
-    ends = (corpus.train == corpus.tokenizer.eos_id).sum()
-    assert len(text) + ends == corpus.train.size
-    assert 0 <= corpus.num_bytes["train"] - len(text) < 64
+    text = text_of_rows(corpus.splits["train"]["tokens"], corpus.tokenizer)
+    ends = (corpus.splits["train"]["tokens"] == corpus.tokenizer.eos_id).sum()
+    assert len(text) + ends == corpus.splits["train"]["tokens"].size
+    assert 0 <= corpus.counts["bytes"]["train"] - len(text) < 64
     assert text.decode()[:50] in "".join(
-        corpus.tokenizer.decode(row) for row in corpus.train[:2]
+        corpus.tokenizer.decode(row) for row in corpus.splits["train"]["tokens"][:2]
     )
 
 
 def test_sizes_are_those_of_the_programs(corpus, tmp_path):
     sizes = compress_train_text(corpus)
-    text = text_of_rows(corpus.train, corpus.tokenizer)
+    text = text_of_rows(corpus.splits["train"]["tokens"], corpus.tokenizer)
     assert sizes.raw == len(text)
     assert lzma.decompress(lzma.compress(text)) == text
     assert sizes.xz == count_xz(text) < len(text) / 2

@@ -246,6 +246,8 @@ def test_a_run_may_name_it_and_counts_every_byte(path, tmp_path, monkeypatch):
         rows = dataset.splits[split]["tokens"]
         num_targets = (rows != dataset.special["pad"]).sum()
         assert dataset.count("targets", split) == num_targets
+    assert bool(dataset.notes) == (path.parent.name[:3] != "bpe")
+    assert all("changes the text" in note for note in dataset.notes)
     folder = DataConfig(config.source, str(path.parent), seq_len=16, valid_fraction=0.3)
     assert load_language_dataset(folder).fingerprint == dataset.fingerprint
 

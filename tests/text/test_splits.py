@@ -1,4 +1,4 @@
-"""Who goes where: by content alone, and nobody stays empty."""
+"""Splits: by content alone, and none that is asked for is empty."""
 
 import numpy as np
 import pytest

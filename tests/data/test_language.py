@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slimjax.data import DataConfig, load_corpus
+from slimjax.data import DataConfig, load_language_dataset
 from slimjax.data.rows import RowWriter, open_row_bytes, open_rows
 from slimjax.data.tokenizer import BytesTokenizer
 from slimjax.errors import ConfigError, DataError
@@ -66,24 +66,24 @@ def test_rows_concatenate_to_the_stream(tmp_path_factory, documents, pad):
 @pytest.mark.parametrize("tokenizer", ["sentencepiece", "bytes"])
 def test_the_rows_hold_all_the_text_of_all_splits(book, tokenizer):
     config = configure(book, tokenizer=tokenizer)
-    corpus = load_corpus(config)
+    corpus = load_language_dataset(config)
     documents = iterate_documents(
         config.source, max_bytes=choose_document_bytes(config.source)
     )
     written = sorted(documents)
     decoded = []
     for split in SPLITS:
-        stream = getattr(corpus, split).reshape(-1)
-        assert len(getattr(corpus, split)) > 0
+        stream = corpus.splits[split]["tokens"].reshape(-1)
+        assert len(corpus.splits[split]["tokens"]) > 0
         parts = np.split(stream, np.flatnonzero(stream == 2) + 1)
         texts = [corpus.tokenizer.decode(part) for part in parts]
         decoded += texts[:-1]
-        assert corpus.num_bytes[split] > 0
+        assert corpus.counts["bytes"][split] > 0
         if split != "train":
-            assert corpus.num_tokens[split] == np.count_nonzero(stream)
-            assert corpus.num_documents[split] == len(texts) - 1
-            assert corpus.num_bytes[split] == len("".join(texts).encode())
-    assert sum(corpus.num_bytes.values()) == book.stat().st_size
+            assert corpus.counts["tokens"][split] == np.count_nonzero(stream)
+            assert corpus.counts["documents"][split] == len(texts) - 1
+            assert corpus.counts["bytes"][split] == len("".join(texts).encode())
+    assert sum(corpus.counts["bytes"].values()) == book.stat().st_size
     missing = [text for text in written if text not in set(decoded)]
     assert len(missing) <= 2  # The end of train, which fills no row, touches so many.
     assert set(decoded) <= set(written)
@@ -93,42 +93,54 @@ def test_splits_are_disjoint_although_documents_repeat(tmp_path):
     lines = [json.dumps({"text": f"{i % 200} bottles"}) for i in range(1000)]
     (tmp_path / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
     source = f"jsonl:{tmp_path}/a.jsonl#text"
-    corpus = load_corpus(configure("", source=source, tokenizer="bytes", seq_len=8))
+    corpus = load_language_dataset(
+        configure("", source=source, tokenizer="bytes", seq_len=8)
+    )
     seen = {}
     for split in SPLITS:
-        stream = getattr(corpus, split).reshape(-1)
+        stream = corpus.splits[split]["tokens"].reshape(-1)
         for part in np.split(stream, np.flatnonzero(stream == 2) + 1)[:-1]:
             text = corpus.tokenizer.decode(part)
             assert seen.setdefault(hash_document(text), split) == split
-    assert sum(corpus.num_documents.values()) == 1000
+    assert sum(corpus.counts["documents"].values()) == 1000
 
 
 def test_fractions_of_zero_leave_valid_and_test_empty(book):
-    corpus = load_corpus(configure(book, valid_fraction=0.0, test_fraction=0.0))
-    assert corpus.valid.shape == corpus.test.shape == (0, 32)
-    assert sum(corpus.num_bytes.values()) == corpus.num_bytes["train"]
+    corpus = load_language_dataset(
+        configure(book, valid_fraction=0.0, test_fraction=0.0)
+    )
+    assert corpus.num_rows("valid") == corpus.num_rows("test") == 0
+    assert sum(corpus.counts["bytes"].values()) == corpus.counts["bytes"]["train"]
 
 
 def test_the_fingerprint_is_of_the_content_not_of_the_place(book, tmp_path):
     packed = tmp_path / "elsewhere.gz"
     packed.write_bytes(gzip.compress(book.read_bytes()))
-    first, second = load_corpus(configure(book)), load_corpus(configure(packed))
+    first, second = (
+        load_language_dataset(configure(book)),
+        load_language_dataset(configure(packed)),
+    )
     assert first.fingerprint == second.fingerprint
     for change in ({"seq_len": 31}, {"test_fraction": 0.1}, {"vocab_size": 401}):
-        assert load_corpus(configure(book, **change)).fingerprint != first.fingerprint
+        assert (
+            load_language_dataset(configure(book, **change)).fingerprint
+            != first.fingerprint
+        )
     book.write_text(book.read_text("utf-8") + "!", encoding="utf-8")
-    assert load_corpus(configure(book)).fingerprint != first.fingerprint
+    assert load_language_dataset(configure(book)).fingerprint != first.fingerprint
 
 
 def test_the_second_time_comes_from_the_cache(book, cache):
-    first = load_corpus(configure(book))
+    first = load_language_dataset(configure(book))
     written = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
     seen = []
-    second = load_corpus(configure(book), progress=lambda *event: seen.append(event))
+    second = load_language_dataset(
+        configure(book), progress=lambda *event: seen.append(event)
+    )
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == written
-    for field in dataclasses.fields(first.dataset):
+    for field in dataclasses.fields(first):
         if field.name not in ("splits", "row_counts", "codecs"):
-            values = (getattr(d, field.name) for d in (first.dataset, second.dataset))
+            values = (getattr(d, field.name) for d in (first, second))
             assert next(values) == next(values)
     assert {stage for stage, _ in seen} == {"read", "tokenizer", "encode"}
     assert all(0.0 <= fraction <= 1.0 for _, fraction in seen)
@@ -136,7 +148,9 @@ def test_the_second_time_comes_from_the_cache(book, cache):
 
 @pytest.mark.parametrize("damage", ["change", "cut", "remove", "empty", "folder"])
 def test_a_damaged_cache_is_made_anew(book, cache, damage):
-    expected = np.array(load_corpus(configure(book)).train)
+    expected = np.array(
+        load_language_dataset(configure(book)).splits["train"]["tokens"]
+    )
     for path in [path for path in cache.rglob("*") if path.is_file()]:
         data = path.read_bytes()
         if damage == "change":
@@ -147,23 +161,23 @@ def test_a_damaged_cache_is_made_anew(book, cache, damage):
             path.unlink()
             if damage == "folder":
                 path.mkdir()
-        again = load_corpus(configure(book))
-        np.testing.assert_array_equal(again.train, expected)
+        again = load_language_dataset(configure(book))
+        np.testing.assert_array_equal(again.splits["train"]["tokens"], expected)
     assert not list(cache.glob(".draft-*"))
 
 
 def test_a_cache_that_cannot_be_written_is_named(book, cache):
     cache.write_text("in the way", encoding="utf-8")
     with pytest.raises(DataError, match="SLIMJAX_CACHE"):
-        load_corpus(configure(book))
+        load_language_dataset(configure(book))
 
 
 def test_two_processes_may_prepare_the_same_corpus(book):
     code = (
-        "from slimjax.data import DataConfig, load_corpus\n"
+        "from slimjax.data import DataConfig, load_language_dataset\n"
         f"config = DataConfig(source='text:{book}', vocab_size=400, seq_len=32)\n"
-        "c = load_corpus(config)\n"
-        "print(c.fingerprint, int(c.train.sum()))"
+        "c = load_language_dataset(config)\n"
+        "print(c.fingerprint, c.count('bytes', 'valid'))"
     )
     command = [sys.executable, "-c", code]
     running = [
@@ -179,10 +193,12 @@ def test_bad_documents_are_counted_when_they_may_be_skipped(book, tmp_path):
     (tmp_path / "z.txt").write_bytes(b"\xff")
     (tmp_path / "y.txt").write_bytes(b"")
     with pytest.raises(DataError, match=r"y\.txt"):
-        load_corpus(configure(tmp_path / "*.txt"))
-    corpus = load_corpus(configure(tmp_path / "*.txt", on_bad_document="skip"))
-    assert corpus.skipped == {"empty": 1, "not_utf8": 1}
-    assert sum(corpus.num_bytes.values()) == book.stat().st_size
+        load_language_dataset(configure(tmp_path / "*.txt"))
+    corpus = load_language_dataset(
+        configure(tmp_path / "*.txt", on_bad_document="skip")
+    )
+    assert corpus.counts["skipped"] == {"empty": 1, "not_utf8": 1}
+    assert sum(corpus.counts["bytes"].values()) == book.stat().st_size
 
 
 @pytest.mark.parametrize(
@@ -201,15 +217,15 @@ def test_too_little_text_is_refused_with_a_remedy(
     (tmp_path / "a.txt").write_bytes(text.encode("latin-1"))
     changes = {"vocab_size": 264} | changes
     with pytest.raises(error, match=match) as caught:
-        load_corpus(configure(tmp_path / "a.txt", **changes))
+        load_language_dataset(configure(tmp_path / "a.txt", **changes))
     assert "\n" not in str(caught.value)
 
 
 def test_monotonous_text_trains_when_no_split_is_held_out(tmp_path):
     (tmp_path / "a.txt").write_text("aaaa\n\n" * 9000, encoding="utf-8")
     config = configure(tmp_path / "a.txt", valid_fraction=0.0, test_fraction=0.0)
-    corpus = load_corpus(dataclasses.replace(config, tokenizer="bytes"))
-    assert corpus.num_tokens["train"] > 54_000
+    corpus = load_language_dataset(dataclasses.replace(config, tokenizer="bytes"))
+    assert corpus.counts["tokens"]["train"] > 54_000
 
 
 def test_the_room_needs_no_jax():
