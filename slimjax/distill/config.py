@@ -1,4 +1,4 @@
-"""The block ``config.distill``: who teaches, and how much is heard."""
+"""The block ``config.distill``: which teacher, and with which weight."""
 
 import dataclasses
 
@@ -77,7 +77,7 @@ class DistillConfig:
 
     @property
     def is_on(self) -> bool:
-        """Whether there is a teacher who is heard."""
+        """Whether there is a teacher with a weight."""
         return bool(self.teacher) and (self.weight > 0 or self.hidden_weight > 0)
 
     @property
@@ -87,7 +87,7 @@ class DistillConfig:
 
     @property
     def keeps_outcomes(self) -> bool:
-        """Whether the teacher is heard from the cache: its k most probable tokens."""
+        """Whether the teacher's k most probable tokens are read from the cache."""
         return self.is_on and self.top_k > 0
 
     @property

@@ -36,15 +36,7 @@ def make_distilled_error_fn(
     its variables are not read. The key is for the student alone.
     """
     dtype = jnp.dtype(student.dtype)
-    student_net, teacher_net = student.module(), teacher.module()
-
-    def read_teacher(batch: PyTree, inputs: PyTree, taught_by: PyTree) -> Any:
-        """Returns what the teacher says for each head, and its streams."""
-        if config.keeps_outcomes:
-            outcomes = Outcomes(batch["ids"], batch["logs"])
-            return {student.heads[0].name: outcomes}, None
-        outputs: Any = teacher_net.apply(taught_by, inputs, method="outputs")
-        return jax.lax.stop_gradient(outputs)
+    student_net, read_teacher = student.module(), make_reader(student, teacher, config)
 
     def error_fn(
         variables: PyTree,
@@ -57,17 +49,14 @@ def make_distilled_error_fn(
         inputs = task.inputs(batch, data_key)
         targets = task.targets(batch, data_key)
         own = without_maps(variables)
-        said: Any = student_net.apply(own, inputs, model_key, method="outputs")
-        readouts, streams = said
+        outputs: Any = student_net.apply(own, inputs, model_key, method="outputs")
+        readouts, streams = outputs
         teacher_outputs, teacher_streams = read_teacher(batch, inputs, taught_by)
+        options = dict(temperature=config.temperature, dtype=dtype)
 
         def distilled(name: str, target: Targets) -> tuple[Array, Array, Array]:
-            return distilled_sums(
-                *_in_rows(readouts[name], teacher_outputs[name], target),
-                config.weight * strength,
-                temperature=config.temperature,
-                dtype=dtype,
-            )
+            rows = _in_rows(readouts[name], teacher_outputs[name], target)
+            return distilled_sums(*rows, config.weight * strength, **options)
 
         parts = [distilled(name, target) for name, target in targets.items()]
         total, nats = (reduce(add, sums) for sums in list(zip(*parts, strict=True))[:2])
@@ -83,6 +72,24 @@ def make_distilled_error_fn(
         return error, sums
 
     return error_fn
+
+
+def make_reader(
+    student: ModelConfig, teacher: ModelConfig, config: DistillConfig
+) -> Callable[[PyTree, PyTree, PyTree], Any]:
+    """Returns (batch, inputs, teacher's variables) -> (outputs by head, streams).
+
+    Outputs are readouts, or the outcomes that a batch holds; then there are no streams.
+    """
+    network, head = teacher.module(), student.heads[0].name
+
+    def read_teacher(batch: PyTree, inputs: PyTree, taught_by: PyTree) -> Any:
+        if config.keeps_outcomes:
+            return {head: Outcomes(batch["ids"], batch["logs"])}, None
+        outputs: Any = network.apply(taught_by, inputs, method="outputs")
+        return jax.lax.stop_gradient(outputs)
+
+    return read_teacher
 
 
 def _in_rows(

@@ -1,7 +1,7 @@
-"""Who teaches: a shape and its frozen weights, and the file that keeps them.
+"""A teacher: a shape and its frozen weights, and the file that keeps them.
 
 A teacher's numbers are exact float32, gates included: a run that goes on after a kill
-hears what it would have heard.
+reads what it would have read.
 """
 
 import dataclasses

@@ -58,7 +58,7 @@ def _seconds_between(folder: RunFolder, saved: Path | None) -> float:
 def describe_time(
     folder: RunFolder, history: History, tokens_per_step: int
 ) -> dict[str, Any]:
-    """Returns the part of the report's ``train`` that tells where the time went.
+    """Returns the part of the report's ``train`` on where the time went.
 
     ``goodput`` is the time of the steps that made the model, compiling apart, by the
     time in which any process worked on the run; times between two processes do not

@@ -2,7 +2,7 @@
 
 It takes over weights, gates, moments, structure, bits and the number of the step, so
 that it reads on in the same rows; its config may ask for another budget, schedule or
-strategy. What the other run spent is told apart from what this one spends.
+strategy. What the other run spent is reported apart from what this one spends.
 """
 
 import dataclasses

@@ -4,7 +4,7 @@
 
 in bits: the packed model file and the tokenizer file, and the code length of all
 training rows under the model. It is a crude two-part code: the finished model is sent
-first, and the text with it. The decoding program is charged to nobody, neither here
+first, and the text with it. The decoding program is not counted, neither here
 nor to the compressors it stands beside.
 
 Both parts have weight 1, whatever steered the run: optimisation goes on in nats a

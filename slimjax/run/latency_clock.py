@@ -27,7 +27,7 @@ def time_models(
 ) -> list[float]:
     """Returns the seconds a token that each model takes: the least of many tries.
 
-    All models take turns, so that a busy moment is nobody's fate, and a try is short,
+    All models take turns, so that a busy moment slows all of them, and a try is short,
     so that some find the machine free.
 
     Args:

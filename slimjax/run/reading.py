@@ -64,7 +64,7 @@ class Reader:
         step, train = pending.step, self.train
         processes.wait_for(pending.metrics, f"step {step}")
         metrics = {name: float(value) for name, value in pending.metrics.items()}
-        self.stop.hear(metrics.pop("stop"))
+        self.stop.note(metrics.pop("stop"))
         seconds = self._time(pending, history)
         history.teacher_flops += pending.teacher_flops
         good = handle_bad_step(metrics, step, train, history, self.display)

@@ -145,7 +145,7 @@ def _read(
     """Returns manifest, stage and state of one checkpoint.
 
     Raises:
-        CheckpointError: If it is not whole, or cannot be meant.
+        CheckpointError: If it is not whole, or not valid.
     """
     manifest = folder.checkpoints.read_manifest(name)
     try:

@@ -65,7 +65,7 @@ class StopRequests:
         """Returns the vote that goes with a step: a number, here or on the devices."""
         return self._vote.cast(self.noticed or 0)
 
-    def hear(self, result: float) -> None:
+    def note(self, result: float) -> None:
         """Takes note of how all have voted."""
         if result:
             self.agreed = signal.Signals(int(result))

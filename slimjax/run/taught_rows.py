@@ -1,15 +1,15 @@
-"""What a teacher says of the rows of a run: asked once, before the first step.
+"""A teacher's outcomes for the rows of a run: computed once, before the first step.
 
 A run knows beforehand which rows its steps will see (`slimjax.data.batches`), so those
 that are not in the cache yet are computed in one pass, and the train step is one
-program that knows no teacher, only what was kept of him. Were a row computed when it
+program without a teacher, which reads what was kept of its outputs. Were a row computed when it
 is first met, each step would wait for the host to look, and the pieces on the disk
 would be as small as batches; the numbers would be the same, since they are rounded
 where they are made (`slimjax.distill.outcomes`). A run that goes on reads the same
 pieces, so it ends with the same bits.
 
 The price of a forward pass of each row that the run sees counts in ``flops_total``,
-once, whoever has paid it; what this run has paid itself is told beside.
+once, whichever run computed it; what this run computed itself is reported beside.
 """
 
 import base64
@@ -179,7 +179,7 @@ def _compute(
         batches.append(jax.tree.map(lambda x, own=own: x[: len(own)], found))
         num_bytes += sum(x.nbytes for x in batches[-1])
         display.prepare("asking the teacher", min(last / len(rows), 1.0))
-        stop.hear(float(stop.cast()))
+        stop.note(float(stop.cast()))
         if num_bytes >= PIECE_BYTES or last >= len(rows) or stop.received is not None:
             yield rows[first:last], jax.tree.map(lambda *x: np.concatenate(x), *batches)
             batches, first, num_bytes = [], last, 0

@@ -50,7 +50,7 @@ class RunConfig:
 
     @property
     def seam_steps(self) -> tuple[int, ...]:
-        """Steps before which a seam is due; none where nobody can go."""
+        """Steps before which a seam is due; none in a dense run."""
         if self.objective.strategy in DENSE:
             return ()
         resize, num_steps = self.resize, self.train.num_steps
@@ -95,7 +95,7 @@ def make_run_config(config: Mapping[str, Any], *, is_stored: bool = False) -> Ru
             been computed from ``num_epochs``.
 
     Raises:
-        ConfigError: At the first thing that cannot be meant, in one line.
+        ConfigError: At the first invalid setting, in one line.
     """
     if not isinstance(config, Mapping):
         raise ConfigError(f"config={config!r:.40} is no block of settings.")

@@ -1,7 +1,7 @@
 """Bad steps: a loss or a gradient that is not finite, or a loss that leaps.
 
 What to do about them is the config's to say. To leave a step out is decided on the
-device, inside the compiled step, so that nobody waits for a number; to stop or to go
+device, inside the compiled step, so that the host waits for no number; to stop or to go
 back is decided on the host, when the step's metrics are read.
 """
 

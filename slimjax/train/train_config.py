@@ -88,7 +88,7 @@ class TrainConfig:
 
     @property
     def guard(self) -> Guard:
-        """Who tells bad steps from good ones."""
+        """What detects bad steps."""
         return Guard(self.on_bad_step == SKIP, self.spike_factor)
 
     @property
