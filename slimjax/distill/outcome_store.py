@@ -130,7 +130,7 @@ class OutcomeStore:
         self.refresh()
 
     def remove_leftovers(self) -> None:
-        """Removes what a kill left half written; call it when no other process writes."""
+        """Removes what a kill left half written; no other process may write now."""
         for draft in self.folder.glob(f"{_DRAFT}*"):
             draft.unlink(missing_ok=True)
 

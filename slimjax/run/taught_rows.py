@@ -1,10 +1,10 @@
 """A teacher's outcomes for the rows of a run: computed once, before the first step.
 
-A run knows beforehand which rows its steps will see (`slimjax.data.batches`), so those
-that are not in the cache yet are computed in one pass, and the train step is one
-program without a teacher, which reads what was kept of its outputs. Were a row computed when it
-is first met, each step would wait for the host to look, and the pieces on the disk
-would be as small as batches; the numbers would be the same, since they are rounded
+A run knows beforehand which rows its steps will see (`slimjax.data.batches`). Those
+that are not in the cache yet are computed in one pass. The train step is then one
+program without a teacher, which reads what was kept of its outputs. If a row were
+computed when it is first met, each step would wait for the host, and the pieces on the
+disk would be as small as batches. The numbers would be the same, since they are rounded
 where they are made (`slimjax.distill.outcomes`). A run that goes on reads the same
 pieces, so it ends with the same bits.
 

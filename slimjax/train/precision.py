@@ -27,7 +27,7 @@ from slimjax.trees import Path, flatten, unflatten
 def quantized(
     fn: Callable[..., Any], names: PyTree, group_size: int
 ) -> Callable[..., Any]:
-    """Returns a function of (variables, ...) whose weights have the bits that they carry.
+    """Returns a function of (variables, ...) that rounds weights to their bits.
 
     Variables without the collection `PRECISION` are left as they are; those with depths
     that are learned are rounded to these.
