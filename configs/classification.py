@@ -7,8 +7,8 @@ Each line of a ``jsonl`` file, or each row of a ``csv`` file, is an example with
 Run: slimjax train --config=classification --workdir=runs/reviews \
         --config.data.source='jsonl:reviews/*.jsonl'
 
-The model reads at most 64 tokens, sees the whole text at once, and answers from the mean
-of all positions. Half of its bytes go in two seams.
+The model reads at most 64 tokens, sees the whole text at once, and answers from the
+mean of all positions. Half of its bytes go in two seams.
 """
 
 from ml_collections import ConfigDict

@@ -1,4 +1,4 @@
-"""The textbook's digit classifier: a plain perceptron, 784-128-10, by SGD with momentum.
+"""The textbook's digit classifier: a perceptron, 784-128-10, by SGD with momentum.
 
 MNIST or Fashion-MNIST as IDX files in one folder (``train-images-idx3-ubyte.gz`` ...):
 
@@ -11,9 +11,9 @@ or as a table without a header, 784 columns of pixels and one of labels:
         --config.data.source='csv:mnist_5k.csv.gz' --config.data.header=false \
         --config.data.fields='{"features": "0:784", "label": 784}'
 
-``--config.model.mlp=relu`` gives the hidden units an activation; as it is printed in some
-textbooks the network has none. To slim it, set ``objective.strategy=exchange`` and a
-budget, and where the seams stand (``resize.first_step``).
+``--config.model.mlp=relu`` gives the hidden units an activation; as it is printed in
+some textbooks the network has none. To slim it, set ``objective.strategy=exchange`` and
+a budget, and where the seams stand (``resize.first_step``).
 """
 
 from ml_collections import ConfigDict

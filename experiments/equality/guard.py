@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 BITS = [
@@ -34,7 +35,7 @@ RUNS = {
 """Flags beside ``--config=configs/tiny_test.py``, by the name of the run."""
 
 
-def observe(name: str, flags: list[str]) -> dict[str, object]:
+def observe(name: str, flags: list[str]) -> dict[str, Any]:
     """Returns the hash of a run's last state, and those of its train steps."""
     with tempfile.TemporaryDirectory() as folder:
         dump = Path(folder) / "programs"
@@ -73,6 +74,13 @@ def hash_program(text: str) -> str:
     return f"{digest} ({len(lines)} instructions)"
 
 
+def is_same(now: dict[str, Any], before: dict[str, Any] | None) -> bool:
+    """Whether state and steps are as before; those of a later timing do not count."""
+    if before is None or now["state_hash"] != before["state_hash"]:
+        return False
+    return now["steps"][: len(before["steps"])] == before["steps"]
+
+
 def main() -> int:
     """Records or compares; the exit code is 1 where something differs."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -86,7 +94,7 @@ def main() -> int:
         args.record.write_text(json.dumps(found, indent=1))
         return 0
     before = json.loads(args.compare.read_text()) if args.compare else {}
-    different = [name for name in found if found[name] != before.get(name)]
+    different = [n for n in found if not is_same(found[n], before.get(n))]
     for name in found:
         print(name, "differs" if name in different else "is the same")
         if name in different:
