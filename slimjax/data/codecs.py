@@ -8,7 +8,6 @@ from slimjax.data.dataset import Codec
 from slimjax.data.labels import LABELS_FILE, Labels, load_labels
 from slimjax.data.scaling import FEATURES_FILE, Scaling, load_scaling
 from slimjax.data.tokenizer import Tokenizer, load_tokenizer
-from slimjax.data.tokenizer_choice import special_ids
 
 Codecs = Mapping[str, Codec]
 """Codecs by the field that they are of: ``tokens``, ``label``, ``features``."""
@@ -46,7 +45,7 @@ def sizes_of(codecs: Codecs) -> dict[str, int]:
 
 def special_of(codecs: Codecs) -> dict[str, int]:
     """Returns the ids with a meaning of their own; none without tokens."""
-    return special_ids(_tokenizer(codecs["tokens"])) if "tokens" in codecs else {}
+    return _tokenizer(codecs["tokens"]).special if "tokens" in codecs else {}
 
 
 def _tokenizer(codec: Codec) -> Tokenizer:

@@ -87,6 +87,11 @@ class Outline:
     special: Mapping[str, int]
 
     @property
+    def length(self) -> int:
+        """Positions of a row in the main tower; a row of features has one."""
+        return self.lengths.get("", 1)
+
+    @property
     def num_positions(self) -> int:
         """Positions of a row that a model reads, in all towers; 1 without any."""
         return max(sum(self.lengths.values()), 1)

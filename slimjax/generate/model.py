@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,10 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, PyTree
 
+from slimjax import tasks
 from slimjax.config import build
-from slimjax.data.tokenizer import Tokenizer, load_tokenizer
+from slimjax.data.codecs import Codecs, load_codecs, sizes_of, special_of
+from slimjax.data.tokenizer import Tokenizer
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.generate.decode import CHUNK, generate, round_up
 from slimjax.generate.description import describe, write_html, write_text
@@ -38,17 +41,17 @@ MAX_ROWS = 256
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Model:
-    """A model with its tokenizer.
+    """A model with its codecs, such as its tokenizer.
 
     Attributes:
         config: The shape.
         params: ``{"params": weights, "gates": gates}``, gates all open.
-        tokenizer: Text to tokens and back.
+        codecs: What its numbers mean, by field: tokens, labels, features.
     """
 
     config: ModelConfig
     params: PyTree
-    tokenizer: Tokenizer
+    codecs: Codecs
     _frozen: dict[str, FrozenDecoder] = dataclasses.field(
         default_factory=dict, repr=False
     )
@@ -60,6 +63,17 @@ class Model:
     def _repr_html_(self) -> str:
         """Returns the shape as a table, for a notebook."""
         return write_html(describe(self.config, self.params))
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to tokens and back.
+
+        Raises:
+            ConfigError: If the model reads no text.
+        """
+        if "tokens" not in self.codecs:
+            raise ConfigError("This model reads features, hence has no tokenizer.")
+        return cast(Tokenizer, self.codecs["tokens"])
 
     def apply(self, tokens: Int[Array, "B T"]) -> Float[Array, "B T V"]:
         """Returns the logits of the token that follows each position."""
@@ -203,19 +217,19 @@ def load(workdir: str | Path) -> Model:
     """
     folder = RunFolder(workdir)
     folder.check_run()
-    tokenizer = load_tokenizer(folder.tokenizer)
-    config = read_model_config(folder, tokenizer.vocab_size)
+    codecs = load_codecs(folder.tokenizer)
+    config = read_model_config(folder, codecs)
     abstract = nn.meta.unbox(config.abstract_variables())
     if folder.report.is_file():
         weights = read_packed(folder.packed)
         _check_shapes(weights, abstract["params"], folder.packed)
         gates = jax.tree.map(lambda g: jnp.ones(g.shape), abstract["gates"])
-        return Model(config, {"params": _on_device(weights), "gates": gates}, tokenizer)
+        return Model(config, {"params": _on_device(weights), "gates": gates}, codecs)
     config, variables = _newest_checkpoint(folder, config)
-    return Model(config, variables, tokenizer)
+    return Model(config, variables, codecs)
 
 
-def read_model_config(folder: RunFolder, vocab_size: int) -> ModelConfig:
+def read_model_config(folder: RunFolder, codecs: Codecs) -> ModelConfig:
     """Returns the shape that a run's model has now.
 
     Raises:
@@ -223,12 +237,15 @@ def read_model_config(folder: RunFolder, vocab_size: int) -> ModelConfig:
     """
     where = str(folder.architecture)
     try:
-        block = read_json(folder.config, dict).get("model", {})
-        if not isinstance(block, dict):
+        config = read_json(folder.config, dict)
+        block, data = config.get("model", {}), config.get("data", {})
+        if not isinstance(block, dict) or not isinstance(data, dict):
             raise ConfigError("config.model is not a block of settings.")
         settings = build(ModelSettings, block | {"architecture": ""}, "config.model")
-        entries = read_json(folder.architecture, list)
-        return settings.build(vocab_size).with_architecture(entries, where)
+        task = tasks.get(config.get("task", "lm")).make_task(special_of(codecs))
+        sizes, lengths = sizes_of(codecs), {"": int(data.get("seq_len", 0))}
+        model = settings.build(sizes, task.heads(sizes), lengths)
+        return model.with_architecture(read_json(folder.architecture), where)
     except ConfigError as error:
         raise CheckpointError(f"{folder.root} is damaged: {error}") from error
 

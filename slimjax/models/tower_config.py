@@ -73,7 +73,12 @@ class TowerConfig:
         return self.style.norm_at == "input" and bool(self.layers)
 
     def length(self, lengths: Mapping[str, int]) -> int:
-        """Returns the positions of a row, by the name of the tower or of its input."""
+        """Returns the positions of a row, by the name of the tower or of its input.
+
+        A row of features has one.
+        """
+        if self.stem == "features":
+            return 1
         return lengths[self.name] if self.name in lengths else lengths[self.reads]
 
     def num_keys(self, length: int) -> float:

@@ -3,8 +3,8 @@
 from typing import Any
 
 from slimjax import tasks
+from slimjax.data.codecs import load_codecs
 from slimjax.data.dataset import Outline
-from slimjax.data.tokenizer import load_tokenizer
 from slimjax.distill.alignment import alignment_flops
 from slimjax.distill.outcome_store import record_type
 from slimjax.distill.teacher import flops_per_token
@@ -70,7 +70,7 @@ def describe_teacher(blueprint: Blueprint) -> dict[str, Any]:
     whose outcomes are kept, as if no row came twice.
     """
     run, model = blueprint.run, blueprint.model
-    distill, length = run.distill, blueprint.outline.lengths[""]
+    distill, length = run.distill, blueprint.outline.length
     if not distill.is_on:
         return {}
     teacher, first = model, distill.first_step
@@ -78,7 +78,7 @@ def describe_teacher(blueprint: Blueprint) -> dict[str, Any]:
         first = max(first, run.seam_steps[0])
     else:
         folder = RunFolder(distill.folder)
-        teacher = read_model_config(folder, load_tokenizer(folder.tokenizer).vocab_size)
+        teacher = read_model_config(folder, load_codecs(folder.tokenizer))
     steps = max(run.train.num_steps - first, 0)
     flops = flops_per_token(teacher, length)
     if distill.aligns:

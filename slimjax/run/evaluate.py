@@ -124,8 +124,7 @@ def evaluate_folder(
     run = make_run_config(config, is_stored=True)
     run = dataclasses.replace(run, mesh=mesh_here(run.mesh))
     everything, task_file = split == "all", tasks.get(run.task)
-    codecs = {"tokens": model.tokenizer}
-    data = task_file.load(run.data, codecs=codecs, all_valid=everything)
+    data = task_file.load(run.data, codecs=model.codecs, all_valid=everything)
     part = "valid" if everything else split
     if not data.num_rows(part):
         raise DataError(f"{run.data.source} has nothing in its {split} split.")

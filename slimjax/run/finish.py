@@ -1,5 +1,6 @@
 """``report.json``: what came out of a run, and what it cost."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -120,17 +121,16 @@ def describe_metrics(
 
 def describe_data(data: Dataset) -> dict[str, Any]:
     """Returns what the report says of the data."""
-    counts = {
-        f"{what}_{split}": number
-        for what, numbers in data.counts.items()
-        if what != "skipped"
-        for split, number in numbers.items()
-    }
+    counts: dict[str, Any] = {}
+    for what, numbers in data.counts.items():
+        if isinstance(numbers, Mapping) and what != "skipped":
+            counts |= {f"{what}_{split}": number for split, number in numbers.items()}
+        else:
+            counts[what] = numbers
     sizes = {f"{name}_size": size for name, size in data.sizes.items()}
     return {
         "source": data.source,
         "fingerprint": data.fingerprint,
-        "skipped": data.counts.get("skipped", {}),
         "notes": list(data.notes),
         **sizes,
         **counts,

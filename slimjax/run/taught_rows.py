@@ -112,7 +112,7 @@ def keep_outcomes(
         return None
     root = store_folder(teacher.digest, data.fingerprint, run.distill.top_k)
     store = OutcomeStore(root, _record(run, data), data.num_rows("train"))
-    row_flops = data.lengths[""] * teacher.flops_per_token(data.lengths[""])
+    row_flops = data.outline.length * teacher.flops_per_token(data.outline.length)
     plan = lambda first: planned_rows(run, data.num_rows("train"), history, first)
     history.teacher_flops = row_flops * len(plan(history.stages[0].start_step))
     with _alone_in(store, stop):
@@ -132,7 +132,7 @@ def flops_here(distill: DistillConfig, folder: RunFolder, history: History) -> f
 
 
 def _record(run: RunConfig, data: Dataset) -> np.dtype:
-    return record_type(data.lengths[""], run.distill.top_k, data.sizes["vocab"])
+    return record_type(data.outline.length, run.distill.top_k, data.sizes["vocab"])
 
 
 @contextlib.contextmanager

@@ -89,12 +89,13 @@ def _of_run(run: RunConfig, folder: str | Path, data: Dataset) -> Teacher:
             f"config.distill.teacher={str(folder)!r} was trained for the task "
             f"{task!r}, and config.task={run.task!r}. Name a teacher of the same task."
         )
-    if model.tokenizer.fingerprint != data.tokenizer.fingerprint:
-        raise ConfigError(
-            f"config.distill.teacher={str(folder)!r} has another tokenizer "
-            f"({model.tokenizer.vocab_size}) than config.data.source={data.source!r} "
-            f"has ({data.tokenizer.vocab_size}). Train it on the data of this run."
-        )
+    for name, codec in data.codecs.items():
+        other = model.codecs.get(name)
+        if other is None or other.fingerprint != codec.fingerprint:
+            raise ConfigError(
+                f"config.distill.teacher={str(folder)!r} has other {name} than "
+                f"config.data.source={data.source!r}. Train it on the data of this run."
+            )
     return Teacher.of(model.config, jax.device_get(model.params))
 
 

@@ -65,7 +65,7 @@ class Programs:
         blueprint, top_k = self.blueprint, self.blueprint.run.distill.top_k
         fields = dict(blueprint.outline.fields)
         if top_k:
-            fields |= outcome_fields(blueprint.outline.lengths[""], top_k)
+            fields |= outcome_fields(blueprint.outline.length, top_k)
         return fields
 
     @cached_property
