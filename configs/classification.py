@@ -8,7 +8,8 @@ Run: slimjax train --config=classification --workdir=runs/reviews \
         --config.data.source='jsonl:reviews/*.jsonl'
 
 The model reads at most 64 tokens, sees the whole text at once, and answers from the
-mean of all positions. Half of its bytes go in two seams.
+mean of all positions. Half of its bytes go in two seams: heads and hidden units are
+removed, and what stays gets fewer bits.
 """
 
 from ml_collections import ConfigDict
@@ -27,6 +28,7 @@ def get_config() -> ConfigDict:
     config.model.pool = "mean"
     config.model.dropout = 0.3
     config.objective = dict(strategy="exchange", size="bytes", budget="50%")
+    config.quantize = dict(bits=(16, 8, 6, 4, 3, 2))  # Chosen for each unit.
     config.optim = dict(learning_rate=1e-3, warmup_steps=50, weight_decay=0.1)
     config.resize = dict(first_step=400, every_steps=200, max_seams=2)
     config.train = dict(num_steps=1_000, eval_every_steps=100, eval_rows=1_024)
