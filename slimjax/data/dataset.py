@@ -8,7 +8,7 @@ what a target, is the choice of a task.
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int64, Shaped
@@ -20,6 +20,7 @@ from slimjax.errors import DataError
 Batch = dict[str, Shaped[np.ndarray, "B ..."]]
 
 
+@runtime_checkable
 class Codec(Protocol):
     """What turns numbers of a field into what people read: a tokenizer, labels."""
 

@@ -13,7 +13,7 @@ exports. Layers of another tower than the main one stand under its name, stacked
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 from jaxtyping import PyTree
@@ -64,6 +64,7 @@ class Run(NamedTuple):
         return [layer_name(number) for number in self.numbers]
 
 
+@runtime_checkable
 class Model(Protocol):
     """What tells which layers there are: a `ModelConfig`."""
 

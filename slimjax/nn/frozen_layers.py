@@ -1,6 +1,6 @@
 """The layers of a decoder as they generate: weights that are only read, and a cache.
 
-They compute what `Attention`, `GatedMLP` and `TiedEmbedding` compute. Gates are folded
+They compute what `Attention`, `MLP` and `TiedEmbedding` compute. Gates are folded
 in, what reads the same input is one matrix, and for one token a row each sublayer is
 one kernel, where there are kernels.
 """
@@ -156,7 +156,7 @@ def freeze_mlp(
     channels: Float[Array, " D"],
     freeze: Freeze,
 ) -> FrozenMLP:
-    """Makes it from the variables of a `GatedMLP`, with hidden units up to 16 n."""
+    """Makes it from the variables of an `MLP`, with hidden units up to 16 n."""
     units = gates["mlp"] * gates[SUBLAYER]
     missing = -len(units) % WOVEN
     pair = [

@@ -127,7 +127,3 @@ class MLP(nn.Module):
         opened, moved = products(x, (reading.gate, reading.up), self.dtype)
         opened = activate(add(opened, reading.gate_bias), self.activation)
         return opened * add(moved, reading.up_bias)
-
-
-GatedMLP = MLP
-"""The name of an `MLP` whose defaults are those of a gated one."""

@@ -8,7 +8,7 @@ from flax import linen as nn
 
 from slimjax.nn.attention import Attention
 from slimjax.nn.gates import NESTED, axis_gates, nest
-from slimjax.nn.mlp import GatedMLP
+from slimjax.nn.mlp import MLP
 from slimjax.nn.norm import RMSNorm
 from slimjax.nn.positions import rotate, rotation_table
 
@@ -21,7 +21,7 @@ def inputs():
     """Returns x [B=2 T=5 D=8], and variables of attention and of an MLP."""
     x = jax.random.normal(jax.random.key(0), (2, 5, 8))
     attention = nn.meta.unbox(ATTENTION.init(jax.random.key(1), x, POSITIONS))
-    mlp = nn.meta.unbox(GatedMLP(7).init(jax.random.key(2), x))
+    mlp = nn.meta.unbox(MLP(7).init(jax.random.key(2), x))
     return x, attention, mlp
 
 
@@ -56,15 +56,13 @@ def test_closing_a_group_closes_its_heads(inputs):
 def test_a_closed_sublayer_adds_nothing(inputs):
     x, _, variables = inputs
     gates = variables["gates"] | {"sublayer": jnp.zeros(())}
-    np.testing.assert_array_equal(GatedMLP(7).apply(variables | {"gates": gates}, x), 0)
+    np.testing.assert_array_equal(MLP(7).apply(variables | {"gates": gates}, x), 0)
 
 
 def test_a_gate_on_weights_equals_a_gate_on_activations(inputs):
     x, _, variables = inputs
     gates = jnp.linspace(0.0, 1.0, 7)
-    actual = GatedMLP(7).apply(
-        variables | {"gates": variables["gates"] | {"mlp": gates}}, x
-    )
+    actual = MLP(7).apply(variables | {"gates": variables["gates"] | {"mlp": gates}}, x)
     p = variables["params"]
     y = RMSNorm().apply({"params": p["norm"]}, x)
     hidden = jax.nn.silu(y @ p["gate"]) * (y @ p["up"]) * gates.reshape(1, 1, -1)
