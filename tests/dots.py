@@ -3,12 +3,13 @@
 import numpy as np
 
 
-def count_dots(jaxpr, *, causal: bool = True) -> float:
+def count_dots(jaxpr, *, causal: bool | int = True) -> float:
     """Returns 2 m n k of every dot, as often as it runs.
 
     Args:
         jaxpr: The program.
-        causal: Whether products with batch axes, T x T with causal halves, count half.
+        causal: Whether products with batch axes, T x T with causal halves, count half;
+            or a length T, so that only those do in which it is found twice.
     """
     total = 0.0
     for equation in jaxpr.eqns:
@@ -17,7 +18,11 @@ def count_dots(jaxpr, *, causal: bool = True) -> float:
             left = equation.invars[0].aval.shape
             size = np.prod([left[i] for i in contract], dtype=float)
             flops = 2 * size * np.prod(equation.outvars[0].aval.shape)
-            total += flops / 2 if batch and causal else flops
+            avals = [v.aval.shape for v in (*equation.invars, *equation.outvars)]
+            halves = bool(batch) and causal is not False
+            if halves and causal is not True:
+                halves = any(list(shape).count(causal) > 1 for shape in avals)
+            total += flops / 2 if halves else flops
         if equation.primitive.name == "platform_index":
             continue
         branches = equation.params.get("branches")

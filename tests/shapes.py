@@ -24,13 +24,14 @@ from slimjax.nn.gates import SUBLAYER
 from slimjax.trees import axis_names, flatten
 
 CLASSES = (HeadConfig("label", 3, at="mean", bias=True),)
-PAIR = (HeadConfig("tag", 4, bias=True), HeadConfig("label", 2, at="first"))
+PAIR = (HeadConfig("tag", 4, bias=True), HeadConfig("label", 2, at="first", pooler=3))
 STYLES = (
     LLAMA,
     GPT2,
     T5,
     BERT,
     dataclasses.replace(BERT, norm="rms", positions="relative"),
+    dataclasses.replace(GPT2, positions="sinusoidal"),
     dataclasses.replace(LLAMA, mlp="relu2", qk_norm=True, tied=False, bias=True),
 )
 LENGTH = 5
@@ -40,7 +41,7 @@ LENGTH = 5
 @st.composite
 def layers(draw, *, cross: bool = False) -> LayerConfig:
     num_kv_heads = draw(st.integers(1, 3))
-    cross_kv_heads = draw(st.integers(1, 2))
+    cross_kv_heads = draw(st.integers(0, 2)) if cross else 0
     return LayerConfig(
         num_heads=num_kv_heads * draw(st.integers(1, 3)),
         num_kv_heads=num_kv_heads,
@@ -48,8 +49,8 @@ def layers(draw, *, cross: bool = False) -> LayerConfig:
         mlp_dim=draw(st.integers(1, 9)),
         attention=draw(st.sampled_from([True, True, True, False])),
         mlp=draw(st.sampled_from([True, True, True, False])),
-        cross_heads=cross_kv_heads * draw(st.integers(0, 2)) if cross else 0,
-        cross_kv_heads=cross_kv_heads if cross else 0,
+        cross_heads=cross_kv_heads * draw(st.integers(1, 2)),
+        cross_kv_heads=cross_kv_heads,
     )
 
 
@@ -86,7 +87,7 @@ def recipes(draw, max_layers: int = 2) -> ModelConfig:
         window=draw(st.sampled_from([0, 2])),
         attention_impl="reference",
     )
-    if options["style"].positions == "learned":
+    if options["style"].positions in ("learned", "sinusoidal"):
         options["num_positions"] = LENGTH + 1
     sizes = draw(st.integers(5, 17)), draw(st.integers(3, 8))
     if kind == "decoder":

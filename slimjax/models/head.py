@@ -16,8 +16,9 @@ class HeadConfig:
         table: Where its rows come from: ``own``, or ``tied`` to the tower's tokens.
         loss: What is lost where it is wrong: ``classes`` (one of C), ``binary`` (each
             of C by itself) or ``gaussian`` (a number).
-        bias: Whether something is added to the logits.
+        bias: Whether something is added to the logits of a table of its own.
         variance: Of ``gaussian``: the variance of the targets.
+        pooler: Outputs of BERT's pooler before a table of its own; 0 for no pooler.
     """
 
     name: str
@@ -28,6 +29,7 @@ class HeadConfig:
     loss: str = "classes"
     bias: bool = False
     variance: float = 1.0
+    pooler: int = 0
 
     @property
     def module(self) -> str:

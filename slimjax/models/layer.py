@@ -7,7 +7,6 @@ weights, so that compile time hardly grows with depth.
 
 import dataclasses
 import functools
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,6 +23,7 @@ from slimjax.models.runs import Numbers, Run, is_scanned, runs_of, stack_run
 from slimjax.models.tower_config import Compute, TowerConfig
 from slimjax.nn.attention import Attention, CrossAttention
 from slimjax.nn.axes import constrain
+from slimjax.nn.dropout import dropout, fold_name
 from slimjax.nn.mlp import MLP
 from slimjax.nn.norm import make_norm
 
@@ -54,10 +54,6 @@ class Context:
     memory_segments: PyTree = None
     memory_channels: PyTree = None
     key: PyTree = None
-
-    def key_of(self, name: str) -> Array | None:
-        """Returns a key for what is called so, if there is any."""
-        return None if self.key is None else fold_name(self.key, name)
 
     def of_layer(self, number: int | Array) -> "Context":
         """Returns what one layer is given: random numbers of its own."""
@@ -101,7 +97,7 @@ class Layer(nn.Module):
         """Returns the stream after a sublayer and the norm of its output."""
         if getattr(self.layer, name):
             added = sublayer(name, x, context)
-            added = drop(added, self.compute.dropout, context.key, name)
+            added = dropout(added, self.compute.dropout, fold_name(context.key, name))
             x = constrain(x + added, "batch", "positions", None)
         if self.tower.style.norm_at == "output":
             norm = make_norm(
@@ -132,7 +128,7 @@ class Layer(nn.Module):
             context.positions,
             context.channels,
             segments=context.segments,
-            key=context.key_of("weights"),
+            key=fold_name(context.key, "weights"),
         )
 
     def _attend_across(self, name: str, x: Array, context: Context) -> Array:
@@ -149,7 +145,7 @@ class Layer(nn.Module):
             context.channels,
             segments=context.segments,
             memory_segments=context.memory_segments,
-            key=context.key_of("cross weights"),
+            key=fold_name(context.key, "cross weights"),
         )
 
     @property
@@ -186,26 +182,6 @@ class Layer(nn.Module):
             axis=self.tower.axis,
             bias=style.bias,
         )
-
-
-def fold_name(key: Array, name: str) -> Array:
-    """Returns a key for what is called so."""
-    return jax.random.fold_in(key, zlib.crc32(name.encode()))
-
-
-def drop(x: Array, rate: float, key: Array | None, name: str) -> Array:
-    """Returns numbers of which a part is dropped, as `slimjax.nn.dropout` does.
-
-    Args:
-        x: The numbers.
-        rate: The part.
-        key: Root of random numbers; None drops nothing.
-        name: What is dropped, which numbers are drawn anew for.
-    """
-    if key is None or not rate:
-        return x
-    kept = jax.random.bernoulli(fold_name(key, name), 1 - rate, x.shape)
-    return jnp.where(kept, x / (1 - rate), 0.0)
 
 
 def apply_layers(

@@ -10,12 +10,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from slimjax.models.head import HeadConfig
-from slimjax.models.heads import Head, pool
-from slimjax.models.layer import Context, Streams, drop
+from slimjax.models.heads import Head
+from slimjax.models.layer import Context, Streams
 from slimjax.models.paths import layer_name, layer_of
 from slimjax.models.tower import Tower
 from slimjax.models.tower_config import Compute, TowerConfig
+from slimjax.nn.dropout import dropout, fold_name
 from slimjax.nn.gates import gate
+from slimjax.nn.pooling import pool
 from slimjax.nn.readout import Readout
 
 Inputs = Mapping[str, Array]
@@ -124,9 +126,8 @@ class Network(nn.Module):
             channels = self.channels[tower.axis]
             x = part.finish(streams[head.tower][-1], channels)
             if head.at != "each" and x.ndim > 2:
-                segments = part.segments(inputs)
-                x = pool(x, head.at, None if segments is None else segments > 0)
-            x = drop(x, self.compute.dropout, key, head.module)
+                x = pool(x, head.at, part.segments(inputs))
+            x = dropout(x, self.compute.dropout, fold_name(key, head.module))
             table = self._table(tower) if head.table == "tied" else None
             readouts[head.name] = reader(x, channels, table)
         return readouts

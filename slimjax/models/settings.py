@@ -14,12 +14,11 @@ from slimjax.models.head import HeadConfig
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.style import STYLES, Style
 from slimjax.models.tower_config import STEMS, Compute
-from slimjax.nn.implementations import ACTIVATIONS, IMPLEMENTATIONS
+from slimjax.nn.implementations import ACTIVATIONS, IMPLEMENTATIONS, POOLS
 
 KINDS = ("decoder", "encoder", "encoder_decoder", "mlp")
 DTYPES = ("float32", "bfloat16")
 REMATS = ("none", "dots", "full")
-POOLS = ("first", "mean", "max")
 STYLED = tuple(field.name for field in dataclasses.fields(Style))
 """Settings that a style sets together."""
 
@@ -61,7 +60,9 @@ class ModelSettings:
             always sees all.
         window: Positions that are seen on each side, the own one included; 0 for all.
         stem: What the model reads: tokens or features; empty for that of the kind.
-        pool: Where a head that reads whole rows looks: first, mean or max.
+        pool: Where a head that reads whole rows looks: first, mean or max; empty for
+            first in an encoder, and mean elsewhere. In a decoder the first position
+            sees nothing but itself, so first is for encoders.
         token_types: Kinds of tokens that have a vector each; 0 for none.
         dropout: Part of the numbers that are dropped in training, of embeddings, of
             what sublayers add, of what heads read and of attention's weights.
@@ -101,7 +102,7 @@ class ModelSettings:
     sees: str = ""
     window: int = 0
     stem: str = ""
-    pool: str = "first"
+    pool: str = ""
     token_types: int = 0
     dropout: float = 0.0
     dtype: str = "bfloat16"
@@ -131,7 +132,7 @@ class ModelSettings:
 
     def _check_choices(self) -> None:
         choices = dict(kind=KINDS, dtype=DTYPES, attention_impl=IMPLEMENTATIONS)
-        choices |= dict(remat=REMATS, pool=POOLS)
+        choices |= dict(remat=REMATS, pool=("", *POOLS))
         choices |= dict(style=("", *STYLES), stem=("", *STEMS))
         for name, known in choices.items():
             value = getattr(self, name)
@@ -191,6 +192,12 @@ class ModelSettings:
                     f"config.model.{name}={getattr(self, name)} is for "
                     "config.model.kind='encoder_decoder'."
                 )
+        if self.pool == "first" and self.kind not in ("encoder", "mlp"):
+            raise ConfigError(
+                "config.model.pool='first' is for encoders: in config.model.kind="
+                f"{self.kind!r} the first position sees only itself. Did you mean "
+                "'mean'?"
+            )
         if self.kind == "encoder" and self.sees == "past":
             raise ConfigError(
                 "config.model.sees='past' is not what an encoder does. Did you mean "
@@ -229,13 +236,11 @@ class ModelSettings:
         sizes = {"vocab": sizes} if isinstance(sizes, int) else sizes
         longest = max((lengths or {"": 0}).values())
         make: dict[str, Callable[..., ModelConfig]] = {
-            "decoder": self._build_decoder,
-            "encoder": self._build_decoder,
             "encoder_decoder": self._build_encoder_decoder,
             "mlp": self._build_mlp,
         }
         fitted = tuple(map(self._fit_head, heads)) or None
-        config = make[self.kind](sizes, fitted, longest)
+        config = make.get(self.kind, self._build_decoder)(sizes, fitted, longest)
         if not self.architecture:
             return config
         entries = read_architecture(self.architecture)
@@ -243,10 +248,9 @@ class ModelSettings:
 
     def _build_decoder(self, sizes: Mapping, heads: Any, longest: int) -> ModelConfig:
         layers = (self._layer(),) * self.num_layers
-        options = self._tower_options(longest) | dict(heads=heads)
-        style = self.full_style
+        options = self._tower_options(longest) | dict(style=self.full_style)
         return recipes.decoder(
-            sizes["vocab"], self.width, layers, style=style, **options
+            sizes["vocab"], self.width, layers, heads=heads, **options
         )
 
     def _build_encoder_decoder(
@@ -272,12 +276,12 @@ class ModelSettings:
         return recipes.mlp(sizes["features"], self.width, **options)
 
     def _tower_options(self, longest: int) -> dict[str, Any]:
-        learned = self.full_style.positions == "learned"
+        in_table = self.full_style.positions in ("learned", "sinusoidal")
         return self._compute() | dict(
             window=self.window,
             embed_scale=self.embed_scale,
             rope_base=float(self.rope_base),
-            num_positions=longest if learned else 0,
+            num_positions=longest if in_table else 0,
             token_types=self.token_types,
         )
 
@@ -286,7 +290,8 @@ class ModelSettings:
         return {name: getattr(self, name) for name in names}
 
     def _fit_head(self, head: HeadConfig) -> HeadConfig:
-        changes = {"at": self.pool} if head.at == "first" else {}
+        pool = self.pool or ("first" if self.kind == "encoder" else "mean")
+        changes = {"at": pool} if head.at == "first" else {}
         if head.table == "tied" and not self.full_style.tied:
             changes |= {"table": "own"}
         return dataclasses.replace(head, **changes)

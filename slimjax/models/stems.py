@@ -1,6 +1,7 @@
 """What a tower reads, and how it becomes a residual stream, beside tables of tokens."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
 
@@ -8,6 +9,7 @@ from slimjax.models.tower_config import TowerConfig
 from slimjax.nn.activations import activate
 from slimjax.nn.axes import named
 from slimjax.nn.gates import is_width
+from slimjax.nn.positions import sinusoids
 from slimjax.nn.products import product
 
 
@@ -44,33 +46,32 @@ class FeatureStem(nn.Module):
         return out.reshape(*x.shape[:-1], tower.width)
 
 
-class Positions(nn.Module):
-    """A table ``table [P D]`` of vectors of positions that are learned."""
+class Sinusoids(nn.Module):
+    """Vectors of positions that are given and not learned: ``table [P D]``.
 
-    tower: TowerConfig
+    They stand in a table, like learned ones, since each channel has a frequency of its
+    own, and a model that loses channels keeps the frequencies of the others.
 
-    @nn.compact
-    def __call__(
-        self, length: int, channels: Float[Array, " D"]
-    ) -> Float[Array, "1 T D"]:
-        """Returns the vectors of the first positions, times `channels`."""
-        init = named(nn.initializers.normal(0.02), "places", self.tower.axis)
-        shape = (self.tower.num_positions, self.tower.width)
-        table = self.param("table", init, shape, jnp.float32)
-        return (table[:length] * channels[None])[None]
+    Attributes:
+        num_positions: Number of positions, P.
+        axis: Name of the width of the residual stream.
+    """
 
-
-class TokenTypes(nn.Module):
-    """A table ``table [K D]`` of vectors of kinds of tokens."""
-
-    tower: TowerConfig
+    num_positions: int
+    axis: str
 
     @nn.compact
     def __call__(
-        self, kinds: Int[Array, "B T"], channels: Float[Array, " D"]
-    ) -> Float[Array, "B T D"]:
-        """Returns the vectors of the kinds of tokens, times `channels`."""
-        init = named(nn.initializers.normal(0.02), "types", self.tower.axis)
-        shape = (self.tower.token_types, self.tower.width)
-        table = self.param("table", init, shape, jnp.float32)
-        return jnp.take(table, kinds, axis=0) * channels[None, None]
+        self, positions: Int[Array, "#B T"], channels: Float[Array, " D"]
+    ) -> Float[Array, "#B T D"]:
+        """Returns the vectors of `positions`, times `channels`."""
+
+        def init(key: Array, shape: tuple[int, int], dtype: DTypeLike) -> Array:
+            del key
+            places = jnp.arange(shape[0])[None]
+            return sinusoids(places, shape[1])[0].astype(dtype)
+
+        shape = self.num_positions, channels.shape[0]
+        init = named(init, "places", self.axis)
+        table = jax.lax.stop_gradient(self.param("table", init, shape, jnp.float32))
+        return jnp.take(table, positions, axis=0) * channels[None, None]

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from slimjax.models.layer import Context, Layer, Streams, apply_layers, drop
+from slimjax.models.layer import Context, Layer, Streams, apply_layers
 from slimjax.models.paths import layer_name
-from slimjax.models.stems import FeatureStem, Positions, TokenTypes
+from slimjax.models.stems import FeatureStem, Sinusoids
 from slimjax.models.tower_config import Compute, TowerConfig
-from slimjax.nn.embed import TiedEmbedding
+from slimjax.nn.dropout import dropout, fold_name
+from slimjax.nn.embed import PositionTable, TiedEmbedding, TypeTable
 from slimjax.nn.moments import wants_moments
 from slimjax.nn.norm import make_norm
 
@@ -49,9 +50,11 @@ class Tower(nn.Module):
                 name="tokens",
             )
         if tower.num_positions:
-            self.places = Positions(tower, name="positions")
+            is_learned = tower.style.positions == "learned"
+            kind = PositionTable if is_learned else Sinusoids
+            self.places = kind(tower.num_positions, tower.axis, name="positions")
         if tower.token_types:
-            self.types = TokenTypes(tower, name="types")
+            self.types = TypeTable(tower.token_types, tower.axis, name="types")
         axis, out_scale = self.memory_axis, (2 * max(len(tower.layers), 1)) ** -0.5
         self.layers = [
             Layer(layer, tower, self.compute, axis, out_scale, name=layer_name(i))
@@ -90,7 +93,7 @@ class Tower(nn.Module):
                 one is sure to be there.
         """
         x = self._embed(inputs, channels, table)
-        x = drop(x, self.compute.dropout, key, "embedding")
+        x = dropout(x, self.compute.dropout, fold_name(key, "embedding"))
         context = self._context(inputs, channels, memory, key)
         xs = [x]
         if self.is_initializing() or wants_moments(self):
@@ -125,7 +128,7 @@ class Tower(nn.Module):
         x = (table or self.embed)(values, channels)
         scaled = self.tower.embed_scale * channels
         if self.tower.num_positions:
-            x += self.places(values.shape[1], scaled)
+            x += self.places(jnp.arange(values.shape[1])[None], scaled)
         if self.tower.token_types:
             kinds = inputs.get(f"{self.tower.reads}_types", jnp.zeros_like(values))
             x += self.types(kinds, scaled)

@@ -21,6 +21,9 @@ Scale = Callable[[Any, Any], Any]
 ANSWERS = ("vocab", "classes")
 """Axes of what a head chooses among, the first ones of its table."""
 
+POOLED = "pooled"
+"""The axis of what a pooler makes of the last residual stream."""
+
 
 def fold(
     tree: PyTree,
@@ -53,8 +56,8 @@ def writes(axes: AxisNames) -> bool:
     """Whether gates are folded into a weight with these axes.
 
     They are where units are written to a residual stream, its last axis, from any other
-    axis, and where a head's table reads what they hold. Biases that write to a stream
-    are ``[1 D]``, with an axis of their own, and so are among them.
+    axis, and where a head's table or its pooler reads what they hold. Biases that write
+    to a stream are ``[1 D]``, with an axis of their own, and so are among them.
 
     Examples:
         >>> [writes(axes) for axes in (("mlp", "embed"), ("bias", "embed"))]
@@ -65,7 +68,7 @@ def writes(axes: AxisNames) -> bool:
     if len(axes) < 2:
         return False
     to_stream = is_width(axes[-1]) and axes[0] != axes[-1]
-    return to_stream or axes[0] in ANSWERS
+    return to_stream or axes[0] in ANSWERS or axes[-1] == POOLED
 
 
 def written_gate(
@@ -73,12 +76,12 @@ def written_gate(
 ) -> Any:
     """Returns the product of a weight's gates, in a shape that broadcasts to it.
 
-    Those of a residual stream that it reads are not among them: what wrote to that
-    stream has them.
+    If it writes to a residual stream, those of a stream that it reads are not among
+    them: what wrote to that stream has them.
     """
     product: Any = np.ones((1,) * len(shape), np.float32)
     for i, (name, length) in enumerate(zip(axes, shape, strict=True)):
-        is_read = is_width(name) and i < len(shape) - 1
+        is_read = is_width(name) and i < len(shape) - 1 and is_width(axes[-1])
         units = None if is_read else axis_gates(path, name, length, gates)
         if units is not None:
             others = [j for j in range(len(shape)) if j != i]
