@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from slimjax.distill.outcomes import Outcomes as Outcomes
     from slimjax.distill.outcomes import make_outcomes_fn as make_outcomes_fn
     from slimjax.distill.teacher import Teacher as Teacher
-    from slimjax.distill.teacher import read_teacher as read_teacher
-    from slimjax.distill.teacher import write_teacher as write_teacher
 
 __getattr__ = exports(
     __name__,
@@ -34,7 +32,5 @@ __getattr__ = exports(
         "distilled_sums": "divergence",
         "make_distilled_error_fn": "error",
         "make_outcomes_fn": "outcomes",
-        "read_teacher": "teacher",
-        "write_teacher": "teacher",
     },
 )

@@ -7,13 +7,13 @@ from slimjax.data.codecs import load_codecs
 from slimjax.data.dataset import Outline
 from slimjax.distill.alignment import alignment_flops
 from slimjax.distill.outcome_store import record_type
-from slimjax.distill.teacher import flops_per_token
+from slimjax.distill.teacher import flops_per_target
 from slimjax.generate.model import read_model_config
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
 from slimjax.run.blueprints import expected_outline, make_blueprint
 from slimjax.run.feasible import check_budget
-from slimjax.run.teaching import check_outcomes, check_teacher
+from slimjax.run.teaching import check_answers, check_teacher
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig
@@ -29,7 +29,7 @@ def describe(run: RunConfig) -> dict[str, Any]:
     blueprint = make_blueprint(run, outline)
     check_budget(blueprint)
     check_teacher(run.distill)
-    check_outcomes(run.distill, outline.sizes.get("vocab", 0))
+    check_answers(run.distill, blueprint.model.heads)
     inventory = blueprint.inventory
     gates = inventory.open_gates()
     sizes = {m: float(make_size_fn(m, inventory)(gates)) for m in MEASURES}
@@ -80,7 +80,7 @@ def describe_teacher(blueprint: Blueprint) -> dict[str, Any]:
         folder = RunFolder(distill.folder)
         teacher = read_model_config(folder, load_codecs(folder.tokenizer))
     steps = max(run.train.num_steps - first, 0)
-    flops = flops_per_token(teacher, length)
+    flops = flops_per_target(teacher, length)
     if distill.aligns:
         maps = model.num_layers, model.width, teacher.width
         flops += 3 * alignment_flops(*maps)

@@ -18,7 +18,7 @@ from slimjax.run.resume import begin_or_resume
 from slimjax.run.room import check_memory
 from slimjax.run.signals import StopRequests, interrupt
 from slimjax.run.taught_rows import check_room
-from slimjax.run.teaching import check_outcomes, check_teacher
+from slimjax.run.teaching import check_answers, check_teacher
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.blueprint import Blueprint
@@ -149,5 +149,5 @@ def check_blueprint(blueprint: Blueprint) -> None:
     run = blueprint.run
     check_memory(run, blueprint.model)
     check_budget(blueprint)
-    check_outcomes(run.distill, blueprint.outline.sizes.get("vocab", 0))
+    check_answers(run.distill, blueprint.model.heads)
     make_stage(blueprint).check_kernels()

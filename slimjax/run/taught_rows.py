@@ -112,7 +112,8 @@ def keep_outcomes(
         return None
     root = store_folder(teacher.digest, data.fingerprint, run.distill.top_k)
     store = OutcomeStore(root, _record(run, data), data.num_rows("train"))
-    row_flops = data.outline.length * teacher.flops_per_token(data.outline.length)
+    targets = stage.blueprint.targets_per_step // run.data.batch_size
+    row_flops = targets * teacher.flops_per_target(data.outline.length)
     plan = lambda first: planned_rows(run, data.num_rows("train"), history, first)
     history.teacher_flops = row_flops * len(plan(history.stages[0].start_step))
     with _alone_in(store, stop):

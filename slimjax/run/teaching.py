@@ -4,12 +4,14 @@ from pathlib import Path
 
 import jax
 
+from slimjax.data.codecs import sizes_of
 from slimjax.data.dataset import Dataset
 from slimjax.distill.alignment import without_maps
 from slimjax.distill.config import START, DistillConfig
-from slimjax.distill.teacher import Teacher, read_teacher, write_teacher
+from slimjax.distill.teacher import Teacher
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
 from slimjax.generate.model import load
+from slimjax.models.head import HeadConfig
 from slimjax.nn.axes import to_host
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
@@ -18,16 +20,30 @@ from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
 
 
-def check_outcomes(config: DistillConfig, vocab_size: int) -> None:
-    """Refuses to keep more of a teacher's tokens than there are.
+def check_answers(config: DistillConfig, heads: tuple[HeadConfig, ...]) -> None:
+    """Refuses a teacher of answers that cannot be compared, or kept.
 
     Raises:
-        ConfigError: Naming the number of tokens.
+        ConfigError: Naming the head, or the number of tokens.
     """
-    if config.keeps_outcomes and config.top_k > vocab_size:
+    if not config.is_on:
+        return
+    for head in heads:
+        if head.loss != "classes":
+            raise ConfigError(
+                f"config.distill.teacher={config.teacher!r}: the head {head.name!r} "
+                "has no classes to compare. Set config.distill.teacher=''."
+            )
+    first = heads[0]
+    if config.keeps_outcomes and first.at != "each":
         raise ConfigError(
-            f"config.distill.top_k={config.top_k} is more than the {vocab_size} tokens "
-            "that there are. Lower it, or set 0 for the whole distribution."
+            f"config.distill.top_k={config.top_k} keeps outcomes of each position, and "
+            "this task has one answer for each row. Set config.distill.top_k=0."
+        )
+    if config.keeps_outcomes and config.top_k > first.answers:
+        raise ConfigError(
+            f"config.distill.top_k={config.top_k} is more than the {first.answers} "
+            "tokens that there are. Lower it, or set 0 for the whole distribution."
         )
 
 
@@ -64,7 +80,7 @@ def find_teacher(
     if not config.is_on or (config.teacher == START and digest is None):
         return None
     if config.folder is None:
-        teacher = read_teacher(folder.teacher)
+        teacher = Teacher.read(folder.teacher)
         if teacher.digest != digest:
             raise CheckpointError(f"{folder.teacher} is not this run's teacher.")
         return teacher
@@ -89,12 +105,15 @@ def _of_run(run: RunConfig, folder: str | Path, data: Dataset) -> Teacher:
             f"config.distill.teacher={str(folder)!r} was trained for the task "
             f"{task!r}, and config.task={run.task!r}. Name a teacher of the same task."
         )
+    own, others = sizes_of(data.codecs), sizes_of(model.codecs)
     for name, codec in data.codecs.items():
         other = model.codecs.get(name)
         if other is None or other.fingerprint != codec.fingerprint:
+            what = {"tokens": "another tokenizer"}.get(name, f"other {name}")
             raise ConfigError(
-                f"config.distill.teacher={str(folder)!r} has other {name} than "
-                f"config.data.source={data.source!r}. Train it on the data of this run."
+                f"config.distill.teacher={str(folder)!r} has {what} (sizes {others}) "
+                f"than config.data.source={data.source!r} (sizes {own}). Train it on "
+                "the data of this run."
             )
     return Teacher.of(model.config, jax.device_get(model.params))
 
@@ -117,5 +136,5 @@ def keep_start(
     if state.ema is not None:
         params = params | {"params": to_host(state.ema)}
     teacher = Teacher.of(stage.blueprint.model, params)
-    write_teacher(folder.teacher, teacher)
+    teacher.write(folder.teacher)
     return teacher

@@ -144,7 +144,7 @@ class Stage:
         """FLOPs of the teacher in one step: its forward pass, and maps to it."""
         assert self.teacher is not None
         blueprint = self.blueprint
-        flops = self.teacher.flops_per_token(blueprint.outline.length)
+        flops = self.teacher.flops_per_target(blueprint.outline.length)
         if blueprint.run.distill.aligns:
             model = blueprint.model
             shape = model.num_layers, model.width, self._teacher_width

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from slimjax.distill.teacher import Teacher, read_teacher, write_teacher
+from slimjax.distill.teacher import Teacher
 from slimjax.errors import CheckpointError
 from slimjax.models.settings import ModelSettings
 from slimjax.trees import hash_tree
@@ -25,8 +25,8 @@ def teacher():
 
 
 def test_a_file_gives_the_same_teacher_back(teacher, tmp_path):
-    write_teacher(tmp_path / "t.safetensors", teacher)
-    again = read_teacher(tmp_path / "t.safetensors")
+    teacher.write(tmp_path / "t.safetensors")
+    again = Teacher.read(tmp_path / "t.safetensors")
     assert again.model == teacher.model
     assert again.digest == teacher.digest
     assert hash_tree(again.variables) == hash_tree(teacher.variables)
@@ -34,17 +34,17 @@ def test_a_file_gives_the_same_teacher_back(teacher, tmp_path):
 
 def test_a_changed_number_is_found(teacher, tmp_path):
     path = tmp_path / "t.safetensors"
-    write_teacher(path, teacher)
+    teacher.write(path)
     content = bytearray(path.read_bytes())
     content[-5] ^= 1
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match="damaged"):
-        read_teacher(path)
+        Teacher.read(path)
     path.write_bytes(content[:100])
     with pytest.raises(CheckpointError, match="cannot be read"):
-        read_teacher(path)
+        Teacher.read(path)
 
 
 def test_a_forward_pass_costs_what_the_size_walk_counts(teacher):
-    short, long = (teacher.flops_per_token(length) for length in (8, 16))
+    short, long = (teacher.flops_per_target(length) for length in (8, 16))
     assert 0 < short < long

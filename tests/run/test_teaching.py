@@ -101,7 +101,7 @@ def test_a_teacher_without_weight_changes_no_bit(train, tmp_path, dense):
 
 def test_a_teacher_must_be_a_finished_run_with_the_same_tokens(train, tmp_path, dense):
     other = [("data.tokenizer", "sentencepiece"), ("data.vocab_size", "300")]
-    with pytest.raises(ConfigError, match=r"has another tokenizer \(259\)") as caught:
+    with pytest.raises(ConfigError, match=r"has another tokenizer .*259") as caught:
         train(tmp_path / "other", *DENSE, *other, teacher=dense[0])
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="no finished run"):

@@ -1,0 +1,80 @@
+"""Exact weights in one file: the shape of a model, its variables, and their digest.
+
+For teachers, imported models and points of a path. Numbers are float32, gates included,
+so that what reads the file computes what was computed before. A changed byte is found.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+from jaxtyping import PyTree
+
+from slimjax.errors import CheckpointError, ConfigError
+from slimjax.models.config import ModelConfig
+from slimjax.models.plain import as_json, from_json
+from slimjax.store.files import write_atomic
+from slimjax.trees import flatten, hash_tree, unflatten
+
+FORMAT = "slimjax-weights-1"
+FORMATS = (FORMAT, "slimjax-teacher-1")
+"""Formats that are read; both hold the same."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class StoredModel:
+    """A model with its weights.
+
+    Attributes:
+        model: Its shape.
+        variables: ``{"params": weights, "gates": gates}``.
+        digest: A name for shape and weights, 64 hex digits.
+    """
+
+    model: ModelConfig
+    variables: PyTree
+    digest: str
+
+    @classmethod
+    def of(cls, model: ModelConfig, variables: PyTree) -> Self:
+        """Returns the model with these weights, and its digest."""
+        shape = json.dumps(as_json(model), sort_keys=True)
+        named = {"shape": np.frombuffer(shape.encode(), np.uint8), **variables}
+        return cls(model, variables, hash_tree(named))
+
+    def write(self, path: Path) -> None:
+        """Writes the file so that it is there whole or not at all."""
+        tensors = {
+            ".".join(name): np.asarray(leaf, np.float32, order="C")
+            for name, leaf in flatten(self.variables).items()
+        }
+        shape = json.dumps(as_json(self.model))
+        metadata = {"format": FORMAT, "model": shape, "digest": self.digest}
+        write_atomic(path, safetensors.numpy.save(tensors, metadata=metadata))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Returns what `write` wrote.
+
+        Raises:
+            CheckpointError: If the file is missing, damaged or of another format.
+        """
+        try:
+            with safetensors.safe_open(str(path), framework="numpy") as file:
+                metadata, names = file.metadata() or {}, list(file.keys())
+                leaves = {
+                    tuple(name.split(".")): file.get_tensor(name) for name in names
+                }
+            if metadata.get("format") not in FORMATS:
+                raise CheckpointError(f"{path} is not of format {FORMAT}.")
+            model = from_json(json.loads(metadata["model"]), str(path))
+        except (OSError, ValueError, ConfigError, safetensors.SafetensorError) as error:
+            raise CheckpointError(f"{path} cannot be read: {error}.") from error
+        stored = cls.of(model, {"gates": {}} | unflatten(leaves))
+        if stored.digest != metadata.get("digest"):
+            raise CheckpointError(f"{path} is damaged: its numbers have changed.")
+        return stored
