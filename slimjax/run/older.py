@@ -35,7 +35,7 @@ def restore_state(checkpoints: Checkpoints, name: str, target: PyTree) -> Any:
 
 def _rename_maps(state: PyTree, name_of: Callable[[int], str]) -> PyTree:
     """Returns a state whose maps have other names, in weights and moments alike."""
-    has_maps = lambda node: isinstance(node, dict) and ALIGN in node
+    has_maps = lambda node: isinstance(node, dict) and isinstance(node.get(ALIGN), dict)
 
     def rename(node: Any) -> Any:
         if not has_maps(node):

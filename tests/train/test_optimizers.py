@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from slimjax.errors import ConfigError
-from slimjax.models.runs import stack, unstack
+from slimjax.models.runs import Run, stack, unstack
 from slimjax.objective.curvature import WeightMoments
 from slimjax.train.adafactor import scale_by_adafactor
 from slimjax.train.optim_config import DECAYS, OPTIMIZERS, OptimConfig
@@ -162,15 +162,15 @@ def test_adafactor_treats_stacked_layers_as_it_treats_them_apart():
     }
     tree = lambda *scales: {f"layer_{i}": layer(s) for i, s in enumerate(scales)}
     params, grads = tree(1.0, 0.1, 3.0), tree(1.0, 100.0, 0.01)
-    together = lambda tree: stack(tree, ((0, 1, 2),))
+    together = lambda tree: stack(tree, (Run("", (0, 1, 2)),))
     _, apart_state = tx.update(grads, tx.init(params), params)
     expected, apart_state = tx.update(grads, apart_state, params)
     whole = together(params)
     _, state = tx.update(together(grads), tx.init(whole), whole)
     actual, state = tx.update(together(grads), state, whole)
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5)
-    jax.tree.map(close, unstack(actual, ((0, 1, 2),)), expected)
-    jax.tree.map(close, unstack(state, ((0, 1, 2),)), apart_state)
+    jax.tree.map(close, unstack(actual, (Run("", (0, 1, 2)),)), expected)
+    jax.tree.map(close, unstack(state, (Run("", (0, 1, 2)),)), apart_state)
 
 
 def rates(num_steps: int = 100, **options) -> np.ndarray:
