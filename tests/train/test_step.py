@@ -127,8 +127,8 @@ def test_a_refitted_seam_loses_less_and_is_still_exact():
         other = small.programs.logits(small_state.params, draw(0))
         assert set(one) == {"tokens"}
         np.testing.assert_allclose(one["tokens"], other["tokens"], atol=1e-5)
-        rows = small.programs.outputs(small_state.params, draw(0))
-        losses.append(float(rows["nats"].sum()))
+        measured = small.programs.outputs(small_state.params, draw(0))
+        losses.append(float(measured["nats"].sum()))
     assert losses[1] < losses[0]
 
 
