@@ -36,6 +36,59 @@ def make_error_fn(
         model: The shape of the model.
         label_smoothing: See `slimjax.nn.cross_entropy.Scores.loss`.
         z_loss: See there.
+
+    Examples:
+        The textbook's perceptron: inputs [1, 2], two hidden and two output units,
+        sigmoid, targets [0.1, 0.9], and binary cross entropy summed over the outputs.
+
+        >>> from slimjax.models import recipes
+        >>> head = HeadConfig("answer", 2, at="first", loss="binary", bias=True)
+        >>> model = recipes.mlp(2, 2, heads=(head,), activation="sigmoid")
+        >>> a0, t = jnp.array([[1.0, 2.0]]), jnp.array([[0.1, 0.9]])
+        >>> task = Task(
+        ...     name="textbook",
+        ...     heads=lambda sizes: (head,),
+        ...     inputs=lambda batch, key: {"features": batch["x"]},
+        ...     targets=lambda batch, key: {"answer": Targets(batch["t"], jnp.ones(1))},
+        ...     metrics=(),
+        ... )
+        >>> W1, b1 = jnp.array([[0.1, 0.2], [0.3, -0.4]]), jnp.array([0.5, -0.6])
+        >>> W2, b2 = jnp.array([[0.7, -0.8], [0.9, 1.1]]), jnp.array([-1.2, 0.25])
+
+        The textbook writes z = W a + b. The kernel that reads features is W transposed,
+        ``[inputs, units]``; the table of a head is W itself, ``[outputs, units]``.
+
+        >>> stem = {"kernel": W1.T, "bias": b1[None]}
+        >>> params = {"features": stem, "answer_head": {"table": W2, "bias": b2}}
+        >>> variables = {"params": params, "gates": {"mlp": jnp.ones(2)}}
+        >>> error_fn = make_error_fn(task, model)
+        >>> batch = {"x": a0, "t": t}
+        >>> (loss, _), slopes = jax.value_and_grad(error_fn, has_aux=True)(
+        ...     variables, batch
+        ... )
+
+        The formulas, for one row: the gradient of W is dz a^T.
+
+        >>> a1 = jax.nn.sigmoid(W1 @ a0[0] + b1)
+        >>> a2 = jax.nn.sigmoid(W2 @ a1 + b2)
+        >>> by_hand = -jnp.sum(t * jnp.log(a2) + (1 - t) * jnp.log(1 - a2))
+        >>> dz2 = a2 - t[0]
+        >>> dz1 = W2.T @ dz2 * a1 * (1 - a1)
+        >>> close = lambda a, b: bool(jnp.abs(a - b).max() <= 1e-6)
+        >>> close(loss, by_hand)
+        True
+        >>> dW1 = slopes["params"]["features"]["kernel"].T
+        >>> dW2 = slopes["params"]["answer_head"]["table"]
+        >>> close(dW1, jnp.outer(dz1, a0[0])), close(dW2, jnp.outer(dz2, a1))
+        (True, True)
+
+        One step of gradient descent with a learning rate of 0.5:
+
+        >>> stepped = jax.tree.map(lambda w, g: w - 0.5 * g, params, slopes["params"])
+        >>> close(stepped["features"]["bias"][0], b1 - 0.5 * dz1)
+        True
+        >>> close(stepped["answer_head"]["table"], W2 - 0.5 * jnp.outer(dz2, a1))
+        True
     """
     network = model.module()
 
