@@ -26,10 +26,11 @@ def main() -> None:
     import numpy as np
 
     from slimjax.config import read_config
+    from slimjax.models.build import build_model
     from slimjax.train.config import make_run_config
 
     run = make_run_config(read_config(ROOT / "configs" / "quickstart.py"))
-    model = run.model.build(run.data.vocab_size)
+    model = build_model(run.model, run.data.vocab_size)
     result = json.loads((HERE / "results" / "slim49-seed0-lr0.002.json").read_text())
     small = model.with_architecture(result["architecture"], "architecture")
     steps = [make_step(run, shape) for shape in (model, small)]

@@ -14,6 +14,7 @@ import numpy as np
 from paired import make_parser, write
 
 from slimjax.config import read_config
+from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import make_latency_fn
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     flags = parser.parse_args()
     run = make_run_config(read_config(flags.config))
-    model = run.model.build(run.data.vocab_size)
+    model = build_model(run.model, run.data.vocab_size)
     start = time.perf_counter()
     table = measure_latency(model, narrower=flags.narrower)
     took = time.perf_counter() - start

@@ -26,9 +26,9 @@ from slimjax.generate.options import (
     check_prompts,
 )
 from slimjax.generate.sampling import Sampling
+from slimjax.models.build import build_model
 from slimjax.models.cached import FrozenDecoder, freeze_decoder
-from slimjax.models.config import ModelConfig
-from slimjax.models.settings import ModelSettings
+from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.nn.quantize import quantize
 from slimjax.store.files import read_json
 from slimjax.store.packed import read_packed
@@ -244,7 +244,7 @@ def read_model_config(folder: RunFolder, codecs: Codecs) -> ModelConfig:
         settings = build(ModelSettings, block | {"architecture": ""}, "config.model")
         task = tasks.get(config.get("task", "lm")).make_task(special_of(codecs))
         sizes, lengths = sizes_of(codecs), {"": int(data.get("seq_len", 0))}
-        model = settings.build(sizes, task.heads(sizes), lengths)
+        model = build_model(settings, sizes, task.heads(sizes), lengths)
         return model.with_architecture(read_json(folder.architecture), where)
     except ConfigError as error:
         raise CheckpointError(f"{folder.root} is damaged: {error}") from error

@@ -11,6 +11,7 @@ from slimjax.models.architecture import apply_architecture, describe
 from slimjax.models.head import HeadConfig
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.reshape import reshape_tower
+from slimjax.models.settings import ModelSettings as ModelSettings
 from slimjax.models.tower_config import Compute, TowerConfig
 from slimjax.models.use import UseFn
 from slimjax.models.uses import make_use_fn, targets_per_row

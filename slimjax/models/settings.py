@@ -2,18 +2,12 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
 
 from slimjax.config import check_most
 from slimjax.errors import ConfigError, suggest
-from slimjax.models import recipes
-from slimjax.models.architecture import read_architecture
-from slimjax.models.config import ModelConfig
-from slimjax.models.head import HeadConfig
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.style import STYLES, Style
-from slimjax.models.tower_config import STEMS, Compute
+from slimjax.models.tower_config import STEMS
 from slimjax.nn.implementations import ACTIVATIONS, IMPLEMENTATIONS, POOLS
 
 KINDS = ("decoder", "encoder", "encoder_decoder", "mlp")
@@ -128,7 +122,7 @@ class ModelSettings:
                 "config.model.head_dim."
             )
         rotary = self.full_style.positions == "rotary"
-        self._layer().check("config.model", rotary=rotary)
+        self.uniform_layer().check("config.model", rotary=rotary)
 
     def _check_choices(self) -> None:
         choices = dict(kind=KINDS, dtype=DTYPES, attention_impl=IMPLEMENTATIONS)
@@ -215,88 +209,8 @@ class ModelSettings:
             given["sees"] = "all" if self.kind == "encoder" else "past"
         return dataclasses.replace(base, **given)
 
-    def build(
-        self,
-        sizes: int | Mapping[str, int],
-        heads: tuple[HeadConfig, ...] = (),
-        lengths: Mapping[str, int] | None = None,
-    ) -> ModelConfig:
-        """Returns the model's shape for some data.
-
-        Args:
-            sizes: Numbers of kinds, ``vocab`` or ``features``; or the vocabulary alone.
-            heads: What the task asks for; by default the next token. Those that read
-                the ``first`` position pool as the setting says, and those of a tied
-                table have one of their own where tables are not tied.
-            lengths: Positions of a row, by tower, for learned positions.
-
-        Raises:
-            ConfigError: If the architecture file cannot be read or is not one.
-        """
-        sizes = {"vocab": sizes} if isinstance(sizes, int) else sizes
-        longest = max((lengths or {"": 0}).values())
-        make: dict[str, Callable[..., ModelConfig]] = {
-            "encoder_decoder": self._build_encoder_decoder,
-            "mlp": self._build_mlp,
-        }
-        fitted = tuple(map(self._fit_head, heads)) or None
-        config = make.get(self.kind, self._build_decoder)(sizes, fitted, longest)
-        if not self.architecture:
-            return config
-        entries = read_architecture(self.architecture)
-        return config.with_architecture(entries, self.architecture)
-
-    def _build_decoder(self, sizes: Mapping, heads: Any, longest: int) -> ModelConfig:
-        layers = (self._layer(),) * self.num_layers
-        options = self._tower_options(longest) | dict(style=self.full_style)
-        return recipes.decoder(
-            sizes["vocab"], self.width, layers, heads=heads, **options
-        )
-
-    def _build_encoder_decoder(
-        self, sizes: Mapping, heads: Any, longest: int
-    ) -> ModelConfig:
-        layer = self._layer()
-        across = dict(cross_heads=layer.num_heads, cross_kv_heads=layer.num_kv_heads)
-        return recipes.encoder_decoder(
-            sizes["vocab"],
-            self.width,
-            (dataclasses.replace(layer, **across),) * self.num_layers,
-            encoder_layers=(layer,) * (self.encoder_layers or self.num_layers),
-            encoder_width=self.encoder_width,
-            heads=heads,
-            style=self.full_style,
-            **self._tower_options(longest),
-        )
-
-    def _build_mlp(self, sizes: Mapping, heads: Any, longest: int) -> ModelConfig:
-        del longest
-        activation = self.mlp or "sigmoid"
-        options = self._compute() | dict(heads=heads, activation=activation)
-        return recipes.mlp(sizes["features"], self.width, **options)
-
-    def _tower_options(self, longest: int) -> dict[str, Any]:
-        in_table = self.full_style.positions in ("learned", "sinusoidal")
-        return self._compute() | dict(
-            window=self.window,
-            embed_scale=self.embed_scale,
-            rope_base=float(self.rope_base),
-            num_positions=longest if in_table else 0,
-            token_types=self.token_types,
-        )
-
-    def _compute(self) -> dict[str, Any]:
-        names = (field.name for field in dataclasses.fields(Compute))
-        return {name: getattr(self, name) for name in names}
-
-    def _fit_head(self, head: HeadConfig) -> HeadConfig:
-        pool = self.pool or ("first" if self.kind == "encoder" else "mean")
-        changes = {"at": pool} if head.at == "first" else {}
-        if head.table == "tied" and not self.full_style.tied:
-            changes |= {"table": "own"}
-        return dataclasses.replace(head, **changes)
-
-    def _layer(self) -> LayerConfig:
+    def uniform_layer(self) -> LayerConfig:
+        """Returns the shape of every layer of a uniform start."""
         return LayerConfig(
             num_heads=self.num_heads,
             num_kv_heads=self.num_kv_heads or self.num_heads,

@@ -5,6 +5,7 @@ from typing import Any
 from slimjax import tasks
 from slimjax.data.dataset import Outline
 from slimjax.errors import ConfigError
+from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig
 from slimjax.tasks.base import Task
 from slimjax.train.blueprint import Blueprint
@@ -23,7 +24,7 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
         ConfigError: If the architecture file cannot be read or holds no model.
     """
     heads = tasks.get(run.task).make_task(outline.special).heads(outline.sizes)
-    return run.model.build(outline.sizes, heads, outline.lengths)
+    return build_model(run.model, outline.sizes, heads, outline.lengths)
 
 
 def make_blueprint(

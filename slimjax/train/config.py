@@ -12,7 +12,7 @@ from slimjax.data.config import PLACES, DataConfig, is_tokenizer_file
 from slimjax.distill.config import START, DistillConfig
 from slimjax.errors import ConfigError, suggest
 from slimjax.mesh.mesh import MeshConfig
-from slimjax.models.settings import ModelSettings
+from slimjax.models.config import ModelSettings
 from slimjax.nn.gates import CHANNELS
 from slimjax.objective.config import DENSE, ObjectiveConfig
 from slimjax.objective.quantize import QuantizeConfig

@@ -4,6 +4,7 @@ import jax
 import numpy as np
 from flax import linen as nn
 
+from slimjax.models.build import build_model
 from slimjax.models.settings import ModelSettings
 
 SETTINGS = ModelSettings(
@@ -12,7 +13,7 @@ SETTINGS = ModelSettings(
 
 
 def test_outputs_multiply_out_to_the_logits_whatever_the_gates():
-    config = SETTINGS.build(11)
+    config = build_model(SETTINGS, 11)
     model = config.module()
     draw = np.random.default_rng(0)
     numbers = lambda leaf: draw.uniform(0.2, 1.0, leaf.shape).astype(np.float32)

@@ -21,6 +21,7 @@ from slimjax.distill.outcomes import (
     find_outcomes,
     make_outcomes_fn,
 )
+from slimjax.models.build import build_model
 from slimjax.models.settings import ModelSettings
 from slimjax.nn.readout import Readout
 from slimjax.tasks.lm import make_task
@@ -139,9 +140,10 @@ def test_a_teacher_who_is_sure_and_a_student_too_leave_no_nan():
 
 
 def test_logits_are_never_there_for_all_tokens():
-    model = ModelSettings(
+    settings = ModelSettings(
         width=8, num_layers=1, num_heads=1, num_kv_heads=1, head_dim=8, mlp_dim=6
-    ).build(700)
+    )
+    model = build_model(settings, 700)
     tokens = jnp.zeros((4, 512), jnp.int32)
     batch = {"tokens": tokens}
     shapes = nn.meta.unbox(model.abstract_variables())

@@ -7,13 +7,14 @@ from flax import linen as nn
 
 from slimjax.distill.teacher import Teacher
 from slimjax.errors import CheckpointError
+from slimjax.models.build import build_model
 from slimjax.models.settings import ModelSettings
 from slimjax.trees import hash_tree
 
 SETTINGS = ModelSettings(
     width=8, num_layers=2, num_heads=2, num_kv_heads=1, head_dim=4, mlp_dim=6
 )
-MODEL = SETTINGS.build(11)
+MODEL = build_model(SETTINGS, 11)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from shapes import make_variables, models
 from slimjax.errors import ConfigError
 from slimjax.models import LayerConfig, ModelSettings, decoder
 from slimjax.models.architecture import parse_architecture
+from slimjax.models.build import build_model
 
 RAGGED = decoder(
     13,
@@ -99,7 +100,7 @@ def test_what_is_no_architecture_is_refused_by_its_place(entries):
 
 def test_sizes_that_are_left_out_are_derived():
     settings_ = ModelSettings(width=24, num_heads=6, num_layers=2, mlp_dim=5)
-    assert settings_.build(7).layers == (LayerConfig(6, 6, 4, 5),) * 2
+    assert build_model(settings_, 7).layers == (LayerConfig(6, 6, 4, 5),) * 2
 
 
 @pytest.mark.parametrize("remat", ["dots", "full"])

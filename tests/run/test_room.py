@@ -7,13 +7,14 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
+from slimjax.models.build import build_model
 from slimjax.run import room
 from slimjax.train.config import make_run_config
 
 
 def check(*changes: tuple[str, str]) -> None:
     run = make_run_config(override(read_config("tiny_test"), changes))
-    room.check_memory(run, run.model.build(259))
+    room.check_memory(run, build_model(run.model, 259))
 
 
 def test_a_tiny_run_fits():
@@ -51,7 +52,7 @@ def test_accumulation_makes_a_batch_fit(monkeypatch):
 
 def test_optimizers_without_moments_need_less(monkeypatch):
     run = make_run_config(read_config("tiny_test"))
-    weights = jax.tree.leaves(run.model.build(259).abstract_variables())
+    weights = jax.tree.leaves(build_model(run.model, 259).abstract_variables())
     number = sum(math.prod(leaf.shape) for leaf in weights)
     monkeypatch.setattr(room, "device_bytes", lambda _: 12 * number)
     check(("optim.name", "sgd"))

@@ -13,6 +13,7 @@ from stages import stage_of
 
 from slimjax import native
 from slimjax.config import override, read_config
+from slimjax.models.build import build_model
 from slimjax.run.progress import Display
 from slimjax.run.start import train
 from slimjax.train.config import make_run_config
@@ -28,7 +29,7 @@ def make_stage(*changes: tuple[str, str]) -> Stage:
     base += [("data.batch_size", str(BATCH)), ("data.seq_len", str(LENGTH))]
     config = override(read_config("configs/tiny_test.py"), [*base, *changes])
     run = make_run_config(config)
-    return stage_of(run, run.model.build(VOCAB))
+    return stage_of(run, build_model(run.model, VOCAB))
 
 
 @pytest.fixture(scope="module")

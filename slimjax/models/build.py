@@ -1,0 +1,109 @@
+"""From the block ``config.model`` to the shape of a model, for some data."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from slimjax.models import recipes
+from slimjax.models.architecture import read_architecture
+from slimjax.models.config import ModelConfig
+from slimjax.models.head import HeadConfig
+from slimjax.models.settings import ModelSettings
+from slimjax.models.tower_config import Compute
+
+
+def build_model(
+    settings: ModelSettings,
+    sizes: int | Mapping[str, int],
+    heads: tuple[HeadConfig, ...] = (),
+    lengths: Mapping[str, int] | None = None,
+) -> ModelConfig:
+    """Returns the model's shape for some data.
+
+    Args:
+        settings: The block ``config.model``.
+        sizes: Numbers of kinds, ``vocab`` or ``features``; or the vocabulary alone.
+        heads: What the task asks for; by default the next token. Those that read the
+            ``first`` position pool as the setting says, and those of a tied table have
+            one of their own where tables are not tied.
+        lengths: Positions of a row, by tower, for tables of positions.
+
+    Raises:
+        ConfigError: If the architecture file cannot be read or is not one.
+
+    Examples:
+        >>> build_model(ModelSettings(width=64, num_layers=3), 100).num_layers
+        3
+    """
+    sizes = {"vocab": sizes} if isinstance(sizes, int) else sizes
+    longest = max((lengths or {"": 0}).values())
+    make: dict[str, Callable[..., ModelConfig]] = {
+        "encoder_decoder": _build_encoder_decoder,
+        "mlp": _build_mlp,
+    }
+    fitted = tuple(_fit_head(settings, head) for head in heads) or None
+    config = make.get(settings.kind, _build_decoder)(settings, sizes, fitted, longest)
+    if not settings.architecture:
+        return config
+    entries = read_architecture(settings.architecture)
+    return config.with_architecture(entries, settings.architecture)
+
+
+def _build_decoder(
+    settings: ModelSettings, sizes: Mapping[str, int], heads: Any, longest: int
+) -> ModelConfig:
+    layers = (settings.uniform_layer(),) * settings.num_layers
+    options = _tower_options(settings, longest) | dict(style=settings.full_style)
+    return recipes.decoder(
+        sizes["vocab"], settings.width, layers, heads=heads, **options
+    )
+
+
+def _build_encoder_decoder(
+    settings: ModelSettings, sizes: Mapping[str, int], heads: Any, longest: int
+) -> ModelConfig:
+    layer = settings.uniform_layer()
+    across = dict(cross_heads=layer.num_heads, cross_kv_heads=layer.num_kv_heads)
+    return recipes.encoder_decoder(
+        sizes["vocab"],
+        settings.width,
+        (dataclasses.replace(layer, **across),) * settings.num_layers,
+        encoder_layers=(layer,) * (settings.encoder_layers or settings.num_layers),
+        encoder_width=settings.encoder_width,
+        heads=heads,
+        style=settings.full_style,
+        **_tower_options(settings, longest),
+    )
+
+
+def _build_mlp(
+    settings: ModelSettings, sizes: Mapping[str, int], heads: Any, longest: int
+) -> ModelConfig:
+    del longest
+    options = _compute(settings) | dict(heads=heads)
+    options["activation"] = settings.mlp or "sigmoid"
+    return recipes.mlp(sizes["features"], settings.width, **options)
+
+
+def _tower_options(settings: ModelSettings, longest: int) -> dict[str, Any]:
+    in_table = settings.full_style.positions in ("learned", "sinusoidal")
+    return _compute(settings) | dict(
+        window=settings.window,
+        embed_scale=settings.embed_scale,
+        rope_base=float(settings.rope_base),
+        num_positions=longest if in_table else 0,
+        token_types=settings.token_types,
+    )
+
+
+def _compute(settings: ModelSettings) -> dict[str, Any]:
+    names = (field.name for field in dataclasses.fields(Compute))
+    return {name: getattr(settings, name) for name in names}
+
+
+def _fit_head(settings: ModelSettings, head: HeadConfig) -> HeadConfig:
+    pool = settings.pool or ("first" if settings.kind == "encoder" else "mean")
+    changes = {"at": pool} if head.at == "first" else {}
+    if head.table == "tied" and not settings.full_style.tied:
+        changes |= {"table": "own"}
+    return dataclasses.replace(head, **changes)
