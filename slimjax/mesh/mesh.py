@@ -14,7 +14,6 @@ from jaxtyping import PyTree
 from slimjax.data.dataset import Field
 from slimjax.errors import ConfigError
 from slimjax.nn.axes import RULES, num_parts
-from slimjax.objective.limits import Limits
 from slimjax.trees import flatten
 
 AXES = ("data", "fsdp", "model", "context")
@@ -195,18 +194,23 @@ def check_divides(
             )
 
 
-def check_cuts(limits: Limits, sizes: Mapping[str, int]) -> None:
+def check_cuts(multiples: Mapping[str, int], sizes: Mapping[str, int]) -> None:
     """Refuses a mesh that could not divide what a seam leaves.
 
-    Who goes must not depend on the mesh, as a run may go on on another one. So it is
-    the config that keeps lengths divisible.
+    What is removed must not depend on the mesh, as a run may go on on another one. So
+    it is the config that keeps lengths divisible.
+
+    Args:
+        multiples: Of each axis that may be cut, the number of which it stays a
+            multiple.
+        sizes: Sizes of the axes of the mesh.
 
     Raises:
         ConfigError: Naming the axis of the mesh and the multiple.
     """
     for axis, setting in MULTIPLES.items():
-        parts, multiple = num_parts(axis, sizes), limits.block(axis)
-        if axis in limits.units and multiple % parts:
+        parts, multiple = num_parts(axis, sizes), multiples.get(axis, 0)
+        if multiple % parts:
             raise ConfigError(
                 f"config.resize.{setting}={multiple} must be a multiple of "
                 f"{_describe(axis, sizes)}, so that axis {axis} can be divided after a "

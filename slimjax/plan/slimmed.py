@@ -5,10 +5,10 @@ import re
 
 import numpy as np
 
+from slimjax.budget.units import Gates
 from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.models.config import ModelConfig
 from slimjax.objective.inventory import Inventory
-from slimjax.objective.units import Gates
 from slimjax.train.blueprint import Blueprint
 
 

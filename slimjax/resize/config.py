@@ -2,9 +2,9 @@
 
 import dataclasses
 
+from slimjax.budget.limits import UNITS, Limits
 from slimjax.config import check_most
 from slimjax.errors import ConfigError, suggest
-from slimjax.objective.limits import UNITS, Limits
 
 MAX_SEAMS = 1000
 """Each seam compiles a step; no run can have so many."""

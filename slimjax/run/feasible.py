@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Mapping
 from functools import partial
 
+from slimjax.budget.limits import Limits
+from slimjax.budget.units import least_size
 from slimjax.errors import ConfigError, suggest
 from slimjax.objective.inventory import Inventory, uniform_bits
 from slimjax.objective.latency import LATENCY
-from slimjax.objective.limits import Limits
 from slimjax.objective.size import MEASURES, SizeFn, make_size_fn, parse_measure
-from slimjax.objective.units import least_size
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig
 

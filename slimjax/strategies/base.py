@@ -8,17 +8,17 @@ import numpy as np
 import optax
 from jaxtyping import PyTree
 
+from slimjax.budget.bits import BitCosts
+from slimjax.budget.limits import Limits
+from slimjax.budget.units import Costs, Gates
 from slimjax.nn.axes import to_host
 from slimjax.nn.gates import NESTED, SUBLAYER, is_width
 from slimjax.nn.quantize import Precision
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.curvature import WeightMoments
 from slimjax.objective.inventory import Inventory
-from slimjax.objective.limits import Limits
-from slimjax.objective.precision import BitCosts
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import SizeFn, unit_sizes
-from slimjax.objective.units import Costs, Gates
 from slimjax.trees import Path, flatten
 
 ProbeFn = Callable[..., float]

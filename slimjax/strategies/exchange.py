@@ -15,15 +15,15 @@ import itertools
 
 import numpy as np
 
+from slimjax.budget.limits import LAYER
+from slimjax.budget.units import Costs
 from slimjax.models.paths import layer_module
 from slimjax.nn.gates import NESTED, SUBLAYER, is_width
-from slimjax.objective.limits import LAYER
 from slimjax.objective.price import (
     GateMoments,
     corrected_second_moment,
     track_gate_moments,
 )
-from slimjax.objective.units import Costs
 from slimjax.strategies.base import (
     SeamContext,
     Strategy,

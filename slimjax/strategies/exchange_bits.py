@@ -24,6 +24,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
+from slimjax.budget.bits import BitCosts
 from slimjax.nn.quantize import (
     FULL,
     LEAST_OF_VECTORS,
@@ -32,7 +33,6 @@ from slimjax.nn.quantize import (
     fit_weight,
     is_matrix,
 )
-from slimjax.objective.precision import BitCosts
 from slimjax.strategies.base import SeamContext, weight_curvature
 from slimjax.trees import Path, flatten
 

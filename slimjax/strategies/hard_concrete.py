@@ -35,10 +35,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
+from slimjax.budget.units import Costs
 from slimjax.nn.axes import to_host
 from slimjax.objective.price import add_size_penalty, keep_in_interval
 from slimjax.objective.size import SizeFn
-from slimjax.objective.units import Costs
 from slimjax.strategies.base import (
     SeamContext,
     StepContext,

@@ -32,15 +32,15 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
+from slimjax.budget.bits import BitCosts, by_gate
+from slimjax.budget.depths import least_depths, unit_bytes
+from slimjax.budget.units import Costs
 from slimjax.nn.axes import to_host
 from slimjax.nn.depths import DEPTHS
 from slimjax.nn.gates import is_width
 from slimjax.nn.quantize import FULL, bit_key, is_matrix, least_bits
-from slimjax.objective.depths import least_depths, unit_bytes
-from slimjax.objective.precision import BitCosts, by_gate
 from slimjax.objective.price import add_budget_penalty, add_size_penalty
 from slimjax.objective.size import SizeFn
-from slimjax.objective.units import Costs
 from slimjax.strategies.base import SeamContext, StepContext, Strategy
 from slimjax.strategies.size_penalty import read_alpha
 from slimjax.trees import Path, flatten, unflatten

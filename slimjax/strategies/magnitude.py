@@ -15,7 +15,7 @@ References:
 import numpy as np
 import optax
 
-from slimjax.objective.units import Costs
+from slimjax.budget.units import Costs
 from slimjax.strategies.base import SeamContext, Strategy, rank_by, relative
 from slimjax.strategies.groups import host_sums
 

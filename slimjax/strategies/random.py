@@ -8,8 +8,8 @@ import math
 import numpy as np
 import optax
 
+from slimjax.budget.units import Costs
 from slimjax.nn.gates import SUBLAYER
-from slimjax.objective.units import Costs
 from slimjax.strategies.base import SeamContext, Strategy, rank_by
 
 

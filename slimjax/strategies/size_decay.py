@@ -29,10 +29,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
+from slimjax.budget.units import Costs
 from slimjax.nn.gates import NESTED, is_width
 from slimjax.objective.inventory import Inventory
 from slimjax.objective.size import SizeFn, unit_sizes
-from slimjax.objective.units import Costs
 from slimjax.strategies.base import (
     SeamContext,
     StepContext,

@@ -11,13 +11,13 @@ schedule. At a seam units are ranked by the gates themselves.
 import optax
 from jaxtyping import PyTree
 
+from slimjax.budget.units import Costs
 from slimjax.objective.price import (
     BudgetPriceState,
     add_budget_penalty,
     add_size_penalty,
     keep_in_interval,
 )
-from slimjax.objective.units import Costs
 from slimjax.strategies.base import (
     SeamContext,
     StepContext,

@@ -15,13 +15,13 @@ References:
     Inference", 2017, section 2.3, for weighing importance against cost.
 """
 
+from slimjax.budget.units import Costs
 from slimjax.nn.gates import SUBLAYER
 from slimjax.objective.price import (
     GateMoments,
     corrected_second_moment,
     track_gate_moments,
 )
-from slimjax.objective.units import Costs
 from slimjax.strategies.base import (
     SeamContext,
     Strategy,

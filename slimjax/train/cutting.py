@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax.budget.depths import depths_of
+from slimjax.budget.units import Gates
 from slimjax.nn.axes import is_spread, numpy_of, to_host
 from slimjax.nn.depths import DEPTHS
 from slimjax.nn.quantize import precision_names
-from slimjax.objective.depths import depths_of
 from slimjax.objective.inventory import Bits
-from slimjax.objective.units import Gates
 from slimjax.resize.carry import carry_state, fold_moments
 from slimjax.resize.least_squares import refit
 from slimjax.resize.plan import Plan

@@ -7,13 +7,13 @@ import jax
 import numpy as np
 from jax.typing import ArrayLike
 
+from slimjax.budget.bits import BitPrices
+from slimjax.budget.decision import BitChoice, Decision
+from slimjax.budget.kinds import decide_within
+from slimjax.budget.units import Costs, Gates
+from slimjax.budget.width import WidthChooser
 from slimjax.nn.axes import is_spread, to_host
-from slimjax.objective.decision import BitChoice, Decision
 from slimjax.objective.inventory import Bits
-from slimjax.objective.kinds import decide_within
-from slimjax.objective.precision import BitPrices
-from slimjax.objective.units import Costs, Gates
-from slimjax.objective.width import WidthChooser
 from slimjax.strategies.base import SeamContext
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.history import History

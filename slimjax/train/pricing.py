@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
+from slimjax.budget.depths import make_depth_size_fn
 from slimjax.nn.depths import DEPTHS
 from slimjax.objective.config import ObjectiveConfig
-from slimjax.objective.depths import make_depth_size_fn
 from slimjax.objective.inventory import Inventory
 from slimjax.resize.config import ResizeConfig
 from slimjax.strategies.base import StepContext

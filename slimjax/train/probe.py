@@ -4,9 +4,9 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax.budget.units import Gates
 from slimjax.nn.axes import to_host
 from slimjax.nn.quantize import PRECISION
-from slimjax.objective.units import Gates
 from slimjax.tasks.base import nats_per_target
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.stage import Stage

@@ -19,11 +19,11 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax import processes
+from slimjax.budget.decision import Decision
+from slimjax.budget.kinds import list_kinds
+from slimjax.budget.units import Gates
 from slimjax.nn.quantize import precision_names
-from slimjax.objective.decision import Decision
 from slimjax.objective.inventory import Inventory
-from slimjax.objective.kinds import list_kinds
-from slimjax.objective.units import Gates
 from slimjax.resize.plan import Plan, make_plan
 from slimjax.resize.shrink import cut
 from slimjax.store.faults import fault_point

@@ -9,6 +9,7 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
+from slimjax.budget.depths import depths_of
 from slimjax.distill.alignment import ALIGN, alignment_flops, make_maps
 from slimjax.distill.config import START
 from slimjax.distill.teacher import Teacher
@@ -18,7 +19,6 @@ from slimjax.mesh.shardings import put_batch
 from slimjax.nn.axes import to_host
 from slimjax.nn.depths import DEPTHS
 from slimjax.nn.quantize import PRECISION
-from slimjax.objective.depths import depths_of
 from slimjax.objective.inventory import Bits
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.optim import make_tx
@@ -227,4 +227,5 @@ def _check_mesh(blueprint: Blueprint, mesh: Mesh) -> None:
     shapes = blueprint.abstract_params["params"]
     check_divides(blueprint.names["params"], shapes, sizes)
     if run.seam_steps:
-        check_cuts(run.resize.limits(cautious=False), sizes)
+        limits = run.resize.limits(cautious=False)
+        check_cuts({axis: limits.block(axis) for axis in limits.units}, sizes)

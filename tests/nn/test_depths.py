@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from slimjax.budget.depths import depths_of
 from slimjax.nn.depths import round_rows, round_to_depths
 from slimjax.nn.quantize import FULL, STATES, quantize, uniform_precision
-from slimjax.objective.depths import depths_of
 from slimjax.trees import flatten
 
 ROWS = np.random.default_rng(0).standard_normal((3, 2000)).astype(np.float32)

@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from slimjax.budget.limits import UNITS, Limits
+from slimjax.budget.width import WidthChooser
 from slimjax.errors import ConfigError
 from slimjax.models import LayerConfig, decoder
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency_table import LatencyTable
-from slimjax.objective.limits import UNITS, Limits
 from slimjax.objective.size import make_size_fn
-from slimjax.objective.width import WidthChooser
 from slimjax.trees import flatten, unflatten
 
 TABLE = LatencyTable(

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapes import hard_gates, logits_of, make_variables, models, recipes
 
+from slimjax.budget.limits import UNITS, Limits
+from slimjax.budget.units import least_size
 from slimjax.errors import ConfigError
 from slimjax.models import (
     GPT2,
@@ -27,9 +29,7 @@ from slimjax.models import (
     mlp,
 )
 from slimjax.objective.inventory import take_inventory
-from slimjax.objective.limits import UNITS, Limits
 from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
-from slimjax.objective.units import least_size
 from slimjax.resize.plan import make_plan
 from slimjax.resize.shrink import cut
 from slimjax.store.packed import write_packed

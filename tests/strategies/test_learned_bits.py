@@ -9,16 +9,16 @@ import optax
 import pytest
 from test_strategies import INVENTORY, gates_tree, seam_context, step_context
 
+from slimjax.budget.bits import BitPrices
+from slimjax.budget.decision import BitChoice
+from slimjax.budget.depths import depths_of, make_depth_size_fn
+from slimjax.budget.limits import Limits
+from slimjax.budget.width import WidthChooser
 from slimjax.nn.depths import DEPTHS
-from slimjax.objective.decision import BitChoice
-from slimjax.objective.depths import depths_of, make_depth_size_fn
 from slimjax.objective.inventory import uniform_bits
-from slimjax.objective.limits import Limits
-from slimjax.objective.precision import BitPrices
 from slimjax.objective.price import BudgetPriceState
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import make_size_fn
-from slimjax.objective.width import WidthChooser
 from slimjax.strategies import get
 from slimjax.strategies.base import find_state
 from slimjax.trees import flatten, unflatten

@@ -9,11 +9,11 @@ import optax
 import pytest
 
 from slimjax import strategies
+from slimjax.budget.limits import UNITS, Limits
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.recipes import decoder
 from slimjax.objective.config import DENSE, STRATEGIES, ObjectiveConfig
 from slimjax.objective.inventory import take_inventory
-from slimjax.objective.limits import UNITS, Limits
 from slimjax.objective.price import GateMoments
 from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.strategies.base import SeamContext, StepContext, find_state

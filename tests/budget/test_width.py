@@ -8,17 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import make_variables, models
 
+from slimjax.budget.bits import BitCosts, BitPrices
+from slimjax.budget.decision import BitChoice
+from slimjax.budget.limits import UNITS, Limits
+from slimjax.budget.units import least_size
+from slimjax.budget.width import WidthChooser
 from slimjax.models import LayerConfig, decoder
 from slimjax.nn.gates import CHANNELS
 from slimjax.nn.packing import pack
 from slimjax.nn.quantize import precision_names, uniform_precision
-from slimjax.objective.decision import BitChoice
 from slimjax.objective.inventory import take_inventory, uniform_bits
-from slimjax.objective.limits import UNITS, Limits
-from slimjax.objective.precision import BitCosts, BitPrices
 from slimjax.objective.size import make_size_fn
-from slimjax.objective.units import least_size
-from slimjax.objective.width import WidthChooser
 from slimjax.resize.plan import make_plan
 from slimjax.resize.shrink import cut
 from slimjax.trees import flatten, unflatten

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import models
 
+from slimjax.budget.depths import depths_of, least_depths, make_depth_size_fn
+from slimjax.budget.limits import Limits
 from slimjax.models import LayerConfig, decoder
 from slimjax.nn.quantize import STATES
-from slimjax.objective.depths import depths_of, least_depths, make_depth_size_fn
 from slimjax.objective.inventory import take_inventory, uniform_bits
-from slimjax.objective.limits import Limits
 from slimjax.objective.size import make_size_fn
 from slimjax.trees import flatten, unflatten
 

@@ -6,15 +6,15 @@ The inventories are made by hand: nothing here needs a model.
 import numpy as np
 import pytest
 
+from slimjax.budget.kinds import list_kinds
+from slimjax.budget.limits import UNITS, Limits
+from slimjax.budget.units import least_size, list_units
+from slimjax.budget.width import WidthChooser
 from slimjax.models.paths import layer_name
 from slimjax.models.use import Use
 from slimjax.nn.gates import SUBLAYER
 from slimjax.objective.inventory import Inventory, Leaf
-from slimjax.objective.kinds import list_kinds
-from slimjax.objective.limits import UNITS, Limits
 from slimjax.objective.size import make_size_fn
-from slimjax.objective.units import least_size, list_units
-from slimjax.objective.width import WidthChooser
 
 ENCODER, DECODER = "encoder_embed", "embed"
 

@@ -15,10 +15,10 @@ from functools import cached_property
 
 import numpy as np
 
+from slimjax.budget.limits import LAYER, Limits
 from slimjax.models.paths import layer_module, layer_of
 from slimjax.nn.gates import NESTED, SUBLAYER, is_width
 from slimjax.objective.inventory import Inventory
-from slimjax.objective.limits import LAYER, Limits
 from slimjax.objective.size import SizeFn
 from slimjax.trees import Path
 

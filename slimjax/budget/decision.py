@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 from jaxtyping import Float
 
+from slimjax.budget.bits import BitPrices, States
+from slimjax.budget.units import Gates
 from slimjax.objective.inventory import Bits
-from slimjax.objective.precision import BitPrices, States
-from slimjax.objective.units import Gates
 
 Sizes = Float[np.ndarray, " M"]
 """Sizes in M measures, each as a part of the size at the start."""

@@ -1,6 +1,6 @@
 """What is removed, the widths of the residual streams included.
 
-At fixed widths sizes are linear in every gate, and `slimjax.objective.budget` decides.
+At fixed widths sizes are linear in every gate, and `slimjax.budget.chooser` decides.
 A narrower residual stream makes all other units smaller, and every bit of theirs
 cheaper; fewer or coarser units make its channels smaller. A weight is, in bytes, the
 product of the two: channels x bits of the units. So the rest, units and their bits, is
@@ -14,13 +14,13 @@ from functools import partial
 
 import numpy as np
 
-from slimjax.objective.budget import Chooser
-from slimjax.objective.decision import BitChoice, Decision, Sizes
+from slimjax.budget.chooser import Chooser
+from slimjax.budget.decision import BitChoice, Decision, Sizes
+from slimjax.budget.ledger import Ledger
+from slimjax.budget.limits import Limits
+from slimjax.budget.units import Costs, list_units
 from slimjax.objective.inventory import Bits, Inventory
-from slimjax.objective.ledger import Ledger
-from slimjax.objective.limits import Limits
 from slimjax.objective.size import SizeFn
-from slimjax.objective.units import Costs, list_units
 
 MAX_TURNS = 4
 """Turns that each of several widths gets to be found."""

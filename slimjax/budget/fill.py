@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from slimjax.objective.decision import Decision, Sizes
-from slimjax.objective.ledger import Ledger, is_open, step_sizes
-from slimjax.objective.precision import States
-from slimjax.objective.units import Family, Gates
+from slimjax.budget.bits import States
+from slimjax.budget.decision import Decision, Sizes
+from slimjax.budget.ledger import Ledger, is_open, step_sizes
+from slimjax.budget.units import Family, Gates
 from slimjax.trees import Path
 
 Reopening = tuple[Gates, float, Sizes]

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from test_budget import Case
+from test_chooser import Case
 
+from slimjax.budget.kinds import decide_within, list_kinds, part_taken
+from slimjax.budget.limits import Limits
+from slimjax.budget.width import WidthChooser
 from slimjax.models import LayerConfig, decoder
 from slimjax.nn.gates import SUBLAYER
-from slimjax.objective.kinds import decide_within, list_kinds, part_taken
-from slimjax.objective.limits import Limits
-from slimjax.objective.width import WidthChooser
 
 CONFIG = decoder(16, 8, (LayerConfig(4, 2, 4, 12),) * 4)
 

@@ -6,15 +6,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import make_variables, models
 
+from slimjax.budget.bits import BitCosts, BitPrices
+from slimjax.budget.decision import BitChoice
+from slimjax.budget.limits import Limits
+from slimjax.budget.width import WidthChooser
 from slimjax.models import LayerConfig, decoder
 from slimjax.nn.packing import pack
 from slimjax.nn.quantize import uniform_precision
-from slimjax.objective.decision import BitChoice
 from slimjax.objective.inventory import take_inventory, uniform_bits
-from slimjax.objective.limits import Limits
-from slimjax.objective.precision import BitCosts, BitPrices
 from slimjax.objective.size import make_size_fn
-from slimjax.objective.width import WidthChooser
 from slimjax.trees import flatten, unflatten
 
 STATES = (16, 8, 4, 2)

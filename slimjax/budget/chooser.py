@@ -9,22 +9,22 @@ where ``d_u`` is the loss its going costs; with bits to choose (`BitPrices`), th
 side is what the unit costs in its best state. A sublayer is weighed as a whole against
 the best that can be made of its parts, and a layer against the best of its sublayers.
 A budget is met by the price that is its dual variable, found by bisection on the true
-size walk, and a greedy fill (`slimjax.objective.fill`); several budgets, by one price
+size walk, and a greedy fill (`slimjax.budget.fill`); several budgets, by one price
 each, in turns.
 
 All of it is for one width of the residual stream, at which sizes add up; see
-`slimjax.objective.width` for the width.
+`slimjax.budget.width` for the width.
 """
 
 from collections import Counter
 
 import numpy as np
 
-from slimjax.objective.decision import Decision, Sizes
-from slimjax.objective.fill import fill, swap
-from slimjax.objective.ledger import Ledger, step_sums
-from slimjax.objective.limits import Limits
-from slimjax.objective.units import Layer
+from slimjax.budget.decision import Decision, Sizes
+from slimjax.budget.fill import fill, swap
+from slimjax.budget.ledger import Ledger, step_sums
+from slimjax.budget.limits import Limits
+from slimjax.budget.units import Layer
 from slimjax.trees import Path
 
 MAX_ALPHA = 1e12

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapes import models
 
+from slimjax.budget.limits import LAYER, UNITS, Limits
+from slimjax.budget.units import least_size
+from slimjax.budget.width import WidthChooser
 from slimjax.models import LayerConfig, decoder
 from slimjax.nn.gates import CHANNELS, SUBLAYER
 from slimjax.objective.inventory import take_inventory
-from slimjax.objective.limits import LAYER, UNITS, Limits
 from slimjax.objective.size import MEASURES, make_size_fn, unit_sizes
-from slimjax.objective.units import least_size
-from slimjax.objective.width import WidthChooser
 from slimjax.resize.plan import make_plan
 
 ALL = Limits(units=UNITS)

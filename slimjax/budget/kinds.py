@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from slimjax.budget.decision import Decision
+from slimjax.budget.units import Costs, Gates
 from slimjax.models.paths import layer_of
 from slimjax.nn.gates import SUBLAYER
-from slimjax.objective.decision import Decision
 from slimjax.objective.inventory import Inventory
 from slimjax.objective.size import SizeFn
-from slimjax.objective.units import Costs, Gates
 from slimjax.trees import Path
 
 

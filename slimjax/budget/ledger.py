@@ -8,12 +8,12 @@ from its state, and a narrower stream makes every state of it lighter.
 import numpy as np
 from jaxtyping import Float
 
+from slimjax.budget.bits import States, by_gate
+from slimjax.budget.decision import BitChoice, Decision, Sizes
+from slimjax.budget.units import Family, Gates, Units
 from slimjax.nn.gates import NESTED, SUBLAYER
-from slimjax.objective.decision import BitChoice, Decision, Sizes
 from slimjax.objective.inventory import Bits
-from slimjax.objective.precision import States, by_gate
 from slimjax.objective.size import SizeFn, unit_sizes
-from slimjax.objective.units import Family, Gates, Units
 from slimjax.trees import Path
 
 

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax.budget.limits import Limits
 from slimjax.nn.gates import SUBLAYER, is_width
 from slimjax.nn.quantize import FULL, STATES, bit_axis, bit_key, least_bits, num_groups
 from slimjax.objective.inventory import Bits, Inventory, uniform_bits
-from slimjax.objective.limits import Limits
 from slimjax.objective.size import SizeFn
 from slimjax.trees import Path, flatten, unflatten
 
