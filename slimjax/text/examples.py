@@ -217,10 +217,13 @@ def _read_label(record: Record, keys: tuple[str | int, ...]) -> str | BadDocumen
 def _read_features(
     record: Record, keys: tuple[str | int, ...]
 ) -> np.ndarray | BadDocument:
-    values = [record.get(key) for key in keys]
-    for value in values:
-        if isinstance(value, BadDocument):
-            return value
+    try:  # There may be hundreds: the quick way first.
+        values = list(map(record.values.__getitem__, keys))
+    except KeyError:
+        values = [record.get(key) for key in keys]
+        for value in values:
+            if isinstance(value, BadDocument):
+                return value
     names: list[Any] = list(keys)
     if len(values) == 1 and isinstance(values[0], list):
         values, names = values[0], [f"{keys[0]}[{i}]" for i in range(len(values[0]))]

@@ -13,6 +13,9 @@ from slimjax.text.files import BOM, READ_ERRORS, open_bytes, show
 MAX_LINE_BYTES = 1 << 26
 """A longer line is taken for a mistake."""
 
+HEAD_BYTES = 4096
+"""Bytes of a file by which it is recognised as no text."""
+
 
 @dataclasses.dataclass(frozen=True)
 class BadDocument:
@@ -77,6 +80,10 @@ def read_lines(path: str, encoding: str) -> Iterator[Line | BadDocument]:
 
 def decode(data: bytes, path: str, line: int, offset: int) -> str | BadDocument:
     """Returns the text of UTF-8 bytes that begin at a line and an offset of a file."""
+    if offset == 0 and data[:HEAD_BYTES].count(0) > len(data[:HEAD_BYTES]) / 4:
+        hint = explain(data[:HEAD_BYTES])  # Zeros are UTF-8, but no text has so many.
+        problem = "line 1: more than a quarter of its bytes are zero"
+        return BadDocument("not_utf8", f"{show(path)}, {problem}. {hint}", path)
     try:
         return data.decode()
     except UnicodeDecodeError as error:

@@ -136,8 +136,10 @@ def _read_rows(
         yield from lines.take_bad()
         if row is None:
             return
+        if row and lines.has_returns:
+            row = [value.replace(_STAND_IN, _RETURN) for value in row]
         if row:  # Else it was a blank line.
-            yield [value.replace(_STAND_IN, _RETURN) for value in row]
+            yield row
 
 
 class _Lines:
@@ -146,6 +148,7 @@ class _Lines:
     Attributes:
         start: The first line of the row that is being read.
         is_empty: Whether no line has held anything so far.
+        has_returns: Whether a line has held a carriage return so far.
     """
 
     def __init__(self, path: str, encoding: str):
@@ -153,7 +156,7 @@ class _Lines:
         self._bad: list[BadDocument] = []
         self._path = path
         self.start: Line | None = None
-        self.is_empty = True
+        self.is_empty, self.has_returns = True, False
 
     def __iter__(self):
         return self
@@ -166,6 +169,7 @@ class _Lines:
                 continue
             self.start = self.start or line
             self.is_empty = self.is_empty and not line.text.strip()
+            self.has_returns = self.has_returns or _RETURN in line.text
             return line.text.replace(_RETURN, _STAND_IN) + "\n"
         raise StopIteration
 

@@ -42,9 +42,9 @@ def test_the_message_names_the_encoding_and_the_setting_that_reads_it(
     setting = hint.split("config.data.encoding=")[1].split(",")[0]
     style = Format(encoding=setting)
     assert list(iterate_documents(f"text:{path}", style=style)) == [text * 9]
-    if b"\0" not in path.read_bytes():  # Zeros are UTF-8, too.
+    for source in (f"text:{path}", f"jsonl:{path}#text", f"csv:{path}#text"):
         with pytest.raises(DataError, match=f"iconv -f {name}") as caught:
-            list(iterate_documents(f"text:{path}"))
+            list(iterate_documents(source))
         assert "\n" not in str(caught.value)
 
 
