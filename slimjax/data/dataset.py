@@ -55,7 +55,7 @@ class Field:
     shape: tuple[int, ...]
     dtype: str
     axes: tuple[str | None, ...]
-    fill: float = 0
+    fill: int | float = 0
     scale: float = 1.0
     shift: float = 0.0
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
+from typing import SupportsIndex
 
 from slimjax.errors import DataError, suggest
 from slimjax.text.files import show
@@ -45,7 +46,7 @@ class Labels:
             raise DataError(f"{show(name)} is not a label. {self.suggest(name)}")
         return self._number_of[name]
 
-    def decode(self, number: int) -> str:
+    def decode(self, number: SupportsIndex) -> str:
         """Returns the name of a class."""
         return self.names[int(number)]
 

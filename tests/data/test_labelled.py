@@ -395,7 +395,7 @@ def test_one_class_is_too_few(tmp_path):
         ({"source": "stdlib"}, "stdlib holds no labels"),
         ({"source": "text:a.txt"}, "text holds no labels"),
         ({"source": "idx:."}, "holds images and labels; this task reads text, label"),
-        ({"source": ["idx:.", "jsonl:a#b"]}, "other kinds"),
+        ({"source": ("idx:.", "jsonl:a#b")}, "other kinds"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(changes, match):
