@@ -4,6 +4,7 @@ import pytest
 
 from slimjax.errors import ConfigError
 from slimjax.models import BERT, LLAMA, T5, HeadConfig, ModelSettings
+from slimjax.models.build import build_model
 from slimjax.models.recipes import decoder
 
 SIZES, LENGTHS = {"vocab": 50, "features": 7, "classes": 3}, {"": 16, "encoder": 24}
@@ -16,8 +17,8 @@ def small(**settings) -> ModelSettings:
 
 def test_the_default_is_a_decoder_of_the_llama_style():
     settings = small(dtype="float32")
-    layer = settings.build(50).layers[0]
-    assert settings.build(SIZES, lengths=LENGTHS) == decoder(50, 8, (layer,) * 2)
+    layer = build_model(settings, 50).layers[0]
+    assert build_model(settings, SIZES, lengths=LENGTHS) == decoder(50, 8, (layer,) * 2)
     assert settings.full_style == LLAMA
 
 
@@ -30,36 +31,40 @@ def test_each_kind_has_a_style_that_settings_change():
 
 
 def test_an_encoder_has_a_row_for_each_position_and_pools():
-    model = small(kind="encoder", token_types=2, window=4).build(SIZES, LABEL, LENGTHS)
+    model = build_model(
+        small(kind="encoder", token_types=2, window=4), SIZES, LABEL, LENGTHS
+    )
     assert model.main.num_positions == 24
     assert model.main.sees_all
     assert (model.main.window, model.main.token_types) == (4, 2)
     assert model.heads[0].at == "first"
-    assert small().build(SIZES, LABEL, LENGTHS).heads[0].at == "mean"
+    assert build_model(small(), SIZES, LABEL, LENGTHS).heads[0].at == "mean"
 
 
 def test_an_encoder_decoder_has_two_towers():
     settings = small(kind="encoder_decoder", encoder_layers=3)
-    source, main = settings.build(SIZES, lengths=LENGTHS).towers
+    source, main = build_model(settings, SIZES, lengths=LENGTHS).towers
     assert (source.name, main.name, main.memory) == ("encoder", "", "encoder")
     assert len(source.layers) == 3
     assert source.axis == main.axis
     assert source.sees_all
     assert not main.sees_all
     assert all(layer.cross for layer in main.layers)
-    wide = small(kind="encoder_decoder", encoder_width=12).build(SIZES, lengths=LENGTHS)
+    wide = build_model(
+        small(kind="encoder_decoder", encoder_width=12), SIZES, lengths=LENGTHS
+    )
     assert [tower.width for tower in wide.towers] == [12, 8]
     assert len({tower.axis for tower in wide.towers}) == 2
 
 
 def test_a_perceptron_reads_features():
-    model = ModelSettings(kind="mlp", width=9, mlp="relu").build(SIZES, LABEL)
+    model = build_model(ModelSettings(kind="mlp", width=9, mlp="relu"), SIZES, LABEL)
     assert (model.width, model.main.num_inputs, model.layers) == (9, 7, ())
     assert model.main.activation == "relu"
 
 
 def test_a_table_that_is_not_tied_is_the_heads_own():
-    model = small(tied=False).build(SIZES, lengths=LENGTHS)
+    model = build_model(small(tied=False), SIZES, lengths=LENGTHS)
     assert model.heads[0].table == "own"
 
 
