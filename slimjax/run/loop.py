@@ -151,6 +151,7 @@ class Loop:
         train_step = self._compiled_step()
         fault_point("step")
         batch = self.stage.put(self._make_batch())
+        pending = pending and pending.noticed()
         sent_s = time.perf_counter()
         with jax.transfer_guard("disallow"):
             self.state, metrics = train_step(self.state, batch)

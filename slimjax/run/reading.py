@@ -1,9 +1,12 @@
 """Reading the metrics of steps: each is waited for, checked, timed and logged."""
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable
 from typing import Any
+
+import jax
 
 from slimjax import processes
 from slimjax.run.bad_steps import handle_bad_step
@@ -25,12 +28,25 @@ class Pending:
         metrics: Arrays, which may not be there yet.
         sent_s: When it was sent off, `time.perf_counter`.
         teacher_flops: FLOPs of a teacher in it.
+        done_s: When it was seen to be done, if that was before it is read.
     """
 
     step: int
     metrics: dict[str, Any]
     sent_s: float
     teacher_flops: float = 0.0
+    done_s: float = math.inf
+
+    def noticed(self) -> "Pending":
+        """Returns the same, with the time of now if it is done by now.
+
+        Asked before the next step is sent off, which may keep the host until that is
+        done as well.
+        """
+        arrays = [x for x in self.metrics.values() if isinstance(x, jax.Array)]
+        if all(array.is_ready() for array in arrays):
+            return dataclasses.replace(self, done_s=time.perf_counter())
+        return self
 
 
 class Reader:
@@ -55,7 +71,7 @@ class Reader:
         """
         self.train, self.log, self.display, self.stop = train, log, display, stop
         self.evaluate = evaluate
-        self._last_read_s = 0.0
+        self._last_done_s = 0.0
 
     def read(self, pending: Pending | None, stage: Stage, history: History) -> None:
         """Waits for the metrics of a step; evaluates and writes when that is due."""
@@ -80,15 +96,16 @@ class Reader:
                 history=history,
                 evaluation=evaluation,
             )
-        self._last_read_s = time.perf_counter()
 
     def _time(self, pending: Pending, history: History) -> float:
         """Returns the seconds of a step, and counts them in its stage.
 
-        It ran from when it was sent off, or from when the one before it was done.
+        It ran from when it was sent off, or from when the one before it was done, also
+        while the host wrote about that one.
         """
-        now = time.perf_counter()
-        seconds = now - max(pending.sent_s, self._last_read_s)
+        done_s = min(pending.done_s, time.perf_counter())
+        seconds = done_s - max(pending.sent_s, self._last_done_s)
+        self._last_done_s = done_s
         record = history.stages[-1]
         record.num_steps, record.seconds = (
             record.num_steps + 1,
