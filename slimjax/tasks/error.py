@@ -44,7 +44,7 @@ def make_error_fn(
         >>> from slimjax.models import recipes
         >>> head = HeadConfig("answer", 2, at="first", loss="binary", bias=True)
         >>> model = recipes.mlp(2, 2, heads=(head,), activation="sigmoid")
-        >>> a0, t = jnp.array([[1.0, 2.0]]), jnp.array([[0.1, 0.9]])
+        >>> a0, t = jnp.array([1.0, 2.0]), jnp.array([0.1, 0.9])
         >>> task = Task(
         ...     name="textbook",
         ...     heads=lambda sizes: (head,),
@@ -62,24 +62,24 @@ def make_error_fn(
         >>> params = {"features": stem, "answer_head": {"table": W2, "bias": b2}}
         >>> variables = {"params": params, "gates": {"mlp": jnp.ones(2)}}
         >>> error_fn = make_error_fn(task, model)
-        >>> batch = {"x": a0, "t": t}
+        >>> batch = {"x": a0[None], "t": t[None]}
         >>> (loss, _), slopes = jax.value_and_grad(error_fn, has_aux=True)(
         ...     variables, batch
         ... )
 
         The formulas, for one row: the gradient of W is dz a^T.
 
-        >>> a1 = jax.nn.sigmoid(W1 @ a0[0] + b1)
+        >>> a1 = jax.nn.sigmoid(W1 @ a0 + b1)
         >>> a2 = jax.nn.sigmoid(W2 @ a1 + b2)
         >>> by_hand = -jnp.sum(t * jnp.log(a2) + (1 - t) * jnp.log(1 - a2))
-        >>> dz2 = a2 - t[0]
+        >>> dz2 = a2 - t
         >>> dz1 = W2.T @ dz2 * a1 * (1 - a1)
         >>> close = lambda a, b: bool(jnp.abs(a - b).max() <= 1e-6)
         >>> close(loss, by_hand)
         True
         >>> dW1 = slopes["params"]["features"]["kernel"].T
         >>> dW2 = slopes["params"]["answer_head"]["table"]
-        >>> close(dW1, jnp.outer(dz1, a0[0])), close(dW2, jnp.outer(dz2, a1))
+        >>> close(dW1, jnp.outer(dz1, a0)), close(dW2, jnp.outer(dz2, a1))
         (True, True)
 
         One step of gradient descent with a learning rate of 0.5:
