@@ -96,25 +96,29 @@ def load_language_dataset(
     def load(folder: Path, info: Info) -> Dataset:
         return Dataset(
             **_open_splits(folder, info["tokens"]),
-            fields={
-                "tokens": Field(
-                    (config.seq_len,), "int32", ("positions",), fill=tokenizer.pad_id
-                )
-            },
-            sizes={"vocab": tokenizer.vocab_size},
-            lengths={"": config.seq_len},
-            special=tokenizer.special,
+            **_describe_tokens(tokenizer, config.seq_len),
             counts={name: info[name] for name in COUNTED}
             | {"skipped": dict(survey.skips.reasons)},
             fingerprint=fingerprint,
             source=name_sources(config.source),
-            codecs={"tokens": tokenizer},
             notes=_write_notes(config, left_out, info),
         )
 
     dataset = open_entry(f"rows{ROWS_FORMAT}-{fingerprint[:32]}", build, load)
     report("encode", 1.0)
     return dataset
+
+
+def _describe_tokens(tokenizer: Tokenizer, seq_len: int) -> dict[str, Any]:
+    """Returns what a dataset has to know of its one field."""
+    field = Field((seq_len,), "int32", ("positions",), fill=tokenizer.pad_id)
+    return {
+        "fields": {"tokens": field},
+        "sizes": {"vocab": tokenizer.vocab_size},
+        "lengths": {"": seq_len},
+        "special": dict(tokenizer.special),
+        "codecs": {"tokens": tokenizer},
+    }
 
 
 def _write_notes(config: DataConfig, left_out: str, info: Info) -> tuple[str, ...]:
