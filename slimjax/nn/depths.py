@@ -17,6 +17,8 @@ References:
     Esser et al., "Learned Step Size Quantization", 2020, section 2.1 (slope of a step).
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jax.lax import stop_gradient
@@ -55,7 +57,7 @@ def round_to_depths(
     """
     axes, own, factors = flatten(names), flatten(depths), flatten(fits)
 
-    def rounded(path: tuple, weight: Array) -> Array:
+    def rounded(path: tuple, weight: Any) -> Array:
         axis, depth = bit_axis(axes[path]), own[bit_key(path, axes[path])]
         rows = to_rows(weight, axis)
         levels = round_rows(rows, depth, factors[path], group_size)
