@@ -7,7 +7,6 @@ so that what reads the file computes what was computed before. A changed byte is
 import dataclasses
 import json
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import safetensors
@@ -40,7 +39,7 @@ class StoredModel:
     digest: str
 
     @classmethod
-    def of(cls, model: ModelConfig, variables: PyTree) -> Self:
+    def of(cls, model: ModelConfig, variables: PyTree) -> "StoredModel":
         """Returns the model with these weights, and its digest."""
         shape = json.dumps(as_json(model), sort_keys=True)
         named = {"shape": np.frombuffer(shape.encode(), np.uint8), **variables}
@@ -57,7 +56,7 @@ class StoredModel:
         write_atomic(path, safetensors.numpy.save(tensors, metadata=metadata))
 
     @classmethod
-    def read(cls, path: Path) -> Self:
+    def read(cls, path: Path) -> "StoredModel":
         """Returns what `write` wrote.
 
         Raises:
