@@ -43,7 +43,9 @@ class Pending:
         Asked before the next step is sent off, which may keep the host until that is
         done as well.
         """
-        arrays = [x for x in self.metrics.values() if isinstance(x, jax.Array)]
+        arrays: list[Any] = [
+            x for x in self.metrics.values() if isinstance(x, jax.Array)
+        ]
         if all(array.is_ready() for array in arrays):
             return dataclasses.replace(self, done_s=time.perf_counter())
         return self
