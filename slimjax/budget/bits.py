@@ -1,11 +1,11 @@
-"""The price of bits: each unit keeps as many as are worth their bytes.
+"""The price of bits: each unit keeps as many as pay for their bytes.
 
 At a price ``alpha`` unit u takes the state
 
     argmin_s d_u(s) + alpha * bytes_u(s) / Size(start)
 
 where ``d_u(s)`` is the loss that rounding it to s bits costs. The least value of that
-sum is what the unit costs as long as it stays, so that it goes when its going costs
+sum is what the unit costs as long as it stays, so that it is removed when removal costs
 less: zero bits is removal, and structure and bits have one price. What a unit weighs in
 a state is its row's length times the bits, and rows are as long as the residual stream
 is wide.

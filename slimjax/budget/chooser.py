@@ -1,13 +1,14 @@
-"""Who goes at a price, and the price at which budgets are met.
+"""What is removed at a price, and the price at which budgets are met.
 
 At prices ``alpha_m`` (nats a target for the whole starting model in measure m) a unit u
-goes when
+is removed when
 
     d_u < sum_m alpha_m * size_m(u) / Size_m(start)
 
-where ``d_u`` is the loss its going costs; with bits to choose (`BitPrices`), the right
-side is what the unit costs in its best state. A sublayer is weighed as a whole against
-the best that can be made of its parts, and a layer against the best of its sublayers.
+where ``d_u`` is the loss its removal costs; with bits to choose (`BitPrices`), the
+right side is what the unit costs in its best state. A sublayer is weighed as a whole
+against the best that can be made of its parts, and a layer against the best of its
+sublayers.
 A budget is met by the price that is its dual variable, found by bisection on the true
 size walk, and a greedy fill (`slimjax.budget.fill`); several budgets, by one price
 each, in turns.
@@ -28,7 +29,7 @@ from slimjax.budget.units import Layer
 from slimjax.trees import Path
 
 MAX_ALPHA = 1e12
-"""Nats for the whole model; at this price, everything that may go goes."""
+"""Nats for the whole model; at this price, everything that may be removed is."""
 
 MAX_TURNS = 5
 """Turns that each of several prices gets to be found."""
@@ -46,17 +47,17 @@ class Chooser:
         ledger, units = self.ledger, self.ledger.units
         gates = {path: gate.copy() for path, gate in ledger.gates.items()}
         taken, states = [], ledger.best_states(alphas)
-        worth = ledger.worth(alphas, states)
+        savings = ledger.savings(alphas, states)
         for family in units.families:
-            prices = step_sums(family, worth, gates)
-            goes = family.costs < prices
-            num_steps = len(goes) if goes.all() else int(np.argmin(goes))
+            prices = step_sums(family, savings, gates)
+            removed = family.costs < prices
+            num_steps = len(removed) if removed.all() else int(np.argmin(removed))
             family.close(gates, num_steps)
             taken.append((family.costs[:num_steps].sum(), prices[:num_steps].sum()))
         inner = []
         for sublayer in units.sublayers:
             cost, price = (sum(taken[i][k] for i in sublayer.families) for k in (0, 1))
-            left = float(worth[sublayer.path]) - price
+            left = float(savings[sublayer.path]) - price
             inner.append(cost + left)
         for i in self._choose_sublayers(inner, kept):
             gates[units.sublayers[i].path][...] = 0.0
@@ -70,7 +71,7 @@ class Chooser:
         above = self.at_price(coarse.alphas * (1 - 2e-6))
         wholes = (sublayer.path for sublayer in self.ledger.units.sublayers)
         kept = frozenset(path for path in wholes if above.gates[path] > 0)
-        fine = self._find_prices(budget, kept)  # No sublayer goes that need not.
+        fine = self._find_prices(budget, kept)  # No sublayer is removed without need.
         found = [fill(self.ledger, d, budget) for d in (coarse, fine) if d is not None]
         best = min(found, key=lambda decision: decision.rank(budget))
         misses, _ = best.rank(budget)
@@ -81,8 +82,8 @@ class Chooser:
         """Returns the sublayers that go, by their number.
 
         Args:
-            inner: For each sublayer that stays, the cost of what goes of it and the
-                price of what is left.
+            inner: For each sublayer that stays, the cost of what is removed of it, and
+                the price of what is left.
             kept: Sublayers that stay.
         """
         sublayers, layers = self.ledger.units.sublayers, self.ledger.units.layers
@@ -91,17 +92,17 @@ class Chooser:
         bids: list[tuple[float, Layer]] = []
         for layer in layers:
             free = [i for i in layer.sublayers if sublayers[i].path not in kept]
-            goes = {i for i in free if gains[i] > 0 and sublayers[i].may_go}
+            removed = {i for i in free if gains[i] > 0 and sublayers[i].is_removable}
             if layer.tower is None:
-                closed |= goes
+                closed |= removed
                 continue
-            if len(goes) == len(layer.sublayers):  # One stays, or the layer goes.
-                goes.remove(min(goes, key=lambda i: gains[i]))
-            closed |= goes
+            if len(removed) == len(layer.sublayers):  # One stays, or all go.
+                removed.remove(min(removed, key=lambda i: gains[i]))
+            closed |= removed
             stays = sum(
-                sublayers[i].cost if i in goes else inner[i] for i in layer.sublayers
+                sublayers[i].cost if i in removed else inner[i] for i in layer.sublayers
             )
-            if layer.may_go and len(free) == len(layer.sublayers):
+            if layer.is_removable and len(free) == len(layer.sublayers):
                 bids.append((stays - layer.cost, layer))
         bids.sort(key=lambda bid: -bid[0])
         for tower, num_layers in Counter(layer.tower for layer in layers).items():

@@ -18,15 +18,15 @@ TOLERANCE = 0.01
 
 @dataclasses.dataclass(frozen=True)
 class Decision:
-    """What stays, and what it is said to cost.
+    """What stays, and what it is predicted to cost.
 
     Attributes:
-        gates: 1 for what stays, 0 for what goes.
+        gates: 1 for what stays, 0 for what is removed.
         alphas: The price of each measure, nats for the whole starting model.
-        predicted_loss_change: Sum of the costs of all that goes or loses bits, nats a
-            target.
+        predicted_loss_change: Sum of the costs of all that is removed or loses bits,
+            nats a target.
         sizes: Sizes of what stays, as parts of the start's.
-        bits: Bits of all units, also of those that go.
+        bits: Bits of all units, also of those that are removed.
         states: The numbers of their states, where those were chosen.
     """
 

@@ -30,19 +30,19 @@ def least_depths(
 ) -> dict[Path, float]:
     """Returns how far the depths of each bit key may fall.
 
-    To 0, where units have a gate by which they may go; else to the fewest bits.
+    To 0, where units have a gate by which they may be removed; else to the fewest bits.
 
     Args:
         inventory: The model.
-        limits: What may go.
+        limits: What may be removed.
         lowest: The fewest bits that a unit may have.
     """
     least = {}
     for leaf in inventory.leaves:
         key = bit_key(leaf.path, leaf.axes)
         floor = max(lowest, least_bits(leaf.axes))
-        may_go = key in inventory.gates and limits.may_move(key)
-        least[key] = 0.0 if may_go else float(floor)
+        is_removable = key in inventory.gates and limits.may_move(key)
+        least[key] = 0.0 if is_removable else float(floor)
     return least
 
 

@@ -1,8 +1,8 @@
-"""What comes back after the bite: a budget is used up, as far as units are small.
+"""What is opened again after the cut: a budget is used up, as far as units are small.
 
-At the price that meets a budget, ever smaller things are left over: units come back,
-the dearest for their size first, then bits are added to those that stay. Where much
-is left for want of a small unit, a large one comes back and small ones go for it.
+At the price that meets a budget, ever smaller things are left over: units are opened,
+the costliest for their size first, then bits are added to those that stay. Where much
+is left for want of a small unit, a large one is opened and small ones are removed.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ MAX_TRIES = 8
 
 
 def fill(ledger: Ledger, decision: Decision, budget: Sizes) -> Decision:
-    """Opens again, dearest first, what fits into the rest; then adds bits."""
+    """Opens again, costliest first, what fits into the rest; then adds bits."""
     return _add_bits(ledger, _open_again(ledger, decision, budget), budget)
 
 
@@ -86,7 +86,7 @@ def _weakest_step(
     budget: Sizes,
     states: States | None,
 ) -> Family | None:
-    """Returns the family whose next step is worth least, None if none is left."""
+    """Returns the family whose next step costs least for its size; None if none is."""
     weakest, measures = (None, np.inf), ledger.sizes_by_measure(states)
     for family in families:
         count = family.count_closed(gates)

@@ -19,7 +19,7 @@ from slimjax.trees import Path
 
 
 def list_kinds(inventory: Inventory) -> dict[str, list[Path]]:
-    """Returns the modules that can go as a whole, by kind.
+    """Returns the modules that can be removed as a whole, by kind.
 
     Examples:
         >>> from slimjax.models.paths import layer_name
@@ -60,11 +60,11 @@ def decide_within(
 ) -> Decision | None:
     """Returns a decision that takes no more than a part of any kind.
 
-    Where one takes more, the dearest sublayer that goes as a whole must stay, and it
+    Where one takes more, the costliest sublayer that is removed must stay, and it
     is decided anew; what units take by themselves is limited elsewhere.
 
     Args:
-        max_fraction: The part of a kind that may go.
+        max_fraction: The part of a kind that may be removed.
         decide: From costs to a decision, None where there is none.
         costs: Nats that closing each unit costs, by gate.
         inventory: The model.
@@ -92,5 +92,5 @@ def _dearest(
     """Returns the gate of the closed sublayer that costs most, if there is one."""
     paths = [(*module, SUBLAYER) for module in modules]
     closed = [path for path in paths if gates[path] == 0]
-    worth = lambda path: np.nan_to_num(float(costs[path]), nan=0.0)
-    return [max(closed, key=worth)] if closed else []
+    cost = lambda path: np.nan_to_num(float(costs[path]), nan=0.0)
+    return [max(closed, key=cost)] if closed else []

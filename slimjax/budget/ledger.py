@@ -1,8 +1,8 @@
-"""What going costs and what staying weighs, at one width of the residual stream.
+"""What removal costs and what it saves, at one width of the residual streams.
 
-At one width sizes add up: each unit weighs the same, whoever else goes (but for knees
-of latency, and a few bytes in a file). With bits to choose, what a unit weighs follows
-from its state, and a narrower stream makes every state of it lighter.
+At one width sizes add up: each unit weighs the same, whatever else is removed (but for
+knees of latency, and a few bytes in a file). With bits to choose, what a unit weighs
+follows from its state, and a narrower stream makes every state of it lighter.
 """
 
 import numpy as np
@@ -18,10 +18,10 @@ from slimjax.trees import Path
 
 
 class Ledger:
-    """Tells costs, worth and sizes of all units.
+    """Holds the costs, savings and sizes of all units.
 
     Attributes:
-        units: Who can go.
+        units: What can be removed.
         size_fn: From gates and bits to sizes.
         gates: 1 and 0, with the width that is asked for.
         bits: Bits of all units as they are now.
@@ -41,7 +41,7 @@ class Ledger:
         """Weighs the units.
 
         Args:
-            units: Who can go.
+            units: What can be removed.
             size_fn: From gates and bits to sizes.
             gates: 1 and 0, with the width that is asked for.
             spent: Nats that this width costs.
@@ -63,7 +63,7 @@ class Ledger:
         alpha = float(alphas[self.choice.measure])
         return self.choice.prices.best(alpha, self.choice.whole)
 
-    def worth(self, alphas: Sizes, states: States | None) -> Gates:
+    def savings(self, alphas: Sizes, states: States | None) -> Gates:
         """Returns the nats that closing each unit of each gate saves at a price."""
         prices = alphas.copy()
         if self.choice is None or states is None:

@@ -1,4 +1,4 @@
-"""What may go, and what must stay."""
+"""What may be removed, and what must stay."""
 
 import dataclasses
 from fnmatch import fnmatchcase
@@ -15,21 +15,21 @@ UNITS = ("heads", "kv_heads", "mlp", SUBLAYER, LAYER, CHANNELS)
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What may go, and what must stay.
+    """What may be removed, and what must stay.
 
     Attributes:
-        units: Kinds of units that may go.
+        units: Kinds of units that may be removed.
         frozen: Patterns of dotted paths of gates or modules, such as ``*.attention``,
             whose units stay, and with them all that they are part of.
         multiple: MLP widths stay multiples of this.
         kv_heads_multiple: Numbers of KV heads stay multiples of this.
         width_multiple: The residual width stays a multiple of this.
-        uniform: All layers keep the same shape, and none goes.
-        min_kv_heads: Least KV heads a layer; 0 lets attention go as a whole.
-        min_mlp_dim: Least MLP width; 0 lets the MLP go as a whole.
+        uniform: All layers of a tower keep the same shape, and none is removed.
+        min_kv_heads: Least KV heads a layer; 0 lets attention be removed as a whole.
+        min_mlp_dim: Least MLP width; 0 lets the MLP be removed as a whole.
         min_width: Least residual width.
         min_layers: Layers of each tower that keep a sublayer, at least.
-        max_fraction: The part of a family's open units that may go at once.
+        max_fraction: The part of a family's open units that may be removed at once.
     """
 
     units: tuple[str, ...] = UNITS[:-1]
@@ -55,7 +55,7 @@ class Limits:
         return minima.get(_kind_of(axis), 0)
 
     def block(self, axis: str) -> int:
-        """Returns the number of units of an axis that go together."""
+        """Returns the number of units of an axis that are removed together."""
         blocks = {"mlp": self.multiple, "kv_heads": self.kv_heads_multiple}
         return (blocks | {CHANNELS: self.width_multiple}).get(_kind_of(axis), 1)
 

@@ -1,8 +1,8 @@
-"""What can go: the units of a model, in the order in which they would.
+"""What can be removed: the units of a model, in the order in which they would be.
 
 A *family* is a list of steps, weakest first; one step closes one or more units
-together. Most families are the units of one gate. Query heads go one from each group,
-so that groups stay equal; hidden units go in blocks, where hardware asks for them;
+together. Most families are the units of one gate. Query heads are removed one from each
+group, so that groups stay equal; hidden units in blocks, where hardware asks for them;
 and when all layers of a tower must stay alike, one step takes a unit from each. The
 channels of each residual stream are a family of their own, since all others weigh less
 when it is narrower. Sublayers can be removed as a whole, and so can layers.
@@ -26,14 +26,14 @@ Gates = dict[Path, np.ndarray]
 """Gates by path, NumPy, 1 for open and 0 for closed."""
 
 Costs = Mapping[Path, np.ndarray]
-"""Nats a target that closing each unit costs, by gate; nan where nobody knows.
+"""Nats a target that closing each unit costs, by gate; nan where it is unknown.
 
 The cost of a layer stands at its module and ``layer``, and may be left out."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """Units that go one step at a time.
+    """Units that are removed one step at a time.
 
     Attributes:
         axis: Name of their axis.
@@ -76,19 +76,19 @@ class Family:
 
 @dataclasses.dataclass(frozen=True)
 class Sublayer:
-    """A module that can go as a whole, with the families inside it.
+    """A module that can be removed as a whole, with the families inside it.
 
     Attributes:
         path: Its gate.
-        cost: Nats that its going costs.
+        cost: Nats that its removal costs.
         families: Those inside it, by their number.
-        may_go: Whether it may go while others of its layer stay.
+        is_removable: Whether it may be removed while others of its layer stay.
     """
 
     path: Path
     cost: float
     families: tuple[int, ...]
-    may_go: bool = True
+    is_removable: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,20 +98,20 @@ class Layer:
     Attributes:
         sublayers: Those in it, by their number.
         cost: Nats that removing all of them together costs.
-        may_go: Whether all of them may be removed; if not, one of them stays.
+        is_removable: Whether all of them may be removed; if not, one of them stays.
         tower: The tower whose layer it is; None for a sublayer outside of layers, which
-            may go by itself and is not counted among layers.
+            may be removed by itself and is not counted among layers.
     """
 
     sublayers: tuple[int, ...]
     cost: float
-    may_go: bool
+    is_removable: bool
     tower: str | None = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Units:
-    """All that can go.
+    """All that can be removed.
 
     Attributes:
         channels: Those of each residual stream.
@@ -127,7 +127,7 @@ class Units:
 
 
 def list_units(inventory: Inventory, costs: Costs, limits: Limits) -> Units:
-    """Returns the units of a model, with what their going costs."""
+    """Returns the units of a model, with what their removal costs."""
     free = [
         path for path in inventory.gates if _may_go_by_steps(path, inventory, limits)
     ]
@@ -147,19 +147,19 @@ def list_units(inventory: Inventory, costs: Costs, limits: Limits) -> Units:
 
 
 def _may_go_by_steps(path: Path, inventory: Inventory, limits: Limits) -> bool:
-    """Whether units of a gate may go one by one; a group holds the units in it."""
+    """Whether units of a gate may be removed one by one, with all that is in them."""
     inside = [axis for axis, group in NESTED.items() if group == path[-1]]
     members = [(*path[:-1], axis) for axis in inside]
-    held = [member for member in members if member in inventory.gates]
+    inner = [member for member in members if member in inventory.gates]
     return limits.may_close_units(path) and not any(
-        limits.is_frozen(p) for p in (path, *held)
+        limits.is_frozen(p) for p in (path, *inner)
     )
 
 
 def _order_units(
     path: Path, inventory: Inventory, costs: np.ndarray, limits: Limits
 ) -> list[np.ndarray]:
-    """Returns the units of a gate in steps, weakest first, as far as they may go."""
+    """Returns the units of a gate in steps, weakest first, as far as limits allow."""
     (num_units,), axis = inventory.gates[path], path[-1]
     groups = 1
     if axis in NESTED:
@@ -171,13 +171,13 @@ def _order_units(
     block = limits.block(axis)
     least = max(limits.least(axis), block)
     least = -(-least // block) * block  # Kept widths are whole blocks.
-    may_go = max(0, len(ranks) - least)
+    most = max(0, len(ranks) - least)
     at_once = int(limits.max_fraction * len(ranks))
     odd = len(ranks) % block  # A width that is no multiple loses the rest first.
-    sizes = ([odd] if odd else []) + [block] * ((may_go - odd) // block)
+    sizes = ([odd] if odd else []) + [block] * ((most - odd) // block)
     steps, start = [], 0
     for size in sizes:
-        if start + size > min(may_go, at_once):
+        if start + size > min(most, at_once):
             break
         steps.append(np.sort(np.concatenate(ranks[start : start + size])))
         start += size
@@ -235,10 +235,10 @@ def _list_sublayers(
                 for p in inventory.gates
                 if p[:-1] == path[:-1] and p != path and p[-1] not in NESTED
             )
-        may_go = SUBLAYER in limits.units and _may_go_whole(
+        is_removable = SUBLAYER in limits.units and _may_go_whole(
             path[:-1], inventory, limits
         )
-        sublayers.append(Sublayer(path, max(float(cost), 0.0), inside, may_go))
+        sublayers.append(Sublayer(path, max(float(cost), 0.0), inside, is_removable))
     return sublayers
 
 
@@ -254,9 +254,11 @@ def _list_layers(
             cost = sum(sublayers[i].cost for i in inside)
         if np.inf in (sublayers[i].cost for i in inside):  # It must stay this time.
             cost = np.inf
-        may_go = LAYER in limits.units and _may_go_whole(module, inventory, limits)
+        is_removable = LAYER in limits.units and _may_go_whole(
+            module, inventory, limits
+        )
         tower = layer_of(module).tower
-        layers.append(Layer(tuple(inside), max(cost, 0.0), may_go, tower))
+        layers.append(Layer(tuple(inside), max(cost, 0.0), is_removable, tower))
     alone = [i for i, module in enumerate(modules) if module is None]
     return layers + [Layer((i,), sublayers[i].cost, False, None) for i in alone]
 
@@ -268,7 +270,7 @@ def _may_go_whole(module: Path, inventory: Inventory, limits: Limits) -> bool:
 
 
 def least_size(inventory: Inventory, size_fn: SizeFn, limits: Limits) -> float:
-    """Returns the size that can be reached whatever goes first.
+    """Returns the size that can be reached whatever is removed first.
 
     Of layers that must stay, those count that are largest at their least.
     """
@@ -278,7 +280,9 @@ def least_size(inventory: Inventory, size_fn: SizeFn, limits: Limits) -> float:
         family.close(gates, len(family.steps))
     for layer in units.layers:
         for sublayer in (units.sublayers[i] for i in layer.sublayers):
-            gates[sublayer.path][...] = float(not (layer.may_go or sublayer.may_go))
+            gates[sublayer.path][...] = float(
+                not (layer.is_removable or sublayer.is_removable)
+            )
     least = float(size_fn(gates))
     opened = lambda *paths: gates | {path: np.ones(()) for path in paths}
     must: dict[str, list[float]] = {}
@@ -287,10 +291,10 @@ def least_size(inventory: Inventory, size_fn: SizeFn, limits: Limits) -> float:
         if layer.tower is None:
             continue
         inside = [units.sublayers[i] for i in layer.sublayers]
-        stuck = [sublayer.path for sublayer in inside if not sublayer.may_go]
+        stuck = [sublayer.path for sublayer in inside if not sublayer.is_removable]
         ways = [stuck] if stuck else [[sublayer.path] for sublayer in inside]
         more = max(float(size_fn(opened(*paths))) - least for paths in ways)
-        (may if layer.may_go else must).setdefault(layer.tower, []).append(more)
+        (may if layer.is_removable else must).setdefault(layer.tower, []).append(more)
     for tower in sorted(must.keys() | may.keys()):
         num_more = max(0, limits.min_layers - len(must.get(tower, ())))
         least += sum(must.get(tower, ()))

@@ -47,7 +47,7 @@ class WidthChooser:
             inventory: The model as it is now.
             size_fn: From gates and bits to sizes, as parts of the start's, ``[M]``.
             costs: Nats that closing each unit costs.
-            limits: What may go.
+            limits: What may be removed.
             bits: Bits of all units as they are now.
             choice: That bits are to be chosen.
         """
@@ -68,7 +68,7 @@ class WidthChooser:
     def at_budget(self, budget: Sizes | float) -> Decision | None:
         """Returns the decision of least cost found within the budget of each measure.
 
-        Returns None if even all that may go is not enough.
+        Returns None if even all that may be removed is not enough.
         """
         sizes = np.atleast_1d(np.asarray(budget, float))
         return self._search(

@@ -117,6 +117,53 @@ def mlp(
         heads: What it answers.
         activation: That of the hidden units.
         **options: Fields of `ModelConfig` and `TowerConfig`.
+
+    Examples:
+        The textbook's case: two inputs, two sigmoid units, two sigmoid outputs, binary
+        cross entropy summed over the outputs, one step of gradient descent. With
+        ``z = W a + b`` the gradient of W is ``dz a^T``. The kernel of the hidden units
+        is stored as ``[features, units]``, the transpose of W; a head's table
+        ``[answers, units]`` is W itself.
+
+        >>> import jax, jax.numpy as jnp, numpy as np
+        >>> from slimjax.nn.losses import binary_nats
+        >>> head = HeadConfig("y", 2, at="first", loss="binary", bias=True)
+        >>> model = mlp(2, 2, heads=(head,))
+        >>> x, y, rate = np.array([1.0, 2.0]), np.array([0.1, 0.9]), 0.5
+        >>> w1, b1 = np.array([[0.1, 0.2], [0.3, 0.4]]), np.array([0.5, 0.6])
+        >>> w2, b2 = np.array([[0.7, -0.8], [0.9, 1.0]]), np.array([0.1, -0.2])
+        >>> params = {"features": {"kernel": w1.T, "bias": b1[None]}}
+        >>> params |= {"y_head": {"table": w2, "bias": b2}}
+        >>> params = jax.tree.map(jnp.float32, params)
+        >>> def loss(params):
+        ...     variables = {"params": params, "gates": {"mlp": jnp.ones(2)}}
+        ...     inputs = {"features": jnp.float32(x)[None]}
+        ...     readout = model.module().apply(variables, inputs)["y"]
+        ...     return binary_nats(readout.logits(), jnp.float32(y)[None]).sum()
+        >>> value, grads = jax.value_and_grad(loss)(params)
+        >>> step = jax.tree.map(lambda p, g: p - rate * g, params, grads)
+
+        By hand:
+
+        >>> sigmoid = lambda z: 1 / (1 + np.exp(-z))
+        >>> a = sigmoid(w1 @ x + b1)
+        >>> p = sigmoid(w2 @ a + b2)
+        >>> nats = -np.sum(y * np.log(p) + (1 - y) * np.log(1 - p))
+        >>> dz2 = p - y
+        >>> dz1 = (w2.T @ dz2) * a * (1 - a)
+        >>> same = lambda one, other: bool(np.abs(one - other).max() < 1e-6)
+        >>> round(float(value), 4), same(value, nats)
+        (1.0384, True)
+        >>> same(grads["y_head"]["table"], np.outer(dz2, a))
+        True
+        >>> same(grads["features"]["kernel"], np.outer(dz1, x).T)
+        True
+        >>> same(grads["y_head"]["bias"], dz2), same(grads["features"]["bias"], dz1)
+        (True, True)
+        >>> same(step["y_head"]["table"], w2 - rate * np.outer(dz2, a))
+        True
+        >>> same(step["features"]["kernel"], (w1 - rate * np.outer(dz1, x)).T)
+        True
     """
     compute, own = _split(options)
     stem = dict(stem="features", reads="features", axis="mlp")

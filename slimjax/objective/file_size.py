@@ -1,4 +1,4 @@
-"""Bytes of the packed file: codes, steps between levels, and what tells them apart.
+"""Bytes of the packed file: codes, steps between levels, and a table of both.
 
 With the gates and bits of what stays it is what `slimjax.nn.packing` will write, or at
 most a few dozen bytes more; the header is reckoned the same before and after a cut.
@@ -86,7 +86,7 @@ def _make_weigher(leaf: Leaf, inventory: Inventory, group_size: int) -> Callable
 def _tally(key: Path, own: np.ndarray, gates: Mapping[Path, Any]) -> Tally:
     """Counts the units of a bit key by their bits.
 
-    Of gates in a train step, whose values nobody knows yet, all are taken to stay.
+    Of gates in a train step, whose values are not known yet, all are taken to stay.
     """
     units = axis_gates(key, key[-1], len(own), gates)
     units = np.ones(len(own)) if units is None else units

@@ -83,7 +83,7 @@ def weight_trees(inventory: Inventory) -> tuple[PyTree, PyTree]:
 
 @dataclasses.dataclass(frozen=True)
 class Governors:
-    """Who governs a leaf: along each axis, by name and length, and as a whole."""
+    """The gates of a leaf: of each axis, by name and length, and of whole modules."""
 
     axes: tuple[tuple[str, int, tuple[Path, ...]], ...]
     wholes: tuple[Path, ...]

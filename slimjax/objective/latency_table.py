@@ -123,4 +123,4 @@ def _tuples(value: Any) -> Any:
 UNKNOWN = LatencyTable(
     0, 0, (1,), (1,), (1,), (1,), base=(1.0,), attention=(((0.0,),),), mlp=((0.0,),)
 )
-"""Stands for what was not measured, where nobody asks how long it takes."""
+"""Stands for what was not measured, where latency does not count."""

@@ -137,8 +137,8 @@ class GateMoments(NamedTuple):
 def track_gate_moments(decay: float = 0.98) -> optax.GradientTransformation:
     """Keeps the running mean square of gradients, and moves nothing.
 
-    The second moment of a gate's gradient is the curvature by which `exchange` judges
-    the loss that closing the gate costs.
+    The second moment of a gate's gradient is the curvature from which `exchange`
+    predicts the loss that closing the gate costs.
 
     Examples:
         >>> tx = track_gate_moments(decay=0.5)

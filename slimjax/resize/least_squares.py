@@ -1,11 +1,11 @@
-"""Teaching what stays to write what the whole wrote, by least squares.
+"""Fitting what stays to write what the whole wrote, by least squares.
 
-A weight that writes to the residual stream maps hidden activations h. When units go,
-those that stay can stand in for them as far as their activations agree:
+A weight that writes to the residual stream maps hidden activations h. When units are
+removed, those that stay can stand in for them as far as their activations agree:
 
     W'_K = argmin E |h_K W'_K - h W|^2 = W_K + C_KK^-1 C_KG W_G,    C = E[h^T h]
 
-with K the rows that stay, G those that go, and a small ridge on C_KK.
+with K the rows that stay, G those that are removed, and a small ridge on C_KK.
 
 References:
     Hassibi and Stork, "Optimal Brain Surgeon", 1993, equation 5, for one weight.
@@ -39,7 +39,7 @@ def refit(
         params: Weights; those that are refitted come to the host, one at a time.
         names: Names of their axes.
         current: Gates so far, by path.
-        closed: Gates from now on, 0 for what goes.
+        closed: Gates from now on, 0 for what is removed.
         moments: h^T h, ``[I I]``, of the weights to be refitted, by their path; I are
             all axes of the weight but the last.
     """
