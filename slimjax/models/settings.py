@@ -8,6 +8,7 @@ from slimjax.errors import ConfigError, suggest
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.style import STYLES, Style
 from slimjax.models.tower_config import STEMS
+from slimjax.nn.axes import RULES
 from slimjax.nn.implementations import ACTIVATIONS, IMPLEMENTATIONS, POOLS
 
 KINDS = ("decoder", "encoder", "encoder_decoder", "mlp")
@@ -60,6 +61,8 @@ class ModelSettings:
         token_types: Kinds of tokens that have a vector each; 0 for none.
         dropout: Part of the numbers that are dropped in training, of embeddings, of
             what sublayers add, of what heads read and of attention's weights.
+        drop_connect: Part of the weights that are dropped in training, by the name of
+            an axis that they have, such as ``{"mlp": 0.1}``.
         dtype: Type of the operands of matrix products: float32 or bfloat16.
         attention_impl: How attention is computed: auto, or by name reference, blocked,
             native (CPU), cudnn (GPU, bfloat16) or splash (TPU); all exact.
@@ -99,6 +102,7 @@ class ModelSettings:
     pool: str = ""
     token_types: int = 0
     dropout: float = 0.0
+    drop_connect: dict = dataclasses.field(default_factory=dict)
     dtype: str = "bfloat16"
     attention_impl: str = "auto"
     rope_base: float = 10_000.0
@@ -166,6 +170,16 @@ class ModelSettings:
             raise ConfigError(
                 f"config.model.dropout={self.dropout} must be 0 or more and below 1."
             )
+        self._check_drop_connect()
+
+    def _check_drop_connect(self) -> None:
+        known = tuple(RULES)
+        for axis, rate in self.drop_connect.items():
+            where = f"config.model.drop_connect[{axis!r}]={rate!r}"
+            if axis not in known:
+                raise ConfigError(f"{where}: no such axis. {suggest(axis, known)}")
+            if not isinstance(rate, int | float) or not 0 <= rate < 1:
+                raise ConfigError(f"{where} must be 0 or more and below 1.")
 
     def _check_kind(self) -> None:
         """Refuses settings that a kind of model does not have."""

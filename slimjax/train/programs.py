@@ -18,6 +18,7 @@ from slimjax.distill.outcomes import outcome_fields
 from slimjax.distill.teacher import Teacher
 from slimjax.mesh.layout import Layout
 from slimjax.mesh.shardings import Fields, abstract_batch, replicated
+from slimjax.nn.dropout import drop_connect, fold_name
 from slimjax.tasks.error import ErrorFn, make_error_fn, make_outputs_fn
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.moments import make_moments_fn
@@ -71,7 +72,7 @@ class Programs:
     @cached_property
     def train_step(self) -> Step:
         """The step without a teacher."""
-        step = self._make_step(self._quantized(self.error_fn()))
+        step = self._make_step(self._quantized(self._dropped(self.error_fn())))
         return self._compile_step(step, self.blueprint.outline.fields)
 
     def taught_step(self, teacher: Teacher) -> Step:
@@ -138,7 +139,9 @@ class Programs:
             blueprint.task, blueprint.model, teacher.model, distill
         )
         strength = distill.strength(blueprint.run.train.num_steps)
-        step = make_taught_step(strength, self._quantized(error_fn), self._make_step)
+        step = make_taught_step(
+            strength, self._quantized(self._dropped(error_fn)), self._make_step
+        )
         # With outcomes, the batch holds what the teacher would say.
         taught_by = {} if distill.keeps_outcomes else put_teacher(teacher, self.mesh)
         compiled = self._compile_step(step, self.fields, taught_by)
@@ -159,7 +162,9 @@ class Programs:
     @property
     def _is_random(self) -> bool:
         """Whether the error draws from a key."""
-        return self.blueprint.task.is_random or self.blueprint.model.is_random
+        blueprint = self.blueprint
+        drops = blueprint.model.is_random or blueprint.run.model.drop_connect
+        return bool(blueprint.task.is_random or drops)
 
     def _key_of(self, step: jax.Array) -> jax.Array:
         return jax.random.fold_in(jax.random.key(self.blueprint.run.seed), step)
@@ -169,6 +174,21 @@ class Programs:
         if sample is None:
             return None
         return lambda gates, step: sample(gates, self._key_of(step))
+
+    def _dropped(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """Returns a function of (variables, ..., key) some of whose weights are 0."""
+        rates = self.blueprint.run.model.drop_connect
+        names, layout = self.blueprint.names["params"], self.layout
+        if not any(rates.values()):
+            return fn
+
+        def with_dropped(variables: PyTree, *rest: Any) -> Any:
+            key = fold_name(rest[-1], "weights")
+            each = layout.unstack({"params": variables["params"]})["params"]
+            weights = drop_connect(each, names, rates, key)
+            return fn({**variables, **layout.stack({"params": weights})}, *rest)
+
+        return with_dropped
 
     def _quantized(self, fn: Callable[..., Any]) -> Callable[..., Any]:
         group_size = self.blueprint.run.quantize.group_size
