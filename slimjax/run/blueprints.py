@@ -4,12 +4,20 @@ from typing import Any
 
 from slimjax import tasks
 from slimjax.data.dataset import Outline
-from slimjax.errors import ConfigError
+from slimjax.errors import ConfigError, suggest
 from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig
 from slimjax.tasks.base import Task
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig
+
+READS = {
+    "decoder": ("tokens",),
+    "encoder": ("tokens",),
+    "encoder_decoder": ("tokens", "source"),
+    "mlp": ("features",),
+}
+"""Fields of a batch that each kind of model reads."""
 
 
 def make_task(run: RunConfig, outline: Outline) -> Task:
@@ -21,10 +29,31 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
     """Returns the model that a run starts from.
 
     Raises:
-        ConfigError: If the architecture file cannot be read or holds no model.
+        ConfigError: If the model does not fit the task or the data, or if the
+            architecture file cannot be read or holds no model.
     """
-    heads = tasks.get(run.task).make_task(outline.special).heads(outline.sizes)
-    return build_model(run.model, outline.sizes, heads, outline.lengths)
+    check_fields(run, outline)
+    task = make_task(run, outline)
+    heads = task.heads(outline.sizes)
+    model = build_model(run.model, outline.sizes, heads, outline.lengths)
+    if task.hides_future and model.main.sees_all:
+        raise ConfigError(
+            f"config.task={run.task!r} predicts what comes next, and this model "
+            "already sees it. Set config.model.kind='decoder' and config.model.sees='past'."
+        )
+    return model
+
+
+def check_fields(run: RunConfig, outline: Outline) -> None:
+    """Raises `ConfigError` if the data lack what the kind of model reads."""
+    kind = run.model.kind
+    missing = [name for name in READS[kind] if name not in outline.fields]
+    if missing:
+        fit = [k for k, names in READS.items() if set(names) <= set(outline.fields)]
+        raise ConfigError(
+            f"config.model.kind={kind!r} reads {' and '.join(READS[kind])}; the data "
+            f"of config.task={run.task!r} have no {missing[0]}. {suggest('', fit)}"
+        )
 
 
 def make_blueprint(

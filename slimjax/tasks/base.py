@@ -80,6 +80,8 @@ class Task:
         is_random: Whether `inputs` or `targets` draw from their key.
         generates: Whether the model goes on writing after a prompt.
         target: What a target is called, such as ``token``.
+        hides_future: Whether the target of a position stands in its row, right after
+            it, so that no position may see those that follow.
     """
 
     name: str
@@ -91,6 +93,7 @@ class Task:
     is_random: bool = False
     generates: bool = False
     target: str = "target"
+    hides_future: bool = False
 
     @property
     def headline(self) -> Metric:

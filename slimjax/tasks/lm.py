@@ -92,4 +92,5 @@ def make_task(special: Mapping[str, int]) -> Task:
         metrics=METRICS,
         generates=True,
         target="token",
+        hides_future=True,
     )
