@@ -39,7 +39,8 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
     if task.hides_future and model.main.sees_all:
         raise ConfigError(
             f"config.task={run.task!r} predicts what comes next, and this model "
-            "already sees it. Set config.model.kind='decoder' and config.model.sees='past'."
+            "already sees it. Set config.model.kind='decoder' and "
+            "config.model.sees='past'."
         )
     return model
 
