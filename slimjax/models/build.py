@@ -103,7 +103,9 @@ def _compute(settings: ModelSettings) -> dict[str, Any]:
 
 def _fit_head(settings: ModelSettings, head: HeadConfig) -> HeadConfig:
     pool = settings.pool or ("first" if settings.kind == "encoder" else "mean")
-    changes = {"at": pool} if head.at == "first" else {}
+    changes: dict[str, Any] = {}
+    if head.at == "first":
+        changes = dict(at=pool, pooler=settings.width * settings.pooler)
     if head.table == "tied" and not settings.full_style.tied:
         changes |= {"table": "own"}
     return dataclasses.replace(head, **changes)

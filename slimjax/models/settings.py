@@ -58,6 +58,7 @@ class ModelSettings:
         pool: Where a head that reads whole rows looks: first, mean or max; empty for
             first in an encoder, and mean elsewhere. In a decoder the first position
             sees nothing but itself, so first is for encoders.
+        pooler: Whether BERT's pooler, a product and tanh, stands before such a head.
         token_types: Kinds of tokens that have a vector each; 0 for none.
         dropout: Part of the numbers that are dropped in training, of embeddings, of
             what sublayers add, of what heads read and of attention's weights.
@@ -100,6 +101,7 @@ class ModelSettings:
     window: int = 0
     stem: str = ""
     pool: str = ""
+    pooler: bool = False
     token_types: int = 0
     dropout: float = 0.0
     drop_connect: dict = dataclasses.field(default_factory=dict)
