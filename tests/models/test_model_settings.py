@@ -39,6 +39,8 @@ def test_an_encoder_has_a_row_for_each_position_and_pools():
     assert (model.main.window, model.main.token_types) == (4, 2)
     assert model.heads[0].at == "first"
     assert build_model(small(), SIZES, LABEL, LENGTHS).heads[0].at == "mean"
+    pooled = build_model(small(kind="encoder", pooler=True), SIZES, LABEL, LENGTHS)
+    assert [m.heads[0].pooler for m in (model, pooled)] == [0, 8]
 
 
 def test_an_encoder_decoder_has_two_towers():
