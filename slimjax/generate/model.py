@@ -33,6 +33,7 @@ from slimjax.nn.quantize import quantize
 from slimjax.store.files import read_json
 from slimjax.store.packed import read_packed
 from slimjax.store.run_folder import RunFolder
+from slimjax.tasks.base import DEFAULT_TASK
 from slimjax.trees import axis_names, flatten, unflatten
 
 MAX_ROWS = 256
@@ -242,7 +243,7 @@ def read_model_config(folder: RunFolder, codecs: Codecs) -> ModelConfig:
         if not isinstance(block, dict) or not isinstance(data, dict):
             raise ConfigError("config.model is not a block of settings.")
         settings = build(ModelSettings, block | {"architecture": ""}, "config.model")
-        task = tasks.get(config.get("task", "lm")).make_task(special_of(codecs))
+        task = tasks.get(config.get("task", DEFAULT_TASK)).make_task(special_of(codecs))
         sizes, lengths = sizes_of(codecs), {"": int(data.get("seq_len", 0))}
         model = build_model(settings, sizes, task.heads(sizes), lengths)
         return model.with_architecture(read_json(folder.architecture), where)

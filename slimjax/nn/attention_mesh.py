@@ -106,18 +106,23 @@ def attend_on_mesh(
             more |= dict(rotation=None, stretch=stretch if alike else None)
         return attend(*own, **more, **options)
 
-    lie = P(rows, places, heads)
-    along = P(rows, places)
+    inputs = query, key, value, mask, rotation, bias, drop
+    specs = _input_specs(rows, places, heads, bias, drop)
+    # Kernels do not declare how their outputs vary over the mesh.
+    run = jax.shard_map(
+        attend_share, in_specs=specs, out_specs=specs[0], check_vma=False
+    )
+    return run(*inputs)
+
+
+def _input_specs(
+    rows: Any, places: str | None, heads: Any, bias: Array | None, drop: Drop | None
+) -> tuple[Any, ...]:
+    """Returns how the inputs of attention are divided: query, key, value, mask ..."""
+    whole, along = P(rows, places, heads), P(rows, places)
     of_bias = P(None if bias is None or len(bias) == 1 else rows, heads, places)
     of_drop = None if drop is None else Drop(P(rows, heads), P(places), drop.rate)
-    # Kernels do not say how their outputs vary over the mesh.
-    run = jax.shard_map(
-        attend_share,
-        in_specs=(lie, lie, lie, along, along, of_bias, of_drop),
-        out_specs=lie,
-        check_vma=False,
-    )
-    return run(query, key, value, mask, rotation, bias, drop)
+    return whole, whole, whole, along, along, of_bias, of_drop
 
 
 def _gather_keys(

@@ -1,4 +1,4 @@
-"""The block ``config.objective``: what is asked for, checked at the door."""
+"""The block ``config.objective``: what shall be small, checked at start-up."""
 
 import dataclasses
 import math
@@ -10,13 +10,13 @@ from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import parse_measure
 
 DENSE = ("none", "scratch")
-"""Strategies with which nobody goes."""
+"""Strategies that remove nothing."""
 
 PRICED = ("exchange", "size_penalty", "size_decay", "hard_concrete", "learned_bits")
 """Strategies that take a price or a budget."""
 
 RANKING = ("magnitude", "wanda", "taylor", "random")
-"""Strategies that only tell who goes before whom: they take a budget."""
+"""Strategies that only rank units: they take a budget."""
 
 STRATEGIES = (*DENSE, *PRICED, *RANKING)
 UNITS = ("nats", "bits")
@@ -70,7 +70,7 @@ class ObjectiveConfig:
     latency_table: str = ""
 
     def __post_init__(self):
-        """Refuses what cannot be meant."""
+        """Refuses invalid settings."""
         choices = (("strategy", STRATEGIES), ("units", UNITS))
         for name, known in choices:
             value = getattr(self, name)

@@ -15,6 +15,7 @@ from slimjax.models.head import HeadConfig
 from slimjax.nn.axes import to_host
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
+from slimjax.tasks.base import DEFAULT_TASK
 from slimjax.train.config import RunConfig
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
@@ -95,7 +96,7 @@ def find_teacher(
 
 def task_of(folder: str | Path) -> str:
     """Returns the task that a run was trained for."""
-    return read_json(RunFolder(folder).config, dict).get("task", "lm")
+    return read_json(RunFolder(folder).config, dict).get("task", DEFAULT_TASK)
 
 
 def _of_run(run: RunConfig, folder: str | Path, data: Dataset) -> Teacher:

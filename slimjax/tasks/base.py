@@ -16,6 +16,9 @@ from jaxtyping import Array, Float
 from slimjax.models.head import HeadConfig
 from slimjax.nn.readout import Readout
 
+DEFAULT_TASK = "lm"
+"""The task of a config that names none."""
+
 Batch = Mapping[str, Array]
 """Arrays by the names of a dataset's fields, rows first."""
 

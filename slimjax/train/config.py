@@ -17,6 +17,7 @@ from slimjax.nn.gates import CHANNELS
 from slimjax.objective.config import DENSE, ObjectiveConfig
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.resize.config import ResizeConfig
+from slimjax.tasks.base import DEFAULT_TASK
 from slimjax.train.optim_config import OptimConfig
 from slimjax.train.train_config import TrainConfig
 
@@ -33,7 +34,7 @@ class RunConfig:
 
     Attributes:
         seed: Root of all randomness.
-        task: What Error means: lm.
+        task: What is learned, which defines Error; see docs/tasks.md.
     """
 
     seed: int
@@ -104,7 +105,7 @@ def make_run_config(config: Mapping[str, Any], *, is_stored: bool = False) -> Ru
         if name not in known:
             hint = suggest(name, known, prefix="config.")
             raise ConfigError(f"config.{name}={value!r} is not a setting. {hint}")
-    seed, task = config.get("seed", 0), config.get("task", "lm")
+    seed, task = config.get("seed", 0), config.get("task", DEFAULT_TASK)
     if type(seed) is not int or not 0 <= seed < 2**32:
         raise ConfigError(f"config.seed={seed!r} must be an integer in [0, 2^32).")
     if not isinstance(task, str):

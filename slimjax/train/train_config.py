@@ -36,7 +36,7 @@ class TrainConfig:
             such test.
         max_bad_steps: Bad steps in a row that a run survives; the next one stops it.
             The count ends with a good step, with ``rollback`` with a new checkpoint.
-        label_smoothing: Share of each target that is spread over the vocabulary. This
+        label_smoothing: Share of each target that is spread over all answers. This
             and `z_loss` are used in training only, not in losses that are reported.
         z_loss: Weight of the squared log-normaliser of the logits in the loss; 1e-4 is
             usual.
