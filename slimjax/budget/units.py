@@ -19,7 +19,6 @@ from slimjax.budget.limits import LAYER, Limits
 from slimjax.models.paths import layer_module, layer_of
 from slimjax.nn.gates import NESTED, SUBLAYER, is_width
 from slimjax.objective.inventory import Inventory
-from slimjax.objective.size import SizeFn
 from slimjax.trees import Path
 
 Gates = dict[Path, np.ndarray]
@@ -267,36 +266,3 @@ def _may_go_whole(module: Path, inventory: Inventory, limits: Limits) -> bool:
     """Whether nothing in a module must stay."""
     inside = [path for path in inventory.gates if path[: len(module)] == module]
     return not any(limits.least(p[-1]) or limits.is_frozen(p) for p in inside)
-
-
-def least_size(inventory: Inventory, size_fn: SizeFn, limits: Limits) -> float:
-    """Returns the size that can be reached whatever is removed first.
-
-    Of layers that must stay, those count that are largest at their least.
-    """
-    costs = {path: np.zeros(shape) for path, shape in inventory.gates.items()}
-    units, gates = list_units(inventory, costs, limits), inventory.open_gates()
-    for family in (*units.channels, *units.families):
-        family.close(gates, len(family.steps))
-    for layer in units.layers:
-        for sublayer in (units.sublayers[i] for i in layer.sublayers):
-            gates[sublayer.path][...] = float(
-                not (layer.is_removable or sublayer.is_removable)
-            )
-    least = float(size_fn(gates))
-    opened = lambda *paths: gates | {path: np.ones(()) for path in paths}
-    must: dict[str, list[float]] = {}
-    may: dict[str, list[float]] = {}
-    for layer in units.layers:
-        if layer.tower is None:
-            continue
-        inside = [units.sublayers[i] for i in layer.sublayers]
-        stuck = [sublayer.path for sublayer in inside if not sublayer.is_removable]
-        ways = [stuck] if stuck else [[sublayer.path] for sublayer in inside]
-        more = max(float(size_fn(opened(*paths))) - least for paths in ways)
-        (may if layer.is_removable else must).setdefault(layer.tower, []).append(more)
-    for tower in sorted(must.keys() | may.keys()):
-        num_more = max(0, limits.min_layers - len(must.get(tower, ())))
-        least += sum(must.get(tower, ()))
-        least += sum(sorted(may.get(tower, ()), reverse=True)[:num_more])
-    return least

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from functools import partial
 
+from slimjax.budget.least import least_size
 from slimjax.budget.limits import Limits
-from slimjax.budget.units import least_size
 from slimjax.errors import ConfigError, suggest
 from slimjax.objective.inventory import Inventory, uniform_bits
 from slimjax.objective.latency import LATENCY

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapes import models
 
+from slimjax.budget.least import least_size
 from slimjax.budget.limits import LAYER, UNITS, Limits
-from slimjax.budget.units import least_size
 from slimjax.budget.width import WidthChooser
 from slimjax.models import LayerConfig, decoder
 from slimjax.nn.gates import CHANNELS, SUBLAYER

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from slimjax.budget.kinds import list_kinds
+from slimjax.budget.least import least_size
 from slimjax.budget.limits import UNITS, Limits
-from slimjax.budget.units import least_size, list_units
+from slimjax.budget.units import list_units
 from slimjax.budget.width import WidthChooser
 from slimjax.models.paths import layer_name
 from slimjax.models.use import Use

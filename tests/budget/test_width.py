@@ -10,8 +10,8 @@ from shapes import make_variables, models
 
 from slimjax.budget.bits import BitCosts, BitPrices
 from slimjax.budget.decision import BitChoice
+from slimjax.budget.least import least_size
 from slimjax.budget.limits import UNITS, Limits
-from slimjax.budget.units import least_size
 from slimjax.budget.width import WidthChooser
 from slimjax.models import LayerConfig, decoder
 from slimjax.nn.gates import CHANNELS

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapes import hard_gates, logits_of, make_variables, models, recipes
 
+from slimjax.budget.least import least_size
 from slimjax.budget.limits import UNITS, Limits
-from slimjax.budget.units import least_size
 from slimjax.errors import ConfigError
 from slimjax.models import (
     GPT2,
