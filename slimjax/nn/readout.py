@@ -42,13 +42,18 @@ class Readout:
         return jnp.where(self.is_open, bias, CLOSED)
 
     def plain(self) -> "Readout":
-        """Returns the same logits without an offset, by one more channel of ones."""
+        """Returns the same logits without an offset, by two more channels of ones.
+
+        The second one holds what the first loses where operands are rounded.
+        """
         offset = self.offset
         if offset is None:
             return self
-        ones = jnp.ones((*self.x.shape[:-1], 1), self.x.dtype)
+        coarse = offset.astype(self.dtype).astype(offset.dtype)
+        columns = jnp.stack([coarse, offset - coarse], axis=1)
+        ones = jnp.ones((*self.x.shape[:-1], 2), self.x.dtype)
         x = jnp.concatenate([self.x, ones], axis=-1)
-        table = jnp.concatenate([self.table, offset[:, None]], axis=1)
+        table = jnp.concatenate([self.table, columns], axis=1)
         return Readout(x, table, dtype=self.dtype)
 
     def scores(self, targets: Int[Array, "*batch"]) -> Scores:

@@ -61,7 +61,14 @@ def test_logits_are_products_with_the_table_and_the_bias(kind):
 def test_a_plain_readout_is_a_table_alone(kind):
     plain = make(**kind).plain()
     assert plain.bias is plain.is_open is None
-    assert plain.table.shape == (C, D + bool(kind["bias"] or kind["is_open"]))
+    assert plain.table.shape == (C, D + 2 * bool(kind["bias"] or kind["is_open"]))
+
+
+def test_a_bias_is_not_rounded_where_operands_are():
+    exact = make(bias=True, is_open=False)
+    rounded = exact.replace(x=jnp.zeros_like(exact.x), dtype=jnp.bfloat16)
+    logits = rounded.plain().logits()
+    np.testing.assert_allclose(logits, rounded.logits(), atol=1e-4)
 
 
 def test_a_closed_class_has_probability_zero_and_the_others_share_it():
