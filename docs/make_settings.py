@@ -90,7 +90,9 @@ def describe_default(value: Any) -> str:
 
 def make_table(block: Any) -> list[str]:
     """Returns the lines of the table of a block, which has its default values."""
-    hints, meanings = typing.get_type_hints(type(block)), read_attributes(block.__doc__)
+    hints, meanings = typing.get_type_hints(type(block)), {}
+    for kind in reversed(type(block).__mro__[:-1]):  # Some settings are inherited.
+        meanings |= read_attributes(kind.__doc__ or "")
     lines = ["| setting | type | default | meaning |", "|---|---|---|---|"]
     for field in dataclasses.fields(block):
         value = getattr(block, field.name)

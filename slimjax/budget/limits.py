@@ -18,16 +18,21 @@ class Limits:
     """What may be removed, and what must stay.
 
     Attributes:
-        units: Kinds of units that may be removed.
-        frozen: Patterns of dotted paths of gates or modules, such as ``*.attention``,
-            whose units stay, and with them all that they are part of.
+        units: Kinds of units that may be removed: heads (query heads), kv_heads (KV
+            groups), mlp, sublayer, layer, and embed, the channels of the residual
+            streams. These are left out unless named: each is a row or column of every
+            weight, which other units and strategies are not prepared for at all prices.
+        frozen: Patterns of parts that are kept, as dotted paths of modules or gates,
+            such as ``layer_0``, ``*.attention`` or ``layer_1.mlp.*``.
         multiple: MLP widths stay multiples of this.
-        kv_heads_multiple: Numbers of KV heads stay multiples of this.
+        kv_heads_multiple: Numbers of KV heads stay multiples of this, such as the
+            devices that share them; query heads follow their KV heads.
         width_multiple: The residual width stays a multiple of this.
         uniform: All layers of a tower keep the same shape, and none is removed.
-        min_kv_heads: Least KV heads a layer; 0 lets attention be removed as a whole.
-        min_mlp_dim: Least MLP width; 0 lets the MLP be removed as a whole.
-        min_width: Least residual width.
+        min_kv_heads: Smallest number of KV heads per layer; with 0 a whole attention
+            may be removed.
+        min_mlp_dim: Smallest MLP width; with 0 a whole MLP may be removed.
+        min_width: Smallest residual width.
         min_layers: Layers of each tower that keep a sublayer, at least.
         max_fraction: The part of a family's open units that may be removed at once.
     """

@@ -11,29 +11,15 @@ MAX_SEAMS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class ResizeConfig:
+class ResizeConfig(Limits):
     """When the model changes its size, and within which limits.
+
+    What may be removed, and what must stay, are the settings of `Limits`.
 
     Attributes:
         first_step: Steps before the first seam; 0 means `every_steps`.
         every_steps: Steps between two seams; 0 means no seams.
         max_seams: Largest number of seams.
-        units: Kinds of units that may be removed: heads (query heads), kv_heads (KV
-            groups), mlp, sublayer, layer, and embed, the channels of the residual
-            streams. These are left out unless named: each is a row or column of every
-            weight, which other units and strategies are not prepared for at all prices.
-        frozen: Patterns of parts that are kept, as dotted paths of modules or gates,
-            such as ``layer_0``, ``*.attention`` or ``layer_1.mlp.*``.
-        multiple: MLP widths stay multiples of this.
-        kv_heads_multiple: Numbers of KV heads stay multiples of this, such as the
-            devices that share them; query heads follow their KV heads.
-        width_multiple: The residual width stays a multiple of this.
-        uniform: All layers of a tower keep the same shape, and none is removed.
-        min_kv_heads: Smallest number of KV heads per layer; with 0 a whole attention
-            may be removed.
-        min_mlp_dim: Smallest MLP width; with 0 a whole MLP may be removed.
-        min_width: Smallest residual width.
-        min_layers: Layers of each tower that keep a sublayer, at least.
         max_fraction: Largest part of a gate's units that one seam may close, unless the
             last seam could not meet the budget otherwise.
         max_kind_fraction: Part of one kind of sublayer, such as all attentions, by
@@ -48,16 +34,6 @@ class ResizeConfig:
     first_step: int = 0
     every_steps: int = 0
     max_seams: int = 8
-    units: tuple[str, ...] = UNITS[:-1]
-    frozen: tuple[str, ...] = ()
-    multiple: int = 1
-    kv_heads_multiple: int = 1
-    width_multiple: int = 1
-    uniform: bool = False
-    min_kv_heads: int = 0
-    min_mlp_dim: int = 0
-    min_width: int = 1
-    min_layers: int = 0
     max_fraction: float = 0.5
     max_kind_fraction: float = 0.5
     refit_batches: int = 0
