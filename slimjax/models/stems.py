@@ -47,7 +47,7 @@ class FeatureStem(nn.Module):
 
 
 class Sinusoids(nn.Module):
-    """Vectors of positions that are given and not learned: ``table [P D]``.
+    """Vectors of positions that are given and not learned: ``sinusoids [P D]``.
 
     They stand in a table, like learned ones, since each channel has a frequency of its
     own, and a model that loses channels keeps the frequencies of the others.
@@ -73,5 +73,6 @@ class Sinusoids(nn.Module):
 
         shape = self.num_positions, channels.shape[0]
         init = named(init, "places", self.axis)
-        table = jax.lax.stop_gradient(self.param("table", init, shape, jnp.float32))
+        table = self.param("sinusoids", init, shape, jnp.float32)
+        table = jax.lax.stop_gradient(table)
         return jnp.take(table, positions, axis=0) * channels[None, None]

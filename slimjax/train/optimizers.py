@@ -148,7 +148,8 @@ def soft_threshold(
 def are_matrices(params: PyTree) -> PyTree:
     """Returns True for weights with two axes or more in their layer: no norms.
 
-    Biases are no matrices, whatever shape they are stored in.
+    Biases are no matrices, whatever shape they are stored in; nor are sinusoids, which
+    no penalty may change.
 
     Examples:
         >>> weight, bias = jnp.ones((2, 3)), jnp.ones((1, 3))
@@ -157,7 +158,8 @@ def are_matrices(params: PyTree) -> PyTree:
     """
 
     def is_matrix(keys: tuple, weight: Any) -> bool:
-        is_bias = bool(keys) and str(getattr(keys[-1], "key", "")).endswith("bias")
-        return weight.ndim - is_stacked(keys) > 1 and not is_bias
+        name = str(getattr(keys[-1], "key", "")) if keys else ""
+        is_learned = not name.endswith(("bias", "sinusoids"))
+        return weight.ndim - is_stacked(keys) > 1 and is_learned
 
     return jax.tree_util.tree_map_with_path(is_matrix, params)

@@ -11,7 +11,8 @@ from slimjax.resize.plan import make_plan
 from slimjax.train.cutting import cut_state, refit_state
 from slimjax.train.optim_config import OptimConfig
 from slimjax.train.schedules import make_schedule
-from slimjax.trees import hash_tree, named_leaves, unflatten
+from slimjax.train.state import init_params
+from slimjax.trees import flatten, hash_tree, named_leaves, unflatten
 
 
 def test_a_step_learns_and_is_repeatable():
@@ -141,3 +142,13 @@ def test_the_learning_rate_stays_and_then_falls():
     np.testing.assert_allclose(rates, [0.1, 1.0, 1.0, 0.5, 0.0], atol=1e-6)
     with pytest.raises(ConfigError, match="cosine"):
         OptimConfig(decay="polynomial")
+
+
+def test_positions_that_are_given_stay_as_they_are():
+    changes = (("model.positions", "sinusoidal"), ("optim.weight_decay", "0.5"))
+    stage = make_stage(*changes)
+    before = stage.start(init_params(stage.blueprint.model, seed=0))
+    found = [path for path in flatten(before.params["params"]) if "sinusoids" in path]
+    start = jax.device_get(flatten(before.params["params"])[found[0]])
+    after, _ = take_steps(stage, 3)
+    np.testing.assert_array_equal(flatten(after.params["params"])[found[0]], start)
