@@ -17,9 +17,11 @@ def main(argv: Sequence[str]) -> None:
     """Writes text after a prompt, as it is made; or after many prompts at once."""
     flags = parse(_make_parser(), argv).flags
     options, prompts = _read_options(flags), _read_prompts(flags)
+    from slimjax.generate.check import check_generates
     from slimjax.generate.model import load
     from slimjax.train.devices import prepare_devices
 
+    check_generates(flags.workdir)
     prepare_devices()
     model = load(flags.workdir)
     is_streamed = len(prompts) == options.num_samples == 1 and not flags.json

@@ -25,7 +25,7 @@ def main(argv: Sequence[str]) -> None:
     folder = RunFolder(flags.workdir)
     folder.check_run()
     found = {
-        "architecture": read_json(folder.architecture, list),
+        "architecture": read_json(folder.architecture, list | dict),
         "seams": folder.seams.read(),
         "newest": (folder.metrics.read() or [{}])[-1],
         "checkpoints": folder.checkpoint_names,
@@ -67,10 +67,16 @@ def _describe(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _list_layers(found: dict[str, Any]) -> Iterator[list[str]]:
-    for i, layer in enumerate(found["architecture"]):
-        heads = [str(layer[key]) for key in COLUMNS.values()]
-        width = str(layer["mlp_dim"]) if layer["mlp"] else "-"
-        yield [str(i), *(heads if layer["attention"] else "-" * len(heads)), width]
+    from slimjax.report.layers import read_layers
+
+    layers = read_layers(found["architecture"])
+    if not layers:
+        raise ValueError("architecture.json has no layers")
+    for layer in layers:
+        is_whole = layer.get("attention", False)
+        heads = [str(layer[key]) if is_whole else "-" for key in COLUMNS.values()]
+        width = str(layer["mlp_dim"]) if layer.get("mlp", True) else "-"
+        yield [f"{layer.get('tower', '')} {layer['index']}".strip(), *heads, width]
 
 
 def _align(rows: list[list[str]]) -> Iterator[str]:

@@ -172,7 +172,7 @@ class Launch:
             if m in self.deaths and (m.is_ended or m.popen.returncode != code)
         ]
         text += f"; rank {', '.join(ended)} ended with it" if ended else ""
-        error = SlimjaxError(text + ". The same command continues.")
+        error = SlimjaxError(text + ". Run the same command again to continue.")
         error.exit_code = code if code > 0 else 128 - code
         return error
 

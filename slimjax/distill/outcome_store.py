@@ -102,7 +102,8 @@ class OutcomeStore:
                 _remove(path)
                 raise DataError(
                     f"The teacher's outcomes in {show(str(path))} are damaged, and are "
-                    "removed. The same command computes them again."
+                    "removed. Run the "
+                    "same command again to compute them."
                 )
         return Outcomes(found["ids"].astype(np.int32), found["logs"])
 

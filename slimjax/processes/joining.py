@@ -61,7 +61,7 @@ def find_loss(error: BaseException) -> ProcessError | None:
         return None
     return ProcessError(
         f"Another process is lost ({found[2].strip()}, in {found[1]}); this one ends "
-        "too. The newest checkpoint is whole: the same command continues."
+        "too. The newest checkpoint is whole. Run the same command again to continue."
     )
 
 

@@ -232,7 +232,7 @@ class Loop:
             number = self.stop.received
             saved = "not saved" if failure else f"saved at step {self.step}"
             raise StoppedError(
-                f"{number.name}: {saved}; the same command goes on.",
+                f"{number.name}: {saved}. Run the same command again to continue.",
                 exit_code=128 + number,
             )
 

@@ -87,7 +87,8 @@ class Saver:
         failure = self.finish()
         if failure:
             raise CheckpointError(
-                f"The last save failed: {failure} Mend that; the same command goes on."
+                f"The last save failed: {failure} Remove the cause, then run the same "
+                "command again to continue."
             )
 
     def write_architecture(self, blueprint: Blueprint) -> None:

@@ -219,7 +219,7 @@ def _stop_if_asked(stop: StopRequests) -> None:
     number = stop.received
     if number is not None:
         raise StoppedError(
-            f"{number.name}: what the teacher has said is kept; the same command goes "
-            "on.",
+            f"{number.name}: the teacher's outputs so far are kept. Run the same "
+            "command again to continue.",
             exit_code=128 + number,
         )

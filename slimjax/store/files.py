@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from slimjax.errors import CheckpointError
@@ -81,7 +82,7 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, (text + "\n").encode("utf-8", "backslashreplace"))
 
 
-def read_json(path: Path, kind: type = object) -> Any:
+def read_json(path: Path, kind: type | UnionType = object) -> Any:
     """Reads a JSON file.
 
     Args:

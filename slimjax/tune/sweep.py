@@ -257,7 +257,8 @@ def _raise_on_sigterm() -> Iterator[None]:
     """Ends the sweep at once between two runs; a run itself saves first."""
 
     def stop(*_: object) -> NoReturn:
-        message = "SIGTERM: stopped between two runs; the same command continues."
+        message = "SIGTERM: stopped between two runs. Run the same command again to "
+        message += "continue."
         raise StoppedError(message, exit_code=128 + signal.SIGTERM)
 
     if threading.current_thread() is not threading.main_thread():

@@ -142,7 +142,7 @@ def test_a_signal_keeps_what_the_teacher_has_said(train, tmp_path, dense, monkey
     taught = dict(teacher=dense, top_k=TOP_K)
     with monkeypatch.context() as patch:
         patch.setattr(taught_rows.StopRequests, "received", signal.SIGTERM)
-        with pytest.raises(StoppedError, match="what the teacher has said is kept"):
+        with pytest.raises(StoppedError, match="the teacher's outputs so far are kept"):
             train(tmp_path / "run", *DENSE, **taught)
     assert worked(tmp_path / "run") == 8
 

@@ -6,6 +6,7 @@ from random import Random
 import numpy as np
 import pytest
 
+from slimjax.cli.main import main
 from slimjax.errors import DataError
 from slimjax.run import loop
 from slimjax.run.evaluate import evaluate_folder
@@ -94,6 +95,19 @@ def test_labels_are_kept_and_evaluation_agrees_with_the_report(finished, reviews
     assert everything["num_targets"] == 300
 
 
+def test_commands_know_what_a_classifier_does(finished, reviews, capsys):
+    flag = f"--workdir={finished[0]}"
+    assert main(["generate", flag, "--prompt=fine"]) == 2
+    refusal = capsys.readouterr()
+    assert refusal.out == ""
+    assert "generates no text" in refusal.err
+    assert len(refusal.err.strip().splitlines()) == 1
+    assert main(["evaluate", flag, f"--data=jsonl:{reviews}"]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert main(["inspect", str(finished[0])]) == 0
+    assert "MLP width" in capsys.readouterr().out
+
+
 def test_a_run_that_was_killed_ends_with_the_same_bits(
     finished, reviews, tmp_path, monkeypatch
 ):
@@ -120,7 +134,7 @@ def test_bits_and_a_teacher_go_with_it(reviews, tmp_path):
     assert report["error"]["test_accuracy"] > 0.85
 
 
-def test_a_plain_perceptron_reads_numbers_of_a_table_and_slims(tmp_path):
+def test_a_plain_perceptron_reads_numbers_of_a_table_and_slims(tmp_path, capsys):
     draw = np.random.default_rng(0)
     points = draw.integers(0, 256, (200, 6))
     rows = [[*point, int(point[:3].sum() > point[3:].sum())] for point in points]
@@ -134,6 +148,8 @@ def test_a_plain_perceptron_reads_numbers_of_a_table_and_slims(tmp_path):
     report = fit(run, tmp_path / "run")
     assert report["error"]["test_accuracy"] > 0.75
     assert 0.7 < report["size"]["params_fraction"] <= 0.8
+    assert main(["inspect", str(tmp_path / "run")]) == 0
+    assert "hidden 0" in capsys.readouterr().out
 
 
 def test_a_label_that_train_lacks_is_refused(reviews, tmp_path):
