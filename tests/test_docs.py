@@ -84,20 +84,6 @@ def test_other_commands_are_those_of_the_makefile(shown):
         assert set(words[1:]) <= set(targets)
 
 
-@pytest.mark.parametrize(
-    "shown",
-    [shown for shown in OURS if shown[1][1] == "train"],
-    ids=words_of,
-)
-def test_every_training_that_is_shown_can_be_begun(shown, capsys, monkeypatch):
-    _, words = shown
-    if any(word.startswith(NEEDS_A_RUN) for word in words):
-        pytest.skip("it needs a run that another command makes")
-    monkeypatch.chdir(ROOT)
-    code = main([*words[1:], *([] if "--dry_run" in words else ["--dry_run"])])
-    assert code == 0, capsys.readouterr().err
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """Returns a copy of what the commands read."""
@@ -106,7 +92,25 @@ def folder(tmp_path_factory) -> Path:
         shutil.copytree(ROOT / name, root / name)
     for page in ROOT.glob("*.md"):
         shutil.copy(page, root)
+    for block in list_blocks():
+        if block.language == "python" and "slimjax" not in block.text:
+            line = [sys.executable, "-c", block.text]  # It makes files to train on.
+            subprocess.run(line, cwd=root, check=True)
     return root
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [shown for shown in OURS if shown[1][1] == "train"],
+    ids=words_of,
+)
+def test_every_training_that_is_shown_can_be_begun(shown, folder, capsys, monkeypatch):
+    _, words = shown
+    if any(word.startswith(NEEDS_A_RUN) for word in words):
+        pytest.skip("it needs a run that another command makes")
+    monkeypatch.chdir(folder)
+    code = main([*words[1:], *([] if "--dry_run" in words else ["--dry_run"])])
+    assert code == 0, capsys.readouterr().err
 
 
 def can_run(words: list[str]) -> bool:
