@@ -5,8 +5,10 @@ a ``.json`` file is read as it is. Overrides are ``a.b=value`` with JSON values,
 words being strings. `build` makes a room's frozen dataclass from its block.
 """
 
+import functools
 import inspect
 import json
+import logging
 import math
 import os
 import runpy
@@ -123,12 +125,16 @@ def parse_value(text: str) -> Any:
 def build(cls: type[T], block: Mapping[str, Any], where: str) -> T:
     """Makes the dataclass `cls` from a block of plain values, such as ``config.data``.
 
+    Former names of settings, which ``cls.RENAMED`` maps to those of today, are accepted
+    with a hint.
+
     Raises:
         ConfigError: If the block, found at the path `where`, has an unknown name or a
             value of another type, or one that is not finite.
     """
     if not isinstance(block, Mapping):
         raise ConfigError(f"{where}={block!r} must be a block of settings.")
+    block = _rename(block, getattr(cls, "RENAMED", {}), where)
     parameters = inspect.signature(cls).parameters
     hints = typing.get_type_hints(cls)
     values = {}
@@ -138,6 +144,28 @@ def build(cls: type[T], block: Mapping[str, Any], where: str) -> T:
             raise ConfigError(f"{where}.{name}={value!r} is not a setting. {hint}")
         values[name] = _check_type(value, hints[name], f"{where}.{name}")
     return cls(**values)
+
+
+def _rename(
+    block: Mapping[str, Any], names: Mapping[str, str], where: str
+) -> dict[str, Any]:
+    """Returns a block with the names of today."""
+    renamed = dict(block)
+    for old in names.keys() & block.keys():
+        name = names[old]
+        if name in block:
+            raise ConfigError(
+                f"{where}.{old} is the former name of {where}.{name}. Set one of them."
+            )
+        _hint(f"{where}.{old} is now called {where}.{name}.")
+        renamed[name] = renamed.pop(old)
+    return renamed
+
+
+@functools.cache
+def _hint(text: str) -> None:
+    """Logs a line, once in a process."""
+    logging.getLogger("slimjax").warning(text)
 
 
 def _check_type(value: Any, expected: Any, where: str) -> Any:

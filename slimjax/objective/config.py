@@ -4,6 +4,7 @@ import dataclasses
 import math
 import re
 from collections.abc import Mapping
+from typing import ClassVar
 
 from slimjax.errors import ConfigError, suggest
 from slimjax.objective.latency import LATENCY
@@ -19,7 +20,7 @@ RANKING = ("magnitude", "wanda", "taylor", "random")
 """Strategies that only rank units: they take a budget."""
 
 STRATEGIES = (*DENSE, *PRICED, *RANKING)
-UNITS = ("nats", "bits")
+REPORT_UNITS = ("nats", "bits")
 SUFFIXES = {"": 1.0, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 SUFFIXES |= {"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9}
 SUFFIXES |= {"KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
@@ -39,8 +40,8 @@ class ObjectiveConfig:
             sum of them, each as a fraction of its start: ``"0.5*params+0.5*flops"``.
         latency_table: A ``latency.json`` that was measured before, on the machine in
             question; empty to measure here when the run begins.
-        units: Units of the report: nats, or bits, which adds the description length of
-            the training text (model, tokenizer and text). Training is the same, and
+        report_in: Units of the report: nats, or bits, which adds the description length
+            of the training text (model, tokenizer and text). Training is the same, and
             alpha stays in nats.
         alpha: The price of the whole starting model, in nats per target; 0 for none.
             For size_decay it is the part of Adam's largest step by which weights
@@ -58,9 +59,11 @@ class ObjectiveConfig:
             budget at any price.
     """
 
+    RENAMED: ClassVar[Mapping[str, str]] = {"units": "report_in"}
+
     strategy: str = "none"
     size: str = "params"
-    units: str = "nats"
+    report_in: str = "nats"
     alpha: float = 0.0
     budget: float | str = ""
     budgets: dict = dataclasses.field(default_factory=dict)
@@ -71,7 +74,7 @@ class ObjectiveConfig:
 
     def __post_init__(self):
         """Refuses invalid settings."""
-        choices = (("strategy", STRATEGIES), ("units", UNITS))
+        choices = (("strategy", STRATEGIES), ("report_in", REPORT_UNITS))
         for name, known in choices:
             value = getattr(self, name)
             if value not in known:

@@ -62,7 +62,7 @@ def make_report(
     valid = evaluate(stage, rounded, data, "valid")
     test = evaluate(stage, rounded, data, "test", intervals=True)
     lengths = {}
-    if run.objective.units == "bits":
+    if run.objective.report_in == "bits":
         length = describe_length(stage, variables, data, history, folder, packed_bytes)
         lengths = {"description_length": length}
     writes = blueprint.task.generates and is_first()

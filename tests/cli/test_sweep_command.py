@@ -23,7 +23,7 @@ def arguments(root, text_folder, *more: str) -> list[str]:
         f"--config.data.source=text:{text_folder}/part1*.txt",
         "--config.mesh.data=1",
         "--config.model.num_layers=1",
-        "--config.objective.units=bits",
+        "--config.objective.report_in=bits",
         f"--workdir={root}",
         f"--grid={','.join(ARMS)}",
         "--seeds=1",

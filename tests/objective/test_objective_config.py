@@ -2,6 +2,7 @@
 
 import pytest
 
+from slimjax.config import build
 from slimjax.errors import ConfigError
 from slimjax.objective.config import ObjectiveConfig
 
@@ -47,3 +48,12 @@ def test_dense_training_names_the_setting_to_take_back(asked, remedy):
     with pytest.raises(ConfigError) as error:
         ObjectiveConfig("none", **asked)
     assert f"Set {remedy}, or" in str(error.value)
+
+
+def test_the_former_name_of_a_setting_is_taken_with_a_hint(caplog):
+    config = build(ObjectiveConfig, {"units": "bits"}, "config.former")
+    assert config.report_in == "bits"
+    hint = "config.former.units is now called config.former.report_in."
+    assert [record.getMessage() for record in caplog.records] == [hint]
+    with pytest.raises(ConfigError, match="Set one of them"):
+        build(ObjectiveConfig, {"units": "bits", "report_in": "nats"}, "config.former")
