@@ -29,31 +29,35 @@ class DataConfig:
     Attributes:
         source: ``stdlib``, ``text:GLOB``, ``jsonl:GLOB#field``, ``csv:GLOB#column`` or
             ``idx:DIR``; or a list of them.
-        tokenizer: ``sentencepiece``, trained on the text, ``bytes``, or the path of a
-            ``tokenizer.json`` file, of its folder, or of a sentencepiece ``.model``.
-        vocab_size: Pieces of the sentencepiece tokenizer; ``bytes`` always has 259.
-        seq_len: Tokens a row.
-        batch_size: Rows a step, over all devices.
-        valid_fraction: Share of the documents that settings and seams are chosen by,
-            and that nothing is trained on.
-        test_fraction: Share of the documents that are only measured at the end.
-        on_bad_document: ``error`` refuses unreadable text, ``skip`` counts it.
-        fields: What the files call what a task reads, such as
+        tokenizer: ``sentencepiece`` (trained on the text), ``bytes``, or a path: of a
+            ``tokenizer.json`` file, of its folder, or of a SentencePiece ``.model``.
+        vocab_size: Pieces of the trained tokenizer; ``bytes`` always has 259.
+        seq_len: Tokens per row.
+        batch_size: Rows per step, over all devices.
+        valid_fraction: Fraction of the documents for validation: seams and settings are
+            chosen by them, and nothing is trained on them.
+        test_fraction: Fraction of the documents that are measured only at the end.
+        on_bad_document: ``error`` refuses unreadable text; ``skip`` leaves it out and
+            counts it.
+        fields: Names in the files of what a task reads, such as
             ``{"text": "review", "label": "stars"}``. Columns of a table without a
             header are numbers, or ranges such as ``"0:784"``.
         header: Whether the first row of a table names its columns.
-        delimiter: What separates the columns of a table; by default a tab in ``.tsv``
-            and ``.tab`` files, else a comma.
-        quote: The sign around values of a table that hold a delimiter; ``""`` for none.
-        encoding: Of text files, such as ``gb18030``.
-        valid_source: Source of the valid split; by default it is drawn from `source`.
-        test_source: Source of the test split; by default it is drawn from `source`.
-        on_duplicate: What becomes of equal examples: ``group`` keeps them in one split,
-            ``drop`` leaves out all but the first (and all, where their labels differ),
-            ``keep`` draws their splits one by one.
-        on_bad_example: ``error`` refuses an unreadable example, ``skip`` counts it.
-        normalize: Mean and standard deviation of features, ``(x - mean) / deviation``.
-            Bytes of images are divided by 255 before.
+        delimiter: Character between the columns of a table; by default a tab in
+            ``.tsv`` and ``.tab`` files, otherwise a comma.
+        quote: Character around table values that contain a delimiter; ``""`` for none.
+        encoding: Encoding of text files, such as ``gb18030``.
+        valid_source: Source of the valid split; empty means that it is drawn from
+            ``source``.
+        test_source: Source of the test split; empty means that it is drawn from
+            ``source``.
+        on_duplicate: What happens to labelled examples with equal input: ``group``
+            keeps them in one split, ``drop`` keeps only the first (and none if their
+            labels differ), ``keep`` draws a split for each.
+        on_bad_example: ``error`` refuses an unreadable labelled example; ``skip``
+            leaves it out and counts it.
+        normalize: Mean and standard deviation by which features are scaled,
+            ``(x - mean) / deviation``. Bytes of images are divided by 255 before.
 
     Raises:
         ConfigError: If a value is invalid.

@@ -28,55 +28,55 @@ class ModelSettings:
     """The block ``config.model``: a uniform start, or an architecture from a file.
 
     Attributes:
-        kind: decoder, encoder, encoder_decoder, or mlp, a plain perceptron.
-        width: Width of the residual stream, D; of an mlp its hidden units.
+        kind: decoder, encoder, encoder_decoder, or mlp (a plain perceptron).
+        width: Width of the residual stream, D; of an mlp the number of hidden units.
         num_layers: Number of layers, L.
         encoder_layers: Layers of the encoder of an encoder_decoder; 0 means num_layers.
-        encoder_width: Width of that encoder's own residual stream and table of tokens;
-            0 means that it shares both with the decoder.
-        num_heads: Query heads a layer, N.
-        num_kv_heads: Key/value heads a layer, K; 0 means as many as query heads.
+        encoder_width: Width of the encoder of an encoder_decoder, which then has its
+            own token table; 0 means that it shares width and table with the decoder.
+        num_heads: Query heads per layer, N.
+        num_kv_heads: Key/value heads per layer, K; 0 means as many as query heads.
         head_dim: Width of a head, H; 0 means width / num_heads.
         mlp_dim: Hidden width of the MLP, F.
-        style: Sets the eight choices after it at once: llama, bert, gpt2, t5 or vit;
-            empty for that of the kind (llama, bert for encoder, t5 for
-            encoder_decoder). Each may be set by itself, too.
-        norm: Kind of the norms: rms or layer; like all of the eight, empty for that of
-            the style.
-        norm_at: Where norms stand: at the input or at the output of sublayers.
-        mlp: Kind of the MLP: silu, gelu, gelu_tanh, relu, relu2, sigmoid, tanh or none,
-            gated if ``gated_`` stands before it, or swiglu, geglu or reglu. Of an mlp
-            model the activation; sigmoid if empty.
-        bias: Whether products with weights add biases.
+        style: Sets the next eight settings at once: llama, bert, gpt2, t5 or vit. Empty
+            means bert for an encoder, t5 for an encoder_decoder and llama otherwise.
+            Each of the eight may also be set by itself; empty means that of the style.
+        norm: Kind of the norms: rms or layer.
+        norm_at: Place of the norms: input or output of the sublayers.
+        mlp: Activation of the MLP: silu, gelu, gelu_tanh, relu, relu2, sigmoid, tanh or
+            none. With ``gated_`` before it the MLP is gated; swiglu, geglu and reglu
+            are names of gated MLPs. Of an mlp model the activation, by default sigmoid.
+        bias: Whether attention and MLP add biases.
         positions: rotary, learned, sinusoidal, relative or none.
         qk_norm: Whether queries and keys are normalised.
-        tied: Whether the table of tokens also scores them.
-        sees: What a position attends to: the past and itself, or all. An encoder
-            always sees all.
-        window: Positions that are seen on each side, the own one included; 0 for all.
-        stem: What the model reads: tokens or features; empty for that of the kind.
-        pool: Where a head that reads whole rows looks: first, mean or max; empty for
-            first in an encoder, and mean elsewhere. In a decoder the first position
-            sees nothing but itself, so first is for encoders.
-        pooler: Whether BERT's pooler, a product and tanh, stands before such a head.
-        token_types: Kinds of tokens that have a vector each; 0 for none.
-        dropout: Part of the numbers that are dropped in training, of embeddings, of
-            what sublayers add, of what heads read and of attention's weights.
-        drop_connect: Part of the weights that are dropped in training, by the name of
-            an axis that they have, such as ``{"mlp": 0.1}``.
+        tied: Whether the token table also scores the next token.
+        sees: Positions that attention sees: past (with the position itself) or all. An
+            encoder always sees all.
+        window: Number of positions that are seen on each side, the position itself
+            included; 0 for all.
+        stem: Input of the model: tokens or features; empty means that of the kind.
+        pool: What a head that reads whole rows uses: first (the first position), mean
+            or max. Empty means first for an encoder and mean otherwise. Where
+            positions see only the past, first is refused.
+        pooler: Whether such a head reads through BERT's pooler, a product and tanh.
+        token_types: Number of kinds of tokens, each with a vector; 0 for none.
+        dropout: Fraction of the numbers that are set to 0 in training: in embeddings,
+            outputs of sublayers, inputs of heads and attention weights.
+        drop_connect: Fraction of the weights that are set to 0 in training, by the name
+            of one of their axes, such as ``{"mlp": 0.1}``.
         dtype: Type of the operands of matrix products: float32 or bfloat16.
         attention_impl: How attention is computed: auto, or by name reference, blocked,
-            native (CPU), cudnn (GPU, bfloat16) or splash (TPU); all exact.
-        rope_base: Base of the rotary angles.
+            native (CPU), cudnn (GPU, bfloat16) or splash (TPU). All are exact.
+        rope_base: Base of the angles of rotary positions.
         remat: What each layer computes again in the backward pass: none, dots (all but
             products with weights) or full.
-        embed_scale: Factor of the vectors of tokens; 0 means sqrt(width). It stays
-            when the model grows narrower.
-        scan_layers: Whether layers of one shape that follow each other are compiled
-            once, as a loop over their weights: true, false, or auto, which is from
-            four of them on (16 on a CPU, where a step takes some 5 % longer for it). It
-            changes compile time and memory, and no number but by rounding.
-        architecture: Path of an ``architecture.json``, whose layers and width replace
+        embed_scale: Factor of the token vectors; 0 means sqrt(width). It does not
+            change when the model becomes narrower.
+        scan_layers: Whether runs of equal layers are compiled once, as a loop over
+            their weights: true, false, or auto, which means from four layers on (16 on
+            a CPU, where a loop makes steps about 5 % slower). It changes compile time
+            and memory; results differ only by rounding.
+        architecture: Path of an ``architecture.json`` whose layers and width replace
             the uniform ones; empty for none.
     """
 
