@@ -60,7 +60,7 @@ def _make_weigher(leaf: Leaf, inventory: Inventory, group_size: int) -> Callable
     """Returns the function to a weight's bytes in the packed file.
 
     Those are its codes, its steps below 16 bits, and, with the first weight of a bit
-    key, what tells the states of units that are not all alike.
+    key, the states of units that are not all alike.
     """
     governed, key = governors_of(leaf, inventory), bit_key(leaf.path, leaf.axes)
     axis = bit_axis(leaf.axes)
@@ -101,7 +101,7 @@ def _tally(key: Path, own: np.ndarray, gates: Mapping[Path, Any]) -> Tally:
 def _file_header_bytes(inventory: Inventory, group_size: int) -> int:
     """Returns the bytes of a packed file's header and table, give or take twenty.
 
-    The table tells lengths of axes; here each has three digits, so that what is
+    The table has the lengths of axes; here each has three digits, so that what is
     predicted for a cut does not depend on how well its lengths can be deflated.
     """
     numbers: dict[Path, int] = {}

@@ -164,7 +164,8 @@ def _describe_training(
 def _describe_size(
     blueprint: Blueprint, history: History, valid: Evaluation, packed_bytes: int
 ) -> dict[str, Any]:
-    sizes, start = blueprint.sizes, blueprint.start_sizes
+    start = blueprint.start_sizes
+    sizes = blueprint.sizes | {"bytes": packed_bytes}  # Not reckoned, but counted.
     measure = blueprint.run.objective.size
     alpha = history.alpha if history.alpha is not None else 0.0
     fraction = sizes[measure] / start[measure]
