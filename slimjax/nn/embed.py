@@ -147,19 +147,23 @@ class OutputTable(nn.Module):
         entries: Name of their axis, ``vocab`` or ``classes``.
         axis: Name of the width of the residual stream.
         bias: Whether something is added to the scores.
+        is_plain: Whether its spread at the start is 1 / sqrt(width), as of any layer
+            that reads numbers without a norm, and not 0.02.
     """
 
     num_entries: int
     entries: str = "vocab"
     axis: str = "embed"
     bias: bool = False
+    is_plain: bool = False
 
     @nn.compact
     def __call__(
         self, width: int
     ) -> tuple[Float[Array, "C D"], Float[Array, " C"] | None]:
         """Returns the table of vectors of this width, and the bias."""
-        init = named(nn.initializers.normal(0.02), self.entries, self.axis)
+        spread = width**-0.5 if self.is_plain else 0.02
+        init = named(nn.initializers.normal(spread), self.entries, self.axis)
         shape = self.num_entries, width
         table = self.param("table", init, shape, jnp.float32)
         if not self.bias:
