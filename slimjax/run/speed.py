@@ -14,6 +14,7 @@ import numpy as np
 
 from slimjax import processes
 from slimjax.data.dataset import Dataset
+from slimjax.memory import is_out_of_memory
 from slimjax.run.blueprints import make_blueprint, make_model
 from slimjax.train.history import History
 from slimjax.train.stage import Stage, make_stage
@@ -45,11 +46,20 @@ def compare_speed(
 
     Returns:
         ``ratio``, ``low`` and ``high``, the median and the 10th and 90th percentile,
-        and ``rounds``; None if no seam was taken, or with several processes, whose
-        devices may have no room for two states.
+        and ``rounds``; None if no seam was taken, if memory has no room for two more
+        states, or with several processes, of which all would have to find that out.
     """
     if len(history.stages) < 2 or processes.count() > 1:
         return None
+    try:
+        return _compare(stage, history, data)
+    except Exception as error:
+        if is_out_of_memory(error):
+            return None
+        raise
+
+
+def _compare(stage: Stage, history: History, data: Dataset) -> dict[str, float]:
     run = stage.blueprint.run
     architecture = history.stages[0].architecture
     model = make_model(run, data.outline).with_architecture(architecture, "stage 0")

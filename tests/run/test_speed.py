@@ -6,6 +6,7 @@ import numpy as np
 
 from slimjax.run import speed
 from slimjax.run.speed import ROUNDS, time_in_turns
+from slimjax.train.history import History
 
 
 def test_a_step_of_half_the_time_is_twice_as_fast(monkeypatch):
@@ -25,3 +26,12 @@ def test_a_machine_that_gets_slower_does_not_change_the_ratio(monkeypatch):
     monkeypatch.setattr(speed, "SECONDS", 1.5)
     ratios = time_in_turns(lambda: step("first"), lambda: step("last"))
     assert 0.7 < np.median(ratios) < 1.3
+
+
+def test_a_machine_without_room_for_two_models_reports_no_speed(monkeypatch):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(speed, "_compare", fail)
+    history = History(stages=[None, None])
+    assert speed.compare_speed(None, history, None) is None
