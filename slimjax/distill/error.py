@@ -52,7 +52,7 @@ def make_distilled_error_fn(
         outputs: Any = student_net.apply(own, inputs, model_key, method="outputs")
         readouts, streams = outputs
         teacher_outputs, teacher_streams = read_teacher(batch, inputs, taught_by)
-        options = dict(temperature=config.temperature, dtype=dtype)
+        options: dict[str, Any] = dict(temperature=config.temperature, dtype=dtype)
 
         def distilled(name: str, target: Targets) -> tuple[Array, Array, Array]:
             rows = _in_rows(readouts[name], teacher_outputs[name], target)

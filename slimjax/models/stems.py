@@ -1,5 +1,7 @@
 """What a tower reads, and how it becomes a residual stream, beside tables of tokens."""
 
+from typing import Any, cast
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -72,7 +74,7 @@ class Sinusoids(nn.Module):
             return sinusoids(places, shape[1])[0].astype(dtype)
 
         shape = self.num_positions, channels.shape[0]
-        init = named(init, "places", self.axis)
+        init = named(cast(Any, init), "places", self.axis)
         table = self.param("sinusoids", init, shape, jnp.float32)
         table = jax.lax.stop_gradient(table)
         return jnp.take(table, positions, axis=0) * channels[None, None]

@@ -130,7 +130,8 @@ def write_mean(mean: Any) -> str:
         >>> write_mean({"mean": 1.5, "low": 1.488, "high": 1.512})
         '1.500 ± 0.012'
     """
-    return format_interval(*(number(mean, name) for name in ("mean", "low", "high")))
+    value, low, high = (number(mean, name) for name in ("mean", "low", "high"))
+    return format_interval(value, low, high)
 
 
 def explain_sweep(sweep: Json) -> list[str]:

@@ -7,6 +7,7 @@ so that what reads the file computes what was computed before. A changed byte is
 import dataclasses
 import json
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import safetensors
@@ -18,6 +19,8 @@ from slimjax.models.config import ModelConfig
 from slimjax.models.plain import as_json, from_json
 from slimjax.store.files import write_atomic
 from slimjax.trees import flatten, hash_tree, unflatten
+
+T = TypeVar("T", bound="StoredModel")
 
 FORMAT = "slimjax-weights-1"
 FORMATS = (FORMAT, "slimjax-teacher-1")
@@ -39,7 +42,7 @@ class StoredModel:
     digest: str
 
     @classmethod
-    def of(cls, model: ModelConfig, variables: PyTree) -> "StoredModel":
+    def of(cls: type[T], model: ModelConfig, variables: PyTree) -> T:
         """Returns the model with these weights, and its digest."""
         shape = json.dumps(as_json(model), sort_keys=True)
         named = {"shape": np.frombuffer(shape.encode(), np.uint8), **variables}
@@ -56,7 +59,7 @@ class StoredModel:
         write_atomic(path, safetensors.numpy.save(tensors, metadata=metadata))
 
     @classmethod
-    def read(cls, path: Path) -> "StoredModel":
+    def read(cls: type[T], path: Path) -> T:
         """Returns what `write` wrote.
 
         Raises:
