@@ -8,7 +8,6 @@ from collections import defaultdict
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 HEAD = """| study | arm | seeds | steps | seconds | bytes | test accuracy, % \
 | macro F1, % |
 |---|---|---|---|---|---|---|---|"""
@@ -31,11 +30,17 @@ def main() -> None:
         arms[result["study"], result["arm"]][result["seed"]] = result
     keys = [(study, arm) for study in STUDIES for arm in ARMS]
     rows = [describe(*key, arms[key]) for key in keys if key in arms]
-    lines = [HEAD, *rows, "", *compare_all(arms)]
+    write("table", [HEAD, *rows, "", *compare_all(arms)])
+    write("trials", [*list_trials("movie"), "", *list_trials("mnist")])
+
+
+def write(name: str, lines: list[str]) -> None:
+    """Writes lines into the page, between the marks of this name."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     page = (HERE / "README.md").read_text()
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
+    before, after = page.split(begin)[0], page.split(end)[1]
     text = "\n".join(lines).strip()
-    (HERE / "README.md").write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    (HERE / "README.md").write_text(f"{before}{begin}\n{text}\n{end}{after}")
     print(text)
 
 
@@ -101,6 +106,28 @@ def compare_all(arms: dict[tuple[str, str], Results]) -> list[str]:
             row = [study, f"`{one}` - `{other}`", str(len(seeds)), spread(gaps)]
             lines.append(f"| {' | '.join(row)} |")
     return lines
+
+
+def list_trials(study: str) -> list[str]:
+    """Returns a table of the trials of a study, and the settings that they vary."""
+    trials = json.loads((HERE / f"results/tuning/{study}.json").read_text())
+    names = list(trials[0]["settings"])
+    head = [
+        *(f"`{name.split('.')[1]}`" for name in names),
+        "steps",
+        "valid accuracy, %",
+    ]
+    lines = [f"| {study}: {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for trial in trials:
+        cells = [describe_setting(trial["settings"][name]) for name in names]
+        cells += [f"{trial['steps']:,}", f"{100 * trial['valid_accuracy']:.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def describe_setting(value: object) -> str:
+    """Returns a value for readers; an empty one is the default of the model's style."""
+    return "default" if value == "" else f"{value}"
 
 
 if __name__ == "__main__":
