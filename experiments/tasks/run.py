@@ -60,9 +60,9 @@ DATA: dict[str, Changes] = {
         ("model.dropout", "0.3"),
         ("optim.learning_rate", "2e-3"),
         ("optim.weight_decay", "1"),
-        ("train.num_steps", "700"),
-        ("resize.first_step", "400"),
-        ("resize.every_steps", "150"),
+        ("train.num_steps", "500"),
+        ("resize.first_step", "300"),
+        ("resize.every_steps", "100"),
     ],
     "zh": [
         ("data.seq_len", "64"),
