@@ -64,11 +64,12 @@ class SeamRecord:
 
     def describe(self) -> str:
         """Returns the seam in words, for the display."""
-        change = self.after["params"] / self.before["params"] - 1
+        name = "bytes" if "bytes" in self.alphas else "params"
+        change = self.after[name] / self.before[name] - 1
         loss = f"loss {self.true_loss_change:+.3f}"
         if self.predicted_loss_change is not None:
             loss += f" (predicted {self.predicted_loss_change:+.3f})"
-        text = f"seam at step {self.step}: {self.reason}; params {change:+.0%}, {loss}"
+        text = f"seam at step {self.step}: {self.reason}; {name} {change:+.0%}, {loss}"
         if self.gone:
             text += f"; warning: no {' and no '.join(self.gone)} is left in the model"
         return text
