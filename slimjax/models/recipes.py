@@ -158,7 +158,7 @@ def mlp(
         True
         >>> same(grads["features"]["kernel"], np.outer(dz1, x).T)
         True
-        >>> same(grads["y_head"]["bias"], dz2), same(grads["features"]["bias"], dz1)
+        >>> same(grads["y_head"]["bias"], dz2), same(grads["features"]["bias"][0], dz1)
         (True, True)
         >>> same(step["y_head"]["table"], w2 - rate * np.outer(dz2, a))
         True

@@ -87,7 +87,7 @@ def make_pilot(config: dict[str, Any]) -> dict[str, Any]:
     fraction = min(1.0, max(PILOT_FRACTION, least))
     pilot = scale(config, max(2, math.ceil(fraction * run.train.num_steps)))
     pilot["train"] |= {"eval_every_steps": 0, "save_every_steps": 0}
-    pilot["objective"]["units"] = "nats"
+    pilot["objective"]["report_in"] = "nats"
     return pilot
 
 
