@@ -20,7 +20,7 @@ from slimjax.train.history import History
 from slimjax.train.stage import Stage, make_stage
 
 SECONDS = 6.0
-"""Time that the turns take together, about."""
+"""Time that the turns take together, about; no more than the steps of the run took."""
 
 TURN_SECONDS = 0.15
 """Least time of a turn, so that a clock can tell it."""
@@ -64,7 +64,9 @@ def _compare(stage: Stage, history: History, data: Dataset) -> dict[str, float]:
     architecture = history.stages[0].architecture
     model = make_model(run, data.outline).with_architecture(architecture, "stage 0")
     first = make_stage(make_blueprint(run, data.outline, model), stage.mesh)
-    ratios = time_in_turns(*(_make_step(one, data) for one in (first, stage)))
+    spent = sum(record.seconds for record in history.stages)
+    steps = (_make_step(one, data) for one in (first, stage))
+    ratios = time_in_turns(*steps, seconds=min(SECONDS, spent))
     low, high = np.percentile(ratios, PERCENTILES)
     return {
         "ratio": float(np.median(ratios)),
@@ -74,12 +76,13 @@ def _compare(stage: Stage, history: History, data: Dataset) -> dict[str, float]:
     }
 
 
-def time_in_turns(first: Step, last: Step) -> list[float]:
+def time_in_turns(first: Step, last: Step, seconds: float | None = None) -> list[float]:
     """Returns the time of the first step by that of the last, for each round."""
+    seconds = SECONDS if seconds is None else seconds
     once = [_time(step, 1) for step in (first, last)]
-    counts = [max(1, round(TURN_SECONDS / seconds)) for seconds in once]
-    turn = sum(count * seconds for count, seconds in zip(counts, once, strict=True))
-    rounds = int(np.clip(SECONDS / turn, *ROUNDS))
+    counts = [max(1, round(TURN_SECONDS / one)) for one in once]
+    turn = sum(count * one for count, one in zip(counts, once, strict=True))
+    rounds = int(np.clip(seconds / turn, *ROUNDS))
     pairs = [
         [_time(step, count) for step, count in zip((first, last), counts, strict=True)]
         for _ in range(rounds)
