@@ -78,9 +78,6 @@ class Change:
         return counts
 
 
-Plan = Change
-
-
 def make_plan(gates: Mapping[Path, np.ndarray]) -> Change:
     """Returns the change that keeps every unit whose gate is above 0.
 

@@ -17,7 +17,7 @@ from slimjax.nn.quantize import precision_names
 from slimjax.objective.inventory import Bits
 from slimjax.resize.carry import carry_state, fold_moments
 from slimjax.resize.least_squares import refit
-from slimjax.resize.plan import Plan
+from slimjax.resize.plan import Change
 from slimjax.resize.shrink import cut, fold
 from slimjax.strategies.base import host_gates
 from slimjax.train.precision import cut_precision
@@ -57,7 +57,7 @@ def cut_state(
     stage: Stage,
     state: TrainState,
     closed: Gates,
-    plan: Plan,
+    plan: Change,
     bits: Bits | None = None,
     *,
     learns_bits: bool = False,
@@ -117,7 +117,7 @@ def cut_state(
     return next_stage, round_state(next_stage, next_state)
 
 
-def _cut_params(names: PyTree, plan: Plan, params: PyTree, gates: Gates) -> PyTree:
+def _cut_params(names: PyTree, plan: Change, params: PyTree, gates: Gates) -> PyTree:
     """Returns weights with the gates in them, open gates, and maps, all of them cut."""
     folded = {**params, "params": fold(params["params"], names["params"], gates)}
     kinds = [kind for kind in params if kind != DEPTHS]  # They begin anew.

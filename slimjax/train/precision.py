@@ -19,7 +19,7 @@ from slimjax.nn.quantize import (
     quantize,
     to_rows,
 )
-from slimjax.resize.plan import Plan
+from slimjax.resize.plan import Change
 from slimjax.resize.shrink import cut, take
 from slimjax.trees import Path, flatten, unflatten
 
@@ -56,7 +56,7 @@ def quantized(
 
 
 def cut_precision(
-    precision: Precision, weights: PyTree, names: PyTree, plan: Plan, group_size: int
+    precision: Precision, weights: PyTree, names: PyTree, plan: Change, group_size: int
 ) -> Precision:
     """Returns bits and fits of what stays, with which levels stay where they are.
 

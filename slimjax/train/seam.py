@@ -24,7 +24,7 @@ from slimjax.budget.kinds import list_kinds
 from slimjax.budget.units import Gates
 from slimjax.nn.quantize import precision_names
 from slimjax.objective.inventory import Inventory
-from slimjax.resize.plan import Plan, make_plan
+from slimjax.resize.plan import Change, make_plan
 from slimjax.resize.shrink import cut
 from slimjax.store.faults import fault_point
 from slimjax.strategies.base import host_gates
@@ -152,7 +152,7 @@ def calibrate(record: SeamRecord) -> float:
 
 
 def _why_not(
-    blueprint: Blueprint, decision: Decision, plan: Plan, step: int, index: int
+    blueprint: Blueprint, decision: Decision, plan: Change, step: int, index: int
 ) -> str:
     """Returns the reason to leave a seam out, or nothing.
 
@@ -173,7 +173,9 @@ def _why_not(
     return "" if pays else "saves less than it costs"
 
 
-def _count_bits(decision: Decision, plan: Plan, blueprint: Blueprint) -> dict[str, int]:
+def _count_bits(
+    decision: Decision, plan: Change, blueprint: Blueprint
+) -> dict[str, int]:
     """Returns how many units that stay have how many bits; nothing without bits."""
     if not blueprint.run.quantize.is_on:
         return {}
@@ -231,7 +233,7 @@ def _describe(
     blueprint: Blueprint,
     state: TrainState,
     decision: Decision,
-    plan: Plan,
+    plan: Change,
     history: History,
 ) -> SeamRecord:
     """Returns what was decided; costs that are no nats predict no loss, no price."""
