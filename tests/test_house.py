@@ -24,7 +24,7 @@ FLOORS = [
     {"objective"},
     {"budget", "mesh", "store", "tasks"},
     {"strategies", "resize", "distill", "generate", "interop", "report"},
-    {"train"},
+    {"train", "predict"},
     {"run"},
     {"plan", "tune", "compress", "audit"},
     {"api"},

@@ -1,9 +1,12 @@
 """What a task is: how a batch is read, what is to be answered, and how it is measured.
 
 A task is one file of this room. It has ``load(config, ...)``, which returns a
-`slimjax.data.Dataset`; ``expected_sizes(config)``, which returns what is known of the
-data before they are read; and ``make_task(special)``, which returns a `Task`. The name
-of the file is the value of ``config.task``.
+`slimjax.data.Dataset`; ``expected_outline(config)``, which returns what is known of the
+data before they are read; and ``make_task(special)``, which returns a `Task`. If it
+answers, it also has ``make_reader(config, codecs)``, which returns the
+`slimjax.data.inputs.InputReader` of examples without targets. The name of the file is
+the value of ``config.task``. How a task answers is described in
+`slimjax.tasks.answers`.
 """
 
 import dataclasses
@@ -15,6 +18,7 @@ from jaxtyping import Array, Float
 
 from slimjax.models.head import HeadConfig
 from slimjax.nn.readout import Readout
+from slimjax.tasks.answers import AnswerFn, ScoreFn
 
 DEFAULT_TASK = "lm"
 """The task of a config that names none."""
@@ -58,6 +62,8 @@ class Metric:
             ``[*batch]``.
         from_loss: Whether the loss and the counts of the data are enough to know it, so
             that it is logged of training too.
+        from_answers: Whether it reads columns of `Task.score`. It is left out where no
+            answers were made.
     """
 
     key: str
@@ -65,6 +71,7 @@ class Metric:
     better: str
     of: Callable[[Columns], np.ndarray]
     from_loss: bool = False
+    from_answers: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +87,13 @@ class Task:
         metrics: What is reported, the headline first.
         outputs: From readouts and a batch to what is kept of each row beside its loss,
             arrays ``[B]``.
+        predict: From readouts and a batch without targets to what is kept of each row
+            for its answer, arrays ``[B ...]``. None if the task does not answer, or if
+            it answers by decoding.
+        answer: From the rows of some examples to one answer per example; None if the
+            task does not answer.
+        score: From answers and examples with targets to columns by example that add
+            up, for metrics `from_answers`. None if no metric needs answers.
         is_random: Whether `inputs` or `targets` draw from their key.
         generates: Whether the model goes on writing after a prompt.
         target: What a target is called, such as ``token``.
@@ -93,6 +107,9 @@ class Task:
     targets: Callable[[Batch, Array | None], dict[str, Targets]]
     metrics: tuple[Metric, ...]
     outputs: Callable[[Readouts, Batch], dict[str, Array]] = lambda *_: {}
+    predict: Callable[[Readouts, Batch], dict[str, Array]] | None = None
+    answer: AnswerFn | None = None
+    score: ScoreFn | None = None
     is_random: bool = False
     generates: bool = False
     target: str = "target"

@@ -7,17 +7,21 @@ these names to those of the files).
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Shaped
 
 from slimjax.data.config import DataConfig
-from slimjax.data.dataset import Dataset
+from slimjax.data.dataset import Codec, Dataset
+from slimjax.data.inputs import InputReader, read_features, read_text
 from slimjax.data.labelled import load_labelled_dataset
+from slimjax.data.labels import Labels
 from slimjax.models.head import HeadConfig
 from slimjax.tasks import metrics
+from slimjax.tasks.answers import Answer, Results
 from slimjax.tasks.base import (
     Batch,
     Columns,
@@ -49,6 +53,13 @@ def load(
         all_valid=all_valid,
         progress=progress,
     )
+
+
+def make_reader(config: DataConfig, codecs: Mapping[str, Codec]) -> InputReader:
+    """Returns the reader of examples without labels, for the codecs of a run."""
+    if "features" in codecs:
+        return read_features("features", codecs)
+    return read_text("text", config, codecs)
 
 
 def reads_features(config: DataConfig) -> bool:
@@ -108,10 +119,37 @@ def make_task(special: Mapping[str, int]) -> Task:
         weight = (label >= 0).astype(jnp.float32)
         return {LABEL: Targets(jnp.maximum(label, 0), weight)}
 
-    return Task("classification", heads, inputs, targets, METRICS, outputs)
+    return Task(
+        name="classification",
+        heads=heads,
+        inputs=inputs,
+        targets=targets,
+        metrics=METRICS,
+        outputs=outputs,
+        predict=predict,
+        answer=answer,
+    )
 
 
 def outputs(readouts: Readouts, batch: Batch) -> dict[str, Array]:
     """Returns the class of each row: the predicted one, and the right one."""
     prediction = jnp.argmax(readouts[LABEL].logits(), axis=-1)
     return {"prediction": prediction.astype(jnp.int32), LABEL: batch[LABEL]}
+
+
+def predict(readouts: Readouts, batch: Batch) -> dict[str, Array]:
+    """Returns the predicted class of each row and the probability of every class."""
+    del batch
+    logits = readouts[LABEL].logits()
+    best = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+    return {"prediction": best, "scores": jax.nn.softmax(logits, axis=-1)}
+
+
+def answer(results: Results) -> list[Answer]:
+    """Returns ``prediction``, a label, and ``scores``, ``{label: probability}``."""
+    names = cast(Labels, results.codecs[LABEL]).names
+    best, scores = results.kept["prediction"].tolist(), results.kept["scores"].tolist()
+    return [
+        {"prediction": names[i], "scores": dict(zip(names, row, strict=True))}
+        for i, row in zip(best, scores, strict=True)
+    ]
