@@ -92,6 +92,7 @@ class Task:
             it answers by decoding.
         answer: From the rows of some examples to one answer per example; None if the
             task does not answer.
+        formats: How answers may be written: jsonl, text, conll or squad.
         score: From answers and examples with targets to columns by example that add
             up, for metrics `from_answers`. None if no metric needs answers.
         is_random: Whether `inputs` or `targets` draw from their key.
@@ -109,6 +110,7 @@ class Task:
     outputs: Callable[[Readouts, Batch], dict[str, Array]] = lambda *_: {}
     predict: Callable[[Readouts, Batch], dict[str, Array]] | None = None
     answer: AnswerFn | None = None
+    formats: tuple[str, ...] = ("jsonl", "text")
     score: ScoreFn | None = None
     is_random: bool = False
     generates: bool = False
