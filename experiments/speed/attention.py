@@ -16,9 +16,10 @@ Needs `pip install slimjax[peers]`; without it PyTorch is left out.
 """
 
 import importlib.util
+import json
 import os
 
-from paired import Remote, compare, make_parser, race, write
+from paired import HERE, Remote, compare, make_parser, race, write
 from roofline import peaks, reach, split_peaks
 
 from slimjax.train.devices import prepare_devices
@@ -35,7 +36,7 @@ def main() -> None:
     parser.add_argument("--cases", default=",".join(CASES))
     flags = parser.parse_args()
     prepare_devices()
-    result, tops = {}, {dtype: peaks(dtype) for dtype in ("float32", "bfloat16")}
+    result, tops = kept(), {dtype: peaks(dtype) for dtype in ("float32", "bfloat16")}
     for case in flags.cases.split(","):
         for length in map(int, flags.lengths.split(",")):
             for dtype in tops:
@@ -50,6 +51,12 @@ def main() -> None:
                         prefix = "" if case == "causal" else f"{case} "
                         result[f"{prefix}T {length} {dtype}, {peer}"] = row
     write("attention", result, as_json=flags.json)
+
+
+def kept() -> dict:
+    """Returns the rows of earlier runs; those of the cases of this run are replaced."""
+    path = HERE / "results" / "attention.json"
+    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def flops_of(case: str, length: int) -> float:

@@ -1,6 +1,6 @@
 """How near a time is to the fastest product of large matrices measured beside it.
 
-In each round the library and PyTorch multiply matrices of 2,048 x 2,048. The faster one
+In each round the library and PyTorch, where it is installed, multiply matrices of 2,048 x 2,048. The faster one
 is the peak of its type of numbers. The share of it that a contender reaches is its
 counted FLOPs a second over that peak: for a training step this is the model FLOPs
 utilisation, which counts nothing that is computed again.
@@ -9,6 +9,7 @@ References:
     Chowdhery et al., "PaLM", 2022, section 4.1 and appendix B (MFU).
 """
 
+import importlib.util
 import os
 import statistics
 from collections.abc import Callable, Mapping
@@ -24,7 +25,8 @@ def peaks(*dtypes: str) -> dict[str, Callable[[], Any]]:
     out = {}
     for dtype in dtypes:
         out[f"peak {dtype} slimjax"] = make_product(dtype)
-        out[f"peak {dtype} torch"] = Remote(make_torch_product, dtype)
+        if importlib.util.find_spec("torch"):
+            out[f"peak {dtype} torch"] = Remote(make_torch_product, dtype)
     return out
 
 
