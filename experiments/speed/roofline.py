@@ -1,9 +1,9 @@
 """How near a time is to the fastest product of large matrices measured beside it.
 
-In each round the library and PyTorch, where it is installed, multiply matrices of 2,048 x 2,048. The faster one
-is the peak of its type of numbers. The share of it that a contender reaches is its
-counted FLOPs a second over that peak: for a training step this is the model FLOPs
-utilisation, which counts nothing that is computed again.
+In each round the library multiplies matrices of 2,048 x 2,048, and so does PyTorch
+where it is installed. The faster is the peak of its type of numbers. The share that
+a contender reaches is its counted FLOPs a second over that peak: for a training step
+this is the model FLOPs utilisation, which counts nothing that is computed again.
 
 References:
     Chowdhery et al., "PaLM", 2022, section 4.1 and appendix B (MFU).
