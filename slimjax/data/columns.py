@@ -15,9 +15,7 @@ from slimjax.errors import DataError
 from slimjax.text.examples import Example
 
 Rows = np.ndarray
-Counts = dict[str, np.ndarray]
-"""Numbers by what is counted, of each example, ``[E]``."""
-
+Counts = dict[str, int]
 NO_LABEL = -1
 """Number of the class of rows that only fill up a batch."""
 
@@ -29,7 +27,7 @@ class Prepared:
     Attributes:
         name: Name of its array in a batch.
         field: Shape and type of that array.
-        encode: From examples to ``[R *row]``, as it is stored, and counts by example.
+        encode: From examples to ``[R *row]``, as it is stored, and counts.
         fingerprint: Changes with everything that changes what `encode` returns.
         sizes: What the column adds to a dataset's sizes.
         lengths: What it adds to the lengths.
@@ -79,12 +77,12 @@ def prepare_text(name: str, tokenizer: Tokenizer, config: DataConfig) -> Prepare
     def encode(examples: list[Example]) -> tuple[Rows, Counts]:
         texts = [example.values[name] for example in examples]
         rows = np.empty((len(texts), seq_len), stored)
-        lengths = np.zeros(len(texts), np.int64)
+        counts = {"tokens": 0, "cut": 0}
         for i, ids in enumerate(tokenizer.encode_batch(texts)):
             rows[i] = encode_row(tokenizer, ids, seq_len)
-            lengths[i] = len(ids) + 2
-        tokens = np.minimum(lengths, seq_len)
-        return rows, {"tokens": tokens, "cut": lengths > seq_len}
+            counts["tokens"] += min(len(ids) + 2, seq_len)
+            counts["cut"] += len(ids) + 2 > seq_len
+        return rows, counts
 
     return Prepared(
         "tokens",

@@ -7,7 +7,7 @@ what a target, is the choice of a task.
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -16,7 +16,6 @@ from jaxtyping import Int64, Shaped
 from slimjax.data.batches import row_indices
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.errors import DataError
-from slimjax.text.examples import Example
 
 Batch = dict[str, Shaped[np.ndarray, "B ..."]]
 
@@ -104,8 +103,7 @@ class Dataset:
     """Rows to learn from, by split and by field, and what they were made from.
 
     Attributes:
-        splits: ``{split: {field: array [R *row]}}``, usually memory maps. Arrays that
-            are no field are in no batch: answers need them.
+        splits: ``{split: {field: array [R *row]}}``, usually memory maps.
         fields: What the arrays of a batch are.
         sizes: Numbers of kinds, such as ``{"vocab": 2048, "classes": 4}``.
         lengths: Positions of a row, by tower; the main tower is ``""``.
@@ -118,9 +116,6 @@ class Dataset:
         source: Where they came from.
         codecs: Tokenizers and label lists, by field.
         notes: What a user should know of the data: sentences, each one line.
-        examples: Held-out examples by split, if rows were made of examples.
-        starts: ``{split: [E+1]}``: the rows of example i are ``starts[i]`` to
-            ``starts[i + 1]``. A split that is missing has one row for each example.
     """
 
     splits: Mapping[str, Mapping[str, np.ndarray]]
@@ -134,8 +129,6 @@ class Dataset:
     source: str
     codecs: Mapping[str, Codec]
     notes: tuple[str, ...] = ()
-    examples: Mapping[str, Sequence[Example]] = dataclasses.field(default_factory=dict)
-    starts: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def outline(self) -> Outline:

@@ -99,7 +99,6 @@ def load_labelled_dataset(
             source=name_sources(config.source),
             codecs={c.name: c.codec for c in columns if c.codec is not None},
             notes=_write_notes(config, dealt, columns, skips, counts),
-            examples={split: splits[split] for split in ("valid", "test")},
         )
 
     dataset = open_entry(f"labelled-{fingerprint[:32]}", build, load)
@@ -177,7 +176,7 @@ def _write(
             rows, counts = column.encode(splits[split])
             np.save(folder / f"{split}.{column.name}.npy", rows)
             for what, number in counts.items():
-                info.setdefault(what, {})[split] = int(np.sum(number))
+                info.setdefault(what, {})[split] = int(number)
         report("encode", (SPLITS.index(split) + 1) / len(SPLITS))
     return info
 

@@ -16,7 +16,6 @@ from jaxtyping import Array, Shaped
 
 from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Codec, Dataset
-from slimjax.data.inputs import InputReader, read_features, read_text
 from slimjax.data.labelled import load_labelled_dataset
 from slimjax.data.labels import Labels
 from slimjax.models.head import HeadConfig
@@ -31,6 +30,7 @@ from slimjax.tasks.base import (
     Task,
     nats_per_target,
 )
+from slimjax.tasks.readers import InputReader, read_features, read_text
 from slimjax.text.survey import Progress
 
 LABEL = "label"

@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 from jaxtyping import Bool, Int
 
-from slimjax.data.columns import prepare_text
+from slimjax.data.columns import encode_row
 from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Codec, Field
 from slimjax.data.scaling import Scaling
@@ -66,13 +66,19 @@ def read_text(
     name: str, config: DataConfig, codecs: Mapping[str, Codec]
 ) -> InputReader:
     """Returns the reader of one text, whose rows are ``tokens`` ``[T]``."""
-    column = prepare_text(name, cast(Tokenizer, codecs["tokens"]), config)
+    tokenizer, length = cast(Tokenizer, codecs["tokens"]), config.seq_len
+    fill = tokenizer.pad_id
+    field = Field((length,), "int32", ("positions",), fill=fill)
 
     def encode(examples: Sequence[Example]) -> Encoded:
-        rows, counts = column.encode(list(examples))
-        return one_row_each({column.name: rows}, np.asarray(counts["cut"]))
+        ids = tokenizer.encode_batch([example.values[name] for example in examples])
+        rows = np.full((len(ids), length), fill, np.int32)
+        for i, each in enumerate(ids):
+            rows[i] = encode_row(tokenizer, each, length)
+        is_cut = np.array([len(each) + 2 > length for each in ids], bool)
+        return one_row_each({"tokens": rows}, is_cut)
 
-    return InputReader({name: "text"}, {column.name: column.field}, encode)
+    return InputReader({name: "text"}, {"tokens": field}, encode)
 
 
 def read_features(name: str, codecs: Mapping[str, Codec]) -> InputReader:
