@@ -80,12 +80,14 @@ class Outline:
         sizes: Numbers of kinds, such as ``{"vocab": 2048, "classes": 4}``.
         lengths: Positions of a row, by tower; the main tower is ``""``.
         special: Ids with a meaning of their own: ``pad``, ``bos``, ``eos``, ...
+        codecs: Tokenizers and label lists, by field, as far as they are known.
     """
 
     fields: Mapping[str, Field]
     sizes: Mapping[str, int]
     lengths: Mapping[str, int]
     special: Mapping[str, int]
+    codecs: Mapping[str, Codec] = dataclasses.field(default_factory=dict)
 
     @property
     def length(self) -> int:
@@ -133,7 +135,8 @@ class Dataset:
     @property
     def outline(self) -> Outline:
         """What a model must know of it."""
-        return Outline(self.fields, self.sizes, self.lengths, self.special)
+        known = self.fields, self.sizes, self.lengths, self.special, self.codecs
+        return Outline(*known)
 
     @property
     def tokenizer(self) -> Tokenizer:

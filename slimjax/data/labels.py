@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import SupportsIndex
 
-from slimjax.errors import DataError, suggest
+from slimjax.errors import ConfigError, DataError, suggest
 from slimjax.text.files import show
 
 LABELS_FILE = "labels.json"
@@ -49,6 +49,31 @@ class Labels:
     def decode(self, number: SupportsIndex) -> str:
         """Returns the name of a class."""
         return self.names[int(number)]
+
+    def weigh(self, weights: str | Mapping[str, float], where: str) -> list[float]:
+        """Returns the weight of each class; the mean of a train example's is 1.
+
+        Args:
+            weights: ``balanced``, or weights by name; 1 for those that are missing.
+            where: The setting, for messages.
+
+        Raises:
+            ConfigError: If there is no class of a name.
+
+        Examples:
+            >>> Labels(["a", "b"], [6, 2]).weigh("balanced", "")
+            [0.6666666666666666, 2.0]
+        """
+        if isinstance(weights, str):
+            own = [1 / max(count, 1) for count in self.counts]
+        else:
+            for name in weights:
+                if name not in self:
+                    hint = self.suggest(name)
+                    raise ConfigError(f"{where}: no class is {show(name)}. {hint}")
+            own = [float(weights.get(name, 1.0)) for name in self.names]
+        total = sum(w * count for w, count in zip(own, self.counts, strict=True))
+        return [w * sum(self.counts) / total for w in own]
 
     def suggest(self, name: str) -> str:
         """Returns a hint that offers the nearest name, or some of them."""

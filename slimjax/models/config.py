@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 
 from slimjax.models.architecture import apply_architecture, describe
 from slimjax.models.head import HeadConfig
+from slimjax.models.head import HeadSettings as HeadSettings
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.reshape import reshape_tower
 from slimjax.models.settings import ModelSettings as ModelSettings

@@ -1,6 +1,14 @@
 """What a model answers: one head for each question."""
 
 import dataclasses
+import math
+
+from slimjax.errors import ConfigError
+
+BALANCED = "balanced"
+"""Value of ``config.head.class_weights``: all classes count alike."""
+
+MAX_GAMMA = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +27,9 @@ class HeadConfig:
         bias: Whether something is added to the logits of a table of its own.
         variance: Of ``gaussian``: the variance of the targets.
         pooler: Outputs of BERT's pooler before a table of its own; 0 for no pooler.
+        weights: Factors of the training loss, one for each class; empty for none.
+        focal_gamma: Power of ``1 - p`` by which the training loss of a target of
+            probability p is multiplied; 0 for none.
     """
 
     name: str
@@ -30,8 +41,52 @@ class HeadConfig:
     bias: bool = False
     variance: float = 1.0
     pooler: int = 0
+    weights: tuple[float, ...] = ()
+    focal_gamma: float = 0.0
+
+    def __post_init__(self):
+        """Makes the weights of a file a tuple."""
+        object.__setattr__(self, "weights", tuple(self.weights))
 
     @property
     def module(self) -> str:
         """The name of its own parameters."""
         return f"{self.name}_head"
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadSettings:
+    """The block ``config.head``: how a head that chooses among classes learns.
+
+    Attributes:
+        class_weights: Weights of classes in the training loss: empty, ``balanced``
+            (the inverse of their frequencies), or a mapping such as ``{"spam": 3}``, in
+            which classes that are missing weigh 1. They are scaled so that the mean
+            weight of a training example is 1. Losses that are reported are unweighted.
+        multi_label: Whether an example has a list of labels; then each class is
+            answered by itself, yes or no.
+        focal_gamma: Power of ``1 - p`` by which the training loss of a target of
+            probability p is multiplied, so that easy examples count less; 2 is usual,
+            0 is none. Losses that are reported are without it.
+    """
+
+    class_weights: str | dict = ""
+    multi_label: bool = False
+    focal_gamma: float = 0.0
+
+    def __post_init__(self):
+        """Refuses weights that are none."""
+        where, given = "config.head.class_weights", self.class_weights
+        if isinstance(given, str) and given not in ("", BALANCED):
+            raise ConfigError(
+                f"{where}={given!r} is unknown. Set {BALANCED!r}, or weights such as "
+                '{"spam": 3}.'
+            )
+        for name, weight in given.items() if isinstance(given, dict) else ():
+            is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
+            if not is_number or not math.isfinite(weight) or weight <= 0:
+                raise ConfigError(f"{where}[{name!r}]={weight!r} must be above 0.")
+        if not 0 <= self.focal_gamma <= MAX_GAMMA:
+            raise ConfigError(
+                f"config.head.focal_gamma={self.focal_gamma} must be 0 to {MAX_GAMMA}."
+            )

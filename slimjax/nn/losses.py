@@ -6,14 +6,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+LEAST_MISS = 1e-6
+"""Least ``1 - p`` of a focal loss: below it the slope of a root would be infinite."""
+
 
 def binary_nats(
     logits: Float[Array, "*batch C"], targets: Float[Array, "*batch C"]
 ) -> Float[Array, "*batch"]:
     """Returns the binary cross entropy, summed over C yes-or-no answers.
-
-    ``-(t log p + (1 - t) log(1 - p))`` with ``p = sigmoid(z)``, written as
-    ``log(1 + exp(z)) - t z``, which no large logit makes infinite.
 
     Args:
         logits: z.
@@ -23,8 +23,32 @@ def binary_nats(
         >>> round(float(binary_nats(jnp.zeros(2), jnp.array([0.1, 0.9]))), 4)
         1.3863
     """
+    return jnp.sum(binary_terms(logits, targets), axis=-1)
+
+
+def binary_terms(
+    logits: Float[Array, "*batch C"], targets: Float[Array, "*batch C"]
+) -> Float[Array, "*batch C"]:
+    """Returns the binary cross entropy of each yes-or-no answer.
+
+    ``-(t log p + (1 - t) log(1 - p))`` with ``p = sigmoid(z)``, written as
+    ``log(1 + exp(z)) - t z``, which no large logit makes infinite.
+    """
     logits = logits.astype(jnp.float32)
-    return jnp.sum(jax.nn.softplus(logits) - targets * logits, axis=-1)
+    return jax.nn.softplus(logits) - targets * logits
+
+
+def focal_factor(nats: Float[Array, "*batch"], gamma: float) -> Float[Array, "*batch"]:
+    """Returns ``(1 - p)^gamma`` of targets whose cross entropy is ``-log p``.
+
+    References:
+        Lin et al., "Focal Loss for Dense Object Detection", 2017, section 3.
+
+    Examples:
+        >>> round(float(focal_factor(jnp.array(math.log(2.0)), 2.0)), 4)
+        0.25
+    """
+    return jnp.maximum(-jnp.expm1(-nats), LEAST_MISS) ** gamma
 
 
 def gaussian_nats(

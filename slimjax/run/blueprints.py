@@ -1,12 +1,15 @@
 """From a config and an outline of the data to a blueprint."""
 
+import dataclasses
 from typing import Any
 
 from slimjax import tasks
 from slimjax.data.dataset import Outline
+from slimjax.data.labels import Labels
 from slimjax.errors import ConfigError, suggest
 from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig
+from slimjax.models.head import HeadConfig
 from slimjax.tasks.base import Task
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig
@@ -34,7 +37,7 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
     """
     check_fields(run, outline)
     task = make_task(run, outline)
-    heads = task.heads(outline.sizes)
+    heads = tuple(_weigh(head, run, outline) for head in task.heads(outline.sizes))
     model = build_model(run.model, outline.sizes, heads, outline.lengths)
     if task.hides_future and model.main.sees_all:
         raise ConfigError(
@@ -43,6 +46,28 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
             "config.model.sees='past'."
         )
     return model
+
+
+def _weigh(head: HeadConfig, run: RunConfig, outline: Outline) -> HeadConfig:
+    """Returns a head with the weights of its classes, as the config has them.
+
+    Raises:
+        ConfigError: If it has no classes, or other ones.
+    """
+    settings, labels = run.head, outline.codecs.get(head.name)
+    if not settings.class_weights and not settings.focal_gamma:
+        return head
+    if not isinstance(labels, Labels):
+        name = "class_weights" if settings.class_weights else "focal_gamma"
+        raise ConfigError(
+            f"config.head.{name}={getattr(settings, name)!r} is for classes; "
+            f"config.task={run.task!r} has none. Leave it out."
+        )
+    weights: list[float] = []
+    if settings.class_weights:
+        weights = labels.weigh(settings.class_weights, "config.head.class_weights")
+    gamma = settings.focal_gamma
+    return dataclasses.replace(head, weights=tuple(weights), focal_gamma=gamma)
 
 
 def check_fields(run: RunConfig, outline: Outline) -> None:

@@ -60,7 +60,7 @@ def describe(run: RunConfig) -> dict[str, Any]:
 
 def load_outline(run: RunConfig) -> Outline:
     """Reads the data, for a task that does not know its sizes otherwise."""
-    return tasks.get(run.task).load(run.data).outline
+    return tasks.get(run.task).load(run.data, head=run.head).outline
 
 
 def describe_teacher(blueprint: Blueprint) -> dict[str, Any]:

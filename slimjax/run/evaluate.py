@@ -124,7 +124,8 @@ def evaluate_folder(
     run = make_run_config(config, is_stored=True)
     run = dataclasses.replace(run, mesh=mesh_here(run.mesh))
     everything, task_file = split == "all", tasks.get(run.task)
-    data = task_file.load(run.data, codecs=model.codecs, all_valid=everything)
+    options = dict(codecs=model.codecs, all_valid=everything)
+    data = task_file.load(run.data, head=run.head, **options)
     part = "valid" if everything else split
     if not data.num_rows(part):
         raise DataError(f"{run.data.source} has nothing in its {split} split.")

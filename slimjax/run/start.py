@@ -108,7 +108,7 @@ def load_in_turn(run: RunConfig, display: Display) -> Dataset:
     for turn in (True, False):
         with processes.together("reading the data", processes.DAY):
             if processes.is_first() == turn:
-                data = load(run.data, progress=display.prepare)
+                data = load(run.data, head=run.head, progress=display.prepare)
     assert data is not None
     for note in data.notes:
         display.say(note)

@@ -1,6 +1,6 @@
 """What a task is: how a batch is read, what is to be answered, and how it is measured.
 
-A task is one file of this room. It has ``load(config, ...)``, which returns a
+A task is one file of this room. It has ``load(config, head=..., ...)``, which returns a
 `slimjax.data.Dataset`; ``expected_outline(config)``, which returns what is known of the
 data before they are read; and ``make_task(special)``, which returns a `Task`. If it
 answers, it also has ``make_reader(config, codecs)``, which returns the

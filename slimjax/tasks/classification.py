@@ -18,7 +18,7 @@ from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Codec, Dataset
 from slimjax.data.labelled import load_labelled_dataset
 from slimjax.data.labels import Labels
-from slimjax.models.head import HeadConfig
+from slimjax.models.head import HeadConfig, HeadSettings
 from slimjax.tasks import metrics
 from slimjax.tasks.answers import Answer, Results
 from slimjax.tasks.base import (
@@ -40,11 +40,13 @@ LABEL = "label"
 def load(
     config: DataConfig,
     *,
+    head: HeadSettings | None = None,
     codecs: Mapping[str, Any] | None = None,
     all_valid: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
     """Returns examples of texts or of features; see `load_labelled_dataset`."""
+    del head
     read = "features" if reads_features(config) else "text"
     return load_labelled_dataset(
         config,

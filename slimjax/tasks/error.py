@@ -14,8 +14,7 @@ from jaxtyping import Array, Float, PyTree
 
 from slimjax.models.config import ModelConfig
 from slimjax.models.head import HeadConfig
-from slimjax.nn.losses import binary_nats, gaussian_nats
-from slimjax.nn.readout import Readout
+from slimjax.nn.losses import binary_terms, focal_factor, gaussian_nats
 from slimjax.tasks.base import Readouts, Targets, Task
 
 Sums = dict[str, Float[Array, ""]]
@@ -147,10 +146,17 @@ def losses_of(
         readout, values = readouts[head.name], targets[head.name].values
         if head.loss == "classes":
             scores = readout.scores(values)
-            losses[head.name] = scores.loss(label_smoothing, z_loss)
+            loss = scores.loss(label_smoothing, z_loss)
+            losses[head.name] = _weighed(head, loss, scores.nats, values)
             nats[head.name] = scores.nats
+        elif head.loss == "binary":
+            terms = binary_terms(readout.logits(), values)
+            losses[head.name] = jnp.sum(_weighed(head, terms, terms), axis=-1)
+            nats[head.name] = jnp.sum(terms, axis=-1)
         else:
-            nats[head.name] = losses[head.name] = _plain_nats(head, readout, values)
+            number = readout.logits()[..., 0]
+            nats[head.name] = gaussian_nats(number, values, head.variance)
+            losses[head.name] = nats[head.name]
     return losses, nats
 
 
@@ -161,11 +167,21 @@ def split_key(key: Array | None) -> tuple[Array | None, Array | None]:
     return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
 
 
-def _plain_nats(head: HeadConfig, readout: Readout, values: Array) -> Array:
-    logits = readout.logits()
-    if head.loss == "binary":
-        return binary_nats(logits, values)
-    return gaussian_nats(logits[..., 0], values, head.variance)
+def _weighed(
+    head: HeadConfig, loss: Array, nats: Array, classes: Array | None = None
+) -> Array:
+    """Returns a loss times what its classes weigh, and less where p is large.
+
+    Without `classes` the last axis of the loss has one entry for each class.
+    """
+    if head.focal_gamma:
+        loss = loss * focal_factor(nats, head.focal_gamma)
+    if not head.weights:
+        return loss
+    weights = jnp.asarray(head.weights, jnp.float32)
+    if classes is not None:
+        return loss * jnp.take(weights, classes, axis=0)
+    return loss * jnp.expand_dims(weights, range(loss.ndim - 1))
 
 
 def _total(values: Mapping[str, Array], weights: Mapping[str, Array]) -> Any:

@@ -11,7 +11,7 @@ from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Dataset, Field, Outline
 from slimjax.data.language import load_language_dataset
 from slimjax.data.tokenizer_choice import expected_vocab
-from slimjax.models.head import HeadConfig
+from slimjax.models.head import HeadConfig, HeadSettings
 from slimjax.tasks.base import Columns, Metric, Targets, Task, nats_per_target, ratio
 from slimjax.text.survey import Progress
 
@@ -36,11 +36,13 @@ METRICS = (
 def load(
     config: DataConfig,
     *,
+    head: HeadSettings | None = None,
     codecs: Mapping[str, Any] | None = None,
     all_valid: bool = False,
     progress: Progress | None = None,
 ) -> Dataset:
     """Returns the rows of a corpus; see `load_language_dataset`."""
+    del head
     tokenizer = None if codecs is None else codecs["tokens"]
     return load_language_dataset(
         config, tokenizer=tokenizer, all_valid=all_valid, progress=progress

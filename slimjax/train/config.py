@@ -12,7 +12,7 @@ from slimjax.data.config import PLACES, DataConfig, is_tokenizer_file
 from slimjax.distill.config import START, DistillConfig
 from slimjax.errors import ConfigError, suggest
 from slimjax.mesh.mesh import MeshConfig
-from slimjax.models.config import ModelSettings
+from slimjax.models.config import HeadSettings, ModelSettings
 from slimjax.nn.gates import CHANNELS
 from slimjax.objective.config import DENSE, ObjectiveConfig
 from slimjax.objective.quantize import QuantizeConfig
@@ -41,6 +41,7 @@ class RunConfig:
     task: str
     data: DataConfig
     model: ModelSettings
+    head: HeadSettings
     objective: ObjectiveConfig
     quantize: QuantizeConfig
     optim: OptimConfig
@@ -77,6 +78,7 @@ class RunConfig:
 BLOCKS = {
     "data": DataConfig,
     "model": ModelSettings,
+    "head": HeadSettings,
     "objective": ObjectiveConfig,
     "quantize": QuantizeConfig,
     "optim": OptimConfig,
@@ -192,6 +194,11 @@ def _check_together(run: RunConfig) -> None:
         raise ConfigError(
             "config.train.label_smoothing and config.train.z_loss have no say in the "
             f"loss of config.distill.teacher={run.distill.teacher!r}. Set them to 0."
+        )
+    if run.distill.is_on and (run.head.class_weights or run.head.focal_gamma):
+        raise ConfigError(
+            "config.head.class_weights and config.head.focal_gamma are not part of the "
+            f"loss of config.distill.teacher={run.distill.teacher!r}. Leave them out."
         )
 
 

@@ -7,7 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slimjax.nn.losses import binary_nats, gaussian_nats
+from slimjax.nn.losses import (
+    binary_nats,
+    binary_terms,
+    focal_factor,
+    gaussian_nats,
+)
 
 B, T, C = 2, 3, 4
 SOURCE = np.random.default_rng(0)
@@ -51,3 +56,19 @@ def test_both_are_summed_in_float32():
     assert binary_nats(half, jnp.asarray(ANSWERS)).dtype == jnp.float32
     mean = gaussian_nats(half[..., 0], jnp.asarray(ANSWERS[..., 0]), 1.0)
     assert mean.dtype == jnp.float32
+
+
+def test_terms_of_answers_add_up():
+    terms = binary_terms(jnp.asarray(LOGITS), jnp.asarray(ANSWERS))
+    whole = binary_nats(jnp.asarray(LOGITS), jnp.asarray(ANSWERS))
+    assert terms.shape == LOGITS.shape
+    np.testing.assert_allclose(terms.sum(-1), whole, rtol=1e-6)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_the_focal_factor_is_a_power_of_what_is_missed(gamma):
+    p = np.array([0.02, 0.5, 0.9])
+    actual = focal_factor(jnp.asarray(-np.log(p)), gamma)
+    np.testing.assert_allclose(actual, (1 - p) ** gamma, rtol=1e-5)
+    loss = lambda nats: focal_factor(nats, gamma) * nats
+    assert np.isfinite(jax.grad(loss)(0.0))  # Of a target that is sure.

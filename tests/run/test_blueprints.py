@@ -1,9 +1,13 @@
 """A model must fit its task and its data: what does not ends in one line."""
 
+import dataclasses
+
 import pytest
 
 from slimjax.data.dataset import Field, Outline
+from slimjax.data.labels import Labels
 from slimjax.errors import ConfigError
+from slimjax.models.config import HeadSettings
 from slimjax.run.blueprints import READS, expected_blueprint, make_model
 from slimjax.train.config import make_run_config
 
@@ -63,3 +67,39 @@ def test_a_model_reads_what_the_data_have(task, kind, outline, missing):
 )
 def test_models_that_fit_are_built(task, kind, outline):
     assert make_model(make_run(task, kind=kind), outline).heads
+
+
+LABELS = Labels(["bad", "good", "fair"], [6, 2, 4])
+LABELLED = dataclasses.replace(TEXT, codecs={"label": LABELS})
+
+
+def test_classes_weigh_what_the_config_says_and_one_in_the_mean():
+    def weights(**head):
+        run = make_run("classification", kind="encoder")
+        run = dataclasses.replace(run, head=HeadSettings(**head))
+        return make_model(run, LABELLED).heads[0]
+
+    assert weights().weights == ()
+    balanced = weights(class_weights="balanced").weights
+    assert balanced == pytest.approx((12 / 18, 12 / 6, 12 / 12))
+    given = weights(class_weights={"good": 3.0}, focal_gamma=2.0)
+    assert given.focal_gamma == 2.0
+    assert given.weights == pytest.approx((12 / 16, 36 / 16, 12 / 16))
+    with pytest.raises(ConfigError, match=r"config\.head\.class_weights.*goood"):
+        weights(class_weights={"goood": 3.0})
+
+
+@pytest.mark.parametrize(
+    "head",
+    [{"class_weights": "equal"}, {"class_weights": {"a": 0}}, {"focal_gamma": -1.0}],
+    ids=str,
+)
+def test_weights_that_are_none_are_refused(head):
+    with pytest.raises(ConfigError, match=r"config\.head\."):
+        make_run_config({"task": "classification", "head": head})
+
+
+def test_what_has_no_classes_has_no_weights_of_them():
+    run = make_run_config({"head": {"class_weights": "balanced"}})
+    with pytest.raises(ConfigError, match="'lm' has none"):
+        expected_blueprint(run)

@@ -156,6 +156,39 @@ def test_smoothing_and_z_loss_are_descended_and_not_summed(variables, batch):
     assert float(other) == pytest.approx(float(plain) + more, rel=1e-5)
 
 
+def descended(head, values, logits):
+    """Returns loss and nats of one head whose logits are given."""
+    readouts = {head.name: Readout(jnp.asarray(logits), jnp.eye(logits.shape[-1]))}
+    targets = {head.name: Targets(jnp.asarray(values), jnp.ones(len(values)))}
+    losses, nats = losses_of((head,), readouts, targets)
+    return np.asarray(losses[head.name]), np.asarray(nats[head.name])
+
+
+def test_weights_and_focus_change_what_is_descended_and_not_what_is_reported(batch):
+    logits, values = np.float32(batch["tokens"][:, 0]), np.array([0, 3, 1, 1])
+    weights = (1.0, 2.0, 3.0, 4.0, 0.5)
+    head = HeadConfig("label", D, weights=weights, focal_gamma=2.0)
+    plain, nats = descended(HeadConfig("label", D), values, logits)
+    np.testing.assert_array_equal(plain, nats)
+    loss, same = descended(head, values, logits)
+    np.testing.assert_array_equal(same, nats)
+    expected = np.take(weights, values) * (1 - np.exp(-nats)) ** 2 * nats
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+
+
+def test_answers_of_yes_and_no_are_weighed_one_by_one(batch):
+    logits = np.float32(batch["tokens"][:, 0])
+    values = (logits[:, ::-1] > 0).astype(np.float32)
+    weights = np.array([1.0, 2.0, 3.0, 4.0, 0.5])
+    options = dict(loss="binary", weights=tuple(weights), focal_gamma=1.0)
+    loss, nats = descended(HeadConfig("label", D, **options), values, logits)
+    p = 1 / (1 + np.exp(-np.float64(logits)))
+    p = np.where(values > 0, p, 1 - p)
+    np.testing.assert_allclose(nats, -np.log(p).sum(-1), rtol=1e-5)
+    expected = (weights * (1 - p) * -np.log(p)).sum(-1)
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
+
+
 def test_heads_that_a_batch_does_not_ask_are_left_out(variables, batch):
     readouts = Network().apply(variables, batch)
     targets = {"tags": Targets(batch["tags_values"], batch["tags_weight"])}
