@@ -32,7 +32,11 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 hypothesis.settings.register_profile(
-    "laws", deadline=None, max_examples=10, derandomize=True, database=None
+    "laws",
+    deadline=None,
+    max_examples=10 if IS_HASTY else 20,
+    derandomize=True,
+    database=None,
 )
 hypothesis.settings.load_profile("laws")
 

@@ -15,10 +15,11 @@ OPEN_KEYS = ("skipped", "versions", "machine", "config", "alphas", "closed", "bi
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> pathlib.Path:
+def folder(tmp_path_factory, text_folder) -> pathlib.Path:
     """Returns a finished tiny run."""
     workdir = tmp_path_factory.mktemp("runs") / "tiny"
     changes = [("train.num_steps", "12"), ("resize.first_step", "6")]
+    changes += [("data.source", f"text:{text_folder}/*.txt")]
     slimjax.fit(override(read_config("configs/tiny_test.py"), changes), workdir)
     return workdir
 

@@ -55,7 +55,7 @@ def test_the_diagonal_is_hidden_whatever_the_tiles(tiles, length):
 
 
 @needs_compiler
-@settings(max_examples=6, deadline=None, derandomize=True)
+@settings(max_examples=settings.default.max_examples // 3)
 @given(
     *(st.integers(1, 3), st.integers(1, 300), st.sampled_from([2, 8, 34, 64, 80])),
     st.sampled_from([(1, 1), (4, 4), (4, 2), (3, 1)]),

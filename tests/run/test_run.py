@@ -92,12 +92,13 @@ def test_seams_cut_what_was_closed_and_nothing_else(uninterrupted):
         assert seam["closed_cut_max_abs_diff"] < 1e-4
 
 
+SLOW = pytest.mark.slow
 POINTS = [
-    "step@9",  # Before the first checkpoint at a seam is old.
+    pytest.param("step@9", marks=SLOW),  # Before the first checkpoint at a seam is old.
     "checkpoint-arrays@2",  # Arrays written, manifest not.
-    "seam-inside@1",  # Decided, not cut.
+    pytest.param("seam-inside@1", marks=SLOW),  # Decided, not cut.
     "seam-after@2",  # Cut, not saved.
-    "checkpoint-remove@1",  # An old checkpoint half removed.
+    pytest.param("checkpoint-remove@1", marks=SLOW),  # An old one half removed.
 ]
 
 
@@ -173,7 +174,8 @@ def test_another_config_is_refused_by_name(uninterrupted, text_folder):
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+    ("number", "code"),
+    [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=SLOW)],
 )
 def test_a_signal_saves_and_the_run_goes_on(
     tmp_path, text_folder, uninterrupted, number, code

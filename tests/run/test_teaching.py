@@ -146,6 +146,7 @@ def test_eight_devices_hear_what_one_does(dense):
     np.testing.assert_allclose(losses[8], losses[1], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_hidden_states_are_compared_in_looped_layers_too(train, tmp_path, monkeypatch):
     layers = ("model.num_layers", "3"), ("train.num_steps", "13")
     taught = dict(teacher="start", hidden_weight=0.1)

@@ -120,7 +120,12 @@ def test_learned_bits_are_settled_within_the_budget(learned):
 
 
 @pytest.mark.parametrize(
-    ("name", "changes"), [("chosen", CHOICE), ("both", BOTH), ("learned", LEARNED)]
+    ("name", "changes"),
+    [
+        pytest.param("chosen", CHOICE, marks=pytest.mark.slow),
+        ("both", BOTH),
+        pytest.param("learned", LEARNED, marks=pytest.mark.slow),
+    ],
 )
 def test_a_kill_after_a_seam_changes_nothing(
     name, changes, request, tmp_path, text_folder, monkeypatch
