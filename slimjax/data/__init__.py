@@ -4,8 +4,9 @@ Read the room from the bottom: `pieces` and `tokenizer` make numbers of the docu
 of `slimjax.text`, `rows` lays these out on disk, `cache` keeps them, `batches` decides
 which rows a step takes, and `dataset` holds all that a run must know of its data.
 `language` makes one for language modelling. `labelled` makes one of labelled examples:
-`pools` (and `idx`) read them, `dealing` splits them, and `columns`, with `labels` and
-`scaling`, makes arrays of them.
+`schema` is what a task reads, `pools` (and `idx`) read it, `dealing` splits it, and
+`columns`, with `labels` and `scaling`, makes arrays of it, which `encoding` joins.
+`inputs` reads examples without targets, for a finished model.
 
     config = DataConfig(source="text:books/*.txt", vocab_size=2048)
     dataset = load_language_dataset(config)

@@ -6,6 +6,7 @@ from typing import cast
 
 from slimjax.data.dataset import Codec
 from slimjax.data.labels import LABELS_FILE, Labels, load_labels
+from slimjax.data.reads import INPUTS_FILE, READS, Reads, load_reads
 from slimjax.data.scaling import FEATURES_FILE, Scaling, load_scaling
 from slimjax.data.tokenizer import Tokenizer, load_tokenizer
 
@@ -27,6 +28,8 @@ def load_codecs(folder: str | os.PathLike[str]) -> dict[str, Codec]:
         codecs["tokens"] = load_tokenizer(folder)
     if has(LABELS_FILE):
         codecs["label"] = load_labels(folder)
+    if has(INPUTS_FILE):
+        codecs[READS] = load_reads(folder)
     return codecs
 
 
@@ -38,7 +41,7 @@ def sizes_of(codecs: Codecs) -> dict[str, int]:
             sizes["classes"] = len(codec)
         elif isinstance(codec, Scaling):
             sizes["features"] = codec.size
-        else:
+        elif not isinstance(codec, Reads):
             sizes["vocab"] = _tokenizer(codec).vocab_size
     return sizes
 

@@ -1,50 +1,18 @@
 """How each kind of value of an example becomes an array of a batch."""
 
-import dataclasses
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from slimjax.data.config import DataConfig
-from slimjax.data.dataset import Codec, Field
+from slimjax.data.dataset import Field
+from slimjax.data.encoding import Encoded, Prepared
 from slimjax.data.labels import Labels
 from slimjax.data.scaling import Scaling, fits_bytes
 from slimjax.data.tokenizer import Ids, Tokenizer
-from slimjax.errors import DataError
 from slimjax.text.examples import Example
+from slimjax.text.reading import BadDocument
 
-Rows = np.ndarray
-Counts = dict[str, int]
 NO_LABEL = -1
 """Number of the class of rows that only fill up a batch."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Prepared:
-    """A column that is ready to be encoded.
-
-    Attributes:
-        name: Name of its array in a batch.
-        field: Shape and type of that array.
-        encode: From examples to ``[R *row]``, as it is stored, and counts.
-        fingerprint: Changes with everything that changes what `encode` returns.
-        sizes: What the column adds to a dataset's sizes.
-        lengths: What it adds to the lengths.
-        special: What it adds to the special ids.
-        codec: Turns numbers back into what people read, if there is such a thing.
-        note: What a user should know of it, or "".
-    """
-
-    name: str
-    field: Field
-    encode: Callable[[list[Example]], tuple[Rows, Counts]]
-    fingerprint: Any
-    sizes: dict[str, int]
-    lengths: dict[str, int] = dataclasses.field(default_factory=dict)
-    special: dict[str, int] = dataclasses.field(default_factory=dict)
-    codec: Codec | None = None
-    note: str = ""
 
 
 def encode_row(tokenizer: Tokenizer, ids: Ids, seq_len: int) -> Ids:
@@ -74,7 +42,7 @@ def prepare_text(name: str, tokenizer: Tokenizer, config: DataConfig) -> Prepare
     seq_len = config.seq_len
     stored = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
 
-    def encode(examples: list[Example]) -> tuple[Rows, Counts]:
+    def encode(examples: list[Example]) -> Encoded:
         texts = [example.values[name] for example in examples]
         rows = np.empty((len(texts), seq_len), stored)
         counts = {"tokens": 0, "cut": 0}
@@ -82,34 +50,35 @@ def prepare_text(name: str, tokenizer: Tokenizer, config: DataConfig) -> Prepare
             rows[i] = encode_row(tokenizer, ids, seq_len)
             counts["tokens"] += min(len(ids) + 2, seq_len)
             counts["cut"] += len(ids) + 2 > seq_len
-        return rows, counts
+        return Encoded({"tokens": rows}, counts)
 
+    field = Field((seq_len,), "int32", ("positions",), fill=tokenizer.pad_id)
     return Prepared(
         "tokens",
-        Field((seq_len,), "int32", ("positions",), fill=tokenizer.pad_id),
+        {"tokens": field},
         encode,
         [seq_len, tokenizer.fingerprint],
         sizes={"vocab": tokenizer.vocab_size},
         lengths={"": seq_len},
         special=tokenizer.special,
-        codec=tokenizer,
+        codecs={"tokens": tokenizer},
     )
 
 
 def prepare_label(name: str, labels: Labels) -> Prepared:
     """Returns the column of a label, whose array is an int32 number of a class."""
 
-    def encode(examples: list[Example]) -> tuple[Rows, Counts]:
+    def encode(examples: list[Example]) -> Encoded:
         numbers = [labels.encode(example.values[name]) for example in examples]
-        return np.array(numbers, np.int32), {}
+        return Encoded({name: np.array(numbers, np.int32)})
 
     return Prepared(
         name,
-        Field((), "int32", (), fill=NO_LABEL),
+        {name: Field((), "int32", (), fill=NO_LABEL)},
         encode,
         labels.fingerprint,
         sizes={"classes": len(labels)},
-        codec=labels,
+        codecs={name: labels},
     )
 
 
@@ -122,33 +91,32 @@ def prepare_features(
 
     Args:
         name: The task's name of the numbers.
-        examples: All examples.
+        examples: All examples that are there already; numbers of those to come are
+            stored as float32 if there are none.
         scaling: How many numbers each must have, and how they are scaled.
         note: What a user should know of the scaling, or "".
-
-    Raises:
-        DataError: If an example has more or fewer numbers.
     """
-    for example in examples:
-        if (size := len(example.values[name])) != scaling.size:
-            raise DataError(
-                f"{example.where} has {size} numbers; the first example has "
-                f"{scaling.size}."
-            )
-    are_bytes = all(fits_bytes(example.values[name]) for example in examples)
+    are_bytes = bool(examples) and all(fits_bytes(e.values[name]) for e in examples)
     stored = np.uint8 if are_bytes else np.float32
 
-    def encode(examples: list[Example]) -> tuple[Rows, Counts]:
+    def check(example: Example) -> BadDocument | None:
+        if (size := len(example.values[name])) == scaling.size:
+            return None
+        problem = f"has {size} numbers; the first example has {scaling.size}."
+        return example.bad("wrong_columns", problem)
+
+    def encode(examples: list[Example]) -> Encoded:
         rows = [example.values[name] for example in examples]
-        return np.array(rows, stored).reshape(len(rows), scaling.size), {}
+        return Encoded({name: np.array(rows, stored).reshape(len(rows), scaling.size)})
 
     shape, (scale, shift) = (scaling.size,), (scaling.scale, scaling.shift)
     return Prepared(
         name,
-        Field(shape, "float32", (None,), scale=scale, shift=shift),
+        {name: Field(shape, "float32", (None,), scale=scale, shift=shift)},
         encode,
         [are_bytes, scaling.fingerprint],
+        check=check,
         sizes={"features": scaling.size},
-        codec=scaling,
+        codecs={name: scaling},
         note=note,
     )

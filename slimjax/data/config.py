@@ -107,8 +107,13 @@ class DataConfig:
         _check_normalize(self.normalize)
 
     def reading(self) -> Reading:
-        """Returns how documents are read, for language modelling."""
+        """Returns how documents are read, for language modelling.
+
+        Raises:
+            ConfigError: If a source of records does not say where its text is.
+        """
         field = str(self.fields.get("text", ""))
+        check_field(self.source, field)
         return Reading(self.source, self.on_bad_document, field, self.style)
 
     @property
@@ -117,12 +122,10 @@ class DataConfig:
         return Format(self.encoding, self.header, self.delimiter, self.quote)
 
     def _check_sources(self):
-        field = ", ".join(str(name) for name in self.fields.values())
         for key in ("source", "valid_source", "test_source"):
             names, where = getattr(self, key), f"config.data.{key}"
             if key == "source" or names:
                 parse_sources(names, where)
-                check_field(names, field, where)
 
 
 def is_tokenizer_file(tokenizer: object) -> bool:

@@ -7,7 +7,7 @@ what a target, is the choice of a task.
 
 import dataclasses
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
@@ -16,6 +16,7 @@ from jaxtyping import Int64, Shaped
 from slimjax.data.batches import row_indices
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.errors import DataError
+from slimjax.text.examples import Example
 
 Batch = dict[str, Shaped[np.ndarray, "B ..."]]
 
@@ -113,11 +114,14 @@ class Dataset:
         counts: Totals for the report: ``tokens``, ``bytes``, ``documents`` or
             ``examples`` by split, and ``skipped`` by reason.
         row_counts: ``{split: {"bytes": [R], "targets": [R]}}``: raw UTF-8 bytes and
-            targets of each row.
+            targets of each row; with labelled data, also the ``example`` of each row,
+            ascending from 0 (an example may have several rows, its windows).
         fingerprint: SHA-256 over all that determines the rows.
         source: Where they came from.
         codecs: Tokenizers and label lists, by field.
         notes: What a user should know of the data: sentences, each one line.
+        read_examples: Reads the labelled examples again, by split, in the order of the
+            numbers in ``row_counts``; None without labelled data.
     """
 
     splits: Mapping[str, Mapping[str, np.ndarray]]
@@ -131,6 +135,7 @@ class Dataset:
     source: str
     codecs: Mapping[str, Codec]
     notes: tuple[str, ...] = ()
+    read_examples: Callable[[], Mapping[str, list[Example]]] | None = None
 
     @property
     def outline(self) -> Outline:

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from slimjax.errors import DataError
+from slimjax.errors import ConfigError, DataError
 from slimjax.paths import user_path
 from slimjax.text.examples import Example
 from slimjax.text.files import READ_ERRORS, open_bytes, show
+from slimjax.text.sources import Names, name_sources, parse_sources
 
 IMAGES, LABELS = 0x803, 0x801
 _PARTS = {"train": "train", "test": "t10k"}
@@ -45,7 +46,19 @@ def iterate_idx(folder: str, split: str) -> Iterator[Example]:
     rows = images.reshape(len(images), -1)
     for i, (features, label) in enumerate(zip(rows, labels, strict=True)):
         values = {"features": features, "label": str(label)}
-        yield Example(values, labels_path, i + 1)
+        yield Example(values, labels_path, i + 1, {"number": i + 1}, "item")
+
+
+def is_idx(names: Names) -> bool:
+    """Returns whether sources are folders of images; all must be, or none.
+
+    Raises:
+        ConfigError: If only some are.
+    """
+    schemes = {source.scheme for source in parse_sources(names)}
+    if "idx" in schemes and len(schemes) > 1:
+        raise ConfigError(f"{show(name_sources(names))}: idx stands with other kinds.")
+    return "idx" in schemes
 
 
 def has_test_part(folder: str) -> bool:

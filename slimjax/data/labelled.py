@@ -4,45 +4,41 @@ Files are read once, and all examples are held in memory. Their rows are kept in
 cache under a hash of all that determines them.
 """
 
+import functools
 import hashlib
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from slimjax.data.cache import Info, hash_json, open_entry
-from slimjax.data.columns import (
-    Prepared,
-    prepare_features,
-    prepare_label,
-    prepare_text,
-)
 from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Codec, Dataset
 from slimjax.data.dealing import Dealt, deal, hash_inputs
-from slimjax.data.labels import Labels, count_labels
+from slimjax.data.encoding import Prepared, encode_examples, find_problem
+from slimjax.data.material import Material
 from slimjax.data.pools import read_pools
-from slimjax.data.scaling import Scaling, choose_scaling
-from slimjax.data.tokenizer import Tokenizer
-from slimjax.data.tokenizer_choice import choose_tokenizer
+from slimjax.data.reads import READS, Reads
+from slimjax.data.schema import Schema
+from slimjax.errors import DataError
 from slimjax.text.examples import Example, refuse_or_skip
-from slimjax.text.files import show
-from slimjax.text.reading import BadDocument
-from slimjax.text.sample import PassageSample
 from slimjax.text.skips import Skips
 from slimjax.text.sources import name_sources
 from slimjax.text.splits import SPLITS
 from slimjax.text.survey import Progress
 
 FORMAT = 1  # Part of every fingerprint: other rows of the same examples count it up.
+ROWS_FORMAT = 2  # Part of a name in the cache: other files of the same rows count up.
+OF_EXAMPLES, OF_TARGETS = "row_example", "row_targets"
+"""Names of files of what stands beside rows: their examples and numbers of targets."""
+
 Splits = dict[str, list[Example]]
 
 
 def load_labelled_dataset(
     config: DataConfig,
-    kinds: Mapping[str, str],
+    schema: Schema | Mapping[str, str],
     *,
     codecs: Mapping[str, Codec] | None = None,
     all_valid: bool = False,
@@ -51,12 +47,13 @@ def load_labelled_dataset(
     """Reads labelled examples, or finds their rows in the cache.
 
     A text becomes the field ``tokens``, int32 ``[T]``: bos, the text, eos, padding.
-    Features become float32 ``[F]``, a label an int32 number; both keep their names.
+    Features become float32 ``[F]``, a label an int32 number; both keep their names. A
+    task may prepare other columns (see `Schema.prepare`).
 
     Args:
         config: What to read, and how.
-        kinds: What the task reads: names and kinds (see `slimjax.text.examples`), such
-            as ``{"text": "text", "label": "label"}``.
+        schema: What the task reads: names and kinds (see `slimjax.text.kinds`), such
+            as ``{"text": "text", "label": "label"}``, or a `Schema`.
         codecs: Those of a dataset that was loaded before, for more of its kind.
         all_valid: Whether every example is held out, in the split ``valid``.
         progress: Called with a stage, ``read``, ``tokenizer`` or ``encode``, and the
@@ -66,104 +63,87 @@ def load_labelled_dataset(
         ConfigError: If the settings do not fit the task or the files.
         DataError: If examples are missing, unreadable or too few.
     """
-    report = progress or (lambda *_: None)
-    skips, inputs = Skips(), tuple(n for n, k in kinds.items() if k != "label")
-    pools = read_pools(config, kinds, skips, only_source=all_valid)
-    report("read", 1.0)
-    if all_valid:
-        dealt = Dealt({"train": [], "valid": pools["train"], "test": []}, 0, 0)
-    else:
-        dealt = deal(pools, inputs, config)
-    columns = _prepare(config, kinds, dealt.splits, codecs or {}, skips, report)
+    schema = schema if isinstance(schema, Schema) else Schema(dict(schema))
+    report, skips = progress or (lambda *_: None), Skips()
+    read = functools.partial(_read, config, schema, codecs or {}, all_valid)
+    dealt, columns, reads = read(skips, report)
     splits = dealt.splits
-    hashes = [_hash_examples(splits[split]) for split in SPLITS]
     fingerprint = hash_json(
-        FORMAT, hashes, [[column.name, column.fingerprint] for column in columns]
+        FORMAT,
+        [_hash_examples(splits[split]) for split in SPLITS],
+        [[column.name, column.fingerprint] for column in columns],
     )
-
-    def build(folder: Path) -> Info:
-        return _write(folder, columns, splits, report)
 
     def load(folder: Path, info: Info) -> Dataset:
         merge = lambda key: {k: v for c in columns for k, v in getattr(c, key).items()}
-        counts = _count(dealt, skips, inputs) | info
+        counts = _count(dealt, skips, schema.inputs) | info
+        fields, own = merge("fields"), {READS: reads} if schema.optional else {}
         return Dataset(
-            splits={s: {c.name: _open(folder, s, c) for c in columns} for s in SPLITS},
-            fields={column.name: column.field for column in columns},
+            splits={s: {f: _open(folder, s, f) for f in fields} for s in SPLITS},
+            fields=fields,
             sizes=merge("sizes"),
             lengths=merge("lengths"),
             special=merge("special"),
             counts=counts,
-            row_counts={s: _count_rows(splits[s], inputs) for s in SPLITS},
+            row_counts={
+                s: _count_rows(folder, s, splits[s], schema.inputs) for s in SPLITS
+            },
             fingerprint=fingerprint,
             source=name_sources(config.source),
-            codecs={c.name: c.codec for c in columns if c.codec is not None},
+            codecs=merge("codecs") | own,
             notes=_write_notes(config, dealt, columns, skips, counts),
+            read_examples=lambda: read(Skips(), lambda *_: None)[0].splits,
         )
 
-    dataset = open_entry(f"labelled-{fingerprint[:32]}", build, load)
+    dataset = open_entry(
+        f"labelled{ROWS_FORMAT}-{fingerprint[:32]}",
+        lambda folder: _write(folder, columns, splits, report),
+        load,
+    )
     report("encode", 1.0)
     return dataset
 
 
-def _prepare(
+def _read(
     config: DataConfig,
-    kinds: Mapping[str, str],
-    splits: Splits,
+    schema: Schema,
     codecs: Mapping[str, Codec],
+    all_valid: bool,
     skips: Skips,
     report: Progress,
-) -> list[Prepared]:
-    """Returns the columns; takes examples with unknown labels out of `splits`."""
-    columns: dict[str, Prepared] = {}
-    train = splits["train"]
-    for name, kind in sorted(kinds.items(), key=lambda item: item[1] != "label"):
-        if kind == "label":
-            labels = cast(Labels | None, codecs.get(name))
-            labels = labels or count_labels(Counter(e.values[name] for e in train))
-            _check_labels(config, name, labels, splits, skips)
-            columns[name] = prepare_label(name, labels)
-        elif kind == "text":
-            tokenizer = cast(Tokenizer | None, codecs.get("tokens"))
-            passages = [] if tokenizer else _sample(train, name)
-            tokenizer = tokenizer or choose_tokenizer(config, passages, report)
-            columns[name] = prepare_text(name, tokenizer, config)
-        else:
-            scaling, note = cast(Scaling | None, codecs.get(name)), ""
-            if scaling is None:
-                features = [example.values[name] for example in train]
-                scaling, note = choose_scaling(features, config.normalize)
-            everything = [example for split in SPLITS for example in splits[split]]
-            columns[name] = prepare_features(name, everything, scaling, note)
-    return [columns[name] for name in kinds]
+) -> tuple[Dealt, list[Prepared], Reads]:
+    """Reads and deals out all examples, and prepares the columns."""
+    known = codecs.get(READS)
+    names = known.names if isinstance(known, Reads) else None
+    if codecs and names is None:
+        names = ()
+    pools = read_pools(config, schema, skips, reads=names, only_source=all_valid)
+    report("read", 1.0)
+    first = next(iter(pools.values()))[0]
+    reads = Reads(tuple(name for name in schema.optional if name in first.values))
+    kinds = schema.choose_kinds(reads.names)
+    inputs = tuple(name for name in schema.inputs if name in kinds)
+    if all_valid:
+        dealt = Dealt({"train": [], "valid": pools["train"], "test": []}, 0, 0)
+    else:
+        dealt = deal(pools, inputs, config)
+    refuse = lambda bad: refuse_or_skip(bad, config.on_bad_example, skips)
+    material = Material(config, kinds, dealt.splits, codecs, refuse, report)
+    columns = schema.prepare(material)
+    _check(columns, dealt.splits, refuse)
+    if not all_valid and not dealt.splits["train"]:
+        raise DataError("No example is left for the train split.")
+    return dealt, columns, reads
 
 
-def _check_labels(
-    config: DataConfig, name: str, labels: Labels, splits: Splits, skips: Skips
-) -> None:
-    """Refuses, or takes out, examples of a class that train does not have."""
-    for split in ("valid", "test"):
+def _check(columns: Sequence[Prepared], splits: Splits, refuse) -> None:
+    """Takes out of `splits`, or refuses, what the columns cannot encode."""
+    for split, examples in splits.items():
         kept = []
-        for example in splits[split]:
-            label = example.values[name]
-            if label in labels:
-                kept.append(example)
-                continue
-            message = (
-                f"{example.where}: no example of the train split has the label "
-                f"{show(label)}. {labels.suggest(label)}"
-            )
-            bad = BadDocument("unknown_label", message, example.path)
-            refuse_or_skip(bad, config.on_bad_example, skips)
+        for example in examples:
+            bad = find_problem(columns, example)
+            refuse(bad) if bad else kept.append(example)
         splits[split] = kept
-
-
-def _sample(examples: list[Example], name: str) -> list[str]:
-    """Returns text to train a tokenizer on."""
-    sample = PassageSample()
-    for example in examples:
-        sample.add(example.values[name], 0.0)
-    return [passage for passage, _ in sample.passages()]
 
 
 def _write(
@@ -172,17 +152,18 @@ def _write(
     """Encodes all examples into files, and returns the counts of the columns."""
     info: Info = {}
     for split in SPLITS:
-        for column in columns:
-            rows, counts = column.encode(splits[split])
-            np.save(folder / f"{split}.{column.name}.npy", rows)
-            for what, number in counts.items():
-                info.setdefault(what, {})[split] = int(number)
+        encoded = encode_examples(columns, splits[split])
+        owners = {OF_EXAMPLES: encoded.examples, OF_TARGETS: encoded.targets}
+        for name, rows in (*encoded.arrays.items(), *owners.items()):
+            np.save(folder / f"{split}.{name}.npy", rows)
+        for what, number in encoded.counts.items():
+            info.setdefault(what, {})[split] = int(number)
         report("encode", (SPLITS.index(split) + 1) / len(SPLITS))
     return info
 
 
-def _open(folder: Path, split: str, column: Prepared) -> np.ndarray:
-    path = folder / f"{split}.{column.name}.npy"
+def _open(folder: Path, split: str, name: str) -> np.ndarray:
+    path = folder / f"{split}.{name}.npy"
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
@@ -194,23 +175,38 @@ def _hash_examples(examples: list[Example]) -> str:
     return digest.hexdigest()
 
 
-def _count_rows(examples: list[Example], inputs: tuple[str, ...]) -> dict[str, Any]:
-    """Returns the bytes of text and the targets of each row."""
-    sizes = [
-        sum(_num_bytes(example.values[name]) for name in inputs) for example in examples
-    ]
-    targets = np.ones(len(examples), np.int64)
-    return {"bytes": np.array(sizes, np.int64), "targets": targets}
+def _count_rows(
+    folder: Path, split: str, examples: list[Example], inputs: tuple[str, ...]
+) -> dict[str, Any]:
+    """Returns the bytes of text, the targets and the example of each row.
+
+    The bytes of an example with several rows are those of its first one.
+    """
+    owners = _open(folder, split, OF_EXAMPLES)
+    sizes = np.array([_count_bytes(example, inputs) for example in examples], np.int64)
+    is_first = np.diff(owners, prepend=-1) > 0
+    return {
+        "bytes": np.where(is_first, sizes[owners], 0),
+        "targets": _open(folder, split, OF_TARGETS),
+        "example": owners,
+    }
+
+
+def _count_bytes(example: Example, inputs: tuple[str, ...]) -> int:
+    return sum(_num_bytes(example.values.get(name)) for name in inputs)
 
 
 def _num_bytes(value: Any) -> int:
+    """Returns the UTF-8 bytes of a text, or of a list of texts."""
+    if isinstance(value, list | tuple):
+        return sum(_num_bytes(part) for part in value)
     return len(value.encode()) if isinstance(value, str) else 0
 
 
 def _count(dealt: Dealt, skips: Skips, inputs: tuple[str, ...]) -> dict[str, Any]:
     """Returns the counts of a dataset that do not depend on its encoding."""
     splits = dealt.splits
-    sizes = {s: int(_count_rows(splits[s], inputs)["bytes"].sum()) for s in SPLITS}
+    sizes = {s: sum(_count_bytes(e, inputs) for e in splits[s]) for s in SPLITS}
     return {
         "examples": {split: len(splits[split]) for split in SPLITS},
         "bytes": sizes,

@@ -1,31 +1,39 @@
 """Reading all examples that a config names, before they are dealt out to splits."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from slimjax.data.config import DataConfig
-from slimjax.data.idx import has_test_part, iterate_idx
+from slimjax.data.idx import has_test_part, is_idx, iterate_idx
+from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError, DataError
-from slimjax.text.examples import Example, choose_columns, iterate_examples
+from slimjax.text.examples import Example, iterate_examples, refuse_or_skip
+from slimjax.text.fields import check_names, choose_columns
 from slimjax.text.files import show
+from slimjax.text.reading import BadDocument
 from slimjax.text.skips import Skips
 from slimjax.text.sources import Names, name_sources, parse_sources
 
 _IDX_KINDS = {"features": "features", "label": "label"}
 
+Pools = dict[str, list[Example]]
+
 
 def read_pools(
     config: DataConfig,
-    kinds: Mapping[str, str],
+    schema: Schema,
     skips: Skips,
     *,
+    reads: Collection[str] | None = None,
     only_source: bool = False,
-) -> dict[str, list[Example]]:
+) -> Pools:
     """Returns the examples of ``train``, and of splits with a source of their own.
 
     Args:
         config: Sources, and how they are read.
-        kinds: What the task reads: names and kinds.
+        schema: What the task reads.
         skips: Counts bad examples that may be skipped.
+        reads: Those of the optional values that examples must have; by default those
+            that the first example has.
         only_source: Whether to leave other sources than ``config.data.source`` alone.
 
     Raises:
@@ -39,9 +47,19 @@ def read_pools(
             if names:
                 sources[split] = (names, f"{split}_source")
     pools = {}
+    check_names(schema.kinds, config.fields)
     for split, (names, key) in sources.items():
-        pools[split] = _read(config, kinds, names, f"config.data.{key}", skips)
-    if _is_idx(config.source) and "test" not in sources and not only_source:
+        where = f"config.data.{key}"
+        kinds = schema.kinds if reads is None else schema.choose_kinds(reads)
+        found = list(_read(config, kinds, names, where, skips))
+        if reads is None:
+            reads = [n for n in schema.optional if found and n in found[0].values]
+        pools[split] = _check(config, schema, reads, found, skips)
+        if not pools[split]:
+            left_out = skips.describe("config.data.on_bad_example", "examples")
+            name = show(name_sources(names))
+            raise DataError(f"{where}={name} holds no example. {left_out}".rstrip())
+    if is_idx(config.source) and "test" not in sources and not only_source:
         folders = [source.pattern for source in parse_sources(config.source)]
         if all(has_test_part(folder) for folder in folders):
             pools["test"] = [e for f in folders for e in iterate_idx(f, "test")]
@@ -54,37 +72,55 @@ def _read(
     names: Names,
     where: str,
     skips: Skips,
-) -> list[Example]:
-    """Returns all examples of one source or several."""
-    if _is_idx(names):
-        if dict(kinds) != _IDX_KINDS:
+) -> Iterator[Example]:
+    """Yields all examples of one source or several."""
+    if is_idx(names):
+        if {**kinds} != _IDX_KINDS:
             raise ConfigError(
                 f"{where}={show(name_sources(names))} holds images and labels; this "
                 f"task reads {', '.join(kinds)}."
             )
-        folders = [source.pattern for source in parse_sources(names, where)]
         part = "test" if where.endswith("test_source") else "train"
-        return [example for f in folders for example in iterate_idx(f, part)]
-    columns = choose_columns(kinds, config.fields, header=config.header)
-    examples = iterate_examples(
+        for source in parse_sources(names, where):
+            yield from iterate_idx(source.pattern, part)
+        return
+    fields = {n: key for n, key in config.fields.items() if n in kinds}
+    yield from iterate_examples(
         names,
-        columns,
+        choose_columns(kinds, fields, header=config.header),
         style=config.style,
         on_bad_example=config.on_bad_example,
         skips=skips,
         where=where,
     )
-    found = list(examples)
-    if not found:
-        left_out = skips.describe("config.data.on_bad_example", "examples")
-        name = show(name_sources(names))
-        raise DataError(f"{where}={name} holds no example. {left_out}".rstrip())
-    return found
 
 
-def _is_idx(names: Names) -> bool:
-    """Returns whether sources are folders of images; all must be, or none."""
-    schemes = {source.scheme for source in parse_sources(names)}
-    if "idx" in schemes and len(schemes) > 1:
-        raise ConfigError(f"{show(name_sources(names))}: idx stands with other kinds.")
-    return "idx" in schemes
+def _check(
+    config: DataConfig,
+    schema: Schema,
+    reads: Collection[str],
+    examples: list[Example],
+    skips: Skips,
+) -> list[Example]:
+    """Returns the examples whose values fit together; all have the same ones."""
+    kept = []
+    for example in examples:
+        bad = _find_difference(schema, reads, example) or schema.check(example)
+        if bad is None:
+            kept.append(example)
+        else:
+            refuse_or_skip(bad, config.on_bad_example, skips)
+    return kept
+
+
+def _find_difference(
+    schema: Schema, reads: Collection[str], example: Example
+) -> BadDocument | None:
+    """Returns what an example has too much or too little of the optional values."""
+    for name in schema.optional:
+        if (name in example.values) == (name in reads):
+            continue
+        has, other = ("no", "one") if name in reads else ("a", "none")
+        problem = f"has {has} field {show(name)}; the examples before it have {other}."
+        return example.bad("missing_field", problem)
+    return None

@@ -1,40 +1,25 @@
-"""Labelled examples: values by a task's own names, each with the place it stands at.
+"""Examples: values by a task's own names, each with the place it stands at.
 
-A task asks for names and kinds, such as ``{"text": "text", "label": "label"}``;
-``config.data.fields`` says what the files call them.
+A task asks for names and kinds, such as ``{"text": "text", "label": "label"}``, and
+`slimjax.text.fields` says where files hold them. Examples come from files, with their
+targets or without, or from Python.
 """
 
 import dataclasses
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
-from slimjax.errors import ConfigError, DataError, suggest
-from slimjax.text.documents import text_of
+from slimjax.errors import ConfigError, DataError
+from slimjax.text.fields import Column, choose_text_column, with_field
 from slimjax.text.files import show
-from slimjax.text.reading import BadDocument
+from slimjax.text.kinds import find_kind
+from slimjax.text.reading import BadDocument, Line, read_lines
 from slimjax.text.records import Format, Record
 from slimjax.text.skips import Skips
 from slimjax.text.sources import Names, Source, name_sources, parse_sources
 
-KINDS = ("text", "features", "label")
-
-
-@dataclasses.dataclass(frozen=True)
-class Column:
-    """Where files hold one of the values that a task reads.
-
-    Attributes:
-        name: The task's name.
-        kind: ``text``, ``features`` (numbers) or ``label``.
-        keys: Names in a record, or places in a row of a table, counted from 0.
-    """
-
-    name: str
-    kind: str
-    keys: tuple[str | int, ...]
+IN_MEMORY = "input"
+"""Stands for the file of examples that come from Python."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,58 +27,28 @@ class Example:
     """One example.
 
     Attributes:
-        values: By the task's names: a text, an array of numbers, or a label's name.
+        values: By the task's names: a text, an array of numbers, or a label's name. An
+            optional one may be missing.
         path: The file.
         number: The line of the file, from 1.
+        record: All fields as the file has them, where they were asked for.
+        unit: What `number` counts.
     """
 
     values: dict[str, Any]
     path: str
     number: int
+    record: Mapping[Any, Any] = dataclasses.field(default_factory=dict)
+    unit: str = "line"
 
     @property
     def where(self) -> str:
         """File and line, for messages."""
-        return f"{show(self.path)}, line {self.number}"
+        return f"{show(self.path)}, {self.unit} {self.number}"
 
-
-def choose_columns(
-    kinds: Mapping[str, str], fields: Mapping[str, Any], *, header: bool
-) -> list[Column]:
-    """Returns where the values that a task reads stand in the files.
-
-    Args:
-        kinds: What the task reads: names and kinds.
-        fields: ``config.data.fields``; a name that is missing stands for itself.
-        header: Whether tables name their columns.
-
-    Raises:
-        ConfigError: If a name is not one of the task's, or if a place is missing.
-
-    Examples:
-        >>> kinds = {"features": "features", "label": "label"}
-        >>> choose_columns(kinds, {"features": "0:3", "label": 3}, header=False)
-        ... # doctest: +NORMALIZE_WHITESPACE
-        [Column(name='features', kind='features', keys=(0, 1, 2)),
-         Column(name='label', kind='label', keys=(3,))]
-    """
-    where = f"config.data.fields={show(dict(fields))}"
-    for name in fields:
-        if name not in kinds:
-            hint = suggest(str(name), kinds)
-            raise ConfigError(f"{where}: this task reads no {show(name)}. {hint}")
-    columns = []
-    for name, kind in kinds.items():
-        keys = _to_keys(fields.get(name, name), where)
-        if kind != "features" and len(keys) != 1:
-            raise ConfigError(f"{where}: {name} is one field, not {len(keys)}.")
-        if not header and not all(isinstance(key, int) for key in keys):
-            raise ConfigError(
-                f"{where}: without a header, columns are numbers. Set the column of "
-                f'{name}, such as {{"{name}": 0}}.'
-            )
-        columns.append(Column(name, kind, keys))
-    return columns
+    def bad(self, reason: str, problem: str) -> BadDocument:
+        """Returns what to yield in place of the example."""
+        return BadDocument(reason, f"{self.where} {problem}", self.path)
 
 
 def iterate_examples(
@@ -105,7 +60,7 @@ def iterate_examples(
     skips: Skips | None = None,
     where: str = "config.data.source",
 ) -> Iterator[Example]:
-    """Yields the examples of files of records.
+    """Yields the examples of files of records, without their records.
 
     Args:
         names: Sources, ``jsonl:GLOB`` or ``csv:GLOB``.
@@ -119,21 +74,69 @@ def iterate_examples(
         ConfigError: If a source holds no records.
         DataError: If there is no such file, or if an example is bad.
     """
-    for source in parse_sources(names, where):
-        if not source.has_records:
-            raise ConfigError(
-                f"{where}={show(name_sources(names))}: {source.scheme} holds no "
-                "labels. Write jsonl:GLOB or csv:GLOB."
-            )
-        own = _with_field(columns, source)
-        for path in source.find_files():
-            for record in source.read_records(path, style):
-                is_bad = isinstance(record, BadDocument)
-                found = record if is_bad else _to_example(record, own)
-                if isinstance(found, Example):
-                    yield found
-                else:
-                    refuse_or_skip(found, on_bad_example, skips)
+    for source, record in _iterate_records(names, style, where):
+        found = _make(record, with_field(columns, source))
+        if isinstance(found, Example):
+            yield found
+        else:
+            refuse_or_skip(found, on_bad_example, skips)
+
+
+def iterate_inputs(
+    names: Names,
+    columns: list[Column],
+    *,
+    style: Format,
+    where: str = "config.data.source",
+) -> Iterator[Example | BadDocument]:
+    """Yields examples without targets, in order, with their records.
+
+    What is bad is yielded in its place. The lines of ``text:GLOB`` are examples of one
+    text.
+
+    Args:
+        names: Sources.
+        columns: Where the values stand; those of targets are not read.
+        style: How files are to be read.
+        where: The setting of the sources, for messages.
+
+    Raises:
+        ConfigError: If a source holds no examples.
+        DataError: If there is no such file.
+    """
+    inputs = [column for column in columns if not column.is_target]
+    of_lines = choose_text_column(inputs)
+    for source, record in _iterate_records(names, style, where, of_lines):
+        yield _make(record, with_field(inputs, source), keep_record=True)
+
+
+def make_inputs(
+    items: Iterable[Any], columns: list[Column], *, path: str = IN_MEMORY
+) -> Iterator[Example | BadDocument]:
+    """Yields examples without targets from Python values, with their records.
+
+    Args:
+        items: Texts, for a task that reads one, or mappings with the names that files
+            would have.
+        columns: Where the values stand; those of targets are not read.
+        path: Stands for a file in messages.
+
+    Examples:
+        >>> columns = [Column("text", "text", ("text",))]
+        >>> [found.values["text"] for found in make_inputs(["good"], columns)]
+        ['good']
+    """
+    inputs = [column for column in columns if not column.is_target]
+    of_lines = choose_text_column(inputs)
+    for number, item in enumerate(items, start=1):
+        line = Line("", number, path, unit="example")
+        if isinstance(item, str) and of_lines is not None:
+            item = {of_lines.keys[0]: item}
+        if isinstance(item, Mapping):
+            yield _make(Record(dict(item), line), inputs, keep_record=True)
+        else:
+            wanted = "an object" if of_lines is None else "a text or an object"
+            yield line.bad("wrong_type", f"is {show(item)}, not {wanted}.")
 
 
 def refuse_or_skip(
@@ -151,102 +154,41 @@ def refuse_or_skip(
         skips.add(bad)
 
 
-def _to_keys(value: Any, where: str) -> tuple[str | int, ...]:
-    """Returns the names or places that a value of ``config.data.fields`` means."""
-    if isinstance(value, list | tuple) and value:
-        return tuple(key for part in value for key in _to_keys(part, where))
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return (value,)
-    if isinstance(value, str) and value:
-        first, colon, last = value.partition(":")
-        if colon and first.isdecimal() and last.isdecimal() and int(first) < int(last):
-            return tuple(range(int(first), int(last)))
-        return (int(value),) if value.isdecimal() else (value,)
-    raise ConfigError(f'{where}: {show(value)} must be a name, a number or "0:784".')
+def _iterate_records(
+    names: Names, style: Format, where: str, of_lines: Column | None = None
+) -> Iterator[tuple[Source, Record | BadDocument]]:
+    """Yields all records with their sources; `of_lines` says what plain lines are."""
+    for source in parse_sources(names, where):
+        if source.scheme == "text" and of_lines is not None:
+            for path in source.find_files():
+                for line in read_lines(path, style.encoding):
+                    is_bad = isinstance(line, BadDocument)
+                    values = {} if is_bad else {of_lines.keys[0]: line.text}
+                    yield source, line if is_bad else Record(values, line)
+            continue
+        if not source.has_records:
+            raise ConfigError(
+                f"{where}={show(name_sources(names))}: {source.scheme} holds no "
+                "labels. Write jsonl:GLOB or csv:GLOB."
+            )
+        for path in source.find_files():
+            for record in source.read_records(path, style):
+                yield source, record
 
 
-def _with_field(columns: list[Column], source: Source) -> list[Column]:
-    """Returns the columns, the text being where ``#field`` of the source says."""
-    if not source.field:
-        return columns
-    return [
-        dataclasses.replace(column, keys=(source.field,))
-        if column.kind == "text"
-        else column
-        for column in columns
-    ]
-
-
-def _to_example(record: Record, columns: list[Column]) -> Example | BadDocument:
+def _make(
+    record: Record | BadDocument, columns: list[Column], *, keep_record: bool = False
+) -> Example | BadDocument:
+    """Returns the example of a record, or what is wrong with it."""
+    if isinstance(record, BadDocument):
+        return record
     values = {}
     for column in columns:
-        value = _READERS[column.kind](record, column.keys)
+        if column.is_optional and not record.has(column.keys[0]):
+            continue
+        value = find_kind(column.kind).read(record, column.keys)
         if isinstance(value, BadDocument):
             return value
         values[column.name] = value
-    return Example(values, record.line.path, record.line.number)
-
-
-def _read_text(record: Record, keys: tuple[str | int, ...]) -> str | BadDocument:
-    text = text_of(record, keys[0])
-    if isinstance(text, str) and not text.strip():
-        return record.line.bad("empty", f"field {show(str(keys[0]))} is empty.")
-    return text
-
-
-def _read_label(record: Record, keys: tuple[str | int, ...]) -> str | BadDocument:
-    value = record.get(keys[0])
-    if isinstance(value, BadDocument):
-        return value
-    name = f"field {show(str(keys[0]))}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and math.isfinite(value):
-        return f"{value:.17g}"
-    if isinstance(value, int):
-        return str(value)
-    if isinstance(value, str) and value.strip().lower() not in ("", "nan"):
-        return value.strip()
-    if isinstance(value, list | dict):
-        kind = "a list" if isinstance(value, list) else "an object"
-        return record.line.bad("wrong_type", f"{name} is {kind}, not a label.")
-    shown = "empty" if value == "" else "null" if value is None else str(value)
-    return record.line.bad("no_label", f"{name} is {show(shown)}, not a label.")
-
-
-def _read_features(
-    record: Record, keys: tuple[str | int, ...]
-) -> np.ndarray | BadDocument:
-    try:  # There may be hundreds: the quick way first.
-        values = list(map(record.values.__getitem__, keys))
-    except KeyError:
-        values = [record.get(key) for key in keys]
-        for value in values:
-            if isinstance(value, BadDocument):
-                return value
-    names: list[Any] = list(keys)
-    if len(values) == 1 and isinstance(values[0], list):
-        values, names = values[0], [f"{keys[0]}[{i}]" for i in range(len(values[0]))]
-    try:
-        with np.errstate(over="ignore"):  # What is too large becomes infinite.
-            numbers = np.array(values, np.float32)
-    except (TypeError, ValueError, OverflowError):
-        numbers = np.array([_to_number(value) for value in values], np.float32)
-    wrong = np.flatnonzero(~np.isfinite(numbers.reshape(-1)))
-    if numbers.ndim != 1 or not numbers.size:
-        return record.line.bad("wrong_type", f"field {keys[0]} is not a list.")
-    if wrong.size:
-        name, value = names[wrong[0]], values[wrong[0]]
-        problem = f"field {show(str(name))} is {show(value)}, not a number."
-        return record.line.bad("not_a_number", problem)
-    return numbers
-
-
-def _to_number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
-
-
-_READERS = {"text": _read_text, "features": _read_features, "label": _read_label}
+    line, kept = record.line, record.values if keep_record else {}
+    return Example(values, line.path, line.number, kept, line.unit)

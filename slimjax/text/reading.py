@@ -40,16 +40,18 @@ class Line:
         text: Its content, without the byte order mark and without its end.
         number: Its number, from 1.
         path: The file.
+        unit: What `number` counts, where a file has no lines to name.
     """
 
     text: str
     number: int
     path: str
+    unit: str = "line"
 
     @property
     def where(self) -> str:
         """File and number, for messages."""
-        return f"{show(self.path)}, line {self.number}"
+        return f"{show(self.path)}, {self.unit} {self.number}"
 
     def bad(self, reason: str, problem: str) -> BadDocument:
         """Returns what to yield in place of the line."""

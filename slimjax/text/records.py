@@ -58,6 +58,12 @@ class Record:
     values: dict[Any, Any]
     line: Line
 
+    def has(self, name: Any) -> bool:
+        """Returns whether there is a value of this name, or at this place."""
+        if name in self.values or str(name) in self.values:
+            return True
+        return isinstance(name, int) and name < len(self.values)
+
     def get(self, name: Any) -> Any:
         """Returns a value by its name or its place.
 

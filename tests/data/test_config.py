@@ -19,7 +19,6 @@ def test_the_defaults_are_valid():
         ("on_bad_document", "skp", "Did you mean skip?"),
         ("source", "jsnl:a#b", "Did you mean jsonl?"),
         ("source", "books/*.txt", "Write text:books/*.txt."),
-        ("source", "jsonl:a.jsonl", "Write jsonl:GLOB#field."),
         ("source", "text:", "Write text:GLOB."),
         ("encoding", "gbk2", "Did you mean gbk?"),
         ("encoding", "rot_13", "is not an encoding"),
@@ -28,7 +27,6 @@ def test_the_defaults_are_valid():
         ("delimiter", ", ", "one character"),
         ("normalize", (0.5, 0.0), "the deviation above 0"),
         ("normalize", (0.5,), "[mean, deviation]"),
-        ("valid_source", "jsonl:a.jsonl", "Write jsonl:GLOB#field."),
         ("test_source", "txt:a", "Did you mean text?"),
         ("source", "", "Write stdlib"),
         ("vocab_size", 100, "256 bytes and 4 specials"),
@@ -74,6 +72,8 @@ def test_fields_name_the_text_of_records_in_place_of_the_source():
     assert (
         DataConfig("jsonl:a.jsonl", fields={"text": "body"}).reading().field == "body"
     )
+    with pytest.raises(ConfigError, match="Write jsonl:GLOB#field"):
+        DataConfig("jsonl:a.jsonl").reading()
 
 
 def test_a_config_file_may_list_sources():

@@ -10,11 +10,22 @@ import sys
 import numpy as np
 import pytest
 
-from slimjax.data import DataConfig, load_labelled_dataset
+from slimjax.data import DataConfig, Field, load_labelled_dataset
+from slimjax.data.columns import prepare_label
+from slimjax.data.encoding import Encoded, Prepared, encode_examples
+from slimjax.data.inputs import (
+    check_inputs,
+    iterate_inputs,
+    make_inputs,
+    prepare_inputs,
+)
 from slimjax.data.labels import count_labels, load_labels
+from slimjax.data.reads import READS, load_reads
 from slimjax.data.scaling import load_scaling
+from slimjax.data.schema import Schema
 from slimjax.data.tokenizer import BytesTokenizer
 from slimjax.errors import ConfigError, DataError
+from slimjax.text.reading import BadDocument
 
 TEXT = {"text": "text", "label": "label"}
 FEATURES = {"features": "features", "label": "label"}
@@ -427,3 +438,96 @@ def test_the_room_needs_no_jax_and_names_no_task(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout.strip() == b"False"
     assert tmp_path.is_dir()
+
+
+PAIR = {"text": "text", "text_pair": "text?", "label": "label"}
+
+
+def prepare_pair(material):
+    """Returns one column that joins two texts, with two rows for each example."""
+    tokenizer = material.tokenizer("text", "text_pair")
+
+    def encode(examples):
+        rows = np.zeros((2 * len(examples), 4), np.uint16)
+        for i, example in enumerate(examples):
+            for j, name in enumerate(("text", "text_pair")):
+                ids = tokenizer.encode(example.values.get(name, ""))[:4]
+                rows[2 * i + j, : len(ids)] = ids
+        owners = np.arange(2 * len(examples)) // 2
+        return Encoded({"tokens": rows}, examples=owners, targets=owners * 0 + 3)
+
+    fields = {"tokens": Field((4,), "int32", ("positions",))}
+    column = Prepared("tokens", fields, encode, 0, codecs={"tokens": tokenizer})
+    if "label" not in material.kinds:
+        return [column]
+    return [column, prepare_label("label", material.labels("label"))]
+
+
+def test_a_task_prepares_its_columns_and_an_example_may_have_several_rows(tmp_path):
+    rows = [(f"{i}", "ab" * (i % 2), f"l{i % 3}") for i in range(30)]
+    names = ("text", "text_pair", "label")
+    path = write_lines(tmp_path / "a.jsonl", rows[1::2], names)
+    schema = Schema(PAIR, prepare_pair)
+    dataset = load_labelled_dataset(configure(path, fields={}), schema)
+    examples = dataset.read_examples()
+    for split in SPLITS:
+        owners = dataset.row_counts[split]["example"]
+        assert dataset.num_rows(split) == 2 * len(examples[split]) == len(owners) > 0
+        labels = [
+            dataset.codecs["label"].decode(i) for i in dataset.splits[split]["label"]
+        ]
+        assert labels == [examples[split][i].values["label"] for i in owners]
+        assert dataset.count("targets", split) == 3 * len(owners)
+        sizes = [len(e.values["text"] + e.values["text_pair"]) for e in examples[split]]
+        assert dataset.count("bytes", split) == sum(sizes)
+    assert dataset.codecs[READS].names == ("text_pair",)
+
+
+def test_optional_values_are_in_all_examples_or_in_none(tmp_path):
+    rows = [{"text": f"{i}", "label": i % 2} for i in range(30)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, [*rows, rows[0] | {"text_pair": "x"}])))
+    with pytest.raises(DataError, match="line 31 has a field text_pair; the examples"):
+        load(path, PAIR, fields={})
+    dataset = load(path, PAIR, fields={}, on_bad_example="skip")
+    assert dataset.codecs[READS].names == ()
+    assert sum(dataset.counts["examples"].values()) == 30
+    dataset.codecs[READS].save(tmp_path)
+    assert load_reads(tmp_path) == dataset.codecs[READS]
+    codecs = dict(dataset.codecs)
+    config = configure(path, fields={})
+    more = load_labelled_dataset(config, PAIR, codecs=codecs, all_valid=True)
+    assert more.num_rows("valid") == 31
+    with pytest.raises(DataError, match="line 1 has no field text_pair"):
+        load(path, PAIR, fields={"text_pair": "text_pair"})
+
+
+def test_inputs_of_a_finished_model_are_encoded_without_targets(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl", make_reviews(60))
+    dataset, config = load(path), configure(path)
+    columns = prepare_inputs(config, Schema(TEXT), dataset.codecs)
+    rows = dataset.read_examples()["train"][:5]
+    items = [{"review": example.values["text"]} for example in rows]
+    found = list(make_inputs(config, Schema(TEXT), dataset.codecs, [*items, {}]))
+    assert isinstance(found.pop(), BadDocument)
+    encoded = encode_examples(columns, found)
+    assert list(encoded.arrays) == ["tokens"]
+    np.testing.assert_array_equal(
+        encoded.arrays["tokens"], dataset.splits["train"]["tokens"][:5]
+    )
+
+
+def test_inputs_of_another_size_are_bad_in_their_place(tmp_path):
+    path = tmp_path / "a.jsonl"
+    lines = [f'{{"features": [0.5, {i}], "label": "{i % 2}"}}' for i in range(30)]
+    path.write_text("\n".join(lines))
+    dataset, config = load(path, FEATURES, fields={}), configure(path, fields={})
+    columns = prepare_inputs(config, Schema(FEATURES), dataset.codecs)
+    path.write_text('{"features": [1, 2, 3]}\n{"features": [1, 0.5]}')
+    source = f"jsonl:{path}"
+    found = iterate_inputs(config, Schema(FEATURES), dataset.codecs, source)
+    bad, good = check_inputs(columns, found)
+    assert bad.message == f"{path}, line 1 has 3 numbers; the first example has 2."
+    np.testing.assert_array_equal(
+        encode_examples(columns, [good]).arrays["features"], [[1, 0.5]]
+    )

@@ -1,0 +1,120 @@
+"""Inputs alone: what a finished model reads of files or of Python, without targets.
+
+columns = prepare_inputs(config, schema, codecs)
+for found in iterate_inputs(config, schema, codecs, "csv:new.csv"):
+    ...                                  # An Example, or a BadDocument in its place.
+rows = encode_examples(columns, examples)  # Arrays [R *row] by field.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from slimjax.data.config import DataConfig
+from slimjax.data.dataset import Codec
+from slimjax.data.encoding import Prepared, find_problem
+from slimjax.data.idx import is_idx, iterate_idx
+from slimjax.data.material import Material
+from slimjax.data.reads import READS, Reads
+from slimjax.data.schema import Schema
+from slimjax.text import examples as of_text
+from slimjax.text.examples import Example
+from slimjax.text.fields import Column, choose_columns
+from slimjax.text.reading import BadDocument
+from slimjax.text.sources import Names, parse_sources
+from slimjax.text.splits import SPLITS
+
+Found = Iterator[Example | BadDocument]
+
+
+def prepare_inputs(
+    config: DataConfig, schema: Schema, codecs: Mapping[str, Codec]
+) -> list[Prepared]:
+    """Returns the columns of a task's inputs, for a finished model.
+
+    Args:
+        config: The settings of data that the model was trained with.
+        schema: What the task reads.
+        codecs: Those of the model.
+    """
+    kinds = choose_kinds(schema, codecs)
+    inputs = {name: kinds[name] for name in schema.inputs if name in kinds}
+    splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
+    return schema.prepare(Material(config, inputs, splits, codecs))
+
+
+def iterate_inputs(
+    config: DataConfig,
+    schema: Schema,
+    codecs: Mapping[str, Codec],
+    names: Names,
+    where: str = "config.data.source",
+) -> Found:
+    """Yields the examples of sources, in order, without targets.
+
+    What cannot be read is yielded in its place; nothing is raised for it.
+
+    Args:
+        config: How files are read, and what they call the values.
+        schema: What the task reads.
+        codecs: Those of the model.
+        names: The sources. A line of ``text:GLOB`` is an example of one text.
+        where: The setting of the sources, for messages.
+
+    Raises:
+        ConfigError: If a source holds no examples.
+        DataError: If there is no such file.
+    """
+    if is_idx(names):
+        folders = [source.pattern for source in parse_sources(names, where)]
+        return (example for f in folders for example in iterate_idx(f, "train"))
+    columns = choose_input_columns(config, schema, codecs)
+    found = of_text.iterate_inputs(names, columns, style=config.style, where=where)
+    return _check(found, schema)
+
+
+def make_inputs(
+    config: DataConfig,
+    schema: Schema,
+    codecs: Mapping[str, Codec],
+    items: Iterable[Any],
+    path: str = of_text.IN_MEMORY,
+) -> Found:
+    """Yields examples of Python values: texts, or mappings with the files' names.
+
+    Args:
+        config: What files call the values.
+        schema: What the task reads.
+        codecs: Those of the model.
+        items: The values.
+        path: Stands for a file in messages.
+    """
+    columns = choose_input_columns(config, schema, codecs)
+    return _check(of_text.make_inputs(items, columns, path=path), schema)
+
+
+def check_inputs(columns: list[Prepared], found: Found) -> Found:
+    """Yields what is found, and what is wrong in place of what cannot be encoded."""
+    for one in found:
+        yield (find_problem(columns, one) or one) if isinstance(one, Example) else one
+
+
+def choose_kinds(schema: Schema, codecs: Mapping[str, Codec]) -> dict[str, str]:
+    """Returns the kinds that a model was trained on, none of them optional."""
+    reads = codecs.get(READS)
+    names = reads.names if isinstance(reads, Reads) else ()
+    return schema.choose_kinds(names)
+
+
+def choose_input_columns(
+    config: DataConfig, schema: Schema, codecs: Mapping[str, Codec]
+) -> list[Column]:
+    """Returns where the inputs that a model was trained on stand in files."""
+    kinds = choose_kinds(schema, codecs)
+    inputs = {name: kinds[name] for name in schema.inputs if name in kinds}
+    fields = {name: key for name, key in config.fields.items() if name in inputs}
+    return choose_columns(inputs, fields, header=config.header)
+
+
+def _check(found: Found, schema: Schema) -> Found:
+    for one in found:
+        yield (schema.check(one) or one) if isinstance(one, Example) else one

@@ -1,0 +1,77 @@
+"""What a task reads of an example, and how that becomes columns."""
+
+import dataclasses
+from collections.abc import Callable, Collection, Mapping
+
+from slimjax.data.columns import prepare_features, prepare_label, prepare_text
+from slimjax.data.encoding import Prepared
+from slimjax.data.material import Material
+from slimjax.text.examples import Example
+from slimjax.text.kinds import OPTIONAL, find_kind
+from slimjax.text.reading import BadDocument
+
+
+def prepare_by_kind(material: Material) -> list[Prepared]:
+    """Returns one column for each value: of texts, features and labels.
+
+    Labels come first: examples whose label is unknown are left out of the others.
+    """
+    columns: dict[str, Prepared] = {}
+    kinds = material.kinds
+    for name in sorted(kinds, key=lambda name: kinds[name] != "label"):
+        if kinds[name] == "label":
+            columns[name] = prepare_label(name, material.labels(name))
+        elif kinds[name] == "text":
+            tokenizer = material.tokenizer(name)
+            columns[name] = prepare_text(name, tokenizer, material.config)
+        else:
+            scaling, note = material.scaling(name)
+            columns[name] = prepare_features(name, material.examples, scaling, note)
+    return [columns[name] for name in kinds]
+
+
+@dataclasses.dataclass(frozen=True)
+class Schema:
+    """What a task reads of an example, and how that becomes columns.
+
+    Attributes:
+        kinds: Names and kinds, such as ``{"text": "text", "text_pair": "text?",
+            "label": "label"}``; a kind that ends in ``?`` is optional.
+        prepare: Makes the columns. `Material.kinds` has those of `kinds` that are
+            there; without targets, only the inputs.
+        check: What is wrong with an example whose values do not fit together, or None.
+            Targets may be missing from it.
+    """
+
+    kinds: Mapping[str, str]
+    prepare: Callable[[Material], list[Prepared]] = prepare_by_kind
+    check: Callable[[Example], BadDocument | None] = lambda _: None
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of what a model reads, the optional ones among them."""
+        return tuple(
+            n for n, kind in self.kinds.items() if not find_kind(kind).is_target
+        )
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Names that an example may lack."""
+        return tuple(n for n, kind in self.kinds.items() if kind.endswith(OPTIONAL))
+
+    def choose_kinds(self, names: Collection[str] = ()) -> dict[str, str]:
+        """Returns names and kinds with these of the optional ones, needed from now on.
+
+        Examples:
+            >>> schema = Schema({"text": "text", "text_pair": "text?"})
+            >>> schema.choose_kinds()
+            {'text': 'text'}
+            >>> schema.choose_kinds(["text_pair"])
+            {'text': 'text', 'text_pair': 'text'}
+        """
+        left_out = set(self.optional) - set(names)
+        return {
+            name: kind.removesuffix(OPTIONAL)
+            for name, kind in self.kinds.items()
+            if name not in left_out
+        }

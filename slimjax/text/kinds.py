@@ -1,0 +1,169 @@
+"""Kinds of values in an example, and how each is read from a record.
+
+A reader takes a record and the names of fields. It returns the value, or a
+`BadDocument` that says what is wrong with it. A new kind is one function and one row of
+`KINDS`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from slimjax.errors import ConfigError, suggest
+from slimjax.text.documents import text_of
+from slimjax.text.files import show
+from slimjax.text.reading import BadDocument
+from slimjax.text.records import Record
+
+Keys = tuple[str | int, ...]
+OPTIONAL = "?"
+"""Ends the kind of a value that an example may lack, such as ``text?``."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Kind:
+    """One kind of value.
+
+    Attributes:
+        read: From a record and names of fields to a value, or to what is wrong.
+        is_target: Whether it is the answer of an example, which prediction lacks.
+        joins_fields: Whether it may take several fields of a record.
+    """
+
+    read: Callable[[Record, Keys], Any]
+    is_target: bool = False
+    joins_fields: bool = False
+
+
+def find_kind(name: str) -> Kind:
+    """Returns a kind by its name, optional or not.
+
+    Raises:
+        ConfigError: If there is none of this name.
+
+    Examples:
+        >>> find_kind("label").is_target, find_kind("text?").is_target
+        (True, False)
+    """
+    plain = name.removesuffix(OPTIONAL)
+    if plain not in KINDS:
+        raise ConfigError(f"{show(name)} is not a kind. {suggest(plain, KINDS)}")
+    return KINDS[plain]
+
+
+def read_text(record: Record, keys: Keys) -> str | BadDocument:
+    """Returns a text that is not blank."""
+    text = text_of(record, keys[0])
+    if isinstance(text, str) and not text.strip():
+        return record.line.bad("empty", f"field {show(str(keys[0]))} is empty.")
+    return text
+
+
+def read_label(record: Record, keys: Keys) -> str | BadDocument:
+    """Returns the name of a class: a word, a number as text, ``true`` or ``false``."""
+    value = record.get(keys[0])
+    if isinstance(value, BadDocument):
+        return value
+    return name_label(value, record, f"field {show(str(keys[0]))}")
+
+
+def name_label(value: Any, record: Record, field: str) -> str | BadDocument:
+    """Returns one value as the name of a class; `field` names it in messages."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.17g}"
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str) and value.strip().lower() not in ("", "nan"):
+        return value.strip()
+    if isinstance(value, list | dict):
+        kind = "a list" if isinstance(value, list) else "an object"
+        return record.line.bad("wrong_type", f"{field} is {kind}, not a label.")
+    shown = "empty" if value == "" else "null" if value is None else str(value)
+    return record.line.bad("no_label", f"{field} is {show(shown)}, not a label.")
+
+
+def read_labels(record: Record, keys: Keys) -> tuple[str, ...] | BadDocument:
+    """Returns the names of all classes of an example, sorted, each once.
+
+    Without any class the field is an empty list. In a table the names have ``|``
+    between them.
+    """
+    value = record.get(keys[0])
+    if isinstance(value, BadDocument):
+        return value
+    if isinstance(value, str):
+        value = [part for part in value.split("|") if part.strip()]
+    field = f"field {show(str(keys[0]))}"
+    if not isinstance(value, list | tuple):
+        problem = f"{field} is {show(value)}, not a list of labels."
+        return record.line.bad("wrong_type", problem)
+    names: set[str] = set()
+    for i, part in enumerate(value):
+        name = name_label(part, record, f"{field}[{i}]")
+        if isinstance(name, BadDocument):
+            return name
+        names.add(name)
+    return tuple(sorted(names))
+
+
+def read_value(record: Record, keys: Keys) -> float | BadDocument:
+    """Returns a finite number."""
+    value = record.get(keys[0])
+    if isinstance(value, BadDocument):
+        return value
+    number = math.nan if isinstance(value, bool) else _to_number(value)
+    if math.isfinite(number):
+        return number
+    shown = "empty" if value == "" else "null" if value is None else value
+    problem = f"field {show(str(keys[0]))} is {show(shown)}, not a finite number."
+    return record.line.bad("not_a_number", problem)
+
+
+def read_features(record: Record, keys: Keys) -> np.ndarray | BadDocument:
+    """Returns float32 ``[F]``, from many fields or from one list."""
+    try:  # There may be hundreds: the quick way first.
+        values = list(map(record.values.__getitem__, keys))
+    except KeyError:
+        values = [record.get(key) for key in keys]
+        for value in values:
+            if isinstance(value, BadDocument):
+                return value
+    names: list[Any] = list(keys)
+    if len(values) == 1 and isinstance(values[0], list | tuple | np.ndarray):
+        values = list(values[0])
+        names = [f"{keys[0]}[{i}]" for i in range(len(values))]
+    try:
+        with np.errstate(over="ignore"):  # What is too large becomes infinite.
+            numbers = np.array(values, np.float32)
+    except (TypeError, ValueError, OverflowError):
+        numbers = np.array([_to_number(value) for value in values], np.float32)
+    wrong = np.flatnonzero(~np.isfinite(numbers.reshape(-1)))
+    if numbers.ndim != 1 or not numbers.size:
+        return record.line.bad("wrong_type", f"field {keys[0]} is not a list.")
+    if wrong.size:
+        name, value = names[wrong[0]], values[wrong[0]]
+        problem = f"field {show(str(name))} is {show(value)}, not a number."
+        return record.line.bad("not_a_number", problem)
+    return numbers
+
+
+def _to_number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
+
+
+KINDS = {
+    "text": Kind(read_text),
+    "features": Kind(read_features, joins_fields=True),
+    "label": Kind(read_label, is_target=True),
+    "labels": Kind(read_labels, is_target=True),
+    "value": Kind(read_value, is_target=True),
+}
+"""All kinds by name."""

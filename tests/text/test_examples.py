@@ -1,0 +1,125 @@
+"""Examples: each value by its kind, what is bad in its place, records as they were."""
+
+import json
+
+import numpy as np
+import pytest
+
+from slimjax.errors import ConfigError
+from slimjax.text.examples import Example, iterate_inputs, make_inputs
+from slimjax.text.fields import choose_columns
+from slimjax.text.kinds import KINDS, find_kind
+from slimjax.text.reading import BadDocument, Line
+from slimjax.text.records import DEFAULT_FORMAT, Record
+
+KINDS_READ = {"text": "text", "text_pair": "text?", "label": "label"}
+
+
+def columns(fields=None, header=True, kinds=KINDS_READ):
+    return choose_columns(kinds, fields or {}, header=header)
+
+
+def read(kind, value):
+    return KINDS[kind].read(Record({"x": value}, Line("", 7, "a.jsonl")), ("x",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "expected"),
+    [
+        ("label", 3, "3"),
+        ("label", True, "true"),
+        ("label", " a ", "a"),
+        ("labels", ["b", 1, "b"], ("1", "b")),
+        ("labels", "b| a", ("a", "b")),
+        ("labels", [], ()),
+        ("labels", "", ()),
+        ("value", "-1.5", -1.5),
+        ("value", 2, 2.0),
+    ],
+)
+def test_a_kind_reads_its_values(kind, value, expected):
+    assert read(kind, value) == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "message"),
+    [
+        ("value", "fine", "field x is fine, not a finite number."),
+        ("value", float("nan"), "field x is nan, not a finite number."),
+        ("value", "", "field x is empty, not a finite number."),
+        ("value", None, "field x is null, not a finite number."),
+        ("value", True, "field x is True, not a finite number."),
+        ("labels", 3, "field x is 3, not a list of labels."),
+        ("labels", ["a", ["b"]], "field x[1] is a list, not a label."),
+        ("text", "  ", "field x is empty."),
+        ("text", "\ud800", "holds half a character"),
+    ],
+)
+def test_a_bad_value_is_named_with_its_line(kind, value, message):
+    bad = read(kind, value)
+    assert isinstance(bad, BadDocument)
+    assert "a.jsonl, line 7 " in bad.message
+    assert message in bad.message
+
+
+def test_a_kind_knows_whether_it_is_a_target():
+    assert [k for k in KINDS if KINDS[k].is_target] == ["label", "labels", "value"]
+    assert not find_kind("text?").is_target
+    with pytest.raises(ConfigError, match="Did you mean value"):
+        find_kind("valu")
+
+
+def test_inputs_are_read_without_targets_in_order_with_their_records(tmp_path):
+    path = tmp_path / "a.jsonl"
+    lines = [
+        '{"id": 7, "text": "good", "label": null}',
+        '{"id": 8, "text": ""}',
+        "{",
+        '{"id": 9, "text": "bad", "text_pair": "very"}',
+    ]
+    path.write_text("\n".join(lines))
+    found = list(iterate_inputs(f"jsonl:{path}", columns(), style=DEFAULT_FORMAT))
+    assert [isinstance(one, Example) for one in found] == [True, False, False, True]
+    assert found[0].values == {"text": "good"}
+    assert found[0].record == json.loads(lines[0])
+    assert found[3].values == {"text": "bad", "text_pair": "very"}
+    assert found[3].where == f"{path}, line 4"
+    assert [found[1].reason, found[2].reason] == ["empty", "broken_json"]
+
+
+def test_lines_of_a_text_file_are_examples_of_a_task_that_reads_one_text(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("one\n\nthree, four\n")
+    source = f"text:{path}"
+    found = list(iterate_inputs(source, columns(), style=DEFAULT_FORMAT))
+    texts = [getattr(one, "values", {}).get("text") for one in found]
+    assert texts == ["one", None, "three, four"]
+    assert found[1].message == f"{path}, line 2 field text is empty."
+    two = columns(kinds={"question": "text", "context": "text"})
+    with pytest.raises(ConfigError, match="text holds no"):
+        list(iterate_inputs(source, two, style=DEFAULT_FORMAT))
+
+
+def test_python_values_are_examples():
+    items = ["good", {"text": "bad", "more": 1}, {"txt": "?"}, 5]
+    found = list(make_inputs(items, columns({"label": "stars"})))
+    assert [getattr(one, "values", None) for one in found] == [
+        {"text": "good"},
+        {"text": "bad"},
+        None,
+        None,
+    ]
+    assert found[1].record == {"text": "bad", "more": 1}
+    assert found[2].message.startswith("input, example 3 has no field text. Did you")
+    assert found[3].message == "input, example 4 is 5, not a text or an object."
+    kinds = {"features": "features", "label": "label"}
+    (one,) = make_inputs([{"features": np.arange(3)}], columns(kinds=kinds))
+    np.testing.assert_array_equal(one.values["features"], [0, 1, 2])
+
+
+def test_a_named_field_is_no_longer_optional():
+    plain, named = columns(), columns({"text_pair": "other"})
+    assert [column.is_optional for column in plain] == [False, True, False]
+    assert not any(column.is_optional for column in named)
+    without = columns({"text": 0, "label": 1}, header=False)
+    assert [column.name for column in without] == ["text", "label"]
