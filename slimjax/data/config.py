@@ -34,6 +34,8 @@ class DataConfig:
         vocab_size: Pieces of the trained tokenizer; ``bytes`` always has 259.
         seq_len: Tokens per row.
         batch_size: Rows per step, over all devices.
+        whole_words: Whether masked language modelling hides all tokens of a word
+            together.
         valid_fraction: Fraction of the documents for validation: seams and settings are
             chosen by them, and nothing is trained on them.
         test_fraction: Fraction of the documents that are measured only at the end.
@@ -68,6 +70,7 @@ class DataConfig:
     vocab_size: int = 2048
     seq_len: int = 128
     batch_size: int = 16
+    whole_words: bool = False
     valid_fraction: float = 0.05
     test_fraction: float = 0.05
     on_bad_document: str = "error"

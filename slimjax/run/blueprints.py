@@ -45,6 +45,17 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
             "already sees it. Set config.model.kind='decoder' and "
             "config.model.sees='past'."
         )
+    if task.fills_gaps and not model.main.sees_all:
+        raise ConfigError(
+            f"config.task={run.task!r} fills gaps in a text, and this model does not "
+            "see what follows them. Set config.model.kind='encoder'."
+        )
+    if task.is_random and run.distill.keeps_outcomes:
+        raise ConfigError(
+            f"config.distill.top_k={run.distill.top_k} keeps what a teacher says of "
+            f"rows, which config.task={run.task!r} changes in each step. Set "
+            "config.distill.top_k=0."
+        )
     return model
 
 

@@ -100,6 +100,8 @@ class Task:
         target: What a target is called, such as ``token``.
         hides_future: Whether the target of a position stands in its row, right after
             it, so that no position may see those that follow.
+        fills_gaps: Whether targets stand in the middle of what is read, so that a
+            position must see what follows it.
     """
 
     name: str
@@ -116,6 +118,7 @@ class Task:
     generates: bool = False
     target: str = "target"
     hides_future: bool = False
+    fills_gaps: bool = False
 
     @property
     def headline(self) -> Metric:
