@@ -45,12 +45,13 @@ def prepare_text(name: str, tokenizer: Tokenizer, config: DataConfig) -> Prepare
     def encode(examples: list[Example]) -> Encoded:
         texts = [example.values[name] for example in examples]
         rows = np.empty((len(texts), seq_len), stored)
-        counts = {"tokens": 0, "cut": 0}
+        lengths = np.zeros(len(texts), np.int64)
         for i, ids in enumerate(tokenizer.encode_batch(texts)):
             rows[i] = encode_row(tokenizer, ids, seq_len)
-            counts["tokens"] += min(len(ids) + 2, seq_len)
-            counts["cut"] += len(ids) + 2 > seq_len
-        return Encoded({"tokens": rows}, counts)
+            lengths[i] = len(ids) + 2
+        is_cut, tokens = lengths > seq_len, np.minimum(lengths, seq_len)
+        counts = {"tokens": int(tokens.sum()), "cut": int(is_cut.sum())}
+        return Encoded({"tokens": rows}, counts, is_cut=is_cut)
 
     field = Field((seq_len,), "int32", ("positions",), fill=tokenizer.pad_id)
     return Prepared(

@@ -106,7 +106,8 @@ class Dataset:
     """Rows to learn from, by split and by field, and what they were made from.
 
     Attributes:
-        splits: ``{split: {field: array [R *row]}}``, usually memory maps.
+        splits: ``{split: {field: array [R *row]}}``, usually memory maps. Arrays that
+            are no field are in no batch: answers need them.
         fields: What the arrays of a batch are.
         sizes: Numbers of kinds, such as ``{"vocab": 2048, "classes": 4}``.
         lengths: Positions of a row, by tower; the main tower is ``""``.

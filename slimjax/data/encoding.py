@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Bool, Int64
 
 from slimjax.data.dataset import Codec, Field
 from slimjax.text.examples import Example
@@ -19,17 +19,22 @@ class Encoded:
     """Rows of examples.
 
     Attributes:
-        arrays: ``[R *row]`` by the names of fields, as they are stored.
+        arrays: ``[R *row]`` by the names of fields, as they are stored. What answers
+            need of rows, and no batch holds, stands beside them: the character at which
+            a window begins, say.
         counts: Totals for the report, such as ``tokens`` and ``cut``.
         examples: The example of each row, ``[R]``, ascending from 0; None where each
             example has one row. A long text may have several, its windows.
         targets: Targets of each row, ``[R]``; None where each has one.
+        is_cut: Whether something of an example is in none of its rows, ``[E]``; None
+            if nothing is cut.
     """
 
     arrays: Mapping[str, np.ndarray]
     counts: Counts = dataclasses.field(default_factory=dict)
     examples: Int64[np.ndarray, " R"] | None = None
     targets: Int64[np.ndarray, " R"] | None = None
+    is_cut: Bool[np.ndarray, " E"] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,13 +76,14 @@ def encode_examples(columns: Sequence[Prepared], examples: list[Example]) -> Enc
     """Returns the rows of examples in all columns.
 
     Where one column has several rows for an example, such as windows, the others repeat
-    theirs. `examples` and `targets` of the result are never None.
+    theirs. `examples`, `targets` and `is_cut` of the result are never None.
     """
     parts = [column.encode(examples) for column in columns]
     each = np.arange(len(examples), dtype=np.int64)
     owners = next((p.examples for p in parts if p.examples is not None), each)
     arrays: dict[str, np.ndarray] = {}
     targets, counts = np.ones(len(owners), np.int64), {}
+    is_cut = np.zeros(len(examples), bool)
     for part in parts:
         taken = slice(None) if part.examples is not None else owners
         if owners is each:
@@ -86,4 +92,6 @@ def encode_examples(columns: Sequence[Prepared], examples: list[Example]) -> Enc
         counts |= part.counts
         if part.targets is not None:
             targets = part.targets[taken]
-    return Encoded(arrays, counts, owners, targets)
+        if part.is_cut is not None:
+            is_cut |= part.is_cut
+    return Encoded(arrays, counts, owners, targets, is_cut)

@@ -79,7 +79,7 @@ def load_labelled_dataset(
         counts = _count(dealt, skips, schema.inputs) | info
         fields, own = merge("fields"), {READS: reads} if schema.optional else {}
         return Dataset(
-            splits={s: {f: _open(folder, s, f) for f in fields} for s in SPLITS},
+            splits={s: _open_all(folder, s) for s in SPLITS},
             fields=fields,
             sizes=merge("sizes"),
             lengths=merge("lengths"),
@@ -160,6 +160,13 @@ def _write(
             info.setdefault(what, {})[split] = int(number)
         report("encode", (SPLITS.index(split) + 1) / len(SPLITS))
     return info
+
+
+def _open_all(folder: Path, split: str) -> dict[str, np.ndarray]:
+    """Returns all arrays of a split: fields, and what answers need of rows."""
+    names = {path.name.split(".")[1] for path in folder.glob(f"{split}.*.npy")}
+    own = sorted(names - {OF_EXAMPLES, OF_TARGETS})
+    return {name: _open(folder, split, name) for name in own}
 
 
 def _open(folder: Path, split: str, name: str) -> np.ndarray:

@@ -3,10 +3,9 @@
 A task is one file of this room. It has ``load(config, head=..., ...)``, which returns a
 `slimjax.data.Dataset`; ``expected_outline(config)``, which returns what is known of the
 data before they are read; and ``make_task(special)``, which returns a `Task`. If it
-answers, it also has ``make_reader(config, codecs)``, which returns the
-`slimjax.tasks.readers.InputReader` of examples without targets. The name of the file is
-the value of ``config.task``. How a task answers is described in
-`slimjax.tasks.answers`.
+answers, it also has ``schema(config)``, which returns the `slimjax.data.schema.Schema`
+of its examples. The name of the file is the value of ``config.task``. How a task
+answers is described in `slimjax.tasks.answers`.
 """
 
 import dataclasses

@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import Array, Shaped
 
 from slimjax.data.config import DataConfig
-from slimjax.data.dataset import Codec, Dataset
+from slimjax.data.dataset import Dataset
 from slimjax.data.labelled import load_labelled_dataset
 from slimjax.data.labels import Labels
+from slimjax.data.schema import Schema
 from slimjax.models.head import HeadConfig, HeadSettings
 from slimjax.tasks import metrics
 from slimjax.tasks.answers import Answer, Results
@@ -30,7 +31,6 @@ from slimjax.tasks.base import (
     Task,
     nats_per_target,
 )
-from slimjax.tasks.readers import InputReader, read_features, read_text
 from slimjax.text.survey import Progress
 
 LABEL = "label"
@@ -47,21 +47,19 @@ def load(
 ) -> Dataset:
     """Returns examples of texts or of features; see `load_labelled_dataset`."""
     del head
-    read = "features" if reads_features(config) else "text"
     return load_labelled_dataset(
         config,
-        {read: read, LABEL: LABEL},
+        schema(config),
         codecs=codecs,
         all_valid=all_valid,
         progress=progress,
     )
 
 
-def make_reader(config: DataConfig, codecs: Mapping[str, Codec]) -> InputReader:
-    """Returns the reader of examples without labels, for the codecs of a run."""
-    if "features" in codecs:
-        return read_features("features", codecs)
-    return read_text("text", config, codecs)
+def schema(config: DataConfig) -> Schema:
+    """Returns what is read: a text or features, and a label."""
+    read = "features" if reads_features(config) else "text"
+    return Schema({read: read, LABEL: LABEL})
 
 
 def reads_features(config: DataConfig) -> bool:
