@@ -1,6 +1,6 @@
 """Generating text: a prefill, then a compiled loop of steps over a fixed cache."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,11 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax import lax
-from jaxtyping import PyTree
+from jaxtyping import Int32, PyTree
 
+from slimjax.errors import ConfigError
 from slimjax.generate.sampling import Sampling, sample
 from slimjax.memory import check_fits, device_bytes
 from slimjax.models.cached import FrozenDecoder
+from slimjax.models.decoding import DecodingModel
+
+Writer = FrozenDecoder | DecodingModel
+"""A model with a cache, as `slimjax.models.cached.freeze_decoder` prepares it."""
+
+Source = Mapping[str, np.ndarray] | None
+"""What other towers than the main one read, ``[B S]``; None where there is none."""
 
 CHUNK = 16
 """Tokens of a stream that are made on the device before the host looks at them."""
@@ -31,11 +39,12 @@ class DecodeState:
 
 
 def generate(
-    model: FrozenDecoder,
+    model: Writer,
     prompts: Sequence[np.ndarray],
     *,
     max_new_tokens: int,
     eos_id: int,
+    source: Source = None,
     sampling: Sampling = Sampling(),  # noqa: B008
     seed: int = 0,
     chunk: int = CHUNK,
@@ -50,20 +59,19 @@ def generate(
         prompts: One array of token ids for each row, one id or more.
         max_new_tokens: Most tokens to add to each.
         eos_id: The token that ends a text.
+        source: What other towers read, one row for each prompt.
         sampling: How tokens are chosen.
         seed: Root of the randomness; token i of all rows has its own key.
         chunk: Most tokens to yield at a time; no token depends on it.
     """
     if max_new_tokens < 1:
         return
-    lengths = np.array([len(prompt) for prompt in prompts], np.int32)
-    padded = np.zeros((len(prompts), round_up(int(lengths.max()))), np.int32)
-    for row, prompt in zip(padded, prompts, strict=True):
-        row[: len(prompt)] = prompt
+    padded, lengths = pad_prompts(prompts)
     length = padded.shape[1] + round_up(max_new_tokens)
-    _check_room(model, padded.shape, length)
+    needed = int(lengths.max()) + max_new_tokens - 1
+    check_room(model, padded.shape, length, needed, source)
     key = jax.random.key(seed)
-    state = _prefill(model, length, sampling, eos_id, padded, lengths, key)
+    state = _prefill(model, length, sampling, eos_id, padded, lengths, key, source)
     yield np.asarray(state.token)[:, None]
     num_made = 1
     while num_made < max_new_tokens and not bool(np.asarray(state.done).all()):
@@ -73,21 +81,69 @@ def generate(
         num_made = end
 
 
-def _check_room(model: FrozenDecoder, shape: tuple[int, int], length: int) -> None:
-    """Refuses rows whose caches do not fit the memory that is free.
+def check_room(
+    model: Writer, shape: tuple[int, int], length: int, needed: int, source: Source
+) -> None:
+    """Refuses rows that are too long, or do not fit the memory that is free.
+
+    Args:
+        model: The model.
+        shape: Texts that are written at once, and the longest of their prompts.
+        length: Positions in the cache of each text.
+        needed: Positions that are read, those of the prompt included.
+        source: What other towers read.
 
     Raises:
         ConfigError: If they do not.
     """
-    cache = jax.eval_shape(lambda: model.make_cache(shape[0], length))
+    num_rows, most = shape[0], getattr(model, "most_positions", 0)
+    if most and needed > most:
+        raise ConfigError(
+            f"A text of {needed:,} tokens is longer than the {most:,} positions that "
+            "this model knows. Take a smaller --max_new_tokens or a shorter prompt."
+        )
+    cache = jax.eval_shape(lambda: start_cache(model, num_rows, length, source))
     num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(cache))
-    num_bytes += 8 * shape[0] * shape[1] * model.config.width
+    num_bytes += 8 * num_rows * shape[1] * model.config.width
     check_fits(
         num_bytes,
         device_bytes(jax.local_devices()),
-        f"a cache of {length:,} tokens for each of {shape[0]:,} texts",
+        f"a cache of {length:,} tokens for each of {num_rows:,} texts",
         "Take a smaller --max_new_tokens, a shorter prompt, or fewer texts at a time.",
     )
+
+
+def start_cache(model: Writer, num_rows: int, length: int, source: Any) -> Any:
+    """Returns the cache of rows that have read their source, and nothing else yet."""
+    if source is None:
+        return model.make_cache(num_rows, length)
+    return model.remember(source, length)
+
+
+def pad_prompts(
+    prompts: Sequence[np.ndarray],
+) -> tuple[Int32[np.ndarray, "B P"], Int32[np.ndarray, " B"]]:
+    """Returns prompts as rows with padding behind them, and their lengths."""
+    lengths = np.array([len(prompt) for prompt in prompts], np.int32)
+    longest = int(lengths.max())
+    padded = np.zeros((len(prompts), round_up(longest)), np.int32)
+    for row, prompt in zip(padded, prompts, strict=True):
+        row[: len(prompt)] = prompt
+    return padded, lengths
+
+
+def mark_padding(
+    model: Writer, shape: tuple[int, int], lengths: jax.Array
+) -> Int32[jax.Array, "B P"]:
+    """Returns the positions of rows, below 0 behind their ends.
+
+    Where all that is read stands at a position of its own, which is overwritten, the
+    padding needs no mark.
+    """
+    positions = jnp.broadcast_to(jnp.arange(shape[1]), shape)
+    if not isinstance(model, DecodingModel):
+        return positions
+    return jnp.where(positions < lengths[:, None], positions, -1)
 
 
 def round_up(length: int) -> int:
@@ -102,29 +158,31 @@ def round_up(length: int) -> int:
 
 @partial(jax.jit, static_argnums=(1, 2, 3))
 def _prefill(
-    model: FrozenDecoder,
+    model: Writer,
     length: int,
     sampling: Sampling,
     eos_id: int,
     prompts: jax.Array,
     lengths: jax.Array,
     key: jax.Array,
+    source: Any,
 ) -> DecodeState:
     """Reads all prompts at once and chooses the first new token of each.
 
     What stands behind a shorter prompt is overwritten before it can be seen: a query
-    sees no later position than its own.
+    sees no later position than its own. States that carry on must not read it at all.
     """
-    positions = jnp.broadcast_to(jnp.arange(prompts.shape[1]), prompts.shape)
-    x, cache = model(prompts, positions, model.make_cache(len(prompts), length))
+    positions = mark_padding(model, prompts.shape, lengths)
+    start = start_cache(model, len(prompts), length, source)
+    x, cache = model(prompts, positions, start)
     last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0]
-    token = sample(model.logits(last), jax.random.fold_in(key, 0), sampling)
+    token = sample(model.logits(last, cache), jax.random.fold_in(key, 0), sampling)
     return DecodeState(cache, token, lengths, token == eos_id, jnp.int32(1))
 
 
 @partial(jax.jit, static_argnums=(1, 2, 3), donate_argnums=4)
 def _continue(
-    model: FrozenDecoder,
+    model: Writer,
     chunk: int,
     sampling: Sampling,
     eos_id: int,
@@ -144,7 +202,7 @@ def _continue(
         state, tokens = carry
         x, cache = model(state.token[:, None], state.position[:, None], state.cache)
         step_key = jax.random.fold_in(key, state.num_made)
-        token = sample(model.logits(x[:, 0]), step_key, sampling)
+        token = sample(model.logits(x[:, 0], cache), step_key, sampling)
         token = jnp.where(state.done, eos_id, token)
         tokens = lax.dynamic_update_slice(
             tokens, token[:, None], (0, state.num_made - first)
@@ -157,7 +215,7 @@ def _continue(
 
 
 def generate_all(
-    model: FrozenDecoder,
+    model: Writer,
     prompts: Sequence[np.ndarray],
     *,
     max_new_tokens: int,

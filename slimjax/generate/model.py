@@ -16,7 +16,7 @@ from slimjax.config import build
 from slimjax.data.codecs import Codecs, load_codecs, sizes_of, special_of
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.errors import CheckpointError, ConfigError
-from slimjax.generate.decode import CHUNK, generate, round_up
+from slimjax.generate.decode import CHUNK, Writer, generate, round_up
 from slimjax.generate.description import describe, write_html, write_text
 from slimjax.generate.endings import TextStream
 from slimjax.generate.options import (
@@ -27,7 +27,7 @@ from slimjax.generate.options import (
 )
 from slimjax.generate.sampling import Sampling
 from slimjax.models.build import build_model
-from slimjax.models.cached import FrozenDecoder, freeze_decoder
+from slimjax.models.cached import freeze_decoder
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.nn.quantize import quantize
 from slimjax.store.files import read_json
@@ -53,9 +53,7 @@ class Model:
     config: ModelConfig
     params: PyTree
     codecs: Codecs
-    _frozen: dict[str, FrozenDecoder] = dataclasses.field(
-        default_factory=dict, repr=False
-    )
+    _frozen: dict[str, Writer] = dataclasses.field(default_factory=dict, repr=False)
 
     def __repr__(self) -> str:
         """Returns the shape in a few lines."""
@@ -85,7 +83,7 @@ class Model:
         ids = self.tokenizer.encode(text)
         return np.concatenate([[self.tokenizer.bos_id], ids]).astype(np.int32)
 
-    def freeze(self, weights: str = "") -> FrozenDecoder:
+    def freeze(self, weights: str = "") -> Writer:
         """Returns the model as it generates, prepared once for each format of weights.
 
         Args:

@@ -1,4 +1,4 @@
-"""A decoder whose weights are only read, made for generating text."""
+"""Models that write with a cache; one kind of decoder has kernels of its own."""
 
 import dataclasses
 from functools import partial
@@ -10,6 +10,13 @@ from jaxtyping import Array, Float, Int, PyTree
 from slimjax import native
 from slimjax.errors import ConfigError, suggest
 from slimjax.models.config import ModelConfig
+from slimjax.models.decoding import (
+    WEIGHTS,
+    DecodingModel,
+    can_decode,
+    make_decoding_model,
+    make_layers_cache,
+)
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.paths import layer_name
 from slimjax.models.style import LLAMA
@@ -69,8 +76,11 @@ class FrozenDecoder:
             caches.append(layer_cache)
         return x, tuple(caches)
 
-    def logits(self, x: Float[Array, "*batch D"]) -> Float[Array, "*batch V"]:
+    def logits(
+        self, x: Float[Array, "*batch D"], cache: Cache | None = None
+    ) -> Float[Array, "*batch V"]:
         """Returns the scores of the token that follows, from the residual stream."""
+        del cache
         return self.embed.logits(rms_norm(x, self.norm))
 
     def make_cache(self, batch_size: int, length: int) -> Cache:
@@ -80,8 +90,19 @@ class FrozenDecoder:
         return make_cache(config, batch_size, length)
 
 
-def make_cache(config: ModelConfig, batch_size: int, length: int) -> Cache:
-    """Returns an empty KV cache; layers without attention have None."""
+def make_cache(
+    config: ModelConfig, batch_size: int, length: int, source_length: int = 0
+) -> PyTree:
+    """Returns an empty cache of what rows read.
+
+    Args:
+        config: The shape.
+        batch_size: Rows.
+        length: Longest text.
+        source_length: Positions of what cross-attention reads.
+    """
+    if not can_cache(config):
+        return make_layers_cache(config, batch_size, length, source_length)
 
     def layer_cache(layer: LayerConfig) -> LayerCache | None:
         if not layer.attention:
@@ -107,29 +128,36 @@ def can_cache(config: ModelConfig) -> bool:
 
 def freeze_decoder(
     config: ModelConfig, variables: PyTree, weights: str = ""
-) -> FrozenDecoder:
+) -> FrozenDecoder | DecodingModel:
     """Prepares a model's variables for generating.
 
     Args:
         config: The model's shape.
         variables: ``{"params": ..., "gates": ...}``; gates are folded in.
         weights: Format of all matrices: float32, bfloat16 or int8 (with a scale for
-            each column, activations becoming int8 on the fly); by default the dtype of
-            the model.
+            each column, activations becoming int8 on the fly), the last only for
+            decoders of Llama's style; by default the dtype of the model.
 
     Raises:
-        ConfigError: If there is no such format, or the model is of another style.
+        ConfigError: If there is no such format, or the model does not write.
     """
-    if not can_cache(config):
-        raise ConfigError(
-            "Generating with a cache is for decoders of config.model.style='llama' "
-            "without config.model.window; this model is of another kind."
-        )
     weights = weights or config.dtype
     if weights not in FORMATS:
         raise ConfigError(
             f"weights={weights!r} is unknown. {suggest(weights, FORMATS)}"
         )
+    if not can_cache(config):
+        if not can_decode(config):
+            raise ConfigError(
+                "This model writes no text: it does not answer with the next token, or "
+                "its positions see those that follow."
+            )
+        if weights not in WEIGHTS:
+            raise ConfigError(
+                f"weights={weights!r} is for decoders of config.model.style='llama'. "
+                "Take weights='bfloat16'."
+            )
+        return make_decoding_model(config, variables, weights)
     return _freeze(config, variables, weights, native.is_enabled())
 
 

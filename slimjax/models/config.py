@@ -112,6 +112,16 @@ class ModelConfig:
 
         return abstract_variables(self.towers, self.heads, self.compute)
 
+    @cached_property
+    def _abstract_gates(self) -> PyTree:
+        from flax.linen import meta
+
+        return meta.unbox(self.abstract_variables().get("gates", {}))
+
+    def abstract_gates(self) -> PyTree:
+        """Returns the shapes of gates."""
+        return self._abstract_gates
+
     def uses(self, lengths: Mapping[str, int]) -> UseFn:
         """Returns the use of each weight.
 

@@ -41,7 +41,8 @@ class Context:
         positions: 0, 1, 2 ... in each row, int32 ``[B T]``.
         channels: Gates of the residual stream, ``[D]``.
         segments: Which positions belong together, 0 for padding, int32 ``[B T]``.
-        memory: The stream of the tower that cross-attention reads, ``[B S E]``.
+        memory: The stream of the tower that cross-attention reads, ``[B S E]``; None
+            where its keys and values are in a cache.
         memory_segments: Segments of its positions, ``[B S]``.
         memory_channels: Gates of that stream, ``[E]``.
         key: Root of a layer's random numbers.

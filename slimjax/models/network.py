@@ -7,7 +7,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from slimjax.models.head import HeadConfig
 from slimjax.models.heads import Head
@@ -84,6 +84,37 @@ class Network(nn.Module):
         If not `keep`, only the last one is sure to be there.
         """
         return self._run(inputs, key, keep=keep)[""]
+
+    def advance(
+        self,
+        inputs: Inputs,
+        positions: Int[Array, "B T"],
+        memory_segments: Int[Array, "B S"] | None = None,
+    ) -> Float[Array, "B T D"]:
+        """Returns what heads read of the main tower at the next positions of rows.
+
+        What came before stands in the collection ``cache``, and so do keys and values
+        of what cross-attention reads.
+
+        Args:
+            inputs: The tokens that follow.
+            positions: Where they stand, consecutive in each row.
+            memory_segments: Segments of the memory; None if none of it is padding.
+        """
+        tower, options = self._tower(""), dict[str, Any](positions=positions)
+        if tower.table_of is not None:
+            options["table"] = self.parts[tower.table_of].embed
+        if tower.memory is not None:
+            options["memory"] = Context(None, None, memory_segments=memory_segments)
+        channels = self.channels[tower.axis]
+        streams = self.parts[""](inputs, channels, keep=False, **options)
+        return self.parts[""].finish(streams[-1], channels)
+
+    def answer(self, x: Float[Array, "*batch D"]) -> Readout:
+        """Returns the readout of the first head from what `advance` returned."""
+        head, tower = self.heads[0], self._tower("")
+        table = self._table(tower) if head.table == "tied" else None
+        return self.readers[0](x, self.channels[tower.axis], table)
 
     def _tower(self, name: str) -> TowerConfig:
         return next(tower for tower in self.towers if tower.name == name)

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from slimjax.models.layer import Context, Layer, Streams, apply_layers
 from slimjax.models.paths import layer_name
 from slimjax.models.stems import FeatureStem, Sinusoids
 from slimjax.models.tower_config import Compute, TowerConfig
+from slimjax.nn.cache import CACHE
 from slimjax.nn.dropout import dropout, fold_name
 from slimjax.nn.embed import PositionTable, TiedEmbedding, TypeTable
 from slimjax.nn.moments import wants_moments
@@ -79,6 +80,7 @@ class Tower(nn.Module):
         key: Array | None = None,
         *,
         table: Table | None = None,
+        positions: Int[Array, "B T"] | None = None,
         keep: bool = True,
     ) -> Streams:
         """Returns the residual stream before the first layer and after each.
@@ -89,14 +91,16 @@ class Tower(nn.Module):
             memory: The stream that cross-attention reads, its segments and channels.
             key: Root of random numbers; None for none.
             table: Another tower's table of tokens, if this one reads that.
+            positions: Where the tokens stand; 0, 1, 2 ... by default.
             keep: Whether streams between layers are asked for; if not, only the last
                 one is sure to be there.
         """
-        x = self._embed(inputs, channels, table)
+        x = self._embed(inputs, channels, table, positions)
         x = dropout(x, self.compute.dropout, fold_name(key, "embedding"))
-        context = self._context(inputs, channels, memory, key)
+        context = self._context(inputs, channels, memory, key, positions)
         xs = [x]
-        if self.is_initializing() or wants_moments(self):
+        has_cache = self.is_mutable_collection(CACHE)
+        if self.is_initializing() or wants_moments(self) or has_cache:
             for i, layer in enumerate(self.layers):
                 xs.append(layer(xs[-1], context.of_layer(i)))
             return xs
@@ -121,6 +125,7 @@ class Tower(nn.Module):
         inputs: Mapping[str, Array],
         channels: Float[Array, " D"],
         table: Table | None,
+        positions: Int[Array, "B T"] | None,
     ) -> Float[Array, "*batch D"]:
         values = inputs[self.tower.reads]
         if self.tower.stem == "features":
@@ -128,7 +133,8 @@ class Tower(nn.Module):
         x = (table or self.embed)(values, channels)
         scaled = self.tower.embed_scale * channels
         if self.tower.num_positions:
-            x += self.places(jnp.arange(values.shape[1])[None], scaled)
+            shared = jnp.arange(values.shape[1])[None]
+            x += self.places(shared if positions is None else positions, scaled)
         if self.tower.token_types:
             kinds = inputs.get(f"{self.tower.reads}_types", jnp.zeros_like(values))
             x += self.types(kinds, scaled)
@@ -140,9 +146,11 @@ class Tower(nn.Module):
         channels: Float[Array, " D"],
         memory: Context | None,
         key: Array | None,
+        positions: Int[Array, "B T"] | None,
     ) -> Context:
-        shape = inputs[self.tower.reads].shape
-        positions = jnp.broadcast_to(jnp.arange(shape[1]), shape)
+        if positions is None:
+            shape = inputs[self.tower.reads].shape[:2]
+            positions = jnp.broadcast_to(jnp.arange(shape[1]), shape)
         context = Context(positions, channels, self.segments(inputs))
         if key is not None and self.compute.dropout:
             context = dataclasses.replace(context, key=jax.random.fold_in(key, 1))

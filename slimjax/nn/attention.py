@@ -4,146 +4,14 @@ from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float, Int
+from jaxtyping import Array, Float, Int
 
+from slimjax.nn.attention_heads import Heads
 from slimjax.nn.attention_kernels import attend
-from slimjax.nn.axes import named
-from slimjax.nn.gates import gate, nest, sublayer_gate, write_bias, write_gates
+from slimjax.nn.cache import LayerCache, has_cache, recall, replace, write
 from slimjax.nn.gather import gather_width
-from slimjax.nn.moments import note_moments, wants_moments
-from slimjax.nn.norm import EPSILON, make_norm, rms_norm
-from slimjax.nn.positions import rotation_table
-from slimjax.nn.products import product, products
+from slimjax.nn.positions import rotate, rotation_table
 from slimjax.nn.relative import RelativeBias
-
-
-class Heads(nn.Module):
-    """What self-attention and cross-attention share: heads, gates and options.
-
-    Parameters: ``query [D N H]``, ``key`` and ``value [M K H]``, ``out [N H D]``, where
-    M is the width of what keys and values read. With `bias` also ``query_bias [N H]``,
-    ``key_bias`` and ``value_bias [K H]``, ``out_bias [1 D]``; with `qk_norm` also
-    ``query_norm`` and ``key_norm [H]``; those of ``norm``, if it normalises its input.
-    Gates: ``kv_heads [K]``, one for each KV head with its query heads;
-    ``heads [N]``, one for each query head;
-    ``sublayer []``.
-
-    Attributes:
-        num_heads: Number of query heads, N = K * G; head n reads KV head n // G.
-        num_kv_heads: Number of KV heads, K.
-        head_dim: Width of one head, H; even where positions are rotary.
-        rope_base: Base of the rotary angles.
-        dtype: Type of the operands of products; sums and the softmax are float32.
-        impl: How attention is computed; all ways are exact.
-        out_scale: Factor of the initial output weights, such as 1 / sqrt(2 L).
-        norm: Kind of the norm of what is read; None if the layer normalises elsewhere.
-        epsilon: That of the norms.
-        axis: Name of the width of the residual stream.
-        bias: Whether queries, keys, values and outputs have biases.
-        qk_norm: Whether queries and keys are brought to unit mean square.
-        scale: Factor of the scores; None for 1 / sqrt(H).
-        dropout: Share of attention weights that is dropped where a call has a key.
-
-    References:
-        Vaswani et al., "Attention Is All You Need", 2017, section 3.2.
-        Ainslie et al., "GQA", 2023, section 2.2.
-        Henry et al., "Query-Key Normalization for Transformers", 2020, section 3.
-    """
-
-    num_heads: int
-    num_kv_heads: int
-    head_dim: int
-    rope_base: float = 10_000.0
-    dtype: DTypeLike = jnp.float32
-    impl: str = "auto"
-    out_scale: float = 1.0
-    norm: str | None = "rms"
-    epsilon: float = EPSILON
-    axis: str = "embed"
-    bias: bool = False
-    qk_norm: bool = False
-    scale: float | None = None
-    dropout: float = 0.0
-
-    def _kernels(
-        self, width: int, memory_width: int, memory_axis: str
-    ) -> tuple[Array, Array, Array, Array]:
-        """Returns the weights of query, key, value and output."""
-        init = nn.initializers.lecun_normal(in_axis=0, out_axis=(1, 2))
-        out_init = nn.initializers.variance_scaling(
-            self.out_scale**2, "fan_in", "truncated_normal", in_axis=(0, 1), out_axis=2
-        )
-        heads = named(init, self.axis, "heads", "head_dim")
-        groups = named(init, memory_axis, "kv_heads", "head_dim")
-        merge = named(out_init, "heads", "head_dim", self.axis)
-        full = (width, self.num_heads, self.head_dim)
-        grouped = (memory_width, self.num_kv_heads, self.head_dim)
-        return (
-            self.param("query", heads, full, jnp.float32),
-            self.param("key", groups, grouped, jnp.float32),
-            self.param("value", groups, grouped, jnp.float32),
-            self.param("out", merge, (*full[1:], width), jnp.float32),
-        )
-
-    def _normalise(self, x: Array, channels: Array | None) -> Array:
-        """Returns what the heads read of the residual stream."""
-        if self.norm is None:
-            return x
-        norm = make_norm(self.norm, epsilon=self.epsilon, axis=self.axis, name="norm")
-        return norm(x, channels)
-
-    def _split(self, x: Array, *kernels: Array) -> list[Array]:
-        """Returns the products of ``x [B T D]`` in heads: B T N H, B T K H, B T K H."""
-        flat = [kernel.reshape(kernel.shape[0], -1) for kernel in kernels]
-        outs = products(x, flat, self.dtype)
-        pairs = zip(outs, kernels, strict=True)
-        return [out.reshape(*x.shape[:2], *kernel.shape[1:]) for out, kernel in pairs]
-
-    def _finish_heads(self, query: Array, key: Array, value: Array) -> list[Array]:
-        """Returns queries, keys and values with their biases and norms."""
-        heads = [query, key, value]
-        if self.bias:
-            for i, name in enumerate(("query", "key", "value")):
-                axis = "heads" if name == "query" else "kv_heads"
-                init = named(nn.initializers.zeros, axis, "head_dim")
-                shape = heads[i].shape[2:]
-                bias = self.param(f"{name}_bias", init, shape, jnp.float32)
-                heads[i] += bias[None, None]
-        if self.qk_norm:
-            for i, name in enumerate(("query", "key")):
-                init = named(nn.initializers.ones, "head_dim")
-                scale = self.param(f"{name}_norm", init, (self.head_dim,), jnp.float32)
-                heads[i] = rms_norm(heads[i], scale, self.epsilon)
-        return heads
-
-    def _gates(self) -> tuple[Float[Array, " N"], Float[Array, ""]]:
-        """Returns how far each query head is open with its group, and the sublayer."""
-        groups = gate(self, "kv_heads", self.num_kv_heads)
-        own = gate(self, "heads", self.num_heads)
-        return nest(own, groups, self.num_heads), sublayer_gate(self)
-
-    def _write(
-        self, mixed: Array, out_kernel: Array, channels: Array | None
-    ) -> Float[Array, "B T D"]:
-        """Returns what mixed values ``[B T N H]`` add to the residual stream."""
-        units, whole = self._gates()
-        open_units = (units * whole)[:, None, None]
-        out_kernel = write_gates(out_kernel, open_units, channels)
-        out_kernel = gather_width(
-            out_kernel, "heads", "head_dim", self.axis, dtype=self.dtype
-        )
-        mixed = mixed.reshape(*mixed.shape[:2], -1)
-        if wants_moments(self):
-            note_moments(self, "out", mixed)
-        width = out_kernel.shape[-1]
-        out = product(mixed, out_kernel.reshape(-1, width), self.dtype)
-        if self.bias:
-            init = named(nn.initializers.zeros, "bias", self.axis)
-            bias = self.param("out_bias", init, (1, width), jnp.float32)
-            bias = write_bias(bias, units, whole, channels)
-            bias = gather_width(bias, "bias", self.axis, dtype=jnp.float32)
-            out += bias[None]
-        return out
 
 
 class Attention(Heads):
@@ -197,6 +65,9 @@ class Attention(Heads):
         key_kernel = use(key_kernel, self.axis, "kv_heads", "head_dim")
         value_kernel = use(value_kernel, self.axis, "kv_heads", "head_dim")
         heads = self._split(x, query_kernel, key_kernel, value_kernel)
+        if has_cache(self):
+            mixed = self._attend_to_cache(heads, positions)
+            return self._write(mixed, out_kernel, channels)
         # Weights are made with two tokens, which the fast kernels would refuse.
         mixed = attend(
             *self._finish_heads(*heads),
@@ -214,15 +85,47 @@ class Attention(Heads):
         )
         return self._write(mixed, out_kernel, channels)
 
+    def _attend_to_cache(
+        self, heads: list[Array], positions: Int[Array, "B T"]
+    ) -> Float[Array, "B T N H"]:
+        """Returns mixed values of all that stands in the cache, and of `heads`.
+
+        Positions are consecutive in each row.
+        """
+        query, key, value = self._finish_heads(*heads)
+        if self.rotary:
+            table = rotation_table(positions, self.head_dim, self.rope_base)
+            query, key = rotate(query, table), rotate(key, table)
+        cache = write(LayerCache(*recall(self, "key", "value")), key, value, positions)
+        replace(self, key=cache.key, value=cache.value)
+        bias = None
+        if self.relative is not None:
+            bias = self._relative(query.shape[1], cache.key.shape[1], positions)
+        return attend(
+            *(query, cache.key, cache.value),
+            causal=self.causal,
+            window=self.window,
+            query_positions=positions,
+            scale=self.scale,
+            bias=bias,
+            dtype=self.dtype,
+            impl="auto" if query.shape[1] > 1 else "reference",
+        )
+
     def _bias(self, length: int, bias: Array | None) -> Array | None:
         """Returns what is added to the scores, relative positions included."""
         if self.relative is None:
             return bias
-        table = RelativeBias(
-            self.num_heads, *self.relative, self.causal, name="relative"
-        )
-        own = table(length, length)
+        own = self._relative(length, length)
         return own if bias is None else own + bias
+
+    def _relative(
+        self, num_queries: int, num_keys: int, positions: Array | None = None
+    ) -> Float[Array, "#B N T S"]:
+        assert self.relative is not None
+        options = *self.relative, self.causal
+        table = RelativeBias(self.num_heads, *options, name="relative")
+        return table(num_queries, num_keys, positions)
 
 
 class CrossAttention(Heads):
@@ -240,7 +143,7 @@ class CrossAttention(Heads):
     def __call__(
         self,
         x: Float[Array, "B T D"],
-        memory: Float[Array, "B S M"],
+        memory: Float[Array, "B S M"] | None,
         channels: Float[Array, " D"] | None = None,
         *,
         segments: Int[Array, "B T"] | None = None,
@@ -251,23 +154,34 @@ class CrossAttention(Heads):
 
         Args:
             x: The residual stream.
-            memory: What is read, 0 in closed channels, as its last norm leaves it.
+            memory: What is read, 0 in closed channels, as its last norm leaves it. None
+                where its keys and values stand in a cache. `x` may then have several
+                rows for each row of the cache, one after the other.
             channels: Gates of the residual stream; None when all are open.
             segments: A position sees only those of the memory with its own number, and
                 0 is padding. By default all are 1.
             memory_segments: Those of the memory; by default all are 1.
             key: Key of this call's dropout; None for no dropout.
         """
+        width = self._memory_width() if memory is None else memory.shape[-1]
         query_kernel, key_kernel, value_kernel, out_kernel = self._kernels(
-            x.shape[-1], memory.shape[-1], self.memory_axis
+            x.shape[-1], width, self.memory_axis
         )
         x = self._normalise(x, channels)
         use = partial(gather_width, dtype=self.dtype)
         query_kernel = use(query_kernel, self.axis, "heads", "head_dim")
+        if memory is None:
+            (query,) = self._finish_heads(*self._split(x, query_kernel))
+            mixed = self._attend_to_cache(query, memory_segments)
+            return self._write(mixed, out_kernel, channels)
         key_kernel = use(key_kernel, self.memory_axis, "kv_heads", "head_dim")
         value_kernel = use(value_kernel, self.memory_axis, "kv_heads", "head_dim")
         heads = self._split(x, query_kernel)
         heads += self._split(memory, key_kernel, value_kernel)
+        query, keys, values = self._finish_heads(*heads)
+        if has_cache(self):
+            dtype = recall(self, "key")[0].dtype
+            replace(self, key=keys.astype(dtype), value=values.astype(dtype))
         if segments is not None or memory_segments is not None:
             ones = lambda x: jnp.ones(x.shape[:2], jnp.int32)
             segments = ones(x) if segments is None else segments
@@ -275,7 +189,7 @@ class CrossAttention(Heads):
                 ones(memory) if memory_segments is None else memory_segments
             )
         mixed = attend(
-            *self._finish_heads(*heads),
+            *(query, keys, values),
             causal=False,
             query_segments=segments,
             key_segments=memory_segments,
@@ -286,3 +200,27 @@ class CrossAttention(Heads):
             impl="reference" if self.is_initializing() else self.impl,
         )
         return self._write(mixed, out_kernel, channels)
+
+    def _attend_to_cache(
+        self, query: Float[Array, "R T N H"], memory_segments: Array | None
+    ) -> Float[Array, "R T N H"]:
+        """Returns mixed values of the cache, for one or several rows of each of its."""
+        key, value = recall(self, "key", "value")
+        together = query.reshape(len(key), -1, *query.shape[2:])
+        segments = None
+        if memory_segments is not None:
+            segments = jnp.ones(together.shape[:2], jnp.int32)
+        mixed = attend(
+            *(together, key, value),
+            causal=False,
+            query_segments=segments,
+            key_segments=memory_segments,
+            scale=self.scale,
+            dtype=self.dtype,
+            impl="auto" if together.shape[1] > 16 else "reference",
+        )
+        return mixed.reshape(query.shape)
+
+    def _memory_width(self) -> int:
+        """Returns the width of the memory, from the weights that read it."""
+        return self.get_variable("params", "key").shape[0]

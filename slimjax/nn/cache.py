@@ -1,9 +1,17 @@
-"""What attention remembers while it generates: keys and values of the past."""
+"""What attention remembers while it generates: keys and values of the past.
 
+A cache is an argument of the layers of `slimjax.nn.frozen_layers`. Other layers find
+theirs in the collection ``cache``, under their own path, where it is mutable.
+"""
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import struct
 from jaxtyping import Array, DTypeLike, Int, PyTree
+
+CACHE = "cache"
+"""Name of the collection."""
 
 
 @struct.dataclass
@@ -35,3 +43,20 @@ def write(
     return LayerCache(
         key=put_rows(cache.key, key, start), value=put_rows(cache.value, value, start)
     )
+
+
+def has_cache(module: nn.Module, name: str = "key") -> bool:
+    """Whether a module reads and writes a cache in this call."""
+    is_open = module.is_mutable_collection(CACHE) and not module.is_initializing()
+    return is_open and module.has_variable(CACHE, name)
+
+
+def replace(module: nn.Module, **values: Array) -> None:
+    """Stores new values in the cache of a module."""
+    for name, value in values.items():
+        module.put_variable(CACHE, name, value)
+
+
+def recall(module: nn.Module, *names: str) -> list[Array]:
+    """Returns what the cache of a module holds under some names."""
+    return [module.get_variable(CACHE, name) for name in names]

@@ -23,10 +23,14 @@ def make_samples(
     chosen = np.linspace(0, len(rows) - 1, min(NUM_SAMPLES, len(rows))).astype(int)
     length, tokenizer = min(PROMPT_TOKENS, rows.shape[1]), data.tokenizer
     prompts = [np.asarray(rows[i][:length], np.int32) for i in chosen]
+    writer, most = freeze_decoder(model, variables), model.main.num_positions
+    room = most - length if most else SAMPLE_TOKENS
+    if room < 1:
+        prompts, room = [prompt[: most // 2] for prompt in prompts], most - most // 2
     outputs = generate_all(
-        freeze_decoder(model, variables),
+        writer,
         [np.concatenate([[tokenizer.bos_id], prompt]) for prompt in prompts],
-        max_new_tokens=SAMPLE_TOKENS,
+        max_new_tokens=min(room, SAMPLE_TOKENS),
         eos_id=tokenizer.eos_id,
         sampling=Sampling(temperature=0.7, top_k=40),
         seed=seed,
