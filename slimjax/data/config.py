@@ -4,10 +4,11 @@ import dataclasses
 from typing import Any
 
 from slimjax.errors import ConfigError, suggest
+from slimjax.text.corpus import check_field
 from slimjax.text.encodings import UTF8, check_encoding
 from slimjax.text.files import show
 from slimjax.text.records import Format
-from slimjax.text.sources import check_field, parse_sources
+from slimjax.text.sources import parse_sources
 from slimjax.text.survey import Reading
 
 TOKENIZERS = ("sentencepiece", "bytes")
@@ -27,8 +28,9 @@ class DataConfig:
     """Everything that decides which batches a run reads, but for the seed.
 
     Attributes:
-        source: ``stdlib``, ``text:GLOB``, ``jsonl:GLOB#field``, ``csv:GLOB#column`` or
-            ``idx:DIR``; or a list of them.
+        source: ``stdlib``, ``text:GLOB``, ``jsonl:GLOB#field``, ``csv:GLOB#column``,
+            ``conll:GLOB``, ``squad:GLOB``, ``parallel:GLOB,GLOB`` or ``idx:DIR``; or a
+            list of them.
         tokenizer: ``sentencepiece`` (trained on the text), ``bytes``, or a path: of a
             ``tokenizer.json`` file, of its folder, or of a SentencePiece ``.model``.
         vocab_size: Pieces of the trained tokenizer; ``bytes`` always has 259.

@@ -153,9 +153,9 @@ def _write(
     info: Info = {}
     for split in SPLITS:
         encoded = encode_examples(columns, splits[split])
-        owners = {OF_EXAMPLES: encoded.examples, OF_TARGETS: encoded.targets}
-        for name, rows in (*encoded.arrays.items(), *owners.items()):
-            np.save(folder / f"{split}.{name}.npy", rows)
+        beside = {OF_EXAMPLES: encoded.examples, OF_TARGETS: encoded.targets}
+        for name, rows in {**encoded.arrays, **beside}.items():
+            np.save(folder / f"{split}.{name}.npy", np.asarray(rows))
         for what, number in encoded.counts.items():
             info.setdefault(what, {})[split] = int(number)
         report("encode", (SPLITS.index(split) + 1) / len(SPLITS))

@@ -16,7 +16,13 @@ from slimjax.text.kinds import find_kind
 from slimjax.text.reading import BadDocument, Line, read_lines
 from slimjax.text.records import Format, Record
 from slimjax.text.skips import Skips
-from slimjax.text.sources import Names, Source, name_sources, parse_sources
+from slimjax.text.sources import (
+    HOLD_RECORDS,
+    Names,
+    Source,
+    name_sources,
+    parse_sources,
+)
 
 IN_MEMORY = "input"
 """Stands for the file of examples that come from Python."""
@@ -63,7 +69,7 @@ def iterate_examples(
     """Yields the examples of files of records, without their records.
 
     Args:
-        names: Sources, ``jsonl:GLOB`` or ``csv:GLOB``.
+        names: Sources whose files hold records.
         columns: Where the values stand.
         style: How files are to be read.
         on_bad_example: ``error``, or ``skip``.
@@ -160,8 +166,8 @@ def _iterate_records(
     """Yields all records with their sources; `of_lines` says what plain lines are."""
     for source in parse_sources(names, where):
         if source.scheme == "text" and of_lines is not None:
-            for path in source.find_files():
-                for line in read_lines(path, style.encoding):
+            for part in source.find_files():
+                for line in read_lines(part.path, style.encoding):
                     is_bad = isinstance(line, BadDocument)
                     values = {} if is_bad else {of_lines.keys[0]: line.text}
                     yield source, line if is_bad else Record(values, line)
@@ -169,10 +175,10 @@ def _iterate_records(
         if not source.has_records:
             raise ConfigError(
                 f"{where}={show(name_sources(names))}: {source.scheme} holds no "
-                "labels. Write jsonl:GLOB or csv:GLOB."
+                f"labels. Write one of {', '.join(HOLD_RECORDS)}."
             )
-        for path in source.find_files():
-            for record in source.read_records(path, style):
+        for part in source.find_files():
+            for record in source.read_records(part, style):
                 yield source, record
 
 

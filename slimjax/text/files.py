@@ -100,6 +100,7 @@ class _Converted(io.RawIOBase):
     def __init__(self, file: BufferedIOBase, encoding: str):
         self._file, self._encoding, self._ready = file, encoding, b""
         self._decoder = codecs.getincrementaldecoder(encoding)("strict")
+        self._line = 1  # Of what is decoded next.
 
     def readable(self) -> bool:
         return True
@@ -107,15 +108,28 @@ class _Converted(io.RawIOBase):
     def readinto(self, buffer) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         while not self._ready:
             block = self._file.read(BLOCK_BYTES)
-            try:
-                self._ready = self._decoder.decode(block, final=not block).encode()
-            except UnicodeError as error:
-                raise UnicodeError(f"it is not {self._encoding}: {error}") from None
+            self._ready = self._decode(block)
+            self._line += self._ready.count(b"\n")
             if not block and not self._ready:
                 return 0
         size = min(len(buffer), len(self._ready))
         buffer[:size], self._ready = self._ready[:size], self._ready[size:]
         return size
+
+    def _decode(self, block: bytes) -> bytes:
+        try:
+            return self._decoder.decode(block, final=not block).encode()
+        except UnicodeDecodeError as error:
+            good = error.object[: error.start].decode(self._encoding, "replace")
+            line = self._line + good.count("\n")
+            raise UnicodeError(
+                f"line {line} is not {self._encoding}: {error}"
+            ) from None
+        except UnicodeError as error:
+            line = self._line
+            raise UnicodeError(
+                f"line {line} is not {self._encoding}: {error}"
+            ) from None
 
     def close(self):
         self._file.close()

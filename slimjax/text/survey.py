@@ -8,17 +8,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from slimjax.errors import DataError
+from slimjax.text.corpus import choose_document_bytes, guess_bytes, iterate_documents
 from slimjax.text.files import show
 from slimjax.text.records import DEFAULT_FORMAT, Format
 from slimjax.text.sample import PassageSample
 from slimjax.text.skips import Skips
-from slimjax.text.sources import (
-    Names,
-    choose_document_bytes,
-    guess_bytes,
-    iterate_documents,
-    name_sources,
-)
+from slimjax.text.sources import Names, name_sources
 from slimjax.text.splits import (
     SplitBorders,
     hash_document,

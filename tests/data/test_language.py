@@ -16,7 +16,7 @@ from slimjax.data import DataConfig, load_language_dataset
 from slimjax.data.rows import RowWriter, open_row_bytes, open_rows
 from slimjax.data.tokenizer import BytesTokenizer
 from slimjax.errors import ConfigError, DataError
-from slimjax.text.sources import choose_document_bytes, iterate_documents
+from slimjax.text.corpus import choose_document_bytes, iterate_documents
 from slimjax.text.splits import hash_document
 
 SPLITS = ("train", "valid", "test")

@@ -5,9 +5,9 @@ import gzip
 import pytest
 
 from slimjax.errors import ConfigError, DataError
+from slimjax.text.corpus import iterate_documents
 from slimjax.text.encodings import check_encoding, explain
 from slimjax.text.records import Format
-from slimjax.text.sources import iterate_documents
 
 CHINESE = "他说的是中国人。在这里有很多的书。今天天气很好。我们去公园玩。"
 TRADITIONAL = "他說的是中國人。在這裡有很多的書。今天天氣很好。我們去公園玩。"
@@ -75,6 +75,18 @@ def test_a_file_that_is_not_in_the_encoding_that_was_set_is_an_error(tmp_path):
         list(
             iterate_documents(f"text:{tmp_path}/*.gz", style=Format(encoding="gb18030"))
         )
+
+
+def test_a_byte_in_another_encoding_is_refused_with_its_line(tmp_path):
+    path = tmp_path / "a.txt"
+    good = "汉字\n".encode("gb18030") * 30_000
+    path.write_bytes(good + b"abc \xff\xff\n" + good)
+    style = Format(encoding="gb18030")
+    with pytest.raises(DataError, match=r"a\.txt cannot be read: line 30001 is not gb"):
+        list(iterate_documents(f"text:{path}", style=style))
+    path.write_bytes(b"caf\xc3\xa9\n" * 50_000 + b"caf\xe9\n")
+    with pytest.raises(DataError, match=r"a\.txt, line 50001, byte offset 300003"):
+        list(iterate_documents(f"text:{path}"))
 
 
 def test_an_unknown_encoding_is_refused_with_the_nearest():

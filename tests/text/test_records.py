@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimjax.text.reading import BadDocument
-from slimjax.text.records import Format, Record, read_json_lines, read_table
+from slimjax.text.records import Format, Record, read_json_lines
+from slimjax.text.tables import read_table
 
 CELLS = st.text(alphabet='ab,;"\t\r\n 汉', max_size=6)
 ROWS = st.lists(st.lists(CELLS, min_size=2, max_size=2), min_size=1, max_size=6)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimjax.errors import DataError
+from slimjax.text.corpus import choose_document_bytes, iterate_documents
 from slimjax.text.cutting import cut_bytes, cut_text
 from slimjax.text.skips import Skips
-from slimjax.text.sources import choose_document_bytes, iterate_documents
 
 PACKED = gzip.compress(b"abc" * 99, mtime=0)
 LINES = st.text(alphabet="ab \r\n\té汉🙂", max_size=200)
@@ -175,6 +175,11 @@ def test_several_sources_are_read_in_turn_and_commas_may_be_part_of_a_name(tmp_p
     ):
         assert list(iterate_documents(names)) == expected
     assert list(iterate_documents(first)) == ["one"]
+    write(tmp_path / "a.txt,text:b.txt", "five")
+    assert list(iterate_documents(f"text:{tmp_path}/a.txt,text:b.txt")) == ["five"]
+    write(tmp_path / "a#b.jsonl", '{"body": "six"}')
+    sharp = iterate_documents(f"jsonl:{tmp_path}/a#b.jsonl", field="body")
+    assert list(sharp) == ["six"]
     whole = iterate_documents([f"jsonl:{tmp_path}/d.jsonl"], field="body")
     assert list(whole) == ["three"]
 

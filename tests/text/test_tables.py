@@ -1,0 +1,42 @@
+"""Tables: a first line that is an example is not taken for a header."""
+
+import pytest
+
+from slimjax.text.reading import BadDocument
+from slimjax.text.records import Format
+from slimjax.text.tables import NUM_COMPARED, read_table
+
+
+def read(path, text, **options):
+    path.write_text(text, encoding="utf-8")
+    return list(read_table(str(path), Format(**options)))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("good film,pos\nbad,neg\nfine,pos\n", "line 3 has pos in the column that the"),
+        ("0.5,1\n0.25,2\n", "line 2 has a column that the first line calls 0.5."),
+        ("-1,a\n3,b\n", "line 2 has a column that the first line calls -1."),
+        ("0,0,1\n1,2,3\n", "line 1 names the column 0 twice."),
+    ],
+)
+def test_a_first_line_that_is_an_example_is_refused(tmp_path, text, problem):
+    path = tmp_path / "a.csv"
+    (bad,) = read(path, text)
+    assert isinstance(bad, BadDocument)
+    assert bad.message.startswith(f"{path}, {problem}")
+    assert (
+        "If the first line is an example, set config.data.header=False" in bad.message
+    )
+    assert all(not isinstance(r, BadDocument) for r in read(path, text, header=False))
+
+
+@pytest.mark.parametrize("names", ["text,label", "0,1", "1x1,1x2", ",text"])
+def test_a_header_is_a_header(tmp_path, names):
+    rows = [f"{i} words,{i % 2}" for i in range(2 * NUM_COMPARED)]
+    found = read(tmp_path / "a.csv", "\n".join([names, *rows]))
+    assert [list(record.values.values()) for record in found] == [
+        row.split(",") for row in rows
+    ]
+    assert list(found[0].values) == names.split(",")
