@@ -16,7 +16,7 @@ PACKAGE = pathlib.Path(slimjax.__file__).parent
 FLOORS = [
     {"errors", "lazy", "version"},
     {"paths", "trees"},
-    {"memory", "native", "processes", "recipes"},
+    {"memory", "metrics", "native", "processes", "recipes"},
     {"config"},
     {"text"},
     {"nn", "data"},

@@ -13,11 +13,11 @@ from slimjax.data.dataset import Dataset
 from slimjax.errors import DataError
 from slimjax.generate.model import load
 from slimjax.mesh.mesh import mesh_here
+from slimjax.metrics.bootstrap import estimate
 from slimjax.nn.axes import to_host
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.tasks.base import Columns, Task, nats_per_target
-from slimjax.tasks.metrics import bootstrap
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import make_run_config
 from slimjax.train.stage import Stage, make_stage
@@ -96,12 +96,9 @@ def measure_rows(
 def _intervals(
     task: Task, columns: Columns, seed: int
 ) -> dict[str, tuple[float, float]]:
-    names, ends = list(columns), {}
-    for metric in task.metrics:
-        of = lambda *own, m=metric: m.of(dict(zip(names, own, strict=True)))
-        found = bootstrap(of, *(columns[name] for name in names), seed=seed)
-        ends[metric.key] = found.low, found.high
-    return ends
+    metrics = {metric.key: metric.of for metric in task.metrics}
+    found = estimate(metrics, columns, seed=seed)
+    return {key: (float(e.low), float(e.high)) for key, e in found.items()}
 
 
 def evaluate_folder(

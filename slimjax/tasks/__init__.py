@@ -1,8 +1,8 @@
 """What Error means: one file for each task, and what all tasks share.
 
-`base` says what a task is, `answers` how it answers, `error` sums its losses, and
-`metrics` has the numbers that need no library. Every other file is a task, by the name
-that ``config.task`` has for it.
+`base` says what a task is, `answers` how it answers, and `error` sums its losses. Every
+other file is a task, by the name that ``config.task`` has for it. Metrics are in
+`slimjax.metrics`.
 """
 
 import importlib
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from slimjax.tasks.error import make_error_fn as make_error_fn
     from slimjax.tasks.error import make_outputs_fn as make_outputs_fn
 
-SHARED = ("answers", "base", "error", "metrics")
+SHARED = ("answers", "base", "error")
 """Files of this room that are no tasks."""
 
 __getattr__ = exports(

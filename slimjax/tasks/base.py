@@ -15,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Float
 
+from slimjax.metrics.bootstrap import Columns
+from slimjax.metrics.metric import Metric
 from slimjax.models.head import HeadConfig
 from slimjax.nn.readout import Readout
 from slimjax.tasks.answers import AnswerFn, ScoreFn
@@ -27,13 +29,6 @@ Batch = Mapping[str, Array]
 
 Readouts = Mapping[str, Readout]
 """What a model says, by the names of its heads."""
-
-Columns = Mapping[str, np.ndarray]
-"""What evaluation keeps of each row, ``[*batch R]``.
-
-``nats`` and ``targets`` are sums over the row; the task's outputs and the dataset's
-counts of rows stand beside them. Leading axes are resamples of the rows.
-"""
 
 
 class Targets(NamedTuple):
@@ -50,30 +45,6 @@ class Targets(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Metric:
-    """A number by which models of a task are compared.
-
-    Attributes:
-        key: Its name in files, such as ``bits_per_byte``.
-        words: Its name for people, such as ``bits per byte``.
-        better: Which is better: ``low`` or ``high``.
-        of: From what evaluation keeps of rows, ``[*batch R]``, to numbers
-            ``[*batch]``.
-        from_loss: Whether the loss and the counts of the data are enough to know it, so
-            that it is logged of training too.
-        from_answers: Whether it reads columns of `Task.score`. It is left out where no
-            answers were made.
-    """
-
-    key: str
-    words: str
-    better: str
-    of: Callable[[Columns], np.ndarray]
-    from_loss: bool = False
-    from_answers: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
 class Task:
     """What Error means on one kind of data.
 
@@ -85,7 +56,7 @@ class Task:
             is the one that `inputs` gets.
         metrics: What is reported, the headline first.
         outputs: From readouts and a batch to what is kept of each row beside its loss,
-            arrays ``[B]``.
+            arrays ``[B ...]``.
         predict: From readouts and a batch without targets to what is kept of each row
             for its answer, arrays ``[B ...]``. None if the task does not answer, or if
             it answers by decoding.

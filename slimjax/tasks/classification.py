@@ -11,20 +11,18 @@ from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Shaped
+from jaxtyping import Array
 
 from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Dataset
 from slimjax.data.labelled import load_labelled_dataset
 from slimjax.data.labels import Labels
 from slimjax.data.schema import Schema
+from slimjax.metrics import reported
 from slimjax.models.head import HeadConfig, HeadSettings
-from slimjax.tasks import metrics
 from slimjax.tasks.answers import Answer, Results
 from slimjax.tasks.base import (
     Batch,
-    Columns,
     Metric,
     Readouts,
     Targets,
@@ -79,27 +77,8 @@ def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
     return (HeadConfig(LABEL, sizes["classes"], at="first", bias=True),)
 
 
-def accuracy(columns: Columns) -> Shaped[np.ndarray, "*batch"]:
-    """Returns the part of rows whose prediction is right.
-
-    Examples:
-        >>> rows = {"label": np.array([0, 1, 1]), "prediction": np.array([0, 1, 0])}
-        >>> round(float(accuracy(rows)), 3)
-        0.667
-    """
-    return metrics.accuracy(columns[LABEL], columns["prediction"])
-
-
-def macro_f1(columns: Columns) -> Shaped[np.ndarray, "*batch"]:
-    """Returns the mean of the classes' F1 scores, all classes alike."""
-    labels, predictions = columns[LABEL], columns["prediction"]
-    num_classes = 1 + int(max(labels.max(initial=0), predictions.max(initial=0)))
-    return metrics.macro_f1(labels, predictions, num_classes)
-
-
 METRICS = (
-    Metric("accuracy", "accuracy", "high", accuracy),
-    Metric("macro_f1", "macro F1", "high", macro_f1),
+    *reported.CLASSES,
     Metric("nats_per_example", "nats per example", "low", nats_per_target),
 )
 
@@ -132,9 +111,8 @@ def make_task(special: Mapping[str, int]) -> Task:
 
 
 def outputs(readouts: Readouts, batch: Batch) -> dict[str, Array]:
-    """Returns the class of each row: the predicted one, and the right one."""
-    prediction = jnp.argmax(readouts[LABEL].logits(), axis=-1)
-    return {"prediction": prediction.astype(jnp.int32), LABEL: batch[LABEL]}
+    """Returns the right class of each row, and what is predicted (see `predict`)."""
+    return {LABEL: batch[LABEL], **predict(readouts, batch)}
 
 
 def predict(readouts: Readouts, batch: Batch) -> dict[str, Array]:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slimjax.tasks.metrics import (
+from slimjax.metrics.bootstrap import bootstrap
+from slimjax.metrics.classes import (
     accuracy,
-    bootstrap,
     confusion_matrix,
     macro_f1,
     score_classes,
@@ -91,7 +91,7 @@ def test_the_interval_of_macro_f1_is_that_of_a_loop(monkeypatch):
     slow = [float(macro_f1(labels[i], predictions[i], 3)) for i in drawn]
     expected = np.quantile(slow, (0.025, 0.975))
     np.testing.assert_allclose((found.low, found.high), expected)
-    monkeypatch.setattr("slimjax.tasks.metrics.MAX_DRAWN", 128)  # In many calls.
+    monkeypatch.setattr("slimjax.metrics.bootstrap.MAX_DRAWN", 128)  # In many calls.
     again = bootstrap(statistic, labels, predictions, num_resamples=100, seed=5)
     assert again == found
 
@@ -124,7 +124,7 @@ def test_what_cannot_be_scored_is_refused():
 
 def test_it_needs_numpy_alone():
     code = (
-        "import sys; import slimjax.tasks.metrics; "
+        "import sys; import slimjax.metrics.classes; "
         "sys.exit(any(m in sys.modules for m in ('jax', 'scipy', 'sklearn')))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,19 +1,14 @@
-"""Metrics of label ids in plain NumPy: accuracy, F1, confusion, bootstrap intervals.
+"""Metrics of classes in plain NumPy: accuracy, F1, Matthews, confusion.
 
 All functions take labels and predictions with any leading axes, ``[*batch N]``, and
-return one value for each entry of ``batch``. So `bootstrap` can score a thousand
-resamples in a few calls.
+return one value for each entry of ``batch``. So a thousand resamples are scored in a
+few calls.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
-
-NUM_RESAMPLES, LEVEL = 1_000, 0.95
-MAX_DRAWN = 1 << 22
-"""Examples that are drawn at once; more resamples are scored in several calls."""
+from jaxtyping import Bool, Float, Int
 
 
 class ClassScores(NamedTuple):
@@ -25,6 +20,7 @@ class ClassScores(NamedTuple):
         f1: Harmonic mean of the two.
         num_labels: Examples with the label.
         num_predictions: Examples predicted as the class.
+        num_right: Examples with the label that are predicted as the class.
     """
 
     precision: Float[np.ndarray, "*batch C"]
@@ -32,14 +28,7 @@ class ClassScores(NamedTuple):
     f1: Float[np.ndarray, "*batch C"]
     num_labels: Int[np.ndarray, "*batch C"]
     num_predictions: Int[np.ndarray, "*batch C"]
-
-
-class Estimate(NamedTuple):
-    """A statistic of a sample, and the interval in which the true value lies."""
-
-    value: float
-    low: float
-    high: float
+    num_right: Int[np.ndarray, "*batch C"]
 
 
 def confusion_matrix(
@@ -94,13 +83,7 @@ def score_classes(
     # Wrong predictions go to one more class, which is then left out.
     found = np.where(labels == predictions, labels, num_classes)
     right = _count(found, num_classes + 1)[..., :num_classes]
-    return ClassScores(
-        precision=_divide(right, num_predictions),
-        recall=_divide(right, num_labels),
-        f1=_divide(2 * right, num_labels + num_predictions),
-        num_labels=num_labels,
-        num_predictions=num_predictions,
-    )
+    return _score(num_labels, num_predictions, right)
 
 
 def macro_f1(
@@ -110,8 +93,7 @@ def macro_f1(
 ) -> Float[np.ndarray, "*batch"]:
     """Returns the mean F1 of the classes, each with the same weight.
 
-    A class counts if it occurs among the labels or the predictions, as in scikit-learn.
-    NaN without examples.
+    See `macro` for the classes that count.
 
     Raises:
         ValueError: If the shapes differ, or an id is not in ``[0, num_classes)``.
@@ -120,62 +102,84 @@ def macro_f1(
         >>> float(macro_f1(np.array([0, 0, 1]), np.array([0, 0, 0]), 3))  # 0.8, 0.
         0.4
     """
-    scores = score_classes(labels, predictions, num_classes)
-    occurs = (scores.num_labels + scores.num_predictions) > 0
-    return _divide(scores.f1.sum(-1), occurs.sum(-1), empty=np.nan)
+    return macro(score_classes(labels, predictions, num_classes)).f1
 
 
-def bootstrap(
-    statistic: Callable[..., Float[np.ndarray, " R"]],
-    *examples: Shaped[np.ndarray, "N ..."],
-    num_resamples: int = NUM_RESAMPLES,
-    level: float = LEVEL,
-    seed: int = 0,
-) -> Estimate:
-    """Returns a statistic of examples with its bootstrap interval (percentiles).
+def macro(scores: ClassScores) -> ClassScores:
+    """Returns the mean precision, recall and F1 of the classes that occur.
 
-    Examples are drawn with replacement, whole: the arrays are resampled together. The
-    same seed gives the same interval on every machine.
+    A class counts if it occurs among the labels or the predictions, as in scikit-learn.
+    The means are NaN without examples.
+    """
+    occurs = np.sum(scores.num_labels + scores.num_predictions > 0, axis=-1)
+    means = [_divide(each.sum(-1), occurs, empty=np.nan) for each in scores[:3]]
+    return ClassScores(*means, *(count.sum(-1) for count in scores[3:]))
 
-    Args:
-        statistic: Gets each array as ``[R N ...]``, R resamples of the N examples, and
-            returns a value for each resample, ``[R]``.
-        *examples: Arrays with one entry per example, such as labels and predictions.
-        num_resamples: How many resamples are drawn.
-        level: Probability that the interval holds the true value.
-        seed: Seed of the draws.
 
-    Returns:
-        The statistic of all examples and the interval. All NaN without examples.
+def weighted_f1(scores: ClassScores) -> Float[np.ndarray, "*batch"]:
+    """Returns the mean F1 of the classes, each weighted by its number of labels."""
+    total = scores.num_labels.sum(-1)
+    return _divide(np.sum(scores.f1 * scores.num_labels, -1), total, empty=np.nan)
 
-    Raises:
-        ValueError: If there is no array, or their first axes differ.
+
+def matthews(scores: ClassScores) -> Float[np.ndarray, "*batch"]:
+    """Returns Matthews' correlation of labels and predictions, between -1 and 1.
+
+    It is 0 where all labels or all predictions are of one class.
 
     References:
-        Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
+        Gorodkin, "Comparing two K-category assignments by a K-category correlation
+        coefficient", 2004.
 
     Examples:
-        >>> right = np.arange(100) < 80
-        >>> found = bootstrap(lambda right: right.mean(-1), right)
-        >>> found.value, round(found.low, 2), round(found.high, 2)
-        (0.8, 0.72, 0.88)
+        >>> right = np.array([0, 0, 1, 1])
+        >>> float(matthews(score_classes(right, right, 2)))
+        1.0
     """
-    sizes = {len(array) for array in examples}
-    if len(sizes) != 1:
-        raise ValueError(f"arrays of one length are needed, got lengths {sizes}")
-    (num,) = sizes
-    if num == 0:
-        return Estimate(np.nan, np.nan, np.nan)
-    rng, values, left = np.random.default_rng(seed), [], num_resamples
-    while left > 0:
-        size = min(left, max(MAX_DRAWN // num, 1))
-        drawn = rng.integers(num, size=(size, num))
-        values.append(statistic(*(array[drawn] for array in examples)))
-        left -= size
-    ends = (1 - level) / 2, (1 + level) / 2
-    low, high = np.nanquantile(np.concatenate(values), ends)
-    whole = statistic(*(array[None] for array in examples))
-    return Estimate(float(whole[0]), float(low), float(high))
+    labels = scores.num_labels.astype(np.float64)
+    predictions = scores.num_predictions.astype(np.float64)
+    total = labels.sum(-1)
+    right = scores.num_right.sum(-1)
+    spread = (total**2 - np.sum(each**2, -1) for each in (labels, predictions))
+    wide = np.sqrt(np.prod(list(spread), axis=0))
+    return _divide(right * total - np.sum(labels * predictions, -1), wide)
+
+
+def score_answers(
+    labels: Bool[np.ndarray, "*batch N C"], predictions: Bool[np.ndarray, "*batch N C"]
+) -> ClassScores:
+    """Returns the scores of each class where an example may have several classes.
+
+    Examples:
+        >>> labels = np.array([[1, 1], [0, 1]], bool)
+        >>> [float(f1) for f1 in score_answers(labels, labels).f1]
+        [1.0, 1.0]
+    """
+    _check_shapes(labels, predictions)
+    right = np.count_nonzero(labels & predictions, axis=-2)
+    num_labels, num_predictions = (
+        np.count_nonzero(answers, axis=-2) for answers in (labels, predictions)
+    )
+    return _score(num_labels, num_predictions, right)
+
+
+def micro(scores: ClassScores) -> ClassScores:
+    """Returns precision, recall and F1 of all answers together.
+
+    With one class per example, all three are the accuracy.
+    """
+    return _score(*(count.sum(-1) for count in scores[3:]))
+
+
+def _score(num_labels, num_predictions, right) -> ClassScores:
+    return ClassScores(
+        precision=_divide(right, num_predictions),
+        recall=_divide(right, num_labels),
+        f1=_divide(2 * right, num_labels + num_predictions),
+        num_labels=num_labels,
+        num_predictions=num_predictions,
+        num_right=right,
+    )
 
 
 def _check_shapes(labels: np.ndarray, predictions: np.ndarray) -> None:

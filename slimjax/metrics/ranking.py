@@ -1,0 +1,48 @@
+"""Metrics of rankings: where the right candidate stands."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+def find_ranks(
+    scores: Float[np.ndarray, "N M"], right: Int[np.ndarray, " N"]
+) -> Int[np.ndarray, " N"]:
+    """Returns the place of the right candidate, from 1, for each query.
+
+    Candidates with the same score keep their order, as in what ``predict`` writes.
+
+    Args:
+        scores: One line for each query, higher is better.
+        right: Number of the right candidate.
+
+    Examples:
+        >>> scores = np.array([[0.1, 0.9, 0.5], [0.3, 0.3, 0.1]])
+        >>> find_ranks(scores, np.array([2, 1])).tolist()
+        [2, 2]
+    """
+    own = np.take_along_axis(scores, right[:, None], axis=1)
+    is_before = np.arange(scores.shape[1]) < right[:, None]
+    return 1 + np.sum((scores > own) | ((scores == own) & is_before), axis=1)
+
+
+def mean_reciprocal_rank(
+    ranks: Int[np.ndarray, "*batch N"],
+) -> Float[np.ndarray, "*batch"]:
+    """Returns the mean of ``1 / rank``; a rank of 0 says that nothing was found.
+
+    Examples:
+        >>> float(mean_reciprocal_rank(np.array([1, 2, 0])))
+        0.5
+    """
+    found = np.zeros(np.shape(ranks))
+    return np.mean(np.divide(1.0, ranks, out=found, where=ranks > 0), axis=-1)
+
+
+def hit_at(ranks: Int[np.ndarray, "*batch N"], k: int) -> Float[np.ndarray, "*batch"]:
+    """Returns the part of queries with the right candidate among the first `k`.
+
+    Examples:
+        >>> float(hit_at(np.array([1, 3, 0, 2]), 2))
+        0.5
+    """
+    return np.mean((np.asarray(ranks) > 0) & (np.asarray(ranks) <= k), axis=-1)

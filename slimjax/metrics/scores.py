@@ -1,0 +1,204 @@
+"""Metrics of probabilities in plain NumPy: ROC, average precision, calibration.
+
+Functions that take `weights` sort the rows of a sample once. A line of weights says how
+often each row counts, so a thousand resamples are a thousand lines.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+NUM_BINS = 15
+"""Bins of confidence of equal width."""
+
+MAX_POINTS = 400
+"""Points of a curve that are kept."""
+
+
+class Bins(NamedTuple):
+    """Predictions by confidence, the least confident first.
+
+    Attributes:
+        count: Predictions in each bin.
+        confidence: Their mean confidence; 0 in an empty bin.
+        accuracy: The part of them that is right; 0 in an empty bin.
+    """
+
+    count: Float[np.ndarray, "*batch M"]
+    confidence: Float[np.ndarray, "*batch M"]
+    accuracy: Float[np.ndarray, "*batch M"]
+
+
+class Curve(NamedTuple):
+    """Points of a curve, from left to right."""
+
+    x: Float[np.ndarray, " P"]
+    y: Float[np.ndarray, " P"]
+
+
+def roc_auc(
+    scores: Float[np.ndarray, " N"],
+    positives: Bool[np.ndarray, " N"],
+    weights: Float[np.ndarray, "*batch N"] | None = None,
+) -> Float[np.ndarray, "*batch"]:
+    """Returns the area under the ROC curve: how often a positive row scores higher.
+
+    Equal scores count half. NaN where all rows are positive, or none is.
+
+    Args:
+        scores: Higher where a row is more likely to be positive.
+        positives: Which rows are positive.
+        weights: How often each row counts; once, if not given.
+
+    References:
+        Hanley and McNeil, "The meaning and use of the area under a receiver operating
+        characteristic (ROC) curve", 1982.
+
+    Examples:
+        >>> labels = np.array([False, False, True, True])
+        >>> float(roc_auc(np.array([0.1, 0.4, 0.35, 0.8]), labels))
+        0.75
+    """
+    positive, negative = _count_by_score(scores, positives, weights)
+    below = np.cumsum(negative, axis=-1) - negative
+    pairs = np.sum(positive * (below + negative / 2), axis=-1)
+    return _divide(pairs, positive.sum(-1) * negative.sum(-1))
+
+
+def average_precision(
+    scores: Float[np.ndarray, " N"],
+    positives: Bool[np.ndarray, " N"],
+    weights: Float[np.ndarray, "*batch N"] | None = None,
+) -> Float[np.ndarray, "*batch"]:
+    """Returns the mean precision at each positive row, the highest scores first.
+
+    That is the sum of precision times the gain in recall over all thresholds, as in
+    scikit-learn. NaN where no row is positive. See `roc_auc` for the arguments.
+
+    Examples:
+        >>> labels = np.array([False, False, True, True])
+        >>> value = average_precision(np.array([0.1, 0.4, 0.35, 0.8]), labels)
+        >>> round(float(value), 4)  # (1 + 2/3) / 2
+        0.8333
+    """
+    counts = _count_by_score(scores, positives, weights)
+    positive, negative = (each[..., ::-1] for each in counts)
+    found = np.cumsum(positive, axis=-1)
+    taken = found + np.cumsum(negative, axis=-1)
+    precision = _divide(found, taken, empty=0.0)
+    return _divide(np.sum(positive * precision, axis=-1), positive.sum(-1))
+
+
+def by_class(
+    metric,
+    scores: Float[np.ndarray, "N C"],
+    labels: Int[np.ndarray, " N"],
+    weights: Float[np.ndarray, "*batch N"] | None = None,
+) -> Float[np.ndarray, "*batch C"]:
+    """Returns `roc_auc` or `average_precision` of each class against all others."""
+    classes = range(scores.shape[-1])
+    each = [metric(scores[:, c], labels == c, weights) for c in classes]
+    return np.stack(each, axis=-1)
+
+
+def one_value(
+    metric,
+    scores: Float[np.ndarray, "N C"],
+    labels: Int[np.ndarray, " N"],
+    weights: Float[np.ndarray, "*batch N"] | None = None,
+) -> Float[np.ndarray, "*batch"]:
+    """Returns `roc_auc` or `average_precision` as one number.
+
+    With two classes it is that of the second one. With more it is the mean of those
+    classes, each against all others, for which it is defined.
+    """
+    if scores.shape[-1] == 2:
+        return metric(scores[:, 1], labels == 1, weights)
+    values = by_class(metric, scores, labels, weights)
+    known = ~np.isnan(values)
+    return _divide(np.where(known, values, 0.0).sum(-1), known.sum(-1))
+
+
+def roc_curve(
+    scores: Float[np.ndarray, " N"], positives: Bool[np.ndarray, " N"]
+) -> Curve:
+    """Returns the part of positive rows found (y) by the part of false alarms (x).
+
+    Examples:
+        >>> labels = np.array([False, False, True, True])
+        >>> curve = roc_curve(np.array([0.1, 0.4, 0.35, 0.8]), labels)
+        >>> curve.x.tolist(), curve.y.tolist()
+        ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0])
+    """
+    counts = _count_by_score(scores, positives, None)
+    y, x = (np.cumsum([0, *each[::-1]], dtype=np.float64) for each in counts)
+    if not (x[-1] and y[-1]):
+        return Curve(np.zeros(0), np.zeros(0))
+    turns = np.flatnonzero(
+        np.diff(x)[:-1] * np.diff(y)[1:] != np.diff(x)[1:] * np.diff(y)[:-1]
+    )
+    kept = np.concatenate([[0], turns + 1, [len(x) - 1]])
+    if len(kept) > MAX_POINTS:
+        kept = kept[np.linspace(0, len(kept) - 1, MAX_POINTS).round().astype(int)]
+    return Curve(x[kept] / x[-1], y[kept] / y[-1])
+
+
+def reliability(
+    confidence: Float[np.ndarray, " N"],
+    right: Bool[np.ndarray, " N"],
+    weights: Float[np.ndarray, "*batch N"] | None = None,
+    num_bins: int = NUM_BINS,
+) -> Bins:
+    """Returns confidence beside accuracy, in bins ``((m - 1) / M, m / M]``.
+
+    Args:
+        confidence: Probability of the predicted class.
+        right: Whether it is the right one.
+        weights: How often each row counts; once, if not given.
+        num_bins: M.
+    """
+    weights = np.ones(len(right)) if weights is None else weights
+    place = np.ceil(np.asarray(confidence, np.float64) * num_bins).astype(int) - 1
+    inside = np.clip(place, 0, num_bins - 1)[:, None] == np.arange(num_bins)
+    count = weights @ inside.astype(np.float64)
+    sure = weights @ (inside * np.asarray(confidence, np.float64)[:, None])
+    hits = weights @ (inside * np.asarray(right, np.float64)[:, None])
+    return Bins(count, _divide(sure, count, empty=0.0), _divide(hits, count, empty=0.0))
+
+
+def calibration_error(bins: Bins) -> Float[np.ndarray, "*batch"]:
+    """Returns the expected calibration error: the mean gap of confidence and accuracy.
+
+    References:
+        Guo, Pleiss, Sun and Weinberger, "On Calibration of Modern Neural Networks",
+        2017, section 2.
+
+    Examples:
+        >>> sure, right = np.array([0.9, 0.9, 0.6]), np.array([True, False, True])
+        >>> round(float(calibration_error(reliability(sure, right))), 4)
+        0.4
+    """
+    gaps = bins.count * np.abs(bins.accuracy - bins.confidence)
+    return _divide(gaps.sum(-1), bins.count.sum(-1))
+
+
+def _count_by_score(
+    scores: np.ndarray, positives: np.ndarray, weights: np.ndarray | None
+) -> tuple[Float[np.ndarray, "*batch G"], Float[np.ndarray, "*batch G"]]:
+    """Counts positive and negative rows of each distinct score, the lowest first."""
+    weights = np.ones(len(scores)) if weights is None else weights
+    order = np.argsort(scores, kind="stable")
+    ranked = scores[order]
+    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
+    if not len(scores):
+        return (np.zeros((*weights.shape[:-1], 0)),) * 2
+    weights, right = weights[..., order], positives[order]
+    both = (weights * side for side in (right, ~right))
+    positive, negative = (np.add.reduceat(each, starts, axis=-1) for each in both)
+    return positive, negative
+
+
+def _divide(part, whole, *, empty: float = np.nan) -> np.ndarray:
+    part, whole = np.broadcast_arrays(np.asarray(part, float), whole)
+    return np.divide(part, whole, out=np.full(part.shape, empty), where=whole != 0)
