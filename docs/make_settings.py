@@ -96,7 +96,7 @@ def make_table(block: Any) -> list[str]:
     lines = ["| setting | type | default | meaning |", "|---|---|---|---|"]
     for field in dataclasses.fields(block):
         value = getattr(block, field.name)
-        if dataclasses.is_dataclass(value):
+        if dataclasses.is_dataclass(value) or not field.metadata.get("setting", True):
             continue
         cells = [
             f"`{field.name}`",

@@ -22,6 +22,9 @@ PLACES = ("source", "valid_source", "test_source", "encoding")
 """Settings whose effect is part of a dataset's fingerprint: while that is the same,
 they may change when a run is resumed, such as after files were moved."""
 
+TOKENIZING = ("tokenizer", "vocab_size")
+"""Settings that decide what tokens a text has."""
+
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
@@ -32,7 +35,8 @@ class DataConfig:
             ``conll:GLOB``, ``squad:GLOB``, ``parallel:GLOB,GLOB`` or ``idx:DIR``; or a
             list of them.
         tokenizer: ``sentencepiece`` (trained on the text), ``bytes``, or a path: of a
-            ``tokenizer.json`` file, of its folder, or of a SentencePiece ``.model``.
+            ``tokenizer.json`` file, of its folder, of a SentencePiece ``.model``, or of
+            the folder ``tokenizer`` of a run.
         vocab_size: Pieces of the trained tokenizer; ``bytes`` always has 259.
         seq_len: Tokens per row.
         batch_size: Rows per step, over all devices.

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from slimjax.data.cache import Info, hash_json, open_entry
 from slimjax.data.config import DataConfig
-from slimjax.data.json_tokenizer import JSON_FILE
+from slimjax.data.json_tokenizer import JSON_FILE, SPECIAL_FILE
 from slimjax.data.tokenizer import (
     BytesTokenizer,
     Tokenizer,
@@ -40,7 +40,16 @@ def choose_tokenizer(
         return BytesTokenizer()
     if config.tokenizer != "sentencepiece":
         path = user_path(config.tokenizer, "config.data.tokenizer")
-        return read_tokenizer_file(path / JSON_FILE if path.is_dir() else path)
+        if not path.is_dir():
+            return read_tokenizer_file(path)
+        is_of_a_run = (
+            not (path / JSON_FILE).is_file() or (path / SPECIAL_FILE).is_file()
+        )
+        return (
+            load_tokenizer(path)
+            if is_of_a_run
+            else read_tokenizer_file(path / JSON_FILE)
+        )
     report("tokenizer", 0.0)
 
     def build(folder: Path) -> Info:

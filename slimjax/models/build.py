@@ -43,10 +43,12 @@ def build_model(
     }
     fitted = tuple(_fit_head(settings, head) for head in heads) or None
     config = make.get(settings.kind, _build_decoder)(settings, sizes, fitted, longest)
-    if not settings.architecture:
+    entries, where = settings.architecture, "config.model.architecture"
+    if not entries:
         return config
-    entries = read_architecture(settings.architecture)
-    return config.with_architecture(entries, settings.architecture)
+    if isinstance(entries, str):
+        where, entries = entries, read_architecture(entries)
+    return config.with_architecture(entries, where)
 
 
 def _build_decoder(
@@ -93,6 +95,7 @@ def _tower_options(settings: ModelSettings, longest: int) -> dict[str, Any]:
         rope_base=float(settings.rope_base),
         num_positions=longest if in_table else 0,
         token_types=settings.token_types,
+        epsilon=float(settings.norm_epsilon),
     )
 
 

@@ -130,6 +130,16 @@ class ModelConfig:
         """
         return make_use_fn(self.by_name, self.heads, lengths)
 
+    def distance_to_heads(self, path: tuple[str, ...]) -> Any:
+        """Returns how many layers stand between a weight and the heads.
+
+        It is an array with one number for each layer of a run that is stacked.
+        """
+        from slimjax.models.distance import distance_to_heads
+
+        modules = [head.module for head in self.heads]
+        return distance_to_heads(self.towers, modules, path)
+
     def targets_per_row(self, lengths: Mapping[str, int]) -> int:
         """Returns how many targets a row has, which FLOPs are counted for."""
         return targets_per_row(self.by_name, self.heads, lengths)

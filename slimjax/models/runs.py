@@ -12,6 +12,7 @@ exports. Layers of another tower than the main one stand under its name, stacked
 """
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -32,6 +33,8 @@ SHORTEST_SCAN_CPU = 16
 
 LAYER = "layer"
 """Name of the axis along which the layers of a run are stacked."""
+
+_RUN = re.compile(r"layers_(\d+)_(\d+)")
 
 Numbers = tuple[int, ...]
 """Numbers of the layers of a run."""
@@ -151,6 +154,21 @@ def stack_names(names: PyTree, runs: tuple[Run, ...]) -> PyTree:
         return {**layers, run.name: own}
 
     return _map_runs(add, names, runs, lambda run: run.layers[0])
+
+
+def numbers_of(path: tuple[str, ...]) -> tuple[str, Numbers] | None:
+    """Returns the tower and the layers of a run whose stacked weights a path leads to.
+
+    Examples:
+        >>> numbers_of(("encoder", "layers_2_4", "mlp", "up"))
+        ('encoder', (2, 3, 4))
+    """
+    for depth, name in enumerate(path[:2]):
+        found = _RUN.fullmatch(name)
+        if found:
+            numbers = range(int(found[1]), int(found[2]) + 1)
+            return "".join(path[:depth]), tuple(numbers)
+    return None
 
 
 def is_stacked(keys: tuple) -> bool:

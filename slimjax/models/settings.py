@@ -76,8 +76,14 @@ class ModelSettings:
             their weights: true, false, or auto, which means from four layers on (16 on
             a CPU, where a loop makes steps about 5 % slower). It changes compile time
             and memory; results differ only by rounding.
+        norm_epsilon: What is added below the root of norms; BERT has 1e-12.
         architecture: Path of an ``architecture.json`` whose layers and width replace
-            the uniform ones; empty for none.
+            the uniform ones, or what such a file holds; empty for none.
+        init_from: Folder of a run whose weights this one starts from, for any task.
+            Shape, style and tokenizer are those of the folder, and so is every setting
+            of this block that is not given, but for `attention_impl`, `remat` and
+            `scan_layers`. Heads of another shape or meaning are fresh. Empty for fresh
+            weights.
     """
 
     kind: str = "decoder"
@@ -111,7 +117,9 @@ class ModelSettings:
     remat: str = "none"
     embed_scale: float = 0.0
     scan_layers: str | bool = "auto"
-    architecture: str = ""
+    norm_epsilon: float = 1e-6
+    architecture: str | dict | list = ""
+    init_from: str = ""
 
     def __post_init__(self):
         """Refuses values that no model has."""
@@ -167,6 +175,11 @@ class ModelSettings:
             raise ConfigError(
                 f"config.model.embed_scale={self.embed_scale} must be a number of 0 "
                 "(derived) or more."
+            )
+        if not 0 < self.norm_epsilon < 1:
+            raise ConfigError(
+                f"config.model.norm_epsilon={self.norm_epsilon} must be above 0 and "
+                "below 1."
             )
         if not 0 <= self.dropout < 1:
             raise ConfigError(

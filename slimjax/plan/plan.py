@@ -14,6 +14,7 @@ from slimjax.plan.measure import measure_step
 from slimjax.plan.slimmed import slim_uniformly
 from slimjax.plan.topology import Topology, describe_devices
 from slimjax.run.blueprints import expected_blueprint
+from slimjax.run.init_shape import take_shape
 from slimjax.train.config import RunConfig
 from slimjax.train.stage import Stage, make_stage
 
@@ -60,6 +61,7 @@ def make_plan(
             or the rows.
         NotFeasibleError: If the model cannot be cut so far.
     """
+    run = take_shape(run)
     mesh = _lay_out(run, topology)
     blueprint = expected_blueprint(run)
     stage = make_stage(blueprint, mesh)

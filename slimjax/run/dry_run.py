@@ -13,6 +13,7 @@ from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
 from slimjax.run.blueprints import expected_outline, make_blueprint
 from slimjax.run.feasible import check_budget
+from slimjax.run.init_shape import input_codecs, take_shape
 from slimjax.run.teaching import check_answers, check_teacher
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.blueprint import Blueprint
@@ -25,6 +26,7 @@ def describe(run: RunConfig) -> dict[str, Any]:
     Raises:
         ConfigError: If the budget cannot be met, or the teacher is no finished run.
     """
+    run = take_shape(run)
     outline = expected_outline(run) or load_outline(run)
     blueprint = make_blueprint(run, outline)
     check_budget(blueprint)
@@ -60,7 +62,9 @@ def describe(run: RunConfig) -> dict[str, Any]:
 
 def load_outline(run: RunConfig) -> Outline:
     """Reads the data, for a task that does not know its sizes otherwise."""
-    return tasks.get(run.task).load(run.data, head=run.head).outline
+    codecs = input_codecs(run) or None
+    load = tasks.get(run.task).load
+    return load(run.data, codecs=codecs, head=run.head).outline
 
 
 def describe_teacher(blueprint: Blueprint) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from slimjax.run.accounting import describe_time
 from slimjax.run.code_length import describe_length
 from slimjax.run.environment import machine, versions
 from slimjax.run.evaluate import Evaluation, evaluate
+from slimjax.run.patience import is_over
 from slimjax.run.samples import make_samples
 from slimjax.run.speed import compare_speed
 from slimjax.run.taught_rows import flops_here
@@ -67,7 +68,7 @@ def make_report(
         lengths = {"description_length": length}
     writes = blueprint.task.generates and is_first()
     samples = make_samples(blueprint.model, whole, data, run.seed) if writes else []
-    training = _describe_training(blueprint, state, history, folder)
+    training = _describe_training(blueprint, history, folder)
     speed = compare_speed(stage, history, data)
     positions = blueprint.positions_per_step
     stages = [record.summary(positions) for record in history.stages]
@@ -80,6 +81,7 @@ def make_report(
         "train": training | {"speed": speed},
         "stages": stages,
         "data": describe_data(data),
+        "init_from": history.init_from,
         "strategy": run.objective.strategy,
         "seed": run.seed,
         "config_hash": run.hash(),
@@ -138,16 +140,17 @@ def describe_data(data: Dataset) -> dict[str, Any]:
 
 
 def _describe_training(
-    blueprint: Blueprint,
-    state: TrainState,
-    history: History,
-    folder: RunFolder,
+    blueprint: Blueprint, history: History, folder: RunFolder
 ) -> dict[str, Any]:
+    last = history.stages[-1]
+    steps = last.start_step + last.num_steps
     targets, positions = blueprint.targets_per_step, blueprint.positions_per_step
     rates = [s.summary(positions)["tokens_per_s"] for s in history.stages]
     return {
-        "steps": int(state.step),
-        "tokens": int(state.step) * positions,
+        "steps": steps,
+        "best_step": history.best_step,
+        "stopped_early": is_over(blueprint.run, history),
+        "tokens": steps * positions,
         "flops_total": history.training_flops(targets),
         "flops_inherited": history.inherited_flops,
         "teacher_flops": history.teacher_flops,

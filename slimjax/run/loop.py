@@ -18,6 +18,7 @@ from slimjax.run.bad_steps import RollBackError, rows_step
 from slimjax.run.evaluate import Evaluation, evaluate
 from slimjax.run.finish import make_report
 from slimjax.run.logbook import Logbook
+from slimjax.run.patience import best_state, counts, is_over, note
 from slimjax.run.progress import Display
 from slimjax.run.reading import Pending, Reader
 from slimjax.run.resume import Beginning, begin_or_resume, record_of
@@ -71,6 +72,8 @@ class Loop:
             NotFeasibleError: After a bad step, if it is to stop the run.
         """
         is_at_end = False
+        if self.run.model.init_from and self.step == 0:
+            self.save()  # From here on the other run's folder is not needed.
         while not is_at_end:
             try:
                 self._ask_teacher()
@@ -105,11 +108,11 @@ class Loop:
                 pending = None
             if seam_due:
                 self._pass_seam()
-            if save_due:
+            if save_due or (train.patience and self.history.best_step == self.step):
                 self.save()
             self.saver.notice()
             self._stop_if_asked()
-            if self.step == train.num_steps:
+            if self.step == train.num_steps or is_over(self.run, self.history):
                 break
             self._round_weights()
             pending = self._take_step(pending)
@@ -192,7 +195,12 @@ class Loop:
         found = evaluate(self.stage, variables, self.data, "valid", rows)
         headline = self.stage.blueprint.task.headline
         rank = found.error if headline.from_loss else found.metrics[headline.key]
-        self.saver.valid_error = (step, rank if headline.better == "low" else -rank)
+        rank = rank if headline.better == "low" else -rank
+        is_counted = counts(self.run, self.history, step)
+        if is_counted:
+            note(self.history, step, rank)
+        if is_counted or not self.run.train.patience:
+            self.saver.valid_error = (step, rank)
         return found
 
     def _pass_seam(self) -> None:
@@ -247,9 +255,9 @@ class Loop:
         write_json(self.folder.architecture, self.stage.blueprint.architecture())
         self.display.step(self.step, self.step, "evaluating", always=True)
         self.saver.add_time(self.history)
-        report = make_report(
-            self.stage, self.state, self.data, self.history, self.folder
-        )
+        last = self.stage, self.state, self.history, self.folder, self.display
+        state = best_state(*last)
+        report = make_report(self.stage, state, self.data, self.history, self.folder)
         self.saver.add_time(self.history)
         report["train"]["seconds"] = self.history.seconds
         write_json(self.folder.report, report)

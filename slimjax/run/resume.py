@@ -12,6 +12,7 @@ from slimjax.run.blueprints import make_blueprint, make_model
 from slimjax.run.branch import blueprint_of, take_over
 from slimjax.run.environment import versions
 from slimjax.run.feasible import check_budget
+from slimjax.run.init_weights import describe_start, take_weights
 from slimjax.run.latency import find_latency
 from slimjax.run.older import restore_state
 from slimjax.run.progress import Display
@@ -79,7 +80,7 @@ def begin_or_resume(
         display.say(f"No checkpoint is whole; they are in {aside}. Starting afresh.")
     if folder.holds_run:
         note_return(folder, 0, None, reason)
-    return _begin(run, folder, data)
+    return _begin(run, folder, data, display)
 
 
 def make_manifest(stage: Stage, history: History, fingerprint: str) -> dict[str, Any]:
@@ -109,11 +110,15 @@ def record_of(blueprint: Blueprint, step: int) -> StageRecord:
     )
 
 
-def _begin(run: RunConfig, folder: RunFolder, data: Dataset) -> Beginning:
+def _begin(
+    run: RunConfig, folder: RunFolder, data: Dataset, display: Display
+) -> Beginning:
     if run.train.continue_from:
         stage, state, history = take_over(run, folder, data)
     else:
         stage, state, history = _make_fresh(run, folder, data)
+    if history.init_from:
+        display.say(describe_start(history.init_from))
     history.stages.append(record_of(stage.blueprint, int(state.step)))
     write_json(folder.config, run.as_dict())
     write_json(folder.architecture, stage.blueprint.architecture())
@@ -136,7 +141,10 @@ def _make_fresh(run: RunConfig, folder: RunFolder, data: Dataset) -> Beginning:
         check_budget(blueprint)
     teacher = find_teacher(run, folder, data, None)
     stage = make_stage(blueprint, teacher=teacher)
-    return stage, stage.fresh(), History()
+    if not run.model.init_from:
+        return stage, stage.fresh(), History()
+    params, record = take_weights(stage, data)
+    return stage, stage.start(params), History(init_from=record)
 
 
 def _read(

@@ -12,7 +12,9 @@ from slimjax.errors import StoppedError
 from slimjax.run.blueprints import expected_outline, make_blueprint
 from slimjax.run.branch import check_branch
 from slimjax.run.feasible import check_budget
+from slimjax.run.init_shape import input_codecs, take_shape
 from slimjax.run.loop import Loop
+from slimjax.run.patience import check_rows
 from slimjax.run.progress import Display
 from slimjax.run.resume import begin_or_resume
 from slimjax.run.room import check_memory
@@ -55,13 +57,15 @@ def train(
     folder, start_time = RunFolder(workdir), time.perf_counter()
     with processes.together("the checks"):
         folder.check_writable()
+        run = take_shape(run, folder)
         if folder.holds_run:
             check_same_run(read_json(folder.config), run)
             if folder.report.is_file():
                 display.say(f"{folder.root} is finished; nothing to train.")
                 return read_json(folder.report, dict)
         check_feasible(run)
-    data = load_in_turn(run, display)
+    data = load_in_turn(run, folder, display)
+    check_rows(run, data)
     run = count_steps(run, data, display)
     if expected_outline(run) is None:
         check_blueprint(make_blueprint(run, data.outline))
@@ -102,13 +106,15 @@ def lock(folder: RunFolder) -> Iterator[None]:
         yield
 
 
-def load_in_turn(run: RunConfig, display: Display) -> Dataset:
+def load_in_turn(run: RunConfig, folder: RunFolder, display: Display) -> Dataset:
     """Reads the data in one process, then in the others, which find it in the cache."""
     data, load = None, tasks.get(run.task).load
+    codecs = input_codecs(run, folder) or None
     for turn in (True, False):
         with processes.together("reading the data", processes.DAY):
             if processes.is_first() == turn:
-                data = load(run.data, head=run.head, progress=display.prepare)
+                options = dict(codecs=codecs, head=run.head, progress=display.prepare)
+                data = load(run.data, **options)
     assert data is not None
     for note in data.notes:
         display.say(note)

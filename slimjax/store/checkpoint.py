@@ -31,6 +31,7 @@ from slimjax.store.manifest import (
     NAME,
     file_table,
     list_names,
+    name_of,
     read_manifest,
     seal,
 )
@@ -88,7 +89,7 @@ class Checkpoints:
             ProcessError: If another process does not come to save its part.
         """
         self.wait()
-        name = f"{step:08d}.{seam:02d}"
+        name = name_of(step, seam)
         if name == self._last:
             return name
         folder = self.directory / name

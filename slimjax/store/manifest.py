@@ -17,6 +17,16 @@ NAME = re.compile(r"\d{8}\.\d{2}")
 """Names of checkpoints: steps taken and seams passed."""
 
 
+def name_of(step: int, seam: int) -> str:
+    """Returns the name of a checkpoint.
+
+    Examples:
+        >>> name_of(120, 2)
+        '00000120.02'
+    """
+    return f"{step:08d}.{seam:02d}"
+
+
 def list_names(directory: Path) -> list[str]:
     """Returns the names of the checkpoints in a folder, oldest first.
 

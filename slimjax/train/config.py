@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slimjax.config import build
-from slimjax.data.config import PLACES, DataConfig, is_tokenizer_file
+from slimjax.data.config import DataConfig
 from slimjax.distill.config import START, DistillConfig
 from slimjax.errors import ConfigError, suggest
 from slimjax.mesh.mesh import MeshConfig
@@ -18,14 +18,14 @@ from slimjax.objective.config import DENSE, ObjectiveConfig
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.resize.config import ResizeConfig
 from slimjax.tasks.base import DEFAULT_TASK
+from slimjax.train.comparison import MAY_CHANGE as MAY_CHANGE
+from slimjax.train.comparison import without_free_keys, without_places
 from slimjax.train.optim_config import OptimConfig
+from slimjax.train.stated import set_aside
 from slimjax.train.train_config import TrainConfig
 
 CHOOSES_BITS = ("exchange", "learned_bits")
 LEARNS_BITS = ("learned_bits",)
-MAY_CHANGE = ("mesh", "train.eval_every_steps", "train.save_every_steps")
-MAY_CHANGE += ("train.log_every_steps", "train.eval_rows", "train.keep_")
-MAY_CHANGE += ("distill.cache_limit_mb",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +35,8 @@ class RunConfig:
     Attributes:
         seed: Root of all randomness.
         task: What is learned, which defines Error; see docs/tasks.md.
+        stated: Settings by dotted name that the config states, and that the folder of
+            ``config.model.init_from`` must agree with. It is no setting.
     """
 
     seed: int
@@ -49,6 +51,9 @@ class RunConfig:
     distill: DistillConfig
     mesh: MeshConfig
     train: TrainConfig
+    stated: Mapping[str, Any] = dataclasses.field(
+        default_factory=dict, metadata={"setting": False}
+    )
 
     @property
     def seam_steps(self) -> tuple[int, ...]:
@@ -67,11 +72,16 @@ class RunConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain data, every setting named, as it comes back from JSON."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        plain = dataclasses.asdict(self)
+        del plain["stated"]
+        return json.loads(json.dumps(plain))
 
     def hash(self) -> str:
         """Returns a name for all that decides what the run computes, 16 hex digits."""
-        text = json.dumps(_without_free_keys(self.as_dict()), sort_keys=True)
+        flat = without_free_keys(self.as_dict())
+        if self.model.init_from:  # Its tokenizer is found here or there.
+            del flat["data.tokenizer"]
+        text = json.dumps(flat, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -112,13 +122,16 @@ def make_run_config(config: Mapping[str, Any], *, is_stored: bool = False) -> Ru
         raise ConfigError(f"config.seed={seed!r} must be an integer in [0, 2^32).")
     if not isinstance(task, str):
         raise ConfigError(f"config.task={task!r} must be the name of a task.")
+    stated: Mapping[str, Any] = {}
+    if not is_stored:
+        config, stated = set_aside(config)
     blocks = {
         name: build(cls, config.get(name, {}), f"config.{name}")
         for name, cls in BLOCKS.items()
     }
     if not is_stored and blocks["train"].num_epochs:
         blocks["train"] = _without_steps(blocks["train"], config["train"])
-    run = RunConfig(seed=seed, task=task, **blocks)
+    run = RunConfig(seed=seed, task=task, stated=stated, **blocks)
     _check_together(run)
     return run
 
@@ -173,6 +186,12 @@ def _check_together(run: RunConfig) -> None:
             f"config.optim.accumulation_steps={optim.accumulation_steps}."
         )
     _check_bits(run)
+    if run.train.continue_from and run.model.init_from:
+        raise ConfigError(
+            f"config.train.continue_from={run.train.continue_from!r} and "
+            f"config.model.init_from={run.model.init_from!r} exclude each other. Set "
+            "one of them to ''."
+        )
     if run.objective.strategy == "scratch" and not run.model.architecture:
         raise ConfigError(
             "config.objective.strategy='scratch' needs config.model.architecture, the "
@@ -245,7 +264,7 @@ def check_same_run(old: Mapping[str, Any], new: RunConfig) -> None:
     """
     known = make_run_config(old, is_stored=True).as_dict()
     before, after = (
-        _without_places(_without_free_keys(config)) for config in (known, new.as_dict())
+        without_places(without_free_keys(config)) for config in (known, new.as_dict())
     )
     computed = {"train.num_steps"} if new.train.num_epochs else set()
     for name in sorted({*before, *after} - computed):
@@ -261,24 +280,3 @@ def check_same_run(old: Mapping[str, Any], new: RunConfig) -> None:
                 f"config.{name}={after.get(name)!r}, but the run in this folder has "
                 f"{before.get(name)!r}. {remedy}"
             )
-
-
-def _without_places(flat: dict[str, Any]) -> dict[str, Any]:
-    """Returns settings without places: what is there has a digest that is compared."""
-    kept = {k: v for k, v in flat.items() if k not in [f"data.{p}" for p in PLACES]}
-    if is_tokenizer_file(kept["data.tokenizer"]):
-        kept["data.tokenizer"] = "a file"
-    if kept["distill.teacher"] not in (None, "", START):
-        kept["distill.teacher"] = "a folder"
-    return kept
-
-
-def _without_free_keys(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns dotted settings, without those that may change on the way."""
-    flat = {}
-    for block, values in config.items():
-        if isinstance(values, Mapping):
-            flat |= {f"{block}.{key}": value for key, value in values.items()}
-        else:
-            flat[block] = values
-    return {k: v for k, v in flat.items() if not k.startswith(MAY_CHANGE)}

@@ -61,6 +61,12 @@ class History:
         alpha: The price at the last seam, nats for the whole starting model.
         calibration: True loss change of the last seam taken, as a part of what its
             units were said to cost; by it costs are corrected at the next.
+        best: The best evaluation since the last seam by the headline metric, a number of
+            which less is better, where patience is asked for.
+        best_step: Steps taken before it.
+        num_not_better: Evaluations since.
+        init_from: Whose weights the run started from, their digest, and what was taken
+            over; None for fresh weights.
     """
 
     stages: list[StageRecord] = dataclasses.field(default_factory=list)
@@ -75,6 +81,10 @@ class History:
     detours: dict[str, int] = dataclasses.field(default_factory=dict)
     alpha: float | None = None
     calibration: float = 1.0
+    best: float | None = None
+    best_step: int | None = None
+    num_not_better: int = 0
+    init_from: dict[str, Any] | None = None
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "History":

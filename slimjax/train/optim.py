@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 from slimjax.distill.alignment import ALIGN
 from slimjax.nn.depths import DEPTHS
 from slimjax.strategies.base import StepContext, Strategy
+from slimjax.train.layer_rates import Rates
 from slimjax.train.optim_config import OptimConfig
 from slimjax.train.optimizers import make_optimizer
 
@@ -24,6 +25,7 @@ def make_tx(
     frozen: PyTree | None = None,
     with_maps: bool = False,
     with_depths: bool = False,
+    layer_rates: Rates | None = None,
 ) -> optax.GradientTransformation:
     """Builds the optimizer of ``{"params": weights, "gates": gates}``.
 
@@ -41,10 +43,17 @@ def make_tx(
         frozen: True for gates that stay as they are; None for none.
         with_maps: Whether there are maps.
         with_depths: Whether there are depths.
+        layer_rates: Factors on the learning rate of each weight; None for none. The
+            price does not fall with them.
     """
     peak = config.learning_rate
     rate = lambda step: peak * context.learning_rate(step)
-    weight_tx = make_optimizer(config, rate, keeps_curvature=context.quantize.is_on)
+    weight_tx = make_optimizer(
+        config,
+        rate,
+        keeps_curvature=context.quantize.is_on,
+        layer_rates=layer_rates,
+    )
     if strategy.make_weight_tx is not None:
         weight_tx = optax.chain(weight_tx, strategy.make_weight_tx(context))
     gate_tx = strategy.make_gate_tx(context)

@@ -64,6 +64,10 @@ class OptimConfig:
         clip_norm: Largest global norm of the weights' gradients; 0 for no limit.
         accumulation_steps: Parts that a batch is cut into, one after the other.
         ema_decay: Decay of an average of the weights, used in the end; 0 for none.
+        layer_decay: Factor on the learning rate for each layer between a weight and the
+            heads: heads have the whole rate, the last layer the rate times this, the
+            embedding the least. Each tower counts for itself. It holds for weight decay
+            and `l1` too; 1 for one rate.
     """
 
     name: str = "adamw"
@@ -85,6 +89,7 @@ class OptimConfig:
     clip_norm: float = 1.0
     accumulation_steps: int = 1
     ema_decay: float = 0.0
+    layer_decay: float = 1.0
 
     def __post_init__(self):
         """Refuses values with which nothing can be learned, or that have no effect."""
@@ -96,6 +101,11 @@ class OptimConfig:
         for name, value in dataclasses.asdict(self).items():
             if not isinstance(value, str):
                 self._check_range(name, value)
+        if not 0 < self.layer_decay <= 1:
+            raise ConfigError(
+                f"config.optim.layer_decay={self.layer_decay} must be above 0 and at "
+                "most 1."
+            )
         self._check_optimizer()
         self._check_decay()
 

@@ -16,6 +16,7 @@ from slimjax.mesh.layout import is_stacked
 from slimjax.objective.curvature import track_curvature
 from slimjax.train.adafactor import scale_by_adafactor
 from slimjax.train.adamw import adamw
+from slimjax.train.layer_rates import Rates, scale_by_layer
 from slimjax.train.optim_config import ADAMS, OptimConfig
 
 SCALINGS: Mapping[str, Callable[[OptimConfig], optax.GradientTransformation]] = {
@@ -27,7 +28,11 @@ SCALINGS: Mapping[str, Callable[[OptimConfig], optax.GradientTransformation]] = 
 
 
 def make_optimizer(
-    config: OptimConfig, rate: optax.Schedule, *, keeps_curvature: bool = False
+    config: OptimConfig,
+    rate: optax.Schedule,
+    *,
+    keeps_curvature: bool = False,
+    layer_rates: Rates | None = None,
 ) -> optax.GradientTransformation:
     """Builds the optimizer that ``config.name`` names.
 
@@ -39,6 +44,7 @@ def make_optimizer(
         rate: Learning rate by step.
         keeps_curvature: Whether the mean square of each weight's gradient is needed,
             so that optimizers without one keep it beside their own state.
+        layer_rates: Factors on the rate of each weight; None for none.
 
     References:
         Rumelhart, Hinton and Williams, "Learning representations by back-propagating
@@ -73,8 +79,9 @@ def make_optimizer(
     if config.l2:
         links.append(optax.add_decayed_weights(config.l2, mask=are_matrices))
     links += [_adam(config, rate)] if is_adam else _scaled(config, rate)
+    links[-1] = scale_by_layer(links[-1], layer_rates)
     if config.l1:
-        links.append(soft_threshold(rate, config.l1, are_matrices))
+        links.append(soft_threshold(rate, config.l1, are_matrices, layer_rates))
     return links[0] if len(links) == 1 else optax.chain(*links)
 
 
@@ -101,7 +108,10 @@ def _scaled(
 
 
 def soft_threshold(
-    rate: optax.Schedule, l1: float, mask: Callable[[PyTree], PyTree]
+    rate: optax.Schedule,
+    l1: float,
+    mask: Callable[[PyTree], PyTree],
+    layer_rates: Rates | None = None,
 ) -> optax.GradientTransformation:
     """Moves weights towards 0 after the step, and leaves them there: exact zeros.
 
@@ -112,6 +122,7 @@ def soft_threshold(
         rate: Learning rate by step.
         l1: Weight of the sum of absolute values.
         mask: Map from weights to whether they are penalised.
+        layer_rates: Factors on the rate of each weight; None for none.
 
     References:
         Parikh and Boyd, "Proximal Algorithms", 2014, section 6.5.2.
@@ -133,12 +144,14 @@ def soft_threshold(
             raise ValueError("soft_threshold needs params: tx.update(g, state, params)")
         width = jnp.asarray(rate(state.count)) * l1
 
-        def shrink(update, weight, is_penalised):
+        def shrink(update, weight, is_penalised, factor=None):
+            own = width if factor is None else width * factor
             moved = weight + update
-            near = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - width, 0.0)
+            near = jnp.sign(moved) * jnp.maximum(jnp.abs(moved) - own, 0.0)
             return near - weight if is_penalised else update
 
-        updates = jax.tree.map(shrink, updates, params, mask(params))
+        factors = [] if layer_rates is None else [layer_rates(params)]
+        updates = jax.tree.map(shrink, updates, params, mask(params), *factors)
         count = jnp.asarray(optax.safe_increment(state.count))
         return updates, optax.ScaleByScheduleState(count)
 

@@ -21,6 +21,7 @@ from slimjax.nn.depths import DEPTHS
 from slimjax.nn.quantize import PRECISION
 from slimjax.objective.inventory import Bits
 from slimjax.train.blueprint import Blueprint
+from slimjax.train.layer_rates import make_layer_rates
 from slimjax.train.optim import make_tx
 from slimjax.train.pricing import make_step_context, unmoved_gates
 from slimjax.train.programs import Programs, Step
@@ -216,6 +217,7 @@ def make_stage(
         frozen=unmoved_gates(run.resize, blueprint.inventory),
         with_maps=run.distill.aligns,
         with_depths=blueprint.learns_bits,
+        layer_rates=make_layer_rates(blueprint.model, run.optim.layer_decay),
     )
     return Stage(blueprint, layout, tx, teacher)
 

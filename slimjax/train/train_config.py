@@ -19,6 +19,9 @@ class TrainConfig:
         eval_every_steps: Steps between evaluations; 0 for the end only.
         eval_rows: Validation rows of an evaluation during the run, spread over the
             split; 0 for all.
+        patience: Evaluations in a row without a better headline metric, after which the
+            run ends; 0 for no such end. They count from the last seam on, and the best
+            state of them is packed in place of the last one.
         save_every_steps: Steps between checkpoints; 0 for seams and the end only.
         keep_latest: How many of the newest checkpoints are kept.
         keep_best: How many checkpoints with the smallest validation error since the
@@ -46,6 +49,7 @@ class TrainConfig:
     num_epochs: float = 0.0
     eval_every_steps: int = 100
     eval_rows: int = 256
+    patience: int = 0
     save_every_steps: int = 200
     keep_latest: int = 2
     keep_best: int = 1
@@ -70,6 +74,11 @@ class TrainConfig:
                 raise ConfigError(
                     f"config.train.{name}={value} must be {least} or more."
                 )
+        if self.patience and not self.eval_every_steps:
+            raise ConfigError(
+                f"config.train.patience={self.patience} counts evaluations, and "
+                "config.train.eval_every_steps=0 makes none. Set it above 0."
+            )
         if self.on_bad_step not in POLICIES:
             raise ConfigError(
                 f"config.train.on_bad_step={self.on_bad_step!r} is unknown. "
@@ -94,4 +103,5 @@ class TrainConfig:
     @property
     def keep(self) -> Keep:
         """Which checkpoints stay."""
-        return Keep(self.keep_latest, self.keep_best, self.keep_every_steps)
+        best = max(self.keep_best, int(self.patience > 0))
+        return Keep(self.keep_latest, best, self.keep_every_steps)

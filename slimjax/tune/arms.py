@@ -11,6 +11,7 @@ from typing import Any
 
 from slimjax.config import override, parse_value
 from slimjax.errors import ConfigError, SlimjaxError
+from slimjax.run.init_shape import take_shape
 from slimjax.run.start import check_feasible
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
@@ -112,14 +113,18 @@ def check_arm(arm: Arm, seeds: Iterable[int], root: Path | None) -> None:
     """
     try:
         trials = [arm.trial(seed) for seed in seeds]
-        check_feasible(trials[0].run)
-        for source in parse_sources(trials[0].run.data.source):
+        folders = [RunFolder(root / t.name) if root else None for t in trials]
+        pairs = zip(trials, folders, strict=True)
+        runs = [take_shape(trial.run, folder) for trial, folder in pairs]
+        check_feasible(runs[0])
+        for source in parse_sources(runs[0].data.source):
             source.find_files()
-        folders = [RunFolder(root / t.name) for t in trials] if root else []
-        for trial, folder in zip(trials, folders, strict=False):
+        for run, folder in zip(runs, folders, strict=True):
+            if folder is None:
+                continue
             folder.check_writable()
             if folder.holds_run:
-                check_same_run(read_json(folder.config), trial.run)
+                check_same_run(read_json(folder.config), run)
     except SlimjaxError as error:
         raise type(error)(f"arm {arm.name}: {error}") from error
 

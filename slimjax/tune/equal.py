@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.errors import ConfigError
+from slimjax.run.init_shape import take_shape
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import MAY_CHANGE, RunConfig, make_run_config
@@ -42,7 +43,7 @@ def scale(config: dict[str, Any], num_steps: int) -> dict[str, Any]:
     they pay or not as before, since ``resize.compile_allowance_flops`` is scaled too.
     Evaluating, saving and logging stay as they are.
     """
-    run = make_run_config(config)
+    run = take_shape(make_run_config(config))
     factor = num_steps / run.train.num_steps
     scaled = run.as_dict()
     for block, values in scaled.items():
@@ -67,6 +68,11 @@ def check_scalable(run: RunConfig) -> None:
         raise ConfigError(
             f"config.train.continue_from={run.train.continue_from!r} continues "
             "another run's steps, which --equal=flops cannot scale. Take --equal=steps."
+        )
+    if run.train.patience:
+        raise ConfigError(
+            f"config.train.patience={run.train.patience} ends a run at any step, which "
+            "--equal=flops cannot scale. Set it to 0, or take --equal=steps."
         )
     if run.train.num_epochs:
         raise ConfigError(
