@@ -61,7 +61,7 @@ class History:
         alpha: The price at the last seam, nats for the whole starting model.
         calibration: True loss change of the last seam taken, as a part of what its
             units were said to cost; by it costs are corrected at the next.
-        best: The best evaluation since the last seam by the headline metric, a number of
+        best: The best evaluation of the headline since the last seam, a number of
             which less is better, where patience is asked for.
         best_step: Steps taken before it.
         num_not_better: Evaluations since.
