@@ -13,6 +13,7 @@ from slimjax.version import VERSION
 COMMANDS = {
     "train": "train a model and slim it; continues an interrupted run",
     "evaluate": "measure the error of a run's model on held-out text",
+    "predict": "answer examples with a run's model, one line for each",
     "generate": "write text with a run's model",
     "inspect": "show the architecture, the sizes and the seams of a run",
     "sweep": "run a grid of settings with several seeds, and compare",

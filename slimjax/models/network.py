@@ -116,6 +116,17 @@ class Network(nn.Module):
         table = self._table(tower) if head.table == "tied" else None
         return self.readers[0](x, self.channels[tower.axis], table)
 
+    def vectors(self, inputs: Inputs, kind: str = "mean") -> Array:
+        """Returns one vector for each row, ``[B D]``: the main tower's last stream.
+
+        Args:
+            inputs: All that the towers read.
+            kind: How positions become one: mean, max or first.
+        """
+        part, channels = self.parts[""], self.channels[self._tower("").axis]
+        x = part.finish(self._run(inputs, None, keep=False)[""][-1], channels)
+        return pool(x, kind, part.segments(inputs)) if x.ndim > 2 else x
+
     def _tower(self, name: str) -> TowerConfig:
         return next(tower for tower in self.towers if tower.name == name)
 

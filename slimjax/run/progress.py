@@ -29,7 +29,7 @@ class Display:
         self.is_terminal = sys.stderr.isatty() and not quiet
         self._bar: Progress | None = None
         self._task: Any = None
-        self._last_line = time.monotonic()
+        self._start = self._last_line = time.monotonic()
         self._prepared = ""
         self._pace: deque[tuple[float, int]] = deque(maxlen=PACE_LENGTH)
 
@@ -65,6 +65,11 @@ class Display:
         self._prepared = what if fraction >= 1 else ""
         facts = [f"{100 * fraction:.0f} %"]
         self._show(what, round(100 * fraction), 100, facts, always=fraction >= 1)
+
+    def count(self, number: int) -> None:
+        """Shows how many examples are done, of a number that is not known."""
+        speed = number / max(time.monotonic() - self._start, 1e-9)
+        self._show("examples", number, 0, [f"{speed:,.0f}/s"], always=False)
 
     def step(
         self,
@@ -110,7 +115,7 @@ class Display:
             self._bar.update(self._task, description=what, completed=done, **shown)
         elif always or time.monotonic() - self._last_line > SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            self.say("  ".join([f"{what} {done}/{total}", *facts]))
+            self.say("  ".join([f"{what} {name_place(done, total)}", *facts]))
 
 
 class StepColumn(ProgressColumn):
@@ -124,9 +129,20 @@ class StepColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Returns the line of a task."""
         room = self.console.width - self.reserved - 2
-        head = f"{task.description} {task.completed:.0f}/{task.total or 0:.0f}"
+        place = name_place(int(task.completed), int(task.total or 0))
+        head = f"{task.description} {place}"
         facts = task.fields["facts"]
         return Text(fit(head, facts, room), no_wrap=True)
+
+
+def name_place(done: int, total: int) -> str:
+    """Returns how much is done of a total; 0 stands for one that is not known.
+
+    Examples:
+        >>> name_place(3, 9), name_place(1024, 0)
+        ('3/9', '1024')
+    """
+    return f"{done}/{total}" if total else str(done)
 
 
 def describe_time(seconds: float) -> str:

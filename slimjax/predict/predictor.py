@@ -1,0 +1,206 @@
+"""A finished model that answers: examples in, one dict for each out."""
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from slimjax import tasks
+from slimjax.config import build, override
+from slimjax.data.codecs import special_of
+from slimjax.data.config import DataConfig
+from slimjax.data.encoding import Prepared
+from slimjax.data.inputs import Found, iterate_inputs, make_inputs, prepare_inputs
+from slimjax.data.schema import Schema
+from slimjax.errors import ConfigError, DataError, suggest
+from slimjax.generate.model import Model, load
+from slimjax.nn.implementations import POOLS
+from slimjax.predict.programs import Programs, check_weights
+from slimjax.predict.windows import Pass, Run, Shapes, Window
+from slimjax.store.files import read_json
+from slimjax.store.run_folder import RunFolder
+from slimjax.tasks.answers import Answer
+from slimjax.tasks.base import DEFAULT_TASK, Task
+from slimjax.text.examples import Example
+from slimjax.text.reading import BadDocument
+
+BATCH_SIZE, MAX_BATCH_SIZE = 32, 1 << 14
+ERROR, TRUNCATED = "error", "truncated"
+
+
+@dataclasses.dataclass(eq=False)
+class Predictor:
+    """A model with its task, which answers examples.
+
+    Attributes:
+        model: The model.
+        task: Its task.
+        schema: What the task reads.
+        config: How files are read, and how rows are made.
+        batch_size: Rows that are computed together.
+        weights: Format of the weights, see `Programs`.
+
+    Raises:
+        ConfigError: If `batch_size` or `weights` is invalid.
+    """
+
+    model: Model
+    task: Task
+    schema: Schema
+    config: DataConfig
+    batch_size: int = BATCH_SIZE
+    weights: str = ""
+
+    def __post_init__(self):
+        """Refuses invalid values, by the names of the flags."""
+        check_weights(self.weights)
+        if not 1 <= self.batch_size <= MAX_BATCH_SIZE:
+            raise ConfigError(
+                f"--batch_size={self.batch_size} must be in [1, {MAX_BATCH_SIZE}]."
+            )
+
+    @functools.cached_property
+    def programs(self) -> Programs:
+        """What is compiled."""
+        return Programs(self.model.config, self.model.params, self.task, self.weights)
+
+    @functools.cached_property
+    def columns(self) -> list[Prepared]:
+        """What makes rows of examples."""
+        return prepare_inputs(self.config, self.schema, self.model.codecs)
+
+    def start(self, shapes: Shapes | None = None) -> Pass:
+        """Returns a pass that computes what answers need."""
+        return self._pass(self.programs.predict, shapes)
+
+    def lines(self, window: Window) -> list[dict[str, Any]]:
+        """Returns one dict for each example of a window, or what is wrong with it."""
+        answers: Iterator[Answer] = iter(())
+        if window.results is not None:
+            assert self.task.answer is not None
+            answers = iter(self.task.answer(window.results))
+        cut = iter(window.is_cut)
+        return [
+            make_line(one, next(answers), is_cut=next(cut))
+            if isinstance(one, Example)
+            else {ERROR: one.message}
+            for one in window.found
+        ]
+
+    def predict(self, items: Iterable[Any]) -> list[dict[str, Any]]:
+        """Returns one dict for each item, in order; one with ``error`` for a bad one.
+
+        Args:
+            items: Texts, for a task that reads one, or dicts with the names of fields
+                that files have.
+        """
+        windows = self.start().over(self.read(items))
+        return [line for window in windows for line in self.lines(window)]
+
+    def vectors(
+        self, items: Iterable[Any], pool: str = "mean"
+    ) -> Float[np.ndarray, "N D"]:
+        """Returns one vector of length 1 for each item; of its first row, if several.
+
+        Args:
+            items: As in `predict`.
+            pool: How vectors of positions become one: mean, max or first.
+
+        Raises:
+            ConfigError: If there is no such pooling.
+            DataError: If an item is bad.
+        """
+        if pool not in POOLS:
+            raise ConfigError(f"pool={pool!r} is unknown. {suggest(str(pool), POOLS)}")
+        run = self.programs.vectors(pool)
+        parts = [np.zeros((0, self.model.config.main.width), np.float32)]
+        for window in self._pass(lambda batch: {"x": run(batch)}).over(
+            self.read(items)
+        ):
+            for one in window.found:
+                if isinstance(one, BadDocument):
+                    raise DataError(one.message)
+            if window.results is not None:
+                parts.append(window.results.kept["x"][window.results.starts[:-1]])
+        return np.concatenate(parts)
+
+    def read(self, items: Iterable[Any], path: str = "input") -> Found:
+        """Returns examples of Python values; `path` stands for a file in messages."""
+        return make_inputs(
+            self.config, self.schema, self.model.codecs, items, path=path
+        )
+
+    def read_source(self, source: str) -> Found:
+        """Returns the examples of files, such as ``csv:new.csv``."""
+        codecs = self.model.codecs
+        return iterate_inputs(self.config, self.schema, codecs, source, where="--input")
+
+    def _pass(self, run: Run, shapes: Shapes | None = None) -> Pass:
+        codecs = self.model.codecs
+        return Pass(self.columns, codecs, run, self.batch_size, shapes)
+
+
+def make_line(
+    example: Example, answer: Answer, *, is_cut: bool, **more: Any
+) -> dict[str, Any]:
+    """Returns an example's own fields, and what the task adds to them."""
+    own = {str(name): value for name, value in example.record.items()}
+    return {**own, **answer, TRUNCATED: is_cut, **more}
+
+
+def open_predictor(
+    workdir: str | Path,
+    *,
+    batch_size: int = BATCH_SIZE,
+    weights: str = "",
+    reading: Sequence[tuple[str, str]] = (),
+) -> Predictor:
+    """Opens the model of a run as one that answers.
+
+    Args:
+        workdir: The run folder.
+        batch_size: Rows that are computed together.
+        weights: float32, bfloat16 or int8; by default as the model has them.
+        reading: Changes of ``config.data`` that say how files are read.
+
+    Raises:
+        CheckpointError: If there is no model, or it is damaged.
+        ConfigError: If its task does not answer, or an option is invalid.
+    """
+    return make_predictor(load(workdir), workdir, batch_size, weights, reading)
+
+
+def make_predictor(
+    model: Model,
+    workdir: str | Path,
+    batch_size: int = BATCH_SIZE,
+    weights: str = "",
+    reading: Sequence[tuple[str, str]] = (),
+) -> Predictor:
+    """Returns an open model as one that answers, as its run folder describes it."""
+    stored = override(read_json(RunFolder(workdir).config, dict), reading)
+    task_file = tasks.get(stored.get("task", DEFAULT_TASK))
+    task = make_task(task_file, model, workdir)
+    config = build(DataConfig, stored.get("data", {}), "config.data")
+    return Predictor(model, task, task_file.schema(config), config, batch_size, weights)
+
+
+def make_task(task_file: ModuleType, model: Model, workdir: str | Path) -> Task:
+    """Returns the task of a model.
+
+    Raises:
+        ConfigError: If it does not answer.
+    """
+    task = task_file.make_task(special_of(model.codecs))
+    if task.answer is None:
+        command = "slimjax generate" if task.generates else "slimjax evaluate"
+        raise ConfigError(
+            f"--workdir={workdir} holds a model of config.task={task.name!r}, which "
+            f"does not answer examples. Use {command}."
+        )
+    return task
