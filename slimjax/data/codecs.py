@@ -9,6 +9,7 @@ from slimjax.data.labels import LABELS_FILE, Labels, load_labels
 from slimjax.data.reads import INPUTS_FILE, READS, Reads, load_reads
 from slimjax.data.scaling import FEATURES_FILE, Scaling, load_scaling
 from slimjax.data.tokenizer import Tokenizer, load_tokenizer
+from slimjax.data.values import VALUE, VALUES_FILE, ValueScale, load_values
 
 Codecs = Mapping[str, Codec]
 """Codecs by the field that they are of: ``tokens``, ``label``, ``features``."""
@@ -27,7 +28,10 @@ def load_codecs(folder: str | os.PathLike[str]) -> dict[str, Codec]:
     else:
         codecs["tokens"] = load_tokenizer(folder)
     if has(LABELS_FILE):
-        codecs["label"] = load_labels(folder)
+        labels = load_labels(folder)
+        codecs[labels.field] = labels
+    if has(VALUES_FILE):
+        codecs[VALUE] = load_values(folder)
     if has(INPUTS_FILE):
         codecs[READS] = load_reads(folder)
     return codecs
@@ -38,10 +42,10 @@ def sizes_of(codecs: Codecs) -> dict[str, int]:
     sizes = {}
     for codec in codecs.values():
         if isinstance(codec, Labels):
-            sizes["classes"] = len(codec)
+            sizes["labels" if codec.is_many else "classes"] = len(codec)
         elif isinstance(codec, Scaling):
             sizes["features"] = codec.size
-        elif not isinstance(codec, Reads):
+        elif not isinstance(codec, Reads | ValueScale):
             sizes["vocab"] = _tokenizer(codec).vocab_size
     return sizes
 

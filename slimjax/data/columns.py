@@ -1,69 +1,17 @@
-"""How each kind of value of an example becomes an array of a batch."""
+"""How labels and numbers of an example become arrays of a batch."""
 
 import numpy as np
 
-from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Field
 from slimjax.data.encoding import Encoded, Prepared
 from slimjax.data.labels import Labels
 from slimjax.data.scaling import Scaling, fits_bytes
-from slimjax.data.tokenizer import Ids, Tokenizer
+from slimjax.data.values import ValueScale
 from slimjax.text.examples import Example
 from slimjax.text.reading import BadDocument
 
 NO_LABEL = -1
 """Number of the class of rows that only fill up a batch."""
-
-
-def encode_row(tokenizer: Tokenizer, ids: Ids, seq_len: int) -> Ids:
-    """Returns a text as a row: bos, its tokens, eos, padding.
-
-    Args:
-        tokenizer: Its special ids are taken.
-        ids: The tokens of the text; those that do not fit are cut off.
-        seq_len: Length of the row, T.
-    """
-    row = np.full(seq_len, tokenizer.pad_id, np.int32)
-    kept = ids[: max(seq_len - 2, 0)]
-    ends = ([tokenizer.bos_id], kept, [tokenizer.eos_id])
-    content = np.concatenate(ends)[:seq_len]
-    row[: len(content)] = content
-    return row
-
-
-def prepare_text(name: str, tokenizer: Tokenizer, config: DataConfig) -> Prepared:
-    """Returns the column of a text, whose array is ``tokens``, int32 ``[T]``.
-
-    Args:
-        name: The task's name of the text.
-        tokenizer: Makes tokens of it.
-        config: Knows the length of a row.
-    """
-    seq_len = config.seq_len
-    stored = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-
-    def encode(examples: list[Example]) -> Encoded:
-        texts = [example.values[name] for example in examples]
-        rows = np.empty((len(texts), seq_len), stored)
-        lengths = np.zeros(len(texts), np.int64)
-        for i, ids in enumerate(tokenizer.encode_batch(texts)):
-            rows[i] = encode_row(tokenizer, ids, seq_len)
-            lengths[i] = len(ids) + 2
-        is_cut, tokens = lengths > seq_len, np.minimum(lengths, seq_len)
-        counts = {"tokens": int(tokens.sum()), "cut": int(is_cut.sum())}
-        return Encoded({"tokens": rows}, counts, is_cut=is_cut)
-
-    field = Field((seq_len,), "int32", ("positions",), fill=tokenizer.pad_id)
-    return Prepared(
-        "tokens",
-        {"tokens": field},
-        encode,
-        [seq_len, tokenizer.fingerprint],
-        sizes={"vocab": tokenizer.vocab_size},
-        lengths={"": seq_len},
-        special=tokenizer.special,
-        codecs={"tokens": tokenizer},
-    )
 
 
 def prepare_label(name: str, labels: Labels) -> Prepared:
@@ -81,6 +29,50 @@ def prepare_label(name: str, labels: Labels) -> Prepared:
         sizes={"classes": len(labels)},
         codecs={name: labels},
     )
+
+
+def prepare_labels(name: str, labels: Labels) -> Prepared:
+    """Returns the column of lists of labels, whose array is float32 ``[C]``, 0 or 1."""
+
+    def encode(examples: list[Example]) -> Encoded:
+        rows = np.zeros((len(examples), len(labels)), np.int8)
+        for row, example in zip(rows, examples, strict=True):
+            row[[labels.encode(label) for label in example.values[name]]] = 1
+        return Encoded({name: rows})
+
+    return Prepared(
+        name,
+        {name: Field((len(labels),), "float32", (None,), fill=NO_LABEL)},
+        encode,
+        ["labels", labels.fingerprint],
+        sizes={"labels": len(labels)},
+        codecs={name: labels},
+    )
+
+
+def prepare_value(name: str, scale: ValueScale) -> Prepared:
+    """Returns the columns of a value: a float32 number, and mean and deviation of all.
+
+    The second array, ``[2]``, is the same for all rows: the model answers in deviations
+    from the mean, and what is computed of a batch is in the unit of the values.
+    """
+    unit = unit_name(name)
+
+    def encode(examples: list[Example]) -> Encoded:
+        values = [example.values[name] for example in examples]
+        units = np.tile(np.float32([scale.mean, scale.deviation]), (len(values), 1))
+        return Encoded({name: np.array(values, np.float32), unit: units})
+
+    fields = {
+        name: Field((), "float32", (), fill=float("nan")),
+        unit: Field((2,), "float32", (None,), fill=1.0),
+    }
+    return Prepared(name, fields, encode, scale.fingerprint, codecs={name: scale})
+
+
+def unit_name(name: str) -> str:
+    """Returns the name of the array of mean and deviation of a value."""
+    return f"{name}_unit"
 
 
 def prepare_features(

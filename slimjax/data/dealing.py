@@ -5,8 +5,10 @@ in one split, and none of those in a split of its own source is in train.
 """
 
 import dataclasses
+import json
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -35,10 +37,17 @@ def hash_inputs(example: Example, inputs: tuple[str, ...]) -> bytes:
     """Returns a hash of what a model reads of an example."""
     parts = []
     for name in inputs:
-        value = example.values[name]
-        parts.append(value.encode() if isinstance(value, str) else value.tobytes())
+        parts.append(_to_bytes(example.values[name]))
     sizes = b"".join(len(part).to_bytes(8, "big") for part in parts[1:])
     return hash_bytes(b"".join([*parts, sizes]))
+
+
+def _to_bytes(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, np.ndarray):
+        return value.tobytes()
+    return json.dumps(value).encode()
 
 
 def deal(

@@ -19,12 +19,22 @@ class Labels:
     Attributes:
         names: The name of each class.
         counts: How many examples of the train split each class has.
+        field: The field of a batch that holds their numbers.
+        is_many: Whether an example may have any number of them.
         fingerprint: Equal for equal names in the same order.
     """
 
-    def __init__(self, names: Iterable[str], counts: Iterable[int]):
+    def __init__(
+        self,
+        names: Iterable[str],
+        counts: Iterable[int],
+        *,
+        field: str = "label",
+        is_many: bool = False,
+    ):
         """Takes the classes in the order of their numbers."""
         self.names, self.counts = tuple(names), tuple(counts)
+        self.field, self.is_many = field, is_many
         self._number_of = {name: i for i, name in enumerate(self.names)}
         self.fingerprint = hashlib.sha256(json.dumps(self.names).encode()).hexdigest()
 
@@ -86,28 +96,41 @@ class Labels:
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes ``labels.json`` into `folder`, which exists."""
         content = {"version": 1, "labels": self.names, "train_counts": self.counts}
+        content |= {"field": self.field, "is_many": self.is_many}
         with open(os.path.join(folder, LABELS_FILE), "w", encoding="utf-8") as file:
             json.dump(content, file, indent=1)
 
 
-def count_labels(counts: Mapping[str, int]) -> Labels:
+def count_labels(
+    counts: Mapping[str, int], *, field: str = "label", is_many: bool = False
+) -> Labels:
     """Returns the classes of a train split, numbers in numeric order before words.
 
+    Args:
+        counts: How many examples each class has.
+        field: The field of a batch that holds their numbers.
+        is_many: Whether an example may have any number of them.
+
     Raises:
-        DataError: If there are fewer than two.
+        DataError: If there are fewer than two, or none where there may be many.
 
     Examples:
         >>> count_labels({"10": 3, "2": 5, "other": 1}).names
         ('2', '10', 'other')
     """
-    if len(counts) < 2:
+    if is_many and not counts:
+        raise DataError(
+            "No example of the train split has a label. Check config.data.fields."
+        )
+    if len(counts) < 2 and not is_many:
         name, number = next(iter(counts.items()), ("", 0))
         raise DataError(
             f"All {number:,} examples of the train split have the label {show(name)}; "
             "two different ones are the least. Check config.data.fields."
         )
     names = sorted(counts, key=_order)
-    return Labels(names, [counts[name] for name in names])
+    own = [counts[name] for name in names]
+    return Labels(names, own, field=field, is_many=is_many)
 
 
 def load_labels(folder: str | os.PathLike[str]) -> Labels:
@@ -123,7 +146,11 @@ def load_labels(folder: str | os.PathLike[str]) -> Labels:
         names, counts = content["labels"], content["train_counts"]
         if len(set(names)) != len(counts) or not all(type(n) is str for n in names):
             raise ValueError("names and counts do not fit together")
-        return Labels(names, [int(count) for count in counts])
+        field, is_many = content.get("field", "label"), content.get("is_many", False)
+        if type(field) is not str or type(is_many) is not bool:
+            raise ValueError("the field or is_many is of another type")
+        own = [int(count) for count in counts]
+        return Labels(names, own, field=field, is_many=is_many)
     except FileNotFoundError:
         raise DataError(f"{show(os.fspath(folder))} holds no {LABELS_FILE}.") from None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:

@@ -2,8 +2,10 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
+
+import numpy as np
 
 from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Codec
@@ -11,6 +13,7 @@ from slimjax.data.labels import Labels, count_labels
 from slimjax.data.scaling import Scaling, choose_scaling
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.data.tokenizer_choice import choose_tokenizer
+from slimjax.data.values import ValueScale, measure_values
 from slimjax.text.examples import Example
 from slimjax.text.files import show
 from slimjax.text.reading import BadDocument
@@ -61,7 +64,7 @@ class Material:
         return choose_tokenizer(self.config, passages, self.report)
 
     def labels(self, name: str) -> Labels:
-        """Returns the classes of a label.
+        """Returns the classes of a label, or of lists of labels, or of tags.
 
         Examples of valid and test whose label is no class are taken out of `splits`.
 
@@ -70,8 +73,12 @@ class Material:
                 unless bad examples are skipped.
         """
         labels = cast(Labels | None, self.codecs.get(name))
+        is_many = self.kinds.get(name) == "labels"
         if labels is None:
-            labels = count_labels(Counter(e.values[name] for e in self.splits["train"]))
+            counts: Counter[str] = Counter()
+            for example in self.splits["train"]:
+                counts.update(_each(example.values[name]))
+            labels = count_labels(counts, field=name, is_many=is_many)
         for split in SPLITS:
             self.splits[split] = [
                 example
@@ -87,18 +94,34 @@ class Material:
         features = [example.values[name] for example in self.splits["train"]]
         return choose_scaling(features, self.config.normalize)
 
+    def values(self, name: str) -> ValueScale:
+        """Returns mean and deviation of a value in the train split.
+
+        Raises:
+            DataError: If all are the same.
+        """
+        if name in self.codecs:
+            return cast(ValueScale, self.codecs[name])
+        values = [example.values[name] for example in self.splits["train"]]
+        return measure_values(np.array(values, np.float64), name)
+
     @property
     def examples(self) -> list[Example]:
         """All examples, split after split."""
         return [example for split in SPLITS for example in self.splits[split]]
 
     def _is_known(self, labels: Labels, example: Example, name: str) -> bool:
-        label = example.values[name]
-        if label in labels:
+        unknown = [n for n in _each(example.values[name]) if n not in labels]
+        if not unknown:
             return True
+        label = unknown[0]
         problem = (
             f"has the label {show(label)}, which no example of the train split has. "
             f"{labels.suggest(label)}"
         )
         self.refuse(example.bad("unknown_label", problem))
         return False
+
+
+def _each(value: str | Iterable[str]) -> Iterable[str]:
+    return (value,) if isinstance(value, str) else value

@@ -3,31 +3,52 @@
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
 
-from slimjax.data.columns import prepare_features, prepare_label, prepare_text
+from slimjax.data.columns import (
+    prepare_features,
+    prepare_label,
+    prepare_labels,
+    prepare_value,
+)
 from slimjax.data.encoding import Prepared
 from slimjax.data.material import Material
+from slimjax.data.text_columns import prepare_pair, prepare_text
 from slimjax.text.examples import Example
 from slimjax.text.kinds import OPTIONAL, find_kind
 from slimjax.text.reading import BadDocument
 
 
 def prepare_by_kind(material: Material) -> list[Prepared]:
-    """Returns one column for each value: of texts, features and labels.
+    """Returns the columns of texts, features, labels and values.
 
-    Labels come first: examples whose label is unknown are left out of the others.
+    Two texts are one column. Labels come first: examples whose label is unknown are
+    left out of the others.
     """
-    columns: dict[str, Prepared] = {}
     kinds = material.kinds
-    for name in sorted(kinds, key=lambda name: kinds[name] != "label"):
-        if kinds[name] == "label":
-            columns[name] = prepare_label(name, material.labels(name))
-        elif kinds[name] == "text":
-            tokenizer = material.tokenizer(name)
-            columns[name] = prepare_text(name, tokenizer, material.config)
-        else:
-            scaling, note = material.scaling(name)
-            columns[name] = prepare_features(name, material.examples, scaling, note)
-    return [columns[name] for name in kinds]
+    texts = [name for name, kind in kinds.items() if kind == "text"]
+    names = [name for name in kinds if name not in texts[1:]]
+    columns = {
+        name: _prepare_one(material, name, texts)
+        for name in sorted(names, key=lambda name: not kinds[name].startswith("label"))
+    }
+    return [columns[name] for name in names]
+
+
+def _prepare_one(material: Material, name: str, texts: list[str]) -> Prepared:
+    config, kind = material.config, material.kinds[name]
+    if kind == "label":
+        return prepare_label(name, material.labels(name))
+    if kind == "labels":
+        return prepare_labels(name, material.labels(name))
+    if kind == "value":
+        return prepare_value(name, material.values(name))
+    if kind == "features":
+        scaling, note = material.scaling(name)
+        return prepare_features(name, material.examples, scaling, note)
+    tokenizer = material.tokenizer(*texts)
+    if len(texts) == 1:
+        return prepare_text(name, tokenizer, config)
+    first, second = texts
+    return prepare_pair((first, second), tokenizer, config)
 
 
 @dataclasses.dataclass(frozen=True)

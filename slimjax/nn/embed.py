@@ -136,7 +136,8 @@ class TypeTable(nn.Module):
         init = named(nn.initializers.normal(0.02), "types", self.axis)
         shape = self.num_types, channels.shape[0]
         table = self.param("table", init, shape, jnp.float32)
-        return jnp.take(table, types, axis=0) * channels[None, None]
+        kinds = jnp.take(table, types, axis=0, mode="clip")
+        return kinds * channels[None, None]
 
 
 class OutputTable(nn.Module):

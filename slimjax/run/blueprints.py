@@ -25,7 +25,8 @@ READS = {
 
 def make_task(run: RunConfig, outline: Outline) -> Task:
     """Returns the task of a run, for data with these special ids."""
-    return tasks.get(run.task).make_task(outline.special)
+    task = tasks.get(run.task).make_task(outline.special)
+    return task if task.fit is None else task.fit(run.head)
 
 
 def make_model(run: RunConfig, outline: Outline) -> ModelConfig:

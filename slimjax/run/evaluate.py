@@ -15,6 +15,7 @@ from slimjax.generate.model import load
 from slimjax.mesh.mesh import mesh_here
 from slimjax.metrics.bootstrap import estimate
 from slimjax.nn.axes import to_host
+from slimjax.run.blueprints import make_task
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.tasks.base import Columns, Task, nats_per_target
@@ -126,7 +127,7 @@ def evaluate_folder(
     part = "valid" if everything else split
     if not data.num_rows(part):
         raise DataError(f"{run.data.source} has nothing in its {split} split.")
-    task = task_file.make_task(data.special)
+    task = make_task(run, data.outline)
     stage = make_stage(Blueprint(run, task, model.config, data.outline))
     variables = stage.unrounded(stage.place(model.params))
     found = evaluate(stage, variables, data, part, intervals=True)

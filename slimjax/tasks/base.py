@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from slimjax.metrics.bootstrap import Columns
 from slimjax.metrics.metric import Metric
-from slimjax.models.head import HeadConfig
+from slimjax.models.head import HeadConfig, HeadSettings
 from slimjax.nn.readout import Readout
 from slimjax.tasks.answers import AnswerFn, ScoreFn
 
@@ -65,6 +65,8 @@ class Task:
         formats: How answers may be written: jsonl, text, conll or squad.
         score: From answers and examples with targets to columns by example that add
             up, for metrics `from_answers`. None if no metric needs answers.
+        fit: From the block ``config.head`` to the task that it asks for; None where
+            that changes nothing.
         is_random: Whether `inputs` or `targets` draw from their key.
         generates: Whether the model goes on writing after a prompt.
         target: What a target is called, such as ``token``.
@@ -84,6 +86,7 @@ class Task:
     answer: AnswerFn | None = None
     formats: tuple[str, ...] = ("jsonl", "text")
     score: ScoreFn | None = None
+    fit: "Callable[[HeadSettings], Task] | None" = None
     is_random: bool = False
     generates: bool = False
     target: str = "target"

@@ -2,10 +2,12 @@
 
     tokens [T] or features [F] -> tower -> pool -> softmax over the classes
 
-An example has a ``text`` or ``features``, and a ``label`` (``config.data.fields`` maps
-these names to those of the files).
+An example has a ``text``, and maybe a ``text_pair``, or ``features``; and a ``label``
+(``config.data.fields`` maps these names to those of the files). With
+``config.head.multi_label`` the label is a list, and each class is answered by itself.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -29,6 +31,7 @@ from slimjax.tasks.base import (
     Task,
     nats_per_target,
 )
+from slimjax.tasks.inputs import input_kinds, read_row
 from slimjax.text.survey import Progress
 
 LABEL = "label"
@@ -44,27 +47,19 @@ def load(
     progress: Progress | None = None,
 ) -> Dataset:
     """Returns examples of texts or of features; see `load_labelled_dataset`."""
-    del head
     return load_labelled_dataset(
         config,
-        schema(config),
+        schema(config, head),
         codecs=codecs,
         all_valid=all_valid,
         progress=progress,
     )
 
 
-def schema(config: DataConfig) -> Schema:
-    """Returns what is read: a text or features, and a label."""
-    read = "features" if reads_features(config) else "text"
-    return Schema({read: read, LABEL: LABEL})
-
-
-def reads_features(config: DataConfig) -> bool:
-    """Whether examples are rows of numbers, not texts."""
-    sources = [config.source] if isinstance(config.source, str) else config.source
-    is_image = any(source.startswith("idx:") for source in sources)
-    return is_image or "features" in (config.fields or {})
+def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
+    """Returns what is read: texts or features, and a label or a list of them."""
+    is_many = head is not None and head.multi_label
+    return Schema({**input_kinds(config), LABEL: "labels" if is_many else "label"})
 
 
 def expected_outline(config: DataConfig) -> None:
@@ -73,12 +68,19 @@ def expected_outline(config: DataConfig) -> None:
 
 
 def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
-    """Returns the one head: a class for each row."""
+    """Returns the one head: a class for each row, or yes or no for each class."""
+    if "labels" in sizes:
+        many = sizes["labels"]
+        return (HeadConfig(LABEL, many, at="first", loss="binary", bias=True),)
     return (HeadConfig(LABEL, sizes["classes"], at="first", bias=True),)
 
 
 METRICS = (
     *reported.CLASSES,
+    Metric("nats_per_example", "nats per example", "low", nats_per_target),
+)
+METRICS_OF_MANY = (
+    *reported.ANSWERS,
     Metric("nats_per_example", "nats per example", "low", nats_per_target),
 )
 
@@ -87,18 +89,9 @@ def make_task(special: Mapping[str, int]) -> Task:
     """Returns the task; with text, padding is no part of what is read."""
 
     def inputs(batch: Batch, _: Any) -> dict[str, Array]:
-        if "features" in batch:
-            return {"features": batch["features"]}
-        tokens = batch["tokens"]
-        is_text = (tokens != special["pad"]).astype(jnp.int32)
-        return {"tokens": tokens, "tokens_segments": is_text}
+        return read_row(batch, special)
 
-    def targets(batch: Batch, _: Any) -> dict[str, Targets]:
-        label = batch[LABEL]  # Below 0 in rows that only fill up a batch.
-        weight = (label >= 0).astype(jnp.float32)
-        return {LABEL: Targets(jnp.maximum(label, 0), weight)}
-
-    return Task(
+    task = Task(
         name="classification",
         heads=heads,
         inputs=inputs,
@@ -109,24 +102,67 @@ def make_task(special: Mapping[str, int]) -> Task:
         answer=answer,
     )
 
+    def fit(head: HeadSettings) -> Task:
+        own = METRICS_OF_MANY if head.multi_label else METRICS
+        return dataclasses.replace(task, metrics=own)
+
+    return dataclasses.replace(task, fit=fit)
+
+
+def targets(batch: Batch, _: Any) -> dict[str, Targets]:
+    """Returns the classes; below 0 in rows that only fill up a batch."""
+    label = batch[LABEL]
+    is_target = label >= 0 if label.ndim == 1 else label[:, 0] >= 0
+    return {LABEL: Targets(jnp.maximum(label, 0), is_target.astype(jnp.float32))}
+
 
 def outputs(readouts: Readouts, batch: Batch) -> dict[str, Array]:
-    """Returns the right class of each row, and what is predicted (see `predict`)."""
-    return {LABEL: batch[LABEL], **predict(readouts, batch)}
+    """Returns the right class of each row, the predicted one, and all probabilities.
+
+    Where a row may have many classes, the columns are ``labels`` and ``predictions``.
+    """
+    logits, label = readouts[LABEL].logits(), batch[LABEL]
+    if label.ndim == 2:
+        found = (jax.nn.sigmoid(logits) > 0.5).astype(jnp.int32)
+        return {"predictions": found, "labels": label.astype(jnp.int32)}
+    return {
+        "prediction": jnp.argmax(logits, axis=-1).astype(jnp.int32),
+        "scores": jax.nn.softmax(logits, axis=-1),
+        LABEL: label,
+    }
 
 
 def predict(readouts: Readouts, batch: Batch) -> dict[str, Array]:
-    """Returns the predicted class of each row and the probability of every class."""
+    """Returns the predicted class of each row, and probabilities of every class.
+
+    ``scores`` is of one class among all, ``each`` of every class by itself.
+    """
     del batch
     logits = readouts[LABEL].logits()
-    best = jnp.argmax(logits, axis=-1).astype(jnp.int32)
-    return {"prediction": best, "scores": jax.nn.softmax(logits, axis=-1)}
+    return {
+        "prediction": jnp.argmax(logits, axis=-1).astype(jnp.int32),
+        "scores": jax.nn.softmax(logits, axis=-1),
+        "each": jax.nn.sigmoid(logits),
+    }
 
 
 def answer(results: Results) -> list[Answer]:
-    """Returns ``prediction``, a label, and ``scores``, ``{label: probability}``."""
-    names = cast(Labels, results.codecs[LABEL]).names
-    best, scores = results.kept["prediction"].tolist(), results.kept["scores"].tolist()
+    """Returns ``prediction``, a label, and ``scores``, ``{label: probability}``.
+
+    Where an example may have many labels, ``prediction`` is the list of those that are
+    more probable than not.
+    """
+    labels, kept = cast(Labels, results.codecs[LABEL]), results.kept
+    names = labels.names
+    if labels.is_many:
+        return [
+            {
+                "prediction": [n for n, p in zip(names, row, strict=True) if p > 0.5],
+                "scores": dict(zip(names, row, strict=True)),
+            }
+            for row in kept["each"].tolist()
+        ]
+    best, scores = kept["prediction"].tolist(), kept["scores"].tolist()
     return [
         {"prediction": names[i], "scores": dict(zip(names, row, strict=True))}
         for i, row in zip(best, scores, strict=True)

@@ -1,0 +1,122 @@
+"""Regression: a number for each text, such as how good a review finds a film.
+
+    tokens [T] or features [F] -> tower -> pool -> one number
+
+An example has a ``text`` (and maybe a ``text_pair``) or ``features``, and a ``value``.
+The model answers in standard deviations from the mean, both of the training values. So
+Error is ``-log p`` of a normal distribution with the variance of the training values,
+in nats; its density is per standard deviation, so that it does not depend on the unit.
+Answering the mean costs 1.42 nats on the training values.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from slimjax.data.columns import unit_name
+from slimjax.data.config import DataConfig
+from slimjax.data.dataset import Dataset
+from slimjax.data.labelled import load_labelled_dataset
+from slimjax.data.schema import Schema
+from slimjax.data.values import VALUE, ValueScale
+from slimjax.metrics import reported
+from slimjax.models.head import HeadConfig, HeadSettings
+from slimjax.tasks.answers import Answer, Results
+from slimjax.tasks.base import (
+    Batch,
+    Metric,
+    Readouts,
+    Targets,
+    Task,
+    nats_per_target,
+)
+from slimjax.tasks.inputs import input_kinds, read_row
+from slimjax.text.survey import Progress
+
+METRICS = (
+    *reported.VALUES,
+    Metric("nats_per_example", "nats per example", "low", nats_per_target),
+)
+
+
+def load(
+    config: DataConfig,
+    *,
+    head: HeadSettings | None = None,
+    codecs: Mapping[str, Any] | None = None,
+    all_valid: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Returns examples with a value; see `load_labelled_dataset`."""
+    del head
+    return load_labelled_dataset(
+        config,
+        schema(config),
+        codecs=codecs,
+        all_valid=all_valid,
+        progress=progress,
+    )
+
+
+def schema(config: DataConfig) -> Schema:
+    """Returns what is read: texts or features, and a value."""
+    return Schema({**input_kinds(config), VALUE: "value"})
+
+
+def expected_outline(config: DataConfig) -> None:
+    """Returns None: texts or features are not known before the data are read."""
+    del config
+
+
+def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
+    """Returns the one head: a number for each row, of variance 1."""
+    del sizes
+    return (HeadConfig(VALUE, 1, at="first", loss="gaussian", bias=True),)
+
+
+def make_task(special: Mapping[str, int]) -> Task:
+    """Returns the task; padding is no part of what is read."""
+
+    def inputs(batch: Batch, _: Any) -> dict[str, Array]:
+        return read_row(batch, special)
+
+    return Task(
+        name="regression",
+        heads=heads,
+        inputs=inputs,
+        targets=targets,
+        metrics=METRICS,
+        outputs=outputs,
+        predict=predict,
+        answer=answer,
+    )
+
+
+def targets(batch: Batch, _: Any) -> dict[str, Targets]:
+    """Returns the values in deviations from the mean; nan is no target."""
+    value, unit = batch[VALUE], batch[unit_name(VALUE)]
+    is_target = jnp.isfinite(value)
+    number = (value - unit[:, 0]) / unit[:, 1]
+    own = jnp.where(is_target, number, 0.0)
+    return {VALUE: Targets(own, is_target.astype(jnp.float32))}
+
+
+def outputs(readouts: Readouts, batch: Batch) -> dict[str, Array]:
+    """Returns the value of each row and the predicted one, in the unit of the files."""
+    unit = batch[unit_name(VALUE)]
+    number = predict(readouts, batch)["number"]
+    return {"prediction": unit[:, 0] + unit[:, 1] * number, VALUE: batch[VALUE]}
+
+
+def predict(readouts: Readouts, batch: Batch) -> dict[str, Array]:
+    """Returns the number of each row, in deviations from the mean."""
+    del batch
+    return {"number": readouts[VALUE].logits()[:, 0]}
+
+
+def answer(results: Results) -> list[Answer]:
+    """Returns ``prediction``, a number in the unit of the files."""
+    scale = cast(ValueScale, results.codecs[VALUE])
+    return [{"prediction": scale.decode(n)} for n in results.kept["number"].tolist()]
