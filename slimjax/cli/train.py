@@ -104,5 +104,13 @@ def _dry_run(run, *, as_json: bool) -> None:
         print_json(plan)
         return
     for name, value in plan.items():
-        shown = f"{value:,.0f}" if isinstance(value, int | float) else value
-        print(f"{name:28} {shown}")
+        print(f"{name:28} {_show(value)}")
+
+
+def _show(value: object) -> str:
+    """Returns a value of the plan as people read it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_show(part)}" for name, part in value.items())
+    if isinstance(value, float) and abs(value) < 100 and not value.is_integer():
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if isinstance(value, int | float) else str(value)

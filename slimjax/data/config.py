@@ -61,7 +61,11 @@ class DataConfig:
             ``source``.
         on_duplicate: What happens to labelled examples with equal input: ``group``
             keeps them in one split, ``drop`` keeps only the first (and none if their
-            labels differ), ``keep`` draws a split for each.
+            labels differ), ``keep`` draws a split for each. With a split of its own
+            source, copies of its examples leave the training split, unless ``keep``.
+        group_field: Field of the files whose equal values keep examples in one split,
+            such as the name of an author or a page; empty for none.
+        stratify: Whether splits are drawn so that each class has its share in them.
         on_bad_example: ``error`` refuses an unreadable labelled example; ``skip``
             leaves it out and counts it.
         normalize: Mean and standard deviation by which features are scaled,
@@ -88,6 +92,8 @@ class DataConfig:
     valid_source: str | tuple[str, ...] = ""
     test_source: str | tuple[str, ...] = ""
     on_duplicate: str = "group"
+    group_field: str = ""
+    stratify: bool = False
     on_bad_example: str = "error"
     normalize: tuple[float, ...] = ()
 

@@ -1,21 +1,29 @@
 """Which example belongs to which split, and which are left out.
 
 Examples whose inputs are equal are copies. Unless the config says otherwise, copies are
-in one split, and none of those in a split of its own source is in train.
+in one split, and none of those in a split of its own source is in train. Examples of
+one group are in one split as well (``config.data.group_field``).
 """
 
 import dataclasses
-import json
-from collections import Counter
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from slimjax.data.config import DataConfig
+from slimjax.data.copies import (
+    NO_COPIES,
+    Copies,
+    are_first,
+    count_copies,
+    hash_inputs,
+    join_groups,
+    number_copies,
+)
+from slimjax.data.strata import deal_strata
 from slimjax.errors import DataError
 from slimjax.text.examples import Example
-from slimjax.text.splits import SPLITS, hash_bytes, hash_to_fraction, place_borders
+from slimjax.text.splits import SPLITS, hash_to_fraction, place_borders
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,34 +32,25 @@ class Dealt:
 
     Attributes:
         splits: The examples of each split, in the order of the files.
+        copies: How many examples of the pool repeat others, whether they are left out
+            or not.
         num_duplicates: Copies left out, and contradictory examples.
+        num_contradictory: The contradictory examples among them.
         num_copies: Examples left out of train because valid or test has them.
     """
 
     splits: dict[str, list[Example]]
-    num_duplicates: int
-    num_copies: int
-
-
-def hash_inputs(example: Example, inputs: tuple[str, ...]) -> bytes:
-    """Returns a hash of what a model reads of an example."""
-    parts = []
-    for name in inputs:
-        parts.append(_to_bytes(example.values[name]))
-    sizes = b"".join(len(part).to_bytes(8, "big") for part in parts[1:])
-    return hash_bytes(b"".join([*parts, sizes]))
-
-
-def _to_bytes(value: Any) -> bytes:
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, np.ndarray):
-        return value.tobytes()
-    return json.dumps(value).encode()
+    copies: Copies = NO_COPIES
+    num_duplicates: int = 0
+    num_contradictory: int = 0
+    num_copies: int = 0
 
 
 def deal(
-    pools: Mapping[str, list[Example]], inputs: tuple[str, ...], config: DataConfig
+    pools: Mapping[str, list[Example]],
+    inputs: tuple[str, ...],
+    config: DataConfig,
+    class_of: Callable[[Example], str] | None = None,
 ) -> Dealt:
     """Deals examples out to train, valid and test.
 
@@ -60,58 +59,59 @@ def deal(
             splits that have a source of their own.
         inputs: Names of what a model reads.
         config: Fractions, and what becomes of copies.
+        class_of: Returns the class of an example, for splits in which each class has
+            its share; by default the hash of the input decides.
 
     Raises:
         DataError: If there are fewer different examples than splits.
     """
     pool, own = pools["train"], {s: p for s, p in pools.items() if s != "train"}
     keys = [hash_inputs(example, inputs) for example in pool]
-    num_duplicates = num_copies = 0
-    if config.on_duplicate == "keep":
-        keys = _number(keys)
-    else:
+    copies = count_copies(pool, keys, inputs)
+    num_duplicates = num_contradictory = num_copies = 0
+    if config.on_duplicate != "keep":
         held_out = {hash_inputs(e, inputs) for part in own.values() for e in part}
         pool, keys, num_copies = _keep(pool, keys, [k not in held_out for k in keys])
     if config.on_duplicate == "drop":
-        kept = _are_first(pool, keys, inputs)
+        num_contradictory = count_copies(pool, keys, inputs).num_contradictory
+        kept = are_first(pool, keys, inputs)
         pool, keys, num_duplicates = _keep(pool, keys, kept)
     if not pool:
         raise DataError("No example is left for the train split: valid has them all.")
-    shares = {"valid": config.valid_fraction, "test": config.test_fraction}
-    fractions = [hash_to_fraction(key) for key in keys]
-    borders = place_borders(
-        np.array(fractions), *(0.0 if s in own else shares[s] for s in shares)
-    )
+    shares = {"test": config.test_fraction, "valid": config.valid_fraction}
+    shares |= dict.fromkeys(own, 0.0)
+    places = _place(pool, _join(pool, keys, config), shares, class_of)
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
-    for example, fraction in zip(pool, fractions, strict=True):
-        splits[borders.choose(fraction)].append(example)
-    return Dealt(splits | own, num_duplicates, num_copies)
+    for example, split in zip(pool, places, strict=True):
+        splits[split].append(example)
+    left_out = num_duplicates, num_contradictory, num_copies
+    return Dealt(splits | own, copies, *left_out)
 
 
-def _number(keys: list[bytes]) -> list[bytes]:
-    """Returns keys that are different for copies."""
-    seen: Counter[bytes] = Counter()
-    numbered = []
-    for key in keys:
-        number = seen[key]
-        numbered.append(hash_bytes(key + number.to_bytes(8, "big")) if number else key)
-        seen[key] += 1
-    return numbered
+def _join(
+    pool: Sequence[Example], keys: list[bytes], config: DataConfig
+) -> Sequence[bytes]:
+    """Returns keys that are equal for examples that stay in one split."""
+    if config.group_field:
+        groups = [example.group for example in pool]
+        if config.on_duplicate == "keep":
+            keys = number_copies(keys)
+        return join_groups(keys, groups)
+    return number_copies(keys) if config.on_duplicate == "keep" else keys
 
 
-def _are_first(
-    pool: list[Example], keys: list[bytes], inputs: tuple[str, ...]
-) -> list[bool]:
-    """Returns which examples are the first of their copies, where all copies agree."""
-    answers: dict[bytes, set[tuple]] = {}
-    for example, key in zip(pool, keys, strict=True):
-        rest = tuple(v for name, v in example.values.items() if name not in inputs)
-        answers.setdefault(key, set()).add(rest)
-    seen, first = set(), []
-    for key in keys:
-        first.append(key not in seen and len(answers[key]) == 1)
-        seen.add(key)
-    return first
+def _place(
+    pool: Sequence[Example],
+    keys: Sequence[bytes],
+    shares: dict[str, float],
+    class_of: Callable[[Example], str] | None,
+) -> list[str]:
+    """Returns the split of each example."""
+    fractions = [hash_to_fraction(key) for key in keys]
+    borders = place_borders(np.array(fractions), shares["valid"], shares["test"])
+    if class_of is not None:
+        return deal_strata(keys, [class_of(example) for example in pool], shares)
+    return [borders.choose(fraction) for fraction in fractions]
 
 
 def _keep(

@@ -6,22 +6,24 @@ cache under a hash of all that determines them.
 
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from slimjax.data.cache import Info, hash_json, open_entry
+from slimjax.data.census import CLASSES, count_bytes, count_examples, write_notes
 from slimjax.data.config import DataConfig
+from slimjax.data.copies import hash_inputs, to_bytes
 from slimjax.data.dataset import Codec, Dataset
-from slimjax.data.dealing import Dealt, deal, hash_inputs
+from slimjax.data.dealing import Dealt, deal
 from slimjax.data.encoding import Prepared, encode_examples, find_problem
 from slimjax.data.material import Material
 from slimjax.data.pools import read_pools
 from slimjax.data.reads import READS, Reads
 from slimjax.data.schema import Schema
-from slimjax.errors import DataError
+from slimjax.errors import ConfigError, DataError
 from slimjax.text.examples import Example, refuse_or_skip
 from slimjax.text.skips import Skips
 from slimjax.text.sources import name_sources
@@ -67,7 +69,7 @@ def load_labelled_dataset(
     report, skips = progress or (lambda *_: None), Skips()
     read = functools.partial(_read, config, schema, codecs or {}, all_valid)
     dealt, columns, reads = read(skips, report)
-    splits = dealt.splits
+    splits, kinds = dealt.splits, schema.choose_kinds(reads.names)
     fingerprint = hash_json(
         FORMAT,
         [_hash_examples(splits[split]) for split in SPLITS],
@@ -76,7 +78,7 @@ def load_labelled_dataset(
 
     def load(folder: Path, info: Info) -> Dataset:
         merge = lambda key: {k: v for c in columns for k, v in getattr(c, key).items()}
-        counts = _count(dealt, skips, schema.inputs) | info
+        counts = count_examples(dealt, skips, schema.inputs) | info
         fields, own = merge("fields"), {READS: reads} if schema.optional else {}
         return Dataset(
             splits={s: _open_all(folder, s) for s in SPLITS},
@@ -91,7 +93,7 @@ def load_labelled_dataset(
             fingerprint=fingerprint,
             source=name_sources(config.source),
             codecs=merge("codecs") | own,
-            notes=_write_notes(config, dealt, columns, skips, counts),
+            notes=write_notes(config, kinds, dealt, columns, skips, counts),
             read_examples=lambda: read(Skips(), lambda *_: None)[0].splits,
         )
 
@@ -115,8 +117,6 @@ def _read(
     """Reads and deals out all examples, and prepares the columns."""
     known = codecs.get(READS)
     names = known.names if isinstance(known, Reads) else None
-    if codecs and names is None:
-        names = ()
     pools = read_pools(config, schema, skips, reads=names, only_source=all_valid)
     report("read", 1.0)
     first = next(iter(pools.values()))[0]
@@ -124,9 +124,9 @@ def _read(
     kinds = schema.choose_kinds(reads.names)
     inputs = tuple(name for name in schema.inputs if name in kinds)
     if all_valid:
-        dealt = Dealt({"train": [], "valid": pools["train"], "test": []}, 0, 0)
+        dealt = Dealt({"train": [], "valid": pools["train"], "test": []})
     else:
-        dealt = deal(pools, inputs, config)
+        dealt = deal(pools, inputs, config, _choose_classes(config, kinds))
     refuse = lambda bad: refuse_or_skip(bad, config.on_bad_example, skips)
     material = Material(config, kinds, dealt.splits, codecs, refuse, report)
     columns = schema.prepare(material)
@@ -134,6 +134,21 @@ def _read(
     if not all_valid and not dealt.splits["train"]:
         raise DataError("No example is left for the train split.")
     return dealt, columns, reads
+
+
+def _choose_classes(
+    config: DataConfig, kinds: Mapping[str, str]
+) -> Callable[[Example], str] | None:
+    """Returns what tells the class of an example, if splits are drawn by class."""
+    if not config.stratify:
+        return None
+    names = [name for name, kind in kinds.items() if kind in CLASSES]
+    if not names:
+        raise ConfigError(
+            "config.data.stratify=True draws splits by class, and this task reads no "
+            "label. Set it to False."
+        )
+    return lambda example: to_bytes(example.values[names[0]]).decode()
 
 
 def _check(columns: Sequence[Prepared], splits: Splits, refuse) -> None:
@@ -190,65 +205,10 @@ def _count_rows(
     The bytes of an example with several rows are those of its first one.
     """
     owners = _open(folder, split, OF_EXAMPLES)
-    sizes = np.array([_count_bytes(example, inputs) for example in examples], np.int64)
+    sizes = np.array([count_bytes(example, inputs) for example in examples], np.int64)
     is_first = np.diff(owners, prepend=-1) > 0
     return {
         "bytes": np.where(is_first, sizes[owners], 0),
         "targets": _open(folder, split, OF_TARGETS),
         "example": owners,
     }
-
-
-def _count_bytes(example: Example, inputs: tuple[str, ...]) -> int:
-    return sum(_num_bytes(example.values.get(name)) for name in inputs)
-
-
-def _num_bytes(value: Any) -> int:
-    """Returns the UTF-8 bytes of a text, or of a list of texts."""
-    if isinstance(value, list | tuple):
-        return sum(_num_bytes(part) for part in value)
-    return len(value.encode()) if isinstance(value, str) else 0
-
-
-def _count(dealt: Dealt, skips: Skips, inputs: tuple[str, ...]) -> dict[str, Any]:
-    """Returns the counts of a dataset that do not depend on its encoding."""
-    splits = dealt.splits
-    sizes = {s: sum(_count_bytes(e, inputs) for e in splits[s]) for s in SPLITS}
-    return {
-        "examples": {split: len(splits[split]) for split in SPLITS},
-        "bytes": sizes,
-        "skipped": dict(skips.reasons),
-        "duplicates": dealt.num_duplicates,
-        "copies_left_out": dealt.num_copies,
-    }
-
-
-def _write_notes(
-    config: DataConfig,
-    dealt: Dealt,
-    columns: list[Prepared],
-    skips: Skips,
-    counts: Mapping[str, Any],
-) -> tuple[str, ...]:
-    """Returns what a user should know of the data, one line each."""
-    notes = [skips.describe("config.data.on_bad_example", "examples")]
-    if dealt.num_copies:
-        notes.append(
-            f"Left out of train: {dealt.num_copies:,} copies of valid or test examples."
-        )
-    if dealt.num_duplicates:
-        notes.append(
-            f"config.data.on_duplicate=drop left out {dealt.num_duplicates:,} examples."
-        )
-    cut = counts.get("cut", {})
-    if any(cut.values()):
-        parts = [
-            f"{number:,} of {counts['examples'][split]:,} in {split}"
-            for split, number in cut.items()
-            if number
-        ]
-        notes.append(
-            f"Longer than config.data.seq_len={config.seq_len} tokens, and cut: "
-            f"{', '.join(parts)}."
-        )
-    return tuple(note for note in [*notes, *(c.note for c in columns)] if note)

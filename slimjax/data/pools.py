@@ -51,7 +51,9 @@ def read_pools(
     for split, (names, key) in sources.items():
         where = f"config.data.{key}"
         kinds = schema.kinds if reads is None else schema.choose_kinds(reads)
-        found = list(_read(config, kinds, names, where, skips))
+        grouped = split == "train" and not only_source
+        found = _read(config, kinds, names, where, skips, with_groups=grouped)
+        found = list(found)
         if reads is None:
             reads = [n for n in schema.optional if found and n in found[0].values]
         pools[split] = _check(config, schema, reads, found, skips)
@@ -72,9 +74,16 @@ def _read(
     names: Names,
     where: str,
     skips: Skips,
+    *,
+    with_groups: bool,
 ) -> Iterator[Example]:
     """Yields all examples of one source or several."""
     if is_idx(names):
+        if config.group_field:
+            raise ConfigError(
+                f"config.data.group_field={show(config.group_field)}: images of "
+                f"{show(name_sources(names))} have no fields. Leave it out."
+            )
         if {**kinds} != _IDX_KINDS:
             raise ConfigError(
                 f"{where}={show(name_sources(names))} holds images and labels; this "
@@ -92,6 +101,7 @@ def _read(
         on_bad_example=config.on_bad_example,
         skips=skips,
         where=where,
+        group_field=config.group_field if with_groups else "",
     )
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from slimjax import tasks
 from slimjax.data.codecs import load_codecs
-from slimjax.data.dataset import Outline
+from slimjax.data.dataset import Dataset
+from slimjax.data.overview import describe_examples
 from slimjax.distill.alignment import alignment_flops
 from slimjax.distill.outcome_store import record_type
 from slimjax.distill.teacher import flops_per_target
@@ -17,17 +18,22 @@ from slimjax.run.init_shape import input_codecs, take_shape
 from slimjax.run.teaching import check_answers, check_teacher
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.blueprint import Blueprint
-from slimjax.train.config import RunConfig
+from slimjax.train.config import RunConfig, with_num_steps
 
 
 def describe(run: RunConfig) -> dict[str, Any]:
-    """Returns sizes, FLOPs, memory and seams of a run.
+    """Returns sizes, FLOPs, memory and seams of a run, and what labelled data hold.
 
     Raises:
         ConfigError: If the budget cannot be met, or the teacher is no finished run.
+        DataError: If labelled data cannot be read.
     """
     run = take_shape(run)
-    outline = expected_outline(run) or load_outline(run)
+    data = load_examples(run)
+    if data is None:
+        outline = expected_outline(run) or load_data(run).outline
+    else:
+        outline, run = data.outline, with_num_steps(run, data.num_rows("train"))
     blueprint = make_blueprint(run, outline)
     check_budget(blueprint)
     check_teacher(run.distill)
@@ -47,7 +53,7 @@ def describe(run: RunConfig) -> dict[str, Any]:
         "flops_total_without_seams": spent,
         **teacher,
     }
-    if run.train.num_epochs:  # They depend on the data, which are not read here.
+    if run.train.num_epochs and data is None:  # They depend on data that are not read.
         of_steps = {"num_epochs": run.train.num_epochs} | dict.fromkeys(of_steps)
     return {
         "params": sizes["params"],
@@ -57,14 +63,27 @@ def describe(run: RunConfig) -> dict[str, Any]:
         "state_bytes": run.optim.bytes_per_weight * sizes["params"],
         **of_steps,
         "seam_steps": list(run.seam_steps),
-    } | {f"budget_{measure}": goal for measure, goal in goals.items()}
+        **{f"budget_{measure}": goal for measure, goal in goals.items()},
+        **describe_data(run, data),
+    }
 
 
-def load_outline(run: RunConfig) -> Outline:
-    """Reads the data, for a task that does not know its sizes otherwise."""
+def load_examples(run: RunConfig) -> Dataset | None:
+    """Reads the data of a task that has labelled examples."""
+    return load_data(run) if hasattr(tasks.get(run.task), "schema") else None
+
+
+def load_data(run: RunConfig) -> Dataset:
+    """Reads the data of any task."""
     codecs = input_codecs(run) or None
-    load = tasks.get(run.task).load
-    return load(run.data, codecs=codecs, head=run.head).outline
+    return tasks.get(run.task).load(run.data, codecs=codecs, head=run.head)
+
+
+def describe_data(run: RunConfig, data: Dataset | None) -> dict[str, Any]:
+    """Returns what labelled data hold; nothing of other data."""
+    if data is None or data.read_examples is None:
+        return {}
+    return describe_examples(data, tasks.get(run.task).schema(run.data))
 
 
 def describe_teacher(blueprint: Blueprint) -> dict[str, Any]:

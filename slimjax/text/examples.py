@@ -39,6 +39,7 @@ class Example:
         number: The line of the file, from 1.
         record: All fields as the file has them, where they were asked for.
         unit: What `number` counts.
+        group: Value of the field that keeps examples in one split, if there is one.
     """
 
     values: dict[str, Any]
@@ -46,6 +47,7 @@ class Example:
     number: int
     record: Mapping[Any, Any] = dataclasses.field(default_factory=dict)
     unit: str = "line"
+    group: str = ""
 
     @property
     def where(self) -> str:
@@ -65,6 +67,7 @@ def iterate_examples(
     on_bad_example: str = "error",
     skips: Skips | None = None,
     where: str = "config.data.source",
+    group_field: str = "",
 ) -> Iterator[Example]:
     """Yields the examples of files of records, without their records.
 
@@ -75,6 +78,7 @@ def iterate_examples(
         on_bad_example: ``error``, or ``skip``.
         skips: Counts what was skipped.
         where: The setting of the sources, for messages.
+        group_field: A field whose value becomes `Example.group`.
 
     Raises:
         ConfigError: If a source holds no records.
@@ -82,6 +86,8 @@ def iterate_examples(
     """
     for source, record in _iterate_records(names, style, where):
         found = _make(record, with_field(columns, source))
+        if group_field and isinstance(found, Example) and isinstance(record, Record):
+            found = _with_group(found, record, group_field)
         if isinstance(found, Example):
             yield found
         else:
@@ -198,3 +204,19 @@ def _make(
         values[column.name] = value
     line, kept = record.line, record.values if keep_record else {}
     return Example(values, line.path, line.number, kept, line.unit)
+
+
+def _with_group(
+    example: Example, record: Record, group_field: str
+) -> Example | BadDocument:
+    """Returns an example with its group, or what is wrong with that."""
+    number = int(group_field) if group_field.isdecimal() else None
+    value = record.get(group_field)
+    if isinstance(value, BadDocument) and number is not None:
+        value = record.get(number)
+    if isinstance(value, BadDocument):
+        return value
+    if value is None or value == "" or isinstance(value, list | dict):
+        problem = f"field {show(group_field)} is {show(value)}, not a group."
+        return record.line.bad("wrong_type", problem)
+    return dataclasses.replace(example, group=str(value))

@@ -160,7 +160,8 @@ def test_duplicates_and_contradictions_are_dropped_on_request(tmp_path):
     expected = [(text, str(label)) for text, label in rows[2:60]]
     assert sorted(found) == sorted(expected)
     assert dataset.counts["duplicates"] == 11
-    assert "on_duplicate=drop left out 11 examples." in " ".join(dataset.notes)
+    notes = " ".join(dataset.notes)
+    assert "on_duplicate=drop left out 11 examples, 6 of them contradictory" in notes
 
 
 def test_splits_may_have_their_own_sources_whose_texts_leave_train(tmp_path):

@@ -165,3 +165,18 @@ def test_macro_f1_counts_all_classes_alike():
     own = {metric.key: metric.of for metric in classification.METRICS}
     assert float(own["accuracy"](rows)) == 0.75
     assert float(own["macro_f1"](rows)) == pytest.approx((6 / 7 + 0) / 2)
+
+
+def test_a_dry_run_prints_what_a_person_checks_first(reviews, capsys):
+    argv = ["train", "--config=classification", "--dry_run"]
+    argv += [f"--config.data.source=jsonl:{reviews}", "--config.data.tokenizer=bytes"]
+    argv += ['--config.data.fields={"text":"review","label":"stars"}']
+    argv += ["--config.data.seq_len=16", "--config.model.width=16"]
+    assert main(argv) == 0
+    lines = dict(line.split(" ", 1) for line in capsys.readouterr().out.splitlines())
+    found = {name: value.strip() for name, value in lines.items()}
+    assert found["label_train"].startswith(("good ", "bad "))
+    assert int(found["examples_train"]) > 200
+    assert 16 < int(found["tokens_median"]) <= int(found["tokens_longest"])
+    assert found["cut_train"].endswith("%)")
+    assert found["repeated"] == found["contradictions"] == "0"

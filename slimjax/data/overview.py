@@ -1,0 +1,95 @@
+"""What a person checks first of labelled data: counts by split, copies, lengths."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from slimjax.data.census import CLASSES, count_classes
+from slimjax.data.dataset import Dataset, spread_rows
+from slimjax.data.schema import Schema
+from slimjax.data.tokenizer import Tokenizer
+from slimjax.text.examples import Example
+from slimjax.text.splits import SPLITS
+
+MOST_MEASURED = 10_000
+"""Examples of the train split whose lengths are counted."""
+COUNTED = ("repeated", "contradictions", "duplicates", "copies_left_out")
+
+
+def describe_examples(data: Dataset, schema: Schema) -> dict[str, Any]:
+    """Returns what a labelled dataset holds, by names for people.
+
+    Args:
+        data: The dataset; its files are read once more.
+        schema: What the task reads.
+    """
+    assert data.read_examples is not None
+    splits, kinds = data.read_examples(), schema.kinds
+    described: dict[str, Any] = {f"examples_{s}": len(splits[s]) for s in SPLITS}
+    for name, kind in kinds.items():
+        described |= _describe_answers(splits, name, kind)
+    described |= {name: data.counts[name] for name in COUNTED if name in data.counts}
+    described |= _describe_lengths(data, splits["train"], schema)
+    return described | {"notes": list(data.notes)}
+
+
+def _describe_answers(
+    splits: Mapping[str, Sequence[Example]], name: str, kind: str
+) -> dict[str, Any]:
+    """Returns the classes of each split, or the mean and the range of its values."""
+    if kind in CLASSES:
+        classes = {s: dict(count_classes(splits[s], name)) for s in SPLITS}
+        of_all = sorted(set().union(*classes.values()))
+        missing = {s: [n for n in of_all if n not in classes[s]] for s in SPLITS}
+        return {f"{name}_{split}": found for split, found in classes.items()} | {
+            f"{name}_missing_in_{split}": names
+            for split, names in missing.items()
+            if names and splits[split]
+        }
+    if kind != "value":
+        return {}
+    described = {}
+    for split in SPLITS:
+        values = np.array([example.values[name] for example in splits[split]])
+        if len(values):
+            ends = {"mean": values.mean(), "least": values.min(), "most": values.max()}
+            described[f"{name}_{split}"] = {k: float(v) for k, v in ends.items()}
+    return described
+
+
+def _describe_lengths(
+    data: Dataset, train: Sequence[Example], schema: Schema
+) -> dict[str, Any]:
+    """Returns quantiles of the tokens of an example, and the share that is cut."""
+    described: dict[str, Any] = {}
+    if train and "tokens" in data.codecs:
+        numbers = spread_rows(len(train), MOST_MEASURED, seed=0)
+        lengths = count_tokens([train[i] for i in numbers], schema, data.tokenizer)
+        found = np.quantile(lengths, [0.5, 0.9, 0.99, 1.0]).round().astype(int)
+        names = ("median", "90_percent", "99_percent", "longest")
+        described |= {
+            f"tokens_{name}": int(length)
+            for name, length in zip(names, found, strict=True)
+        }
+    for split, number in data.counts.get("cut", {}).items():
+        if total := data.counts["examples"][split]:
+            described[f"cut_{split}"] = f"{number} ({number / total:.1%})"
+    return described
+
+
+def count_tokens(
+    examples: Sequence[Example], schema: Schema, tokenizer: Tokenizer
+) -> np.ndarray:
+    """Returns the tokens of all that a model reads of each example."""
+    texts, owners = [], []
+    for i, example in enumerate(examples):
+        for name in schema.inputs:
+            value = example.values.get(name, ())
+            found = [value] if isinstance(value, str) else value
+            found = [t for t in found if isinstance(t, str)]
+            texts += found
+            owners += [i] * len(found)
+    sizes = [len(ids) for ids in tokenizer.encode_batch(texts)]
+    counts = np.bincount(np.array(owners, np.int64), sizes, minlength=len(examples))
+    return counts.astype(np.int64)
