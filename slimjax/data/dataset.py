@@ -123,6 +123,7 @@ class Dataset:
         notes: What a user should know of the data: sentences, each one line.
         read_examples: Reads the labelled examples again, by split, in the order of the
             numbers in ``row_counts``; None without labelled data.
+        kinds: Names and kinds of what an example has; empty without labelled data.
     """
 
     splits: Mapping[str, Mapping[str, np.ndarray]]
@@ -137,6 +138,7 @@ class Dataset:
     codecs: Mapping[str, Codec]
     notes: tuple[str, ...] = ()
     read_examples: Callable[[], Mapping[str, list[Example]]] | None = None
+    kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def outline(self) -> Outline:

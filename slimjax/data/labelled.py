@@ -95,6 +95,7 @@ def load_labelled_dataset(
             codecs=merge("codecs") | own,
             notes=write_notes(config, kinds, dealt, columns, skips, counts),
             read_examples=lambda: read(Skips(), lambda *_: None)[0].splits,
+            kinds=kinds,
         )
 
     dataset = open_entry(

@@ -7,9 +7,9 @@ import numpy as np
 
 from slimjax.data.census import CLASSES, count_classes
 from slimjax.data.dataset import Dataset, spread_rows
-from slimjax.data.schema import Schema
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.text.examples import Example
+from slimjax.text.kinds import find_kind
 from slimjax.text.splits import SPLITS
 
 MOST_MEASURED = 10_000
@@ -17,20 +17,19 @@ MOST_MEASURED = 10_000
 COUNTED = ("repeated", "contradictions", "duplicates", "copies_left_out")
 
 
-def describe_examples(data: Dataset, schema: Schema) -> dict[str, Any]:
-    """Returns what a labelled dataset holds, by names for people.
+def describe_examples(data: Dataset) -> dict[str, Any]:
+    """Returns what a labelled dataset holds, by names for people; nothing of others.
 
-    Args:
-        data: The dataset; its files are read once more.
-        schema: What the task reads.
+    Its files are read once more.
     """
-    assert data.read_examples is not None
-    splits, kinds = data.read_examples(), schema.kinds
+    if data.read_examples is None:
+        return {}
+    splits, kinds = data.read_examples(), data.kinds
     described: dict[str, Any] = {f"examples_{s}": len(splits[s]) for s in SPLITS}
     for name, kind in kinds.items():
         described |= _describe_answers(splits, name, kind)
     described |= {name: data.counts[name] for name in COUNTED if name in data.counts}
-    described |= _describe_lengths(data, splits["train"], schema)
+    described |= _describe_lengths(data, splits["train"])
     return described | {"notes": list(data.notes)}
 
 
@@ -58,14 +57,13 @@ def _describe_answers(
     return described
 
 
-def _describe_lengths(
-    data: Dataset, train: Sequence[Example], schema: Schema
-) -> dict[str, Any]:
+def _describe_lengths(data: Dataset, train: Sequence[Example]) -> dict[str, Any]:
     """Returns quantiles of the tokens of an example, and the share that is cut."""
     described: dict[str, Any] = {}
     if train and "tokens" in data.codecs:
         numbers = spread_rows(len(train), MOST_MEASURED, seed=0)
-        lengths = count_tokens([train[i] for i in numbers], schema, data.tokenizer)
+        inputs = [n for n, kind in data.kinds.items() if not find_kind(kind).is_target]
+        lengths = count_tokens([train[i] for i in numbers], inputs, data.tokenizer)
         found = np.quantile(lengths, [0.5, 0.9, 0.99, 1.0]).round().astype(int)
         names = ("median", "90_percent", "99_percent", "longest")
         described |= {
@@ -79,12 +77,12 @@ def _describe_lengths(
 
 
 def count_tokens(
-    examples: Sequence[Example], schema: Schema, tokenizer: Tokenizer
+    examples: Sequence[Example], inputs: Sequence[str], tokenizer: Tokenizer
 ) -> np.ndarray:
-    """Returns the tokens of all that a model reads of each example."""
+    """Returns the tokens of all texts that a model reads of each example."""
     texts, owners = [], []
     for i, example in enumerate(examples):
-        for name in schema.inputs:
+        for name in inputs:
             value = example.values.get(name, ())
             found = [value] if isinstance(value, str) else value
             found = [t for t in found if isinstance(t, str)]

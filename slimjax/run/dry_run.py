@@ -64,7 +64,7 @@ def describe(run: RunConfig) -> dict[str, Any]:
         **of_steps,
         "seam_steps": list(run.seam_steps),
         **{f"budget_{measure}": goal for measure, goal in goals.items()},
-        **describe_data(run, data),
+        **(describe_examples(data) if data else {}),
     }
 
 
@@ -77,13 +77,6 @@ def load_data(run: RunConfig) -> Dataset:
     """Reads the data of any task."""
     codecs = input_codecs(run) or None
     return tasks.get(run.task).load(run.data, codecs=codecs, head=run.head)
-
-
-def describe_data(run: RunConfig, data: Dataset | None) -> dict[str, Any]:
-    """Returns what labelled data hold; nothing of other data."""
-    if data is None or data.read_examples is None:
-        return {}
-    return describe_examples(data, tasks.get(run.task).schema(run.data))
 
 
 def describe_teacher(blueprint: Blueprint) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def test_counts_labels_copies_and_lengths_are_described(tmp_path):
     source = write(tmp_path / "a.jsonl", rows)
     valid = write(tmp_path / "v.jsonl", [{"text": "v", "label": "a"}] * 2)
     dataset = load(source, valid_source=valid, test_fraction=0.0)
-    found = describe_examples(dataset, SCHEMA)
+    found = describe_examples(dataset)
     assert found["examples_train"] == 22
     assert found["examples_valid"] == 2
     assert found["label_train"] == {"b": 11, "a": 10, "c": 1}
