@@ -6,6 +6,7 @@ from typing import cast
 
 from slimjax.data.dataset import Codec
 from slimjax.data.labels import LABELS_FILE, Labels, load_labels
+from slimjax.data.pairs import OWN_VOCAB, PAD, SOURCE
 from slimjax.data.reads import INPUTS_FILE, READS, Reads, load_reads
 from slimjax.data.scaling import FEATURES_FILE, Scaling, load_scaling
 from slimjax.data.tokenizer import Tokenizer, load_tokenizer
@@ -27,6 +28,8 @@ def load_codecs(folder: str | os.PathLike[str]) -> dict[str, Codec]:
         codecs["features"] = load_scaling(folder)
     else:
         codecs["tokens"] = load_tokenizer(folder)
+    if has(SOURCE):
+        codecs[SOURCE] = load_tokenizer(os.path.join(folder, SOURCE))
     if has(LABELS_FILE):
         labels = load_labels(folder)
         codecs[labels.field] = labels
@@ -40,19 +43,35 @@ def load_codecs(folder: str | os.PathLike[str]) -> dict[str, Codec]:
 def sizes_of(codecs: Codecs) -> dict[str, int]:
     """Returns the sizes that a model takes from its codecs, as a dataset has them."""
     sizes = {}
-    for codec in codecs.values():
+    for name, codec in codecs.items():
         if isinstance(codec, Labels):
             sizes["labels" if codec.is_many else "classes"] = len(codec)
         elif isinstance(codec, Scaling):
             sizes["features"] = codec.size
         elif not isinstance(codec, Reads | ValueScale):
-            sizes["vocab"] = _tokenizer(codec).vocab_size
+            size = OWN_VOCAB if name == SOURCE else "vocab"
+            sizes[size] = _tokenizer(codec).vocab_size
     return sizes
 
 
 def special_of(codecs: Codecs) -> dict[str, int]:
     """Returns the ids with a meaning of their own; none without tokens."""
-    return _tokenizer(codecs["tokens"]).special if "tokens" in codecs else {}
+    if "tokens" not in codecs:
+        return {}
+    tokens = _tokenizer(codecs["tokens"])
+    source = _tokenizer(codecs.get(SOURCE, tokens))
+    return dict(tokens.special) | {PAD: source.pad_id}
+
+
+def save_codecs(codecs: Codecs, folder: str | os.PathLike[str]) -> None:
+    """Writes codecs into `folder`, which exists; see `load_codecs`.
+
+    A tokenizer of its own of sources stands in a folder of its own.
+    """
+    for name, codec in codecs.items():
+        own = os.path.join(folder, SOURCE) if name == SOURCE else folder
+        os.makedirs(own, exist_ok=True)
+        codec.save(own)
 
 
 def _tokenizer(codec: Codec) -> Tokenizer:

@@ -38,7 +38,10 @@ class DataConfig:
             ``tokenizer.json`` file, of its folder, of a SentencePiece ``.model``, or of
             the folder ``tokenizer`` of a run.
         vocab_size: Pieces of the trained tokenizer; ``bytes`` always has 259.
-        seq_len: Tokens per row.
+        seq_len: Tokens per row; of a source, where a target is written for it.
+        target_len: Tokens per row of what is written for a source; 0 means seq_len.
+        source_vocab_size: Pieces of a tokenizer of its own for sources; 0 means that
+            sources and targets share one.
         batch_size: Rows per step, over all devices.
         whole_words: Whether masked language modelling hides all tokens of a word
             together.
@@ -79,6 +82,8 @@ class DataConfig:
     tokenizer: str = "sentencepiece"
     vocab_size: int = 2048
     seq_len: int = 128
+    target_len: int = 0
+    source_vocab_size: int = 0
     batch_size: int = 16
     whole_words: bool = False
     valid_fraction: float = 0.05
@@ -107,14 +112,11 @@ class DataConfig:
         _check_choice("on_duplicate", self.on_duplicate, ON_DUPLICATE)
         check_encoding(self.encoding, "config.data.encoding")
         _check_size("seq_len", self.seq_len, 1)
+        _check_size("target_len", self.target_len, 0)
+        _check_size("source_vocab_size", self.source_vocab_size, 0)
         _check_size("batch_size", self.batch_size, 1)
         _check_size("vocab_size", self.vocab_size, 1)
-        if self.tokenizer == "sentencepiece" and self.vocab_size < MIN_VOCAB_SIZE:
-            raise ConfigError(
-                f"config.data.vocab_size={self.vocab_size} is too small: 256 bytes and "
-                f"4 specials come first. Set {MIN_VOCAB_SIZE} or more, or "
-                "config.data.tokenizer=bytes."
-            )
+        self._check_vocab_sizes()
         _check_fraction("valid_fraction", self.valid_fraction)
         _check_fraction("test_fraction", self.test_fraction)
         _check_sign("delimiter", self.delimiter)
@@ -135,6 +137,24 @@ class DataConfig:
     def style(self) -> Format:
         """How files are to be read."""
         return Format(self.encoding, self.header, self.delimiter, self.quote)
+
+    def _check_vocab_sizes(self):
+        own = self.source_vocab_size
+        if own and self.tokenizer != "sentencepiece":
+            raise ConfigError(
+                f"config.data.source_vocab_size={own} is for a tokenizer that is "
+                f"trained; config.data.tokenizer={show(self.tokenizer)} is shared. "
+                "Set it to 0."
+            )
+        for name in ("vocab_size", "source_vocab_size"):
+            size = getattr(self, name)
+            is_trained = self.tokenizer == "sentencepiece" and (size or name[0] == "v")
+            if is_trained and size < MIN_VOCAB_SIZE:
+                raise ConfigError(
+                    f"config.data.{name}={size} is too small: 256 bytes and "
+                    f"4 specials come first. Set {MIN_VOCAB_SIZE} or more, or "
+                    "config.data.tokenizer=bytes."
+                )
 
     def _check_sources(self):
         for key in ("source", "valid_source", "test_source"):

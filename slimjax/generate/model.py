@@ -242,7 +242,8 @@ def read_model_config(folder: RunFolder, codecs: Codecs) -> ModelConfig:
             raise ConfigError("config.model is not a block of settings.")
         settings = build(ModelSettings, block | {"architecture": ""}, "config.model")
         task = tasks.get(config.get("task", DEFAULT_TASK)).make_task(special_of(codecs))
-        sizes, lengths = sizes_of(codecs), {"": int(data.get("seq_len", 0))}
+        names, sizes = ("seq_len", "target_len"), sizes_of(codecs)
+        lengths = {name: int(data.get(name, 0)) for name in names}
         model = build_model(settings, sizes, task.heads(sizes), lengths)
         return model.with_architecture(read_json(folder.architecture), where)
     except ConfigError as error:

@@ -66,12 +66,14 @@ def _build_encoder_decoder(
 ) -> ModelConfig:
     layer = settings.uniform_layer()
     across = dict(cross_heads=layer.num_heads, cross_kv_heads=layer.num_kv_heads)
+    own_table = settings.width if "source_vocab" in sizes else 0
     return recipes.encoder_decoder(
         sizes["vocab"],
         settings.width,
         (dataclasses.replace(layer, **across),) * settings.num_layers,
         encoder_layers=(layer,) * (settings.encoder_layers or settings.num_layers),
-        encoder_width=settings.encoder_width,
+        encoder_width=settings.encoder_width or own_table,
+        source_vocab_size=sizes.get("source_vocab", 0),
         heads=heads,
         style=settings.full_style,
         **_tower_options(settings, longest),

@@ -68,6 +68,7 @@ def encoder_decoder(
     *,
     encoder_layers: Layers,
     encoder_width: int = 0,
+    source_vocab_size: int = 0,
     heads: tuple[HeadConfig, ...] | None = None,
     style: Style = T5,
     **options: Any,
@@ -81,6 +82,7 @@ def encoder_decoder(
         encoder_layers: Layers of the encoder.
         encoder_width: Width of the encoder's own residual stream and table of tokens;
             0 for one table, whose channels both streams share.
+        source_vocab_size: Tokens of the encoder's own table; 0 for V.
         heads: What the decoder answers; by default the next token.
         style: How all layers compute.
         **options: Fields of `ModelConfig` and `TowerConfig`.
@@ -89,7 +91,9 @@ def encoder_decoder(
     table: dict[str, Any] = dict(num_inputs=vocab_size, **own)
     past, full = (dataclasses.replace(style, sees=sees) for sees in ("past", "all"))
     other = dict(axis="encoder_embed") if encoder_width else dict(table_of="")
-    named: dict[str, Any] = dict(reads="source", **other, **table)
+    named: dict[str, Any] = dict(reads="source", **table) | other
+    if encoder_width and source_vocab_size:
+        named["num_inputs"] = source_vocab_size
     source = TowerConfig(
         "encoder", encoder_width or width, encoder_layers, full, **named
     )

@@ -92,6 +92,11 @@ def check_fields(run: RunConfig, outline: Outline) -> None:
             f"config.model.kind={kind!r} reads {' and '.join(READS[kind])}; the data "
             f"of config.task={run.task!r} have no {missing[0]}. {suggest('', fit)}"
         )
+    if "source" in outline.fields and "source" not in READS[kind]:
+        raise ConfigError(
+            f"config.model.kind={kind!r} does not read the source of config.task="
+            f"{run.task!r}. Set config.model.kind='encoder_decoder'."
+        )
 
 
 def make_blueprint(

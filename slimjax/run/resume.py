@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from slimjax import processes
+from slimjax.data.codecs import save_codecs
 from slimjax.data.dataset import Dataset
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.objective.latency import LATENCY
@@ -124,8 +125,7 @@ def _begin(
     write_json(folder.architecture, stage.blueprint.architecture())
     if processes.is_first():
         folder.tokenizer.mkdir(exist_ok=True)
-        for codec in data.codecs.values():
-            codec.save(folder.tokenizer)
+        save_codecs(data.codecs, folder.tokenizer)
     folder.metrics.cut_back(-1)
     folder.seams.keep_first(0)
     return stage, state, history

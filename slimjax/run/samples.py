@@ -1,10 +1,15 @@
 """Samples of text for the report: what the model writes after held-out beginnings."""
 
+from typing import cast
+
 import numpy as np
 from jaxtyping import PyTree
 
-from slimjax.data.dataset import Dataset
+from slimjax.data.dataset import Batch, Dataset
+from slimjax.data.tokenizer import Tokenizer
 from slimjax.generate.decode import generate_all
+from slimjax.generate.decode_config import DecodeConfig
+from slimjax.generate.rows import write_rows
 from slimjax.generate.sampling import Sampling
 from slimjax.models.cached import freeze_decoder
 from slimjax.models.config import ModelConfig
@@ -17,10 +22,15 @@ SAMPLE_TOKENS = 64
 def make_samples(
     model: ModelConfig, variables: PyTree, data: Dataset, seed: int
 ) -> list[dict[str, str]]:
-    """Returns what the model writes after the beginnings of validation rows."""
-    rows = data.splits["valid"]["tokens"]
-    rows = rows if len(rows) else data.splits["train"]["tokens"]
+    """Returns what the model writes after the beginnings of validation rows.
+
+    A model that reads sources writes for some of them.
+    """
+    split = "valid" if data.num_rows("valid") else "train"
+    rows = data.splits[split]["tokens"]
     chosen = np.linspace(0, len(rows) - 1, min(NUM_SAMPLES, len(rows))).astype(int)
+    if model.main.memory is not None:
+        return _write_for_sources(model, variables, data, data.rows(split, chosen))
     length, tokenizer = min(PROMPT_TOKENS, rows.shape[1]), data.tokenizer
     prompts = [np.asarray(rows[i][:length], np.int32) for i in chosen]
     writer, most = freeze_decoder(model, variables), model.main.num_positions
@@ -38,4 +48,22 @@ def make_samples(
     return [
         {"prompt": tokenizer.decode(prompt), "text": tokenizer.decode(output)}
         for prompt, output in zip(prompts, outputs, strict=True)
+    ]
+
+
+def _write_for_sources(
+    model: ModelConfig, variables: PyTree, data: Dataset, rows: Batch
+) -> list[dict[str, str]]:
+    memory = model.by_name[model.main.memory or ""].reads
+    tokenizer = data.tokenizer
+    reader = cast(Tokenizer, data.codecs.get(memory, tokenizer))
+    sources = rows[memory]
+    is_text = (sources != reader.pad_id).astype(np.int32)
+    inputs = {memory: sources, f"{memory}_segments": is_text}
+    decode = DecodeConfig(1, 0.0, min(rows["tokens"].shape[1], SAMPLE_TOKENS))
+    writer = freeze_decoder(model, variables)
+    written = write_rows(writer, inputs, tokenizer.special, decode)["tokens"]
+    return [
+        {"prompt": reader.decode(source), "text": tokenizer.decode(text)}
+        for source, text in zip(sources, written, strict=True)
     ]

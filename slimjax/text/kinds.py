@@ -62,6 +62,24 @@ def read_text(record: Record, keys: Keys) -> str | BadDocument:
     return text
 
 
+def read_texts(record: Record, keys: Keys) -> tuple[str, ...] | BadDocument:
+    """Returns one text or several, none of them blank."""
+    value = record.get(keys[0])
+    if not isinstance(value, list | tuple):
+        text = read_text(record, keys)
+        return text if isinstance(text, BadDocument) else (text,)
+    field = f"field {show(str(keys[0]))}"
+    if not value:
+        return record.line.bad("empty", f"{field} is an empty list.")
+    for i, text in enumerate(value):
+        if not isinstance(text, str):
+            problem = f"{field}[{i}] is {show(text)}, not a text."
+            return record.line.bad("wrong_type", problem)
+        if not text.strip():
+            return record.line.bad("empty", f"{field}[{i}] is empty.")
+    return tuple(value)
+
+
 def read_label(record: Record, keys: Keys) -> str | BadDocument:
     """Returns the name of a class: a word, a number as text, ``true`` or ``false``."""
     value = record.get(keys[0])
@@ -161,6 +179,7 @@ def _to_number(value: Any) -> float:
 
 KINDS = {
     "text": Kind(read_text),
+    "texts": Kind(read_texts, is_target=True),
     "features": Kind(read_features, joins_fields=True),
     "label": Kind(read_label, is_target=True),
     "labels": Kind(read_labels, is_target=True),

@@ -11,6 +11,7 @@ from slimjax.config import build
 from slimjax.data.config import DataConfig
 from slimjax.distill.config import START, DistillConfig
 from slimjax.errors import ConfigError, suggest
+from slimjax.generate.decode_config import DecodeConfig
 from slimjax.mesh.mesh import MeshConfig
 from slimjax.models.config import HeadSettings, ModelSettings
 from slimjax.nn.gates import CHANNELS
@@ -44,6 +45,7 @@ class RunConfig:
     data: DataConfig
     model: ModelSettings
     head: HeadSettings
+    decode: DecodeConfig
     objective: ObjectiveConfig
     quantize: QuantizeConfig
     optim: OptimConfig
@@ -89,6 +91,7 @@ BLOCKS = {
     "data": DataConfig,
     "model": ModelSettings,
     "head": HeadSettings,
+    "decode": DecodeConfig,
     "objective": ObjectiveConfig,
     "quantize": QuantizeConfig,
     "optim": OptimConfig,

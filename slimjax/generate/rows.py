@@ -1,0 +1,48 @@
+"""Answers that are written: from what a model reads of rows to tokens of each."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from slimjax.generate.beam import Ends, search
+from slimjax.generate.decode import Writer
+from slimjax.generate.decode_config import DecodeConfig
+
+TOKENS = "tokens"
+"""The input that a text goes on from, where a model reads one."""
+
+
+def write_rows(
+    writer: Writer,
+    inputs: Mapping[str, Any],
+    special: Mapping[str, int],
+    decode: DecodeConfig,
+) -> dict[str, np.ndarray]:
+    """Returns the best text of each row and its log-probability.
+
+    Args:
+        writer: The model, as `slimjax.models.cached.freeze_decoder` prepares it.
+        inputs: What a task lets it read without targets: what other towers read, and
+            ``tokens``, prompts with padding behind them, where a text goes on.
+        special: Ids of ``bos``, ``eos`` and ``pad``.
+        decode: Beams, length penalty and longest text.
+
+    Returns:
+        ``tokens`` ``[B L]``, without their end, then padding; ``logprob`` ``[B]``, in
+        nats, the end counted.
+    """
+    source = {name: np.asarray(x) for name, x in inputs.items() if name != TOKENS}
+    num_rows = len(next(iter(inputs.values())))
+    prompts = [np.array([special["bos"]], np.int32)] * num_rows
+    if TOKENS in inputs:
+        rows = np.asarray(inputs[TOKENS])
+        lengths = np.maximum((rows != special["pad"]).sum(1), 1)
+        prompts = [row[:length] for row, length in zip(rows, lengths, strict=True)]
+    tokens, logprob = search(
+        *(writer, prompts),
+        ends=Ends(special["eos"], special["pad"]),
+        decode=decode,
+        source=source or None,
+    )
+    return {"tokens": tokens, "logprob": logprob}

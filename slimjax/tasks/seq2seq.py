@@ -1,0 +1,145 @@
+"""Text to text: a target is written for a source, as in translation and summaries.
+
+    source [S] -> encoder -> memory [S E]
+    target [T] -> decoder that sees its past and the memory -> the token that follows
+
+An example has a ``source`` and a ``target``: a text, or a list of texts, of which the
+first is learned and all are references for metrics. Error is in nats per target token,
+the end of the text counted.
+
+References:
+    Sutskever et al., "Sequence to Sequence Learning with Neural Networks", 2014.
+    Vaswani et al., "Attention Is All You Need", 2017, section 3.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from slimjax.data.config import DataConfig
+from slimjax.data.dataset import Dataset, Field, Outline
+from slimjax.data.labelled import load_labelled_dataset
+from slimjax.data.pairs import (
+    OWN_VOCAB,
+    PAD,
+    SOURCE,
+    TARGET,
+    prepare_pairs,
+    target_length,
+)
+from slimjax.data.schema import Schema
+from slimjax.data.tokenizer import Tokenizer
+from slimjax.data.tokenizer_choice import expected_vocab
+from slimjax.models.head import HeadConfig, HeadSettings
+from slimjax.tasks.answers import Answer, Results
+from slimjax.tasks.base import Batch, Columns, Metric, Targets, Task, nats_per_target
+from slimjax.tasks.lm import shift_right
+from slimjax.text.examples import Example
+from slimjax.text.survey import Progress
+
+SCHEMA = Schema({SOURCE: "text", TARGET: "texts"}, prepare=prepare_pairs)
+
+
+def perplexity(columns: Columns) -> np.ndarray:
+    """Returns e to the power of the nats per target."""
+    with np.errstate(over="ignore"):
+        return np.exp(nats_per_target(columns))
+
+
+METRICS = (
+    Metric("nats_per_token", "nats per token", "low", nats_per_target, from_loss=True),
+    Metric("perplexity", "perplexity", "low", perplexity, from_loss=True),
+)
+
+
+def load(
+    config: DataConfig,
+    *,
+    head: HeadSettings | None = None,
+    codecs: Mapping[str, Any] | None = None,
+    all_valid: bool = False,
+    progress: Progress | None = None,
+) -> Dataset:
+    """Returns rows of sources and targets; see `load_labelled_dataset`."""
+    del head
+    return load_labelled_dataset(
+        config, SCHEMA, codecs=codecs, all_valid=all_valid, progress=progress
+    )
+
+
+def schema(config: DataConfig) -> Schema:
+    """Returns what is read: a source, and a target or several."""
+    del config
+    return SCHEMA
+
+
+def expected_outline(config: DataConfig) -> Outline:
+    """Returns what is known of the data before they are read."""
+    vocab_size, special = expected_vocab(config)
+    own = config.source_vocab_size
+    length, positions = target_length(config), ("positions",)
+    return Outline(
+        fields={
+            SOURCE: Field((config.seq_len,), "int32", positions),
+            "tokens": Field((length,), "int32", positions),
+        },
+        sizes={"vocab": vocab_size} | ({OWN_VOCAB: own} if own else {}),
+        lengths={SOURCE: config.seq_len, "": length},
+        special=dict(special) | {PAD: special["pad"]},
+    )
+
+
+def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
+    """Returns the one head: the token at each position of the target."""
+    return (HeadConfig("tokens", sizes["vocab"], table="tied"),)
+
+
+def make_task(special: Mapping[str, int]) -> Task:
+    """Returns the task, for rows in which these tokens are no text."""
+
+    def inputs(batch: Batch, _: Any) -> dict[str, Array]:
+        source = batch[SOURCE]
+        is_text = (source != special[PAD]).astype(jnp.int32)
+        read = {SOURCE: source, f"{SOURCE}_segments": is_text}
+        if "tokens" in batch:
+            read["tokens"] = shift_right(batch["tokens"], special["bos"])
+        return read
+
+    def targets(batch: Batch, _: Any) -> dict[str, Targets]:
+        tokens = batch["tokens"]
+        is_target = (tokens != special["pad"]).astype(jnp.float32)
+        return {"tokens": Targets(tokens, is_target)}
+
+    return Task(
+        name="seq2seq",
+        heads=heads,
+        inputs=inputs,
+        targets=targets,
+        metrics=METRICS,
+        answer=answer,
+        generates=True,
+        target="token",
+        hides_future=True,
+    )
+
+
+def answer(results: Results) -> list[Answer]:
+    """Returns ``prediction``, the text that was written, and ``logprob``, its log p.
+
+    The probability is that of all its tokens, the end counted, in nats.
+    """
+    tokenizer = cast(Tokenizer, results.codecs["tokens"])
+    rows, logs = results.kept["tokens"], results.kept["logprob"]
+    first = results.starts[:-1]
+    return [
+        {"prediction": tokenizer.decode(rows[i]), "logprob": float(logs[i])}
+        for i in first
+    ]
+
+
+def references_of(examples: Sequence[Example]) -> list[tuple[str, ...]]:
+    """Returns the right texts of each example."""
+    return [tuple(example.values[TARGET]) for example in examples]

@@ -1,0 +1,170 @@
+"""Text to text: rows of sources and targets, a run from files to written answers."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from slimjax import fit
+from slimjax.config import override, read_config
+from slimjax.data.codecs import load_codecs, sizes_of
+from slimjax.data.config import DataConfig
+from slimjax.errors import ConfigError, DataError
+from slimjax.generate.decode_config import DecodeConfig
+from slimjax.generate.model import load
+from slimjax.generate.rows import write_rows
+from slimjax.models.build import build_model
+from slimjax.models.config import ModelSettings
+from slimjax.store.run_folder import RunFolder
+from slimjax.tasks import seq2seq
+from slimjax.tasks.answers import Results
+from slimjax.tasks.base import nats_per_target
+from slimjax.tasks.error import make_outputs_fn
+
+PAIRS = [("abc", "cba"), ("de", "ed"), ("fghi", "ihgf"), ("jk", "kj"), ("lmn", "nml")]
+
+
+@pytest.fixture
+def data_cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLIMJAX_CACHE", str(tmp_path / "cache"))
+
+
+def write_pairs(path, rows=PAIRS, repeat=8):
+    """Writes a file whose examples all differ."""
+    lines = []
+    for i in range(repeat):
+        lines += [{"source": f"{a}{i}", "target": [b, f"{b}!"]} for a, b in rows]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return f"jsonl:{path}"
+
+
+def make_data(tmp_path, **options):
+    options = dict(tokenizer="bytes", seq_len=8, target_len=6) | options
+    source = write_pairs(tmp_path / "pairs.jsonl")
+    return seq2seq.load(DataConfig(source=source, batch_size=4, **options))
+
+
+@pytest.mark.usefixtures("data_cache")
+def test_rows_hold_a_source_and_the_first_target(tmp_path):
+    data = make_data(tmp_path)
+    tokenizer = data.tokenizer
+    batch = data.batch("train", 0, 4, 0)
+    assert batch["source"].shape == (4, 8)
+    assert batch["tokens"].shape == (4, 6)
+    assert data.lengths == {"source": 8, "": 6}
+    for source, target in zip(batch["source"], batch["tokens"], strict=True):
+        text = tokenizer.decode(source)
+        assert tokenizer.decode(target) == text[:-1][::-1]
+        assert source[0] == tokenizer.bos_id
+        end = len(text) - 1
+        assert target[end] == tokenizer.eos_id
+        assert (target[end + 1 :] == tokenizer.pad_id).all()
+    targets = data.row_counts["train"]["targets"]
+    assert targets.sum() == (np.asarray(data.splits["train"]["tokens"]) != 0).sum()
+
+
+@pytest.mark.usefixtures("data_cache")
+def test_a_target_that_is_cut_has_no_end(tmp_path):
+    data = make_data(tmp_path, target_len=3)
+    rows = np.concatenate([data.splits[s]["tokens"] for s in ("train", "valid")])
+    has_end = (rows == data.tokenizer.eos_id).any(1)
+    is_short = [len(data.tokenizer.decode(row)) < 3 for row in rows]
+    assert 0 < has_end.sum() < len(rows)
+    np.testing.assert_array_equal(has_end, is_short)
+    assert data.counts["cut_targets"]["train"] > 0
+
+
+@pytest.mark.usefixtures("data_cache")
+def test_error_is_of_target_tokens_and_sees_no_padding(tmp_path):
+    data = make_data(tmp_path)
+    task = seq2seq.make_task(data.special)
+    settings = ModelSettings(
+        kind="encoder_decoder", width=8, num_layers=1, num_heads=2, mlp_dim=9
+    )
+    heads = task.heads(data.sizes)
+    model = build_model(settings, data.sizes, heads, data.lengths)
+    variables = jax.tree.map(
+        lambda x: x.value,
+        model.init(jax.random.key(0)),
+        is_leaf=lambda x: hasattr(x, "value"),
+    )
+    outputs = jax.jit(make_outputs_fn(task, model))
+    batch = data.rows("train", np.arange(4))
+    found = outputs(variables, batch)
+    np.testing.assert_array_equal(
+        found["targets"], (batch["tokens"] != data.tokenizer.pad_id).sum(1)
+    )
+    per_token = float(nats_per_target(jax.device_get(found)))
+    # The sum over the chain rule is the log-probability that decoding reports.
+    wide = {name: np.pad(x, ((0, 0), (0, 3))) for name, x in batch.items()}
+    again = outputs(variables, wide)
+    np.testing.assert_allclose(again["nats"], found["nats"], rtol=1e-5)
+    assert 0 < per_token < 20
+
+
+@pytest.mark.usefixtures("data_cache")
+def test_bad_targets_are_refused_in_one_line(tmp_path):
+    path = tmp_path / "bad.jsonl"
+    for value, words in (("[]", "empty list"), ('["a", ""]', r"target\[1\] is empty")):
+        path.write_text(f'{{"source": "a", "target": {value}}}\n')
+        with pytest.raises(DataError, match=rf"line 1.*{words}"):
+            seq2seq.load(DataConfig(source=f"jsonl:{path}", tokenizer="bytes"))
+
+
+CHANGES = [
+    ("data.vocab_size", "280"),
+    ("data.source_vocab_size", "279"),
+    ("data.seq_len", "8"),
+    ("data.valid_fraction", "0.2"),
+    ("data.test_fraction", "0.2"),
+    ("data.batch_size", "8"),
+    ("model.width", "8"),
+    ("model.num_layers", "1"),
+    ("model.num_heads", "2"),
+    ("model.mlp_dim", "9"),
+    ("optim.warmup_steps", "1"),
+    ("train.num_steps", "2"),
+    ("train.eval_every_steps", "2"),
+]
+
+
+def test_a_run_keeps_two_tokenizers_and_writes_answers(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLIMJAX_CACHE", str(tmp_path / "cache"))
+    source = write_pairs(tmp_path / "pairs.jsonl")
+    config = override(
+        read_config("configs/seq2seq.py"), [*CHANGES, ("data.source", source)]
+    )
+    report = fit(config, tmp_path / "run")
+    assert report["metrics"][0]["key"] == "nats_per_token"
+    assert {"prompt", "text"} <= set(report["samples"][0])
+    folder = RunFolder(tmp_path / "run")
+    codecs = load_codecs(folder.tokenizer)
+    sizes = sizes_of(codecs)
+    assert (sizes["vocab"], sizes["source_vocab"]) == (280, 279)
+    model = load(tmp_path / "run")
+    task = seq2seq.make_task(seq2seq.expected_outline(DataConfig()).special)
+    columns = seq2seq.SCHEMA.prepare
+    assert columns is not None
+    rows = {"source": np.array([[1, 70, 71, 2, 0], [1, 72, 2, 0, 0]], np.int32)}
+    kept = write_rows(
+        model.freeze(), task.inputs(rows, None), codecs["tokens"].special, DECODE
+    )
+    results = Results([], kept, rows, np.array([0, 1, 2]), codecs)
+    answers = seq2seq.answer(results)
+    assert [set(answer) for answer in answers] == [{"prediction", "logprob"}] * 2
+    assert all(answer["logprob"] < 0 for answer in answers)
+    with pytest.raises(ConfigError, match="slimjax predict"):
+        model.generate("abc")
+
+
+DECODE = DecodeConfig(2, 0.6, 5)
+
+
+def test_a_model_that_does_not_read_the_source_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("SLIMJAX_CACHE", str(tmp_path / "cache"))
+    source = write_pairs(tmp_path / "pairs.jsonl")
+    changes = [*CHANGES, ("data.source", source), ("model.kind", '"decoder"')]
+    config = override(read_config("configs/seq2seq.py"), changes)
+    with pytest.raises(ConfigError, match="encoder_decoder"):
+        fit(config, tmp_path / "run")
