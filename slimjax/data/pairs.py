@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from slimjax.data.columns import encode_row
 from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Field
 from slimjax.data.encoding import Encoded, Prepared
 from slimjax.data.material import Material
+from slimjax.data.text_columns import encode_row
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.text.examples import Example
 
