@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+from slimjax.data.config import DataConfig
 from slimjax.errors import ConfigError
 
 MOST = dict(beam_size=64, max_new_tokens=1 << 16)
@@ -39,3 +40,13 @@ class DecodeConfig:
                 f"config.decode.length_penalty={self.length_penalty} must be in "
                 "[0, 10]."
             )
+
+    def with_room(self, data: DataConfig) -> "DecodeConfig":
+        """Returns the same, with as much room for an answer as targets have.
+
+        Examples:
+            >>> DecodeConfig().with_room(DataConfig(seq_len=64)).max_new_tokens
+            64
+        """
+        room = self.max_new_tokens or data.target_len or data.seq_len
+        return dataclasses.replace(self, max_new_tokens=room)

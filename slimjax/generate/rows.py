@@ -1,16 +1,22 @@
 """Answers that are written: from what a model reads of rows to tokens of each."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import PyTree
 
 from slimjax.generate.beam import Ends, search
 from slimjax.generate.decode import Writer
 from slimjax.generate.decode_config import DecodeConfig
+from slimjax.models.cached import freeze_decoder
+from slimjax.models.config import ModelConfig
+from slimjax.tasks.base import Task
 
 TOKENS = "tokens"
-"""The input that a text goes on from, where a model reads one."""
+"""Targets in a batch; in inputs without targets, what a text goes on from."""
+
+Rows = dict[str, np.ndarray]
 
 
 def write_rows(
@@ -46,3 +52,35 @@ def write_rows(
         source=source or None,
     )
     return {"tokens": tokens, "logprob": logprob}
+
+
+def make_row_writer(
+    config: ModelConfig,
+    variables: PyTree,
+    task: Task,
+    special: Mapping[str, int],
+    decode: DecodeConfig,
+    weights: str = "",
+) -> Callable[[Mapping[str, Any]], Rows]:
+    """Returns the function from a batch to what `write_rows` returns.
+
+    Targets in a batch are not read.
+
+    Args:
+        config: The model's shape.
+        variables: ``{"params": ..., "gates": ...}``.
+        task: A task that generates.
+        special: Ids with a meaning of their own.
+        decode: How answers are written; see `DecodeConfig.with_room`.
+        weights: float32, bfloat16, or int8; by default the dtype of the model.
+
+    Raises:
+        ConfigError: If the model does not write with such weights.
+    """
+    writer = freeze_decoder(config, variables, weights)
+
+    def write(batch: Mapping[str, Any]) -> Rows:
+        known = {name: np.asarray(x) for name, x in batch.items() if name != TOKENS}
+        return write_rows(writer, task.inputs(known, None), special, decode)
+
+    return write
