@@ -9,6 +9,7 @@ from slimjax.data.labels import LABELS_FILE, Labels, load_labels
 from slimjax.data.pairs import OWN_VOCAB, PAD, SOURCE
 from slimjax.data.reads import INPUTS_FILE, READS, Reads, load_reads
 from slimjax.data.scaling import FEATURES_FILE, Scaling, load_scaling
+from slimjax.data.tags import make_labels_or_tags
 from slimjax.data.tokenizer import Tokenizer, load_tokenizer
 from slimjax.data.values import VALUE, VALUES_FILE, ValueScale, load_values
 
@@ -31,7 +32,7 @@ def load_codecs(folder: str | os.PathLike[str]) -> dict[str, Codec]:
     if has(SOURCE):
         codecs[SOURCE] = load_tokenizer(os.path.join(folder, SOURCE))
     if has(LABELS_FILE):
-        labels = load_labels(folder)
+        labels = load_labels(folder, make_labels_or_tags)
         codecs[labels.field] = labels
     if has(VALUES_FILE):
         codecs[VALUE] = load_values(folder)

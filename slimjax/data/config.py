@@ -13,6 +13,7 @@ from slimjax.text.survey import Reading
 
 TOKENIZERS = ("sentencepiece", "bytes")
 ON_BAD = ("error", "skip")
+ON_BAD_EXAMPLE = (*ON_BAD, "repair")
 ON_DUPLICATE = ("group", "drop", "keep")
 NUM_RESERVED = 260  # 4 specials and 256 bytes: no text is ever unknown.
 MIN_VOCAB_SIZE = NUM_RESERVED + 4  # Then some room for characters and pieces.
@@ -70,7 +71,8 @@ class DataConfig:
             such as the name of an author or a page; empty for none.
         stratify: Whether splits are drawn so that each class has its share in them.
         on_bad_example: ``error`` refuses an unreadable labelled example; ``skip``
-            leaves it out and counts it.
+            leaves it out and counts it; ``repair`` reads a tag that goes on with
+            nothing, such as I- without B-, as one that begins, and refuses all else.
         normalize: Mean and standard deviation by which features are scaled,
             ``(x - mean) / deviation``. Bytes of images are divided by 255 before.
 
@@ -108,7 +110,7 @@ class DataConfig:
         if not is_tokenizer_file(self.tokenizer):
             _check_choice("tokenizer", self.tokenizer, TOKENIZERS)
         _check_choice("on_bad_document", self.on_bad_document, ON_BAD)
-        _check_choice("on_bad_example", self.on_bad_example, ON_BAD)
+        _check_choice("on_bad_example", self.on_bad_example, ON_BAD_EXAMPLE)
         _check_choice("on_duplicate", self.on_duplicate, ON_DUPLICATE)
         check_encoding(self.encoding, "config.data.encoding")
         _check_size("seq_len", self.seq_len, 1)

@@ -3,8 +3,8 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
-from typing import SupportsIndex
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, SupportsIndex
 
 from slimjax.errors import ConfigError, DataError, suggest
 from slimjax.text.files import show
@@ -95,10 +95,13 @@ class Labels:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes ``labels.json`` into `folder`, which exists."""
-        content = {"version": 1, "labels": self.names, "train_counts": self.counts}
-        content |= {"field": self.field, "is_many": self.is_many}
         with open(os.path.join(folder, LABELS_FILE), "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1)
+            json.dump(self.content(), file, indent=1)
+
+    def content(self) -> dict[str, Any]:
+        """Returns what ``labels.json`` holds."""
+        content = {"version": 1, "labels": self.names, "train_counts": self.counts}
+        return content | {"field": self.field, "is_many": self.is_many}
 
 
 def count_labels(
@@ -133,8 +136,28 @@ def count_labels(
     return Labels(names, own, field=field, is_many=is_many)
 
 
-def load_labels(folder: str | os.PathLike[str]) -> Labels:
+def make_labels(content: Mapping[str, Any]) -> Labels:
+    """Returns the labels that `Labels.content` describes.
+
+    Raises:
+        ValueError: If it describes none.
+    """
+    field, is_many = content.get("field", "label"), content.get("is_many", False)
+    if type(field) is not str or type(is_many) is not bool:
+        raise ValueError("the field or is_many is of another type")
+    counts = [int(count) for count in content["train_counts"]]
+    return Labels(content["labels"], counts, field=field, is_many=is_many)
+
+
+def load_labels(
+    folder: str | os.PathLike[str],
+    make: Callable[[Mapping[str, Any]], Labels] = make_labels,
+) -> Labels:
     """Loads what `Labels.save` wrote into `folder`.
+
+    Args:
+        folder: Where ``labels.json`` is.
+        make: Makes labels of its content.
 
     Raises:
         DataError: If there is no such file, or a damaged one.
@@ -146,11 +169,7 @@ def load_labels(folder: str | os.PathLike[str]) -> Labels:
         names, counts = content["labels"], content["train_counts"]
         if len(set(names)) != len(counts) or not all(type(n) is str for n in names):
             raise ValueError("names and counts do not fit together")
-        field, is_many = content.get("field", "label"), content.get("is_many", False)
-        if type(field) is not str or type(is_many) is not bool:
-            raise ValueError("the field or is_many is of another type")
-        own = [int(count) for count in counts]
-        return Labels(names, own, field=field, is_many=is_many)
+        return make(content)
     except FileNotFoundError:
         raise DataError(f"{show(os.fspath(folder))} holds no {LABELS_FILE}.") from None
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:

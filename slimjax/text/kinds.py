@@ -17,6 +17,13 @@ from slimjax.text.documents import text_of
 from slimjax.text.files import show
 from slimjax.text.reading import BadDocument
 from slimjax.text.records import Record
+from slimjax.text.span_kinds import (
+    read_answers,
+    read_entities,
+    read_spans,
+    read_tags,
+    read_tokens,
+)
 
 Keys = tuple[str | int, ...]
 OPTIONAL = "?"
@@ -184,5 +191,10 @@ KINDS = {
     "label": Kind(read_label, is_target=True),
     "labels": Kind(read_labels, is_target=True),
     "value": Kind(read_value, is_target=True),
+    "tokens": Kind(read_tokens),
+    "tags": Kind(read_tags, is_target=True),
+    "entities": Kind(read_entities, is_target=True),
+    "spans": Kind(read_spans),
+    "answers": Kind(read_answers, is_target=True),
 }
 """All kinds by name."""

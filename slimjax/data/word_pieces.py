@@ -1,0 +1,192 @@
+"""Words and their pieces, in windows where a text is longer than a row.
+
+A word's first piece answers for the word. Windows overlap, and each word is answered
+in one of them only: the one in which it has more to both of its sides.
+"""
+
+import functools
+import itertools
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from slimjax.data.config import DataConfig
+from slimjax.data.material import Material
+from slimjax.data.tokenizer import Ids, Tokenizer
+from slimjax.data.tokenizer_choice import choose_tokenizer
+from slimjax.text.sample import PassageSample
+
+OVERLAP = 4
+"""A window shares this part of a row with the next one: a fourth."""
+
+NO_WORD = -1
+"""Stands where no word is answered."""
+
+_BREAK = "\0"  # No piece of a trained tokenizer crosses it.
+_WIDE = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+_SPACE, _LETTER, _DIGIT, _OTHER = range(4)
+
+
+class Words(NamedTuple):
+    """The words of a text.
+
+    Attributes:
+        texts: Each with the space before it, if there is one.
+        spans: Start and end of each in the text, or its number and the next one.
+    """
+
+    texts: list[str]
+    spans: list[tuple[int, int]]
+
+
+def split_text(text: str) -> Words:
+    """Returns the words of a text: letters, digits, or any other character.
+
+    Examples:
+        >>> split_text("No 7, 北京").texts
+        ['No', ' 7', ',', ' 北', '京']
+    """
+    texts, spans, place = [], [], 0
+    after_space = False
+    for sort, group in itertools.groupby(text, _sort):
+        size = len(list(group))
+        step = size if sort in (_LETTER, _DIGIT) else 1
+        for start in range(place, place + size, step) if sort != _SPACE else ():
+            spans.append((start, start + step))
+            word = text[start : start + step]
+            texts.append(f" {word}" if after_space and start == place else word)
+        place, after_space = place + size, sort == _SPACE
+    return Words(texts, spans)
+
+
+def join_tokens(tokens: Sequence[str]) -> Words:
+    """Returns given tokens as words; wide characters have no spaces beside them.
+
+    Examples:
+        >>> join_tokens(["in", "Paris", "北", "京"]).texts
+        ['in', ' Paris', '北', '京']
+    """
+    texts, before = [], ""
+    for token in tokens:
+        is_joined = not before or _is_wide(before[-1]) or _is_wide(token[0])
+        texts.append(token if is_joined else f" {token}")
+        before = token
+    return Words(texts, [(i, i + 1) for i in range(len(tokens))])
+
+
+def tokenizer_of_words(material: Material, texts: Iterable[Sequence[str]]) -> Tokenizer:
+    """Returns the tokenizer of a dataset whose pieces are parts of words.
+
+    Args:
+        material: May have it already.
+        texts: The words of each text of the train split.
+    """
+    if "tokens" in material.codecs:
+        return material.codecs["tokens"]  # type: ignore[return-value]
+    sample = PassageSample()
+    for words in texts:
+        sample.add(_BREAK.join(words), 0.0)
+    passages = [passage for passage, _ in sample.passages()]
+    return choose_tokenizer(material.config, passages, material.report)
+
+
+def encode_words(tokenizer: Tokenizer, texts: Iterable[Sequence[str]]) -> list[list]:
+    """Returns the pieces of each word of each text; a word has one or more."""
+    texts = list(texts)
+    known = sorted({word for words in texts for word in words})
+    nothing = tokenizer.special.get("unk", tokenizer.eos_id)
+    rows = tokenizer.encode_batch(known)
+    some = [ids if len(ids) else np.array([nothing], np.int32) for ids in rows]
+    pieces = dict(zip(known, some, strict=True))
+    return [[pieces[word] for word in words] for words in texts]
+
+
+class Window(NamedTuple):
+    """A part of a text.
+
+    Attributes:
+        start: Its first word.
+        end: The word after its last one.
+        first: The first word that is answered in it.
+        last: The word after the last such one.
+    """
+
+    start: int
+    end: int
+    first: int
+    last: int
+
+
+def cut_windows(sizes: Sequence[int], room: int) -> list[Window]:
+    """Returns windows of at most `room` pieces, which overlap by a fourth.
+
+    Args:
+        sizes: Pieces of each word, each 1 to `room`.
+        room: Most pieces of a window.
+
+    Examples:
+        >>> for window in cut_windows([1] * 5, 4):
+        ...     print(*window)
+        0 4 0 3
+        3 5 3 5
+    """
+    before = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)])
+    num, start, ends = len(sizes), 0, []
+    while True:
+        end = int(np.searchsorted(before, before[start] + room, "right")) - 1
+        ends.append((start, max(end, start + 1)))
+        if end >= num:
+            break
+        back = int(np.searchsorted(before, before[end] - room // OVERLAP, "left"))
+        start = min(max(back, start + 1), end)
+    middles = [
+        (start + end) // 2 for (start, _), (_, end) in zip(ends[1:], ends, strict=False)
+    ]
+    firsts, lasts = [0, *middles], [*middles, num]
+    return [
+        Window(start, end, first, last)
+        for (start, end), first, last in zip(ends, firsts, lasts, strict=True)
+    ]
+
+
+def row_of(
+    tokenizer: Tokenizer, pieces: Sequence[Ids], window: Window, config: DataConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns tokens of a window, ``[T]``, and which word each one answers for.
+
+    Args:
+        tokenizer: Its special ids are taken.
+        pieces: Those of each word of the text.
+        window: The part of the text.
+        config: Knows the length of a row.
+    """
+    own = pieces[window.start : window.end]
+    row = np.full(config.seq_len, tokenizer.pad_id, np.int32)
+    words = np.full(config.seq_len, NO_WORD, np.int32)
+    bos, eos = [tokenizer.bos_id], [tokenizer.eos_id]
+    content = np.concatenate([bos, *own, eos])
+    row[: len(content)] = content
+    places = 1 + np.cumsum([0, *(len(ids) for ids in own[:-1])])
+    numbers = np.arange(window.start, window.start + len(own))
+    answered = (numbers >= window.first) & (numbers < window.last)
+    words[places[: len(own)][answered]] = numbers[answered]
+    return row, words
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _sort(character: str) -> int:
+    """Returns whether a character is space, part of a word or number, or neither."""
+    if character.isspace():
+        return _SPACE
+    category = unicodedata.category(character)[0]
+    if _is_wide(character) or category not in "LMN":
+        return _OTHER
+    return _DIGIT if category == "N" else _LETTER
+
+
+def _is_wide(character: str) -> bool:
+    """Whether a script has no spaces between words: Chinese, Japanese."""
+    return _WIDE.match(character) is not None
