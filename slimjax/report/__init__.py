@@ -16,6 +16,12 @@ figure is drawn. Its files, from the ground up:
 - `figures`: figures of one run, made of panels, with stages and seams marked.
 - `frontier`: several runs, size against the headline metric.
 - `structure`: the model layer by layer, with what was cut and when.
+- `answer_kinds`: kinds of answers, and their columns of metrics.
+- `answers`: the answers of a run, read from its prediction file.
+- `answer_tables`, `answer_figures`, `answer_texts`: metrics, curves, and mistakes.
+- `overfitting`: training beside validation, before a cut and at the end.
+- `versus`: runs on the same examples, with paired tests.
+- `answer_page`: the part of a page with all of these.
 - `markup`: HTML tables and pages; all text is escaped.
 - `images`: figures inside a page and beside it.
 - `page`: all of it on one HTML page, with the PNGs beside it.

@@ -28,6 +28,17 @@ pre { background: #f6f8fa; border: 1px solid var(--line); border-radius: 6px;
   padding: .8rem 1rem; white-space: pre-wrap; overflow-wrap: anywhere;
   font: .87rem/1.5 ui-monospace, Menlo, Consolas, monospace; }
 details { margin: .6rem 0; }
+.mistakes { padding-left: 1.6rem; }
+.mistakes li { margin: 0 0 .9rem; overflow-wrap: anywhere; }
+.mistakes p, .mistakes dl { margin: .1rem 0; }
+dl { display: grid; grid-template-columns: 6rem 1fr; gap: .1rem .6rem; }
+dt { color: var(--muted); }
+dd { margin: 0; }
+mark { background: none; color: inherit; border-radius: 3px; padding: .05em .15em; }
+.hue0 { background: #cfe3f5; } .hue1 { background: #fbe0c3; }
+.hue2 { background: #c9e8e3; } .hue3 { background: #f2d0ca; }
+.hue4 { background: #d9ecd4; } .hue5 { background: #e3d9f2; }
+.hue6 { background: #f5ecb8; } .hue7 { background: #dfe4ea; }
 summary { cursor: pointer; }
 @media (max-width: 40rem) { body { padding: 1.2rem .8rem 3rem; font-size: 15px; }
   th, td { padding: .28rem .5rem; } }

@@ -12,6 +12,8 @@ from typing import Any
 
 from slimjax.errors import ConfigError
 from slimjax.paths import user_path
+from slimjax.report.answer_page import write_answers, write_pairs
+from slimjax.report.answers import read_answers
 from slimjax.report.bits import has_bits, plot_bits
 from slimjax.report.description import (
     HEADS,
@@ -103,6 +105,7 @@ def _one_run(run: Run, images: dict[str, bytes]) -> list[str]:
         *(f"<p class='muted'>{escape(note)}</p>" for note in explain_table(run)),
         *_description(run),
         *_run_figures(run, images, prefix=""),
+        *write_answers(run, read_answers(run), images, prefix=""),
         *_history(run),
         *_samples(run),
         "<h2>How to get this run again</h2>",
@@ -111,10 +114,12 @@ def _one_run(run: Run, images: dict[str, bytes]) -> list[str]:
 
 
 def _many_runs(runs: list[Run], images: dict[str, bytes]) -> list[str]:
+    known = [read_answers(run) for run in runs]
     parts = [
         f"<p class='summary'>{escape(_compare(runs))}</p>",
         _runs_table(runs),
         embed(plot_frontier(runs), "frontier", _caption_of(runs), images),
+        *write_pairs(runs, known),
     ]
     for index, run in enumerate(runs):
         parts += [
@@ -123,6 +128,7 @@ def _many_runs(runs: list[Run], images: dict[str, bytes]) -> list[str]:
             *_warnings(run),
             *_description(run),
             *_run_figures(run, images, prefix=f"run{index + 1}_"),
+            *write_answers(run, known[index], images, prefix=f"run{index + 1}_"),
             *_history(run),
             *_samples(run),
             _facts(run),

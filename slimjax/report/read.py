@@ -1,11 +1,13 @@
 """A run folder, finished or still running, as one frozen value.
 
-Only `read_run` touches files. What a log lacks is absent from the `Run`, too: numbers
-that are NaN or infinite are read as None, and an incomplete last line is left out. A
-run without ``report.json`` gets the part of it that the logs hold (`so_far`).
+Only `read_run` and `read_lines` touch files. What a log lacks is absent from the `Run`,
+too: numbers that are NaN or infinite are read as None, and an incomplete last line is
+left out. A run without ``report.json`` gets the part of it that the logs hold
+(`so_far`).
 """
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -41,6 +43,7 @@ class Run:
         seams: Seams in order, also those that were not taken.
         report: The blocks of ``report.json``; for a running run what is known so far.
         is_finished: Whether the run has reached its last step.
+        folder: Where it lies; `slimjax.report.answers` reads what was predicted.
     """
 
     name: str
@@ -50,6 +53,7 @@ class Run:
     seams: list[Json]
     report: Json
     is_finished: bool
+    folder: Path = Path()
 
     @property
     def taken_seams(self) -> list[Json]:
@@ -119,7 +123,7 @@ def read_run(folder: str | Path) -> Run:
             f"{folder} has no metrics.jsonl, so it is not a run folder. "
             "Give the --workdir of a training run, or start one there."
         )
-    metrics = _merge_by_step(_read_lines(folder / "metrics.jsonl"))
+    metrics = _merge_by_step(read_lines(folder / "metrics.jsonl"))
     written = _read_json(folder / "report.json", dict)
     if not metrics and not written:
         raise CheckpointError(
@@ -127,7 +131,7 @@ def read_run(folder: str | Path) -> Run:
             "Wait for the first logged step of the run, or resume it."
         )
     config = _read_json(folder / "config.json", dict) or {}
-    seams = _read_lines(folder / "seams.jsonl")
+    seams = read_lines(folder / "seams.jsonl")
     architecture = read_layers(_read_json(folder / "architecture.json", list | dict))
     so_far = report_so_far(config, metrics, _taken(seams))
     return Run(
@@ -138,6 +142,7 @@ def read_run(folder: str | Path) -> Run:
         seams=seams,
         report=_fill(written or {}, so_far),
         is_finished=written is not None and _is_finished(written),
+        folder=folder,
     )
 
 
@@ -159,11 +164,22 @@ def _read_json(path: Path, kind: type | UnionType) -> Any:
     return content
 
 
-def _read_lines(path: Path) -> list[Json]:
-    """Reads one object per line; an incomplete last line is skipped."""
+def read_lines(path: Path, most: int | None = None) -> list[Json]:
+    """Reads one object per line; an incomplete last line is skipped.
+
+    Args:
+        path: The file; nothing is read if there is none.
+        most: How many lines are read; None for all.
+
+    Raises:
+        CheckpointError: If a line is damaged.
+    """
     if not path.is_file():
         return []
-    lines = path.read_bytes().rstrip().split(b"\n")
+    with path.open("rb") as file:
+        lines = [line.rstrip(b"\n") for line in itertools.islice(file, most)]
+    while lines and not lines[-1].strip():
+        lines.pop()
     rows = []
     for index, line in enumerate(lines):
         if not line.strip():

@@ -1,0 +1,144 @@
+"""Figures of what a model answered: confusion, ROC, reliability, lengths, values."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from slimjax.metrics import classes, scores
+from slimjax.report import style
+from slimjax.report.answer_tables import names_of, score_lengths
+from slimjax.report.answers import Answers
+from slimjax.report.metrics import Metric as Named
+from slimjax.report.metrics import label_metric
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MAX_CELLS = 24  # Classes that a matrix shows, the most frequent ones.
+MAX_CURVES = 5  # Classes with a curve of their own.
+MAX_NAME = 18  # Characters of the name of a class.
+CYCLE = (style.BLUE, style.ORANGE, style.TEAL, style.RED, style.GREEN)
+
+
+def plot_confusion(answers: Answers) -> "Figure":
+    """Plots how often each class was predicted as each class, in parts of a row."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    names, columns = names_of(answers), answers.columns
+    counts = classes.confusion_matrix(
+        columns["label"], columns["prediction"], len(names)
+    )
+    kept = np.sort(np.argsort(-counts.sum(1), kind="stable")[:MAX_CELLS])
+    counts, names = counts[np.ix_(kept, kept)], [_short(names[i], i) for i in kept]
+    parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    cell = 0.9 if len(kept) <= 4 else 0.42
+    size = 0.9 + cell * len(kept)
+    figure = style.make_figure(size)
+    axes = figure.subplots()
+    colors = LinearSegmentedColormap.from_list("blues", [style.WHITE, style.BLUE])
+    axes.imshow(parts, cmap=colors, vmin=0, vmax=1, aspect="equal")
+    for row, column in np.ndindex(*counts.shape):
+        if counts[row, column]:
+            ink = style.WHITE if parts[row, column] > 0.6 else style.INK
+            text = f"{counts[row, column]:,}"
+            look: Any = {"ha": "center", "va": "center", "fontsize": style.SMALL_PT}
+            axes.text(column, row, text, color=ink, **look)
+    turn = 0 if max(map(len, names)) <= 11 * cell else 45
+    side = "center" if turn == 0 else "right"
+    axes.set_xticks(range(len(names)), names, rotation=turn, ha=side)
+    axes.set_yticks(range(len(names)), names)
+    style.dress(axes, x_label="predicted", y_label="right")
+    axes.grid(visible=False)
+    return figure
+
+
+def plot_curves(answers: Answers) -> "Figure":
+    """Plots ROC curves, and accuracy by confidence."""
+    figure = style.make_figure(3.9)
+    left, right = figure.subplots(1, 2, width_ratios=[1, 1.1])
+    _draw_roc(left, answers)
+    _draw_reliability(right, answers)
+    return figure
+
+
+def plot_lengths(answers: Answers) -> "Figure | None":
+    """Plots the headline metric by length of what was read; None with few examples."""
+    names, values = score_lengths(answers)
+    if len(names) < 2:
+        return None
+    figure = style.make_figure(2.8)
+    axes = figure.subplots()
+    places = np.arange(len(names))
+    middle, low, high = (
+        np.array([float(v[part]) for v in values]) for part in range(3)
+    )
+    errors = np.clip([middle - low, high - middle], 0, None)
+    look: Any = {"color": style.BLUE, "ecolor": style.SEAM, "capsize": 4, "fmt": "o"}
+    axes.errorbar(places, middle, yerr=errors, **look)
+    axes.set_xticks(places, names)
+    metric = answers.metrics[0]
+    label = label_metric(Named(metric.key, metric.words, metric.better))
+    style.dress(axes, x_label="length, characters", y_label=label)
+    axes.set_xlim(-0.6, len(names) - 0.4)
+    return figure
+
+
+def plot_values(answers: Answers) -> "Figure":
+    """Plots predicted beside right values."""
+    right, predicted = answers.columns["value"], answers.columns["prediction"]
+    figure = style.make_figure(4.2)
+    axes = figure.subplots()
+    look: Any = {"s": 14, "color": style.BLUE, "alpha": 0.35, "linewidths": 0}
+    axes.scatter(right, predicted, **look)
+    ends = [min(right.min(), predicted.min()), max(right.max(), predicted.max())]
+    axes.plot(ends, ends, color=style.SEAM, linewidth=1.0, linestyle=(0, (4, 3)))
+    style.dress(axes, x_label="right value", y_label="predicted value")
+    return figure
+
+
+def _draw_roc(axes: "Axes", answers: Answers) -> None:
+    columns, names = answers.columns, names_of(answers)
+    labels = columns["label"]
+    order = np.argsort(-np.bincount(labels, minlength=len(names)), kind="stable")
+    shown = [1] if len(names) == 2 else order[:MAX_CURVES].tolist()
+    axes.plot([0, 1], [0, 1], color=style.LINE, linewidth=1.0, linestyle=(0, (4, 3)))
+    for color, place in zip(CYCLE, shown, strict=False):
+        score, is_right = columns["scores"][:, place], labels == place
+        curve = scores.roc_curve(score, is_right)
+        if not len(curve.x):
+            continue
+        area = float(scores.roc_auc(score, is_right))
+        label = f"{_short(names[place], place)}, AUC {area:.3f}"
+        axes.plot(curve.x, curve.y, color=color, linewidth=1.8, label=label)
+    style.dress(axes, x_label="false alarms, part of others", y_label="found, part")
+    axes.set_aspect("equal")
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.01)
+    style.add_legend(axes, loc="lower right")
+
+
+def _draw_reliability(axes: "Axes", answers: Answers) -> None:
+    columns = answers.columns
+    sure = columns["scores"].max(-1)
+    bins = scores.reliability(sure, columns["label"] == columns["prediction"])
+    used, width = bins.count > 0, 1 / len(bins.count)
+    middles = (np.arange(len(bins.count)) + 0.5) * width
+    part = bins.count / bins.count.sum()
+    axes.bar(middles, part, width * 0.9, color=style.GRID, label="part of predictions")
+    axes.plot([0, 1], [0, 1], color=style.LINE, linewidth=1.0, linestyle=(0, (4, 3)))
+    look: Any = {"color": style.ORANGE, "marker": "o", "markersize": 4.5}
+    axes.plot(bins.confidence[used], bins.accuracy[used], label="accuracy", **look)
+    error = float(scores.calibration_error(bins))
+    style.dress(axes, x_label="confidence", y_label=f"accuracy (ECE {error:.3f})")
+    axes.set_xlim(0, 1.01)
+    axes.set_ylim(0, 1.03)
+    style.add_legend(axes, loc="upper left")
+
+
+def _short(name: str, place: int) -> str:
+    """Returns a name that the figure's font can draw, and that has room."""
+    if not name.isascii() or not name.isprintable():
+        return f"class {place + 1}"
+    name = name.replace("$", r"\$")
+    return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}..."

@@ -1,0 +1,159 @@
+"""Tables of what a model answered: metrics, classes, types, lengths."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from slimjax.metrics import classes
+from slimjax.metrics.bootstrap import Columns, Estimates, estimate, total
+from slimjax.metrics.entities import count_by_type, f1_of_counts, ratio_of
+from slimjax.report.answer_kinds import class_names, entities_of_line, several_names
+from slimjax.report.answers import Answers
+from slimjax.report.quantities import ABSENT, format_count, format_decimal
+
+Table = tuple[list[str], list[list[str]]]  # Headings, rows.
+
+MAX_BINS, MIN_IN_BIN = 6, 20
+"""Bins of length, and examples that each should have."""
+
+MAX_CLASSES = 60
+"""Rows of the table of classes, the most frequent first."""
+
+SCORES = ("precision", "recall", "F1")
+
+
+def make_metric_table(answers: Answers) -> Table:
+    """Returns a row for each metric, with its interval."""
+    rows = []
+    for metric in answers.metrics:
+        found = answers.estimates[metric.key]
+        rows.append([metric.words, format_estimate(*map(float, found))])
+    return ["", "value (95 % interval)"], rows
+
+
+def make_class_table(answers: Answers) -> Table | None:
+    """Returns a row for each class or type of entity; None for other kinds."""
+    makers = {
+        "classes": _score_classes,
+        "several": _score_several,
+        "entities": _score_types,
+    }
+    if answers.kind.name not in makers:
+        return None
+    names, scores, counts = makers[answers.kind.name](answers)
+    heads = ["", "right", "predicted"]
+    heads += [f"{name} (95 % interval)" for name in SCORES]
+    order = np.argsort(-counts[0], kind="stable")[:MAX_CLASSES]
+    rows = []
+    for place in order.tolist():
+        cells = [names[place], *(format_count(float(count[place])) for count in counts)]
+        for score in range(len(SCORES)):
+            cells.append(format_estimate(*(float(s[score, place]) for s in scores)))
+        rows.append(cells)
+    return heads, rows
+
+
+def bin_by_length(answers: Answers) -> list[Int[np.ndarray, " n"]]:
+    """Returns examples by length of what was read, the shortest first."""
+    lengths = np.array([len(answers.text_of(line)) for line in answers.lines])
+    if not lengths.any():
+        return []
+    num = min(MAX_BINS, len(lengths) // MIN_IN_BIN)
+    if num < 2:
+        return []
+    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, num + 1)[1:-1]))
+    place = np.searchsorted(edges, lengths, side="left")
+    return [
+        found for b in range(len(edges) + 1) if len(found := np.flatnonzero(place == b))
+    ]
+
+
+def score_lengths(answers: Answers) -> tuple[list[str], list[Estimates]]:
+    """Returns the bins of length in words, and the headline metric of each."""
+    names, values = [], []
+    if not answers.metrics:
+        return names, values
+    of = {"": answers.metrics[0].of}
+    for inside in bin_by_length(answers):
+        lengths = [len(answers.text_of(answers.lines[i])) for i in inside]
+        low, high = min(lengths), max(lengths)
+        names.append(f"{low}" if low == high else f"{low} to {high}")
+        rows = {name: column[inside] for name, column in answers.columns.items()}
+        values.append(estimate(of, rows, seed=answers.seed)[""])
+    return names, values
+
+
+def _score_classes(answers: Answers):
+    names = class_names(answers.lines)
+
+    def of(columns: Columns) -> Float[np.ndarray, "*batch 3 C"]:
+        found = classes.score_classes(
+            columns["label"], columns["prediction"], len(names)
+        )
+        return np.stack(found[:3], axis=-2)
+
+    found = classes.score_classes(
+        answers.columns["label"], answers.columns["prediction"], len(names)
+    )
+    return names, _estimate(answers, of, answers.columns), found[3:5]
+
+
+def _score_several(answers: Answers):
+    of = lambda c: np.stack(
+        classes.score_answers(c["labels"], c["predictions"])[:3], axis=-2
+    )
+    counts = [answers.columns[n].sum(0) for n in ("labels", "predictions")]
+    scores = _estimate(answers, of, answers.columns)
+    return several_names(answers.lines), scores, counts
+
+
+def _score_types(answers: Answers):
+    pairs = [entities_of_line(line) for line in answers.lines]
+    types = sorted({entity[2] for pair in pairs for side in pair for entity in side})
+    counts = np.array([count_by_type(*pair, types) for pair in pairs])
+    flat = counts.reshape(len(pairs), -1)
+
+    def of(columns: Columns) -> Float[np.ndarray, "*batch 3 C"]:
+        sums = total(columns, "counts")
+        sums = sums.reshape(*sums.shape[:-1], len(types), 3)
+        hits, predicted, gold = (sums[..., place] for place in range(3))
+        scores = ratio_of(hits, predicted), ratio_of(hits, gold)
+        return np.stack([*scores, f1_of_counts(hits, predicted, gold)], axis=-2)
+
+    totals = counts.sum(0)
+    scores = _estimate(answers, of, {"counts": flat})
+    return types, scores, (totals[:, 2], totals[:, 1])
+
+
+def _estimate(answers: Answers, of, columns: Columns) -> Estimates:
+    return estimate({"": of}, columns, seed=answers.seed)[""]
+
+
+def format_estimate(value: float, low: float, high: float) -> str:
+    """Writes a value and its interval.
+
+    Examples:
+        >>> format_estimate(0.75, 0.71, 0.8), format_estimate(0.5, np.nan, np.nan)
+        ('0.750 (0.710 to 0.800)', '0.500')
+    """
+    text = format_decimal(value if np.isfinite(value) else None)
+    ends = format_ends(low, high)
+    return text if ends == ABSENT else f"{text} ({ends})"
+
+
+def format_ends(low: float, high: float, digits: int = 3) -> str:
+    """Writes an interval.
+
+    Examples:
+        >>> format_ends(0.71, 0.824)
+        '0.710 to 0.824'
+    """
+    if not np.isfinite([low, high]).all():
+        return ABSENT
+    return f"{low:.{digits}f} to {high:.{digits}f}".replace("-", "\N{MINUS SIGN}")
+
+
+def names_of(answers: Answers) -> Sequence[str]:
+    """Returns the classes of answers of one class."""
+    return class_names(answers.lines)
