@@ -20,12 +20,12 @@ class Bins(NamedTuple):
     """Predictions by confidence, the least confident first.
 
     Attributes:
-        count: Predictions in each bin.
+        num: Predictions in each bin.
         confidence: Their mean confidence; 0 in an empty bin.
         accuracy: The part of them that is right; 0 in an empty bin.
     """
 
-    count: Float[np.ndarray, "*batch M"]
+    num: Float[np.ndarray, "*batch M"]
     confidence: Float[np.ndarray, "*batch M"]
     accuracy: Float[np.ndarray, "*batch M"]
 
@@ -179,8 +179,8 @@ def calibration_error(bins: Bins) -> Float[np.ndarray, "*batch"]:
         >>> round(float(calibration_error(reliability(sure, right))), 4)
         0.4
     """
-    gaps = bins.count * np.abs(bins.accuracy - bins.confidence)
-    return _divide(gaps.sum(-1), bins.count.sum(-1))
+    gaps = bins.num * np.abs(bins.accuracy - bins.confidence)
+    return _divide(gaps.sum(-1), bins.num.sum(-1))
 
 
 def _count_by_score(
@@ -192,7 +192,8 @@ def _count_by_score(
     ranked = scores[order]
     starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
     if not len(scores):
-        return (np.zeros((*weights.shape[:-1], 0)),) * 2
+        nothing = np.zeros((*weights.shape[:-1], 0))
+        return nothing, nothing
     weights, right = weights[..., order], positives[order]
     both = (weights * side for side in (right, ~right))
     positive, negative = (np.add.reduceat(each, starts, axis=-1) for each in both)

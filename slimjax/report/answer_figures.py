@@ -122,9 +122,9 @@ def _draw_reliability(axes: "Axes", answers: Answers) -> None:
     columns = answers.columns
     sure = columns["scores"].max(-1)
     bins = scores.reliability(sure, columns["label"] == columns["prediction"])
-    used, width = bins.count > 0, 1 / len(bins.count)
-    middles = (np.arange(len(bins.count)) + 0.5) * width
-    part = bins.count / bins.count.sum()
+    used, width = bins.num > 0, 1 / len(bins.num)
+    middles = (np.arange(len(bins.num)) + 0.5) * width
+    part = bins.num / bins.num.sum()
     axes.bar(middles, part, width * 0.9, color=style.GRID, label="part of predictions")
     axes.plot([0, 1], [0, 1], color=style.LINE, linewidth=1.0, linestyle=(0, (4, 3)))
     look: Any = {"color": style.ORANGE, "marker": "o", "markersize": 4.5}

@@ -85,6 +85,14 @@ def label_of(line: Line) -> str:
     return name_of(line.expected["label"])
 
 
+def labels_of(line: Line) -> list[Any]:
+    """Returns the right classes of an example that may have several."""
+    found = line.expected["label"]
+    if isinstance(found, list):
+        return found
+    return [name for name in str(found).split("|") if name.strip()]
+
+
 def name_of(value: Any) -> str:
     """Returns a class as `slimjax.text.kinds` names it.
 
@@ -120,7 +128,7 @@ def answers_of(line: Line) -> list[str]:
     """Returns the right answers to a question; none if it has none."""
     found = line.expected["answers"]
     texts = found.get("text") if isinstance(found, Mapping) else found
-    texts = texts if _is_list(texts) else [texts]
+    texts = texts if isinstance(texts, list | tuple) else [texts]
     plain = [t.get("text") if isinstance(t, Mapping) else t for t in texts]
     plain = [t[0] if _is_list(t) and t else t for t in plain]
     return [text for text in plain if isinstance(text, str)]
@@ -155,7 +163,7 @@ def _class_columns(lines: Lines) -> Columns:
 
 def several_names(lines: Lines) -> list[str]:
     """Returns the classes of examples that may have several."""
-    sides = [(*line.prediction, *line.expected["labels"]) for line in lines]
+    sides = [(*line.prediction, *labels_of(line)) for line in lines]
     return sorted({name_of(name) for side in sides for name in side})
 
 
@@ -168,7 +176,7 @@ def _several_columns(lines: Lines) -> Columns:
         return np.array(cells, bool).reshape(len(own), len(names))
 
     return {
-        "labels": rows([line.expected["labels"] for line in lines]),
+        "labels": rows([labels_of(line) for line in lines]),
         "predictions": rows([line.prediction for line in lines]),
     }
 
@@ -230,9 +238,7 @@ KINDS = (
     ),
     Kind(
         "several",
-        lambda line: (
-            _is_list(line.prediction) and _is_list(line.expected.get("labels"))
-        ),
+        lambda line: _is_list(line.prediction) and "label" in line.expected,
         _several_columns,
         reported.ANSWERS,
         lambda c: np.sum(c["labels"] != c["predictions"], axis=-1).astype(float),

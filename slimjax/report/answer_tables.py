@@ -1,7 +1,5 @@
 """Tables of what a model answered: metrics, classes, types, lengths."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -154,6 +152,6 @@ def format_ends(low: float, high: float, digits: int = 3) -> str:
     return f"{low:.{digits}f} to {high:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
-def names_of(answers: Answers) -> Sequence[str]:
+def names_of(answers: Answers) -> list[str]:
     """Returns the classes of answers of one class."""
     return class_names(answers.lines)

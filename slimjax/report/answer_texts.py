@@ -10,6 +10,7 @@ from slimjax.report.answer_kinds import (
     answers_of,
     entities_of_line,
     label_of,
+    labels_of,
     references_of,
 )
 from slimjax.report.answers import Answers
@@ -61,7 +62,7 @@ def _show_class(answers: Answers, line: Line, _: Sequence[str]) -> str:
 
 def _show_several(answers: Answers, line: Line, _: Sequence[str]) -> str:
     said = ", ".join(map(str, line.prediction)) or "none"
-    right = ", ".join(map(str, line.expected["labels"])) or "none"
+    right = ", ".join(map(str, labels_of(line))) or "none"
     return _input(answers, line) + _pair("predicted", said, "right", right)
 
 

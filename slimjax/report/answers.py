@@ -20,7 +20,7 @@ SPLITS = ("test", "valid")
 MAX_LINES = 50_000
 """Lines of a file that are read; more would not fit on a page."""
 
-TARGETS = ("label", "labels", "value", "tags", "entities", "answers", "target")
+TARGETS = ("label", "value", "tags", "entities", "answers", "target")
 TARGETS += ("summary",)
 """Names under which tasks know what is right."""
 

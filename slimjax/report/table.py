@@ -208,6 +208,7 @@ def _cost_rows(run: Run) -> list[Row]:
     cells = {
         "alpha, nats": format_decimal(number(size, "alpha"), "", 4),
         "alpha * size + error": format_decimal(number(size, "complexity")),
+        **_rate_cells(run),
         "training steps": format_count(number(train, "steps")),
         "training tokens": format_count(number(train, "tokens")),
         "training FLOPs, total": format_si(number(train, "flops_total"), "FLOP"),
@@ -215,3 +216,12 @@ def _cost_rows(run: Run) -> list[Row]:
         "time, of it compiling": format_duration(number(train, "compile_seconds")),
     }
     return [Row(label, ABSENT, cell, ABSENT) for label, cell in cells.items()]
+
+
+def _rate_cells(run: Run) -> dict[str, str]:
+    """Returns the complexity with 1 minus the headline, where that is a rate."""
+    value = number(run.report, "size", "complexity_of_rate")
+    if value is None:
+        return {}
+    words = list_metrics(run)[0].words
+    return {f"alpha * size + 1 - {words}": format_decimal(value)}

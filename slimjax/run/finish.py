@@ -191,4 +191,19 @@ def _describe_size(
         "fraction": fraction,
         "alpha": alpha,
         "complexity": alpha * fraction + valid.error,
+        **_describe_rate(blueprint.task.headline, valid, alpha * fraction),
     }
+
+
+def _describe_rate(metric: Metric, valid: Evaluation, price: float) -> dict[str, float]:
+    """Returns the complexity with 1 minus a headline that is a rate, such as accuracy.
+
+    Args:
+        metric: The headline.
+        valid: Its value.
+        price: What the size of the model costs, alpha times its fraction.
+    """
+    value = valid.metrics.get(metric.key)
+    if not metric.is_rate or value is None:
+        return {}
+    return {"complexity_of_rate": price + 1.0 - value}

@@ -1,0 +1,209 @@
+"""Pages show what a model answered: numbers, mistakes and pairs from its file."""
+
+import json
+
+import numpy as np
+import pytest
+
+from slimjax import report
+from slimjax.errors import CheckpointError
+from slimjax.report.answer_page import write_answers, write_pairs
+from slimjax.report.answer_tables import make_class_table, make_metric_table
+from slimjax.report.answer_texts import rank_mistakes, show_mistakes
+from slimjax.report.answers import read_answers
+from slimjax.report.overfitting import find_gaps, make_gap_table
+from slimjax.report.read import Run
+
+NAMES = ("bad", "<b>good</b>")
+EVIL = "<script>alert(1)</script>"
+
+
+def make_run(folder, lines, *, fields=None, metrics=(), seams=(), name="run") -> Run:
+    """Returns a run whose folder has a prediction file."""
+    folder.mkdir(exist_ok=True)
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "predictions-test.jsonl").write_text(text, encoding="utf-8")
+    data = {"source": "csv:x.csv", "fields": fields or {}}
+    blocks = {"config": {"data": data}, "report": {"seed": 1}, "architecture": []}
+    own = {"metrics": list(metrics), "seams": list(seams), "is_finished": True}
+    return Run(name=name, folder=folder, **blocks, **own)
+
+
+def class_lines(num=60, seed=0, strength=0.3):
+    rng, own = np.random.default_rng(0), np.random.default_rng(seed)
+    lines = []
+    for _ in range(num):
+        label, chance = rng.integers(2), float(own.normal(0, 0.5))
+        good = 1 / (1 + np.exp(-(chance + strength * (2 * label - 1))))
+        scores = dict(zip(NAMES, (float(1 - good), float(good)), strict=True))
+        line = {"review": "x" * int(rng.integers(1, 80)), "stars": NAMES[label]}
+        line |= {"prediction": max(scores, key=scores.__getitem__), "scores": scores}
+        lines.append(line | {"loss": -float(np.log(scores[NAMES[label]]))})
+    return lines
+
+
+FIELDS = {"text": "review", "label": "stars"}
+CLASSES = class_lines()
+VALUES = [{"text": EVIL, "value": i % 5, "prediction": i % 7 + 0.5} for i in range(30)]
+TAGS = [
+    {
+        "tokens": ["a", EVIL, "c"],
+        "tags": ["O", "B-PER", "I-PER"],
+        "prediction": ["B-LOC", "B-PER", "O"] if i % 2 else ["O", "B-PER", "I-PER"],
+        "entities": [],
+        "loss": 0.5 + i,
+    }
+    for i in range(30)
+]
+SPANS = [
+    {
+        "question": EVIL,
+        "context": f"the old town of {EVIL}",
+        "answers": {"text": ["old town"], "answer_start": [4]},
+        "prediction": "old" if i % 2 else "old town",
+        "start": 4,
+    }
+    for i in range(30)
+]
+TEXTS = [
+    {"source": EVIL, "target": ["a b c"], "prediction": f"a {EVIL}", "loss": i / 7}
+    for i in range(30)
+]
+MANY = [
+    {"text": EVIL, "label": ["x", EVIL], "prediction": ["x"] if i % 2 else ["x", EVIL]}
+    for i in range(30)
+]
+KINDS = {
+    "classes": (CLASSES, FIELDS),
+    "values": (VALUES, {}),
+    "entities": (TAGS, {}),
+    "spans": (SPANS, {}),
+    "texts": (TEXTS, {}),
+    "several": (MANY, {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_is_found_and_escaped(kind, tmp_path):
+    lines, fields = KINDS[kind]
+    answers = read_answers(make_run(tmp_path / "run", lines, fields=fields))
+    assert answers.kind.name == kind
+    assert len(answers.lines) == len(lines)
+    heads, rows = make_metric_table(answers)
+    assert [row[0] for row in rows] == [m.words for m in answers.metrics]
+    assert all("to" in row[1] for row in rows), heads
+    shown = show_mistakes(answers)
+    assert shown.count("<li>") == min(20, len(rank_mistakes(answers))) > 0
+    assert "<script>" not in shown
+    assert "<b>good" not in shown
+    assert "script" in shown or kind == "classes"
+
+
+def test_numbers_are_those_of_the_file(tmp_path):
+    run = make_run(tmp_path / "run", CLASSES, fields=FIELDS)
+    answers = read_answers(run)
+    right = np.mean([line["stars"] == line["prediction"] for line in CLASSES])
+    assert float(answers.estimates["accuracy"].value) == pytest.approx(right)
+    _, rows = make_class_table(answers)
+    by_name = {row[0]: row for row in rows}
+    for name in NAMES:
+        assert by_name[name][1] == str(sum(x["stars"] == name for x in CLASSES))
+        said = [x for x in CLASSES if x["prediction"] == name]
+        precision = np.mean([x["stars"] == name for x in said])
+        assert by_name[name][3].startswith(f"{precision:.3f} (")
+
+
+def test_the_costliest_mistakes_come_first(tmp_path):
+    answers = read_answers(make_run(tmp_path / "run", CLASSES, fields=FIELDS))
+    losses = [answers.lines[i].loss for i in rank_mistakes(answers)]
+    assert losses == sorted(losses, reverse=True)
+    wrong = [x["loss"] for x in CLASSES if x["stars"] != x["prediction"]]
+    assert losses == sorted(wrong, reverse=True)[:20]
+
+
+def test_expected_answers_go_before_fields_of_the_same_name(tmp_path):
+    lines = [
+        {"text": "abc", "prediction": ["O"], "entities": [[0, 1, "A"]]}
+        | {"expected": {"entities": [[0, 1, "A"], [1, 2, "B"]]}}
+        for _ in range(3)
+    ]
+    answers = read_answers(make_run(tmp_path / "run", lines))
+    assert float(answers.estimates["entity_recall"].value) == 0.5
+
+
+def test_a_line_without_an_answer_is_counted(tmp_path):
+    lines = [*CLASSES[:5], {"error": "line 6 is broken"}]
+    run = make_run(tmp_path / "run", lines, fields=FIELDS)
+    assert "left out: 1" in "".join(
+        write_answers(run, read_answers(run), {}, prefix="")
+    )
+    assert read_answers(make_run(tmp_path / "none", [{"text": "x"}])) is None
+    empty = Run("run", {}, [], [], [], {}, is_finished=True, folder=tmp_path)
+    assert read_answers(empty) is None
+
+
+def test_a_damaged_file_is_named_with_its_line(tmp_path):
+    run = make_run(tmp_path / "run", CLASSES[:3], fields=FIELDS)
+    path = run.folder / "predictions-test.jsonl"
+    path.write_text("{broken\n" + path.read_text())
+    with pytest.raises(CheckpointError, match=r"predictions-test\.jsonl, line 1"):
+        read_answers(run)
+
+
+def test_runs_on_the_same_examples_are_paired(tmp_path):
+    first = make_run(tmp_path / "a", CLASSES, fields=FIELDS, name="a")
+    better = class_lines(seed=5, strength=1.0)
+    second = make_run(tmp_path / "b", better, fields=FIELDS, name="b")
+    runs = [first, second]
+    page = "".join(write_pairs(runs, [read_answers(run) for run in runs]))
+    assert "b against a" in page
+    gained = sum(
+        x["stars"] == x["prediction"] != y["prediction"]
+        for x, y in zip(better, CLASSES, strict=True)
+    )
+    assert f"{gained} in b alone" in page
+
+
+def test_runs_on_other_examples_are_not_paired(tmp_path):
+    runs = [
+        make_run(tmp_path / "a", CLASSES, fields=FIELDS, name="a"),
+        make_run(tmp_path / "b", CLASSES[::-1], fields=FIELDS, name="b"),
+    ]
+    page = "".join(write_pairs(runs, [read_answers(run) for run in runs]))
+    assert "other test examples" in page
+    assert "<table" not in page
+    page = "".join(write_pairs(runs, [read_answers(runs[0]), None]))
+    assert "slimjax evaluate" in page
+    assert write_pairs(runs, [None, None]) == []
+
+
+def test_gaps_are_measured_before_the_first_cut_and_at_the_end(
+    tmp_path,
+):
+    metrics = [
+        {"step": step, "loss": 1.0, "valid_nats_per_target": 1.5 if step <= 40 else 1.2}
+        for step in range(10, 101, 10)
+    ]
+    seams = [{"step": 40, "taken": True}, {"step": 60, "taken": True}]
+    run = make_run(tmp_path / "run", [], metrics=metrics, seams=seams)
+    before, after = find_gaps(run)
+    assert (before.step, after.step) == (40, 100)
+    assert (before.size, after.size) == pytest.approx((0.5, 0.2))
+    assert make_gap_table(run)[1][1][-1] == "0.200"
+    assert "overfits less" in "".join(write_answers(run, None, {}, prefix=""))
+    assert find_gaps(make_run(tmp_path / "run", [], metrics=metrics)) is None
+
+
+def test_a_page_of_a_classifier_has_its_figures(tmp_path):
+    folder = tmp_path / "run"
+    make_run(folder, CLASSES, fields=FIELDS)
+    row = {"step": 1, "loss": 1.0, "valid_accuracy": 0.5}
+    (folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    config = {"data": {"fields": FIELDS}, "train": {"num_steps": 1}}
+    (folder / "config.json").write_text(json.dumps(config))
+    written = report.write_report([report.read_run(folder)], tmp_path / "page.html")
+    names = {path.name for path in written}
+    assert {f"page_{n}.png" for n in ("confusion", "curves", "lengths")} <= names
+    page = written[0].read_text()
+    assert "Answers: 60 examples of test data" in page
+    assert "<b>good" not in page
