@@ -15,13 +15,13 @@ from slimjax.version import VERSION
 
 if TYPE_CHECKING:
     from slimjax.api import fit as fit
-    from slimjax.generate.model import load as load
+    from slimjax.predict.model import load as load
 
 __version__ = VERSION
 
 _ROOMS = ("nn", "text", "data", "models", "objective", "tasks", "store", "strategies")
-_ROOMS += ("resize", "generate", "train", "report", "native")
-_HOMES = {"fit": "slimjax.api", "load": "slimjax.generate.model"}
+_ROOMS += ("resize", "generate", "train", "predict", "report", "native")
+_HOMES = {"fit": "slimjax.api", "load": "slimjax.predict.model"}
 
 
 def __getattr__(name: str):

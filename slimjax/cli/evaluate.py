@@ -9,15 +9,16 @@ SPLITS = ("valid", "test", "all")
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prints the error of a run's model on validation, test or other text."""
+    """Prints the metrics of a run's model on validation, test or other data."""
     parser = make_parser(
         "evaluate",
-        "Measures nats per token and bits per byte of a run's model, on its own test "
-        "documents or on other text.",
+        "Measures a run's model on its own test split or on other data, and writes "
+        "metrics-SPLIT.json and, for tasks that answer examples, "
+        "predictions-SPLIT.jsonl into the run folder.",
         "slimjax evaluate --workdir=runs/demo --data='text:books/*.txt'",
     )
     parser.add_argument("--workdir", required=True, help="the run folder")
-    parser.add_argument("--data", help="other text: text:GLOB or jsonl:GLOB#field")
+    parser.add_argument("--data", help="other data, with labels if the task has some")
     parser.add_argument("--split", help="valid, test or all; all with --data")
     flags = parse(parser, argv).flags
     split = flags.split or ("all" if flags.data else "test")

@@ -121,8 +121,9 @@ class Dataset:
         source: Where they came from.
         codecs: Tokenizers and label lists, by field.
         notes: What a user should know of the data: sentences, each one line.
-        read_examples: Reads the labelled examples again, by split, in the order of the
-            numbers in ``row_counts``; None without labelled data.
+        read_examples: Reads the labelled examples again, with all fields of their
+            files, by split, in the order of the numbers in ``row_counts``; None without
+            labelled data.
         kinds: Names and kinds of what an example has; empty without labelled data.
     """
 

@@ -94,7 +94,9 @@ def load_labelled_dataset(
             source=name_sources(config.source),
             codecs=merge("codecs") | own,
             notes=write_notes(config, kinds, dealt, columns, skips, counts),
-            read_examples=lambda: read(Skips(), lambda *_: None)[0].splits,
+            read_examples=lambda: (
+                read(Skips(), _no_report, keep_records=True)[0].splits
+            ),
             kinds=kinds,
         )
 
@@ -114,11 +116,14 @@ def _read(
     all_valid: bool,
     skips: Skips,
     report: Progress,
+    *,
+    keep_records: bool = False,
 ) -> tuple[Dealt, list[Prepared], Reads]:
     """Reads and deals out all examples, and prepares the columns."""
     known = codecs.get(READS)
     names = known.names if isinstance(known, Reads) else None
-    pools = read_pools(config, schema, skips, reads=names, only_source=all_valid)
+    options = dict(only_source=all_valid, keep_records=keep_records)
+    pools = read_pools(config, schema, skips, reads=names, **options)
     report("read", 1.0)
     first = next(iter(pools.values()))[0]
     reads = Reads(tuple(name for name in schema.optional if name in first.values))
@@ -135,6 +140,10 @@ def _read(
     if not all_valid and not dealt.splits["train"]:
         raise DataError("No example is left for the train split.")
     return dealt, columns, reads
+
+
+def _no_report(*_: Any) -> None:
+    pass
 
 
 def _choose_classes(

@@ -25,6 +25,7 @@ def read_pools(
     *,
     reads: Collection[str] | None = None,
     only_source: bool = False,
+    keep_records: bool = False,
 ) -> Pools:
     """Returns the examples of ``train``, and of splits with a source of their own.
 
@@ -34,6 +35,7 @@ def read_pools(
         skips: Counts bad examples that may be skipped.
         reads: Those of the optional values that examples must have; by default those
             that the first example has.
+        keep_records: Whether examples keep all fields of their files.
         only_source: Whether to leave other sources than ``config.data.source`` alone.
 
     Raises:
@@ -51,9 +53,9 @@ def read_pools(
     for split, (names, key) in sources.items():
         where = f"config.data.{key}"
         kinds = schema.kinds if reads is None else schema.choose_kinds(reads)
-        grouped = split == "train" and not only_source
-        found = _read(config, kinds, names, where, skips, with_groups=grouped)
-        found = list(found)
+        options = dict(keep_records=keep_records)
+        options["with_groups"] = split == "train" and not only_source
+        found = list(_read(config, kinds, names, where, skips, **options))
         if reads is None:
             reads = [n for n in schema.optional if found and n in found[0].values]
         pools[split] = _check(config, schema, reads, found, skips)
@@ -76,6 +78,7 @@ def _read(
     skips: Skips,
     *,
     with_groups: bool,
+    keep_records: bool,
 ) -> Iterator[Example]:
     """Yields all examples of one source or several."""
     if is_idx(names):
@@ -102,6 +105,7 @@ def _read(
         skips=skips,
         where=where,
         group_field=config.group_field if with_groups else "",
+        keep_records=keep_records,
     )
 
 

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from slimjax.data.inputs import Found, iterate_inputs, make_inputs, prepare_inpu
 from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError, DataError, suggest
 from slimjax.generate.model import Model, load
+from slimjax.models.head import HeadSettings
 from slimjax.nn.implementations import POOLS
 from slimjax.predict.programs import Programs, check_weights
 from slimjax.predict.windows import Pass, Run, Shapes, Window
@@ -64,10 +64,20 @@ class Predictor:
                 f"--batch_size={self.batch_size} must be in [1, {MAX_BATCH_SIZE}]."
             )
 
+    def check_answers(self) -> None:
+        """Raises `ConfigError` if the task does not answer."""
+        if self.task.answer is None:
+            command = "generate" if self.task.generates else "evaluate"
+            raise ConfigError(
+                f"A model of config.task={self.task.name!r} does not answer examples. "
+                f"Use slimjax {command}."
+            )
+
     @functools.cached_property
     def programs(self) -> Programs:
         """What is compiled."""
-        return Programs(self.model.config, self.model.params, self.task, self.weights)
+        config, params = self.model.config, self.model.params
+        return Programs(config, params, self.task, self.weights)
 
     @functools.cached_property
     def columns(self) -> list[Prepared]:
@@ -75,7 +85,12 @@ class Predictor:
         return prepare_inputs(self.config, self.schema, self.model.codecs)
 
     def start(self, shapes: Shapes | None = None) -> Pass:
-        """Returns a pass that computes what answers need."""
+        """Returns a pass that computes what answers need.
+
+        Raises:
+            ConfigError: If the task does not answer.
+        """
+        self.check_answers()
         return self._pass(self.programs.predict, shapes)
 
     def lines(self, window: Window) -> list[dict[str, Any]]:
@@ -86,7 +101,7 @@ class Predictor:
             answers = iter(self.task.answer(window.results))
         cut = iter(window.is_cut)
         return [
-            make_line(one, next(answers), is_cut=next(cut))
+            make_line(one, next(answers), **{TRUNCATED: next(cut)})
             if isinstance(one, Example)
             else {ERROR: one.message}
             for one in window.found
@@ -117,7 +132,7 @@ class Predictor:
         """
         if pool not in POOLS:
             raise ConfigError(f"pool={pool!r} is unknown. {suggest(str(pool), POOLS)}")
-        run = self.programs.vectors(pool)
+        run = self.programs.vectors(pool, special_of(self.model.codecs))
         parts = [np.zeros((0, self.model.config.main.width), np.float32)]
         for window in self._pass(lambda batch: {"x": run(batch)}).over(
             self.read(items)
@@ -145,12 +160,10 @@ class Predictor:
         return Pass(self.columns, codecs, run, self.batch_size, shapes)
 
 
-def make_line(
-    example: Example, answer: Answer, *, is_cut: bool, **more: Any
-) -> dict[str, Any]:
-    """Returns an example's own fields, and what the task adds to them."""
+def make_line(example: Example, answer: Answer, **more: Any) -> dict[str, Any]:
+    """Returns an example's own fields, and what the task and others add to them."""
     own = {str(name): value for name, value in example.record.items()}
-    return {**own, **answer, TRUNCATED: is_cut, **more}
+    return {**own, **answer, **more}
 
 
 def open_predictor(
@@ -172,7 +185,9 @@ def open_predictor(
         CheckpointError: If there is no model, or it is damaged.
         ConfigError: If its task does not answer, or an option is invalid.
     """
-    return make_predictor(load(workdir), workdir, batch_size, weights, reading)
+    predictor = make_predictor(load(workdir), workdir, batch_size, weights, reading)
+    predictor.check_answers()
+    return predictor
 
 
 def make_predictor(
@@ -185,22 +200,11 @@ def make_predictor(
     """Returns an open model as one that answers, as its run folder describes it."""
     stored = override(read_json(RunFolder(workdir).config, dict), reading)
     task_file = tasks.get(stored.get("task", DEFAULT_TASK))
-    task = make_task(task_file, model, workdir)
-    config = build(DataConfig, stored.get("data", {}), "config.data")
-    return Predictor(model, task, task_file.schema(config), config, batch_size, weights)
-
-
-def make_task(task_file: ModuleType, model: Model, workdir: str | Path) -> Task:
-    """Returns the task of a model.
-
-    Raises:
-        ConfigError: If it does not answer.
-    """
+    head = build(HeadSettings, stored.get("head", {}), "config.head")
     task = task_file.make_task(special_of(model.codecs))
-    if task.answer is None:
-        command = "slimjax generate" if task.generates else "slimjax evaluate"
-        raise ConfigError(
-            f"--workdir={workdir} holds a model of config.task={task.name!r}, which "
-            f"does not answer examples. Use {command}."
-        )
-    return task
+    task = task if task.fit is None else task.fit(head)
+    config = build(DataConfig, stored.get("data", {}), "config.data")
+    schema = Schema({"text": "text"})
+    if hasattr(task_file, "schema"):
+        schema = task_file.schema(config)
+    return Predictor(model, task, schema, config, batch_size, weights)

@@ -16,6 +16,7 @@ from slimjax.models.config import ModelConfig
 from slimjax.nn.frozen import FORMATS, quantize_rows
 from slimjax.nn.quantize import bit_axis, from_rows, is_matrix, to_rows
 from slimjax.tasks.base import Task
+from slimjax.tasks.inputs import read_row
 from slimjax.trees import axis_names, flatten, unflatten
 
 Kept = dict[str, Array]
@@ -94,14 +95,21 @@ class Programs:
 
         return partial(jax.jit(predict_batch), self._variables)
 
-    def vectors(self, pool: str) -> Callable[[Batch], Float[Array, "B D"]]:
-        """Returns the function from a batch to one vector of length 1 for each row."""
+    def vectors(
+        self, pool: str, special: Mapping[str, int]
+    ) -> Callable[[Batch], Float[Array, "B D"]]:
+        """Returns the function from a batch to one vector of length 1 for each row.
+
+        A task that answers says what is read. Others may shift or hide tokens, so of
+        these the whole row is read.
+        """
         network, task = self.config.module(), self._task
 
         def embed_batch(variables: PyTree, batch: Batch) -> Array:
-            inputs = task.inputs(batch, None)
+            plain = task.answer is None
+            inputs = read_row(batch, special) if plain else task.inputs(batch, None)
             whole = self._whole(variables)
-            x = jnp.asarray(network.apply(whole, inputs, pool, method="vectors"))
+            x: Any = network.apply(whole, inputs, pool, method="vectors")
             norm = jnp.linalg.norm(x, axis=-1, keepdims=True)
             return x / jnp.maximum(norm, 1e-12)
 

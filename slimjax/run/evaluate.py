@@ -1,7 +1,7 @@
 """Error and metrics on held-out rows, exactly: what is kept of each row is summed."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,16 @@ from slimjax.errors import DataError
 from slimjax.generate.model import load
 from slimjax.mesh.mesh import mesh_here
 from slimjax.metrics.bootstrap import estimate
-from slimjax.nn.axes import to_host
+from slimjax.predict.windows import Run
+from slimjax.run.answers import Answered, answer_rows, write_predictions
 from slimjax.run.blueprints import make_task
-from slimjax.store.files import read_json
+from slimjax.run.measure import by_example, choose_rows, measure_rows, write_all
+from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
-from slimjax.tasks.base import Columns, Task, nats_per_target
+from slimjax.tasks.base import Columns, Metric, Task, nats_per_target
+from slimjax.tasks.error import KEPT
 from slimjax.train.blueprint import Blueprint
-from slimjax.train.config import make_run_config
+from slimjax.train.config import RunConfig, make_run_config
 from slimjax.train.stage import Stage, make_stage
 
 
@@ -32,7 +35,8 @@ class Evaluation:
         error: Mean loss, nats per target.
         metrics: The task's metrics by key, the headline first.
         num_targets: Targets counted.
-        intervals: Ends of each metric's bootstrap interval over rows, where asked for.
+        intervals: Ends of each metric's bootstrap interval, where asked for.
+        answered: The answers to all examples, where asked for.
     """
 
     error: float
@@ -41,6 +45,7 @@ class Evaluation:
     intervals: Mapping[str, tuple[float, float]] = dataclasses.field(
         default_factory=dict
     )
+    answered: Answered | None = None
 
 
 def evaluate(
@@ -51,8 +56,12 @@ def evaluate(
     max_rows: int = 0,
     *,
     intervals: bool = False,
+    answers: bool = False,
+    write: Run | None = None,
 ) -> Evaluation:
     """Returns error and metrics on a split, or on `max_rows` rows spread over it.
+
+    Where examples have several rows, whole examples are read.
 
     Args:
         stage: Has the compiled evaluation.
@@ -60,45 +69,62 @@ def evaluate(
         data: Where the rows are from.
         split: Its name.
         max_rows: Most rows that are read; 0 for all.
-        intervals: Whether intervals are computed, by 1,000 resamples of the rows.
+        intervals: Whether intervals are computed, by 1,000 resamples of the examples.
+        answers: Whether answers are asked for. Otherwise they are made only where
+            metrics need them.
+        write: Writes the rows of a batch, for a task that generates; without it, such
+            a task gives no answers here.
     """
     run, task = stage.blueprint.run, stage.blueprint.task
-    numbers = data.evaluation_rows(split, max_rows, run.seed)
+    answers = can_answer(task, data, write) and (answers or task.score is not None)
+    numbers = choose_rows(data, split, max_rows, run.seed)
     columns = measure_rows(stage, variables, data, split, numbers)
-    values = {metric.key: float(metric.of(columns)) for metric in task.metrics}
+    kept = {n.removeprefix(KEPT): c for n, c in columns.items() if n.startswith(KEPT)}
+    columns = {n: c for n, c in columns.items() if not n.startswith(KEPT)}
+    columns, answered = by_example(data, split, numbers, columns), None
+    if answers:
+        kept = kept if write is None else write_all(run, data, split, numbers, write)
+        answered, counted = _answer(task, data, split, numbers, kept, columns)
+        columns |= counted
+    metrics = [m for m in task.metrics if answered or not m.from_answers]
     return Evaluation(
         error=float(nats_per_target(columns)),
-        metrics=values,
+        metrics={metric.key: float(metric.of(columns)) for metric in metrics},
         num_targets=int(np.sum(columns["targets"])),
-        intervals=_intervals(task, columns, run.seed) if intervals else {},
+        intervals=_intervals(metrics, columns, run.seed) if intervals else {},
+        answered=answered,
     )
 
 
-def measure_rows(
-    stage: Stage, variables: PyTree, data: Dataset, split: str, numbers: np.ndarray
-) -> Columns:
-    """Returns what is kept of each of some rows, and the dataset's counts of them."""
-    batches = data.evaluation_batches(
-        split, numbers, stage.blueprint.run.data.batch_size
-    )
-    outputs = stage.programs.outputs
-    parts = [to_host(outputs(variables, stage.put(batch))) for batch in batches]
-    counts = data.row_counts[split]
-    own = {name: np.asarray(each)[numbers] for name, each in counts.items()}
-    if not parts:
-        return own | {"nats": np.zeros(0), "targets": np.zeros(0)}
-    measured = {
-        name: np.concatenate([part[name] for part in parts])[: len(numbers)]
-        for name in parts[0]
-    }
-    return own | measured
+def can_answer(task: Task, data: Dataset, write: Run | None) -> bool:
+    """Whether examples can be answered in an evaluation."""
+    if task.answer is None or data.read_examples is None:
+        return False
+    return task.predict is not None or write is not None
+
+
+def _answer(
+    task: Task,
+    data: Dataset,
+    split: str,
+    numbers: np.ndarray,
+    kept: Columns,
+    columns: Columns,
+) -> tuple[Answered, dict[str, np.ndarray]]:
+    """Returns the answers, and the columns that are counted from them."""
+    examples, found = answer_rows(task, data, split, numbers, kept)
+    targets = columns["targets"]
+    nats = np.asarray(columns["nats"], np.float64)
+    loss = np.divide(nats, targets, out=np.full_like(nats, np.nan), where=targets > 0)
+    counted = {} if task.score is None else task.score(found, examples)
+    return Answered(examples, found, loss), counted
 
 
 def _intervals(
-    task: Task, columns: Columns, seed: int
+    metrics: Sequence[Metric], columns: Columns, seed: int
 ) -> dict[str, tuple[float, float]]:
-    metrics = {metric.key: metric.of for metric in task.metrics}
-    found = estimate(metrics, columns, seed=seed)
+    functions = {metric.key: metric.of for metric in metrics}
+    found = estimate(functions, columns, seed=seed)
     return {key: (float(e.low), float(e.high)) for key, e in found.items()}
 
 
@@ -106,6 +132,9 @@ def evaluate_folder(
     workdir: str | Path, *, source: str | None, split: str
 ) -> dict[str, Any]:
     """Returns the error of a run's model on its own split, or on other data.
+
+    The same goes into ``metrics-SPLIT.json`` of the run folder, and the answers, if the
+    task gives any, into ``predictions-SPLIT.jsonl``; of other data, SPLIT is ``data``.
 
     Args:
         workdir: The run folder.
@@ -115,8 +144,8 @@ def evaluate_folder(
     Raises:
         SlimjaxError: If the run, the data or the split is not there.
     """
-    model = load(workdir)
-    config = read_json(RunFolder(workdir).config, dict)
+    model, folder = load(workdir), RunFolder(workdir)
+    config = read_json(folder.config, dict)
     if source is not None:
         config["data"]["source"] = source
     run = make_run_config(config, is_stored=True)
@@ -130,12 +159,51 @@ def evaluate_folder(
     task = make_task(run, data.outline)
     stage = make_stage(Blueprint(run, task, model.config, data.outline))
     variables = stage.unrounded(stage.place(model.params))
-    found = evaluate(stage, variables, data, part, intervals=True)
+    found = evaluate(stage, variables, data, part, intervals=True, answers=True)
+    result = describe_split(run.data.source, split, found)
+    name = split if source is None else "data"
+    write_files(folder, name, result, found.answered, input_names(run))
+    return result
+
+
+def describe_split(source: Any, split: str, found: Evaluation) -> dict[str, Any]:
+    """Returns an evaluation as plain data, for ``metrics-SPLIT.json``."""
+    counts: dict[str, Any] = {"num_targets": found.num_targets}
+    if found.answered is not None:
+        counts["num_examples"] = len(found.answered.examples)
     return {
-        "source": run.data.source,
+        "source": source,
         "split": split,
         "nats_per_target": found.error,
         **found.metrics,
-        "num_targets": found.num_targets,
+        **counts,
         "intervals": {key: list(ends) for key, ends in found.intervals.items()},
     }
+
+
+def write_files(
+    folder: RunFolder,
+    name: str,
+    result: Mapping[str, Any],
+    answered: Answered | None,
+    inputs: Collection[str],
+) -> None:
+    """Writes what an evaluation found into a run folder.
+
+    Args:
+        folder: The folder.
+        name: Names the files: a split, or ``data``.
+        result: The metrics.
+        answered: The answers, if there are any.
+        inputs: Names of the values of examples that are no target.
+    """
+    write_json(folder.root / f"metrics-{name}.json", result)
+    if answered is not None:
+        path = folder.root / f"predictions-{name}.jsonl"
+        write_predictions(path, answered, inputs)
+
+
+def input_names(run: RunConfig) -> tuple[str, ...]:
+    """Returns what the task of a run calls its inputs; none without examples."""
+    task_file = tasks.get(run.task)
+    return task_file.schema(run.data).inputs if hasattr(task_file, "schema") else ()

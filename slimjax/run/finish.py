@@ -16,7 +16,13 @@ from slimjax.resize.shrink import fold
 from slimjax.run.accounting import describe_time
 from slimjax.run.code_length import describe_length
 from slimjax.run.environment import machine, versions
-from slimjax.run.evaluate import Evaluation, evaluate
+from slimjax.run.evaluate import (
+    Evaluation,
+    describe_split,
+    evaluate,
+    input_names,
+    write_files,
+)
 from slimjax.run.patience import is_over
 from slimjax.run.samples import make_samples
 from slimjax.run.speed import compare_speed
@@ -61,7 +67,10 @@ def make_report(
     whole = to_host(variables)  # One process writes samples, and by itself.
     rounded = stage.unrounded(variables)
     valid = evaluate(stage, rounded, data, "valid")
-    test = evaluate(stage, rounded, data, "test", intervals=True)
+    test = evaluate(stage, rounded, data, "test", intervals=True, answers=True)
+    if test.answered is not None:
+        described = describe_split(run.data.source, "test", test)
+        write_files(folder, "test", described, test.answered, input_names(run))
     lengths = {}
     if run.objective.report_in == "bits":
         length = describe_length(stage, variables, data, history, folder, packed_bytes)
@@ -112,8 +121,8 @@ def describe_metrics(
             "key": metric.key,
             "words": metric.words,
             "better": metric.better,
-            "valid": valid.metrics[metric.key],
-            "test": test.metrics[metric.key],
+            "valid": valid.metrics.get(metric.key),
+            "test": test.metrics.get(metric.key),
             "test_low": low,
             "test_high": high,
         }

@@ -108,14 +108,19 @@ def make_error_fn(
     return error_fn
 
 
+KEPT = "kept."
+"""Begins the names of what is kept for answers."""
+
+
 def make_outputs_fn(
     task: Task, model: ModelConfig
-) -> Callable[[PyTree, PyTree], dict[str, Float[Array, " B"]]]:
+) -> Callable[[PyTree, PyTree], dict[str, Float[Array, "B ..."]]]:
     """Returns the function from (variables, batch) to what is kept of each row.
 
     ``nats`` is the loss of a row's targets and ``targets`` their number; the task's own
-    outputs come beside. Rows are summed one by one, so that a sum does not depend on
-    the rows or devices beside it.
+    outputs come beside, and what it keeps for answers, by names that begin with `KEPT`.
+    Rows are summed one by one, so that a sum does not depend on the rows or devices
+    beside it.
     """
     network = model.module()
 
@@ -126,6 +131,9 @@ def make_outputs_fn(
         rows = [_by_row(nats[n] * t.weight) for n, t in targets.items()]
         counts = [_by_row(t.weight) for t in targets.values()]
         own = task.outputs(readouts, batch)
+        if task.predict is not None:
+            kept = task.predict(readouts, batch)
+            own = {**own, **{KEPT + name: array for name, array in kept.items()}}
         return {"nats": reduce(add, rows), "targets": reduce(add, counts), **own}
 
     return outputs_fn

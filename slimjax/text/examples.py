@@ -68,8 +68,9 @@ def iterate_examples(
     skips: Skips | None = None,
     where: str = "config.data.source",
     group_field: str = "",
+    keep_records: bool = False,
 ) -> Iterator[Example]:
-    """Yields the examples of files of records, without their records.
+    """Yields the examples of files of records.
 
     Args:
         names: Sources whose files hold records.
@@ -79,13 +80,19 @@ def iterate_examples(
         skips: Counts what was skipped.
         where: The setting of the sources, for messages.
         group_field: A field whose value becomes `Example.group`.
+        keep_records: Whether examples keep all fields of the file, but for the many
+            fields of features.
 
     Raises:
         ConfigError: If a source holds no records.
         DataError: If there is no such file, or if an example is bad.
     """
+    many = {key for column in columns if len(column.keys) > 1 for key in column.keys}
     for source, record in _iterate_records(names, style, where):
-        found = _make(record, with_field(columns, source))
+        found = _make(record, with_field(columns, source), keep_record=keep_records)
+        if many and keep_records and isinstance(found, Example):
+            own = {k: v for k, v in found.record.items() if k not in many}
+            found = dataclasses.replace(found, record=own)
         if group_field and isinstance(found, Example) and isinstance(record, Record):
             found = _with_group(found, record, group_field)
         if isinstance(found, Example):

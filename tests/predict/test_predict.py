@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from reviews import make_reviews, write_lines
 
+import slimjax
 from slimjax.cli.main import main
 from slimjax.errors import ConfigError
 from slimjax.predict.predictor import make_line
@@ -221,9 +222,19 @@ def test_vectors_have_length_one_and_ignore_padding(predictor):
         predictor.vectors(texts, pool="last")
 
 
+def test_load_answers_and_embeds(workdir, predictor):
+    model = slimjax.load(workdir)
+    example = {"review": "fine great", "id": 5}
+    (line,) = model.predict(example)
+    assert line == predictor.predict([example])[0]
+    assert model.predict(["dull", {"no": 1}])[1].keys() == {"error"}
+    np.testing.assert_array_equal(model.vectors("dull"), predictor.vectors(["dull"]))
+    assert "vocabulary" in repr(model)
+
+
 def test_own_fields_give_way_to_the_answer():
     from slimjax.text.examples import Example
 
     example = Example({}, "a", 1, {"prediction": "old", 3: "c"})
-    line = make_line(example, {"prediction": "new"}, is_cut=False)
+    line = make_line(example, {"prediction": "new"}, truncated=False)
     assert line == {"prediction": "new", "3": "c", "truncated": False}
