@@ -14,7 +14,8 @@ test: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not gpu and not network"
 
 test-all: $(READY)
-	SLIMJAX_FULL_EFFORT=1 $(BIN)/pytest -n 2 --dist loadfile -m "not gpu and not network"
+	SLIMJAX_FULL_EFFORT=1 $(BIN)/pytest -n 2 --dist loadfile -m "not gpu and not network" \
+		--jaxtyping-packages=slimjax,typechecker.check
 
 lint: $(READY)
 	$(BIN)/ruff format --check slimjax configs docs tests experiments

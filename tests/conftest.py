@@ -43,6 +43,22 @@ hypothesis.settings.load_profile("laws")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_configure(config):
+    """Lets a checker of types look at items of a list that it draws."""
+    if config.getoption("jaxtyping_packages"):
+        line = "ignore:Do not use the `random` module inside strategies"
+        config.addinivalue_line("filterwarnings", line)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leaves out what a checker of types would refuse first."""
+    if config.getoption("jaxtyping_packages"):
+        skip = pytest.mark.skip(reason="types are checked")
+        for item in items:
+            if item.get_closest_marker("wrong_types"):
+                item.add_marker(skip)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _short_turns():
     """At the end of a run two steps take turns for some seconds; here for less."""

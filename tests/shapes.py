@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 from hypothesis import strategies as st
@@ -141,7 +142,8 @@ def make_variables(config: ModelConfig, seed: int = 0) -> tuple[dict, dict]:
         lambda g: np.ones(g.shape, np.float32), shapes.get("gates", {})
     )
     weights = jax.tree.map(draw, shapes["params"])
-    return {"params": weights, "gates": gates}, axis_names(boxed)
+    variables = {"params": weights, "gates": gates}
+    return jax.tree.map(jnp.asarray, variables), axis_names(boxed)
 
 
 def draw_inputs(config: ModelConfig, num_rows: int = 2, seed: int = 0) -> dict:
@@ -163,7 +165,7 @@ def draw_inputs(config: ModelConfig, num_rows: int = 2, seed: int = 0) -> dict:
         if tower.sees_all:
             there = np.arange(shape[1])[None] < shape[1] - np.arange(num_rows)[:, None]
             inputs[f"{tower.reads}_segments"] = there.astype(np.int32)
-    return inputs
+    return jax.tree.map(jnp.asarray, inputs)
 
 
 def logits_of(config: ModelConfig, variables, inputs) -> dict:

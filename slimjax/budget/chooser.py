@@ -144,7 +144,7 @@ class Chooser:
         def meets(alpha: float) -> bool:
             prices = alphas.copy()
             prices[m] = alpha
-            return self.at_price(prices, kept).sizes[m] <= budget
+            return bool(self.at_price(prices, kept).sizes[m] <= budget)
 
         if meets(low):
             return low

@@ -27,7 +27,7 @@ from slimjax.nn.dropout import dropout, fold_name
 from slimjax.nn.mlp import MLP
 from slimjax.nn.norm import make_norm
 
-Streams = list[Float[Array, "B T D"]]
+Streams = list[Float[Array, "*batch D"]]
 
 RELATIVE = (32, 128)
 """Buckets and longest distance of relative positions, as T5 has them."""
@@ -189,7 +189,7 @@ def apply_layers(
     tower: TowerConfig,
     compute: Compute,
     variables: Mapping[str, Mapping[str, PyTree]],
-    x: Float[Array, "B T D"],
+    x: Float[Array, "*batch D"],
     context: Context,
     *,
     keep: bool,

@@ -40,13 +40,15 @@ NESTED = {"heads": "kv_heads"}
 def gate(module: nn.Module, axis: str, size: int) -> Float[Array, " size"]:
     """Makes or reads the gates of an axis of `module`, all open at first."""
     init: Any = nn.with_logical_partitioning(jnp.ones, (axis,))
-    return module.variable("gates", axis, init, (size,), jnp.float32).value
+    gates = module.variable("gates", axis, init, (size,), jnp.float32)
+    return jnp.asarray(gates.value)
 
 
 def sublayer_gate(module: nn.Module) -> Float[Array, ""]:
     """Makes or reads the gate of the whole of `module`, open at first."""
     init: Any = nn.with_logical_partitioning(jnp.ones, ())
-    return module.variable("gates", SUBLAYER, init, (), jnp.float32).value
+    gate = module.variable("gates", SUBLAYER, init, (), jnp.float32)
+    return jnp.asarray(gate.value)
 
 
 def write_gates(

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from slimjax.report.quantities import (
     divide,
@@ -23,6 +23,7 @@ LATENCY = "latency"  # Seconds, for one token.
 MOST_PERPLEXITY = 1e6  # A larger one is not worth a place.
 
 
+@runtime_checkable
 class NamedMetric(Protocol):
     """A metric of the task: its key in logs and its name for readers."""
 

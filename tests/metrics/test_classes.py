@@ -111,6 +111,7 @@ def test_no_examples_give_no_number():
     assert np.isnan(bootstrap(lambda x: x.mean(-1), empty)).all()
 
 
+@pytest.mark.wrong_types
 def test_what_cannot_be_scored_is_refused():
     with pytest.raises(ValueError, match="differ in shape"):
         accuracy(np.zeros(2, int), np.zeros(3, int))

@@ -4,6 +4,7 @@ import dataclasses
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from compilers import needs_compiler
@@ -76,7 +77,8 @@ def test_decoding_is_the_full_forward_gates_included():
 
 def draw_tokens(config, batch_size, length):
     source = np.random.default_rng(0)
-    return source.integers(0, config.vocab_size, (batch_size, length), np.int32)
+    tokens = source.integers(0, config.vocab_size, (batch_size, length), np.int32)
+    return jnp.asarray(tokens)
 
 
 @pytest.mark.usefixtures("kernels")

@@ -4,6 +4,7 @@ import dataclasses
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -100,7 +101,7 @@ def test_beams_share_the_keys_of_their_source():
     config = decoder(11, 6, LAYERS, style=GPT2, num_positions=9)
     model = freeze_decoder(config, make_variables(config)[0])
     cache = jax.eval_shape(partial(model.make_cache, 2, 5))
-    rows = np.array([1, 1, 0])
+    rows = jnp.array([1, 1, 0])
     picked = jax.eval_shape(lambda cache: cache.of_rows(rows), cache)
     assert {leaf.shape[0] for leaf in jax.tree.leaves(picked)} == {3}
 

@@ -79,7 +79,11 @@ def test_a_table_that_is_not_tied_is_the_heads_own():
         (dict(norm_at="end"), "config.model.norm_at='end'"),
         (dict(mlp="gated_rleu"), "Did you mean gated_relu"),
         (dict(positions="absolute"), "config.model.positions='absolute'"),
-        (dict(bias="yes"), "config.model.bias='yes' must be true or false"),
+        pytest.param(
+            dict(bias="yes"),
+            "config.model.bias='yes' must be true or false",
+            marks=pytest.mark.wrong_types,
+        ),
         (dict(kind="encoder", sees="past"), "Did you mean config.model.kind='decoder'"),
         (dict(kind="mlp", mlp="swiglu"), "is not an activation"),
         (dict(stem="features"), "config.model.stem='features'"),

@@ -5,6 +5,7 @@ from functools import partial
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from shapes import make_variables
@@ -18,7 +19,7 @@ from slimjax.train.precision import quantized
 WIDE, NARROW = LayerConfig(4, 2, 4, 9), LayerConfig(2, 1, 4, 5)
 EMPTY = LayerConfig(0, 0, 4, 0, attention=False, mlp=False)
 RAGGED = decoder(13, 8, (WIDE, WIDE, NARROW, NARROW, EMPTY, EMPTY, WIDE))
-TOKENS = np.random.default_rng(0).integers(0, 13, (2, 6))
+TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 13, (2, 6)))
 INPUTS = {"tokens": TOKENS}
 
 

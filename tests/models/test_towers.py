@@ -85,9 +85,9 @@ def test_the_norm_of_a_removed_sublayer_stays():
 def test_padding_changes_nothing():
     config = encoder(11, 6, (WIDE, NARROW), heads=CLASSES, style=BERT, num_positions=9)
     variables, _ = make_variables(config)
-    short = np.random.default_rng(0).integers(0, 11, (2, 5)).astype(np.int32)
-    long = np.pad(short, ((0, 0), (0, 4)), constant_values=7)
-    there = np.pad(np.ones((2, 5), np.int32), ((0, 0), (0, 4)))
+    short = jnp.asarray(np.random.default_rng(0).integers(0, 11, (2, 5)))
+    long = jnp.pad(short, ((0, 0), (0, 4)), constant_values=7)
+    there = jnp.pad(jnp.ones((2, 5), np.int32), ((0, 0), (0, 4)))
     inputs = {"tokens": long, "tokens_segments": there}
     expected = logits_of(config, variables, {"tokens": short})["label"]
     actual = logits_of(config, variables, inputs)["label"]
@@ -131,13 +131,11 @@ def test_the_decoder_sees_its_past_and_all_of_the_source():
     variables, _ = make_variables(config)
     inputs = draw_inputs(config)
     before = logits_of(config, variables, inputs)["tokens"]
-    late = {**inputs, "tokens": inputs["tokens"].copy()}
-    late["tokens"][:, 3] += 1
-    late["tokens"] %= 13
+    late = {**inputs, "tokens": inputs["tokens"].at[:, 3].add(1) % 13}
     after = logits_of(config, variables, late)["tokens"]
     np.testing.assert_array_equal(before[:, :3], after[:, :3])
-    other = {**inputs, "source": inputs["source"].copy()}
-    other["source"][0, 4] = (other["source"][0, 4] + 1) % 13
+    changed = (inputs["source"][0, 4] + 1) % 13
+    other = {**inputs, "source": inputs["source"].at[0, 4].set(changed)}
     after = logits_of(config, variables, other)["tokens"]
     assert np.abs(before[0] - after[0]).max(-1).min() > 0
     np.testing.assert_array_equal(before[1], after[1])

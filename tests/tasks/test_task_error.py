@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from slimjax.models.config import ModelConfig
 from slimjax.models.head import HeadConfig
+from slimjax.models.tower_config import TowerConfig
 from slimjax.nn.readout import Readout
 from slimjax.tasks.base import Targets, Task
 from slimjax.tasks.error import losses_of, make_error_fn, make_outputs_fn, split_key
@@ -26,15 +28,18 @@ class Network:
     def apply(self, variables, inputs, key=None):
         noise = 0.0 if key is None else jax.random.normal(key, ())
         return {
-            head.name: Readout(inputs[head.name] + noise, variables[head.name])
+            head.name: Readout(
+                jnp.asarray(inputs[head.name]) + noise, variables[head.name]
+            )
             for head in HEADS
         }
 
 
 @dataclasses.dataclass(frozen=True)
-class Model:
+class Model(ModelConfig):
     """What the error must know of a model."""
 
+    towers: tuple[TowerConfig, ...] = ()
     heads: tuple[HeadConfig, ...] = HEADS
 
     def module(self) -> Network:
@@ -68,7 +73,7 @@ def batch():
     weight = np.ones((B, T), np.float32)
     weight[1, 1:] = 0.0
     weight[3] = 0.0
-    return {
+    arrays = {
         "tokens": draw(B, T, D),
         "tokens_values": source.integers(0, C, (B, T)),
         "tokens_weight": weight,
@@ -79,15 +84,18 @@ def batch():
         "number_values": draw(B),
         "number_weight": np.array([1, 0, 1, 0], np.float32),
     }
+    return jax.tree.map(jnp.asarray, arrays)
 
 
 def expected_nats(variables, batch) -> dict[str, np.ndarray]:
     """The formulas in float64: the nats of each target, by head."""
+    batch = jax.tree.map(np.asarray, batch)
     x = {head.name: np.float64(batch[head.name]) for head in HEADS}
     logits = {name: x[name] @ np.float64(variables[name]).T for name in x}
     scores = logits["tokens"]
     log_norm = np.log(np.exp(scores).sum(-1))
-    chosen = np.take_along_axis(scores, batch["tokens_values"][..., None], -1)[..., 0]
+    values = batch["tokens_values"][..., None]
+    chosen = np.take_along_axis(scores, values, -1)[..., 0]
     p, t = 1 / (1 + np.exp(-logits["tags"])), batch["tags_values"]
     missed = batch["number_values"] - logits["number"][:, 0]
     variance = NUMBER.variance
@@ -148,6 +156,7 @@ def test_smoothing_and_z_loss_are_descended_and_not_summed(variables, batch):
     options = dict(label_smoothing=0.2, z_loss=0.01)
     other, same = make_error_fn(task, Model(), **options)(variables, batch)
     assert float(same["nats_sum"]) == float(sums["nats_sum"])
+    batch = jax.tree.map(np.asarray, batch)
     logits = np.float64(batch["tokens"]) @ np.float64(variables["tokens"]).T
     log_norm = np.log(np.exp(logits).sum(-1))
     chosen = np.take_along_axis(logits, batch["tokens_values"][..., None], -1)[..., 0]
