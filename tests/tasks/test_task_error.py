@@ -117,8 +117,8 @@ def test_the_error_is_the_mean_of_all_targets_that_count(names, variables, batch
     count = sum(batch[f"{n}_weight"].sum() for n in names)
     assert set(sums) == {"nats_sum", "num_targets"}
     assert float(sums["num_targets"]) == count
-    assert float(sums["nats_sum"]) == pytest.approx(total, rel=1e-5)
-    assert float(error) == pytest.approx(total / count, rel=1e-5)
+    assert float(sums["nats_sum"]) == pytest.approx(float(total), rel=1e-5)
+    assert float(error) == pytest.approx(float(total / count), rel=1e-5)
 
 
 def test_sums_add_up_over_batches(variables, batch):
