@@ -14,6 +14,7 @@ import json
 import os
 from pathlib import Path
 
+from minilm import make_folder
 from sets import STUDIES, make_split
 
 from slimjax import fit
@@ -40,8 +41,9 @@ UNITS += [("objective.size", "bytes"), ("objective.budget", "50%")]
 UNITS += [("resize.first_step", "600"), ("resize.every_steps", "200")]
 UNITS += [("resize.max_seams", "2")]
 BITS: Changes = [*UNITS, ("quantize.bits", "[16, 8, 6, 4, 3, 2]")]
+MINILM: Changes = [("model.dtype", "bfloat16"), ("data.seq_len", "56")]
 ARMS: dict[str, dict[str, Changes]] = {
-    "movie": TEXTS,
+    "movie": {**TEXTS, "minilm": MINILM},
     "r8": TEXTS,
     "zh": TEXTS,
     "mnist": {
@@ -94,9 +96,14 @@ def run_arm(study: str, arm: str, seed: int, workdir: Path) -> None:
     path = result_path(study, arm, seed)
     if path.exists():
         return
-    recipe = "mnist_mlp" if study in ("mnist", "fashion") else "classification"
+    changes = [("seed", str(seed)), *ARMS[study][arm]]
+    if arm == "minilm":
+        recipe = "finetune"
+        changes += [("model.init_from", str(make_folder(workdir / "data")))]
+    else:
+        recipe = "mnist_mlp" if study in ("mnist", "fashion") else "classification"
+        changes = [*changes[:1], *DATA[study], *changes[1:]]
     config = read_config(ROOT / "configs" / f"{recipe}.py")
-    changes = [("seed", str(seed)), *DATA[study], *ARMS[study][arm]]
     sources = make_split(study, seed, workdir / "data")
     names = ("data.source", "data.test_source")[: len(sources)]
     changes += list(zip(names, sources, strict=True))
