@@ -64,6 +64,14 @@ def special_of(codecs: Codecs) -> dict[str, int]:
     return dict(tokens.special) | {PAD: source.pad_id}
 
 
+def fingerprints(codecs: Codecs) -> dict[str, str]:
+    """Returns what numbers mean, as fingerprints to compare.
+
+    Where files have their values is left out: it changes no number.
+    """
+    return {name: c.fingerprint for name, c in codecs.items() if name != READS}
+
+
 def save_codecs(codecs: Codecs, folder: str | os.PathLike[str]) -> None:
     """Writes codecs into `folder`, which exists; see `load_codecs`.
 

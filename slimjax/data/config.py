@@ -23,7 +23,7 @@ PLACES = ("source", "valid_source", "test_source", "encoding")
 """Settings whose effect is part of a dataset's fingerprint: while that is the same,
 they may change when a run is resumed, such as after files were moved."""
 
-TOKENIZING = ("tokenizer", "vocab_size")
+TOKENIZING = ("tokenizer", "vocab_size", "source_vocab_size")
 """Settings that decide what tokens a text has."""
 
 

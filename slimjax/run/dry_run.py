@@ -36,7 +36,7 @@ def describe(run: RunConfig) -> dict[str, Any]:
         outline, run = data.outline, with_num_steps(run, data.num_rows("train"))
     blueprint = make_blueprint(run, outline)
     check_budget(blueprint)
-    check_teacher(run.distill)
+    check_teacher(run)
     check_answers(run.distill, blueprint.model.heads)
     inventory = blueprint.inventory
     gates = inventory.open_gates()

@@ -13,6 +13,7 @@ from typing import Any, cast
 from slimjax.config import build
 from slimjax.data.codecs import Codecs, load_codecs
 from slimjax.data.dataset import Codec
+from slimjax.data.pairs import SOURCE
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.data.tokenizer_choice import choose_tokenizer
 from slimjax.errors import ConfigError
@@ -33,7 +34,7 @@ HERE = ("attention_impl", "remat", "scan_layers")
 FREE = (*HERE, "dtype", "dropout", "drop_connect", "pool", "pooler")
 """Settings that may differ from those of the folder."""
 
-TOKENS = "tokens"
+TOKENS, TRAINED = "tokens", "sentencepiece"
 
 
 def take_shape(run: RunConfig, folder: RunFolder | None = None) -> RunConfig:
@@ -58,12 +59,23 @@ def take_shape(run: RunConfig, folder: RunFolder | None = None) -> RunConfig:
     settings = _merge(run, block, _without_bits(start))
     data = run.data
     if TOKENS in codecs:
-        tokenizer = cast(Tokenizer, codecs[TOKENS])
-        _check_tokenizer(run, tokenizer, config.get("data", {}))
-        changes = dict(tokenizer=str(source.tokenizer), vocab_size=tokenizer.vocab_size)
-        data = dataclasses.replace(data, **changes)
+        _check_tokenizer(run, cast(Tokenizer, codecs[TOKENS]), config.get("data", {}))
         _check_length(run, model)
+        data = dataclasses.replace(data, **_tokenizing(source, codecs))
     return dataclasses.replace(run, model=settings, data=data)
+
+
+def _tokenizing(source: RunFolder, codecs: Codecs) -> dict[str, Any]:
+    """Returns the settings that stand for a folder's tokenizers.
+
+    One is named by its place. Two, of sources and targets, have no place that a setting
+    could name: they are handed over by `input_codecs`.
+    """
+    size = cast(Tokenizer, codecs[TOKENS]).vocab_size
+    if SOURCE not in codecs:
+        return dict(tokenizer=str(source.tokenizer), vocab_size=size)
+    own = cast(Tokenizer, codecs[SOURCE]).vocab_size
+    return dict(tokenizer=TRAINED, vocab_size=size, source_vocab_size=own)
 
 
 def find_source(run: RunConfig, folder: RunFolder | None) -> RunFolder:
@@ -84,14 +96,16 @@ def find_source(run: RunConfig, folder: RunFolder | None) -> RunFolder:
 
 
 def input_codecs(run: RunConfig, folder: RunFolder | None = None) -> dict[str, Codec]:
-    """Returns the codecs of the folder that a config cannot name: how features scale.
+    """Returns the codecs of inputs that a config cannot name.
 
-    The tokenizer is named by the config; labels belong to the data.
+    These are how features are scaled, and two tokenizers. A single tokenizer is named
+    by the config; labels belong to the data.
     """
     if not run.model.init_from:
         return {}
     codecs: Codecs = load_codecs(find_source(run, folder).tokenizer)
-    return {name: codec for name, codec in codecs.items() if name == "features"}
+    names = ("features", *((TOKENS, SOURCE) if SOURCE in codecs else ()))
+    return {name: codec for name, codec in codecs.items() if name in names}
 
 
 def _name(run: RunConfig) -> str:
@@ -177,11 +191,17 @@ def _check_tokenizer(
             f"config.data.vocab_size={size!r}, but the tokenizer of {_name(run)} has "
             f"{tokenizer.vocab_size} tokens. Leave the setting out."
         )
+    own = run.stated.get("data.source_vocab_size")
+    if own not in (None, block.get("source_vocab_size", 0)):
+        raise ConfigError(
+            f"config.data.source_vocab_size={own!r}, but {_name(run)} has "
+            f"{block.get('source_vocab_size', 0)}. Leave the setting out."
+        )
     stated = run.stated.get("data.tokenizer")
     if stated in (None, block.get("tokenizer")):
         return
     other = dataclasses.replace(run.data, tokenizer=stated)
-    if stated != "sentencepiece":  # That one would be trained, hence another.
+    if stated != TRAINED:  # That one would be trained, hence another.
         found = choose_tokenizer(other, [], lambda *_: None)
         if found.fingerprint == tokenizer.fingerprint:
             return

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from slimjax.data.codecs import Codecs
+from slimjax.data.codecs import fingerprints
 from slimjax.data.dataset import Dataset
 from slimjax.errors import ConfigError
 from slimjax.generate.model import Model, load
@@ -44,7 +44,8 @@ def take_weights(stage: Stage, data: Dataset) -> tuple[PyTree, dict[str, Any]]:
     source, task = load(run.model.init_from), task_of(run.model.init_from)
     old = flatten(_folded_weights(source))
     fresh = to_host(init_params(model, run.seed))
-    same_answers = task == run.task and _same_codecs(source.codecs, data.codecs)
+    same_codecs = fingerprints(source.codecs) == fingerprints(data.codecs)
+    same_answers = task == run.task and same_codecs
     heads = {head.module: head for head in model.heads}
     taken = {head.module for head in heads.values()}
     taken -= _fresh_heads(heads, fresh["params"], old, same_answers, model.vocab_size)
@@ -82,11 +83,6 @@ def _folded_weights(source: Model) -> PyTree:
     names = axis_names(source.config.abstract_variables())["params"]
     params = jax.device_get(source.params)
     return fold(params["params"], names, flatten(params["gates"]))
-
-
-def _same_codecs(one: Codecs, other: Codecs) -> bool:
-    prints = ({name: c.fingerprint for name, c in own.items()} for own in (one, other))
-    return next(prints) == next(prints)
 
 
 def _fresh_heads(

@@ -140,7 +140,7 @@ def check_feasible(run: RunConfig) -> None:
         SlimjaxError: If memory, budget, teacher, mesh or kernels won't do.
     """
     outline = expected_outline(run)
-    check_teacher(run.distill)
+    check_teacher(run)
     check_branch(run)
     if outline is not None:
         check_blueprint(make_blueprint(run, outline))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jax
 
-from slimjax.data.codecs import sizes_of
+from slimjax.data.codecs import fingerprints, sizes_of
 from slimjax.data.dataset import Dataset
 from slimjax.distill.alignment import without_maps
 from slimjax.distill.config import START, DistillConfig
@@ -48,16 +48,25 @@ def check_answers(config: DistillConfig, heads: tuple[HeadConfig, ...]) -> None:
         )
 
 
-def check_teacher(config: DistillConfig) -> None:
-    """Refuses a teacher that is not a finished run.
+def check_teacher(run: RunConfig) -> None:
+    """Refuses a teacher that is not a finished run of the same task.
 
     Raises:
         ConfigError: Naming the folder.
     """
-    if config.folder is not None and not RunFolder(config.folder).report.is_file():
+    config = run.distill
+    if config.folder is None:
+        return
+    if not RunFolder(config.folder).report.is_file():
         raise ConfigError(
             f"config.distill.teacher={config.folder!r} is no finished run: it has no "
             "report.json. Train one with slimjax train, or set 'start'."
+        )
+    task = task_of(config.folder)
+    if task != run.task:
+        raise ConfigError(
+            f"config.distill.teacher={config.teacher!r} was trained for the task "
+            f"{task!r}, and config.task={run.task!r}. Name a teacher of the same task."
         )
 
 
@@ -85,7 +94,7 @@ def find_teacher(
         if teacher.digest != digest:
             raise CheckpointError(f"{folder.teacher} is not this run's teacher.")
         return teacher
-    teacher = _of_run(run, config.folder, data)
+    teacher = _of_run(config.folder, data)
     if digest not in (None, teacher.digest):
         raise NotFeasibleError(
             f"The model in config.distill.teacher={config.folder!r} is not what it was "
@@ -99,17 +108,12 @@ def task_of(folder: str | Path) -> str:
     return read_json(RunFolder(folder).config, dict).get("task", DEFAULT_TASK)
 
 
-def _of_run(run: RunConfig, folder: str | Path, data: Dataset) -> Teacher:
-    model, task = load(folder), task_of(folder)
-    if task != run.task:
-        raise ConfigError(
-            f"config.distill.teacher={str(folder)!r} was trained for the task "
-            f"{task!r}, and config.task={run.task!r}. Name a teacher of the same task."
-        )
+def _of_run(folder: str | Path, data: Dataset) -> Teacher:
+    model = load(folder)
     own, others = sizes_of(data.codecs), sizes_of(model.codecs)
-    for name, codec in data.codecs.items():
-        other = model.codecs.get(name)
-        if other is None or other.fingerprint != codec.fingerprint:
+    known = fingerprints(model.codecs)
+    for name, fingerprint in fingerprints(data.codecs).items():
+        if known.get(name) != fingerprint:
             what = {"tokens": "another tokenizer"}.get(name, f"other {name}")
             raise ConfigError(
                 f"config.distill.teacher={str(folder)!r} has {what} (sizes {others}) "

@@ -16,7 +16,16 @@ from shapes import CLASSES, draw_inputs, logits_of, make_variables, recipes
 
 import slimjax
 from slimjax.errors import ConfigError
-from slimjax.models import BERT, T5, HeadConfig, LayerConfig, encoder, encoder_decoder
+from slimjax.models import (
+    BERT,
+    T5,
+    HeadConfig,
+    LayerConfig,
+    ModelSettings,
+    encoder,
+    encoder_decoder,
+)
+from slimjax.models.build import build_model
 from slimjax.models.paths import layer_name
 from slimjax.models.plain import as_json, from_json
 from slimjax.models.runs import Run, scanned_runs, stack, stack_names, unstack
@@ -92,6 +101,25 @@ def test_padding_changes_nothing():
     expected = logits_of(config, variables, {"tokens": short})["label"]
     actual = logits_of(config, variables, inputs)["label"]
     np.testing.assert_allclose(actual, expected, atol=1e-5)
+
+
+def test_the_epsilon_of_norms_is_that_of_the_settings():
+    """Vectors as small as these are hidden by the usual epsilon."""
+    small = ModelSettings(
+        kind="encoder", width=6, num_layers=1, num_heads=2, norm_epsilon=1e-12
+    )
+    config = build_model(small, {"vocab": 11}, CLASSES, {"": 5})
+    variables, _ = make_variables(dataclasses.replace(config, dtype="float32"))
+    params = jax.tree.map(lambda leaf: 1e-4 * leaf, dict(variables["params"]))
+    params["embed_norm"] = variables["params"]["embed_norm"]
+    inputs = draw_inputs(config)
+    streams = config.module().apply(
+        {**variables, "params": params}, inputs, method="streams"
+    )
+    x = params["tokens"]["embedding"][inputs["tokens"]] + params["positions"]["table"]
+    x = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
+    scale, bias = (params["embed_norm"][name] for name in ("scale", "bias"))
+    np.testing.assert_allclose(streams[0], x * scale + bias, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("at", ["first", "mean", "max"])

@@ -6,63 +6,26 @@ import shutil
 import jax
 import numpy as np
 import pytest
+from folders import SLIM, make_folder
 
 from slimjax.config import override
 from slimjax.data.codecs import load_codecs
-from slimjax.data.labels import Labels
-from slimjax.data.tokenizer import BytesTokenizer
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
-from slimjax.models.build import build_model
 from slimjax.run import loop
 from slimjax.run.blueprints import make_blueprint
 from slimjax.run.init_shape import take_shape
 from slimjax.run.init_weights import describe_start, take_weights
 from slimjax.run.progress import Display
 from slimjax.run.start import train
-from slimjax.store.files import write_json
-from slimjax.store.packed import write_packed
-from slimjax.store.run_folder import RunFolder
-from slimjax.tasks import classification, lm
+from slimjax.tasks import classification
 from slimjax.train.config import make_run_config
 from slimjax.train.stage import make_stage
-from slimjax.train.state import init_params
-from slimjax.trees import axis_names, flatten
-
-SHAPE = dict(width=12, num_layers=2, num_heads=3, num_kv_heads=3, head_dim=4)
-SHAPE |= dict(mlp_dim=20, style="gpt2", tied=False, dtype="float32")
-SLIM = [
-    {"width": 10, "num_heads": 2, "num_kv_heads": 2, "head_dim": 4, "mlp_dim": 7},
-    {"width": 10, "num_heads": 3, "num_kv_heads": 3, "head_dim": 4, "mlp_dim": 0},
-]
-SLIM = [{**layer, "attention": True, "mlp": layer["mlp_dim"] > 0} for layer in SLIM]
+from slimjax.trees import flatten
 
 
 class Killed(BaseException):
     """Stands for the power cut."""
-
-
-def make_folder(root, task="lm", names=(), layers=SLIM):
-    """Writes a finished run, which nobody trained; returns its folder's path."""
-    folder, tokenizer = RunFolder(root), BytesTokenizer()
-    folder.tokenizer.mkdir(parents=True)
-    tokenizer.save(folder.tokenizer)
-    sizes = {"vocab": tokenizer.vocab_size, "classes": len(names)}
-    if names:
-        Labels(names, [1] * len(names)).save(folder.tokenizer)
-    config = dict(task=task, model=SHAPE, data=dict(tokenizer="bytes", seq_len=24))
-    run = make_run_config(config)
-    heads = {"lm": lm, "classification": classification}[task].heads(sizes)
-    model = build_model(run.model, sizes, heads, {"": 24})
-    model = model.with_architecture(layers, "here")
-    weights = jax.device_get(init_params(model, seed=7)["params"])
-    write_packed(
-        folder.packed, weights, axis_names(model.abstract_variables())["params"]
-    )
-    write_json(folder.config, run.as_dict())
-    write_json(folder.architecture, [{**layer, "bits": {}} for layer in layers])
-    write_json(folder.report, {})
-    return str(root)
 
 
 @pytest.fixture(scope="module")
@@ -196,5 +159,5 @@ def test_a_run_goes_on_when_the_folder_that_it_came_from_is_gone(
     assert resumed["train"]["restarts"] == 1
     for key in ("state_hash", "config_hash", "init_from"):
         assert resumed[key] == whole[key]
-    assert load_codecs(tmp_path / "killed" / "tokenizer").keys() == {"tokens", "label"}
+    assert load_codecs(tmp_path / "killed" / "tokenizer").keys() >= {"tokens", "label"}
     assert load(tmp_path / "killed").config.layers[1].mlp_dim == 0
