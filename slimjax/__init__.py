@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 _ROOMS = ("nn", "text", "data", "models", "objective", "tasks", "store", "strategies")
-_ROOMS += ("resize", "generate", "train", "predict", "report", "native")
+_ROOMS += ("resize", "generate", "train", "predict", "report", "native", "metrics")
 _HOMES = {"fit": "slimjax.api", "load": "slimjax.predict.model"}
 
 
