@@ -45,7 +45,7 @@ def measure_rows(rows: Rows, fields: Mapping[str, Field]) -> Int[np.ndarray, " R
         array([3, 0])
     """
     length = np.zeros(_num_rows(rows, fields), np.int64)
-    for name, field in _with_positions(fields).items():
+    for name, field in with_positions(fields).items():
         there = rows[name] != field.fill
         there = there.reshape(*there.shape[:2], -1).any(-1)
         last = there.shape[1] - np.argmax(there[:, ::-1], axis=1)
@@ -102,7 +102,7 @@ def make_batches(
 
 def full_length(fields: Mapping[str, Field]) -> int:
     """Returns the positions of a whole row; 0 if no field has positions."""
-    found = [field.shape[0] for field in _with_positions(fields).values()]
+    found = [field.shape[0] for field in with_positions(fields).values()]
     return max(found, default=0)
 
 
@@ -146,7 +146,8 @@ def _cover(values: Sequence[int], counts: Sequence[int], number: int) -> Sequenc
     return best[len(values)][1]
 
 
-def _with_positions(fields: Mapping[str, Field]) -> dict[str, Field]:
+def with_positions(fields: Mapping[str, Field]) -> dict[str, Field]:
+    """Returns the fields whose rows begin with an axis of positions."""
     return {n: f for n, f in fields.items() if f.axes[:1] == ("positions",)}
 
 

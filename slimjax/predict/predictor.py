@@ -17,7 +17,9 @@ from slimjax.data.encoding import Prepared
 from slimjax.data.inputs import Found, iterate_inputs, make_inputs, prepare_inputs
 from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError, DataError, suggest
+from slimjax.generate.decode_config import DecodeConfig
 from slimjax.generate.model import Model, load
+from slimjax.generate.rows import make_row_writer
 from slimjax.models.head import HeadSettings
 from slimjax.nn.implementations import POOLS
 from slimjax.predict.programs import Programs, check_weights
@@ -44,6 +46,7 @@ class Predictor:
         config: How files are read, and how rows are made.
         batch_size: Rows that are computed together.
         weights: Format of the weights, see `Programs`.
+        decode: How a task that generates writes its answers.
 
     Raises:
         ConfigError: If `batch_size` or `weights` is invalid.
@@ -55,6 +58,7 @@ class Predictor:
     config: DataConfig
     batch_size: int = BATCH_SIZE
     weights: str = ""
+    decode: DecodeConfig = dataclasses.field(default_factory=DecodeConfig)
 
     def __post_init__(self):
         """Refuses invalid values, by the names of the flags."""
@@ -80,6 +84,16 @@ class Predictor:
         return Programs(config, params, self.task, self.weights)
 
     @functools.cached_property
+    def run(self) -> Run:
+        """From a batch to what answers need of its rows."""
+        if not self.task.generates:
+            return self.programs.predict
+        config, special = self.model.config, special_of(self.model.codecs)
+        decode = self.decode.with_room(self.config)
+        own = (config, self.model.params, self.task, special, decode)
+        return make_row_writer(*own, self.weights)
+
+    @functools.cached_property
     def columns(self) -> list[Prepared]:
         """What makes rows of examples."""
         return prepare_inputs(self.config, self.schema, self.model.codecs)
@@ -91,7 +105,7 @@ class Predictor:
             ConfigError: If the task does not answer.
         """
         self.check_answers()
-        return self._pass(self.programs.predict, shapes)
+        return self._pass(self.run, shapes)
 
     def lines(self, window: Window) -> list[dict[str, Any]]:
         """Returns one dict for each example of a window, or what is wrong with it."""
@@ -134,9 +148,7 @@ class Predictor:
             raise ConfigError(f"pool={pool!r} is unknown. {suggest(str(pool), POOLS)}")
         run = self.programs.vectors(pool, special_of(self.model.codecs))
         parts = [np.zeros((0, self.model.config.main.width), np.float32)]
-        for window in self._pass(lambda batch: {"x": run(batch)}).over(
-            self.read(items)
-        ):
+        for window in self._pass(run).over(self.read(items)):
             for one in window.found:
                 if isinstance(one, BadDocument):
                     raise DataError(one.message)
@@ -207,4 +219,5 @@ def make_predictor(
     schema = Schema({"text": "text"})
     if hasattr(task_file, "schema"):
         schema = task_file.schema(config)
-    return Predictor(model, task, schema, config, batch_size, weights)
+    decode = build(DecodeConfig, stored.get("decode", {}), "config.decode")
+    return Predictor(model, task, schema, config, batch_size, weights, decode)

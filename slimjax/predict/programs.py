@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from slimjax.errors import ConfigError, suggest
 from slimjax.models.config import ModelConfig
@@ -43,6 +43,22 @@ class Int8:
         """Returns the matrix, float32."""
         rows = self.numbers.astype(jnp.float32) * self.scale[:, None]
         return from_rows(rows, self.axis, self.shape)
+
+
+class Compiled:
+    """A function of (variables, batch) with its variables; a shape is compiled once."""
+
+    def __init__(self, fn: Callable[[PyTree, Batch], Any], variables: PyTree):
+        """Compiles nothing yet."""
+        self._fn, self._variables = jax.jit(fn), variables
+
+    def __call__(self, batch: Batch) -> Any:
+        """Returns what the function returns, which may not be computed yet."""
+        return self._fn(self._variables, batch)
+
+    def shapes(self, batch: Batch) -> Any:
+        """Returns the shapes of that, and computes nothing."""
+        return jax.eval_shape(self._fn, self._variables, batch)
 
 
 class Programs:
@@ -83,7 +99,7 @@ class Programs:
             self._variables["gates"] = {}
 
     @cached_property
-    def predict(self) -> Callable[[Batch], Kept]:
+    def predict(self) -> Compiled:
         """From a batch to what `Task.predict` keeps of each row."""
         network, task = self.config.module(), self._task
         assert task.predict is not None
@@ -93,27 +109,25 @@ class Programs:
             readouts = network.apply(self._whole(variables), task.inputs(batch, None))
             return keep(readouts, batch)
 
-        return partial(jax.jit(predict_batch), self._variables)
+        return Compiled(predict_batch, self._variables)
 
-    def vectors(
-        self, pool: str, special: Mapping[str, int]
-    ) -> Callable[[Batch], Float[Array, "B D"]]:
-        """Returns the function from a batch to one vector of length 1 for each row.
+    def vectors(self, pool: str, special: Mapping[str, int]) -> Compiled:
+        """Returns the function from a batch to ``x [B D]``, vectors of length 1.
 
         A task that answers says what is read. Others may shift or hide tokens, so of
         these the whole row is read.
         """
         network, task = self.config.module(), self._task
 
-        def embed_batch(variables: PyTree, batch: Batch) -> Array:
+        def embed_batch(variables: PyTree, batch: Batch) -> Kept:
             plain = task.answer is None
             inputs = read_row(batch, special) if plain else task.inputs(batch, None)
             whole = self._whole(variables)
             x: Any = network.apply(whole, inputs, pool, method="vectors")
             norm = jnp.linalg.norm(x, axis=-1, keepdims=True)
-            return x / jnp.maximum(norm, 1e-12)
+            return {"x": x / jnp.maximum(norm, 1e-12)}
 
-        return partial(jax.jit(embed_batch), self._variables)
+        return Compiled(embed_batch, self._variables)
 
     def _whole(self, variables: PyTree) -> PyTree:
         """Returns plain weights and gates, inside of a compiled function.

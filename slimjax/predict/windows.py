@@ -14,11 +14,13 @@ from slimjax.data.dataset import Codec, Field
 from slimjax.data.encoding import Encoded, Prepared, encode_examples
 from slimjax.data.inputs import check_inputs
 from slimjax.predict.batches import (
+    Batch,
     Lengths,
     choose_lengths,
     full_length,
     make_batches,
     measure_rows,
+    with_positions,
 )
 from slimjax.tasks.answers import Results
 from slimjax.text.examples import Example
@@ -30,8 +32,10 @@ WINDOW_BATCHES = 32
 Item = Example | BadDocument
 """An example, or what stands in its place."""
 
-Run = Callable[[dict[str, np.ndarray]], Mapping[str, Any]]
-"""From a batch to what is kept of each row, ``[B ...]``."""
+Kept = Mapping[str, Any]
+Run = Callable[[Mapping[str, Any]], Kept]
+"""From a batch to what is kept of each row, ``[B ...]``. It may have ``shapes``, from a
+batch to the shapes of what it returns."""
 
 
 class Shapes(NamedTuple):
@@ -60,13 +64,21 @@ class Window(NamedTuple):
     is_cut: Sequence[bool]
 
 
+class _Part(NamedTuple):
+    """A batch that is computed: its rows, what is kept, and its positions."""
+
+    numbers: np.ndarray
+    kept: Kept
+    length: int
+
+
 class _Pending(NamedTuple):
     """A window that the device is working on."""
 
     found: list[Item]
     examples: list[Example]
     encoded: Encoded
-    parts: list[tuple[np.ndarray, Any]]
+    parts: list[_Part]
 
 
 class Pass:
@@ -96,6 +108,8 @@ class Pass:
         """
         self._columns, self._codecs, self._run = columns, codecs, run
         self._fields = {n: f for column in columns for n, f in column.fields.items()}
+        self._longest = full_length(self._fields)
+        self._by_position: dict[str, bool] = {}
         self._batch_size = batch_size
         self.shapes, self.size = shapes, batch_size * WINDOW_BATCHES
 
@@ -118,8 +132,14 @@ class Pass:
             if self.shapes is None:
                 self.shapes = choose_shapes(encoded, self._fields, self._batch_size)
             batches = make_batches(encoded.arrays, self._fields, *self.shapes)
-            parts = [(batch.numbers, self._run(batch.arrays)) for batch in batches]
+            parts = [self._start(batch) for batch in batches]
         return _Pending(found, examples, encoded, parts)
+
+    def _start(self, batch: Batch) -> _Part:
+        """Starts to compute a batch."""
+        arrays = [batch.arrays[n] for n in with_positions(self._fields)]
+        length = arrays[0].shape[1] if arrays else 0
+        return _Part(batch.numbers, self._run(batch.arrays), length)
 
     def _collect(self, pending: _Pending) -> Window:
         """Waits for the device, and brings rows into their order."""
@@ -129,9 +149,52 @@ class Pass:
         assert encoded.is_cut is not None
         assert encoded.examples is not None
         starts = np.searchsorted(encoded.examples, np.arange(len(examples) + 1))
-        kept, rows = _in_order(parts), encoded.arrays
+        kept, rows = self._in_order(parts), encoded.arrays
         results = Results(examples, kept, rows, starts, self._codecs)
         return Window(found, results, encoded.is_cut.tolist())
+
+    def _in_order(self, parts: list[_Part]) -> dict[str, np.ndarray]:
+        """Returns what was kept of all rows, in the order of their numbers."""
+        numbers = np.concatenate([part.numbers for part in parts])
+        each = jax.device_get([part.kept for part in parts])
+        order, kept = np.argsort(numbers), {}
+        for name in each[0]:
+            arrays = [np.asarray(own[name]) for own in each]
+            if self._has_positions(name, arrays, parts):
+                arrays = [_fill_up(array, self._longest) for array in arrays]
+            rows = [a[: len(p.numbers)] for a, p in zip(arrays, parts, strict=True)]
+            kept[name] = np.concatenate(rows)[order]
+        return kept
+
+    def _has_positions(
+        self, name: str, arrays: list[np.ndarray], parts: list[_Part]
+    ) -> bool:
+        """Returns whether the second axis of what is kept counts positions."""
+        lengths = [part.length for part in parts]
+        if {self._longest} == {*lengths} or arrays[0].ndim < 2:
+            return False  # Nothing was cut.
+        if name not in self._by_position:
+            sizes = [array.shape[1] for array in arrays]
+            found = sizes == lengths
+            if found and len({*lengths}) == 1:  # It may be chance.
+                found = _follows(self._run, name, self._fields, sizes[0])
+            self._by_position[name] = found
+        return self._by_position[name]
+
+
+def _follows(run: Run, name: str, fields: Mapping[str, Field], size: int) -> bool:
+    """Returns whether an axis has another size than `size` in whole rows."""
+    shapes = getattr(run, "shapes", None)
+    if shapes is None:
+        return False
+    whole = {n: field.fill_rows(1) for n, field in fields.items()}
+    return shapes(whole)[name].shape[1] != size
+
+
+def _fill_up(array: np.ndarray, length: int) -> np.ndarray:
+    """Returns an array ``[B T ...]`` with zeros behind its positions."""
+    missing = [(0, 0), (0, length - array.shape[1])]
+    return np.pad(array, missing + [(0, 0)] * (array.ndim - 2))
 
 
 def choose_shapes(
@@ -143,34 +206,6 @@ def choose_shapes(
     if not longest:
         return Shapes(num_rows, ())
     return Shapes(num_rows, choose_lengths(sizes, num_rows, longest))
-
-
-def _in_order(parts: list[tuple[np.ndarray, Any]]) -> dict[str, np.ndarray]:
-    """Returns what was kept of all rows, in the order of their numbers."""
-    numbers = np.concatenate([numbers for numbers, _ in parts])
-    each = jax.device_get([kept for _, kept in parts])
-    order = np.argsort(numbers)
-    return {
-        name: np.concatenate(
-            _same_shape(
-                [
-                    np.asarray(kept[name])[: len(own)]
-                    for (own, _), kept in zip(parts, each, strict=True)
-                ]
-            )
-        )[order]
-        for name in each[0]
-    }
-
-
-def _same_shape(arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """Returns arrays of rows with zeros behind positions that batches left out."""
-    shapes = np.array([array.shape[1:] for array in arrays], int)
-    missing = shapes.max(axis=0) - shapes
-    return [
-        np.pad(array, [(0, 0), *((0, int(n)) for n in more)]) if more.any() else array
-        for array, more in zip(arrays, missing, strict=True)
-    ]
 
 
 def _cut(found: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -12,8 +12,10 @@ from slimjax import tasks
 from slimjax.data.dataset import Dataset
 from slimjax.errors import DataError
 from slimjax.generate.model import load
+from slimjax.generate.rows import make_row_writer
 from slimjax.mesh.mesh import mesh_here
 from slimjax.metrics.bootstrap import estimate
+from slimjax.models.config import ModelConfig
 from slimjax.predict.windows import Run
 from slimjax.run.answers import Answered, answer_rows, write_predictions
 from slimjax.run.blueprints import make_task
@@ -159,11 +161,29 @@ def evaluate_folder(
     task = make_task(run, data.outline)
     stage = make_stage(Blueprint(run, task, model.config, data.outline))
     variables = stage.unrounded(stage.place(model.params))
-    found = evaluate(stage, variables, data, part, intervals=True, answers=True)
+    options: dict[str, Any] = dict(intervals=True, answers=True)
+    if task.generates and task.answer is not None:
+        options["write"] = make_writer(run, model.config, model.params, data)
+    found = evaluate(stage, variables, data, part, **options)
     result = describe_split(run.data.source, split, found)
     name = split if source is None else "data"
     write_files(folder, name, result, found.answered, input_names(run))
     return result
+
+
+def make_writer(
+    run: RunConfig, config: ModelConfig, variables: PyTree, data: Dataset
+) -> Run:
+    """Returns what writes the answers of a batch, for a task that generates.
+
+    Args:
+        run: The settings.
+        config: The model's shape.
+        variables: ``{"params": ..., "gates": ...}``, on the host.
+        data: Knows the special ids.
+    """
+    task, decode = make_task(run, data.outline), run.decode.with_room(run.data)
+    return make_row_writer(config, variables, task, data.special, decode)
 
 
 def describe_split(source: Any, split: str, found: Evaluation) -> dict[str, Any]:

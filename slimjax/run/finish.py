@@ -21,6 +21,7 @@ from slimjax.run.evaluate import (
     describe_split,
     evaluate,
     input_names,
+    make_writer,
     write_files,
 )
 from slimjax.run.patience import is_over
@@ -67,7 +68,10 @@ def make_report(
     whole = to_host(variables)  # One process writes samples, and by itself.
     rounded = stage.unrounded(variables)
     valid = evaluate(stage, rounded, data, "valid")
-    test = evaluate(stage, rounded, data, "test", intervals=True, answers=True)
+    options: dict[str, Any] = dict(intervals=True, answers=True)
+    if blueprint.task.generates and blueprint.task.answer is not None:
+        options["write"] = make_writer(run, blueprint.model, whole, data)
+    test = evaluate(stage, rounded, data, "test", **options)
     if test.answered is not None:
         described = describe_split(run.data.source, "test", test)
         write_files(folder, "test", described, test.answered, input_names(run))

@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 
 from slimjax.data.dataset import Field
+from slimjax.data.encoding import Encoded, Prepared
 from slimjax.predict.batches import choose_lengths, make_batches, measure_rows
 from slimjax.predict.formats import choose_format, write_conll, write_squad
+from slimjax.predict.windows import Pass
+from slimjax.text.examples import Example
 
 FIELDS = {
     "tokens": Field((64,), "int32", ("positions",), fill=3),
@@ -61,6 +64,44 @@ def test_few_rows_have_few_lengths():
     assert choose_lengths(np.array([3, 50]), 8, 64) == (56, 64)
     assert choose_lengths(np.array([64]), 8, 64) == (64,)
     assert choose_lengths(np.arange(1, 65), 16, 64) == (32, 64)
+
+
+def make_column():
+    """Returns a column whose row i has i + 1 positions of 64, all of them i + 10."""
+
+    def encode(examples):
+        rows = np.full((len(examples), 64), 3, np.int32)
+        for row, example in zip(rows, examples, strict=True):
+            row[: example.number] = example.number + 9
+        return Encoded({"tokens": rows})
+
+    fields = {"tokens": FIELDS["tokens"]}
+    return Prepared("tokens", fields, encode, "")
+
+
+class Computer:
+    """Keeps an array by position, and one that has 16 columns whatever is read."""
+
+    def __call__(self, batch):
+        tokens = batch["tokens"]
+        return {"next": tokens + 1, "scores": np.repeat(tokens[:, :1], 16, axis=1)}
+
+    def shapes(self, batch):
+        return self(batch)
+
+
+@pytest.mark.parametrize("number", [16, 40])
+def test_what_is_kept_by_position_has_all_positions(number):
+    examples = [Example({}, "", i + 1) for i in range(number)]
+    run = Pass([make_column()], {}, Computer(), batch_size=16)
+    (window,) = run.over(examples)
+    assert run.shapes.lengths[0] == 16 or number > 16
+    kept = window.results.kept
+    assert kept["scores"].shape == (number, 16)
+    assert kept["next"].shape == (number, 64)
+    for i in range(number):
+        np.testing.assert_array_equal(kept["next"][i, : i + 1], i + 11)
+        np.testing.assert_array_equal(kept["scores"][i], i + 10)
 
 
 def test_tags_and_spans_have_their_own_formats(tmp_path):
