@@ -20,7 +20,7 @@ from slimjax.data.tokenizer_choice import choose_tokenizer
 from slimjax.text.sample import PassageSample
 
 OVERLAP = 4
-"""A window shares this part of a row with the next one: a fourth."""
+"""A window shares a fourth of its pieces with the next one, if not said otherwise."""
 
 NO_WORD = -1
 """Stands where no word is answered."""
@@ -120,12 +120,15 @@ class Window(NamedTuple):
     last: int
 
 
-def cut_windows(sizes: Sequence[int], room: int) -> list[Window]:
-    """Returns windows of at most `room` pieces, which overlap by a fourth.
+def cut_windows(
+    sizes: Sequence[int], room: int, overlap: int = OVERLAP
+) -> list[Window]:
+    """Returns windows of at most `room` pieces, which overlap.
 
     Args:
         sizes: Pieces of each word, each 1 to `room`.
         room: Most pieces of a window.
+        overlap: A window shares one of so many pieces with the next.
 
     Examples:
         >>> for window in cut_windows([1] * 5, 4):
@@ -140,7 +143,7 @@ def cut_windows(sizes: Sequence[int], room: int) -> list[Window]:
         ends.append((start, max(end, start + 1)))
         if end >= num:
             break
-        back = int(np.searchsorted(before, before[end] - room // OVERLAP, "left"))
+        back = int(np.searchsorted(before, before[end] - room // overlap, "left"))
         start = min(max(back, start + 1), end)
     middles = [
         (start + end) // 2 for (start, _), (_, end) in zip(ends[1:], ends, strict=False)

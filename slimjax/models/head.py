@@ -23,7 +23,8 @@ class HeadConfig:
             or ``max`` of those that are not padding.
         table: Where its rows come from: ``own``, or ``tied`` to the tower's tokens.
         loss: What is lost where it is wrong: ``classes`` (one of C), ``binary`` (each
-            of C by itself) or ``gaussian`` (a number).
+            of C by itself), ``gaussian`` (a number) or ``positions`` (one number for
+            each position, of which one is right).
         bias: Whether something is added to the logits of a table of its own.
         variance: Of ``gaussian``: the variance of the targets.
         pooler: Outputs of BERT's pooler before a table of its own; 0 for no pooler.

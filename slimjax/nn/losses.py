@@ -4,7 +4,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int
+
+from slimjax.nn.cross_entropy import CLOSED
 
 LEAST_MISS = 1e-6
 """Least ``1 - p`` of a focal loss: below it the slope of a root would be infinite."""
@@ -49,6 +51,36 @@ def focal_factor(nats: Float[Array, "*batch"], gamma: float) -> Float[Array, "*b
         0.25
     """
     return jnp.maximum(-jnp.expm1(-nats), LEAST_MISS) ** gamma
+
+
+def position_nats(
+    logits: Float[Array, "B T"],
+    targets: Int[Array, " B"],
+    is_open: Bool[Array, "B T"],
+) -> Float[Array, " B"]:
+    """Returns ``-log p(target)`` of a softmax over the open positions of each row.
+
+    Args:
+        logits: One number for each position.
+        targets: The right positions, which are open.
+        is_open: Which positions may be chosen, one or more of each row.
+
+    Examples:
+        >>> is_open = jnp.array([[True, True, False]])
+        >>> nats = position_nats(jnp.zeros((1, 3)), jnp.array([1]), is_open)
+        >>> round(float(nats[0]), 4)
+        0.6931
+    """
+    logits = close_positions(logits, is_open)
+    chosen = jnp.take_along_axis(logits, targets[:, None], axis=1)[:, 0]
+    return jax.nn.logsumexp(logits, axis=1) - chosen
+
+
+def close_positions(
+    logits: Float[Array, "B T"], is_open: Bool[Array, "B T"]
+) -> Float[Array, "B T"]:
+    """Returns logits in float32, `CLOSED` where a position may not be chosen."""
+    return jnp.where(is_open, logits.astype(jnp.float32), CLOSED)
 
 
 def gaussian_nats(

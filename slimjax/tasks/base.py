@@ -38,10 +38,12 @@ class Targets(NamedTuple):
         values: Numbers of classes, int ``[*batch]``; yes or no for each, float in
             [0, 1], ``[*batch C]``; or numbers, float ``[*batch]``.
         weight: 1 for a target, 0 for padding, ``[*batch]``.
+        is_open: Of a choice among positions: which may be chosen, ``[B T]``.
     """
 
     values: Array
     weight: Float[Array, "*batch"]
+    is_open: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,12 @@ from jaxtyping import Array, Float, PyTree
 
 from slimjax.models.config import ModelConfig
 from slimjax.models.head import HeadConfig
-from slimjax.nn.losses import binary_terms, focal_factor, gaussian_nats
+from slimjax.nn.losses import (
+    binary_terms,
+    focal_factor,
+    gaussian_nats,
+    position_nats,
+)
 from slimjax.tasks.base import Readouts, Targets, Task
 
 Sums = dict[str, Float[Array, ""]]
@@ -161,6 +166,11 @@ def losses_of(
             terms = binary_terms(readout.logits(), values)
             losses[head.name] = jnp.sum(_weighed(head, terms, terms), axis=-1)
             nats[head.name] = jnp.sum(terms, axis=-1)
+        elif head.loss == "positions":
+            is_open = targets[head.name].is_open
+            number = readout.logits()[..., 0]
+            nats[head.name] = position_nats(number, values, is_open)
+            losses[head.name] = nats[head.name]
         else:
             number = readout.logits()[..., 0]
             nats[head.name] = gaussian_nats(number, values, head.variance)
