@@ -33,7 +33,7 @@ def row_indices(
     if num_rows == 0:
         raise DataError("There are no rows to draw a batch from.")
     numbers = int(step) * int(batch_size) + np.arange(batch_size, dtype=np.int64)
-    return _rows_at(numbers, num_rows, seed)
+    return rows_at(numbers, num_rows, seed)
 
 
 def rows_of_steps(
@@ -49,7 +49,7 @@ def rows_of_steps(
     if last - first >= 2 * num_rows:  # There is a whole epoch among them.
         return np.arange(num_rows)
     numbers = np.arange(first, max(first, last), dtype=np.int64)
-    return np.unique(_rows_at(numbers, num_rows, seed))
+    return np.unique(rows_at(numbers, num_rows, seed))
 
 
 def make_batch(rows: Rows, step: int, batch_size: int, seed: int) -> Batch:
@@ -70,22 +70,32 @@ def iterate_rows(rows: Rows, batch_size: int, *, pad_id: int = 0) -> Iterator[Ba
         yield {"tokens": tokens}
 
 
-def _rows_at(
-    numbers: Int64[np.ndarray, " M"], num_rows: int, seed: int
+def rows_at(
+    numbers: Int64[np.ndarray, " M"], num_rows: int, seed: int, *words: int
 ) -> Int64[np.ndarray, " M"]:
-    """Returns the rows that stand at places of the endless sequence of epochs."""
+    """Returns the rows that stand at places of the endless sequence of epochs.
+
+    Args:
+        numbers: The places, from 0.
+        num_rows: Rows of an epoch, R.
+        seed: Any whole number.
+        *words: More numbers, for another order of the same rows.
+    """
     epochs, places = np.divmod(numbers, num_rows)
     rows = np.empty(len(numbers), np.int64)
     for epoch in np.unique(epochs):
         here = epochs == epoch
-        rows[here] = _permute(num_rows, int(seed), int(epoch))[places[here]]
+        order = _permute(num_rows, int(seed), int(epoch), *words)
+        rows[here] = order[places[here]]
     return rows
 
 
-@lru_cache(maxsize=4)
-def _permute(num_rows: int, seed: int, epoch: int) -> Integer[np.ndarray, " R"]:
+@lru_cache(maxsize=16)
+def _permute(
+    num_rows: int, seed: int, epoch: int, *words: int
+) -> Integer[np.ndarray, " R"]:
     """Returns the order of an epoch; shared, hence not to be written to."""
-    generator = np.random.default_rng([seed % 2**64, epoch])
+    generator = np.random.default_rng([seed % 2**64, epoch, *words])
     dtype = np.uint32 if num_rows < 2**32 else np.uint64  # Half the memory.
     order = generator.permutation(num_rows).astype(dtype)
     order.setflags(write=False)

@@ -1,6 +1,7 @@
 """The settings of data: where it comes from, and how it becomes batches."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 from slimjax.errors import ConfigError, suggest
@@ -25,6 +26,10 @@ they may change when a run is resumed, such as after files were moved."""
 
 TOKENIZING = ("tokenizer", "vocab_size", "source_vocab_size")
 """Settings that decide what tokens a text has."""
+
+
+_OF_EXAMPLES = ("valid_source", "test_source", "group_field", "stratify", "buckets")
+"""Settings that plain text does not know."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +89,7 @@ class DataConfig:
     tokenizer: str = "sentencepiece"
     vocab_size: int = 2048
     seq_len: int = 128
+    buckets: tuple[int, ...] = ()
     target_len: int = 0
     source_vocab_size: int = 0
     batch_size: int = 16
@@ -117,6 +123,7 @@ class DataConfig:
         _check_size("target_len", self.target_len, 0)
         _check_size("source_vocab_size", self.source_vocab_size, 0)
         _check_size("batch_size", self.batch_size, 1)
+        _check_buckets(self.buckets, self.seq_len)
         _check_size("vocab_size", self.vocab_size, 1)
         self._check_vocab_sizes()
         _check_fraction("valid_fraction", self.valid_fraction)
@@ -129,8 +136,15 @@ class DataConfig:
         """Returns how documents are read, for language modelling.
 
         Raises:
-            ConfigError: If a source of records does not say where its text is.
+            ConfigError: If a source of records does not say where its text is, or if a
+                setting is of labelled examples only.
         """
+        for key in _OF_EXAMPLES:
+            if getattr(self, key):
+                raise ConfigError(
+                    f"config.data.{key}={show(getattr(self, key))} is for labelled "
+                    "examples, and this task reads plain text. Leave it out."
+                )
         field = str(self.fields.get("text", ""))
         check_field(self.source, field)
         return Reading(self.source, self.on_bad_document, field, self.style)
@@ -199,6 +213,18 @@ def _check_sign(key: str, value: Any):
     if not isinstance(value, str) or len(value) > 1 or value in ("\n", "\r"):
         wanted = "Set one character, or nothing."
         raise ConfigError(f"config.data.{key}={show(value)} is invalid. {wanted}")
+
+
+def _check_buckets(buckets: Any, seq_len: int):
+    lengths = [0, *buckets] if isinstance(buckets, list | tuple) else [0, 0]
+    rises = all(type(n) is int for n in lengths) and all(
+        a < b for a, b in itertools.pairwise(lengths)
+    )
+    if not rises or lengths[-1] > seq_len:
+        raise ConfigError(
+            f"config.data.buckets={show(buckets)} is invalid. Set ascending lengths up "
+            f"to config.data.seq_len={seq_len}, such as [32, 64]."
+        )
 
 
 def _check_normalize(value: tuple[float, ...]):

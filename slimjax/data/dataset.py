@@ -6,99 +6,20 @@ what a target, is the choice of a task.
 """
 
 import dataclasses
-import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Int64, Shaped
 
 from slimjax.data.batches import row_indices
+from slimjax.data.buckets import Buckets
+from slimjax.data.outline import Codec, Field, Outline
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.errors import DataError
 from slimjax.text.examples import Example
 
 Batch = dict[str, Shaped[np.ndarray, "B ..."]]
-
-
-@runtime_checkable
-class Codec(Protocol):
-    """What turns numbers of a field into what people read: a tokenizer, labels."""
-
-    @property
-    def fingerprint(self) -> str:
-        """Equal for codecs that mean the same."""
-        ...
-
-    def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes the codec's own file into `folder`, which exists."""
-        ...
-
-
-@dataclasses.dataclass(frozen=True)
-class Field:
-    """One array of a batch: the shape of a row, its type, the names of its axes.
-
-    Attributes:
-        shape: Shape of one row; ``()`` for one number.
-        dtype: Type of the array in a batch. It may be stored in a smaller one.
-        axes: A name or None for each axis of a row, such as ``("positions",)``.
-        fill: Value of rows that only fill up a batch. It marks what is not a target.
-        scale: What stored numbers are multiplied by.
-        shift: What is added to them then.
-
-    Examples:
-        >>> Field((3,), "int32", ("positions",)).fill_rows(2)
-        array([[0, 0, 0],
-               [0, 0, 0]], dtype=int32)
-    """
-
-    shape: tuple[int, ...]
-    dtype: str
-    axes: tuple[str | None, ...]
-    fill: int | float = 0
-    scale: float = 1.0
-    shift: float = 0.0
-
-    def decode(self, stored: Shaped[np.ndarray, "B ..."]) -> np.ndarray:
-        """Returns stored rows as they stand in a batch."""
-        rows = np.asarray(stored).astype(self.dtype)
-        if self.scale == 1.0 and self.shift == 0.0:
-            return rows
-        return rows * rows.dtype.type(self.scale) + rows.dtype.type(self.shift)
-
-    def fill_rows(self, num_rows: int) -> np.ndarray:
-        """Returns rows that fill up a batch, ``[num_rows, *shape]``."""
-        return np.full((num_rows, *self.shape), self.fill, self.dtype)
-
-
-@dataclasses.dataclass(frozen=True)
-class Outline:
-    """What a model must know of data, which may not have been read yet.
-
-    Attributes:
-        fields: What the arrays of a batch are.
-        sizes: Numbers of kinds, such as ``{"vocab": 2048, "classes": 4}``.
-        lengths: Positions of a row, by tower; the main tower is ``""``.
-        special: Ids with a meaning of their own: ``pad``, ``bos``, ``eos``, ...
-        codecs: Tokenizers and label lists, by field, as far as they are known.
-    """
-
-    fields: Mapping[str, Field]
-    sizes: Mapping[str, int]
-    lengths: Mapping[str, int]
-    special: Mapping[str, int]
-    codecs: Mapping[str, Codec] = dataclasses.field(default_factory=dict)
-
-    @property
-    def length(self) -> int:
-        """Positions of a row in the main tower; a row of features has one."""
-        return self.lengths.get("", 1)
-
-    @property
-    def num_positions(self) -> int:
-        """Positions of a row that a model reads, in all towers; 1 without any."""
-        return max(sum(self.lengths.values()), 1)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,6 +46,7 @@ class Dataset:
             files, by split, in the order of the numbers in ``row_counts``; None without
             labelled data.
         kinds: Names and kinds of what an example has; empty without labelled data.
+        buckets: The rows of train by length; None if all batches have whole rows.
     """
 
     splits: Mapping[str, Mapping[str, np.ndarray]]
@@ -140,12 +62,16 @@ class Dataset:
     notes: tuple[str, ...] = ()
     read_examples: Callable[[], Mapping[str, list[Example]]] | None = None
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    buckets: Buckets | None = None
 
     @property
     def outline(self) -> Outline:
         """What a model must know of it."""
         known = self.fields, self.sizes, self.lengths, self.special, self.codecs
-        return Outline(*known)
+        if self.buckets is None:
+            return Outline(*known)
+        mean = {n: self.buckets.mean_length(size) for n, size in self.lengths.items()}
+        return Outline(*known, buckets=self.buckets.lengths, mean_lengths=mean)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -179,6 +105,22 @@ class Dataset:
         """
         numbers = row_indices(step, batch_size, self.num_rows(split), seed)
         return self.rows(split, numbers)
+
+    def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:
+        """Returns the batch of a step of training, cut to the length of its bucket.
+
+        Without buckets it is the `batch` of the split ``train``.
+
+        Raises:
+            DataError: If the split has no rows.
+        """
+        if self.buckets is None:
+            return self.batch("train", step, batch_size, seed)
+        length, numbers = self.buckets.choose(step, batch_size, seed)
+        whole, rows = self.buckets.lengths[-1], self.rows("train", numbers)
+        return {
+            n: f.cut(length, whole).cut_rows(rows[n]) for n, f in self.fields.items()
+        }
 
     def evaluation_rows(
         self, split: str, limit: int = 0, seed: int = 0

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from slimjax.data.buckets import Buckets, make_buckets
 from slimjax.data.cache import Info, hash_json, open_entry
 from slimjax.data.census import CLASSES, count_bytes, count_examples, write_notes
 from slimjax.data.config import DataConfig
@@ -20,6 +21,7 @@ from slimjax.data.dataset import Codec, Dataset
 from slimjax.data.dealing import Dealt, deal
 from slimjax.data.encoding import Prepared, encode_examples, find_problem
 from slimjax.data.material import Material
+from slimjax.data.outline import POSITIONS, Field
 from slimjax.data.pools import read_pools
 from slimjax.data.reads import READS, Reads
 from slimjax.data.schema import Schema
@@ -80,8 +82,10 @@ def load_labelled_dataset(
         merge = lambda key: {k: v for c in columns for k, v in getattr(c, key).items()}
         counts = count_examples(dealt, skips, schema.inputs) | info
         fields, own = merge("fields"), {READS: reads} if schema.optional else {}
+        arrays = {split: _open_all(folder, split) for split in SPLITS}
+        buckets = _choose_buckets(config, fields, arrays["train"])
         return Dataset(
-            splits={s: _open_all(folder, s) for s in SPLITS},
+            splits=arrays,
             fields=fields,
             sizes=merge("sizes"),
             lengths=merge("lengths"),
@@ -98,6 +102,7 @@ def load_labelled_dataset(
                 read(Skips(), _no_report, keep_records=True)[0].splits
             ),
             kinds=kinds,
+            buckets=buckets,
         )
 
     dataset = open_entry(
@@ -144,6 +149,22 @@ def _read(
 
 def _no_report(*_: Any) -> None:
     pass
+
+
+def _choose_buckets(
+    config: DataConfig, fields: Mapping[str, Field], train: Mapping[str, np.ndarray]
+) -> Buckets | None:
+    """Returns the rows of train by length, if batches are to differ in it."""
+    lengths = sorted({*config.buckets, config.seq_len})
+    has_positions = any(POSITIONS in field.axes for field in fields.values())
+    if len(lengths) == 1 or not len(next(iter(train.values()))):
+        return None
+    if not has_positions:
+        raise ConfigError(
+            f"config.data.buckets={list(config.buckets)} cuts rows of tokens; these "
+            "data have none. Leave it out."
+        )
+    return make_buckets(lengths, fields, train)
 
 
 def _choose_classes(

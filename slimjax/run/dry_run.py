@@ -96,7 +96,7 @@ def describe_teacher(blueprint: Blueprint) -> dict[str, Any]:
         folder = RunFolder(distill.folder)
         teacher = read_model_config(folder, load_codecs(folder.tokenizer))
     steps = max(run.train.num_steps - first, 0)
-    flops = flops_per_target(teacher, length)
+    flops = flops_per_target(teacher, blueprint.outline.priced_length)
     if distill.aligns:
         maps = model.num_layers, model.width, teacher.width
         flops += 3 * alignment_flops(*maps)

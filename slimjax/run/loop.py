@@ -151,9 +151,9 @@ class Loop:
 
     def _take_step(self, pending: Pending | None) -> Pending:
         """Sends off a step, then reads the metrics of the one before."""
-        train_step = self._compiled_step()
-        fault_point("step")
         batch = self.stage.put(self._make_batch())
+        train_step = self._compiled_step(batch)
+        fault_point("step")
         pending = pending and pending.noticed()
         sent_s = time.perf_counter()
         with jax.transfer_guard("disallow"):
@@ -172,16 +172,17 @@ class Loop:
         """Returns the rows of the step to come, and the teacher's outcomes of them."""
         number = rows_step(self.step, self.history)
         size, seed = self.run.data.batch_size, self.run.seed
-        batch: dict[str, Any] = self.data.batch("train", number, size, seed)
+        batch: dict[str, Any] = self.data.training_batch(number, size, seed)
         if self.outcomes is None or not self.stage.is_taught(self.step):
             return batch
         rows = row_indices(number, size, self.data.num_rows("train"), seed)
         return batch | self.outcomes.read(rows)._asdict()
 
-    def _compiled_step(self) -> Any:
-        programs = self.stage.programs
+    def _compiled_step(self, batch: Any) -> Any:
+        """Returns the program of the step to come; of a bucket, for its length."""
+        programs, has_buckets = self.stage.programs, self.data.buckets is not None
         compiled_before = programs.compile_seconds
-        step = self.stage.step_at(self.step)
+        step = self.stage.step_at(self.step, batch if has_buckets else None)
         record = self.history.stages[-1]
         record.compile_s += programs.compile_seconds - compiled_before
         return step

@@ -76,7 +76,9 @@ class Blueprint:
     @cached_property
     def inventory(self) -> Inventory:
         """What size is counted over."""
-        inventory = take_inventory(self.boxed, self.model.uses(self.outline.lengths))
+        inventory = take_inventory(
+            self.boxed, self.model.uses(self.outline.priced_lengths)
+        )
         return dataclasses.replace(inventory, latency=self.latency)
 
     @cached_property
@@ -109,7 +111,7 @@ class Blueprint:
     @property
     def targets_per_step(self) -> int:
         """Targets of a step, by which FLOPs per target are multiplied."""
-        per_row = self.model.targets_per_row(self.outline.lengths)
+        per_row = self.model.targets_per_row(self.outline.priced_lengths)
         return self.run.data.batch_size * per_row
 
     @property

@@ -53,7 +53,7 @@ class Programs:
         self.blueprint, self.layout, self.tx = blueprint, layout, tx
         self.abstract_state = abstract_state
         self.compile_seconds = 0.0
-        self._taught_steps: dict[str, Step] = {}
+        self._steps: dict[Any, Step] = {}
 
     @property
     def mesh(self) -> Mesh:
@@ -69,17 +69,38 @@ class Programs:
             fields |= outcome_fields(blueprint.outline.length, top_k)
         return fields
 
-    @cached_property
+    @property
     def train_step(self) -> Step:
-        """The step without a teacher."""
-        step = self._make_step(self._quantized(self._dropped(self.error_fn())))
-        return self._compile_step(step, self.blueprint.outline.fields)
+        """The step without a teacher, on batches of whole rows."""
+        return self._step_of(self.blueprint.outline.fields)
 
     def taught_step(self, teacher: Teacher) -> Step:
-        """Returns the step with a teacher beside the data."""
-        if teacher.digest not in self._taught_steps:
-            self._taught_steps[teacher.digest] = self._make_taught_step(teacher)
-        return self._taught_steps[teacher.digest]
+        """Returns the step with a teacher beside the data, on whole rows."""
+        return self._step_of(self.fields, teacher)
+
+    def step_for(self, batch: PyTree, teacher: Teacher | None = None) -> Step:
+        """Returns the step for batches of the shape of one, such as those of a bucket.
+
+        Args:
+            batch: Arrays by field.
+            teacher: The model that stands beside the data, if there is one.
+        """
+        fields = {
+            name: dataclasses.replace(self.fields[name], shape=array.shape[1:])
+            for name, array in batch.items()
+        }
+        return self._step_of(fields, teacher)
+
+    def _step_of(self, fields: Fields, teacher: Teacher | None = None) -> Step:
+        """Returns the step for batches of these shapes, compiled on its first use."""
+        shapes = tuple(sorted((name, field.shape) for name, field in fields.items()))
+        key = teacher.digest if teacher else "", shapes
+        if key not in self._steps and teacher is not None:
+            self._steps[key] = self._make_taught_step(teacher, fields)
+        elif key not in self._steps:
+            step = self._make_step(self._quantized(self._dropped(self.error_fn())))
+            self._steps[key] = self._compile_step(step, fields)
+        return self._steps[key]
 
     @cached_property
     def outputs(self) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
@@ -133,7 +154,7 @@ class Programs:
         fields = self.blueprint.outline.fields if fields is None else fields
         return abstract_batch(fields, self.blueprint.run.data.batch_size, self.mesh)
 
-    def _make_taught_step(self, teacher: Teacher) -> Step:
+    def _make_taught_step(self, teacher: Teacher, fields: Fields) -> Step:
         blueprint, distill = self.blueprint, self.blueprint.run.distill
         error_fn = make_distilled_error_fn(
             blueprint.task, blueprint.model, teacher.model, distill
@@ -144,7 +165,7 @@ class Programs:
         )
         # With outcomes, the batch holds what the teacher would say.
         taught_by = {} if distill.keeps_outcomes else put_teacher(teacher, self.mesh)
-        compiled = self._compile_step(step, self.fields, taught_by)
+        compiled = self._compile_step(step, fields, taught_by)
         return lambda state, batch: compiled(state, batch, taught_by)
 
     def _make_step(self, error_fn: ErrorFn) -> Step:

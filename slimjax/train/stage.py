@@ -133,19 +133,26 @@ class Stage:
         first = self.blueprint.run.distill.first_step
         return self.teacher is not None and step >= first
 
-    def step_at(self, step: int) -> Step:
-        """Returns the compiled step that follows so many."""
-        if self.is_taught(step):
-            assert self.teacher is not None
-            return self.programs.taught_step(self.teacher)
-        return self.programs.train_step
+    def step_at(self, step: int, batch: PyTree | None = None) -> Step:
+        """Returns the compiled step that follows so many.
+
+        Args:
+            step: Steps taken so far.
+            batch: What it takes; by default batches of whole rows.
+        """
+        teacher = self.teacher if self.is_taught(step) else None
+        if batch is not None:
+            return self.programs.step_for(batch, teacher)
+        return (
+            self.programs.taught_step(teacher) if teacher else self.programs.train_step
+        )
 
     @cached_property
     def teacher_flops(self) -> float:
         """FLOPs of the teacher in one step: its forward pass, and maps to it."""
         assert self.teacher is not None
         blueprint = self.blueprint
-        flops = self.teacher.flops_per_target(blueprint.outline.length)
+        flops = self.teacher.flops_per_target(blueprint.outline.priced_length)
         if blueprint.run.distill.aligns:
             model = blueprint.model
             shape = model.num_layers, model.width, self._teacher_width
@@ -224,8 +231,8 @@ def make_stage(
 
 def _check_mesh(blueprint: Blueprint, mesh: Mesh) -> None:
     run, sizes = blueprint.run, mesh.shape
-    fields, steps = blueprint.outline.fields, run.optim.accumulation_steps
-    check_batch(fields, run.data.batch_size, steps, sizes)
+    for fields in blueprint.outline.batch_fields:
+        check_batch(fields, run.data.batch_size, run.optim.accumulation_steps, sizes)
     shapes = blueprint.abstract_params["params"]
     check_divides(blueprint.names["params"], shapes, sizes)
     if run.seam_steps:
