@@ -49,8 +49,8 @@ class DataConfig:
         source_vocab_size: Pieces of a tokenizer of its own for sources; 0 means that
             sources and targets share one.
         buckets: Lengths to which training batches of labelled examples are cut, such as
-            ``[32, 64]``; ``seq_len`` is always the last. A batch holds rows that fit into
-            one length. Other inputs of a row are cut in proportion.
+            ``[32, 64]``; ``seq_len`` is always the last. A batch holds rows that fit
+            into one length. Other inputs of a row are cut in proportion.
         batch_size: Rows per step, over all devices.
         whole_words: Whether masked language modelling hides all tokens of a word
             together.
