@@ -6,7 +6,7 @@ cache under a hash of all that determines them.
 
 import functools
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,17 @@ import numpy as np
 
 from slimjax.data.buckets import Buckets, make_buckets
 from slimjax.data.cache import Info, hash_json, open_entry
-from slimjax.data.census import CLASSES, count_bytes, count_examples, write_notes
+from slimjax.data.census import count_bytes, count_examples, write_notes
 from slimjax.data.config import DataConfig
-from slimjax.data.copies import hash_inputs, to_bytes
+from slimjax.data.copies import hash_inputs
 from slimjax.data.dataset import Codec, Dataset
-from slimjax.data.dealing import Dealt, deal
-from slimjax.data.encoding import Prepared, encode_examples, find_problem
-from slimjax.data.material import Material
+from slimjax.data.encoding import Prepared, encode_examples
+from slimjax.data.gathering import gather
 from slimjax.data.outline import POSITIONS, Field
-from slimjax.data.pools import read_pools
-from slimjax.data.reads import READS, Reads
+from slimjax.data.reads import READS
 from slimjax.data.schema import Schema
-from slimjax.errors import ConfigError, DataError
-from slimjax.text.examples import Example, refuse_or_skip
+from slimjax.errors import ConfigError
+from slimjax.text.examples import Example
 from slimjax.text.skips import Skips
 from slimjax.text.sources import name_sources
 from slimjax.text.splits import SPLITS
@@ -68,10 +66,10 @@ def load_labelled_dataset(
         DataError: If examples are missing, unreadable or too few.
     """
     schema = schema if isinstance(schema, Schema) else Schema(dict(schema))
-    report, skips = progress or (lambda *_: None), Skips()
-    read = functools.partial(_read, config, schema, codecs or {}, all_valid)
-    dealt, columns, reads = read(skips, report)
-    splits, kinds = dealt.splits, schema.choose_kinds(reads.names)
+    report, skips, codecs = progress or (lambda *_: None), Skips(), codecs or {}
+    again = functools.partial(gather, config, schema, codecs, all_valid=all_valid)
+    found = again(skips, report)
+    splits, columns = found.dealt.splits, found.columns
     fingerprint = hash_json(
         FORMAT,
         [_hash_examples(splits[split]) for split in SPLITS],
@@ -80,29 +78,23 @@ def load_labelled_dataset(
 
     def load(folder: Path, info: Info) -> Dataset:
         merge = lambda key: {k: v for c in columns for k, v in getattr(c, key).items()}
-        counts = count_examples(dealt, skips, schema.inputs) | info
-        fields, own = merge("fields"), {READS: reads} if schema.optional else {}
+        counts = count_examples(found.dealt, skips, schema.inputs) | info
+        fields, own = merge("fields"), {READS: found.reads} if schema.optional else {}
         arrays = {split: _open_all(folder, split) for split in SPLITS}
-        buckets = _choose_buckets(config, fields, arrays["train"])
+        count = functools.partial(_count_rows, folder, inputs=schema.inputs)
         return Dataset(
             splits=arrays,
             fields=fields,
-            sizes=merge("sizes"),
-            lengths=merge("lengths"),
-            special=merge("special"),
+            **{key: merge(key) for key in ("sizes", "lengths", "special")},
             counts=counts,
-            row_counts={
-                s: _count_rows(folder, s, splits[s], schema.inputs) for s in SPLITS
-            },
+            row_counts={split: count(split, splits[split]) for split in SPLITS},
             fingerprint=fingerprint,
             source=name_sources(config.source),
             codecs=merge("codecs") | own,
-            notes=write_notes(config, kinds, dealt, columns, skips, counts),
-            read_examples=lambda: (
-                read(Skips(), _no_report, keep_records=True)[0].splits
-            ),
-            kinds=kinds,
-            buckets=buckets,
+            notes=write_notes(config, found.kinds, found.dealt, columns, skips, counts),
+            read_examples=lambda: again(Skips(), keep_records=True).dealt.splits,
+            kinds=found.kinds,
+            buckets=_choose_buckets(config, fields, arrays["train"]),
         )
 
     dataset = open_entry(
@@ -112,43 +104,6 @@ def load_labelled_dataset(
     )
     report("encode", 1.0)
     return dataset
-
-
-def _read(
-    config: DataConfig,
-    schema: Schema,
-    codecs: Mapping[str, Codec],
-    all_valid: bool,
-    skips: Skips,
-    report: Progress,
-    *,
-    keep_records: bool = False,
-) -> tuple[Dealt, list[Prepared], Reads]:
-    """Reads and deals out all examples, and prepares the columns."""
-    known = codecs.get(READS)
-    names = known.names if isinstance(known, Reads) else None
-    options = dict(only_source=all_valid, keep_records=keep_records)
-    pools = read_pools(config, schema, skips, reads=names, **options)
-    report("read", 1.0)
-    first = next(iter(pools.values()))[0]
-    reads = Reads(tuple(name for name in schema.optional if name in first.values))
-    kinds = schema.choose_kinds(reads.names)
-    inputs = tuple(name for name in schema.inputs if name in kinds)
-    if all_valid:
-        dealt = Dealt({"train": [], "valid": pools["train"], "test": []})
-    else:
-        dealt = deal(pools, inputs, config, _choose_classes(config, kinds))
-    refuse = lambda bad: refuse_or_skip(bad, config.on_bad_example, skips)
-    material = Material(config, kinds, dealt.splits, codecs, refuse, report)
-    columns = schema.prepare(material)
-    _check(columns, dealt.splits, refuse)
-    if not all_valid and not dealt.splits["train"]:
-        raise DataError("No example is left for the train split.")
-    return dealt, columns, reads
-
-
-def _no_report(*_: Any) -> None:
-    pass
 
 
 def _choose_buckets(
@@ -165,31 +120,6 @@ def _choose_buckets(
             "data have none. Leave it out."
         )
     return make_buckets(lengths, fields, train)
-
-
-def _choose_classes(
-    config: DataConfig, kinds: Mapping[str, str]
-) -> Callable[[Example], str] | None:
-    """Returns what tells the class of an example, if splits are drawn by class."""
-    if not config.stratify:
-        return None
-    names = [name for name, kind in kinds.items() if kind in CLASSES]
-    if not names:
-        raise ConfigError(
-            "config.data.stratify=True draws splits by class, and this task reads no "
-            "label. Set it to False."
-        )
-    return lambda example: to_bytes(example.values[names[0]]).decode()
-
-
-def _check(columns: Sequence[Prepared], splits: Splits, refuse) -> None:
-    """Takes out of `splits`, or refuses, what the columns cannot encode."""
-    for split, examples in splits.items():
-        kept = []
-        for example in examples:
-            bad = find_problem(columns, example)
-            refuse(bad) if bad else kept.append(example)
-        splits[split] = kept
 
 
 def _write(
