@@ -97,6 +97,10 @@ def recipes(draw, max_layers: int = 2) -> ModelConfig:
         options |= dict(heads=heads, token_types=draw(st.sampled_from([0, 2])))
         return encoder(*sizes, many(draw, max_layers), **options)
     options["encoder_width"] = draw(st.sampled_from([0, 3, 6]))
+    if draw(st.booleans()):
+        table = "tied" if options["style"].tied else "own"
+        head = HeadConfig("tokens", sizes[0], table=table, copy_dim=3)
+        options["heads"] = (head,)
     own, source = many(draw, max_layers, cross=True), many(draw, max_layers)
     return encoder_decoder(*sizes, own, encoder_layers=source, **options)
 

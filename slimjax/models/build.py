@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from slimjax.errors import ConfigError
 from slimjax.models import recipes
 from slimjax.models.architecture import read_architecture
 from slimjax.models.config import ModelConfig
@@ -67,6 +68,11 @@ def _build_encoder_decoder(
     layer = settings.uniform_layer()
     across = dict(cross_heads=layer.num_heads, cross_kv_heads=layer.num_kv_heads)
     own_table = settings.width if "source_vocab" in sizes else 0
+    if settings.copies and own_table:
+        raise ConfigError(
+            "config.model.copies=True writes tokens of the source, and sources have a "
+            "tokenizer of their own. Set config.data.source_vocab_size=0."
+        )
     return recipes.encoder_decoder(
         sizes["vocab"],
         settings.width,
@@ -113,4 +119,6 @@ def _fit_head(settings: ModelSettings, head: HeadConfig) -> HeadConfig:
         changes = dict(at=pool, pooler=settings.width * settings.pooler)
     if head.table == "tied" and not settings.full_style.tied:
         changes |= {"table": "own"}
+    if settings.copies and head.at == "each":
+        changes |= {"copy_dim": settings.uniform_layer().head_dim}
     return dataclasses.replace(head, **changes)

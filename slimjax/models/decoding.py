@@ -20,6 +20,7 @@ from slimjax.models.config import ModelConfig
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.paths import layer_name
 from slimjax.nn.cache import CACHE, empty_cache
+from slimjax.nn.copying import Source
 
 Inputs = Mapping[str, Array]
 
@@ -59,7 +60,7 @@ class DecodingCache:
         return dataclasses.replace(self, layers=picked)
 
 
-SHARED = ("cross",)
+SHARED = ("cross", "copy")
 """Modules whose caches hold the source."""
 
 
@@ -110,8 +111,14 @@ class DecodingModel:
         self, x: Float[Array, "*batch D"], cache: DecodingCache | None = None
     ) -> Float[Array, "*batch V"]:
         """Returns the scores of the token that follows."""
-        del cache
-        readout: Any = self._network.apply(self._variables, x, method="answer")
+        if not self.config.heads[0].copy_dim or cache is None:
+            readout: Any = self._network.apply(self._variables, x, method="answer")
+            return readout.logits()
+        source = Source(cache.source, segments=cache.memory_segments)
+        variables = self._variables | {CACHE: cache.layers}
+        readout, _ = self._network.apply(
+            variables, x, source, method="answer", mutable=[CACHE]
+        )
         return readout.logits()
 
     def make_cache(self, batch_size: int, length: int) -> DecodingCache:
@@ -141,11 +148,7 @@ class DecodingModel:
         # in other caches is thrown away.
         inputs = {**source, main.reads: jnp.zeros((batch_size, 1), jnp.int32)}
         _, changed = self._network.apply(
-            self._variables | {CACHE: empty},
-            inputs,
-            method="streams",
-            keep=False,
-            mutable=[CACHE],
+            self._variables | {CACHE: empty}, inputs, mutable=[CACHE]
         )
 
         def take(path: tuple, before: Array, after: Array) -> Array:
@@ -192,8 +195,12 @@ def make_layers_cache(
             own["cross"] = dict(vars(empty_cache(*shape, config.dtype)))
         return own
 
-    layers = {layer_name(i): of_layer(layer) for i, layer in enumerate(config.layers)}
-    return {name: own for name, own in layers.items() if own}
+    caches = {layer_name(i): of_layer(layer) for i, layer in enumerate(config.layers)}
+    for head in config.heads:
+        if head.copy_dim:
+            shape = batch_size, source_length, 1, head.copy_dim
+            caches[head.module] = {"copy": {"key": jnp.zeros(shape, config.dtype)}}
+    return {name: own for name, own in caches.items() if own}
 
 
 def can_decode(config: ModelConfig) -> bool:

@@ -28,6 +28,8 @@ class HeadConfig:
         bias: Whether something is added to the logits of a table of its own.
         variance: Of ``gaussian``: the variance of the targets.
         pooler: Outputs of BERT's pooler before a table of its own; 0 for no pooler.
+        copy_dim: Width of the attention by which tokens of the source are copied; 0 for
+            no copying. The tower must read a memory of the same vocabulary.
         weights: Factors of the training loss, one for each class; empty for none.
         focal_gamma: Power of ``1 - p`` by which the training loss of a target of
             probability p is multiplied; 0 for none.
@@ -42,6 +44,7 @@ class HeadConfig:
     bias: bool = False
     variance: float = 1.0
     pooler: int = 0
+    copy_dim: int = 0
     weights: tuple[float, ...] = ()
     focal_gamma: float = 0.0
 

@@ -6,6 +6,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from slimjax.models.head import HeadConfig
 from slimjax.models.tower_config import TowerConfig
+from slimjax.nn.copying import Copying, Source
 from slimjax.nn.embed import OutputTable
 from slimjax.nn.pooling import Pooler
 from slimjax.nn.readout import Readout
@@ -14,17 +15,20 @@ from slimjax.nn.readout import Readout
 class Head(nn.Module):
     """A table ``table [C D]`` of its own, if none is given, and ``bias [C]`` if any.
 
-    With `HeadConfig.pooler`, ``pooler`` stands before it, BERT's product and tanh.
+    With `HeadConfig.pooler`, ``pooler`` stands before it, BERT's product and tanh. With
+    `HeadConfig.copy_dim`, ``copy`` beside it, see `slimjax.nn.copying`.
 
     Attributes:
         head: What is answered.
         tower: The tower that it reads.
         dtype: Type of the operands of products.
+        memory_axis: Name of the width of what may be copied.
     """
 
     head: HeadConfig
     tower: TowerConfig
     dtype: DTypeLike = jnp.float32
+    memory_axis: str = ""
 
     def setup(self) -> None:
         """Makes the parts."""
@@ -37,12 +41,16 @@ class Head(nn.Module):
             is_plain = self.tower.stem == "features" and not self.tower.layers
             self.own = OutputTable(head.answers, entries, axis, head.bias, is_plain)
             nn.share_scope(self, self.own)
+        if head.copy_dim:
+            options = self.tower.axis, self.memory_axis, self.dtype
+            self.copy = Copying(head.copy_dim, *options)
 
     def __call__(
         self,
         x: Float[Array, "*batch D"],
         channels: Float[Array, " D"],
         table: Float[Array, "C D"] | None = None,
+        source: Source | None = None,
     ) -> Readout:
         """Returns the readout.
 
@@ -50,14 +58,19 @@ class Head(nn.Module):
             x: What the head reads, not yet times the gates of its channels.
             channels: Those gates.
             table: Another table, if the head has none of its own.
+            source: What may be copied, if the head copies.
         """
+        stream = x
         if self.head.pooler:
             x = self.pooler(x, channels)
         else:
             x = x * jnp.expand_dims(channels, range(x.ndim - 1))
-        if table is not None:
-            return Readout(x, table, dtype=self.dtype)
-        return Readout(x, *self.own(x.shape[-1]), dtype=self.dtype)
+        own = self.own(x.shape[-1]) if table is None else (table,)
+        readout = Readout(x, *own, dtype=self.dtype)
+        if not self.head.copy_dim:
+            return readout
+        assert source is not None
+        return self.copy(stream, source, readout)
 
     @property
     def _scores_tokens(self) -> bool:

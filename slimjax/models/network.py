@@ -15,6 +15,7 @@ from slimjax.models.layer import Context, Streams
 from slimjax.models.paths import layer_name, layer_of
 from slimjax.models.tower import Tower
 from slimjax.models.tower_config import Compute, TowerConfig
+from slimjax.nn.copying import Source
 from slimjax.nn.dropout import dropout, fold_name
 from slimjax.nn.gates import gate
 from slimjax.nn.pooling import pool
@@ -49,14 +50,18 @@ class Network(nn.Module):
         }
         parts = {}
         for tower in self.towers:
-            axis = "" if tower.memory is None else self._tower(tower.memory).axis
+            axis = self._memory_axis(tower)
             name = tower.name or None
             parts[tower.name] = Tower(tower, self.compute, axis, name=name)
         self.parts = parts
         nn.share_scope(self, self.parts[""])
         dtype = jnp.dtype(self.compute.dtype)
         self.readers = [
-            Head(head, self._tower(head.tower), dtype, name=head.module)
+            Head(
+                *(head, self._tower(head.tower), dtype),
+                memory_axis=self._memory_axis(self._tower(head.tower)),
+                name=head.module,
+            )
             for head in self.heads
         ]
 
@@ -110,11 +115,21 @@ class Network(nn.Module):
         streams = self.parts[""](inputs, channels, keep=False, **options)
         return self.parts[""].finish(streams[-1], channels)
 
-    def answer(self, x: Float[Array, "*batch D"]) -> Readout:
-        """Returns the readout of the first head from what `advance` returned."""
+    def answer(
+        self, x: Float[Array, "*batch D"], source: Source | None = None
+    ) -> Readout:
+        """Returns the readout of the first head from what `advance` returned.
+
+        Args:
+            x: That, or some of its rows.
+            source: What may be copied; its memory is in the cache.
+        """
         head, tower = self.heads[0], self._tower("")
         table = self._table(tower) if head.table == "tied" else None
-        return self.readers[0](x, self.channels[tower.axis], table)
+        return self.readers[0](x, self.channels[tower.axis], table, source)
+
+    def _memory_axis(self, tower: TowerConfig) -> str:
+        return "" if tower.memory is None else self._tower(tower.memory).axis
 
     def vectors(self, inputs: Inputs, kind: str = "mean") -> Array:
         """Returns one vector for each row, ``[B D]``: the main tower's last stream.
@@ -171,7 +186,12 @@ class Network(nn.Module):
                 x = pool(x, head.at, part.segments(inputs))
             x = dropout(x, self.compute.dropout, fold_name(key, head.module))
             table = self._table(tower) if head.table == "tied" else None
-            readouts[head.name] = reader(x, channels, table)
+            source = None
+            if head.copy_dim and tower.memory is not None:
+                seen = self._memory(tower.memory, streams, inputs)
+                tokens = inputs[self._tower(tower.memory).reads]
+                source = Source(tokens, seen.memory, seen.memory_segments)
+            readouts[head.name] = reader(x, channels, table, source)
         return readouts
 
     def _table(self, tower: TowerConfig) -> Array:

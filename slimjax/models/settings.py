@@ -59,6 +59,8 @@ class ModelSettings:
             or max. Empty means first for an encoder and mean otherwise. Where
             positions see only the past, first is refused.
         pooler: Whether such a head reads through BERT's pooler, a product and tanh.
+        copies: Whether what is written may be copied from the source, of an
+            encoder_decoder with one tokenizer.
         token_types: Number of kinds of tokens, each with a vector; 0 for none.
         dropout: Fraction of the numbers that are set to 0 in training: in embeddings,
             outputs of sublayers, inputs of heads and attention weights.
@@ -108,6 +110,7 @@ class ModelSettings:
     stem: str = ""
     pool: str = ""
     pooler: bool = False
+    copies: bool = False
     token_types: int = 0
     dropout: float = 0.0
     drop_connect: dict = dataclasses.field(default_factory=dict)
@@ -215,6 +218,10 @@ class ModelSettings:
                     f"config.model.{name}={getattr(self, name)} is for "
                     "config.model.kind='encoder_decoder'."
                 )
+        if self.copies and self.kind != "encoder_decoder":
+            raise ConfigError(
+                "config.model.copies=True is for config.model.kind='encoder_decoder'."
+            )
         if self.pool == "first" and self.kind not in ("encoder", "mlp"):
             raise ConfigError(
                 "config.model.pool='first' is for encoders: in config.model.kind="

@@ -49,6 +49,8 @@ def make_use_fn(
         if path[-1] == "embedding":
             return Use(sum(head_rate(head) for head in heads if is_tied(head, path)))
         found = [head for head in heads if path[0] == head.module]
+        if found and "copy" in path:
+            return in_copying(found[0], path[-1])
         if found:
             return Use(head_rate(found[0]))
         name = "" if len(path) < 3 else path[0]
@@ -61,6 +63,15 @@ def make_use_fn(
         owner = towers[head.tower].table_of
         owner = head.tower if owner is None else owner
         return head.table == "tied" and path[:-2] == tuple(filter(None, (owner,)))
+
+    def in_copying(head: HeadConfig, name: str) -> Use:
+        tower = towers[head.tower]
+        source = towers[tower.memory or ""]
+        own, keys = tower.length(lengths), source.length(lengths)
+        if name == "key":
+            return Use(rates[source.name], kept=keys / own)
+        # Scores alone, and no mixed values: half of what attention costs.
+        return Use(head_rate(head), keys / 2 if name == "query" else 0.0)
 
     def in_layer(tower: TowerConfig, rest: Path) -> Use:
         is_cross, name, rate = rest[0] == "cross", rest[-1], rates[tower.name]

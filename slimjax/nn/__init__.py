@@ -22,6 +22,7 @@ passes the gates of its sublayer and of the channels, and is closed with the las
 | `RelativeBias` | `relative` | table of buckets and heads |
 | `TiedEmbedding`, `OutputTable` | `embed` | table of tokens or classes |
 | `PositionTable`, `TypeTable` | `embed` | table; sinusoids are in `positions` |
+| `Copying` | `copying` | query key mix, beside the table of a head |
 | `Pooler`, `pool` | `pooling` | kernel bias; ``pool`` has none |
 
 A norm that becomes the stream (after a sublayer or after the embedding) has

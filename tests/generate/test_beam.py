@@ -10,7 +10,14 @@ from shapes import make_variables
 from slimjax.generate.beam import Ends, search
 from slimjax.generate.decode import generate_all
 from slimjax.generate.decode_config import DecodeConfig
-from slimjax.models import GPT2, T5, LayerConfig, decoder, encoder_decoder
+from slimjax.models import (
+    GPT2,
+    T5,
+    HeadConfig,
+    LayerConfig,
+    decoder,
+    encoder_decoder,
+)
 from slimjax.models.cached import freeze_decoder
 
 EOS, PAD, VOCAB, ROOM = 2, 0, 5, 3
@@ -19,6 +26,7 @@ ACROSS = LayerConfig(2, 1, 2, 5, cross_heads=2, cross_kv_heads=1)
 CONFIG = encoder_decoder(
     *(VOCAB, 6, (ACROSS,)),
     encoder_layers=(LayerConfig(2, 2, 2, 5),),
+    heads=(HeadConfig("tokens", VOCAB, table="tied", copy_dim=3),),
     style=T5,
     attention_impl="reference",
 )

@@ -118,6 +118,14 @@ OTHERS = {
     "two widths": encoder_decoder(
         300, 128, (ACROSS,), encoder_layers=(BIG,) * 2, encoder_width=96
     ),
+    "copying": encoder_decoder(
+        300,
+        128,
+        (ACROSS,),
+        encoder_layers=(BIG,),
+        encoder_width=96,
+        heads=(HeadConfig("tokens", 300, table="tied", copy_dim=48),),
+    ),
     "perceptron": mlp(100, 128, heads=(LABEL,)),
 }
 
