@@ -66,7 +66,7 @@ def _elements(path: Path) -> list[str]:
 def _is_pair(english: str, chinese: str) -> bool:
     lengths = len(english), len(chinese)
     return (
-        SHORTEST <= min(lengths)
+        min(lengths) >= SHORTEST
         and max(lengths) <= LONGEST
         and english != chinese
         and HAN.search(chinese) is not None
