@@ -13,6 +13,7 @@ from slimjax.text.sources import parse_sources
 from slimjax.text.survey import Reading
 
 TOKENIZERS = ("sentencepiece", "bytes")
+PIECES = ("", "words", "phrases")
 ON_BAD = ("error", "skip")
 ON_BAD_EXAMPLE = (*ON_BAD, "repair")
 ON_DUPLICATE = ("group", "drop", "keep")
@@ -43,7 +44,11 @@ class DataConfig:
         tokenizer: ``sentencepiece`` (trained on the text), ``bytes``, or a path: of a
             ``tokenizer.json`` file, of its folder, of a SentencePiece ``.model``, or of
             the folder ``tokenizer`` of a run.
-        vocab_size: Pieces of the trained tokenizer; ``bytes`` always has 259.
+        vocab_size: Pieces of the trained tokenizer; ``bytes`` always has 259. Labelled
+            texts that do not support so many get as many as they do.
+        pieces: ``words`` or ``phrases``: whether trained pieces are parts of words, or
+            may cross spaces. Empty for what suits the task: phrases to predict text,
+            words to mask, label or translate it.
         seq_len: Tokens per row; of a source, where a target is written for it.
         target_len: Tokens per row of what is written for a source; 0 means seq_len.
         source_vocab_size: Pieces of a tokenizer of its own for sources; 0 means that
@@ -91,6 +96,7 @@ class DataConfig:
     source: str | tuple[str, ...] = "stdlib"
     tokenizer: str = "sentencepiece"
     vocab_size: int = 2048
+    pieces: str = ""
     seq_len: int = 128
     buckets: tuple[int, ...] = ()
     target_len: int = 0
@@ -118,6 +124,7 @@ class DataConfig:
         self._check_sources()
         if not is_tokenizer_file(self.tokenizer):
             _check_choice("tokenizer", self.tokenizer, TOKENIZERS)
+        _check_choice("pieces", self.pieces, PIECES)
         _check_choice("on_bad_document", self.on_bad_document, ON_BAD)
         _check_choice("on_bad_example", self.on_bad_example, ON_BAD_EXAMPLE)
         _check_choice("on_duplicate", self.on_duplicate, ON_DUPLICATE)

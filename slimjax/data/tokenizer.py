@@ -40,17 +40,27 @@ __all__ = [
 ]
 
 
-def train_tokenizer(lines: Iterable[str], vocab_size: int) -> SentencePieceTokenizer:
-    """Trains a tokenizer of exactly `vocab_size` pieces; same lines, same tokenizer.
+def train_tokenizer(
+    lines: Iterable[str],
+    vocab_size: int,
+    *,
+    within_words: bool = False,
+    at_most: bool = False,
+) -> SentencePieceTokenizer:
+    """Trains a tokenizer of `vocab_size` pieces; same lines, same tokenizer.
 
     Args:
         lines: Lines or longer passages, with their newlines.
         vocab_size: Number of pieces, with 4 specials and 256 bytes.
+        within_words: Whether no piece crosses a space.
+        at_most: Whether there may be fewer, where the text supports no more.
 
     Raises:
         ConfigError: If the text does not support so many; it names the most.
     """
-    return SentencePieceTokenizer(train_pieces(lines, vocab_size))
+    return SentencePieceTokenizer(
+        train_pieces(lines, vocab_size, within_words=within_words, at_most=at_most)
+    )
 
 
 def read_tokenizer_file(path: str | os.PathLike[str]) -> Tokenizer:

@@ -22,7 +22,11 @@ FORMAT = 1  # Part of a name in the cache: another way of training counts it up.
 
 
 def choose_tokenizer(
-    config: DataConfig, passages: list[str], report: Progress
+    config: DataConfig,
+    passages: list[str],
+    report: Progress,
+    *,
+    within_words: bool = False,
 ) -> Tokenizer:
     """Returns the tokenizer of a config, trained on `passages` or from the cache.
 
@@ -30,6 +34,8 @@ def choose_tokenizer(
         config: Names it.
         passages: Text of the train split.
         report: Called with ``tokenizer`` and the fraction that is done.
+        within_words: Whether pieces are parts of words where ``pieces`` does not say
+            it, and there may be fewer than ``vocab_size`` of them.
 
     Raises:
         ConfigError: If the text does not support ``vocab_size``, or if the library of
@@ -51,12 +57,16 @@ def choose_tokenizer(
             else read_tokenizer_file(path / JSON_FILE)
         )
     report("tokenizer", 0.0)
+    options = dict(within_words=within_words, at_most=within_words)
+    if config.pieces:
+        options["within_words"] = config.pieces == "words"
 
     def build(folder: Path) -> Info:
-        train_tokenizer(passages, config.vocab_size).save(folder)
+        train_tokenizer(passages, config.vocab_size, **options).save(folder)
         return {}
 
-    name = hash_json(FORMAT, config.vocab_size, passages)
+    changed = [options] if any(options.values()) else []
+    name = hash_json(FORMAT, config.vocab_size, passages, *changed)
     tokenizer = open_entry(
         f"tokenizer-{name[:32]}", build, lambda folder, _: load_tokenizer(folder)
     )

@@ -90,7 +90,9 @@ def tokenizer_of_words(material: Material, texts: Iterable[Sequence[str]]) -> To
     for words in texts:
         sample.add(_BREAK.join(words), 0.0)
     passages = [passage for passage, _ in sample.passages()]
-    return choose_tokenizer(material.config, passages, material.report)
+    return choose_tokenizer(
+        material.config, passages, material.report, within_words=True
+    )
 
 
 def encode_words(tokenizer: Tokenizer, texts: Iterable[Sequence[str]]) -> list[list]:

@@ -180,3 +180,13 @@ def test_a_sample_depends_on_what_is_offered_but_not_on_its_order():
     sizes = [len(passage.encode()) for passage, _ in samples[0]]
     assert 50_000 <= sum(sizes) <= 50_000 + 4096
     assert max(sizes) <= 4096
+
+
+def test_pieces_of_words_cross_no_space_and_are_as_many_as_there_are():
+    texts = ["the film was great and the film was long", "the plot was thin"] * 20
+    tokenizer = train_tokenizer(texts, 4_096, within_words=True, at_most=True)
+    assert 260 < tokenizer.vocab_size < 400
+    pieces = [tokenizer.decode([i]) for i in tokenizer.encode(texts[0])]
+    assert pieces == ["the", *(f" {word}" for word in texts[0].split()[1:])]
+    with pytest.raises(ConfigError, match="the largest is"):
+        train_tokenizer(texts, 4_096, within_words=True)
