@@ -61,9 +61,7 @@ class Material:
                 for text in [value] if isinstance(value, str) else value:
                     sample.add(text, 0.0)
         passages = [passage for passage, _ in sample.passages()]
-        return choose_tokenizer(
-            self.config, passages, self.report, within_words=True
-        )
+        return choose_tokenizer(self.config, passages, self.report, within_words=True)
 
     def labels(self, name: str) -> Labels:
         """Returns the classes of a label, or of lists of labels, or of tags.
