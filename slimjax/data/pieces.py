@@ -1,10 +1,11 @@
 r"""Training a sentencepiece model that loses nothing and fits its corpus.
 
 Pieces may cross spaces, newlines and scripts (``"(self, "``, ``":\n    return "``):
-code and prose need about a sixth fewer tokens so. What is to be labelled is better read
-in parts of words: a phrase that train does not have says nothing. All 256 bytes have a piece, so that
-no text is unknown; the characters that get their own are chosen here, most frequent
-first, because a Chinese text has more of them than a small vocabulary has room for.
+code and prose need about a sixth fewer tokens so. Texts to be labelled are better read
+in parts of words: a phrase that train lacks says nothing. All 256 bytes have a piece,
+so that no text is unknown; the characters that get their own are chosen here, most
+frequent first, because a Chinese text has more of them than a small vocabulary has room
+for.
 
 References:
     Kudo and Richardson, "SentencePiece: A simple and language independent subword
