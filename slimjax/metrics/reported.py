@@ -19,7 +19,6 @@ import numpy as np
 from slimjax.metrics import classes, entities, ranking, scores, texts, values
 from slimjax.metrics.bootstrap import Columns, total, weighted
 from slimjax.metrics.classes import ClassScores
-from slimjax.metrics.extra import is_known
 from slimjax.metrics.metric import Metric
 
 Of = Callable[[Columns], np.ndarray]
@@ -172,7 +171,7 @@ RANKS = (
     _rate("hit_at_10", "hit@10", _hit_at(10)),
 )
 
-_ALL_TEXTS = (
+TEXTS = (
     _text("bleu", "BLEU", of=lambda c: texts.bleu(total(c, "bleu_counts"))),
     _text("chrf", "chrF", of=lambda c: texts.chrf(total(c, "chrf_counts"))),
     *(
@@ -180,6 +179,4 @@ _ALL_TEXTS = (
         for place, name in enumerate(texts.ROUGES)
     ),
 )
-
-TEXTS = tuple(metric for metric in _ALL_TEXTS if is_known(metric.key))
-"""Those whose library is installed; see `slimjax.metrics.extra`."""
+"""Some of these need a library that may be missing, see `slimjax.metrics.extra`."""

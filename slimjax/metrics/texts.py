@@ -146,20 +146,22 @@ def score_rouge(
 
 
 def describe_settings(references: References) -> dict[str, str]:
-    """Returns how texts were cut for each metric that is known here.
+    """Returns how texts are cut: BLEU's signature and ROUGE's words.
 
-    Raises:
-        ConfigError: If sacrebleu is not installed.
+    ``bleu_signature`` is that of sacrebleu, ``rouge_words`` is ``characters`` or
+    ``words``; each is missing where its library is.
     """
-    metric = load_library("sacrebleu.metrics").BLEU(
-        tokenize=choose_tokenizer(references)
-    )
-    nums = {len(texts) for texts in references}
-    metric.num_refs = nums.pop() if len(nums) == 1 else -1
-    return {
-        "bleu": str(metric.get_signature()),
-        "rouge": "characters" if _choose_words(references) else "words",
-    }
+    found = {}
+    if is_known("bleu"):
+        cut = choose_tokenizer(references)
+        metric = load_library("sacrebleu.metrics").BLEU(tokenize=cut)
+        nums = {len(texts) for texts in references}
+        metric.num_refs = nums.pop() if len(nums) == 1 else -1
+        found["bleu_signature"] = str(metric.get_signature())
+    if is_known("rougeL"):
+        is_foreign = _choose_words(references) is not None
+        found["rouge_words"] = "characters" if is_foreign else "words"
+    return found
 
 
 class Characters:

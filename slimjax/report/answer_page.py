@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from slimjax.metrics.extra import describe_left_out, is_known
+from slimjax.metrics.extra import describe_left_out
 from slimjax.metrics.texts import describe_settings
 from slimjax.report.answer_figures import (
     plot_confusion,
@@ -41,7 +41,7 @@ def write_answers(
     run: Run, answers: Answers | None, images: dict[str, bytes], *, prefix: str
 ) -> list[str]:
     """Returns the answers of a run as HTML; only the gaps where there are none."""
-    parts = _write_gaps(run)
+    parts = _write_gaps([run])
     if answers is None:
         return parts
     where = SPLITS[answers.split]
@@ -57,22 +57,23 @@ def write_answers(
 
 def write_pairs(runs: Sequence[Run], known: Sequence[Answers | None]) -> list[str]:
     """Returns the comparison of runs on the same examples as HTML."""
+    gaps = _write_gaps(runs)
     if not any(known):
-        return []
+        return gaps
     rows, notes = compare_answers(runs, known)
     notes += [NOTE] if rows else []
     notes += [explain_unpaired(runs, known)]
     table = [write_table(HEADS, rows)] if rows else []
     notes = [f"<p class='muted'>{escape(note)}</p>" for note in notes if note]
-    return ["<h2>On the same examples</h2>", *table, *notes]
+    return ["<h2>On the same examples</h2>", *table, *notes, *gaps]
 
 
-def _write_gaps(run: Run) -> list[str]:
-    table = make_gap_table(run)
-    if table is None:
+def _write_gaps(runs: Sequence[Run]) -> list[str]:
+    heads, rows = make_gap_table(runs)
+    if not rows:
         return []
-    note = f"<p class='muted'>{escape(explain_gaps(run))}</p>"
-    return ["<h3>Training beside validation</h3>", write_table(*table), note]
+    note = f"<p class='muted'>{escape(explain_gaps(runs))}</p>"
+    return ["<h3>Training beside validation</h3>", write_table(heads, rows), note]
 
 
 def _notes(answers: Answers) -> list[str]:
@@ -83,9 +84,11 @@ def _notes(answers: Answers) -> list[str]:
     if answers.kind.name == "texts":
         notes.append(describe_left_out())
     notes = [f"<p class='warning'>{escape(note)}</p>" for note in notes if note]
-    if answers.kind.name == "texts" and is_known("bleu"):
+    if answers.kind.name == "texts":
         settings = describe_settings([references_of(line) for line in answers.lines])
-        text = "; ".join(f"{name}: {value}" for name, value in settings.items())
+        text = "; ".join(
+            f"{name.replace('_', ' ')}: {value}" for name, value in settings.items()
+        )
         notes.append(f"<p class='muted'>{escape(text)}</p>")
     return notes
 

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from slimjax.metrics.bootstrap import Columns, Estimates, estimate
+from slimjax.metrics.extra import is_known
 from slimjax.metrics.metric import Metric
 from slimjax.report.answer_kinds import Json, Kind, Line, find_kind
 from slimjax.report.quantities import number
@@ -62,8 +63,8 @@ class Answers:
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
-        """The metrics of the kind, the headline first."""
-        return self.kind.metrics
+        """The metrics of the kind whose library is installed, the headline first."""
+        return tuple(metric for metric in self.kind.metrics if is_known(metric.key))
 
     @functools.cached_property
     def costs(self) -> Float[np.ndarray, " N"]:

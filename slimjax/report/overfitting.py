@@ -9,6 +9,8 @@ from slimjax.report.metrics import loss_words, validation_loss
 from slimjax.report.quantities import format_count, format_decimal, number
 from slimjax.report.read import Json, Run
 
+BEFORE, END = "before the first cut", "at the end"
+
 WINDOW = 0.1
 """Part of the steps before a place whose training losses are averaged."""
 
@@ -32,42 +34,43 @@ class Gap(NamedTuple):
         return self.valid - self.train
 
 
-def find_gaps(run: Run) -> tuple[Gap, Gap] | None:
-    """Returns the gaps before the first cut and at the end, if both are known."""
+def find_gaps(run: Run) -> dict[str, Gap]:
+    """Returns the gaps before the first cut and at the end, where they are known."""
     seams = [number(seam, "step") or 0.0 for seam in run.taken_seams]
-    if not seams:
-        return None
-    before = _gap_at([row for row in run.metrics if _step(row) <= seams[0]])
-    after = _gap_at([row for row in run.metrics if _step(row) > seams[-1]])
-    return None if before is None or after is None else (before, after)
+    before = [row for row in run.metrics if seams and _step(row) <= seams[0]]
+    after = [row for row in run.metrics if not seams or _step(row) > seams[-1]]
+    found = {BEFORE: _gap_at(before), END: _gap_at(after)}
+    return {name: gap for name, gap in found.items() if gap is not None}
 
 
-def make_gap_table(run: Run) -> tuple[list[str], list[list[str]]] | None:
-    """Returns a row for each place, or None where no seam was taken."""
-    gaps = find_gaps(run)
-    if gaps is None:
-        return None
-    unit = loss_words(run)
+def make_gap_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
+    """Returns a row for each place of a run, or for the ends of several runs."""
+    unit, rows = loss_words(runs[0]), []
     heads = ["", "step", f"training, {unit}", f"validation, {unit}", "gap"]
-    names = ("before the first cut", "at the end")
-    rows = [
-        [name, format_count(gap.step), *map(format_decimal, (*gap[1:], gap.size))]
-        for name, gap in zip(names, gaps, strict=True)
-    ]
+    for run in runs:
+        gaps = find_gaps(run)
+        for name in (BEFORE, END) if len(runs) == 1 else (END,):
+            if name in gaps:
+                gap = gaps[name]
+                losses = map(format_decimal, (gap.train, gap.valid, gap.size))
+                label = name if len(runs) == 1 else run.name
+                rows.append([label, format_count(gap.step), *losses])
     return heads, rows
 
 
-def explain_gaps(run: Run) -> str:
-    """Returns whether the slim model overfits less, in one sentence."""
-    gaps = find_gaps(run)
-    if gaps is None:
-        return ""
-    before, after = (format_decimal(gap.size) for gap in gaps)
-    grown = gaps[1].size - gaps[0].size
-    word = "less" if grown < 0 else "more" if grown > 0 else "as much"
+def explain_gaps(runs: Sequence[Run]) -> str:
+    """Returns how the gap of a run changed, in words, and what the losses are."""
     note = "The training loss has the dropout and the smoothing of labels of training."
+    gaps = find_gaps(runs[0])
+    if len(runs) > 1 or len(gaps) < 2:
+        return note
+    sizes = [gaps[place].size for place in (BEFORE, END)]
+    before, end = map(format_decimal, sizes)
+    word = "less" if sizes[1] < sizes[0] else "more"
     return (
-        f"The slim model overfits {word}: the gap went from {before} to {after}. {note}"
+        f"At its end the slim model overfits {word} than the whole one before the "
+        f"first cut: the gap is {end}, and was {before}. More steps widen it too, so "
+        f"compare with a run that is not slimmed. {note}"
     )
 
 

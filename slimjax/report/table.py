@@ -9,6 +9,7 @@ from slimjax.report.description import (
 )
 from slimjax.report.metrics import (
     SPLITS,
+    Metric,
     compare,
     format_metric,
     list_metrics,
@@ -41,6 +42,9 @@ ASKED = {
 }
 """The size that the summary begins with, by the measure that the run was asked for."""
 
+
+NUM_METRICS = 2
+"""Metrics of the task that the table shows beside the loss."""
 
 ENDS = ("low", "high")
 """Ends of the range of a ratio of speeds, the 10th and the 90th percentile."""
@@ -194,13 +198,21 @@ def _speed_rows(run: Run) -> list[Row]:
 
 def _error_rows(run: Run) -> list[Row]:
     cells = []
-    for metric in list_metrics(run):
+    for metric in _main_metrics(run):
         cells += [(f"{metric.words}, validation", format_decimal(metric.valid))]
         cells += [(f"{metric.words}, test", format_interval(*metric[4:]))]
     loss = format_decimal(validation_loss(run.report.get("error") or {}))
     label = f"{loss_words(run)}, validation"
-    cells += [] if label in dict(cells) else [(label, loss)]
+    is_there = label in dict(cells) or loss in dict(cells).values()
+    cells += [] if is_there else [(label, loss)]
     return [Row(label, ABSENT, cell, ABSENT) for label, cell in cells]
+
+
+def _main_metrics(run: Run) -> list[Metric]:
+    """Returns the first metrics, and those that are losses; a page has them all."""
+    known = list_metrics(run)
+    losses = [metric for metric in known[NUM_METRICS:] if "nats" in metric.key]
+    return [*known[:NUM_METRICS], *losses]
 
 
 def _cost_rows(run: Run) -> list[Row]:

@@ -15,6 +15,7 @@ from slimjax.generate.model import load
 from slimjax.generate.rows import make_row_writer
 from slimjax.mesh.mesh import mesh_here
 from slimjax.metrics.bootstrap import estimate
+from slimjax.metrics.extra import describe_left_out, is_known
 from slimjax.models.config import ModelConfig
 from slimjax.predict.windows import Run
 from slimjax.run.answers import Answered, answer_rows, write_predictions
@@ -39,6 +40,7 @@ class Evaluation:
         num_targets: Targets counted.
         intervals: Ends of each metric's bootstrap interval, where asked for.
         answered: The answers to all examples, where asked for.
+        notes: How answers were measured, and which metrics are left out.
     """
 
     error: float
@@ -48,6 +50,7 @@ class Evaluation:
         default_factory=dict
     )
     answered: Answered | None = None
+    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def evaluate(
@@ -89,12 +92,14 @@ def evaluate(
         answered, counted = _answer(task, data, split, numbers, kept, columns)
         columns |= counted
     metrics = [m for m in task.metrics if answered or not m.from_answers]
+    metrics = [metric for metric in metrics if is_known(metric.key)]
     return Evaluation(
         error=float(nats_per_target(columns)),
         metrics={metric.key: float(metric.of(columns)) for metric in metrics},
         num_targets=int(np.sum(columns["targets"])),
         intervals=_intervals(metrics, columns, run.seed) if intervals else {},
         answered=answered,
+        notes=_note(task, answered) if answered else {},
     )
 
 
@@ -103,6 +108,13 @@ def can_answer(task: Task, data: Dataset, write: Run | None) -> bool:
     if task.answer is None or data.read_examples is None:
         return False
     return task.predict is not None or write is not None
+
+
+def _note(task: Task, answered: Answered) -> dict[str, str]:
+    """Returns how answers were measured, and which metrics lack their library."""
+    left_out = describe_left_out(tuple(metric.key for metric in task.metrics))
+    notes = {} if task.describe is None else task.describe(answered.examples)
+    return notes | ({"left_out": left_out} if left_out else {})
 
 
 def _answer(
@@ -197,6 +209,7 @@ def describe_split(source: Any, split: str, found: Evaluation) -> dict[str, Any]
         "nats_per_target": found.error,
         **found.metrics,
         **counts,
+        **found.notes,
         "intervals": {key: list(ends) for key, ends in found.intervals.items()},
     }
 

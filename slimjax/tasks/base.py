@@ -9,7 +9,7 @@ answers is described in `slimjax.tasks.answers`.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ from slimjax.metrics.metric import Metric
 from slimjax.models.head import HeadConfig, HeadSettings
 from slimjax.nn.readout import Readout
 from slimjax.tasks.answers import AnswerFn, ScoreFn
+from slimjax.text.examples import Example
 
 DEFAULT_TASK = "lm"
 """The task of a config that names none."""
@@ -69,6 +70,8 @@ class Task:
             up, for metrics `from_answers`. None if no metric needs answers.
         fit: From the block ``config.head`` to the task that it asks for; None where
             that changes nothing.
+        describe: From examples with targets to how answers to them are measured, such
+            as the signature of BLEU; None if there is no choice.
         is_random: Whether `inputs` or `targets` draw from their key.
         generates: Whether the model goes on writing after a prompt.
         target: What a target is called, such as ``token``.
@@ -88,6 +91,7 @@ class Task:
     answer: AnswerFn | None = None
     formats: tuple[str, ...] = ("jsonl", "text")
     score: ScoreFn | None = None
+    describe: Callable[[Sequence[Example]], dict[str, str]] | None = None
     fit: "Callable[[HeadSettings], Task] | None" = None
     is_random: bool = False
     generates: bool = False

@@ -33,6 +33,8 @@ from slimjax.data.pairs import (
 from slimjax.data.schema import Schema
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.data.tokenizer_choice import expected_vocab
+from slimjax.metrics import reported
+from slimjax.metrics.texts import describe_settings, text_columns
 from slimjax.models.head import HeadConfig, HeadSettings
 from slimjax.tasks.answers import Answer, Results
 from slimjax.tasks.base import Batch, Columns, Metric, Targets, Task, nats_per_target
@@ -52,6 +54,7 @@ def perplexity(columns: Columns) -> np.ndarray:
 METRICS = (
     Metric("nats_per_token", "nats per token", "low", nats_per_target, from_loss=True),
     Metric("perplexity", "perplexity", "low", perplexity, from_loss=True),
+    *reported.TEXTS,
 )
 
 
@@ -120,6 +123,8 @@ def make_task(special: Mapping[str, int]) -> Task:
         targets=targets,
         metrics=METRICS,
         answer=answer,
+        score=score,
+        describe=describe,
         generates=True,
         target="token",
         hides_future=True,
@@ -143,3 +148,16 @@ def answer(results: Results) -> list[Answer]:
 def references_of(examples: Sequence[Example]) -> list[tuple[str, ...]]:
     """Returns the right texts of each example."""
     return [tuple(example.values[TARGET]) for example in examples]
+
+
+def score(
+    answers: Sequence[Answer], examples: Sequence[Example]
+) -> dict[str, np.ndarray]:
+    """Returns the counts of BLEU, chrF and ROUGE of each example."""
+    predictions = [answer["prediction"] for answer in answers]
+    return text_columns(predictions, [example.values[TARGET] for example in examples])
+
+
+def describe(examples: Sequence[Example]) -> dict[str, str]:
+    """Returns how texts are cut for BLEU and ROUGE."""
+    return describe_settings([example.values[TARGET] for example in examples])

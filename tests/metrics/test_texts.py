@@ -82,10 +82,10 @@ def test_chinese_is_cut_into_characters():
     expected = sacrebleu.corpus_bleu(found, by_reference(right), tokenize="zh").score
     assert float(METRICS["bleu"](rows)) == pytest.approx(expected, abs=1e-9)
     named = texts.describe_settings(right)
-    assert "tok:zh" in named["bleu"]
-    assert named["rouge"] == "characters"
-    assert "tok:13a" in texts.describe_settings(RIGHT)["bleu"]
-    assert texts.describe_settings(RIGHT)["rouge"] == "words"
+    assert "tok:zh" in named["bleu_signature"]
+    assert named["rouge_words"] == "characters"
+    assert "tok:13a" in texts.describe_settings(RIGHT)["bleu_signature"]
+    assert texts.describe_settings(RIGHT)["rouge_words"] == "words"
 
 
 def test_examples_may_have_different_numbers_of_references():
@@ -109,5 +109,6 @@ def test_a_missing_library_is_named_with_its_remedy(monkeypatch):
         "left out: bleu, chrf, rouge1, rouge2, rougeL (pip install 'slimjax[tasks]')"
     )
     assert texts.text_columns(FOUND, RIGHT) == {}
+    assert texts.describe_settings(RIGHT) == {}
     with pytest.raises(ConfigError, match=r"sacrebleu.*slimjax\[tasks\]"):
         texts.count_chrf(FOUND, RIGHT)

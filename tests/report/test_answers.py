@@ -186,12 +186,16 @@ def test_gaps_are_measured_before_the_first_cut_and_at_the_end(
     ]
     seams = [{"step": 40, "taken": True}, {"step": 60, "taken": True}]
     run = make_run(tmp_path / "run", [], metrics=metrics, seams=seams)
-    before, after = find_gaps(run)
+    before, after = find_gaps(run).values()
     assert (before.step, after.step) == (40, 100)
     assert (before.size, after.size) == pytest.approx((0.5, 0.2))
-    assert make_gap_table(run)[1][1][-1] == "0.200"
-    assert "overfits less" in "".join(write_answers(run, None, {}, prefix=""))
-    assert find_gaps(make_run(tmp_path / "run", [], metrics=metrics)) is None
+    assert make_gap_table([run])[1][1][-1] == "0.200"
+    assert "the slim model overfits less" in "".join(
+        write_answers(run, None, {}, prefix="")
+    )
+    dense = make_run(tmp_path / "run", [], metrics=metrics, name="dense")
+    assert len(find_gaps(dense)) == 1
+    assert [row[0] for row in make_gap_table([dense, run])[1]] == ["dense", "run"]
 
 
 def test_a_page_of_a_classifier_has_its_figures(tmp_path):

@@ -21,6 +21,7 @@ from slimjax.tasks import seq2seq
 from slimjax.tasks.answers import Results
 from slimjax.tasks.base import nats_per_target
 from slimjax.tasks.error import make_outputs_fn
+from slimjax.text.examples import Example
 
 PAIRS = [("abc", "cba"), ("de", "ed"), ("fghi", "ihgf"), ("jk", "kj"), ("lmn", "nml")]
 
@@ -139,6 +140,9 @@ def test_a_run_keeps_two_tokenizers_and_writes_answers(tmp_path, monkeypatch):
     assert report["metrics"][0]["key"] == "nats_per_token"
     assert {"prompt", "text"} <= set(report["samples"][0])
     folder = RunFolder(tmp_path / "run")
+    measured = json.loads((folder.root / "metrics-test.json").read_text())
+    assert {"bleu", "chrf", "rougeL"} <= {*measured, *measured["intervals"]}
+    assert "tok:13a" in measured["bleu_signature"]
     codecs = load_codecs(folder.tokenizer)
     sizes = sizes_of(codecs)
     assert (sizes["vocab"], sizes["source_vocab"]) == (280, 279)
@@ -159,6 +163,21 @@ def test_a_run_keeps_two_tokenizers_and_writes_answers(tmp_path, monkeypatch):
 
 
 DECODE = DecodeConfig(2, 0.6, 5)
+
+
+def test_answers_are_counted_for_bleu_beside_all_their_references():
+    sacrebleu = pytest.importorskip("sacrebleu")
+    right = {"target": ["open the old document", "open the file"]}
+    examples = [Example(right, "x.jsonl", 1), Example(right, "x.jsonl", 2)]
+    answers = [{"prediction": "open the file"}, {"prediction": "no"}]
+    columns = seq2seq.score(answers, examples)
+    bleu = next(m for m in seq2seq.METRICS if m.key == "bleu")
+    first = {name: column[:1] for name, column in columns.items()}
+    by_reference = [[text] for text in right["target"]]
+    expected = sacrebleu.corpus_bleu(["open the file"], by_reference).score
+    assert float(bleu.of(first)) == pytest.approx(expected, abs=1e-9)
+    assert "nrefs:2" in seq2seq.describe(examples)["bleu_signature"]
+    assert not seq2seq.METRICS[0].from_answers  # Training is ranked without decoding.
 
 
 def test_a_model_that_does_not_read_the_source_is_refused(tmp_path, monkeypatch):
