@@ -145,11 +145,6 @@ def answer(results: Results) -> list[Answer]:
     ]
 
 
-def references_of(examples: Sequence[Example]) -> list[tuple[str, ...]]:
-    """Returns the right texts of each example."""
-    return [tuple(example.values[TARGET]) for example in examples]
-
-
 def score(
     answers: Sequence[Answer], examples: Sequence[Example]
 ) -> dict[str, np.ndarray]:

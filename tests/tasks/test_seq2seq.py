@@ -14,6 +14,7 @@ from slimjax.errors import ConfigError, DataError
 from slimjax.generate.decode_config import DecodeConfig
 from slimjax.generate.model import load
 from slimjax.generate.rows import write_rows
+from slimjax.metrics.reported import TEXTS
 from slimjax.models.build import build_model
 from slimjax.models.config import ModelSettings
 from slimjax.store.run_folder import RunFolder
@@ -137,7 +138,11 @@ def test_a_run_keeps_two_tokenizers_and_writes_answers(tmp_path, monkeypatch):
         read_config("configs/seq2seq.py"), [*CHANGES, ("data.source", source)]
     )
     report = fit(config, tmp_path / "run")
+    metrics = {metric["key"]: metric for metric in report["metrics"]}
     assert report["metrics"][0]["key"] == "nats_per_token"
+    for metric in TEXTS:  # Answers are written at the end of a run only.
+        assert 0 <= metrics[metric.key]["test"] <= 100
+        assert metrics[metric.key]["valid"] is None
     assert {"prompt", "text"} <= set(report["samples"][0])
     folder = RunFolder(tmp_path / "run")
     measured = json.loads((folder.root / "metrics-test.json").read_text())
