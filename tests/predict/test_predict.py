@@ -2,7 +2,10 @@
 
 import io
 import json
+import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -238,3 +241,34 @@ def test_own_fields_give_way_to_the_answer():
     example = Example({}, "a", 1, {"prediction": "old", 3: "c"})
     line = make_line(example, {"prediction": "new"}, truncated=False)
     assert line == {"prediction": "new", "3": "c", "truncated": False}
+
+
+@pytest.mark.slow
+def test_ten_thousand_lines_survive_a_kill(workdir, tmp_path):
+    """Of a real process; 30 lines are bad."""
+    source, whole = tmp_path / "in.jsonl", tmp_path / "whole.jsonl"
+    lines = [json.dumps({**x, "more": [x["id"]]}) for x in make_reviews(10_000, seed=7)]
+    bad = range(5, 10_000, 334)
+    for i in bad:
+        lines[i] = ["{broken", '{"review": null}', '"text"'][i % 3]
+    source.write_text("\n".join(lines) + "\n")
+    own = [f"--workdir={workdir}", f"--input=jsonl:{source}"]
+    run = lambda output: subprocess.Popen(
+        [sys.executable, "-m", "slimjax.cli", "predict", *own, f"--output={output}"],
+        stderr=subprocess.DEVNULL,
+    )
+    assert run(whole).wait() == 2
+    output, part = tmp_path / "out.jsonl", tmp_path / "out.jsonl.part"
+    process = run(output)
+    while process.poll() is None and not (part.exists() and part.stat().st_size):
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert 0 < part.stat().st_size < whole.stat().st_size
+    assert run(output).wait() == 2
+    assert output.read_bytes() == whole.read_bytes()
+    found = read_lines(whole)
+    assert len(found) == 10_000
+    assert [i for i, line in enumerate(found) if "error" in line] == list(bad)
+    kept = [line["more"] for i, line in enumerate(found) if i not in bad]
+    assert kept == [[i] for i in range(10_000) if i not in bad]
