@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, PyTree
 
+from slimjax.distill.peer import PEER
 from slimjax.nn.products import product
 
 ALIGN = "align"
@@ -57,8 +58,8 @@ def map_names(num_layers: int) -> PyTree:
 
 
 def without_maps(variables: PyTree) -> PyTree:
-    """Returns what the model itself reads."""
-    return {kind: tree for kind, tree in variables.items() if kind != ALIGN}
+    """Returns what the model itself reads: neither maps nor a second model."""
+    return {kind: v for kind, v in variables.items() if kind not in (ALIGN, PEER)}
 
 
 def alignment_flops(num_layers: int, width: int, teacher_width: int) -> float:

@@ -9,6 +9,9 @@ from slimjax.errors import ConfigError
 START = "start"
 """The teacher that is the model itself, before its first cut."""
 
+TOGETHER = "together"
+"""The teacher that learns beside the model, in the same steps."""
+
 
 @dataclasses.dataclass(frozen=True)
 class DistillConfig:
@@ -16,11 +19,15 @@ class DistillConfig:
 
     The error that is descended is ``(1 - weight) * CE + weight * T^2 * KL(teacher ||
     student) + hidden_weight * (distance of hidden states)``; errors that are reported
-    stay plain cross entropies.
+    stay plain cross entropies. Of two models that learn together, each has ``CE +
+    weight * T^2 * KL(other || own)``.
 
     Attributes:
         teacher: Folder of a finished run with the same tokenizer, or ``start`` for the
-            model before its first cut; empty for no teacher.
+            model before its first cut, or ``together`` for a second model that learns
+            in the same steps and is dropped at the end; empty for no teacher.
+        architecture: Of ``together``: path of the ``architecture.json`` of the second
+            model, or what such a file holds; empty for the model's at its start.
         weight: Share of the error that comes from the teacher's logits, 0 to 1.
         hidden_weight: Weight of the distance of hidden states
             (`slimjax.distill.alignment_error`); 0 for none. With both weights 0 there
@@ -38,6 +45,7 @@ class DistillConfig:
     """
 
     teacher: str = ""
+    architecture: str | dict | list = ""
     weight: float = 0.5
     hidden_weight: float = 0.0
     temperature: float = 1.0
@@ -60,6 +68,7 @@ class DistillConfig:
             value = getattr(self, name)
             if value < 0:
                 raise ConfigError(f"config.distill.{name}={value} must be 0 or more.")
+        self._check_together()
         if not self.keeps_outcomes:
             return
         if self.hidden_weight:
@@ -74,6 +83,23 @@ class DistillConfig:
                 "the beginning, not 'start'. Name the folder of a finished run, or set "
                 "it to 0."
             )
+
+    def _check_together(self) -> None:
+        """Refuses settings that two models that learn together do not have."""
+        if self.teacher != TOGETHER:
+            if self.architecture:
+                raise ConfigError(
+                    "config.distill.architecture is the shape of a second model. Set "
+                    "config.distill.teacher='together', or leave it out."
+                )
+            return
+        for name in ("hidden_weight", "top_k", "first_step"):
+            if getattr(self, name):
+                raise ConfigError(
+                    f"config.distill.{name}={getattr(self, name)} is for a teacher "
+                    "that does not learn. Set it to 0 with "
+                    "config.distill.teacher='together'."
+                )
 
     @property
     def is_on(self) -> bool:
@@ -93,7 +119,13 @@ class DistillConfig:
     @property
     def folder(self) -> str | None:
         """The run folder of the teacher, if it is one."""
-        return self.teacher if self.is_on and self.teacher != START else None
+        is_folder = self.teacher not in (START, TOGETHER)
+        return self.teacher if self.is_on and is_folder else None
+
+    @property
+    def is_together(self) -> bool:
+        """Whether a second model learns in the same steps."""
+        return self.is_on and self.teacher == TOGETHER
 
     def strength(self, num_steps: int) -> optax.Schedule:
         """Returns what the weights are multiplied by, by step.

@@ -55,7 +55,7 @@ def make_distilled_error_fn(
         options: dict[str, Any] = dict(temperature=config.temperature, dtype=dtype)
 
         def distilled(name: str, target: Targets) -> tuple[Array, Array, Array]:
-            rows = _in_rows(readouts[name], teacher_outputs[name], target)
+            rows = in_rows(readouts[name], teacher_outputs[name], target)
             return distilled_sums(*rows, config.weight * strength, **options)
 
         parts = [distilled(name, target) for name, target in targets.items()]
@@ -92,7 +92,7 @@ def make_reader(
     return read_teacher
 
 
-def _in_rows(
+def in_rows(
     readout: Readout, teacher: Readout | Outcomes, target: Targets
 ) -> tuple[Readout, Readout | Outcomes, Array, Array]:
     """Returns what is compared with two leading axes: B T, or B 1 of one target a row.

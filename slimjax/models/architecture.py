@@ -148,8 +148,12 @@ def parse_architecture(
     return tuple(layers)
 
 
-def read_architecture(path: str | Path) -> Any:
+def read_architecture(path: str | Path, name: str = "config.model.architecture") -> Any:
     """Returns what an ``architecture.json`` holds, not yet checked.
+
+    Args:
+        path: The file.
+        name: The setting that names it.
 
     Raises:
         ConfigError: If the file is missing or is not JSON.
@@ -157,6 +161,4 @@ def read_architecture(path: str | Path) -> Any:
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"config.model.architecture={str(path)!r} cannot be read: {error}."
-        ) from error
+        raise ConfigError(f"{name}={str(path)!r} cannot be read: {error}.") from error

@@ -1,6 +1,6 @@
 """Carrying an optimizer's state through a cut of its parameters."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import jax
@@ -30,6 +30,7 @@ def carry_state(
     params: PyTree,
     names: PyTree,
     plan: Change,
+    whole: Container[str] = (),
 ) -> PyTree:
     """Returns the state that `tx` would have without the units that are removed.
 
@@ -45,6 +46,7 @@ def carry_state(
         params: Parameters after the cut, ``{"params": ..., "gates": ...}``.
         names: Names of the axes of the parameters before the cut.
         plan: The change.
+        whole: Collections that the change leaves alone.
     """
     axes = flatten(names)
     old = dict(_leaves(opt_state))
@@ -60,7 +62,7 @@ def carry_state(
 
     def cut_leaf(keys: tuple, before: Any) -> Any:
         path = named_path(keys, axes)
-        if path is None or before.ndim != len(axes[path]):
+        if path is None or before.ndim != len(axes[path]) or path[0] in whole:
             return before
         kept = plan.indices(path[1:], before.shape, axes[path])
         return take(before, kept, axes[path])

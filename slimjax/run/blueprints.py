@@ -7,6 +7,7 @@ from slimjax import tasks
 from slimjax.data.dataset import Outline
 from slimjax.data.labels import Labels
 from slimjax.errors import ConfigError, suggest
+from slimjax.models.architecture import read_architecture
 from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig
 from slimjax.models.head import HeadConfig
@@ -113,8 +114,24 @@ def make_blueprint(
         model: The model; by default the one that the run starts from.
         **options: See `Blueprint`.
     """
+    if run.distill.is_together:
+        options["peer"] = _make_peer(run, make_model(run, outline))
     model = model or make_model(run, outline)
     return Blueprint(run, make_task(run, outline), model, outline, **options)
+
+
+def _make_peer(run: RunConfig, start: ModelConfig) -> ModelConfig:
+    """Returns the model that learns together with the one that a run starts from.
+
+    Raises:
+        ConfigError: If its architecture is none.
+    """
+    entries, where = run.distill.architecture, "config.distill.architecture"
+    if not entries:
+        return start
+    if isinstance(entries, str):
+        where, entries = entries, read_architecture(entries, where)
+    return start.with_architecture(entries, where)
 
 
 def expected_outline(run: RunConfig) -> Outline | None:

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from slimjax.data.dataset import Dataset
+from slimjax.distill.peer import PEER
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
 from slimjax.nn.axes import to_host
 from slimjax.objective.latency import LATENCY
@@ -156,6 +157,10 @@ def _transplant(stage: Stage, old: TrainState) -> TrainState:
     old = to_host(old)
     params = {kind: old.params[kind] for kind in ("params", "gates")}
     fresh = to_host(stage.layout.place_unstacked(stage.start(params)))
+    own, theirs = fresh.params.get(PEER, {}), old.params.get(PEER, {})
+    shapes = ({name: leaf.shape for name, leaf in p.items()} for p in (own, theirs))
+    if next(shapes) == next(shapes):
+        own |= theirs
     found = dict(jax.tree_util.tree_leaves_with_path(old.opt_state))
 
     def keep(keys: tuple, leaf: Any) -> Any:

@@ -86,17 +86,20 @@ def describe_teacher(blueprint: Blueprint) -> dict[str, Any]:
     whose outcomes are kept, as if no row came twice.
     """
     run, model = blueprint.run, blueprint.model
-    distill, length = run.distill, blueprint.outline.length
+    distill, lengths = run.distill, blueprint.outline.priced_lengths
     if not distill.is_on:
         return {}
     teacher, first = model, distill.first_step
+    if blueprint.peer is not None:
+        of_step = blueprint.targets_per_step * flops_per_target(blueprint.peer, lengths)
+        return {"teacher_flops": 3 * run.train.num_steps * of_step}
     if distill.folder is None:
         first = max(first, run.seam_steps[0])
     else:
         folder = RunFolder(distill.folder)
         teacher = read_model_config(folder, load_codecs(folder.tokenizer))
     steps = max(run.train.num_steps - first, 0)
-    flops = flops_per_target(teacher, blueprint.outline.priced_length)
+    flops = flops_per_target(teacher, lengths)
     if distill.aligns:
         maps = model.num_layers, model.width, teacher.width
         flops += 3 * alignment_flops(*maps)
@@ -104,7 +107,9 @@ def describe_teacher(blueprint: Blueprint) -> dict[str, Any]:
         "teacher_flops": steps * blueprint.targets_per_step * flops
     }
     if distill.keeps_outcomes:
-        record = record_type(length, distill.top_k, teacher.vocab_size)
+        record = record_type(
+            blueprint.outline.length, distill.top_k, teacher.vocab_size
+        )
         described |= {
             "teacher_cache_bytes": steps * run.data.batch_size * record.itemsize
         }

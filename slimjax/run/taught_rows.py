@@ -118,7 +118,7 @@ def keep_outcomes(
     root = store_folder(teacher.digest, data.fingerprint, run.distill.top_k)
     store = OutcomeStore(root, _record(run, data), data.num_rows("train"))
     targets = stage.blueprint.targets_per_step // run.data.batch_size
-    row_flops = targets * teacher.flops_per_target(data.outline.length)
+    row_flops = targets * teacher.flops_per_target(data.outline.priced_lengths)
     plan = lambda first: planned_rows(run, data.num_rows("train"), history, first)
     history.teacher_flops = row_flops * len(plan(history.stages[0].start_step))
     with _alone_in(store, stop):

@@ -87,7 +87,9 @@ def find_teacher(
         CheckpointError: If the run's own teacher cannot be read.
     """
     config = run.distill
-    if not config.is_on or (config.teacher == START and digest is None):
+    if not config.is_on or config.is_together:
+        return None
+    if config.teacher == START and digest is None:
         return None
     if config.folder is None:
         teacher = Teacher.read(folder.teacher)

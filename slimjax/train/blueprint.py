@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 
 from slimjax.data.dataset import Outline
 from slimjax.distill.alignment import ALIGN, map_names
+from slimjax.distill.peer import PEER, peer_names
 from slimjax.models.config import ModelConfig
 from slimjax.nn.depths import DEPTHS
 from slimjax.nn.quantize import FULL, precision_names, uniform_precision
@@ -42,6 +43,7 @@ class Blueprint:
             None if that is this one.
         learns_bits: Whether units have depths, which are learned from these bits on.
         latency: What was measured, where latency counts.
+        peer: The model that learns together with this one, if there is one.
     """
 
     run: RunConfig
@@ -52,6 +54,7 @@ class Blueprint:
     given_start_sizes: Mapping[str, float] | None = None
     learns_bits: bool = False
     latency: LatencyTable | None = None
+    peer: ModelConfig | None = None
 
     @cached_property
     def boxed(self) -> PyTree:
@@ -69,6 +72,8 @@ class Blueprint:
         names = dict(axis_names(self.boxed))
         if self.run.distill.aligns:
             names[ALIGN] = map_names(self.model.num_layers)
+        if self.peer is not None:
+            names[PEER] = peer_names(self.peer)
         if self.learns_bits:
             names[DEPTHS] = precision_names(names["params"])["bits"]
         return names

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slimjax.data.config import PLACES, is_tokenizer_file
-from slimjax.distill.config import START
+from slimjax.distill.config import START, TOGETHER
 
 MAY_CHANGE = ("mesh", "train.eval_every_steps", "train.save_every_steps")
 MAY_CHANGE += ("train.log_every_steps", "train.eval_rows", "train.keep_")
@@ -34,7 +34,7 @@ def without_places(flat: Mapping[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in flat.items() if k not in [f"data.{p}" for p in PLACES]}
     if is_tokenizer_file(kept["data.tokenizer"]):
         kept["data.tokenizer"] = "a file"
-    if kept["distill.teacher"] not in (None, "", START):
+    if kept["distill.teacher"] not in (None, "", START, TOGETHER):
         kept["distill.teacher"] = "a folder"
     if kept["model.init_from"]:
         kept["model.init_from"] = "a folder"

@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 
 from slimjax.budget.depths import depths_of
 from slimjax.budget.units import Gates
+from slimjax.distill.peer import PEER
 from slimjax.nn.axes import is_spread, numpy_of, to_host
 from slimjax.nn.depths import DEPTHS
 from slimjax.nn.quantize import precision_names
@@ -102,7 +103,7 @@ def cut_state(
         following = dataclasses.replace(
             state,
             params=params,
-            opt_state=carry_state(next_stage.tx, moments, params, names, plan),
+            opt_state=carry_state(next_stage.tx, moments, params, names, plan, (PEER,)),
             ema=state.ema and _cut_params(names, plan, average, gates)["params"],
             health=run.train.guard.start(),
         )
@@ -120,7 +121,8 @@ def cut_state(
 def _cut_params(names: PyTree, plan: Change, params: PyTree, gates: Gates) -> PyTree:
     """Returns weights with the gates in them, open gates, and maps, all of them cut."""
     folded = {**params, "params": fold(params["params"], names["params"], gates)}
-    kinds = [kind for kind in params if kind != DEPTHS]  # They begin anew.
+    kinds = [k for k in params if k not in (DEPTHS, PEER)]  # Depths begin anew.
     kept = {kind: cut(folded[kind], names[kind], plan) for kind in kinds}
+    kept |= {PEER: params[PEER]} if PEER in params else {}
     ones = lambda gate: numpy_of(gate).ones_like(gate)
     return kept | {"gates": jax.tree.map(ones, kept["gates"])}

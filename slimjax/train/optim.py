@@ -10,6 +10,7 @@ import optax
 from jaxtyping import PyTree
 
 from slimjax.distill.alignment import ALIGN
+from slimjax.distill.peer import PEER
 from slimjax.nn.depths import DEPTHS
 from slimjax.strategies.base import StepContext, Strategy
 from slimjax.train.layer_rates import Rates
@@ -25,6 +26,7 @@ def make_tx(
     frozen: PyTree | None = None,
     with_maps: bool = False,
     with_depths: bool = False,
+    with_peer: bool = False,
     layer_rates: Rates | None = None,
 ) -> optax.GradientTransformation:
     """Builds the optimizer of ``{"params": weights, "gates": gates}``.
@@ -43,6 +45,7 @@ def make_tx(
         frozen: True for gates that stay as they are; None for none.
         with_maps: Whether there are maps.
         with_depths: Whether there are depths.
+        with_peer: Whether a second model learns, by the same optimizer.
         layer_rates: Factors on the learning rate of each weight; None for none. The
             price does not fall with them.
     """
@@ -69,6 +72,9 @@ def make_tx(
         assert strategy.make_depth_tx is not None
         groups["depths"] = strategy.make_depth_tx(context)
         labels[DEPTHS] = "depths"
+    if with_peer:
+        groups["peer"] = make_optimizer(config, rate)
+        labels[PEER] = "peer"
     return optax.partition(groups, labels)
 
 

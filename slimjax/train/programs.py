@@ -16,6 +16,7 @@ from slimjax.distill.alignment import without_maps
 from slimjax.distill.error import make_distilled_error_fn
 from slimjax.distill.outcomes import outcome_fields
 from slimjax.distill.teacher import Teacher
+from slimjax.distill.together import make_mutual_error_fn
 from slimjax.mesh.layout import Layout
 from slimjax.mesh.shardings import Fields, abstract_batch, replicated
 from slimjax.nn.dropout import drop_connect, fold_name
@@ -25,7 +26,11 @@ from slimjax.train.moments import make_moments_fn
 from slimjax.train.precision import quantized
 from slimjax.train.state import TrainState
 from slimjax.train.step import make_train_step
-from slimjax.train.taught_step import make_taught_step, put_teacher
+from slimjax.train.taught_step import (
+    make_mutual_step,
+    make_taught_step,
+    put_teacher,
+)
 
 Step = Callable[[TrainState, PyTree], Any]
 """(state, batch) -> (state, metrics); the state that goes in is gone afterwards."""
@@ -71,7 +76,7 @@ class Programs:
 
     @property
     def train_step(self) -> Step:
-        """The step without a teacher, on batches of whole rows."""
+        """The step without a teacher that is fixed, on batches of whole rows."""
         return self._step_of(self.blueprint.outline.fields)
 
     def taught_step(self, teacher: Teacher) -> Step:
@@ -98,7 +103,7 @@ class Programs:
         if key not in self._steps and teacher is not None:
             self._steps[key] = self._make_taught_step(teacher, fields)
         elif key not in self._steps:
-            step = self._make_step(self._quantized(self._dropped(self.error_fn())))
+            step = self._mutual_step() if self.blueprint.peer else self._plain_step()
             self._steps[key] = self._compile_step(step, fields)
         return self._steps[key]
 
@@ -153,6 +158,19 @@ class Programs:
         """Returns shapes and shardings of a batch."""
         fields = self.blueprint.outline.fields if fields is None else fields
         return abstract_batch(fields, self.blueprint.run.data.batch_size, self.mesh)
+
+    def _plain_step(self) -> Step:
+        return self._make_step(self._quantized(self._dropped(self.error_fn())))
+
+    def _mutual_step(self) -> Step:
+        """Returns the step of two models that learn together."""
+        blueprint, distill = self.blueprint, self.blueprint.run.distill
+        assert blueprint.peer is not None
+        pair = blueprint.model, blueprint.peer
+        error_fn = make_mutual_error_fn(blueprint.task, *pair, distill)
+        strength = distill.strength(blueprint.run.train.num_steps)
+        error_fn = self._quantized(self._dropped(error_fn))
+        return make_mutual_step(strength, error_fn, self._make_step)
 
     def _make_taught_step(self, teacher: Teacher, fields: Fields) -> Step:
         blueprint, distill = self.blueprint, self.blueprint.run.distill

@@ -12,7 +12,8 @@ from jaxtyping import PyTree
 from slimjax.budget.depths import depths_of
 from slimjax.distill.alignment import ALIGN, alignment_flops, make_maps
 from slimjax.distill.config import START
-from slimjax.distill.teacher import Teacher
+from slimjax.distill.peer import PEER, init_peer
+from slimjax.distill.teacher import Teacher, flops_per_target
 from slimjax.mesh.layout import Layout, make_layout
 from slimjax.mesh.mesh import check_batch, check_cuts, check_divides, make_mesh
 from slimjax.mesh.shardings import put_batch
@@ -131,7 +132,8 @@ class Stage:
     def is_taught(self, step: int) -> bool:
         """Whether the step after so many is one with the teacher."""
         first = self.blueprint.run.distill.first_step
-        return self.teacher is not None and step >= first
+        has_teacher = self.teacher is not None or self.blueprint.peer is not None
+        return has_teacher and step >= first
 
     def step_at(self, step: int, batch: PyTree | None = None) -> Step:
         """Returns the compiled step that follows so many.
@@ -149,10 +151,17 @@ class Stage:
 
     @cached_property
     def teacher_flops(self) -> float:
-        """FLOPs of the teacher in one step: its forward pass, and maps to it."""
-        assert self.teacher is not None
+        """FLOPs of the teacher in one step: its forward pass, and maps to it.
+
+        Those of a teacher that learns are three times as many.
+        """
         blueprint = self.blueprint
-        flops = self.teacher.flops_per_target(blueprint.outline.priced_length)
+        lengths = blueprint.outline.priced_lengths
+        if blueprint.peer is not None:
+            flops = 3 * flops_per_target(blueprint.peer, lengths)
+            return blueprint.targets_per_step * flops
+        assert self.teacher is not None
+        flops = self.teacher.flops_per_target(lengths)
         if blueprint.run.distill.aligns:
             model = blueprint.model
             shape = model.num_layers, model.width, self._teacher_width
@@ -177,6 +186,8 @@ class Stage:
         params = self.layout.stack(params)
         if run.distill.aligns:
             params = {**params, ALIGN: self._first_maps()}
+        if blueprint.peer is not None:
+            params = {**params, PEER: init_peer(blueprint.peer, run.seed)}
         if blueprint.learns_bits:
             params = {**params, DEPTHS: depths_of(blueprint.bits)}
         return make_state(
@@ -224,6 +235,7 @@ def make_stage(
         frozen=unmoved_gates(run.resize, blueprint.inventory),
         with_maps=run.distill.aligns,
         with_depths=blueprint.learns_bits,
+        with_peer=blueprint.peer is not None,
         layer_rates=make_layer_rates(blueprint.model, run.optim.layer_decay),
     )
     return Stage(blueprint, layout, tx, teacher)

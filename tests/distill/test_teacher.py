@@ -47,5 +47,5 @@ def test_a_changed_number_is_found(teacher, tmp_path):
 
 
 def test_a_forward_pass_costs_what_the_size_walk_counts(teacher):
-    short, long = (teacher.flops_per_target(length) for length in (8, 16))
+    short, long = (teacher.flops_per_target({"": length}) for length in (8, 16))
     assert 0 < short < long
