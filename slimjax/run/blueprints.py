@@ -86,14 +86,15 @@ def _weigh(head: HeadConfig, run: RunConfig, outline: Outline) -> HeadConfig:
 def check_fields(run: RunConfig, outline: Outline) -> None:
     """Raises `ConfigError` if the data lack what the kind of model reads."""
     kind = run.model.kind
-    missing = [name for name in READS[kind] if name not in outline.fields]
+    known = {*outline.fields, *outline.lengths}  # Some are made of others.
+    missing = [name for name in READS[kind] if name not in known]
     if missing:
-        fit = [k for k, names in READS.items() if set(names) <= set(outline.fields)]
+        fit = [k for k, names in READS.items() if set(names) <= known]
         raise ConfigError(
             f"config.model.kind={kind!r} reads {' and '.join(READS[kind])}; the data "
             f"of config.task={run.task!r} have no {missing[0]}. {suggest('', fit)}"
         )
-    if "source" in outline.fields and "source" not in READS[kind]:
+    if "source" in known and "source" not in READS[kind]:
         raise ConfigError(
             f"config.model.kind={kind!r} does not read the source of config.task="
             f"{run.task!r}. Set config.model.kind='encoder_decoder'."
