@@ -72,7 +72,9 @@ class Counts:
         return "; ".join(parts) + "."
 
     def check(self) -> None:
-        """Raises `DataError` if an example was bad."""
+        """Raises `DataError` if an example was bad, or if there was none."""
+        if not self.examples:
+            raise DataError("There is no example to answer; the input is empty.")
         if self.bad:
             raise DataError(
                 f"{self.bad:,} of {self.examples:,} examples could not be read, and "

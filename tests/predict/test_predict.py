@@ -174,6 +174,15 @@ def test_stdin_and_text_give_lines_on_stdout(workdir, capfdbinary, monkeypatch):
     assert [set(json.loads(line)) for line in by_stdin[2:]] == [{"error"}] * 2
 
 
+@pytest.mark.parametrize("content", ["", "id,review\n"])
+def test_an_empty_input_is_a_mistake(workdir, tmp_path, capsys, content):
+    source, output = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    source.write_text(content)
+    own = [f"--workdir={workdir}", f"--input=csv:{source}", f"--output={output}"]
+    assert main(["predict", *own, "--batch_size=4"]) == 2
+    assert "empty" in capsys.readouterr().err
+
+
 def test_other_formats(workdir, reviews, tmp_path):
     output = tmp_path / "out.txt"
     predict(workdir, reviews, output)
