@@ -19,6 +19,7 @@ COMMANDS = {
     "sweep": "run a grid of settings with several seeds, and compare",
     "launch": "train with several processes on this machine",
     "plan": "compile a run's step for a TPU slice that is not here, and measure it",
+    "prepare": "prepare a data set by a builder of TensorFlow Datasets",
     "report": "write a page about one run or several",
 }
 

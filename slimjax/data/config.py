@@ -21,7 +21,7 @@ NUM_RESERVED = 260  # 4 specials and 256 bytes: no text is ever unknown.
 MIN_VOCAB_SIZE = NUM_RESERVED + 4  # Then some room for characters and pieces.
 MAX_SIZE = 1 << 20
 
-PLACES = ("source", "valid_source", "test_source", "encoding")
+PLACES = ("source", "valid_source", "test_source", "encoding", "tfds_dir")
 """Settings whose effect is part of a dataset's fingerprint: while that is the same,
 they may change when a run is resumed, such as after files were moved."""
 
@@ -39,8 +39,8 @@ class DataConfig:
 
     Attributes:
         source: ``stdlib``, ``text:GLOB``, ``jsonl:GLOB#field``, ``csv:GLOB#column``,
-            ``conll:GLOB``, ``squad:GLOB``, ``parallel:GLOB,GLOB`` or ``idx:DIR``; or a
-            list of them.
+            ``conll:GLOB``, ``squad:GLOB``, ``parallel:GLOB,GLOB``, ``idx:DIR`` or
+            ``tfds:NAME``; or a list of them.
         tokenizer: ``sentencepiece`` (trained on the text), ``bytes``, or a path: of a
             ``tokenizer.json`` file, of its folder, of a SentencePiece ``.model``, or of
             the folder ``tokenizer`` of a run.
@@ -88,6 +88,8 @@ class DataConfig:
             nothing, such as I- without B-, as one that begins, and refuses all else.
         normalize: Mean and standard deviation by which features are scaled,
             ``(x - mean) / deviation``. Bytes of images are divided by 255 before.
+        tfds_dir: Folder of prepared data sets of TensorFlow Datasets; by default the
+            environment variable ``TFDS_DATA_DIR``.
 
     Raises:
         ConfigError: If a value is invalid.
@@ -118,6 +120,7 @@ class DataConfig:
     stratify: bool = False
     on_bad_example: str = "error"
     normalize: tuple[float, ...] = ()
+    tfds_dir: str = ""
 
     def __post_init__(self):
         """Refuses invalid values, by the name of the setting."""
@@ -162,7 +165,8 @@ class DataConfig:
     @property
     def style(self) -> Format:
         """How files are to be read."""
-        return Format(self.encoding, self.header, self.delimiter, self.quote)
+        table = self.header, self.delimiter, self.quote
+        return Format(self.encoding, *table, tfds_dir=self.tfds_dir)
 
     def _check_vocab_sizes(self):
         own = self.source_vocab_size

@@ -1,5 +1,6 @@
 """Reading all examples that a config names, before they are dealt out to splits."""
 
+import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 
 from slimjax.data.config import DataConfig
@@ -81,6 +82,8 @@ def _read(
     keep_records: bool,
 ) -> Iterator[Example]:
     """Yields all examples of one source or several."""
+    role = where.rpartition(".")[2].partition("_")[0]
+    role = role if role in ("valid", "test") else "train"
     if is_idx(names):
         if config.group_field:
             raise ConfigError(
@@ -92,15 +95,16 @@ def _read(
                 f"{where}={show(name_sources(names))} holds images and labels; this "
                 f"task reads {', '.join(kinds)}."
             )
-        part = "test" if where.endswith("test_source") else "train"
+        part = "test" if role == "test" else "train"
         for source in parse_sources(names, where):
             yield from iterate_idx(source.pattern, part)
         return
     fields = {n: key for n, key in config.fields.items() if n in kinds}
+    style = dataclasses.replace(config.style, split=role)
     yield from iterate_examples(
         names,
         choose_columns(kinds, fields, header=config.header),
-        style=config.style,
+        style=style,
         on_bad_example=config.on_bad_example,
         skips=skips,
         where=where,

@@ -20,6 +20,7 @@ from slimjax.predict.formats import JSONL, convert
 from slimjax.predict.part import Part, to_line
 from slimjax.predict.predictor import ERROR, TRUNCATED, Predictor
 from slimjax.predict.windows import Shapes
+from slimjax.text.records import Format
 from slimjax.text.sources import parse_sources
 from slimjax.trees import hash_tree
 
@@ -115,7 +116,7 @@ def predict_source(
         ConfigError: If the file must not be replaced, or the source is invalid.
         DataError: If a source does not exist.
     """
-    files = list(_find_files(source))
+    files = list(_find_files(source, predictor.config.style))
     if any(output.exists() and output.samefile(file) for file in files):
         raise ConfigError(f"--output={printable(output)} is the input; name another.")
     key = {
@@ -180,15 +181,15 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, file)
 
 
-def _find_files(source: str) -> Iterator[str]:
+def _find_files(source: str, style: Format) -> Iterator[str]:
     """Returns the files of a source, in the order in which they are read."""
     for parsed in parse_sources(source, "--input"):
         if is_idx(source):
             paths = sorted(Path(parsed.pattern).expanduser().glob("*"))
             yield from (str(path) for path in paths if path.is_file())
         else:
-            for part in parsed.find_files():
-                yield from filter(None, part)
+            for part in parsed.find_files(style):
+                yield from part.files
 
 
 def _hash_files(paths: Iterable[str]) -> str:

@@ -7,6 +7,7 @@ held in memory as a whole.
 import contextlib
 import itertools
 import os
+import re
 from collections.abc import Iterator
 
 from slimjax.errors import ConfigError, DataError
@@ -16,13 +17,14 @@ from slimjax.text.reading import BadDocument
 from slimjax.text.records import DEFAULT_FORMAT, Format
 from slimjax.text.skips import Skips
 from slimjax.text.sources import Names, Part, Source, name_sources, parse_sources
+from slimjax.text.tfds_folder import parse_name, prepared_in
 
 MAX_DOCUMENT_BYTES = 1 << 16
 MIN_DOCUMENT_BYTES = 1 << 10
 FEW_DOCUMENTS = 100
 
 
-def choose_document_bytes(source: Names) -> int:
+def choose_document_bytes(source: Names, style: Format = DEFAULT_FORMAT) -> int:
     """Returns the size from which text is cut into documents, for `cut_bytes`.
 
     It is 64 kB, as a rule. A corpus of fewer than 100 documents is cut finer, so that
@@ -30,9 +32,8 @@ def choose_document_bytes(source: Names) -> int:
     """
     enough = 200 * MAX_DOCUMENT_BYTES
     num_bytes = num_documents = 0
-    for parsed, (path, _) in _find_all(source):
-        num_units = _count_lines(path, FEW_DOCUMENTS) if parsed.has_records else 1
-        size = count_bytes(path, enough)
+    for parsed, part in _find_all(source, style):
+        num_units, size = _measure(parsed, part, style, enough)
         num_documents += max(num_units, size // MAX_DOCUMENT_BYTES)
         num_bytes += size
         if num_documents >= FEW_DOCUMENTS or num_bytes >= enough:
@@ -40,10 +41,14 @@ def choose_document_bytes(source: Names) -> int:
     return max(MIN_DOCUMENT_BYTES, num_bytes // 200)
 
 
-def guess_bytes(source: Names) -> int:
+def guess_bytes(source: Names, style: Format = DEFAULT_FORMAT) -> int:
     """Returns roughly how much text a source holds: right to a factor, for a bar."""
     total = 1
-    for _, (path, _) in _find_all(source):
+    for parsed, part in _find_all(source, style):
+        path = part.path
+        if parsed.scheme == "tfds":
+            total += _measure(parsed, part, style, 0)[1]
+            continue
         with contextlib.suppress(OSError):
             total += os.path.getsize(path) * (4 if path.endswith(".gz") else 1)
     return total
@@ -72,7 +77,7 @@ def iterate_documents(
         ConfigError: If a source cannot be read as documents.
         DataError: If there is no such file, or if a document is bad.
     """
-    for parsed, part in _find_all(source):
+    for parsed, part in _find_all(source, style):
         skip = on_bad_document == "skip" or parsed.scheme == "stdlib"
         for document in _read(parsed, part, max_bytes, field, style):
             if isinstance(document, str):
@@ -91,7 +96,8 @@ def check_field(names: Names, field: str, where: str = "config.data.source") -> 
         ConfigError: Such as for ``jsonl:a.jsonl``.
     """
     for parsed in parse_sources(names, where):
-        if parsed.has_records and not (parsed.field or field):
+        has_field = parsed.field or field or parsed.scheme == "tfds"
+        if parsed.has_records and not has_field:
             raise ConfigError(
                 f"{where}={show(name_sources(names))} names no field. Write "
                 f"{parsed.scheme}:GLOB#field. Or set config.data.fields="
@@ -108,17 +114,30 @@ def _read(
         return read_text(part.path, style.encoding, max_bytes)
     if source.scheme == "idx":
         raise ConfigError(f"idx:{show(source.pattern)} holds images, not text.")
-    name = source.field or field
+    name = source.field or field or "text"
     column = int(name) if not style.header and name.isdecimal() else name
     return read_field(source.read_records(part, style), column, max_bytes)
 
 
-def _find_all(names: Names) -> Iterator[tuple[Source, Part]]:
+def _measure(source: Source, part: Part, style: Format, enough: int) -> tuple[int, int]:
+    """Returns the documents of a file, and its bytes, both counted up to a limit."""
+    if source.scheme == "tfds":
+        wanted, found = parse_name(source.pattern), prepared_in(part.path)
+        asked = wanted.split if wanted else ""
+        split = found.choose_split(asked, style.split)
+        return found.splits[re.split(r"\W", split, maxsplit=1)[0]]
+    size = count_bytes(part.path, enough)
+    return _count_lines(part.path, FEW_DOCUMENTS) if source.has_records else 1, size
+
+
+def _find_all(names: Names, style: Format) -> Iterator[tuple[Source, Part]]:
     """Yields all files with their sources, each real file once for a kind of source."""
     seen = set()
     for source in parse_sources(names):
-        for part in source.find_files():
-            identity = (source.scheme, source.field, *map(os.path.realpath, part))
+        for part in source.find_files(style):
+            split = source.pattern if source.scheme == "tfds" else ""
+            own = source.scheme, source.field, split
+            identity = (*own, *map(os.path.realpath, part))
             if identity not in seen:
                 seen.add(identity)
                 yield source, part

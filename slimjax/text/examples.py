@@ -179,7 +179,7 @@ def _iterate_records(
     """Yields all records with their sources; `of_lines` says what plain lines are."""
     for source in parse_sources(names, where):
         if source.scheme == "text" and of_lines is not None:
-            for part in source.find_files():
+            for part in source.find_files(style):
                 for line in read_lines(part.path, style.encoding):
                     is_bad = isinstance(line, BadDocument)
                     values = {} if is_bad else {of_lines.keys[0]: line.text}
@@ -190,7 +190,7 @@ def _iterate_records(
                 f"{where}={show(name_sources(names))}: {source.scheme} holds no "
                 f"labels. Write one of {', '.join(HOLD_RECORDS)}."
             )
-        for part in source.find_files():
+        for part in source.find_files(style):
             for record in source.read_records(part, style):
                 yield source, record
 

@@ -25,12 +25,16 @@ class Format:
             ``.tsv`` or ``.tab`` (or that and ``.gz``), else a comma.
         quote: The sign around values of a table that hold a delimiter or a line's end;
             ``""`` if no sign has this meaning.
+        tfds_dir: Where data sets of TensorFlow Datasets are; "" for ``TFDS_DATA_DIR``.
+        split: Which split of such a data set is read: ``train``, ``valid``, ``test``.
     """
 
     encoding: str = UTF8
     header: bool = True
     delimiter: str = ""
     quote: str = '"'
+    tfds_dir: str = ""
+    split: str = "train"
 
 
 DEFAULT_FORMAT = Format()

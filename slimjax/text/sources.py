@@ -8,6 +8,8 @@
     squad:GLOB           questions about contexts, in the JSON of SQuAD 1 and 2
     parallel:GLOB,GLOB   two files line by line: sources and targets
     idx:DIR              images and labels, as MNIST comes
+    tfds:NAME            a data set of TensorFlow Datasets that is prepared:
+                         NAME[/CONFIG][:VERSION], and a split in brackets
 
 Files are plain or end in .gz. Without ``#field`` the field is what
 ``config.data.fields`` names. A list of sources is read in turn; so is a text such as
@@ -26,9 +28,16 @@ from slimjax.text.conll import read_conll
 from slimjax.text.files import find_files, find_library_files, show
 from slimjax.text.parallel import find_pairs, read_pair
 from slimjax.text.reading import BadDocument
-from slimjax.text.records import Format, Record, read_json_lines
+from slimjax.text.records import (
+    DEFAULT_FORMAT,
+    Format,
+    Record,
+    read_json_lines,
+)
 from slimjax.text.squad import read_squad
 from slimjax.text.tables import read_table
+from slimjax.text.tfds_folder import find_prepared, parse_name
+from slimjax.text.tfds_records import read_tfds
 
 _READERS = {
     "jsonl": read_json_lines,
@@ -36,20 +45,37 @@ _READERS = {
     "conll": read_conll,
     "squad": read_squad,
 }
-HOLD_RECORDS = (*_READERS, "parallel")
+HOLD_RECORDS = (*_READERS, "parallel", "tfds")
 """Kinds of sources whose files hold records, each with fields."""
 SCHEMES = ("stdlib", "text", *HOLD_RECORDS, "idx")
-_ARGUMENTS = {"idx": "DIR", "parallel": "GLOB,GLOB"}
+_ARGUMENTS = {
+    "idx": "DIR",
+    "parallel": "GLOB,GLOB",
+    "tfds": "NAME[/CONFIG][:VERSION]",
+}
 _NEXT_SOURCE = re.compile(rf",(?=(?:{'|'.join(SCHEMES)}):|stdlib$|stdlib,)")
 
 Names = str | Sequence[str]
 
 
 class Part(NamedTuple):
-    """A file of a source, with its twin where a source has pairs of files."""
+    """A file of a source, with its twin where a source has pairs of files.
+
+    Attributes:
+        path: The file; of a data set of tfds, its folder.
+        twin: The file that belongs to it, or "".
+    """
 
     path: str
     twin: str = ""
+
+    @property
+    def files(self) -> list[str]:
+        """All files, those of a folder among them."""
+        if os.path.isdir(self.path):
+            names = sorted(os.listdir(self.path))
+            return [os.path.join(self.path, name) for name in names]
+        return [path for path in self if path]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,12 +91,17 @@ class Source:
         """Whether its files hold records, each with fields."""
         return self.scheme in HOLD_RECORDS
 
-    def find_files(self) -> list[Part]:
-        """Returns the source's files, in a fixed order.
+    def find_files(self, style: Format = DEFAULT_FORMAT) -> list[Part]:
+        """Returns the source's files, in a fixed order; of tfds, the folder.
+
+        Args:
+            style: Says where data sets of tfds are.
 
         Raises:
             DataError: If there are none.
         """
+        if self.scheme == "tfds":
+            return [Part(os.fspath(find_prepared(self.pattern, style.tfds_dir).folder))]
         if self.scheme == "stdlib":
             return [Part(path) for path in find_library_files()]
         if self.scheme == "parallel":
@@ -81,6 +112,8 @@ class Source:
         """Yields the records of one of its files."""
         if self.scheme == "parallel":
             return read_pair(part.path, part.twin, style)
+        if self.scheme == "tfds":
+            return read_tfds(self.pattern, style)
         return _READERS[self.scheme](part.path, style)
 
 
@@ -133,6 +166,8 @@ def parse_source(text: str, where: str = "config.data.source") -> Source:
         raise ConfigError(f"{where} names no files. {wanted}")
     if scheme == "parallel" and "," not in pattern:
         raise ConfigError(f"{where} names one pattern, not two. {wanted}")
+    if scheme == "tfds" and parse_name(pattern) is None:
+        raise ConfigError(f"{where} is not the name of a data set. {wanted}")
     return Source(scheme, pattern, field)
 
 

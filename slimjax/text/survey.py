@@ -84,8 +84,8 @@ def survey_documents(
     Raises:
         DataError: If a document is bad, or if there is none.
     """
-    max_bytes = choose_document_bytes(reading.source)
-    guess = guess_bytes(reading.source)
+    max_bytes = choose_document_bytes(reading.source, reading.style)
+    guess = guess_bytes(reading.source, reading.style)
     digest, fractions, num_bytes = hashlib.sha256(), array("d"), 0
     skips, sample = Skips(), PassageSample()
     for text in reading.documents(max_bytes, skips):

@@ -118,7 +118,7 @@ def check_arm(arm: Arm, seeds: Iterable[int], root: Path | None) -> None:
         runs = [take_shape(trial.run, folder) for trial, folder in pairs]
         check_feasible(runs[0])
         for source in parse_sources(runs[0].data.source):
-            source.find_files()
+            source.find_files(trials[0].run.data.style)
         for run, folder in zip(runs, folders, strict=True):
             if folder is None:
                 continue
