@@ -8,8 +8,12 @@ import pytest
 
 from slimjax.nn.losses import position_nats
 from slimjax.nn.readout import Readout
+from slimjax.predict.predictor import open_predictor
+from slimjax.run.progress import Display
+from slimjax.run.start import train
 from slimjax.tasks import span_qa
 from slimjax.tasks.error import losses_of
+from slimjax.train.config import make_run_config
 
 SPECIAL = {"pad": 0, "bos": 1, "eos": 2}
 SOURCE = np.random.default_rng(0)
@@ -84,3 +88,57 @@ def test_a_row_has_two_targets_and_padding_none():
     _, nats = losses_of(span_qa.heads({}), readouts, targets)
     assert float(nats["start"][0]) == pytest.approx(np.log(3))
     assert np.isfinite(nats["end"]).all()
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder, draw = tmp_path_factory.mktemp("qa"), np.random.default_rng(0)
+    lines = []
+    for number in range(200):
+        words = [str(word) for word in draw.choice(["saw", "and", "in", "on"], 5)]
+        name, place = str(draw.choice(["Ada", "Bob", "Eve"])), int(draw.integers(5))
+        answers = {"text": [], "answer_start": []}
+        if number % 4:
+            words[place] = name
+            start = len(" ".join(words[:place])) + (place > 0)
+            answers = {"text": [name], "answer_start": [start]}
+        context = f"{' '.join(words)} {number}"
+        lines.append({"question": "who", "context": context, "answers": answers})
+    path = folder / "a.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    data = dict(source=f"jsonl:{path}", tokenizer="bytes", seq_len=32, batch_size=16)
+    data |= dict(valid_fraction=0.2, test_fraction=0.2)
+    model = dict(kind="encoder", width=24, num_layers=1, num_heads=2, mlp_dim=32)
+    model |= dict(dtype="float32", positions="rotary", token_types=2)
+    run = make_run_config(
+        dict(
+            task="span_qa",
+            data=data,
+            model=model,
+            objective=dict(strategy="none"),
+            optim=dict(learning_rate=1e-2, warmup_steps=5),
+            train=dict(num_steps=60, eval_every_steps=30),
+            mesh=dict(data=1),
+        )
+    )
+    with Display(quiet=True) as display:
+        report = train(run, folder / "run", display=display)
+    return folder / "run", report
+
+
+def test_a_model_learns_to_point_at_names(finished):
+    _, report = finished
+    metrics = {metric["key"]: metric for metric in report["metrics"]}
+    assert next(iter(metrics)) == "answer_f1"
+    assert metrics["exact_match"]["test"] > 0.6  # No answer at all: 0.25.
+
+
+def test_it_answers_without_answers_and_finds_them_in_long_texts(finished):
+    predictor = open_predictor(finished[0])
+    context = "and in " * 20 + "Ada saw" + " on and" * 20
+    (found,) = predictor.predict([{"question": "who", "context": context, "id": 7}])
+    assert found["id"] == 7
+    assert len(found["nbest"]) == span_qa.NUM_BEST
+    if found["start"] is not None:
+        assert context[found["start"] : found["end"]] == found["prediction"]
+    assert 0 < found["score"] <= 1
