@@ -26,6 +26,9 @@ from slimjax.trees import axis_names, flatten
 
 CLASSES = (HeadConfig("label", 3, at="mean", bias=True),)
 PAIR = (HeadConfig("tag", 4, bias=True), HeadConfig("label", 2, at="first", pooler=3))
+NUMBER = (HeadConfig("value", 1, at="max", loss="gaussian", bias=True),)
+MANY = (HeadConfig("label", 3, at="mean", loss="binary", bias=True),)
+ENDS = tuple(HeadConfig(name, 1, loss="positions") for name in ("start", "end"))
 STYLES = (
     LLAMA,
     GPT2,
@@ -78,10 +81,11 @@ def models(draw, max_layers: int = 3, style=LLAMA, **options) -> ModelConfig:
 def recipes(draw, max_layers: int = 2) -> ModelConfig:
     """Draws models of all kinds: styles, widths, looped layers, several heads."""
     kind = draw(st.sampled_from(["decoder", "encoder", "two towers", "mlp"]))
-    heads = draw(st.sampled_from([CLASSES, PAIR]))
+    heads = draw(st.sampled_from([CLASSES, PAIR, NUMBER, ENDS, "gaps"]))
     if kind == "mlp":
         units, act = draw(st.integers(1, 9)), draw(st.sampled_from(["sigmoid", "relu"]))
-        return mlp(draw(st.integers(1, 6)), units, heads=CLASSES, activation=act)
+        heads = draw(st.sampled_from([CLASSES, NUMBER, MANY]))
+        return mlp(draw(st.integers(1, 6)), units, heads=heads, activation=act)
     options = dict(
         style=draw(st.sampled_from(STYLES)),
         scan_layers=draw(st.sampled_from([False, True])),
@@ -94,6 +98,8 @@ def recipes(draw, max_layers: int = 2) -> ModelConfig:
     if kind == "decoder":
         return decoder(*sizes, many(draw, max_layers), **options)
     if kind == "encoder":
+        if heads == "gaps":  # The table of tokens fills them.
+            heads = (HeadConfig("tokens", sizes[0], table="tied"),)
         options |= dict(heads=heads, token_types=draw(st.sampled_from([0, 2])))
         return encoder(*sizes, many(draw, max_layers), **options)
     options["encoder_width"] = draw(st.sampled_from([0, 3, 6]))
