@@ -29,6 +29,7 @@ PAIR = (HeadConfig("tag", 4, bias=True), HeadConfig("label", 2, at="first", pool
 NUMBER = (HeadConfig("value", 1, at="max", loss="gaussian", bias=True),)
 MANY = (HeadConfig("label", 3, at="mean", loss="binary", bias=True),)
 ENDS = tuple(HeadConfig(name, 1, loss="positions") for name in ("start", "end"))
+VECTOR = (HeadConfig("vector", 0, at="mean", table="batch", loss="contrast"),)
 STYLES = (
     LLAMA,
     GPT2,
@@ -81,7 +82,7 @@ def models(draw, max_layers: int = 3, style=LLAMA, **options) -> ModelConfig:
 def recipes(draw, max_layers: int = 2) -> ModelConfig:
     """Draws models of all kinds: styles, widths, looped layers, several heads."""
     kind = draw(st.sampled_from(["decoder", "encoder", "two towers", "mlp"]))
-    heads = draw(st.sampled_from([CLASSES, PAIR, NUMBER, ENDS, "gaps"]))
+    heads = draw(st.sampled_from([CLASSES, PAIR, NUMBER, ENDS, VECTOR, "gaps"]))
     if kind == "mlp":
         units, act = draw(st.integers(1, 9)), draw(st.sampled_from(["sigmoid", "relu"]))
         heads = draw(st.sampled_from([CLASSES, NUMBER, MANY]))

@@ -35,6 +35,10 @@ def main(argv: Sequence[str]) -> None:
         weights=flags.weights,
         reading=changes,
     )
+    if flags.candidates is not None:
+        from slimjax.predict.candidates import rank_among
+
+        predictor = rank_among(predictor, flags.candidates)
     known = predictor.task.formats
     name = choose_format(flags.format, flags.output or "", known)
     if flags.output is None:
@@ -61,6 +65,7 @@ def _make_parser() -> Parser:
     add("--workdir", required=True, help="the run folder")
     add("--input", help="jsonl:GLOB, csv:GLOB, or text:GLOB with an example per line")
     add("--text", action="append", help="one example; repeatable")
+    add("--candidates", help="texts to rank: a file of lines, or jsonl:FILE, csv:FILE")
     add("--output", help="the file; by default lines go to stdout")
     add("--format", default="", help="jsonl, text, conll or squad; by the ending")
     add("--batch_size", type=int, default=32, help="rows computed together")

@@ -9,6 +9,7 @@ BALANCED = "balanced"
 """Value of ``config.head.class_weights``: all classes count alike."""
 
 MAX_GAMMA = 10.0
+LEAST_TEMPERATURE, MAX_TEMPERATURE = 1e-3, 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,10 +22,12 @@ class HeadConfig:
         tower: The tower that it reads; empty for the main one.
         at: Which positions it reads: ``each`` of them, the ``first``, or the ``mean``
             or ``max`` of those that are not padding.
-        table: Where its rows come from: ``own``, or ``tied`` to the tower's tokens.
+        table: Where its rows come from: ``own``, ``tied`` to the tower's tokens, or the
+            ``batch``: then all vectors have length 1, and rows are compared.
         loss: What is lost where it is wrong: ``classes`` (one of C), ``binary`` (each
             of C by itself), ``gaussian`` (a number) or ``positions`` (one number for
-            each position, of which one is right).
+            each position, of which one is right); or ``contrast`` (which row of the
+            second half of a batch goes with one of the first, and the other way).
         bias: Whether something is added to the logits of a table of its own.
         variance: Of ``gaussian``: the variance of the targets.
         pooler: Outputs of BERT's pooler before a table of its own; 0 for no pooler.
@@ -33,6 +36,7 @@ class HeadConfig:
         weights: Factors of the training loss, one for each class; empty for none.
         focal_gamma: Power of ``1 - p`` by which the training loss of a target of
             probability p is multiplied; 0 for none.
+        temperature: Of ``contrast``: what cosines are divided by.
     """
 
     name: str
@@ -47,6 +51,7 @@ class HeadConfig:
     copy_dim: int = 0
     weights: tuple[float, ...] = ()
     focal_gamma: float = 0.0
+    temperature: float = 0.05
 
     def __post_init__(self):
         """Makes the weights of a file a tuple."""
@@ -72,11 +77,14 @@ class HeadSettings:
         focal_gamma: Power of ``1 - p`` by which the training loss of a target of
             probability p is multiplied, so that easy examples count less; 2 is usual,
             0 is none. Losses that are reported are without it.
+        temperature: What cosines of vectors are divided by where texts are ranked. A
+            smaller one separates the right text from the others more sharply.
     """
 
     class_weights: str | dict = ""
     multi_label: bool = False
     focal_gamma: float = 0.0
+    temperature: float = 0.05
 
     def __post_init__(self):
         """Refuses weights that are none."""
@@ -93,4 +101,9 @@ class HeadSettings:
         if not 0 <= self.focal_gamma <= MAX_GAMMA:
             raise ConfigError(
                 f"config.head.focal_gamma={self.focal_gamma} must be 0 to {MAX_GAMMA}."
+            )
+        if not LEAST_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
+            raise ConfigError(
+                f"config.head.temperature={self.temperature} must be "
+                f"{LEAST_TEMPERATURE} to {MAX_TEMPERATURE}."
             )

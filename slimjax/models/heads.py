@@ -8,7 +8,7 @@ from slimjax.models.head import HeadConfig
 from slimjax.models.tower_config import TowerConfig
 from slimjax.nn.copying import Copying, Source
 from slimjax.nn.embed import OutputTable
-from slimjax.nn.pooling import Pooler
+from slimjax.nn.pooling import Pooler, normalize
 from slimjax.nn.readout import Readout
 
 
@@ -65,6 +65,9 @@ class Head(nn.Module):
             x = self.pooler(x, channels)
         else:
             x = x * jnp.expand_dims(channels, range(x.ndim - 1))
+        if self.head.table == "batch":
+            x = normalize(x)
+            return Readout(x, x)
         own = self.own(x.shape[-1]) if table is None else (table,)
         readout = Readout(x, *own, dtype=self.dtype)
         if not self.head.copy_dim:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from slimjax.nn.cross_entropy import CLOSED
+from slimjax.nn.products import product
 
 LEAST_MISS = 1e-6
 """Least ``1 - p`` of a focal loss: below it the slope of a root would be infinite."""
@@ -51,6 +52,44 @@ def focal_factor(nats: Float[Array, "*batch"], gamma: float) -> Float[Array, "*b
         0.25
     """
     return jnp.maximum(-jnp.expm1(-nats), LEAST_MISS) ** gamma
+
+
+def contrast_nats(
+    vectors: Float[Array, "B2 D"],
+    groups: Int[Array, " B"],
+    weight: Float[Array, " B"],
+    temperature: float,
+) -> Float[Array, " B"]:
+    """Returns the cross entropy of finding one's partner among the rows of a batch.
+
+    It is the mean of both ways: the partner of a row of the first half among those of
+    the second, and of a row of the second among those of the first.
+
+    Args:
+        vectors: Vectors of length 1; row i and row B + i are partners.
+        groups: Rows of the same group are no wrong answers to each other.
+        weight: 0 for rows that only fill up a batch; they are no answers.
+        temperature: What cosines are divided by.
+
+    References:
+        van den Oord, Li and Vinyals, "Representation Learning with Contrastive
+        Predictive Coding", 2018, section 2.3.
+        Radford et al., "Learning Transferable Visual Models...", 2021, figure 3.
+
+    Examples:
+        >>> vectors = jnp.tile(jnp.eye(2), (2, 1))
+        >>> nats = contrast_nats(vectors, jnp.arange(2), jnp.ones(2), temperature=1.0)
+        >>> round(float(nats[0]), 4)  # log(1 + exp(-1))
+        0.3133
+    """
+    size = len(groups)
+    first, second = vectors[:size], vectors[size:]
+    cosines = product(first, second.T, jnp.float32) / temperature
+    is_same = groups[:, None] == groups[None]
+    is_other = ~is_same & (weight > 0)[:, None] & (weight > 0)[None]
+    cosines = jnp.where(is_other | jnp.eye(size, dtype=bool), cosines, CLOSED)
+    norms = [jax.nn.logsumexp(cosines, axis=axis) for axis in (0, 1)]
+    return (norms[0] + norms[1]) / 2 - jnp.diagonal(cosines)
 
 
 def position_nats(

@@ -2,11 +2,15 @@
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax.nn.axes import named
 from slimjax.nn.implementations import POOLS
 from slimjax.nn.products import product
+
+LEAST_SQUARE = 1e-12
+"""What keeps the length of a vector away from zero."""
 
 
 def pool(
@@ -39,6 +43,17 @@ def pool(
         return jnp.where(there[..., None], x, 0.0).sum(1) / jnp.maximum(count, 1)
     most = jnp.max(jnp.where(there[..., None], x, -jnp.inf), axis=1)
     return jnp.where(count > 0, most, 0.0)
+
+
+def normalize(x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
+    """Returns vectors of length 1, float32; a vector of zeros stays one.
+
+    Examples:
+        >>> normalize(jnp.array([3.0, 4.0])).round(3).tolist()
+        [0.6000000238418579, 0.800000011920929]
+    """
+    x = x.astype(jnp.float32)
+    return x * lax.rsqrt(jnp.sum(x * x, axis=-1, keepdims=True) + LEAST_SQUARE)
 
 
 class Pooler(nn.Module):

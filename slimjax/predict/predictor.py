@@ -47,6 +47,7 @@ class Predictor:
         batch_size: Rows that are computed together.
         weights: Format of the weights, see `Programs`.
         decode: How a task that generates writes its answers.
+        candidates: A hash of the texts that are ranked, or "".
 
     Raises:
         ConfigError: If `batch_size` or `weights` is invalid.
@@ -59,6 +60,7 @@ class Predictor:
     batch_size: int = BATCH_SIZE
     weights: str = ""
     decode: DecodeConfig = dataclasses.field(default_factory=DecodeConfig)
+    candidates: str = ""
 
     def __post_init__(self):
         """Refuses invalid values, by the names of the flags."""

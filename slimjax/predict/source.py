@@ -217,6 +217,7 @@ def _describe_settings(predictor: Predictor, name: str) -> dict[str, Any]:
         "task": predictor.task.name,
         "batch_size": predictor.batch_size,
         "weights": predictor.weights,
+        **({"candidates": predictor.candidates} if predictor.candidates else {}),
         "fields": hash_json(sorted((k, str(v)) for k, v in config.fields.items())),
         "reading": repr(config.style),
         "seq_len": config.seq_len,

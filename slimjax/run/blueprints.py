@@ -68,6 +68,7 @@ def _weigh(head: HeadConfig, run: RunConfig, outline: Outline) -> HeadConfig:
         ConfigError: If it has no classes, or other ones.
     """
     settings, labels = run.head, outline.codecs.get(head.name)
+    head = dataclasses.replace(head, temperature=settings.temperature)
     if not settings.class_weights and not settings.focal_gamma:
         return head
     if not isinstance(labels, Labels):

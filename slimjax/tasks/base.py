@@ -74,6 +74,9 @@ class Task:
             as the signature of BLEU; None if there is no choice.
         is_random: Whether `inputs` or `targets` draw from their key.
         generates: Whether the model goes on writing after a prompt.
+        passes: How often a row goes through the model: twice, where it has two texts.
+        among: From candidate texts and their vectors to what answers by ranking them;
+            None if the task ranks nothing.
         target: What a target is called, such as ``token``.
         hides_future: Whether the target of a position stands in its row, right after
             it, so that no position may see those that follow.
@@ -95,6 +98,8 @@ class Task:
     fit: "Callable[[HeadSettings], Task] | None" = None
     is_random: bool = False
     generates: bool = False
+    passes: int = 1
+    among: "Callable[[Sequence[str], np.ndarray], AnswerFn] | None" = None
     target: str = "target"
     hides_future: bool = False
     fills_gaps: bool = False

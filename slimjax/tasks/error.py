@@ -16,6 +16,7 @@ from slimjax.models.config import ModelConfig
 from slimjax.models.head import HeadConfig
 from slimjax.nn.losses import (
     binary_terms,
+    contrast_nats,
     focal_factor,
     gaussian_nats,
     position_nats,
@@ -171,6 +172,9 @@ def losses_of(
             number = readout.logits()[..., 0]
             nats[head.name] = position_nats(number, values, is_open)
             losses[head.name] = nats[head.name]
+        elif head.loss == "contrast":
+            own = readout.x, values, targets[head.name].weight, head.temperature
+            nats[head.name] = losses[head.name] = contrast_nats(*own)
         else:
             number = readout.logits()[..., 0]
             nats[head.name] = gaussian_nats(number, values, head.variance)

@@ -187,6 +187,7 @@ def _to_number(value: Any) -> float:
 KINDS = {
     "text": Kind(read_text),
     "texts": Kind(read_texts, is_target=True),
+    "passage": Kind(read_text, is_target=True),
     "features": Kind(read_features, joins_fields=True),
     "label": Kind(read_label, is_target=True),
     "labels": Kind(read_labels, is_target=True),

@@ -117,12 +117,13 @@ class Blueprint:
     def targets_per_step(self) -> int:
         """Targets of a step, by which FLOPs per target are multiplied."""
         per_row = self.model.targets_per_row(self.outline.priced_lengths)
-        return self.run.data.batch_size * per_row
+        return self.run.data.batch_size * per_row * self.task.passes
 
     @property
     def positions_per_step(self) -> int:
         """Positions that a step reads, in all towers."""
-        return self.run.data.batch_size * self.outline.num_positions
+        rows = self.run.data.batch_size * self.task.passes
+        return rows * self.outline.num_positions
 
     @cached_property
     def no_rounding(self) -> PyTree:

@@ -91,7 +91,12 @@ def test_classes_weigh_what_the_config_says_and_one_in_the_mean():
 
 @pytest.mark.parametrize(
     "head",
-    [{"class_weights": "equal"}, {"class_weights": {"a": 0}}, {"focal_gamma": -1.0}],
+    [
+        {"class_weights": "equal"},
+        {"class_weights": {"a": 0}},
+        {"focal_gamma": -1.0},
+        {"temperature": 0.0},
+    ],
     ids=str,
 )
 def test_weights_that_are_none_are_refused(head):
