@@ -116,7 +116,10 @@ def test_the_epsilon_of_norms_is_that_of_the_settings():
     streams = config.module().apply(
         {**variables, "params": params}, inputs, method="streams"
     )
-    x = params["tokens"]["embedding"][inputs["tokens"]] + params["positions"]["table"][None]
+    x = (
+        params["tokens"]["embedding"][inputs["tokens"]]
+        + params["positions"]["table"][None]
+    )
     x = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
     scale, bias = (params["embed_norm"][name] for name in ("scale", "bias"))
     np.testing.assert_allclose(streams[0], x * scale + bias, rtol=1e-3, atol=1e-3)
