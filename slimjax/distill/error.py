@@ -14,6 +14,7 @@ from slimjax.distill.alignment import ALIGN, alignment_error, without_maps
 from slimjax.distill.config import DistillConfig
 from slimjax.distill.divergence import distilled_sums
 from slimjax.distill.outcomes import Outcomes
+from slimjax.distill.positions import position_sums
 from slimjax.models.config import ModelConfig
 from slimjax.nn.readout import Readout
 from slimjax.tasks.base import Targets, Task
@@ -36,6 +37,7 @@ def make_distilled_error_fn(
     its variables are not read. The key is for the student alone.
     """
     dtype = jnp.dtype(student.dtype)
+    losses = {head.name: head.loss for head in student.heads}
     student_net, read_teacher = student.module(), make_reader(student, teacher, config)
 
     def error_fn(
@@ -55,8 +57,9 @@ def make_distilled_error_fn(
         options: dict[str, Any] = dict(temperature=config.temperature, dtype=dtype)
 
         def distilled(name: str, target: Targets) -> tuple[Array, Array, Array]:
-            rows = in_rows(readouts[name], teacher_outputs[name], target)
-            return distilled_sums(*rows, config.weight * strength, **options)
+            pair = readouts[name], teacher_outputs[name]
+            weight = config.weight * strength
+            return sums_of(losses[name], *pair, target, weight, **options)
 
         parts = [distilled(name, target) for name, target in targets.items()]
         total, nats = (reduce(add, sums) for sums in list(zip(*parts, strict=True))[:2])
@@ -90,6 +93,35 @@ def make_reader(
         return jax.lax.stop_gradient(outputs)
 
     return read_teacher
+
+
+def sums_of(
+    loss: str,
+    student: Readout,
+    teacher: Readout | Outcomes,
+    target: Targets,
+    weight: Float[Array, ""] | float,
+    *,
+    temperature: float,
+    dtype: Any,
+) -> tuple[Array, Array, Array]:
+    """Returns sums of one head: the mixed error, cross entropy, divergence.
+
+    Args:
+        loss: What is lost, see `HeadConfig`: ``classes`` or ``positions``.
+        student: What learns.
+        teacher: What is learned from.
+        target: What is right.
+        weight: The teacher's share.
+        temperature: Divides both models' logits.
+        dtype: Type of the operands of products over classes.
+    """
+    if loss == "positions":
+        assert isinstance(teacher, Readout)
+        own = student, teacher, target, weight
+        return position_sums(*own, temperature=temperature)
+    rows = in_rows(student, teacher, target)
+    return distilled_sums(*rows, weight, temperature=temperature, dtype=dtype)
 
 
 def in_rows(

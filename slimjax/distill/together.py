@@ -11,8 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from slimjax.distill.alignment import without_maps
 from slimjax.distill.config import DistillConfig
-from slimjax.distill.divergence import distilled_sums
-from slimjax.distill.error import in_rows
+from slimjax.distill.error import sums_of
 from slimjax.distill.peer import PEER, peer_variables
 from slimjax.models.config import ModelConfig
 from slimjax.nn.dropout import fold_name
@@ -37,6 +36,7 @@ def make_mutual_error_fn(
     References:
         Zhang et al., "Deep Mutual Learning", 2018, equations 5 and 6.
     """
+    losses = {head.name: head.loss for head in student.heads}
     networks, dtypes = (student.module(), peer.module()), (student.dtype, peer.dtype)
 
     def error_fn(
@@ -57,7 +57,7 @@ def make_mutual_error_fn(
             own, other = answers[number], answers[1 - number]
             parts = [
                 mutual_sums(
-                    *(own[name], other[name], target, weight),
+                    *(losses[name], own[name], other[name], target, weight),
                     temperature=config.temperature,
                     dtype=jnp.dtype(dtypes[number]),
                 )
@@ -75,7 +75,12 @@ def make_mutual_error_fn(
 
 
 def mutual_sums(
-    own: Readout, other: Readout, target: Targets, weight: Array, **options: Any
+    loss: str,
+    own: Readout,
+    other: Readout,
+    target: Targets,
+    weight: Array,
+    **options: Any,
 ) -> tuple[Array, Array]:
     """Returns sums over targets: of ``CE + w T^2 KL(other || own)``, and of CE.
 
@@ -83,7 +88,6 @@ def mutual_sums(
     ``w / (1 + w)``, whose parts are weighted alike.
     """
     fixed: Any = jax.lax.stop_gradient(other)
-    rows = in_rows(own, fixed, target)
     share = weight / (1 + weight)
-    mixed, nats, _ = distilled_sums(*rows, share, **options)
+    mixed, nats, _ = sums_of(loss, own, fixed, target, share, **options)
     return (1 + weight) * mixed, nats

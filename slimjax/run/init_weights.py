@@ -20,10 +20,9 @@ from slimjax.models.head import HeadConfig
 from slimjax.nn.axes import to_host
 from slimjax.resize.shrink import fold
 from slimjax.run.teaching import task_of
-from slimjax.store.weights import StoredModel
 from slimjax.train.stage import Stage
 from slimjax.train.state import init_params
-from slimjax.trees import Path, axis_names, flatten, unflatten
+from slimjax.trees import Path, axis_names, flatten, hash_tree, unflatten
 
 PLACES = (("positions", "table"), ("positions", "sinusoids"))
 """Ends of paths of tables with a row for each position."""
@@ -59,7 +58,7 @@ def take_weights(stage: Stage, data: Dataset) -> tuple[PyTree, dict[str, Any]]:
     record = {
         "folder": run.model.init_from,
         "task": task,
-        "digest": StoredModel.of(source.config, jax.device_get(source.params)).digest,
+        "digest": hash_tree(jax.device_get(source.params)),
         "taken": sum(path[0] not in heads.keys() - taken for path in weights),
         "fresh": sorted({p[0] for p in weights} & (heads.keys() - taken)),
         "left_out": sorted(left & {path[0] for path in old}),

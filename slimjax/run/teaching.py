@@ -20,6 +20,9 @@ from slimjax.train.config import RunConfig
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
 
+COMPARED = ("classes", "positions")
+"""Losses of heads whose answers are probabilities that two models can compare."""
+
 
 def check_answers(config: DistillConfig, heads: tuple[HeadConfig, ...]) -> None:
     """Refuses a teacher of answers that cannot be compared, or kept.
@@ -30,7 +33,7 @@ def check_answers(config: DistillConfig, heads: tuple[HeadConfig, ...]) -> None:
     if not config.is_on:
         return
     for head in heads:
-        if head.loss != "classes":
+        if head.loss not in COMPARED:
             raise ConfigError(
                 f"config.distill.teacher={config.teacher!r}: the head {head.name!r} "
                 "has no classes to compare. Set config.distill.teacher=''."

@@ -22,6 +22,8 @@ from slimjax.tasks import classification
 from slimjax.train.config import make_run_config
 from slimjax.train.stage import make_stage
 from slimjax.trees import flatten
+from slimjax.tune.arms import Arm, check_arm
+from slimjax.tune.equal import scale
 
 
 class Killed(BaseException):
@@ -129,6 +131,16 @@ def test_stated_settings_that_agree_and_those_of_training_are_accepted(reviews, 
     same = [*stated, ("data.tokenizer", f"{source}/tokenizer")]
     other = take_shape(make_run_config(make_config(reviews, source, *same)))
     assert other.as_dict() == run.as_dict()
+
+
+def test_a_sweep_checks_and_scales_such_a_run(reviews, source):
+    config = make_config(reviews, source, ("model.dropout", "0.2"))
+    check_arm(Arm("dropout", {}, config), (0, 1), None)
+    scaled = take_shape(make_run_config(scale(config, 3)))
+    assert (scaled.train.num_steps, scaled.model.dropout) == (3, 0.2)
+    wrong = Arm("width", {}, override(config, [("model.width", "9")]))
+    with pytest.raises(ConfigError, match=r"arm width: config.model.width=9"):
+        check_arm(wrong, (0,), None)
 
 
 def test_a_run_goes_on_when_the_folder_that_it_came_from_is_gone(
