@@ -60,10 +60,14 @@ def roc_auc(
         >>> float(roc_auc(np.array([0.1, 0.4, 0.35, 0.8]), labels))
         0.75
     """
-    positive, negative = _count_by_score(scores, positives, weights)
-    below = np.cumsum(negative, axis=-1) - negative
-    pairs = np.sum(positive * (below + negative / 2), axis=-1)
-    return _divide(pairs, positive.sum(-1) * negative.sum(-1))
+    weights = np.ones(len(scores)) if weights is None else weights
+    ranked = _rank(scores, positives)
+    sums, own = _add_up(weights, ranked.order), weights[..., ranked.places]
+    found, total = own.sum(-1), sums[..., -1]
+    # All rows below each positive one, less the pairs of two positive rows.
+    below = sums[..., ranked.starts] + sums[..., ranked.ends]
+    pairs = (np.sum(own * below, axis=-1) - found**2) / 2
+    return _divide(pairs, found * (total - found))
 
 
 def average_precision(
@@ -82,12 +86,13 @@ def average_precision(
         >>> round(float(value), 4)  # (1 + 2/3) / 2
         0.8333
     """
-    counts = _count_by_score(scores, positives, weights)
-    positive, negative = (each[..., ::-1] for each in counts)
-    found = np.cumsum(positive, axis=-1)
-    taken = found + np.cumsum(negative, axis=-1)
+    weights = np.ones(len(scores)) if weights is None else weights
+    ranked = _rank(-scores, positives)
+    own = weights[..., ranked.places]
+    taken = _add_up(weights, ranked.order)[..., ranked.ends]
+    found = _add_up(own, np.arange(len(ranked.places)))[..., ranked.own_ends]
     precision = _divide(found, taken, empty=0.0)
-    return _divide(np.sum(positive * precision, axis=-1), positive.sum(-1))
+    return _divide(np.sum(own * precision, axis=-1), own.sum(-1))
 
 
 def by_class(
@@ -131,8 +136,10 @@ def roc_curve(
         >>> curve.x.tolist(), curve.y.tolist()
         ([0.0, 0.0, 0.5, 0.5, 1.0], [0.0, 0.5, 0.5, 1.0, 1.0])
     """
-    counts = _count_by_score(scores, positives, None)
-    y, x = (np.cumsum([0, *each[::-1]], dtype=np.float64) for each in counts)
+    order = np.argsort(-scores, kind="stable")
+    ends = np.searchsorted(-scores[order], np.unique(-scores), side="right")
+    sides = (side[order].astype(np.float64) for side in (positives, ~positives))
+    y, x = (np.concatenate([[0], np.cumsum(side)[ends - 1]]) for side in sides)
     if not (x[-1] and y[-1]):
         return Curve(np.zeros(0), np.zeros(0))
     turns = np.flatnonzero(
@@ -183,21 +190,39 @@ def calibration_error(bins: Bins) -> Float[np.ndarray, "*batch"]:
     return _divide(gaps.sum(-1), bins.num.sum(-1))
 
 
-def _count_by_score(
-    scores: np.ndarray, positives: np.ndarray, weights: np.ndarray | None
-) -> tuple[Float[np.ndarray, "*batch G"], Float[np.ndarray, "*batch G"]]:
-    """Counts positive and negative rows of each distinct score, the lowest first."""
-    weights = np.ones(len(scores)) if weights is None else weights
+class _Ranked(NamedTuple):
+    """Rows in the order of their scores, the lowest first.
+
+    Attributes:
+        order: Numbers of rows in that order.
+        places: Numbers of the positive rows in that order.
+        starts: How many rows score less than each positive row.
+        ends: How many rows score at most as much.
+        own_ends: How many positive rows score at most as much.
+    """
+
+    order: Int[np.ndarray, " N"]
+    places: Int[np.ndarray, " P"]
+    starts: Int[np.ndarray, " P"]
+    ends: Int[np.ndarray, " P"]
+    own_ends: Int[np.ndarray, " P"]
+
+
+def _rank(scores: np.ndarray, positives: np.ndarray) -> _Ranked:
     order = np.argsort(scores, kind="stable")
-    ranked = scores[order]
-    starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))
-    if not len(scores):
-        nothing = np.zeros((*weights.shape[:-1], 0))
-        return nothing, nothing
-    weights, right = weights[..., order], positives[order]
-    both = (weights * side for side in (right, ~right))
-    positive, negative = (np.add.reduceat(each, starts, axis=-1) for each in both)
-    return positive, negative
+    ranked, places = scores[order], order[positives[order]]
+    own = scores[places]
+    starts, ends = (np.searchsorted(ranked, own, side) for side in ("left", "right"))
+    return _Ranked(order, places, starts, ends, np.searchsorted(own, own, "right"))
+
+
+def _add_up(
+    weights: Float[np.ndarray, "*batch N"], order: Int[np.ndarray, " M"]
+) -> Float[np.ndarray, "*batch M1"]:
+    """Returns the sums of the first 0, 1, ... M weights in an order."""
+    sums = np.zeros((*weights.shape[:-1], len(order) + 1))
+    np.cumsum(np.take(weights, order, axis=-1), axis=-1, out=sums[..., 1:])
+    return sums
 
 
 def _divide(part, whole, *, empty: float = np.nan) -> np.ndarray:

@@ -16,6 +16,7 @@ figure is drawn. Its files, from the ground up:
 - `figures`: figures of one run, made of panels, with stages and seams marked.
 - `frontier`: several runs, size against the headline metric.
 - `structure`: the model layer by layer, with what was cut and when.
+- `answer_lines`: what was expected and predicted in a line of a prediction file.
 - `answer_kinds`: kinds of answers, and their columns of metrics.
 - `answers`: the answers of a run, read from its prediction file.
 - `answer_tables`, `answer_figures`, `answer_texts`: metrics, curves, and mistakes.

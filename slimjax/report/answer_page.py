@@ -10,7 +10,7 @@ from slimjax.report.answer_figures import (
     plot_lengths,
     plot_values,
 )
-from slimjax.report.answer_kinds import references_of
+from slimjax.report.answer_lines import references_of
 from slimjax.report.answer_tables import make_class_table, make_metric_table
 from slimjax.report.answer_texts import rank_mistakes, show_mistakes
 from slimjax.report.answers import Answers

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from slimjax.metrics import classes
 from slimjax.metrics.bootstrap import Columns, Estimates, estimate, total
 from slimjax.metrics.entities import count_by_type, f1_of_counts, ratio_of
-from slimjax.report.answer_kinds import class_names, entities_of_line, several_names
+from slimjax.report.answer_lines import class_names, entities_of_line, several_names
 from slimjax.report.answers import Answers
 from slimjax.report.quantities import ABSENT, format_count, format_decimal
 

@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from slimjax.report.answer_kinds import (
+from slimjax.report.answer_lines import (
     Entities,
     Line,
     answers_of,
     entities_of_line,
     label_of,
     labels_of,
+    place_of_answer,
     references_of,
 )
 from slimjax.report.answers import Answers
@@ -90,21 +91,19 @@ def _show_span(answers: Answers, line: Line, _: Sequence[str]) -> str:
     start, said = line.fields.get("start"), str(line.prediction)
     spans: Entities = []
     if isinstance(start, int) and said and text[start : start + len(said)] == said:
-        spans = [(start, start + len(said), "said")]
+        spans = [(start, start + len(said), "predicted")]
     right = next((a for a in answers_of(line) if a), "")
-    place = text.find(right) if right else -1
-    if place >= 0 and not any(
-        s < place + len(right) and place < e for s, e, _ in spans
-    ):
-        spans.append((place, place + len(right), "right"))
+    place = place_of_answer(line, text)
+    if place is not None and not any(_overlap(place, span) for span in spans):
+        spans.append((*place, "right"))
     cut, moved = _around(text, spans)
-    shown = _mark(list(cut), "", moved, ("said", "right")) if text else ""
-    sides = (("said", "predicted", said), ("right", "right", right))
+    shown = _mark(list(cut), "", moved, ("predicted", "right")) if text else ""
+    sides = (("predicted", said), ("right", right))
     drawn = {kind for _, _, kind in spans}
     cells = [
-        f"<b>{word}</b> <mark class='{hue if name in drawn else ''}'>"
+        f"<b>{name}</b> <mark class='{hue if name in drawn else ''}'>"
         f"{escape(text or 'no answer')}</mark>"
-        for hue, (name, word, text) in zip(("hue0", "hue1"), sides, strict=True)
+        for hue, (name, text) in zip(("hue0", "hue1"), sides, strict=True)
     ]
     return f"{question}<p>{shown}</p><p>{' &nbsp; '.join(cells)}</p>"
 
@@ -169,6 +168,10 @@ def _mark(
         place = end
     parts.append(escape(joint.join(units[place:])))
     return joint.join(part for part in parts if part)
+
+
+def _overlap(place: tuple[int, int], span: tuple[int, int, str]) -> bool:
+    return span[0] < place[1] and place[0] < span[1]
 
 
 def _around(text: str, spans: Entities) -> tuple[str, Entities]:

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from slimjax.metrics.bootstrap import Columns, Estimates, estimate
 from slimjax.metrics.extra import is_known
 from slimjax.metrics.metric import Metric
-from slimjax.report.answer_kinds import Json, Kind, Line, find_kind
+from slimjax.report.answer_kinds import Kind, find_kind
+from slimjax.report.answer_lines import Json, Line
 from slimjax.report.quantities import number
 from slimjax.report.read import Run, read_lines
 

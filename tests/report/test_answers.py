@@ -121,6 +121,17 @@ def test_the_costliest_mistakes_come_first(tmp_path):
     assert losses == sorted(wrong, reverse=True)[:20]
 
 
+def test_a_right_answer_is_marked_where_it_stands(tmp_path):
+    lines = [
+        {"question": "who?", "context": "Ann met Bob, not Ann.", "prediction": "Bob"}
+        | {"start": 8, "end": 11, "expected": {"answers": [["Ann", 17]]}}
+        for _ in range(3)
+    ]
+    shown = show_mistakes(read_answers(make_run(tmp_path / "run", lines)))
+    marks = "Ann met <mark class='hue0' title='predicted'>Bob</mark>, not "
+    assert f"{marks}<mark class='hue1' title='right'>Ann</mark>." in shown
+
+
 def test_expected_answers_go_before_fields_of_the_same_name(tmp_path):
     lines = [
         {"text": "abc", "prediction": ["O"], "entities": [[0, 1, "A"]]}
