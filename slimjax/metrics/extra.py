@@ -40,6 +40,6 @@ def load_library(module: str) -> ModuleType:
 
 
 def describe_left_out(keys: tuple[str, ...] = tuple(NEEDS)) -> str:
-    """Returns one line on the metrics that need a missing library, or nothing."""
+    """Returns the metrics that need a missing library, with its remedy, or nothing."""
     missing = [key for key in keys if not is_known(key)]
-    return f"left out: {', '.join(missing)} ({INSTALL})" if missing else ""
+    return f"{', '.join(missing)}: {INSTALL}" if missing else ""

@@ -163,12 +163,12 @@ SPANS = (
 )
 
 RANKS = (
-    _rate(
+    _answer_rate(
         "mrr", "mean reciprocal rank", lambda c: ranking.mean_reciprocal_rank(c["rank"])
     ),
-    _rate("hit_at_1", "hit@1", _hit_at(1)),
-    _rate("hit_at_5", "hit@5", _hit_at(5)),
-    _rate("hit_at_10", "hit@10", _hit_at(10)),
+    _answer_rate("hit_at_1", "hit@1", _hit_at(1)),
+    _answer_rate("hit_at_5", "hit@5", _hit_at(5)),
+    _answer_rate("hit_at_10", "hit@10", _hit_at(10)),
 )
 
 TEXTS = (

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from slimjax.metrics import classes, scores
+from slimjax.metrics.ranking import hit_at
 from slimjax.report import style
 from slimjax.report.answer_tables import names_of, score_lengths
 from slimjax.report.answers import Answers
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MAX_CELLS = 24  # Classes that a matrix shows, the most frequent ones.
+MAX_RANK = 30  # Candidates that a curve of hits shows.
 MAX_CURVES = 5  # Classes with a curve of their own.
 MAX_NAME = 18  # Characters of the name of a class.
 CYCLE = (style.BLUE, style.ORANGE, style.TEAL, style.RED, style.GREEN)
@@ -94,6 +96,19 @@ def plot_values(answers: Answers) -> "Figure":
     ends = [min(right.min(), predicted.min()), max(right.max(), predicted.max())]
     axes.plot(ends, ends, color=style.SEAM, linewidth=1.0, linestyle=(0, (4, 3)))
     style.dress(axes, x_label="right value", y_label="predicted value")
+    return figure
+
+
+def plot_hits(answers: Answers) -> "Figure":
+    """Plots how often the right candidate is among the first k."""
+    ranks = answers.columns["rank"]
+    most = np.arange(1, min(int(ranks.max()), MAX_RANK) + 1)
+    figure = style.make_figure(2.8)
+    axes = figure.subplots()
+    parts = [float(hit_at(ranks, k)) for k in most.tolist()]
+    axes.plot(most, parts, color=style.BLUE, linewidth=1.9, marker="o", markersize=3.5)
+    style.dress(axes, x_label="first k candidates", y_label="part of queries")
+    axes.set_ylim(0, 1.03)
     return figure
 
 

@@ -170,6 +170,13 @@ KINDS = (
         lambda c: 1 - c["answer_f1"],
     ),
     Kind(
+        "ranks",
+        lambda line: type(line.fields.get("rank")) is int,
+        lambda lines: {"rank": np.array([line.fields["rank"] for line in lines])},
+        reported.RANKS,
+        lambda c: (c["rank"] - 1).astype(float),
+    ),
+    Kind(
         "texts",
         lambda line: (
             bool(set(TEXTS) & set(line.expected)) and _is_text(line.prediction)

@@ -125,6 +125,11 @@ def _is_place(entry: Any) -> bool:
     return is_list(entry) and len(entry) == 2 and isinstance(entry[1], int)
 
 
+def is_span(entry: Any) -> bool:
+    """Whether an entry is ``[start, end]``."""
+    return is_list(entry) and len(entry) == 2 and all(type(x) is int for x in entry)
+
+
 def is_list(value: Any) -> bool:
     """Whether a value is a list of JSON."""
     return isinstance(value, list | tuple)

@@ -7,6 +7,7 @@ from slimjax.metrics.texts import describe_settings
 from slimjax.report.answer_figures import (
     plot_confusion,
     plot_curves,
+    plot_hits,
     plot_lengths,
     plot_values,
 )
@@ -28,11 +29,13 @@ CAPTIONS = {
     "found, by how many others are taken for it. Right: accuracy by confidence; on the "
     "dashed line, a model is right as often as it is sure.",
     "lengths": "The headline metric by length of what was read, with 95 % intervals.",
+    "hits": "How often the right candidate is among the first k.",
     "values": "Predicted by right values. On the dashed line both are equal.",
 }
 
 MISTAKES = {
     "texts": "Examples with the highest loss",
+    "ranks": "Queries whose right candidate comes late",
     "values": "Values that are furthest off",
 }
 
@@ -82,7 +85,8 @@ def _notes(answers: Answers) -> list[str]:
     if answers.num_left_out:
         notes.append(f"Lines without an answer, left out: {answers.num_left_out:,}.")
     if answers.kind.name == "texts":
-        notes.append(describe_left_out())
+        left_out = describe_left_out()
+        notes += [f"Left out: {left_out}"] if left_out else []
     notes = [f"<p class='warning'>{escape(note)}</p>" for note in notes if note]
     if answers.kind.name == "texts":
         settings = describe_settings([references_of(line) for line in answers.lines])
@@ -97,6 +101,8 @@ def _draw(answers: Answers, images: dict[str, bytes], prefix: str) -> list[str]:
     plots = {"lengths": plot_lengths}
     if answers.kind.name == "classes":
         plots = {"confusion": plot_confusion, "curves": plot_curves} | plots
+    if answers.kind.name == "ranks":
+        plots = {"hits": plot_hits} | plots
     if answers.kind.name == "values":
         plots = {"values": plot_values} | plots
     figures = [(name, plot(answers)) for name, plot in plots.items()]

@@ -9,6 +9,8 @@ from slimjax.report.answer_lines import (
     Line,
     answers_of,
     entities_of_line,
+    is_list,
+    is_span,
     label_of,
     labels_of,
     place_of_answer,
@@ -41,7 +43,10 @@ def rank_mistakes(answers: Answers) -> list[int]:
     """Returns the wrong answers, by loss where it is known, else by how wrong."""
     losses = np.array([np.nan if x.loss is None else x.loss for x in answers.lines])
     costs = answers.costs
-    is_known = np.isfinite(losses).all() and answers.kind.name != "values"
+    is_known = np.isfinite(losses).all() and answers.kind.name not in (
+        "values",
+        "ranks",
+    )
     order = np.argsort(-(losses if is_known else costs), kind="stable")
     return [i for i in order.tolist() if costs[i] > 0][:MAX_MISTAKES]
 
@@ -58,7 +63,18 @@ def _show_class(answers: Answers, line: Line, _: Sequence[str]) -> str:
     scores = line.fields["scores"]
     names = str(line.prediction), label_of(line)
     said, right = (f"{name} ({_share(scores.get(name))})" for name in names)
-    return _input(answers, line) + _pair("predicted", said, "right", right)
+    shown = _marked_parts(answers, line) or _input(answers, line)
+    return shown + _pair("predicted", said, "right", right)
+
+
+def _marked_parts(answers: Answers, line: Line) -> str:
+    """Returns a text in which the two parts of a relation are marked, if it has any."""
+    text, spans = (answers.input_of(line, name) for name in ("text", "spans"))
+    parts = [s for s in spans if is_span(s)] if is_list(spans) else []
+    if not parts or not isinstance(text, str):
+        return ""
+    cut, moved = _around(text, [(s[0], s[1], str(i + 1)) for i, s in enumerate(parts)])
+    return f"<p>{_mark(list(cut), '', moved, [m[2] for m in moved])}</p>"
 
 
 def _show_several(answers: Answers, line: Line, _: Sequence[str]) -> str:
@@ -108,6 +124,17 @@ def _show_span(answers: Answers, line: Line, _: Sequence[str]) -> str:
     return f"{question}<p>{shown}</p><p>{' &nbsp; '.join(cells)}</p>"
 
 
+def _show_rank(answers: Answers, line: Line, _: Sequence[str]) -> str:
+    ranking = line.fields.get("ranking")
+    best = ranking[0] if is_list(ranking) and ranking else {}
+    first = best.get("text") if isinstance(best, dict) else best
+    rows = [("query", answers.input_of(line, "text"))]
+    rows += [("first", first), ("right", answers.input_of(line, "text_pair"))]
+    cells = [f"<dt>{n}</dt><dd>{_cut(str(text or ABSENT))}</dd>" for n, text in rows]
+    rank = f"<dt>rank</dt><dd>{line.fields['rank']:,}</dd>"
+    return f"<dl>{''.join(cells)}{rank}</dl>"
+
+
 def _show_text(answers: Answers, line: Line, _: Sequence[str]) -> str:
     rows = [("source", answers.text_of(line)), ("predicted", str(line.prediction))]
     rows += [("right", text) for text in references_of(line)[:3]]
@@ -121,6 +148,7 @@ SHOWN: dict[str, Callable[[Answers, Line, Sequence[str]], str]] = {
     "values": _show_value,
     "entities": _show_entities,
     "spans": _show_span,
+    "ranks": _show_rank,
     "texts": _show_text,
 }
 

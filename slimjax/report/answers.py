@@ -100,13 +100,18 @@ def _make(run: Run, split: str, rows: list[dict[str, Any]]) -> Answers | None:
     data = run.config.get("data")
     fields = data.get("fields") if isinstance(data, dict) else None
     names = fields if isinstance(fields, dict) else {}
-    lines = [_make_line(row, names) for row in rows if "prediction" in row]
-    lines = [line for line in lines if line.expected]
+    lines = [_make_line(row, names) for row in rows]
+    lines = [line for line in lines if is_answered(line)]
     kind = find_kind(lines)
     if kind is None:
         return None
     seed = round(number(run.report, "seed") or 0)
     return Answers(split, kind, lines, len(rows) - len(lines), seed, names)
+
+
+def is_answered(line: Line) -> bool:
+    """Whether a line has an answer, and something to compare it to."""
+    return "rank" in line.fields or bool("prediction" in line.fields and line.expected)
 
 
 def _make_line(row: dict[str, Any], names: Json) -> Line:

@@ -9,9 +9,9 @@ from slimjax.report.answers import Answers
 from slimjax.report.quantities import format_decimal, format_signed
 from slimjax.report.read import Run
 
-HEADS = ["", "first", "second", "difference", "95 % interval", "p"]
+HEADS = ["", "first run", "other run", "difference", "95 % interval", "p"]
 NOTE = (
-    "Differences are of the second run minus the first, on the same examples, by a "
+    "Differences are of the other run minus the first, on the same examples, by a "
     "paired bootstrap of 1,000 resamples."
 )
 
@@ -34,7 +34,7 @@ def compare_answers(
         title = f"{names[1]} against {names[0]}"
         rows.append([title, *[""] * (len(HEADS) - 1)])
         rows += _compare(*pair.answers)
-        if pair.answers[0].kind.name not in ("values", "texts"):
+        if pair.answers[0].kind.name not in ("values", "texts", "ranks"):
             notes.append(f"{title}: {_test(*pair.answers, names)}")
     return rows, notes
 

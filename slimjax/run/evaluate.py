@@ -99,7 +99,7 @@ def evaluate(
         num_targets=int(np.sum(columns["targets"])),
         intervals=_intervals(metrics, columns, run.seed) if intervals else {},
         answered=answered,
-        notes=_note(task, answered) if answered else {},
+        notes=describe_answers(task, answered) if answered else {},
     )
 
 
@@ -110,7 +110,7 @@ def can_answer(task: Task, data: Dataset, write: Run | None) -> bool:
     return task.predict is not None or write is not None
 
 
-def _note(task: Task, answered: Answered) -> dict[str, str]:
+def describe_answers(task: Task, answered: Answered) -> dict[str, str]:
     """Returns how answers were measured, and which metrics lack their library."""
     left_out = describe_left_out(tuple(metric.key for metric in task.metrics))
     notes = {} if task.describe is None else task.describe(answered.examples)

@@ -106,7 +106,7 @@ def test_an_empty_prediction_scores_nothing():
 def test_a_missing_library_is_named_with_its_remedy(monkeypatch):
     monkeypatch.setattr(extra.importlib.util, "find_spec", lambda _: None)
     assert extra.describe_left_out() == (
-        "left out: bleu, chrf, rouge1, rouge2, rougeL (pip install 'slimjax[tasks]')"
+        "bleu, chrf, rouge1, rouge2, rougeL: pip install 'slimjax[tasks]'"
     )
     assert texts.text_columns(FOUND, RIGHT) == {}
     assert texts.describe_settings(RIGHT) == {}

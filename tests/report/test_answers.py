@@ -73,6 +73,11 @@ MANY = [
     {"text": EVIL, "label": ["x", EVIL], "prediction": ["x"] if i % 2 else ["x", EVIL]}
     for i in range(30)
 ]
+RANKS = [
+    {"text": f"query {i}", "text_pair": EVIL, "rank": 1 + i % 4}
+    | {"ranking": [{"text": EVIL, "score": 0.5}], "expected": {"text_pair": EVIL}}
+    for i in range(30)
+]
 KINDS = {
     "classes": (CLASSES, FIELDS),
     "values": (VALUES, {}),
@@ -80,6 +85,7 @@ KINDS = {
     "spans": (SPANS, {}),
     "texts": (TEXTS, {}),
     "several": (MANY, {}),
+    "ranks": (RANKS, {}),
 }
 
 
@@ -119,6 +125,15 @@ def test_the_costliest_mistakes_come_first(tmp_path):
     assert losses == sorted(losses, reverse=True)
     wrong = [x["loss"] for x in CLASSES if x["stars"] != x["prediction"]]
     assert losses == sorted(wrong, reverse=True)[:20]
+
+
+def test_the_parts_of_a_relation_are_marked(tmp_path):
+    scores = {"is_a": 0.9, "part_of": 0.1}
+    own = {"text": "oaks are <trees>", "spans": [[0, 4], [9, 16]], "label": "part_of"}
+    lines = [own | {"prediction": "is_a", "scores": scores}] * 3
+    shown = show_mistakes(read_answers(make_run(tmp_path / "run", lines)))
+    assert "<mark class='hue0' title='1'>oaks</mark> are " in shown
+    assert "<mark class='hue1' title='2'>&lt;trees&gt;</mark>" in shown
 
 
 def test_a_right_answer_is_marked_where_it_stands(tmp_path):

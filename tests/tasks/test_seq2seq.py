@@ -14,9 +14,12 @@ from slimjax.errors import ConfigError, DataError
 from slimjax.generate.decode_config import DecodeConfig
 from slimjax.generate.model import load
 from slimjax.generate.rows import write_rows
+from slimjax.metrics import extra
 from slimjax.metrics.reported import TEXTS
 from slimjax.models.build import build_model
 from slimjax.models.config import ModelSettings
+from slimjax.run.answers import Answered
+from slimjax.run.evaluate import describe_answers
 from slimjax.store.run_folder import RunFolder
 from slimjax.tasks import seq2seq
 from slimjax.tasks.answers import Results
@@ -183,6 +186,18 @@ def test_answers_are_counted_for_bleu_beside_all_their_references():
     assert float(bleu.of(first)) == pytest.approx(expected, abs=1e-9)
     assert "nrefs:2" in seq2seq.describe(examples)["bleu_signature"]
     assert not seq2seq.METRICS[0].from_answers  # Training is ranked without decoding.
+
+
+def test_without_the_extra_metrics_are_left_out_with_one_line(monkeypatch):
+    monkeypatch.setattr(extra, "has_library", lambda _: False)
+    task = seq2seq.make_task(seq2seq.expected_outline(DataConfig()).special)
+    examples = [Example({"target": ["a"]}, "x.jsonl", 1)]
+    answers = [{"prediction": "a"}]
+    assert seq2seq.score(answers, examples) == {}
+    notes = describe_answers(task, Answered(examples, answers, np.zeros(1)))
+    assert list(notes) == ["left_out"]
+    assert notes["left_out"].startswith("bleu, chrf, rouge1, rouge2, rougeL")
+    assert "pip install 'slimjax[tasks]'" in notes["left_out"]
 
 
 def test_a_model_that_does_not_read_the_source_is_refused(tmp_path, monkeypatch):
