@@ -29,7 +29,7 @@ TOKENIZING = ("tokenizer", "vocab_size", "source_vocab_size")
 """Settings that decide what tokens a text has."""
 
 
-_OF_EXAMPLES = ("valid_source", "test_source", "group_field", "stratify", "buckets")
+_OF_EXAMPLES = ("group_field", "stratify", "buckets")
 """Settings that plain text does not know."""
 
 
@@ -159,8 +159,12 @@ class DataConfig:
                     "examples, and this task reads plain text. Leave it out."
                 )
         field = str(self.fields.get("text", ""))
+        named = {"valid": self.valid_source, "test": self.test_source}
+        own = {split: names for split, names in named.items() if names}
         check_field(self.source, field)
-        return Reading(self.source, self.on_bad_document, field, self.style)
+        for split, names in own.items():
+            check_field(names, field, f"config.data.{split}_source")
+        return Reading(self.source, self.on_bad_document, field, self.style, own)
 
     @property
     def style(self) -> Format:

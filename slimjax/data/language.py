@@ -34,7 +34,6 @@ from slimjax.text.splits import (
     SPLITS,
     SplitBorders,
     hash_document,
-    hash_to_fraction,
 )
 from slimjax.text.survey import Progress, Survey, survey_documents
 
@@ -70,7 +69,13 @@ def load_language_dataset(
     """
     report = progress or (lambda *_: None)
     if all_valid:
-        config = dataclasses.replace(config, valid_fraction=0.0, test_fraction=0.0)
+        config = dataclasses.replace(
+            config,
+            valid_fraction=0.0,
+            test_fraction=0.0,
+            valid_source="",
+            test_source="",
+        )
     reading = config.reading()
     survey = survey_documents(
         reading,
@@ -101,7 +106,7 @@ def load_language_dataset(
             | {"skipped": dict(survey.skips.reasons)},
             fingerprint=fingerprint,
             source=name_sources(config.source),
-            notes=_write_notes(config, left_out, info),
+            notes=_write_notes(config, left_out, info, survey.num_copies),
         )
 
     dataset = open_entry(f"rows{ROWS_FORMAT}-{fingerprint[:32]}", build, load)
@@ -121,15 +126,19 @@ def _describe_tokens(tokenizer: Tokenizer, seq_len: int) -> dict[str, Any]:
     }
 
 
-def _write_notes(config: DataConfig, left_out: str, info: Info) -> tuple[str, ...]:
+def _write_notes(
+    config: DataConfig, left_out: str, info: Info, num_copies: int
+) -> tuple[str, ...]:
     """Returns what a user should know of the data, one line each."""
-    lossy = ""
+    lossy = copies = ""
+    if num_copies:
+        copies = f"Left out of train: {num_copies:,} copies of valid or test documents."
     if not info.get("is_lossless", True):
         lossy = (
             f"config.data.tokenizer={show(config.tokenizer)} changes the text, such "
             "as capitals, spaces or rare signs: bits per byte are of what it keeps."
         )
-    return tuple(note for note in (left_out, lossy) if note)
+    return tuple(note for note in (left_out, copies, lossy) if note)
 
 
 def _open_splits(folder: Path, num_tokens: dict[str, int]) -> dict[str, Any]:
@@ -174,12 +183,10 @@ def _write_rows(
             )
             for split in SPLITS
         }
-        for texts in _group(config.reading().documents(survey.max_bytes)):
-            encoded = tokenizer.encode_with_bytes(texts)
-            for text, (ids, sizes) in zip(texts, encoded, strict=True):
-                document, size = hash_document(text), len(text.encode())
-                split = survey.borders.choose(hash_to_fraction(document))
-                digest.update(document)
+        for group in _group(_choose(config, survey, digest)):
+            encoded = tokenizer.encode_with_bytes([text for _, text in group])
+            for (split, text), (ids, sizes) in zip(group, encoded, strict=True):
+                size = len(text.encode())
                 rest = size - int(sizes.sum())  # What no token stands for, at the end.
                 writers[split].append(ids, np.append(sizes, rest))
                 num_bytes[split] += size
@@ -203,11 +210,23 @@ def _is_kept(decoded: bytes, text: str) -> bool:
     return decoded.lstrip(b" ") == text.encode().lstrip(b" ")
 
 
-def _group(texts: Iterator[str]) -> Iterator[list[str]]:
+def _choose(
+    config: DataConfig, survey: Survey, digest: Any
+) -> Iterator[tuple[str, str]]:
+    """Yields the documents with their splits, and adds them to a digest."""
+    for role, text in config.reading().documents(survey.max_bytes):
+        document = hash_document(text)
+        split = survey.choose(role, document)
+        if split is not None:
+            digest.update((b"" if role == "train" else role.encode()) + document)
+            yield split, text
+
+
+def _group(texts: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
     """Yields lists of documents that are worth encoding at once."""
     group, size = [], 0
-    for text in texts:
-        group.append(text)
+    for split, text in texts:
+        group.append((split, text))
         size += len(text)
         if size >= _ENCODE_CHARACTERS:
             yield group

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Set
 
 import numpy as np
 
@@ -33,28 +33,49 @@ class Reading:
         on_bad_document: ``error`` or ``skip``.
         field: The field of records, where a source names none itself.
         style: How files are to be read.
+        own: Sources of held-out splits, by split, as far as they have their own.
     """
 
     source: Names
     on_bad_document: str = "error"
     field: str = ""
     style: Format = DEFAULT_FORMAT
+    own: Mapping[str, Names] = dataclasses.field(default_factory=dict)
 
-    def documents(self, max_bytes: int, skips: Skips | None = None) -> Iterator[str]:
-        """Yields the documents, the same ones in every pass."""
-        return iterate_documents(
-            self.source,
-            max_bytes=max_bytes,
-            on_bad_document=self.on_bad_document,
-            skips=skips,
-            field=self.field,
-            style=self.style,
-        )
+    def documents(
+        self, max_bytes: int, skips: Skips | None = None
+    ) -> Iterator[tuple[str, str]]:
+        """Yields documents with the splits that they are from, the same in every pass.
+
+        First come those of held-out splits with a source of their own; the split of all
+        others is ``train``, from which the missing ones are drawn.
+        """
+        for split, source in {**self.own, "train": self.source}.items():
+            texts = iterate_documents(
+                source,
+                max_bytes=max_bytes,
+                on_bad_document=self.on_bad_document,
+                skips=skips,
+                field=self.field,
+                style=dataclasses.replace(self.style, split=split),
+            )
+            yield from ((split, text) for text in texts)
 
 
 @dataclasses.dataclass(frozen=True)
 class Survey:
-    """What the first pass over the text finds out."""
+    """What the first pass over the text finds out.
+
+    Attributes:
+        max_bytes: Longer text is cut into documents.
+        digest: SHA-256 over all documents.
+        borders: Those between splits, on [0, 1).
+        num_bytes: UTF-8 bytes of all documents.
+        skips: What could not be read.
+        passages: Text of the train split, for a tokenizer.
+        held_out: Hashes of the documents of held-out splits with their own sources.
+        num_copies: Documents left out of train because such a split has them.
+    """
 
     max_bytes: int
     digest: str
@@ -62,6 +83,21 @@ class Survey:
     num_bytes: int
     skips: Skips
     passages: list[str]
+    held_out: Set[bytes] = frozenset()
+    num_copies: int = 0
+
+    def choose(self, split: str, document: bytes) -> str | None:
+        """Returns the split of a document; None if it is left out.
+
+        Args:
+            split: The split that it is from.
+            document: Its hash.
+        """
+        if split != "train":
+            return split
+        if document in self.held_out:
+            return None
+        return self.borders.choose(hash_to_fraction(document))
 
 
 def survey_documents(
@@ -87,9 +123,17 @@ def survey_documents(
     max_bytes = choose_document_bytes(reading.source, reading.style)
     guess = guess_bytes(reading.source, reading.style)
     digest, fractions, num_bytes = hashlib.sha256(), array("d"), 0
-    skips, sample = Skips(), PassageSample()
-    for text in reading.documents(max_bytes, skips):
+    skips, sample, held_out, num_copies = Skips(), PassageSample(), set[bytes](), 0
+    for split, text in reading.documents(max_bytes, skips):
         document = hash_document(text)
+        if split != "train":
+            digest.update(split.encode() + document)
+            held_out.add(document)
+            num_bytes += len(text.encode())
+            continue
+        if document in held_out:
+            num_copies += 1
+            continue
         digest.update(document)
         fractions.append(hash_to_fraction(document))
         num_bytes += len(text.encode())
@@ -101,7 +145,10 @@ def survey_documents(
         name = show(name_sources(reading.source))
         left_out = skips.describe("config.data.on_bad_document", "documents")
         raise DataError(f"config.data.source={name} holds no document. {left_out}")
-    borders = place_borders(np.array(fractions), valid_fraction, test_fraction)
+    shares = {"valid": valid_fraction, "test": test_fraction}
+    shares |= dict.fromkeys(reading.own, 0.0)
+    borders = place_borders(np.array(fractions), shares["valid"], shares["test"])
     report("read", 1.0)
     passages = [p for p, f in sample.passages() if borders.choose(f) == "train"]
-    return Survey(max_bytes, digest.hexdigest(), borders, num_bytes, skips, passages)
+    found = max_bytes, digest.hexdigest(), borders, num_bytes, skips, passages
+    return Survey(*found, held_out, num_copies)

@@ -59,6 +59,7 @@ class Programs:
         self.abstract_state = abstract_state
         self.compile_seconds = 0.0
         self._steps: dict[Any, Step] = {}
+        self._teachers: dict[str, PyTree] = {}
 
     @property
     def mesh(self) -> Mesh:
@@ -182,9 +183,15 @@ class Programs:
             strength, self._quantized(self._dropped(error_fn)), self._make_step
         )
         # With outcomes, the batch holds what the teacher would say.
-        taught_by = {} if distill.keeps_outcomes else put_teacher(teacher, self.mesh)
+        taught_by = {} if distill.keeps_outcomes else self._place(teacher)
         compiled = self._compile_step(step, fields, taught_by)
         return lambda state, batch: compiled(state, batch, taught_by)
+
+    def _place(self, teacher: Teacher) -> PyTree:
+        """Returns a teacher's variables on the devices, the same for all lengths."""
+        if teacher.digest not in self._teachers:
+            self._teachers[teacher.digest] = put_teacher(teacher, self.mesh)
+        return self._teachers[teacher.digest]
 
     def _make_step(self, error_fn: ErrorFn) -> Step:
         run = self.blueprint.run

@@ -125,5 +125,5 @@ def test_buckets_rise_up_to_the_length_of_a_row(buckets):
 def test_plain_text_has_no_buckets():
     with pytest.raises(ConfigError, match=r"buckets=\(8,\) is for labelled examples"):
         DataConfig("text:a.txt", buckets=(8,)).reading()
-    with pytest.raises(ConfigError, match="valid_source=text:b is for labelled"):
-        DataConfig("text:a.txt", valid_source="text:b").reading()
+    with pytest.raises(ConfigError, match="group_field=who is for labelled"):
+        DataConfig("text:a.txt", group_field="who").reading()

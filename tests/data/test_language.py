@@ -232,3 +232,33 @@ def test_the_room_needs_no_jax():
     code = "import sys; from slimjax.data import *; print('jax' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout.strip() == b"False"
+
+
+def test_held_out_files_are_whole_splits_and_their_documents_leave_train(tmp_path):
+    def write(name, numbers):
+        lines = [
+            json.dumps({"text": f"{number} bottles of beer"}) for number in numbers
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines), encoding="utf-8")
+        return f"jsonl:{tmp_path}/{name}.jsonl#text"
+
+    settings = dict(tokenizer="bytes", seq_len=8)
+    source = write("a", [*range(300), 5])
+    own = dict(valid_source=write("b", [5, 7, 1000]), test_source=write("c", [2000]))
+    corpus = load_language_dataset(configure("", source=source, **own, **settings))
+    assert corpus.counts["documents"] == {"train": 298, "valid": 3, "test": 1}
+    assert "3 copies of valid or test documents." in " ".join(corpus.notes)
+    stream = corpus.splits["valid"]["tokens"].reshape(-1)
+    parts = np.split(stream, np.flatnonzero(stream == 2) + 1)[:-1]
+    texts = [corpus.tokenizer.decode(part) for part in parts]
+    assert texts == [f"{number} bottles of beer" for number in (5, 7, 1000)]
+    half = load_language_dataset(
+        configure("", source=source, valid_source=own["valid_source"], **settings)
+    )
+    assert half.counts["documents"]["valid"] == 3
+    assert half.counts["documents"]["test"] > 1
+    assert half.fingerprint != corpus.fingerprint
+    whole = load_language_dataset(
+        configure("", source=source, **own, **settings), all_valid=True
+    )
+    assert whole.counts["documents"] == {"train": 0, "valid": 301, "test": 0}
