@@ -126,29 +126,35 @@ def survey_documents(
     skips, sample, held_out, num_copies = Skips(), PassageSample(), set[bytes](), 0
     for split, text in reading.documents(max_bytes, skips):
         document = hash_document(text)
+        if split == "train" and document in held_out:
+            num_copies += 1
+            continue
+        num_bytes += len(text.encode())
         if split != "train":
             digest.update(split.encode() + document)
             held_out.add(document)
-            num_bytes += len(text.encode())
-            continue
-        if document in held_out:
-            num_copies += 1
             continue
         digest.update(document)
         fractions.append(hash_to_fraction(document))
-        num_bytes += len(text.encode())
         if wants_passages:
             sample.add(text, fractions[-1])
         if len(fractions) % 64 == 0:
             report("read", min(num_bytes / guess, 1.0))
-    if not fractions:
-        name = show(name_sources(reading.source))
-        left_out = skips.describe("config.data.on_bad_document", "documents")
-        raise DataError(f"config.data.source={name} holds no document. {left_out}")
     shares = {"valid": valid_fraction, "test": test_fraction}
-    shares |= dict.fromkeys(reading.own, 0.0)
-    borders = place_borders(np.array(fractions), shares["valid"], shares["test"])
+    borders = _place_borders(reading, fractions, shares, skips)
     report("read", 1.0)
     passages = [p for p, f in sample.passages() if borders.choose(f) == "train"]
     found = max_bytes, digest.hexdigest(), borders, num_bytes, skips, passages
     return Survey(*found, held_out, num_copies)
+
+
+def _place_borders(
+    reading: Reading, fractions: array, shares: Mapping[str, float], skips: Skips
+) -> SplitBorders:
+    """Returns the borders of the splits that are drawn."""
+    if not fractions:
+        name = show(name_sources(reading.source))
+        left_out = skips.describe("config.data.on_bad_document", "documents")
+        raise DataError(f"config.data.source={name} holds no document. {left_out}")
+    drawn = {**shares, **dict.fromkeys(reading.own, 0.0)}
+    return place_borders(np.array(fractions), drawn["valid"], drawn["test"])
