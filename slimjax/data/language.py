@@ -41,6 +41,10 @@ FORMAT = 1  # Part of every fingerprint: other rows of the same text count it up
 ROWS_FORMAT = 2  # Part of a name in the cache: other files of the same rows count up.
 COUNTED = ("tokens", "bytes", "documents")
 NUM_DECODED = 32  # Documents that are decoded again, to see whether text is kept.
+_UNDIVIDED: dict[str, Any] = {
+    **{"valid_fraction": 0.0, "test_fraction": 0.0},
+    **{"valid_source": "", "test_source": ""},
+}
 _ENCODE_CHARACTERS = 1 << 20  # Text encoded at once: enough for two threads.
 
 
@@ -69,13 +73,7 @@ def load_language_dataset(
     """
     report = progress or (lambda *_: None)
     if all_valid:
-        config = dataclasses.replace(
-            config,
-            valid_fraction=0.0,
-            test_fraction=0.0,
-            valid_source="",
-            test_source="",
-        )
+        config = dataclasses.replace(config, **_UNDIVIDED)
     reading = config.reading()
     survey = survey_documents(
         reading,
