@@ -1,0 +1,51 @@
+"""Law 6 for models that are no decoders: runs on eight devices go the way of one."""
+
+import json
+
+import pytest
+
+from slimjax import fit
+from slimjax.config import override, read_config
+
+SMALL = [("model.width", "16"), ("model.num_heads", "4"), ("model.num_layers", "2")]
+SMALL += [("model.mlp_dim", "32"), ("data.tokenizer", "bytes"), ("data.seq_len", "12")]
+SMALL += [("data.batch_size", "8"), ("model.dropout", "0"), ("train.num_steps", "24")]
+SMALL += [("train.eval_every_steps", "8"), ("resize.multiple", "2")]
+SMALL += [("resize.first_step", "8"), ("resize.every_steps", "8")]
+SMALL += [("objective.strategy", "exchange"), ("objective.size", "params")]
+SMALL += [("objective.budget", "60%"), ("quantize.bits", "[16]")]
+SMALL += [("resize.max_seams", "2"), ("resize.kv_heads_multiple", "2")]
+SMALL += [("optim.warmup_steps", "4"), ("data.source_vocab_size", "0")]
+MESH = [("mesh.data", "2"), ("mesh.fsdp", "2"), ("mesh.model", "2")]
+WORDS = "north south east west up down left right".split()
+
+
+def write_examples(path, task: str) -> None:
+    """Writes texts of two or three words, their first word as label, and reversed."""
+    lines = []
+    for i in range(160):
+        words = [WORDS[i % 8], WORDS[i // 8 % 8]]
+        text = f"{i} {' '.join(words)}"
+        target = {"label": words[0][:1]}
+        if task == "seq2seq":
+            text, target = text[:11], {"target": text[:11][::-1]}
+        lines.append({"text" if task != "seq2seq" else "source": text} | target)
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["classification", "seq2seq"])
+def test_eight_devices_go_the_way_of_one(task, tmp_path):
+    path = tmp_path / "examples.jsonl"
+    write_examples(path, task)
+    changes = [*SMALL, ("data.source", f"jsonl:{path}")]
+    reports = []
+    for name, mesh in (("one", [("mesh.data", "1")]), ("eight", MESH)):
+        config = override(read_config(f"configs/{task}.py"), [*changes, *mesh])
+        reports.append(fit(config, tmp_path / name, quiet=True))
+    one, eight = reports
+    assert len(one["stages"]) == 3
+    for key in ("architecture", "params"):
+        assert [s[key] for s in one["stages"]] == [s[key] for s in eight["stages"]]
+    expected = one["error"]["valid_nats_per_target"]
+    assert eight["error"]["valid_nats_per_target"] == pytest.approx(expected, rel=1e-4)
