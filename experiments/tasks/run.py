@@ -62,8 +62,8 @@ DATA: dict[str, Changes] = {
     "r8": [
         ("data.seq_len", "128"),
         ("model.dropout", "0.3"),
-        ("optim.learning_rate", "2e-3"),
-        ("optim.weight_decay", "1"),
+        ("optim.learning_rate", "3e-3"),
+        ("optim.weight_decay", "0.1"),
         ("train.num_steps", "500"),
         ("resize.first_step", "300"),
         ("resize.every_steps", "100"),
