@@ -17,7 +17,7 @@ SMALL += [("objective.budget", "60%"), ("quantize.bits", "[16]")]
 SMALL += [("resize.max_seams", "2"), ("resize.kv_heads_multiple", "2")]
 SMALL += [("optim.warmup_steps", "4"), ("data.source_vocab_size", "0")]
 MESH = [("mesh.data", "2"), ("mesh.fsdp", "2"), ("mesh.model", "2")]
-WORDS = "north south east west up down left right".split()
+WORDS = ["north", "south", "east", "west", "up", "down", "left", "right"]
 
 
 def write_examples(path, task: str) -> None:
