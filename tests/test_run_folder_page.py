@@ -10,7 +10,16 @@ import slimjax
 from slimjax.config import override, read_config
 
 PAGE = pathlib.Path("docs/run_folder.md").read_text(encoding="utf-8")
-OPEN_KEYS = ("skipped", "versions", "machine", "config", "alphas", "closed", "bits")
+OPEN_KEYS = (
+    "codecs",
+    "skipped",
+    "versions",
+    "machine",
+    "config",
+    "alphas",
+    "closed",
+    "bits",
+)
 """Blocks whose keys are names from elsewhere."""
 
 

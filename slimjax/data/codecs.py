@@ -12,6 +12,7 @@ from slimjax.data.scaling import FEATURES_FILE, Scaling, load_scaling
 from slimjax.data.tags import make_labels_or_tags
 from slimjax.data.tokenizer import Tokenizer, load_tokenizer
 from slimjax.data.values import VALUE, VALUES_FILE, ValueScale, load_values
+from slimjax.errors import DataError
 
 Codecs = Mapping[str, Codec]
 """Codecs by the field that they are of: ``tokens``, ``label``, ``features``."""
@@ -70,6 +71,26 @@ def fingerprints(codecs: Codecs) -> dict[str, str]:
     Where files have their values is left out: it changes no number.
     """
     return {name: c.fingerprint for name, c in codecs.items() if name != READS}
+
+
+def check_codecs(codecs: Codecs, known: Mapping[str, str], folder: object) -> None:
+    """Refuses codecs with which a model's numbers would mean something else.
+
+    Args:
+        codecs: Those of a run folder.
+        known: Fingerprints of the codecs that the model was trained with.
+        folder: Where they are, for the message.
+
+    Raises:
+        DataError: If one of them has changed.
+    """
+    found = fingerprints(codecs)
+    for name, fingerprint in known.items():
+        if found.get(name) != fingerprint:
+            raise DataError(
+                f"{folder}: the file of {name} has changed since the model was "
+                "trained, so its answers would be wrong. Restore the folder."
+            )
 
 
 def save_codecs(codecs: Codecs, folder: str | os.PathLike[str]) -> None:

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from slimjax import tasks
 from slimjax.config import build
-from slimjax.data.codecs import Codecs, load_codecs, sizes_of, special_of
+from slimjax.data.codecs import Codecs, check_codecs, load_codecs, sizes_of, special_of
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.generate.decode import CHUNK, Writer, generate, round_up
@@ -220,6 +220,8 @@ def load(workdir: str | Path) -> Model:
     config = read_model_config(folder, codecs)
     abstract = nn.meta.unbox(config.abstract_variables())
     if folder.report.is_file():
+        known = read_json(folder.report, dict).get("data", {}).get("codecs", {})
+        check_codecs(codecs, known, folder.tokenizer)
         weights = read_packed(folder.packed)
         _check_shapes(weights, abstract["params"], folder.packed)
         gates = jax.tree.map(lambda g: jnp.ones(g.shape), abstract["gates"])

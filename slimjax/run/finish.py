@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax.data.codecs import fingerprints
 from slimjax.data.dataset import Dataset
 from slimjax.nn.axes import to_host
 from slimjax.objective.latency import LATENCY
@@ -147,6 +148,7 @@ def describe_data(data: Dataset) -> dict[str, Any]:
         "source": data.source,
         "fingerprint": data.fingerprint,
         "notes": list(data.notes),
+        "codecs": fingerprints(data.codecs),
         **sizes,
         **counts,
     }

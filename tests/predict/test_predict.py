@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -242,6 +243,16 @@ def test_load_answers_and_embeds(workdir, predictor):
     assert model.predict(["dull", {"no": 1}])[1].keys() == {"error"}
     np.testing.assert_array_equal(model.vectors("dull"), predictor.vectors(["dull"]))
     assert "vocabulary" in repr(model)
+
+
+def test_labels_in_another_order_are_refused(workdir, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(workdir, copy)
+    path = copy / "tokenizer" / "labels.json"
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "labels": content["labels"][::-1]}))
+    assert main(["evaluate", f"--workdir={copy}"]) == 2
+    assert "the file of label has changed" in capsys.readouterr().err
 
 
 def test_own_fields_give_way_to_the_answer():
