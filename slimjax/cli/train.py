@@ -9,6 +9,9 @@ from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
 from slimjax.paths import user_path
 
+MOST_SHOWN = 20
+"""Classes that a dry run prints in words; ``--json`` has all of them."""
+
 
 def main(argv: Sequence[str]) -> None:
     """Trains and slims a model, then writes its report and shows the closing table."""
@@ -103,14 +106,17 @@ def _dry_run(run, *, as_json: bool) -> None:
     if as_json:
         print_json(plan)
         return
-    for name, value in plan.items():
+    notes = plan.pop("notes", [])
+    for name, value in [*plan.items(), *(("note", note) for note in notes)]:
         print(f"{name:28} {_show(value)}")
 
 
 def _show(value: object) -> str:
     """Returns a value of the plan as people read it."""
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_show(part)}" for name, part in value.items())
+        parts = [f"{name} {_show(part)}" for name, part in value.items()]
+        more = [f"{len(parts) - MOST_SHOWN:,} more"] * (len(parts) > MOST_SHOWN)
+        return ", ".join(parts[:MOST_SHOWN] + more)
     if isinstance(value, float) and abs(value) < 100 and not value.is_integer():
         return f"{value:.3g}"
     return f"{value:,.0f}" if isinstance(value, int | float) else str(value)

@@ -23,6 +23,7 @@ from slimjax.text.sources import (
     name_sources,
     parse_sources,
 )
+from slimjax.text.tables import NO_HEADER
 
 IN_MEMORY = "input"
 """Stands for the file of examples that come from Python."""
@@ -164,8 +165,11 @@ def refuse_or_skip(
     """Raises for an example that is bad, or counts it.
 
     Raises:
-        DataError: Unless `on_bad_example` is ``skip``.
+        DataError: Unless `on_bad_example` is ``skip``; and always where a whole file is
+            not what it should be.
     """
+    if bad.reason == NO_HEADER:
+        raise DataError(bad.message)
     if on_bad_example != "skip":
         remedy = "Mend it, or set config.data.on_bad_example=skip."
         raise DataError(f"{bad.message} {remedy}")

@@ -17,6 +17,9 @@ HEAD_BYTES = 4096
 """Bytes of a file by which it is recognised as no text."""
 
 
+_MIXED = "Lines before it are UTF-8: the file mixes encodings. Convert this line."
+
+
 @dataclasses.dataclass(frozen=True)
 class BadDocument:
     """What stands in a stream for text that cannot be read.
@@ -60,7 +63,7 @@ class Line:
 
 def read_lines(path: str, encoding: str) -> Iterator[Line | BadDocument]:
     r"""Yields the lines of a file, which end at ``\n`` or ``\r\n`` and nothing else."""
-    offset, number = 0, 0
+    offset, number, is_utf8 = 0, 0, False
     try:
         with open_bytes(path, encoding) as file:
             while data := file.readline(MAX_LINE_BYTES):
@@ -70,8 +73,9 @@ def read_lines(path: str, encoding: str) -> Iterator[Line | BadDocument]:
                     yield BadDocument("too_long", f"{message} bytes.", path)
                     _skip_line(file, data)
                 else:
-                    text = decode(data, path, number, offset)
+                    text = decode(data, path, number, offset, is_utf8=is_utf8)
                     yield _strip(text, number, path) if isinstance(text, str) else text
+                    is_utf8 |= isinstance(text, str) and not data.isascii()
                 offset += len(data)
     except READ_ERRORS as error:
         yield make_unreadable(path, error)
@@ -80,8 +84,18 @@ def read_lines(path: str, encoding: str) -> Iterator[Line | BadDocument]:
         yield make_empty(path)
 
 
-def decode(data: bytes, path: str, line: int, offset: int) -> str | BadDocument:
-    """Returns the text of UTF-8 bytes that begin at a line and an offset of a file."""
+def decode(
+    data: bytes, path: str, line: int, offset: int, *, is_utf8: bool = False
+) -> str | BadDocument:
+    """Returns the text of UTF-8 bytes that begin at a line and an offset of a file.
+
+    Args:
+        data: The bytes.
+        path: The file.
+        line: Number of the line at which they begin.
+        offset: The bytes before them.
+        is_utf8: Whether signs beyond ASCII before them were UTF-8.
+    """
     if offset == 0 and data[:HEAD_BYTES].count(0) > len(data[:HEAD_BYTES]) / 4:
         hint = explain(data[:HEAD_BYTES])  # Zeros are UTF-8, but no text has so many.
         problem = "line 1: more than a quarter of its bytes are zero"
@@ -92,7 +106,8 @@ def decode(data: bytes, path: str, line: int, offset: int) -> str | BadDocument:
         line += data.count(b"\n", 0, error.start)
         place = f"{show(path)}, line {line}, byte offset {offset + error.start}"
         bad = f"0x{data[error.start]:02x} is not UTF-8"
-        hint = explain(data if offset == 0 else data[max(error.start - 2048, 0) :])
+        near = data if offset == 0 else data[max(error.start - 2048, 0) :]
+        hint = _MIXED if is_utf8 else explain(near)
         return BadDocument("not_utf8", f"{place}: {bad}. {hint}", path)
 
 

@@ -105,7 +105,10 @@ def _parse(line: Line, *, is_first: bool) -> Record | BadDocument:
             return line.bad("broken_json", f"ends in a comma. {_LINES_HINT}.")
         if is_first and text == "{":
             return line.bad("broken_json", f"is only the start of one. {_LINES_HINT}.")
-        return line.bad("broken_json", f"is not JSON: {show(str(error))}.")
+        why = str(error)
+        if isinstance(error, json.JSONDecodeError):
+            why = f"{error.msg}, column {error.colno}"
+        return line.bad("broken_json", f"is not JSON: {show(why)}.")
     if isinstance(values, dict):
         return Record(values, line)
     hint = _ARRAY_HINT if isinstance(values, list) else f"{_LINES_HINT}."

@@ -60,7 +60,8 @@ def _load(path: str, style: Format) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         line = Line("", error.lineno, path)
-        return line.bad("broken_json", f"is not JSON: {show(str(error))}.")
+        why = f"{error.msg}, column {error.colno}"
+        return line.bad("broken_json", f"is not JSON: {show(why)}.")
     except RecursionError as error:
         return make_unreadable(path, error)
 

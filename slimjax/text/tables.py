@@ -16,11 +16,13 @@ from slimjax.text.reading import (
 )
 from slimjax.text.records import Format, Record
 
+NO_HEADER = "no_header"
+"""Why a table is bad whose first line does not name its columns."""
 NUM_COMPARED = 100
 """Rows that are compared with the first line, to see whether it is a header."""
 # A carriage return inside a line, which the csv module would take for the line's end.
 _RETURN, _STAND_IN = "\r", "\ufdd0"
-_NO_HEADER = (
+_REMEDY = (
     "If the first line is an example, set config.data.header=False and number the "
     "columns in config.data.fields."
 )
@@ -57,8 +59,8 @@ def _name_rows(
             names = [name.strip() for name in row]
             if len(set(names)) < len(names):
                 name = max(names, key=names.count)
-                problem = f"names the column {show(name)} twice. {_NO_HEADER}"
-                yield lines.first().bad("broken_csv", problem)
+                problem = f"names the column {show(name)} twice. {_REMEDY}"
+                yield lines.first().bad(NO_HEADER, problem)
                 return
         else:
             names = names or list(range(len(row)))
@@ -78,7 +80,7 @@ def _find_no_header(record: Record | BadDocument) -> BadDocument | None:
             problem = f"has a column that the first line calls {show(name)}."
         else:
             continue
-        return record.line.bad("no_header", f"{problem} {_NO_HEADER}")
+        return record.line.bad(NO_HEADER, f"{problem} {_REMEDY}")
     return None
 
 

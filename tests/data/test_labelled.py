@@ -388,6 +388,20 @@ def test_a_label_that_train_lacks_is_an_error_that_names_it(tmp_path):
     assert read_back(dataset, "valid") == [("a", "good")]
 
 
+def test_a_first_line_that_is_an_example_is_refused_even_if_bad_ones_are_skipped(
+    tmp_path,
+):
+    path = tmp_path / "a.csv"
+    path.write_text("\n".join(f"text {i},{'ab'[i % 2]}" for i in range(60)))
+    for choice in ("error", "skip"):
+        with pytest.raises(
+            DataError, match=r"set config\.data\.header=False"
+        ) as caught:
+            load("", source=f"csv:{path}", fields={}, on_bad_example=choice)
+        assert "line 3 has a in the column" in str(caught.value)
+        assert "on_bad_example" not in str(caught.value)
+
+
 def test_one_class_is_too_few(tmp_path):
     path = write_lines(tmp_path / "a.jsonl", [(f"{i}", "x") for i in range(30)])
     with pytest.raises(DataError, match="have the label x; two different ones"):

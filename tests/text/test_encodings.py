@@ -7,6 +7,7 @@ import pytest
 from slimjax.errors import ConfigError, DataError
 from slimjax.text.corpus import iterate_documents
 from slimjax.text.encodings import check_encoding, explain
+from slimjax.text.reading import read_lines
 from slimjax.text.records import Format
 
 CHINESE = "他说的是中国人。在这里有很多的书。今天天气很好。我们去公园玩。"
@@ -87,6 +88,8 @@ def test_a_byte_in_another_encoding_is_refused_with_its_line(tmp_path):
     path.write_bytes(b"caf\xc3\xa9\n" * 50_000 + b"caf\xe9\n")
     with pytest.raises(DataError, match=r"a\.txt, line 50001, byte offset 300003"):
         list(iterate_documents(f"text:{path}"))
+    *_, bad = read_lines(str(path), "utf-8")
+    assert bad.message.endswith("the file mixes encodings. Convert this line.")
 
 
 def test_an_unknown_encoding_is_refused_with_the_nearest():

@@ -68,7 +68,7 @@ def test_signs_may_have_no_meaning_and_another_delimiter_may_have_one(tmp_path):
         ("a.csv", "", "empty", "line 1"),
         ("a.csv", "x,y\n1,2\n1,2,3\n", "wrong_columns", "line 3 has 3 columns"),
         ("a.csv", "x,y\n1\n", "wrong_columns", "the header 2"),
-        ("a.csv", "x,x\n1,2\n", "broken_csv", "column x twice"),
+        ("a.csv", "x,x\n1,2\n", "no_header", "column x twice"),
         ("a.csv", 'x,y\n1,2\n"a,b\nc,d\n', "broken_csv", "line 3 is not a row"),
         ("a.csv", 'x,y\n"a"b,c\n', "broken_csv", 'Write "" for a quote'),
         ("a.csv", b"x,y\n\xff,1\n", "not_utf8", "line 2, byte offset 4"),
