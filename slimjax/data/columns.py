@@ -60,7 +60,9 @@ def prepare_value(name: str, scale: ValueScale) -> Prepared:
 
     def encode(examples: list[Example]) -> Encoded:
         values = [example.values[name] for example in examples]
-        units = np.tile(np.float32([scale.mean, scale.deviation]), (len(values), 1))
+        units = np.tile(
+            np.array([scale.mean, scale.deviation], np.float32), (len(values), 1)
+        )
         return Encoded({name: np.array(values, np.float32), unit: units})
 
     fields = {

@@ -183,11 +183,12 @@ def prepare_tagged(material: Material) -> list[Prepared]:
                 if own is not None:
                     classes.append(np.where(answered < 0, NO_LABEL, own[answered]))
         shape = len(rows), config.seq_len
-        arrays = {"tokens": np.array(rows, stored_type(tokenizer)).reshape(shape)}
+        arrays: dict[str, np.ndarray] = {}
+        arrays["tokens"] = np.array(rows, stored_type(tokenizer)).reshape(shape)
         arrays[WORDS] = np.array(words, np.int32).reshape(shape)
         if tags is not None:
             arrays[TAGS] = np.array(classes, np.int16).reshape(shape)
-        targets = np.sum(arrays[WORDS] >= 0, axis=1, dtype=np.int64)
+        targets = np.count_nonzero(arrays[WORDS] >= 0, axis=1)
         counts = {"tokens": _count(arrays["tokens"], tokenizer.pad_id)}
         counts |= {"cut": int(is_cut.sum()), "words": int(targets.sum())}
         each = np.array(owners, np.int64)

@@ -10,6 +10,7 @@ BALANCED = "balanced"
 
 MAX_GAMMA = 10.0
 LEAST_TEMPERATURE, MAX_TEMPERATURE = 1e-3, 10.0
+MAX_WORDS = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +78,8 @@ class HeadSettings:
         focal_gamma: Power of ``1 - p`` by which the training loss of a target of
             probability p is multiplied, so that easy examples count less; 2 is usual,
             0 is none. Losses that are reported are without it.
+        num_sentences: Most sentences of an extractive summary; 0 for no limit.
+        max_words: Most words of an extractive summary; 0 for no limit.
         temperature: What cosines of vectors are divided by where texts are ranked. A
             smaller one separates the right text from the others more sharply.
     """
@@ -84,10 +87,35 @@ class HeadSettings:
     class_weights: str | dict = ""
     multi_label: bool = False
     focal_gamma: float = 0.0
+    num_sentences: int = 3
+    max_words: int = 0
     temperature: float = 0.05
 
     def __post_init__(self):
-        """Refuses weights that are none."""
+        """Refuses weights that are none, and summaries without an end."""
+        self._check_weights()
+        for name in ("num_sentences", "max_words"):
+            value = getattr(self, name)
+            if not 0 <= value <= MAX_WORDS:
+                raise ConfigError(
+                    f"config.head.{name}={value} must be 0 to {MAX_WORDS}."
+                )
+        if not self.num_sentences and not self.max_words:
+            raise ConfigError(
+                "config.head.num_sentences=0 and config.head.max_words=0 leave a "
+                "summary without an end. Set one of them."
+            )
+        if not 0 <= self.focal_gamma <= MAX_GAMMA:
+            raise ConfigError(
+                f"config.head.focal_gamma={self.focal_gamma} must be 0 to {MAX_GAMMA}."
+            )
+        if not LEAST_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
+            raise ConfigError(
+                f"config.head.temperature={self.temperature} must be "
+                f"{LEAST_TEMPERATURE} to {MAX_TEMPERATURE}."
+            )
+
+    def _check_weights(self) -> None:
         where, given = "config.head.class_weights", self.class_weights
         if isinstance(given, str) and given not in ("", BALANCED):
             raise ConfigError(
@@ -98,12 +126,3 @@ class HeadSettings:
             is_number = isinstance(weight, int | float) and not isinstance(weight, bool)
             if not is_number or not math.isfinite(weight) or weight <= 0:
                 raise ConfigError(f"{where}[{name!r}]={weight!r} must be above 0.")
-        if not 0 <= self.focal_gamma <= MAX_GAMMA:
-            raise ConfigError(
-                f"config.head.focal_gamma={self.focal_gamma} must be 0 to {MAX_GAMMA}."
-            )
-        if not LEAST_TEMPERATURE <= self.temperature <= MAX_TEMPERATURE:
-            raise ConfigError(
-                f"config.head.temperature={self.temperature} must be "
-                f"{LEAST_TEMPERATURE} to {MAX_TEMPERATURE}."
-            )

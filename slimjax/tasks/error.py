@@ -169,6 +169,7 @@ def losses_of(
             nats[head.name] = jnp.sum(terms, axis=-1)
         elif head.loss == "positions":
             is_open = targets[head.name].is_open
+            assert is_open is not None
             number = readout.logits()[..., 0]
             nats[head.name] = position_nats(number, values, is_open)
             losses[head.name] = nats[head.name]

@@ -76,7 +76,7 @@ def load(
     """Returns the rows of a corpus, and which tokens go on with a word if asked."""
     _check_length(config)
     config = dataclasses.replace(config, pieces=config.pieces or "words")
-    options = dict(codecs=codecs, all_valid=all_valid, progress=progress)
+    options = dict[str, Any](codecs=codecs, all_valid=all_valid, progress=progress)
     data = lm.load(config, head=head, **options)
     if not config.whole_words:
         return data

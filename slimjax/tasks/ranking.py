@@ -175,7 +175,7 @@ def rank(
     answers: list[Answer] = []
     for start in range(0, len(vectors), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        scores = np.float32(vectors[part]) @ np.float32(candidates).T
+        scores = np.asarray(vectors[part]) @ np.asarray(candidates).T
         orders = np.argsort(-scores, axis=1, kind="stable")
         for i, (order, own) in enumerate(zip(orders, scores, strict=True)):
             best = [

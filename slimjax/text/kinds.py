@@ -19,6 +19,7 @@ from slimjax.text.reading import BadDocument
 from slimjax.text.records import Record
 from slimjax.text.span_kinds import (
     read_answers,
+    read_choices,
     read_entities,
     read_spans,
     read_tags,
@@ -188,6 +189,8 @@ KINDS = {
     "text": Kind(read_text),
     "texts": Kind(read_texts, is_target=True),
     "passage": Kind(read_text, is_target=True),
+    "sentences": Kind(read_texts),
+    "choices": Kind(read_choices, is_target=True),
     "features": Kind(read_features, joins_fields=True),
     "label": Kind(read_label, is_target=True),
     "labels": Kind(read_labels, is_target=True),

@@ -64,7 +64,7 @@ def read_entities(
             field = f"field {show(str(keys[0]))}[{i}]"
             problem = f"{field} is {show(entity)}, not [start, end, type]."
             return record.line.bad("wrong_type", problem)
-        found.append((entity[0], entity[1], entity[2].strip()))
+        found.append((entity[0], entity[1], str(entity[2]).strip()))
     return tuple(sorted(found))
 
 
@@ -108,6 +108,19 @@ def read_answers(
                 return record.line.bad("wrong_type", problem)
             found.append((text, start))
     return tuple(found)
+
+
+def read_choices(record: Record, keys: Keys) -> tuple[int, ...] | BadDocument:
+    """Returns 0 or 1 for each sentence of a document."""
+    value = _read_list(record, keys)
+    if isinstance(value, BadDocument):
+        return value
+    for i, mark in enumerate(value):
+        if mark not in (0, 1):
+            field = f"field {show(str(keys[0]))}[{i}]"
+            problem = f"{field} is {show(mark)}, not 0 or 1."
+            return record.line.bad("wrong_type", problem)
+    return tuple(map(int, value))
 
 
 def _lists_of(part: Any) -> tuple[list[Any] | None, list[Any]]:

@@ -116,12 +116,11 @@ def test_the_epsilon_of_norms_is_that_of_the_settings():
     streams = config.module().apply(
         {**variables, "params": params}, inputs, method="streams"
     )
-    x = (
-        params["tokens"]["embedding"][inputs["tokens"]]
-        + params["positions"]["table"][None]
-    )
+    table, places = params["tokens"]["embedding"], params["positions"]["table"]
+    x = np.asarray(table)[inputs["tokens"]] + np.asarray(places)
     x = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
-    scale, bias = (params["embed_norm"][name] for name in ("scale", "bias"))
+    own = params["embed_norm"]
+    scale, bias = (np.asarray(own[name]) for name in ("scale", "bias"))
     np.testing.assert_allclose(streams[0], x * scale + bias, rtol=1e-3, atol=1e-3)
 
 
