@@ -2,7 +2,7 @@
 
 Each example has a ``document`` (or a list of ``sentences``) and a ``summary`` (or
 ``labels``, 0 or 1 for each sentence). Targets are the sentences that share most with
-the summary. ``head.num_sentences`` of them are chosen, or what ``head.max_words`` allows.
+the summary. ``head.num_sentences`` are chosen, or what ``head.max_words`` allows.
 
 Run: slimjax train --config=extractive --workdir=runs/summaries \
         --config.data.source='jsonl:articles.jsonl'
