@@ -20,6 +20,7 @@ UNITS = {
 }
 LOSSES = ("nats_per_token", "nats_per_target")  # Shown as the loss and perplexity.
 LATENCY = "latency"  # Seconds, for one token.
+MOST_METRICS = 2  # Of the task's own; the log has all of them.
 MOST_PERPLEXITY = 1e6  # A larger one is not worth a place.
 
 
@@ -51,8 +52,8 @@ def describe_step(
         metrics: Metrics of the task, the headline first. By default bits per byte.
 
     Returns:
-        Loss, headline metric of the validation split, size, other metrics, speed; what
-        is not known is left out.
+        Loss, headline metric of the validation split, size, the metric after it, speed;
+        what is not known is left out.
 
     Examples:
         >>> entry = {"loss": 2.5, "valid_nats_per_token": 3.0, "tokens_per_s": 5300.0}
@@ -66,7 +67,7 @@ def describe_step(
     named = named or [("bits_per_byte", "bits per byte")]
     known = [(words, number(entry, f"valid_{key}")) for key, words in named]
     shown = [_describe(words, value) for words, value in known if value is not None]
-    facts += [*shown[:1], *sizes, *shown[1:]]
+    facts += [*shown[:1], *sizes, *shown[1:MOST_METRICS]]
     perplexity = _perplexity(entry)
     if perplexity and not any(key == "perplexity" for key, _ in named):
         facts.append(f"perplexity {perplexity:,.3g}")
