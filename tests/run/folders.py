@@ -22,6 +22,30 @@ SLIM = [
 SLIM = [{**layer, "attention": True, "mlp": layer["mlp_dim"] > 0} for layer in SLIM]
 
 
+def write_run(folder, run, model):
+    """Writes the files of a finished run with drawn weights, but no codecs."""
+    weights = jax.device_get(init_params(model, seed=7)["params"])
+    names = axis_names(model.abstract_variables())["params"]
+    write_packed(folder.packed, weights, names)
+    write_json(folder.config, run.as_dict())
+    write_json(folder.architecture, model.architecture({}))
+    write_json(folder.report, {})
+
+
+def make_perceptron(root, scaling):
+    """Writes a finished perceptron whose features are scaled like this."""
+    folder = RunFolder(root)
+    folder.tokenizer.mkdir(parents=True)
+    scaling.save(folder.tokenizer)
+    Labels(("a", "b"), (1, 1)).save(folder.tokenizer)
+    block = dict(kind="mlp", width=5, mlp="relu", dtype="float32")
+    run = make_run_config(dict(task="classification", model=block))
+    sizes = {"features": scaling.size, "classes": 2}
+    model = build_model(run.model, sizes, classification.heads(sizes))
+    write_run(folder, run, model)
+    return str(root)
+
+
 def make_folder(root, task="lm", names=(), layers=SLIM):
     """Writes a finished run, which nobody trained; returns its folder's path."""
     folder, tokenizer = RunFolder(root), BytesTokenizer()
@@ -35,11 +59,5 @@ def make_folder(root, task="lm", names=(), layers=SLIM):
     heads = {"lm": lm, "classification": classification}[task].heads(sizes)
     model = build_model(run.model, sizes, heads, {"": 24})
     model = model.with_architecture(layers, "here")
-    weights = jax.device_get(init_params(model, seed=7)["params"])
-    write_packed(
-        folder.packed, weights, axis_names(model.abstract_variables())["params"]
-    )
-    write_json(folder.config, run.as_dict())
-    write_json(folder.architecture, [{**layer, "bits": {}} for layer in layers])
-    write_json(folder.report, {})
+    write_run(folder, run, model)
     return str(root)

@@ -6,15 +6,16 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from folders import SLIM, make_folder
+from folders import SLIM, make_folder, make_perceptron
 
 from slimjax.config import override
 from slimjax.data.codecs import load_codecs
+from slimjax.data.scaling import Scaling
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
 from slimjax.run import loop
 from slimjax.run.blueprints import make_blueprint
-from slimjax.run.init_shape import take_shape
+from slimjax.run.init_shape import input_codecs, take_shape
 from slimjax.run.init_weights import describe_start, take_weights
 from slimjax.run.progress import Display
 from slimjax.run.start import train
@@ -93,6 +94,24 @@ def test_a_head_is_taken_over_with_the_same_labels_alone(
     same = np.array_equal(params["params"]["label_head"]["table"], theirs)
     assert same == is_taken
     assert record["fresh"] == ([] if is_taken else ["label_head"])
+
+
+def test_features_are_scaled_as_they_were(tmp_path):
+    scaling = Scaling(3, scale=0.5, shift=-1.0)
+    folder = make_perceptron(tmp_path / "run", scaling)
+    path = tmp_path / "points.csv"
+    rows = [f"{i},{i % 5},{7 * i % 3},{'ab'[i % 2]}" for i in range(40)]
+    path.write_text("\n".join(["x,y,z,label", *rows]) + "\n")
+    fields = dict(features=["x", "y", "z"], label="label")
+    data = dict(source=f"csv:{path}", batch_size=4, fields=fields)
+    config = dict(task="classification", data=data, model=dict(init_from=folder))
+    config["mesh"] = dict(data=1)
+    run = take_shape(make_run_config(config))
+    data = classification.load(run.data, codecs=input_codecs(run))
+    assert data.codecs["features"] == scaling
+    assert (run.model.kind, run.model.mlp, run.model.width) == ("mlp", "relu", 5)
+    _, record = take_weights(make_stage(make_blueprint(run, data.outline)), data)
+    assert record["fresh"] == []
 
 
 @pytest.mark.parametrize(
