@@ -41,7 +41,9 @@ UNITS += [("objective.size", "bytes"), ("objective.budget", "50%")]
 UNITS += [("resize.first_step", "600"), ("resize.every_steps", "200")]
 UNITS += [("resize.max_seams", "2")]
 BITS: Changes = [*UNITS, ("quantize.bits", "[16, 8, 6, 4, 3, 2]")]
-MINILM: Changes = [("model.dtype", "bfloat16"), ("data.seq_len", "56")]
+MINILM: Changes = [("model.dtype", "bfloat16"), ("train.num_epochs", "2")]
+MINILM += [("data.seq_len", "56"), ("data.buckets", "[28, 40]")]
+MINILM += [("train.patience", "0"), ("train.eval_every_steps", "120")]
 ARMS: dict[str, dict[str, Changes]] = {
     "movie": {**TEXTS, "minilm": MINILM},
     "r8": TEXTS,

@@ -1,6 +1,7 @@
 """Error and metrics on held-out rows, exactly: what is kept of each row is summed."""
 
 import dataclasses
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ def evaluate(
     run, task = stage.blueprint.run, stage.blueprint.task
     answers = can_answer(task, data, write) and (answers or task.score is not None)
     numbers = choose_rows(data, split, max_rows, run.seed)
+    if not len(numbers):
+        return _of_nothing(task)
     columns = measure_rows(stage, variables, data, split, numbers)
     kept = {n.removeprefix(KEPT): c for n, c in columns.items() if n.startswith(KEPT)}
     columns = {n: c for n, c in columns.items() if not n.startswith(KEPT)}
@@ -101,6 +104,12 @@ def evaluate(
         answered=answered,
         notes=describe_answers(task, answered) if answered else {},
     )
+
+
+def _of_nothing(task: Task) -> Evaluation:
+    """Returns what is known of a split without rows: the names of the metrics."""
+    keys = [metric.key for metric in task.metrics if is_known(metric.key)]
+    return Evaluation(math.nan, dict.fromkeys(keys, math.nan), 0)
 
 
 def can_answer(task: Task, data: Dataset, write: Run | None) -> bool:

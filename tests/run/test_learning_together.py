@@ -40,7 +40,7 @@ def run(tmp_path_factory):
     )
     config["distill"]["architecture"] = {"towers": {"": {"width": 6, "layers": []}}}
     config["data"] |= dict(fields=dict(features="x", label="label"))
-    config["data"] |= dict(valid_fraction=0.2, test_fraction=0.2)
+    config["data"] |= dict(valid_fraction=0.2, test_fraction=0.0)
     return make_run_config(config)
 
 
@@ -53,6 +53,8 @@ def test_the_second_model_is_never_cut_and_is_no_part_of_what_comes_out(
     run, tmp_path, monkeypatch
 ):
     report = fit(run, tmp_path / "whole")
+    assert report["error"]["test_accuracy"] is None  # There are no such rows.
+    assert report["error"]["valid_accuracy"] > 0
     size = report["size"]
     assert size["params"] <= 0.6 * size["params_start"]
     other = 2 * (3 * 6 + 6 * 2)  # Forward FLOPs of 3-6-2.
