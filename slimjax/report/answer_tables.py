@@ -40,7 +40,7 @@ def make_class_table(answers: Answers) -> Table | None:
     if answers.kind.name not in makers:
         return None
     names, scores, counts = makers[answers.kind.name](answers)
-    heads = ["", "right", "predicted"]
+    heads = ["", "labelled", "predicted"]
     heads += [f"{name} (95 % interval)" for name in SCORES]
     order = np.argsort(-counts[0], kind="stable")[:MAX_CLASSES]
     rows = []

@@ -6,7 +6,6 @@ import pytest
 from slimjax.metrics.bootstrap import Resamples
 from slimjax.metrics.entities import (
     count_by_type,
-    count_entities,
     entities_of,
     entity_columns,
 )
@@ -60,12 +59,16 @@ def test_any_documents_have_the_scores_of_nervaluate():
         assert (hits, said, true) == (each.correct, each.actual, each.possible)
 
 
-def test_the_published_example_of_conlleval_has_its_f1():
-    """One of two entities is right, and one is found beside it."""
-    right = ["B-PER", "I-PER", "O", "B-LOC", "O"]
-    found = ["B-PER", "I-PER", "O", "O", "B-LOC"]
-    counts = count_entities(entities_of(found), entities_of(right))
-    assert counts == (1, 1.0, 2, 2)
+def test_the_example_of_seqeval_has_its_published_f1():
+    """From its README: F1 0.50."""
+    right = ["O O O B-MISC I-MISC I-MISC O", "B-PER I-PER O"]
+    found = ["O O B-MISC I-MISC I-MISC I-MISC O", "B-PER I-PER O"]
+    gold, predicted = (
+        [entities_of(tags.split()) for tags in side] for side in (right, found)
+    )
+    rows = entity_columns(predicted, gold)
+    assert float(METRICS["entity_f1"](rows)) == 0.5
+    assert float(METRICS["entity_partial_f1"](rows)) == 0.75  # One only overlaps.
 
 
 @pytest.mark.parametrize("name", METRICS)

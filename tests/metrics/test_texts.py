@@ -64,14 +64,13 @@ def test_rouge_is_the_mean_of_the_best_references():
     )
 
 
-def test_the_example_of_rouge_score_has_its_published_scores():
-    """The texts of its README; the counts are worked out by hand."""
-    right = [["The quick brown fox jumps over the lazy dog"]]
-    found = ["The quick brown dog jumps on the log."]
-    one, _, longest = texts.score_rouge(found, right)[0]
-    # Six of eight and of nine words are shared; five of them in the same order.
-    assert one == pytest.approx(100 * 2 * 6 / 17)
-    assert longest == pytest.approx(100 * 2 * 5 / 17)
+def test_the_example_of_lin_has_its_published_scores():
+    """From "ROUGE: A Package for Automatic Evaluation of Summaries", section 3.1."""
+    found = ["police kill the gunman", "the gunman kill police"]
+    scores = texts.score_rouge(found, [["police killed the gunman"]] * 2)
+    assert scores[:, 2] == pytest.approx([75.0, 50.0])
+    assert scores[0, 1] == pytest.approx(scores[1, 1])  # One bigram: "the gunman".
+    assert scores[0, 1] == pytest.approx(100 / 3)
 
 
 def test_chinese_is_cut_into_characters():
