@@ -38,13 +38,16 @@ STYLES = (
     dataclasses.replace(BERT, norm="rms", positions="relative"),
     dataclasses.replace(GPT2, positions="sinusoidal"),
     dataclasses.replace(LLAMA, mlp="relu2", qk_norm=True, tied=False, bias=True),
+    dataclasses.replace(T5, cell="rnn"),
+    dataclasses.replace(GPT2, cell="lstm", positions="none"),
+    dataclasses.replace(BERT, cell="gru", positions="none"),
 )
 LENGTH = 5
 """Positions of the rows that `draw_inputs` draws."""
 
 
 @st.composite
-def layers(draw, *, cross: bool = False) -> LayerConfig:
+def layers(draw, *, cross: bool = False, cell: str = "") -> LayerConfig:
     num_kv_heads = draw(st.integers(1, 3))
     cross_kv_heads = draw(st.integers(0, 2)) if cross else 0
     return LayerConfig(
@@ -52,7 +55,8 @@ def layers(draw, *, cross: bool = False) -> LayerConfig:
         num_kv_heads=num_kv_heads,
         head_dim=2 * draw(st.integers(1, 3)),
         mlp_dim=draw(st.integers(1, 9)),
-        attention=draw(st.sampled_from([True, True, True, False])),
+        attention=not cell and draw(st.sampled_from([True, True, True, False])),
+        state_dim=draw(st.integers(0, 5)) if cell else 0,
         mlp=draw(st.sampled_from([True, True, True, False])),
         cross_heads=cross_kv_heads * draw(st.integers(1, 2)),
         cross_kv_heads=cross_kv_heads,
@@ -96,19 +100,21 @@ def recipes(draw, max_layers: int = 2) -> ModelConfig:
     if options["style"].positions in ("learned", "sinusoidal"):
         options["num_positions"] = LENGTH + 1
     sizes = draw(st.integers(5, 17)), draw(st.integers(3, 8))
+    cell = options["style"].cell
     if kind == "decoder":
-        return decoder(*sizes, many(draw, max_layers), **options)
+        return decoder(*sizes, many(draw, max_layers, cell=cell), **options)
     if kind == "encoder":
         if heads == "gaps":  # The table of tokens fills them.
             heads = (HeadConfig("tokens", sizes[0], table="tied"),)
         options |= dict(heads=heads, token_types=draw(st.sampled_from([0, 2])))
-        return encoder(*sizes, many(draw, max_layers), **options)
+        return encoder(*sizes, many(draw, max_layers, cell=cell), **options)
     options["encoder_width"] = draw(st.sampled_from([0, 3, 6]))
     if draw(st.booleans()):
         table = "tied" if options["style"].tied else "own"
         head = HeadConfig("tokens", sizes[0], table=table, copy_dim=3)
         options["heads"] = (head,)
-    own, source = many(draw, max_layers, cross=True), many(draw, max_layers)
+    own = many(draw, max_layers, cross=True, cell=cell)
+    source = many(draw, max_layers, cell=cell)
     return encoder_decoder(*sizes, own, encoder_layers=source, **options)
 
 

@@ -9,7 +9,7 @@ from slimjax.trees import Path
 LAYER = "layer"
 """A layer, that is, all sublayers of a module together; it has no gate of its own."""
 
-UNITS = ("heads", "kv_heads", "mlp", SUBLAYER, LAYER, CHANNELS)
+UNITS = ("heads", "kv_heads", "mlp", "state", SUBLAYER, LAYER, CHANNELS)
 """Kinds of units: axes that have gates, sublayers and layers."""
 
 
@@ -19,9 +19,10 @@ class Limits:
 
     Attributes:
         units: Kinds of units that may be removed: heads (query heads), kv_heads (KV
-            groups), mlp, sublayer, layer, and embed, the channels of the residual
-            streams. These are left out unless named: each is a row or column of every
-            weight, which other units and strategies are not prepared for at all prices.
+            groups), mlp, state (of recurrent layers), sublayer, layer, and embed, the
+            channels of the residual streams. These are left out unless named: each is a
+            row or column of every weight, which other units and strategies are not
+            prepared for at all prices.
         frozen: Patterns of parts that are kept, as dotted paths of modules or gates,
             such as ``layer_0``, ``*.attention`` or ``layer_1.mlp.*``.
         multiple: MLP widths stay multiples of this.

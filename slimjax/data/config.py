@@ -51,6 +51,8 @@ class DataConfig:
             words to mask, label or translate it.
         seq_len: Tokens per row; of a source, where a target is written for it.
         target_len: Tokens per row of what is written for a source; 0 means seq_len.
+        one_row: Whether a source and its target stand in one row, for a decoder, which
+            writes the target after the source.
         source_vocab_size: Pieces of a tokenizer of its own for sources; 0 means that
             sources and targets share one.
         buckets: Lengths to which training batches of labelled examples are cut, such as
@@ -102,6 +104,7 @@ class DataConfig:
     seq_len: int = 128
     buckets: tuple[int, ...] = ()
     target_len: int = 0
+    one_row: bool = False
     source_vocab_size: int = 0
     batch_size: int = 16
     whole_words: bool = False
@@ -179,6 +182,11 @@ class DataConfig:
                 f"config.data.source_vocab_size={own} is for a tokenizer that is "
                 f"trained; config.data.tokenizer={show(self.tokenizer)} is shared. "
                 "Set it to 0."
+            )
+        if own and self.one_row:
+            raise ConfigError(
+                f"config.data.source_vocab_size={own}: with config.data.one_row=True "
+                "sources and targets share a tokenizer. Set it to 0."
             )
         for name in ("vocab_size", "source_vocab_size"):
             size = getattr(self, name)

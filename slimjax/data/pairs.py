@@ -3,10 +3,13 @@
 The array ``source`` has bos, the text, eos and padding; ``tokens``, the target, has the
 text, eos and padding. Both have one tokenizer, or each its own. Of several targets of
 an example the first is the one that is learned; all are references for metrics.
+
+For a decoder, which reads one row, the first array is called ``prompt``: the target
+goes on from it.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,12 @@ from slimjax.text.examples import Example
 
 SOURCE, TARGET = "source", "target"
 """Names of the two texts."""
+
+PROMPT = "prompt"
+"""The field of sources that stand in one row with their targets."""
+
+Read = Callable[[Example], str]
+"""From an example to one of its texts."""
 
 OWN_VOCAB = "source_vocab"
 """The size of the source's vocabulary, where it has one of its own."""
@@ -39,10 +48,18 @@ def prepare_pairs(material: Material) -> list[Prepared]:
         target = material.tokenizer(TARGET)
     else:
         source = target = material.tokenizer(SOURCE, TARGET)
-    columns = [prepare_source(SOURCE, source, target, config)]
+    read = lambda example: example.values[SOURCE]
+    columns = [prepare_source(read, source, target, config)]
     if TARGET in material.kinds:
-        columns.append(prepare_target(TARGET, target, target_length(config)))
+        first = lambda example: first_text(example.values[TARGET])
+        columns.append(prepare_target(first, target, target_length(config)))
     return columns
+
+
+def pair_lengths(config: DataConfig) -> dict[str, int]:
+    """Returns the positions of a row, by tower."""
+    source, target = config.seq_len, target_length(config)
+    return {"": source + target} if config.one_row else {SOURCE: source, "": target}
 
 
 def target_length(config: DataConfig) -> int:
@@ -51,58 +68,66 @@ def target_length(config: DataConfig) -> int:
 
 
 def prepare_source(
-    name: str, tokenizer: Tokenizer, shared: Tokenizer, config: DataConfig
+    read: Read,
+    tokenizer: Tokenizer,
+    shared: Tokenizer,
+    config: DataConfig,
+    *,
+    keep_end: bool = False,
 ) -> Prepared:
     """Returns the column of sources, int32 ``[S]``.
 
     Args:
-        name: The task's name of the text.
+        read: Returns the source of an example.
         tokenizer: Makes tokens of it.
         shared: The tokenizer of targets, perhaps the same.
         config: Knows the length of a row.
+        keep_end: Whether a text that is too long loses its beginning, not its end.
     """
     length, is_own = config.seq_len, tokenizer is not shared
+    field = PROMPT if config.one_row else SOURCE
 
     def encode(examples: list[Example]) -> Encoded:
-        ids = tokenizer.encode_batch([example.values[name] for example in examples])
-        rows = [encode_row(tokenizer, own, length) for own in ids]
+        ids = tokenizer.encode_batch([read(example) for example in examples])
         sizes = np.array([len(own) + 2 for own in ids], np.int64)
+        if keep_end:
+            ids = [own[max(len(own) + 2 - length, 0) :] for own in ids]
+        rows = [encode_row(tokenizer, own, length) for own in ids]
         counts = {
             "tokens": int(np.minimum(sizes, length).sum()),
             "cut": int((sizes > length).sum()),
         }
         array = stack_rows(rows, length, tokenizer)
-        return Encoded({SOURCE: array}, counts, is_cut=sizes > length)
+        return Encoded({field: array}, counts, is_cut=sizes > length)
 
     sizes, codecs = {}, {"tokens": shared}
     if is_own:
         sizes, codecs = {OWN_VOCAB: tokenizer.vocab_size}, codecs | {SOURCE: tokenizer}
     return Prepared(
-        SOURCE,
-        {SOURCE: Field((length,), "int32", ("positions",), fill=tokenizer.pad_id)},
+        field,
+        {field: Field((length,), "int32", ("positions",), fill=tokenizer.pad_id)},
         encode,
-        [length, tokenizer.fingerprint],
+        [length, tokenizer.fingerprint, keep_end],
         sizes={"vocab": shared.vocab_size} | sizes,
-        lengths={SOURCE: length},
+        lengths=pair_lengths(config),
         special=dict(shared.special) | {PAD: tokenizer.pad_id},
         codecs=codecs,
     )
 
 
-def prepare_target(name: str, tokenizer: Tokenizer, length: int) -> Prepared:
+def prepare_target(read: Read, tokenizer: Tokenizer, length: int) -> Prepared:
     """Returns the column of targets, whose array is ``tokens``, int32 ``[T]``.
 
     A target that is cut has no end, so that none is learned in its middle.
 
     Args:
-        name: The task's name of the text, or texts.
+        read: Returns the target of an example.
         tokenizer: Makes tokens of it.
         length: Length of a row, T.
     """
 
     def encode(examples: list[Example]) -> Encoded:
-        texts = [first_text(example.values[name]) for example in examples]
-        ids = tokenizer.encode_batch(texts)
+        ids = tokenizer.encode_batch([read(example) for example in examples])
         rows = [end_row(own, length, tokenizer) for own in ids]
         sizes = np.array([len(own) + 1 for own in ids], np.int64)
         kept, is_cut = np.minimum(sizes, length), sizes > length
@@ -118,7 +143,6 @@ def prepare_target(name: str, tokenizer: Tokenizer, length: int) -> Prepared:
         {"tokens": Field((length,), "int32", ("positions",), fill=tokenizer.pad_id)},
         encode,
         [length, tokenizer.fingerprint],
-        lengths={"": length},
     )
 
 

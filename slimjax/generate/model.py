@@ -244,8 +244,7 @@ def read_model_config(folder: RunFolder, codecs: Codecs) -> ModelConfig:
             raise ConfigError("config.model is not a block of settings.")
         settings = build(ModelSettings, block | {"architecture": ""}, "config.model")
         task = tasks.get(config.get("task", DEFAULT_TASK)).make_task(special_of(codecs))
-        names, sizes = ("seq_len", "target_len"), sizes_of(codecs)
-        lengths = {name: int(data.get(name, 0)) for name in names}
+        sizes, lengths = sizes_of(codecs), tasks.lengths(task.name, data)
         model = build_model(settings, sizes, task.heads(sizes), lengths)
         return model.with_architecture(read_json(folder.architecture), where)
     except ConfigError as error:

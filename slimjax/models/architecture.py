@@ -26,7 +26,7 @@ BESIDE = ("width", "bits")
 """What a layer's entry may tell beside its shape."""
 
 
-UNIT_AXES = ("heads", "kv_heads", "mlp")
+UNIT_AXES = ("heads", "kv_heads", "mlp", "state")
 """Axes of units in layers that have bits."""
 
 
@@ -73,7 +73,7 @@ def _describe_layers(
     for key, own in bits.items():
         name, number, rest = layer_of(key)
         if number is not None and name == tower.name and rest[-1] in UNIT_AXES:
-            is_usual = len(rest) == 2 and rest[0] in ("attention", "mlp")
+            is_usual = len(rest) == 2 and rest[0] in ("attention", "mlp", "recurrent")
             label = rest[-1] if is_usual else ".".join(rest)
             entries[number]["bits"][label] = own.tolist()
     return entries

@@ -66,7 +66,8 @@ def _build_encoder_decoder(
     settings: ModelSettings, sizes: Mapping[str, int], heads: Any, longest: int
 ) -> ModelConfig:
     layer = settings.uniform_layer()
-    across = dict(cross_heads=layer.num_heads, cross_kv_heads=layer.num_kv_heads)
+    heads_across = settings.num_kv_heads or settings.num_heads
+    across = dict(cross_heads=settings.num_heads, cross_kv_heads=heads_across)
     own_table = settings.width if "source_vocab" in sizes else 0
     if settings.copies and own_table:
         raise ConfigError(

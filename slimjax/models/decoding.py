@@ -21,6 +21,7 @@ from slimjax.models.layer_config import LayerConfig
 from slimjax.models.paths import layer_name
 from slimjax.nn.cache import CACHE, empty_cache
 from slimjax.nn.copying import Source
+from slimjax.nn.implementations import STATES
 
 Inputs = Mapping[str, Array]
 
@@ -190,6 +191,10 @@ def make_layers_cache(
         if layer.attention:
             shape = batch_size, length, layer.num_kv_heads, layer.head_dim
             own["attention"] = dict(vars(empty_cache(*shape, config.dtype)))
+        if layer.recurrent:
+            state = jnp.zeros((batch_size, 1, layer.state_dim), jnp.float32)
+            names = STATES[config.main.style.cell]
+            own["recurrent"] = {name: state for name in names}
         if layer.cross:
             shape = batch_size, source_length, layer.cross_kv_heads, layer.head_dim
             own["cross"] = dict(vars(empty_cache(*shape, config.dtype)))

@@ -13,10 +13,10 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from flax import struct
 from jaxtyping import Array, Float, PyTree
 
 from slimjax import native
+from slimjax.models.context import Context
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.paths import layer_name
 from slimjax.models.runs import Numbers, Run, is_scanned, runs_of, stack_run
@@ -26,6 +26,7 @@ from slimjax.nn.axes import constrain
 from slimjax.nn.dropout import dropout, fold_name
 from slimjax.nn.mlp import MLP
 from slimjax.nn.norm import make_norm
+from slimjax.nn.recurrent import Recurrent
 
 Streams = list[Float[Array, "*batch D"]]
 
@@ -33,40 +34,11 @@ RELATIVE = (32, 128)
 """Buckets and longest distance of relative positions, as T5 has them."""
 
 
-@struct.dataclass
-class Context:
-    """What all layers of a tower are given beside the residual stream.
-
-    Attributes:
-        positions: 0, 1, 2 ... in each row, int32 ``[B T]``.
-        channels: Gates of the residual stream, ``[D]``.
-        segments: Which positions belong together, 0 for padding, int32 ``[B T]``.
-        memory: The stream of the tower that cross-attention reads, ``[B S E]``; None
-            where its keys and values are in a cache.
-        memory_segments: Segments of its positions, ``[B S]``.
-        memory_channels: Gates of that stream, ``[E]``.
-        key: Root of a layer's random numbers.
-    """
-
-    positions: PyTree
-    channels: PyTree
-    segments: PyTree = None
-    memory: PyTree = None
-    memory_segments: PyTree = None
-    memory_channels: PyTree = None
-    key: PyTree = None
-
-    def of_layer(self, number: int | Array) -> "Context":
-        """Returns what one layer is given: random numbers of its own."""
-        if self.key is None:
-            return self
-        return dataclasses.replace(self, key=jax.random.fold_in(self.key, number))
-
-
 class Layer(nn.Module):
     """Sublayers, each added to the residual stream, each of them optional.
 
-    These are ``attention``, ``cross`` (to another tower) and ``mlp``. Norms at
+    These are ``attention`` or ``recurrent``, ``cross`` (attention to another tower) and
+    ``mlp``. Norms at
     the input of a sublayer are its own. Norms at its output are the layer's, and stay
     when the sublayer is removed.
 
@@ -87,7 +59,10 @@ class Layer(nn.Module):
     @nn.compact
     def __call__(self, x: Array, context: Context) -> Float[Array, "B T D"]:
         """Returns the residual stream after this layer."""
-        x = self._add("attention", self._attend, x, context)
+        if self.tower.style.cell:
+            x = self._add("recurrent", self._carry, x, context)
+        else:
+            x = self._add("attention", self._attend, x, context)
         if self.tower.memory is not None:
             x = self._add("cross", self._attend_across, x, context)
         return self._add("mlp", self._transform, x, context)
@@ -131,6 +106,16 @@ class Layer(nn.Module):
             segments=context.segments,
             key=fold_name(context.key, "weights"),
         )
+
+    def _carry(self, name: str, x: Array, context: Context) -> Array:
+        recurrent = Recurrent(
+            units=self.layer.state_dim,
+            cell=self.tower.style.cell,
+            both_ways=self.tower.sees_all,
+            **self._options,
+            name=name,
+        )
+        return recurrent(x, context.channels, segments=context.segments)
 
     def _attend_across(self, name: str, x: Array, context: Context) -> Array:
         attention = CrossAttention(

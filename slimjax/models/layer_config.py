@@ -18,6 +18,7 @@ class LayerConfig:
         mlp: Whether the layer has an MLP.
         cross_heads: Query heads of attention to another tower; 0 for none.
         cross_kv_heads: Its key/value heads.
+        state_dim: Units of a recurrent layer; 0 for none.
     """
 
     num_heads: int
@@ -28,6 +29,7 @@ class LayerConfig:
     mlp: bool = True
     cross_heads: int = 0
     cross_kv_heads: int = 0
+    state_dim: int = 0
 
     @property
     def cross(self) -> bool:
@@ -35,15 +37,22 @@ class LayerConfig:
         return self.cross_heads > 0
 
     @property
+    def recurrent(self) -> bool:
+        """Whether the layer has a recurrent sublayer."""
+        return self.state_dim > 0
+
+    @property
     def is_empty(self) -> bool:
         """Whether all sublayers were removed."""
-        return not (self.attention or self.cross or self.mlp)
+        return not (self.attention or self.recurrent or self.cross or self.mlp)
 
     def as_json(self) -> dict[str, int | bool]:
-        """Returns plain data; heads of cross-attention stand there if there are any."""
+        """Returns plain data, without cross-attention or a state if there is none."""
         data = dataclasses.asdict(self)
         if not self.cross:
             del data["cross_heads"], data["cross_kv_heads"]
+        if not self.recurrent:
+            del data["state_dim"]
         return data
 
     def check(self, where: str, *, rotary: bool = True) -> None:
@@ -54,6 +63,7 @@ class LayerConfig:
                 raise ConfigError(f"{where}.{name}={fields[name]!r} must be a boolean.")
         least = dict(num_heads=self.attention, num_kv_heads=self.attention)
         least |= dict(head_dim=True, mlp_dim=self.mlp, cross_heads=False)
+        least |= dict(state_dim=False)
         least |= dict(cross_kv_heads=fields["cross_heads"] not in (0, False))
         for name, floor in least.items():
             value = fields[name]

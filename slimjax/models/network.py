@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
+from slimjax.models.context import Context
 from slimjax.models.head import HeadConfig
 from slimjax.models.heads import Head
-from slimjax.models.layer import Context, Streams
+from slimjax.models.layer import Streams
 from slimjax.models.paths import layer_name, layer_of
 from slimjax.models.tower import Tower
 from slimjax.models.tower_config import Compute, TowerConfig

@@ -52,6 +52,9 @@ class ModelSettings:
         tied: Whether the token table also scores the next token.
         sees: Positions that attention sees: past (with the position itself) or all. An
             encoder always sees all.
+        cell: rnn, gru or lstm: a recurrent layer in place of attention, with a state
+            from both ends where a position sees all. Empty means attention.
+        state_dim: Units of a recurrent layer; 0 means width.
         window: Number of positions that are seen on each side, the position itself
             included; 0 for all.
         stem: Input of the model: tokens or features; empty means that of the kind.
@@ -106,6 +109,8 @@ class ModelSettings:
     qk_norm: bool | str = ""
     tied: bool | str = ""
     sees: str = ""
+    cell: str = ""
+    state_dim: int = 0
     window: int = 0
     stem: str = ""
     pool: str = ""
@@ -247,9 +252,14 @@ class ModelSettings:
 
     def uniform_layer(self) -> LayerConfig:
         """Returns the shape of every layer of a uniform start."""
-        return LayerConfig(
+        shape = LayerConfig(
             num_heads=self.num_heads,
             num_kv_heads=self.num_kv_heads or self.num_heads,
             head_dim=self.head_dim or self.width // self.num_heads,
             mlp_dim=self.mlp_dim,
         )
+        if not self.full_style.cell:
+            return shape
+        units = self.state_dim or self.width
+        none = dict(attention=False, num_heads=0, num_kv_heads=0)
+        return dataclasses.replace(shape, **none, state_dim=units)

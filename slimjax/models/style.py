@@ -3,7 +3,7 @@
 import dataclasses
 
 from slimjax.errors import ConfigError, suggest
-from slimjax.nn.implementations import ACTIVATIONS, NORMS
+from slimjax.nn.implementations import ACTIVATIONS, CELLS, NORMS
 
 GATED = "gated_"
 ALIASES = {"swiglu": "gated_silu", "geglu": "gated_gelu", "reglu": "gated_relu"}
@@ -29,6 +29,8 @@ class Style:
         qk_norm: Whether queries and keys are normalised.
         tied: Whether the table of tokens also scores them.
         sees: What a position attends to: the ``past`` and itself, or ``all``.
+        cell: Of a recurrent layer in place of attention: rnn, gru or lstm; empty for
+            attention. It runs from both ends where a position sees ``all``.
     """
 
     norm: str = "rms"
@@ -39,11 +41,12 @@ class Style:
     qk_norm: bool = False
     tied: bool = True
     sees: str = "past"
+    cell: str = ""
 
     def check(self, where: str) -> None:
         """Raises `ConfigError`, naming the place, where a choice is unknown."""
         choices = dict(norm=NORMS, norm_at=PLACES, mlp=MLPS)
-        choices |= dict(positions=POSITIONS, sees=SEES)
+        choices |= dict(positions=POSITIONS, sees=SEES, cell=("", *CELLS))
         for name, known in choices.items():
             value = getattr(self, name)
             if value not in known:

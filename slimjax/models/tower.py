@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from slimjax.models.layer import Context, Layer, Streams, apply_layers
+from slimjax.models.context import Context
+from slimjax.models.layer import Layer, Streams, apply_layers
 from slimjax.models.paths import layer_name
 from slimjax.models.stems import FeatureStem, Sinusoids
 from slimjax.models.tower_config import Compute, TowerConfig

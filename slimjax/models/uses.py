@@ -11,8 +11,9 @@ from slimjax.models.head import HeadConfig
 from slimjax.models.paths import Path, layer_of
 from slimjax.models.tower_config import TowerConfig
 from slimjax.models.use import Use, UseFn
+from slimjax.nn.implementations import PARTS, STATES
 
-READING = ("query", "out", "gate", "up", "down")
+READING = ("query", "out", "gate", "up", "down", "reading")
 """Weights that multiply each position of their own tower."""
 
 
@@ -94,6 +95,9 @@ class _Uses:
         if name in ("key", "value"):
             kept = keys / own if is_cross else min(tower.window or own, own) / own
             return Use(self.rate(source), kept=0.0 if tower.sees_all else kept)
+        if name == "carrying":  # A row keeps a state, whatever its length.
+            kept = len(STATES[tower.style.cell]) / PARTS[tower.style.cell] / own
+            return Use(rate, kept=0.0 if tower.sees_all else kept)
         if name == "query":
             return Use(rate, keys if is_cross else tower.num_keys(own))
         return Use(rate if name in READING else 0.0)

@@ -17,6 +17,7 @@ passes the gates of its sublayer and of the channels, and is closed with the las
 |---|---|---|
 | `Attention` | `attention` | query key value out, with biases and norms of heads |
 | `CrossAttention` | `attention` | the same, keys and values read ``memory_axis`` |
+| `Recurrent` | `recurrent` | reading carrying out, of an rnn, gru or lstm |
 | `MLP` | `mlp` | gate up down, or up down, with biases |
 | `RMSNorm`, `LayerNorm` | `norm` | scale, and bias; ``make_norm`` picks by name |
 | `RelativeBias` | `relative` | table of buckets and heads |

@@ -33,8 +33,14 @@ SUBLAYER = "sublayer"
 """The gate of a whole module, which has no axes."""
 
 
-NESTED = {"heads": "kv_heads"}
-"""Axes whose units live in units of another: query heads in their KV group."""
+PAST = "past_state"
+"""The axis of the units of a recurrent layer where their last state is read."""
+
+NESTED = {"heads": "kv_heads", PAST: "state"}
+"""Axes whose units live in units of another.
+
+Query heads live in their KV group, and the last state of a recurrent unit in the unit.
+"""
 
 
 def gate(module: nn.Module, axis: str, size: int) -> Float[Array, " size"]:

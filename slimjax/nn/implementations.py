@@ -11,5 +11,14 @@ ACTIVATIONS = (
 )
 """The activations of hidden units; gelu is exact, gelu_tanh its approximation."""
 
+CELLS = ("rnn", "gru", "lstm")
+"""The kinds of recurrent layers."""
+
+PARTS = {"rnn": 1, "gru": 3, "lstm": 4}
+"""Numbers that are computed for each unit in a step."""
+
+STATES = {"rnn": ("h",), "gru": ("h",), "lstm": ("h", "c")}
+"""Names of what is carried."""
+
 POOLS = ("first", "mean", "max")
 """The ways to make one vector of a row."""

@@ -28,6 +28,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from slimjax.nn.axes import ONE_ROW, is_spread, is_width, numpy_of, to_host
+from slimjax.nn.gates import PAST
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
 PRECISION = "precision"
@@ -45,7 +46,7 @@ LEAST_OF_VECTORS = 8
 STEPS = {2: 0.9957, 3: 0.5860, 4: 0.3352, 6: 0.1041, 8: 0.0308, FULL: 1.0}
 """Distance of levels that is best for normal numbers of deviation 1, by bits."""
 
-BIT_AXES = ("heads", "kv_heads", "mlp", "vocab")
+BIT_AXES = ("heads", "kv_heads", "mlp", "state", "vocab")
 """Axes along which bits may differ, one for each matrix."""
 
 STACKED = "layer"
@@ -78,7 +79,7 @@ def is_matrix(axes: AxisNames) -> bool:
     own = [name for name in axes if name != STACKED]
     if len(own) < 2 or not set(own).isdisjoint(ONE_ROW):
         return False
-    return any(map(is_width, own)) or set(own).isdisjoint(BIT_AXES)
+    return PAST in own or any(map(is_width, own)) or set(own).isdisjoint(BIT_AXES)
 
 
 def bit_axis(axes: AxisNames) -> int | None:

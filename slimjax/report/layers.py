@@ -13,9 +13,11 @@ from slimjax.report.quantities import number
 Json = dict[str, Any]
 
 KINDS = {"attention": "num_heads", "cross": "cross_heads", "mlp": "mlp_dim"}
+KINDS |= {"recurrent": "state_dim"}
 """Kinds of sublayers, and what counts their units."""
 
 WORDS = {"attention": "self-attention", "cross": "cross-attention", "mlp": "MLP"}
+WORDS |= {"recurrent": "recurrent layer"}
 WIDTH = "width"
 
 
@@ -82,7 +84,7 @@ def list_rows(history: list[list[Json]]) -> list[Row]:
     rows = []
     for key in keys:
         own = [layers.get(key, {}) for layers in stages]
-        heads, cross, hidden = (
+        heads, cross, hidden, states = (
             [count_units(layer, kind) for layer in own] for kind in KINDS
         )
         label = f"{key[0]} {key[1]}".strip()
@@ -90,6 +92,8 @@ def list_rows(history: list[list[Json]]) -> list[Row]:
         rows.append(Row(label, heads if has_heads else [], hidden))
         if any(cross):
             rows.append(Row("cross", cross, []))
+        if any(states):
+            rows.append(Row("state", states, []))
     return rows
 
 

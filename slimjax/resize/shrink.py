@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.nn.axes import constrain, numpy_of
-from slimjax.nn.gates import SUBLAYER, axis_gates, is_width
+from slimjax.nn.gates import PAST, SUBLAYER, axis_gates, is_width
 from slimjax.resize.plan import NEW, Change
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
@@ -56,8 +56,9 @@ def writes(axes: AxisNames) -> bool:
     """Whether gates are folded into a weight with these axes.
 
     They are where units are written to a residual stream, its last axis, from any other
-    axis, and where a head's table or its pooler reads what they hold. Biases that write
-    to a stream are ``[1 D]``, with an axis of their own, and so are among them.
+    axis, where recurrent units are written to their next state, and where a head's
+    table or its pooler reads what they hold. Biases that write to a stream are
+    ``[1 D]``, with an axis of their own, and so are among them.
 
     Examples:
         >>> [writes(axes) for axes in (("mlp", "embed"), ("bias", "embed"))]
@@ -67,7 +68,7 @@ def writes(axes: AxisNames) -> bool:
     """
     if len(axes) < 2:
         return False
-    to_stream = is_width(axes[-1]) and axes[0] != axes[-1]
+    to_stream = axes[0] == PAST or (is_width(axes[-1]) and axes[0] != axes[-1])
     return to_stream or axes[0] in ANSWERS or axes[-1] == POOLED
 
 
@@ -77,8 +78,12 @@ def written_gate(
     """Returns the product of a weight's gates, in a shape that broadcasts to it.
 
     If it writes to a residual stream, those of a stream that it reads are not among
-    them: what wrote to that stream has them.
+    them: what wrote to that stream has them. If it writes to the next state of
+    recurrent units, they are those of the state that it reads.
     """
+    if axes[0] == PAST:
+        units = axis_gates(path, PAST, shape[0], gates)
+        return _as_float32(units, list(range(1, len(shape))))
     product: Any = np.ones((1,) * len(shape), np.float32)
     for i, (name, length) in enumerate(zip(axes, shape, strict=True)):
         is_read = is_width(name) and i < len(shape) - 1 and is_width(axes[-1])

@@ -56,7 +56,7 @@ def cost(context: SeamContext) -> Costs:
             costs[path] = predicted  # It is not used, and probes cost time.
         elif goes_with_its_group(path, context.inventory.gates):
             costs[path] = predicted
-        elif path[-1] == SUBLAYER or path[-1] in ("heads", *NESTED.values()):
+        elif path[-1] == SUBLAYER or path[-1] in ("heads", NESTED["heads"]):
             costs[path] = _leave_one_out(context, path, predicted, before)
         else:
             costs[path] = _calibrate(context, path, predicted, before)

@@ -7,9 +7,12 @@ other file is a task, by the name that ``config.task`` has for it. Metrics are i
 
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from slimjax.config import build
+from slimjax.data.config import DataConfig
 from slimjax.errors import ConfigError, suggest
 from slimjax.lazy import exports
 
@@ -39,6 +42,18 @@ def names() -> tuple[str, ...]:
     """Returns the names of all tasks: the files of this room."""
     found = {module.name for module in pkgutil.iter_modules(__path__)}
     return tuple(sorted(found - set(SHARED)))
+
+
+def lengths(name: str, data: Mapping[str, Any]) -> dict[str, int]:
+    """Returns the positions of a row, by tower, that a task has with ``config.data``.
+
+    Raises:
+        ConfigError: If the block is invalid.
+    """
+    of = getattr(get(name), "lengths", None)
+    if of is None:
+        return {"": int(data.get("seq_len", 0))}
+    return of(build(DataConfig, dict(data), "config.data"))
 
 
 def get(name: str) -> ModuleType:

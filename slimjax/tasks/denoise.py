@@ -81,14 +81,14 @@ def load(
     _check_length(config)
     options = dict(codecs=codecs, all_valid=all_valid, progress=progress)
     data = lm.load(config, head=head, **options)
-    return dataclasses.replace(data, lengths=_lengths(config))
+    return dataclasses.replace(data, lengths=lengths(config))
 
 
 def expected_outline(config: DataConfig) -> Outline:
     """Returns what is known of the data before they are read."""
     _check_length(config)
     outline = lm.expected_outline(config)
-    return dataclasses.replace(outline, lengths=_lengths(config))
+    return dataclasses.replace(outline, lengths=lengths(config))
 
 
 def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
@@ -164,8 +164,8 @@ def draw_spans(numbers: Float[Array, "B 3 L"], sizes: Sizes) -> Bool[Array, "B L
     length = numbers.shape[-1]
     kept = _split(numbers[:, 0], length - sizes.drawn, sizes.spans)
     drawn = _split(numbers[:, 1], sizes.drawn, sizes.spans)
-    lengths = jnp.stack([kept, drawn], axis=-1).reshape(len(kept), -1)
-    ends = jnp.cumsum(lengths, axis=1)  # B 2N
+    both = jnp.stack([kept, drawn], axis=-1).reshape(len(kept), -1)
+    ends = jnp.cumsum(both, axis=1)  # B 2N
     span = jnp.sum(jnp.arange(length)[None, :, None] >= ends[:, None], axis=-1)
     turn = (numbers[:, 2, :1] * length).astype(jnp.int32)
     places = (jnp.arange(length)[None] + turn) % length
@@ -191,7 +191,8 @@ def _keep(
     return jnp.take_along_axis(values, order, axis=1)[:, :length]
 
 
-def _lengths(config: DataConfig) -> dict[str, int]:
+def lengths(config: DataConfig) -> dict[str, int]:
+    """Returns the positions of a row, by tower."""
     sizes = sizes_of(config.seq_len)
     return {"": sizes.target, "source": sizes.source}
 

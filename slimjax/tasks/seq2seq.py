@@ -3,6 +3,8 @@
     source [S] -> encoder -> memory [S E]
     target [T] -> decoder that sees its past and the memory -> the token that follows
 
+or, with ``config.data.one_row``, both in one row [S + T] of a decoder.
+
 An example has a ``source`` and a ``target``: a text, or a list of texts, of which the
 first is learned and all are references for metrics. Error is in nats per target token,
 the end of the text counted.
@@ -25,8 +27,10 @@ from slimjax.data.labelled import load_labelled_dataset
 from slimjax.data.pairs import (
     OWN_VOCAB,
     PAD,
+    PROMPT,
     SOURCE,
     TARGET,
+    pair_lengths,
     prepare_pairs,
     target_length,
 )
@@ -86,13 +90,20 @@ def expected_outline(config: DataConfig) -> Outline:
     length, positions = target_length(config), ("positions",)
     return Outline(
         fields={
-            SOURCE: Field((config.seq_len,), "int32", positions),
+            PROMPT if config.one_row else SOURCE: Field(
+                (config.seq_len,), "int32", positions
+            ),
             "tokens": Field((length,), "int32", positions),
         },
         sizes={"vocab": vocab_size} | ({OWN_VOCAB: own} if own else {}),
-        lengths={SOURCE: config.seq_len, "": length},
+        lengths=lengths(config),
         special=dict(special) | {PAD: special["pad"]},
     )
+
+
+def lengths(config: DataConfig) -> dict[str, int]:
+    """Returns the positions of a row, by tower."""
+    return pair_lengths(config)
 
 
 def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
@@ -100,10 +111,12 @@ def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
     return (HeadConfig("tokens", sizes["vocab"], table="tied"),)
 
 
-def make_task(special: Mapping[str, int]) -> Task:
+def make_task(special: Mapping[str, int], name: str = "seq2seq") -> Task:
     """Returns the task, for rows in which these tokens are no text."""
 
     def inputs(batch: Batch, _: Any) -> dict[str, Array]:
+        if PROMPT in batch:
+            return {"tokens": join(batch, special["pad"])[0]}
         source = batch[SOURCE]
         is_text = (source != special[PAD]).astype(jnp.int32)
         read = {SOURCE: source, f"{SOURCE}_segments": is_text}
@@ -113,11 +126,16 @@ def make_task(special: Mapping[str, int]) -> Task:
 
     def targets(batch: Batch, _: Any) -> dict[str, Targets]:
         tokens = batch["tokens"]
-        is_target = (tokens != special["pad"]).astype(jnp.float32)
-        return {"tokens": Targets(tokens, is_target)}
+        if PROMPT in batch:
+            row, is_target = join(batch, special["pad"])
+            shift = lambda x: jnp.pad(x[:, 1:], ((0, 0), (0, 1)))
+            tokens, is_target = shift(row), shift(is_target)
+        else:
+            is_target = tokens != special["pad"]
+        return {"tokens": Targets(tokens, is_target.astype(jnp.float32))}
 
     return Task(
-        name="seq2seq",
+        name=name,
         heads=heads,
         inputs=inputs,
         targets=targets,
@@ -129,6 +147,26 @@ def make_task(special: Mapping[str, int]) -> Task:
         target="token",
         hides_future=True,
     )
+
+
+def join(batch: Batch, pad_id: int) -> tuple[Array, Array]:
+    """Returns prompts and targets in one row, ``[B S+T]``, and which are targets.
+
+    Padding comes last. Without targets, prompts alone.
+
+    Examples:
+        >>> batch = {"prompt": jnp.array([[5, 0]]), "tokens": jnp.array([[7, 0]])}
+        >>> join(batch, 0)[0]
+        Array([[5, 7, 0, 0]], dtype=int32)
+    """
+    prompt = batch[PROMPT]
+    target = batch.get("tokens", prompt[:, :0])
+    row = jnp.concatenate([prompt, target], axis=1)
+    is_target = jnp.arange(row.shape[1])[None] >= prompt.shape[1]
+    is_target = is_target & (row != pad_id)
+    order = jnp.argsort(row == pad_id, axis=1, stable=True)
+    take = lambda x: jnp.take_along_axis(x, order, axis=1)
+    return take(row), take(is_target)
 
 
 def answer(results: Results) -> list[Answer]:

@@ -88,6 +88,30 @@ def read_texts(record: Record, keys: Keys) -> tuple[str, ...] | BadDocument:
     return tuple(value)
 
 
+def read_messages(
+    record: Record, keys: Keys
+) -> tuple[tuple[str, str], ...] | BadDocument:
+    """Returns roles and contents of messages, none of them blank."""
+    value = record.get(keys[0])
+    if isinstance(value, BadDocument):
+        return value
+    field = f"field {show(str(keys[0]))}"
+    if not isinstance(value, list | tuple) or not value:
+        problem = f"{field} is {show(value)}, not a list of messages."
+        return record.line.bad("wrong_type", problem)
+    messages: list[tuple[str, str]] = []
+    for i, message in enumerate(value):
+        parts = [
+            message.get(name) if isinstance(message, dict) else None
+            for name in ("role", "content")
+        ]
+        if not all(isinstance(part, str) and part.strip() for part in parts):
+            problem = f"{field}[{i}] is {show(message)}, not a role and a content."
+            return record.line.bad("wrong_type", problem)
+        messages.append((str(parts[0]).strip(), str(parts[1])))
+    return tuple(messages)
+
+
 def read_label(record: Record, keys: Keys) -> str | BadDocument:
     """Returns the name of a class: a word, a number as text, ``true`` or ``false``."""
     value = record.get(keys[0])
@@ -191,6 +215,7 @@ KINDS = {
     "passage": Kind(read_text, is_target=True),
     "sentences": Kind(read_texts),
     "choices": Kind(read_choices, is_target=True),
+    "messages": Kind(read_messages),
     "features": Kind(read_features, joins_fields=True),
     "label": Kind(read_label, is_target=True),
     "labels": Kind(read_labels, is_target=True),

@@ -68,9 +68,7 @@ def decode(model, inputs, source, prefix):
     return np.concatenate(outs, axis=1)
 
 
-@given(st.data(), st.integers(1, 4))
-@settings(max_examples=3)
-def test_writing_with_a_cache_is_the_whole_forward_pass(data, prefix):
+def check_that_decoding_is_the_full_forward(data, prefix):
     config = data.draw(writers())
     gates = unflatten(data.draw(hard_gates(config)))
     variables = make_variables(config)[0] | {"gates": gates}
@@ -82,6 +80,19 @@ def test_writing_with_a_cache_is_the_whole_forward_pass(data, prefix):
     expected = whole(variables, inputs)["tokens"]
     actual = decode(model, inputs, source, prefix)
     np.testing.assert_allclose(actual, expected, atol=2e-5)
+
+
+@given(st.data(), st.integers(1, 4))
+@settings(max_examples=3)
+def test_writing_with_a_cache_is_the_whole_forward_pass(data, prefix):
+    check_that_decoding_is_the_full_forward(data, prefix)
+
+
+@pytest.mark.slow
+@given(st.data(), st.integers(1, 4))
+@settings(max_examples=25)
+def test_so_it_is_for_many_models(data, prefix):
+    check_that_decoding_is_the_full_forward(data, prefix)
 
 
 @given(writers())

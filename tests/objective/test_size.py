@@ -17,6 +17,7 @@ from slimjax.budget.least import least_size
 from slimjax.budget.limits import UNITS, Limits
 from slimjax.errors import ConfigError
 from slimjax.models import (
+    BERT,
     GPT2,
     LLAMA,
     HeadConfig,
@@ -105,6 +106,7 @@ def test_flops_are_those_of_the_dot_products_of_the_model(seq_len):
 
 BIG = LayerConfig(4, 2, 32, 192)
 ACROSS = LayerConfig(2, 2, 32, 100, cross_heads=4, cross_kv_heads=1)
+CARRIED = LayerConfig(0, 0, 32, 100, attention=False, state_dim=96)
 TAGS = HeadConfig("tag", 40, bias=True)
 LABEL = HeadConfig("label", 30, at="mean")
 OTHERS = {
@@ -125,6 +127,14 @@ OTHERS = {
         encoder_layers=(BIG,),
         encoder_width=96,
         heads=(HeadConfig("tokens", 300, table="tied", copy_dim=48),),
+    ),
+    "a state": decoder(
+        *(300, 128, (CARRIED,)), style=dataclasses.replace(GPT2, cell="gru")
+    ),
+    "two states": encoder(
+        *(300, 128, (CARRIED,) * 2),
+        heads=(TAGS,),
+        style=dataclasses.replace(BERT, cell="lstm", positions="none"),
     ),
     "perceptron": mlp(100, 128, heads=(LABEL,)),
 }
