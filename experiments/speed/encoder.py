@@ -104,8 +104,11 @@ def read_texts() -> list[str]:
     root, found = Path(sysconfig.get_paths()["stdlib"]), []
     for path in sorted(root.glob("*.py")):
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        kinds = ast.Module | ast.ClassDef | ast.FunctionDef
-        docs = (ast.get_docstring(node) for node in nodes if isinstance(node, kinds))
+        docs = (
+            ast.get_docstring(node)
+            for node in nodes
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        )
         for text in filter(None, docs):
             found += [" ".join(part.split()) for part in text.split("\n\n")]
     texts = sorted({text for text in found if text})
@@ -210,7 +213,8 @@ def write_weights(path: Path, params: Any) -> None:
     from slimjax.trees import flatten
 
     own = flatten(to_host(params)["params"])
-    np.savez(path, **{rename(name): to_torch(name, w) for name, w in own.items()})
+    arrays: dict[str, Any] = {rename(n): to_torch(n, w) for n, w in own.items()}
+    np.savez(path, **arrays)
 
 
 OUTSIDE = {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from slimjax.predict.predictor import Predictor
     from slimjax.predict.source import Counts
 
-READING = ("fields", "header", "delimiter", "quote", "encoding")
+READING = ("fields", "header", "delimiter", "quote", "encoding", "tfds_dir")
 """Settings of data that say how a file is read; they may differ from the run's."""
 
 

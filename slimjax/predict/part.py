@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.paths import printable
 from slimjax.store.files import append_whole, finite, read_json, write_json
@@ -135,17 +137,29 @@ class Part:
 def to_line(value: Mapping[str, Any]) -> bytes:
     r"""Returns a dict as one line of strict JSON, UTF-8, without its end.
 
-    What is not finite becomes null; half a character stands as its escape.
+    What is not finite becomes null; half a character stands as its escape. Arrays and
+    bytes, which a caller of Python may pass, become lists and texts.
 
     Examples:
         >>> to_line({"a": "é", "b": float("nan")})
         b'{"a": "\xc3\xa9", "b": null}'
     """
+    options: dict[str, Any] = dict(ensure_ascii=False, allow_nan=False)
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text = json.dumps(value, **options, default=_plain)
     except ValueError:
-        text = json.dumps(finite(dict(value)), ensure_ascii=False, allow_nan=False)
+        plain = json.loads(json.dumps(value, default=_plain))
+        text = json.dumps(finite(plain), **options)
     return text.encode("utf-8", "backslashreplace")
+
+
+def _plain(value: Any) -> Any:
+    """Returns what JSON has no form for as something that it has."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _check_place(path: Path) -> None:

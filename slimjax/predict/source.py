@@ -11,11 +11,10 @@ from typing import Any
 import jax
 
 from slimjax.data.cache import hash_json
-from slimjax.data.idx import is_idx
 from slimjax.data.inputs import Found
 from slimjax.errors import ConfigError, DataError
 from slimjax.nn.axes import to_host
-from slimjax.paths import printable
+from slimjax.paths import printable, user_path
 from slimjax.predict.formats import JSONL, convert
 from slimjax.predict.part import Part, to_line
 from slimjax.predict.predictor import ERROR, TRUNCATED, Predictor
@@ -181,22 +180,27 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
         yield from map(json.loads, file)
 
 
-def _find_files(source: str, style: Format) -> Iterator[str]:
+def _find_files(source: str, style: Format) -> Iterator[Path]:
     """Returns the files of a source, in the order in which they are read."""
     for parsed in parse_sources(source, "--input"):
-        if is_idx(source):
-            paths = sorted(Path(parsed.pattern).expanduser().glob("*"))
-            yield from (str(path) for path in paths if path.is_file())
-        else:
-            for part in parsed.find_files(style):
-                yield from part.files
+        if parsed.scheme == "idx":
+            yield from _files_below(user_path(parsed.pattern, "--input"))
+            continue
+        for part in parsed.find_files(style):
+            for path in map(Path, filter(None, part)):
+                yield from _files_below(path) if path.is_dir() else [path]
 
 
-def _hash_files(paths: Iterable[str]) -> str:
+def _files_below(folder: Path) -> list[Path]:
+    """Returns the files of a folder, in a fixed order."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _hash_files(paths: Iterable[Path]) -> str:
     """Returns a hash of the content of files."""
     digests = []
     for path in paths:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
     return hash_json(digests)
 

@@ -1,10 +1,9 @@
 """What a model answers on a split, example by example, and the files of it."""
 
 import functools
-import json
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -93,22 +92,7 @@ def write_predictions(path: Path, answered: Answered, inputs: Collection[str]) -
     lines = []
     for example, answer, loss in zip(*answered, strict=True):
         values = example.values.items()
-        right = {name: _plain(value) for name, value in values if name not in inputs}
+        right = {name: value for name, value in values if name not in inputs}
         more = {LOSS: float(loss), EXPECTED: right}
         lines.append(to_line(make_line(example, answer, **more)) + b"\n")
     write_atomic(path, b"".join(lines))
-
-
-def _plain(value: Any) -> Any:
-    """Returns a value of an example as plain data."""
-    if isinstance(value, np.ndarray | np.generic):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(part) for part in value]
-    try:
-        json.dumps(value)
-    except TypeError:
-        return str(value)
-    return value
