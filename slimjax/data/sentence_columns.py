@@ -20,10 +20,11 @@ from slimjax.data.encoding import Encoded, Prepared
 from slimjax.data.material import Material
 from slimjax.data.text_columns import prepare_tokens, stored_type
 from slimjax.data.tokenizer import Ids, Tokenizer
-from slimjax.data.word_pieces import cut_windows, join_tokens, row_of, split_text
+from slimjax.data.word_pieces import cut_windows, row_of
 from slimjax.errors import ConfigError, DataError
 from slimjax.text.examples import Example
 from slimjax.text.reading import BadDocument
+from slimjax.text.words import join_tokens, split_text
 
 CHOSEN = "chosen"
 """Name of the head, and of the field: 1 where a sentence is in the summary."""

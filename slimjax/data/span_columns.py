@@ -20,16 +20,15 @@ from slimjax.data.tokenizer import Ids, Tokenizer
 from slimjax.data.word_pieces import (
     NO_WORD,
     Window,
-    Words,
     cut_windows,
     encode_words,
-    split_text,
     tokenizer_of_words,
 )
 from slimjax.errors import ConfigError
 from slimjax.text.examples import Example
 from slimjax.text.files import show
 from slimjax.text.reading import BadDocument
+from slimjax.text.words import Words, split_text
 
 QUESTION, CONTEXT, ANSWERS = "question", "context", "answers"
 KINDS = {QUESTION: "text", CONTEXT: "text", ANSWERS: "answers"}

@@ -17,12 +17,9 @@ from slimjax.data.material import Material
 from slimjax.data.tags import Tags, count_tags, find_orphan, to_bio
 from slimjax.data.text_columns import prepare_tokens, stored_type
 from slimjax.data.word_pieces import (
-    Words,
     cut_windows,
     encode_words,
-    join_tokens,
     row_of,
-    split_text,
     tokenizer_of_words,
 )
 from slimjax.errors import ConfigError, DataError, suggest
@@ -30,6 +27,7 @@ from slimjax.text.examples import Example
 from slimjax.text.files import show
 from slimjax.text.reading import BadDocument
 from slimjax.text.span_kinds import OUTSIDE
+from slimjax.text.words import Words, join_tokens, split_text
 
 TAGS = "tags"
 """Name of the head, of the field, of the codec, and of what a file calls them."""

@@ -29,7 +29,6 @@ from slimjax.data.span_columns import (
     check_answers,
     prepare_questions,
 )
-from slimjax.data.word_pieces import split_text
 from slimjax.metrics import reported
 from slimjax.metrics.spans import answer_columns
 from slimjax.models.head import HeadConfig, HeadSettings
@@ -46,6 +45,7 @@ from slimjax.tasks.base import (
 from slimjax.tasks.inputs import find_types, read_row
 from slimjax.text.examples import Example
 from slimjax.text.survey import Progress
+from slimjax.text.words import split_text
 
 MAX_WORDS = 30
 """Most words of an answer."""

@@ -10,7 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from slimjax.errors import ConfigError, DataError
-from slimjax.text.fields import Column, choose_text_column, with_field
+from slimjax.text.fields import (
+    Column,
+    choose_text_column,
+    value_of_text,
+    with_field,
+)
 from slimjax.text.files import show
 from slimjax.text.kinds import find_kind
 from slimjax.text.reading import BadDocument, Line, read_lines
@@ -151,7 +156,7 @@ def make_inputs(
     for number, item in enumerate(items, start=1):
         line = Line("", number, path, unit="example")
         if isinstance(item, str) and of_lines is not None:
-            item = {of_lines.keys[0]: item}
+            item = {of_lines.keys[0]: value_of_text(of_lines, item)}
         if isinstance(item, Mapping):
             yield _make(Record(dict(item), line), inputs, keep_record=True)
         else:
@@ -186,8 +191,11 @@ def _iterate_records(
             for part in source.find_files(style):
                 for line in read_lines(part.path, style.encoding):
                     is_bad = isinstance(line, BadDocument)
-                    values = {} if is_bad else {of_lines.keys[0]: line.text}
-                    yield source, line if is_bad else Record(values, line)
+                    if is_bad:
+                        yield source, line
+                        continue
+                    value = value_of_text(of_lines, line.text)
+                    yield source, Record({of_lines.keys[0]: value}, line)
             continue
         if not source.has_records:
             raise ConfigError(

@@ -8,6 +8,7 @@ from slimjax.errors import ConfigError, suggest
 from slimjax.text.files import show
 from slimjax.text.kinds import OPTIONAL, Keys, find_kind
 from slimjax.text.sources import Source
+from slimjax.text.words import split_text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,8 +89,15 @@ def check_names(names: Iterable[str], fields: Mapping[str, Any]) -> None:
 def choose_text_column(columns: list[Column]) -> Column | None:
     """Returns the column that a plain text stands for, if there is just one."""
     needed = [column for column in columns if not column.is_optional]
-    is_text = len(needed) == 1 and needed[0].kind == "text"
+    is_text = len(needed) == 1 and needed[0].kind in ("text", "tokens")
     return needed[0] if is_text else None
+
+
+def value_of_text(column: Column, text: str) -> Any:
+    """Returns what a plain text is in a record: itself, or its words."""
+    if column.kind == "text":
+        return text
+    return [word.strip() for word in split_text(text).texts]
 
 
 def with_field(columns: list[Column], source: Source) -> list[Column]:

@@ -7,9 +7,9 @@ import pytest
 
 from slimjax.data.config import DataConfig
 from slimjax.data.span_columns import END, START, WORDS, words_of_answer
-from slimjax.data.word_pieces import split_text
 from slimjax.errors import ConfigError, DataError
 from slimjax.tasks import span_qa
+from slimjax.text.words import split_text
 
 WORDS_OF = ["the", "old", "Rome", "has", "2,000", "bridges", "and", "北京", "too"]
 

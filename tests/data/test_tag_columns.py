@@ -13,10 +13,11 @@ from slimjax.data.config import DataConfig
 from slimjax.data.labels import load_labels
 from slimjax.data.tag_columns import TAGS, WORDS, tag_entities
 from slimjax.data.tags import Tags, count_tags, find_orphan, make_labels_or_tags, to_bio
-from slimjax.data.word_pieces import cut_windows, encode_words, join_tokens, split_text
+from slimjax.data.word_pieces import cut_windows, encode_words
 from slimjax.errors import ConfigError, DataError
 from slimjax.metrics.entities import entities_of
 from slimjax.tasks import tagging
+from slimjax.text.words import join_tokens, split_text
 
 TYPES = ("LOC", "PER")
 

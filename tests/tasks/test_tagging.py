@@ -106,6 +106,9 @@ def test_it_answers_and_keeps_what_was_there(finished):
     assert len(found["prediction"]) == 3
     assert found["prediction"] == ["B-PER", "O", "B-LOC"]
     assert found["entities"] == [[0, 1, "PER"], [2, 3, "LOC"]]
+    (said,) = open_predictor(finished[0]).predict(["Ada saw Oslo."])
+    assert said["words"] == ["Ada", "saw", "Oslo", "."]  # As texts are split.
+    assert said["entities"][0] == [0, 1, "PER"]
     long = open_predictor(finished[0]).predict([{"words": ["Ada", "saw"] * 30}])
     assert long[0]["truncated"] is False
     assert long[0]["prediction"].count("B-PER") > 20
