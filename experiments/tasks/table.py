@@ -12,9 +12,10 @@ HEAD = """| study | arm | seeds | steps | seconds | bytes | test accuracy, % \
 | macro F1, % |
 |---|---|---|---|---|---|---|---|"""
 STUDIES = ("movie", "r8", "zh", "mnist", "fashion")
-ARMS = ("dense", "slim", "naive-bayes", "svm", "textbook", "numpy")
+ARMS = ("dense", "slim", "minilm", "naive-bayes", "svm", "textbook", "numpy")
 ARMS += ("textbook-relu", "numpy-relu", "tuned", "slim-units", "slim-bits")
 PAIRS = (("movie", "slim", "dense"), ("movie", "dense", "naive-bayes"))
+PAIRS += (("movie", "minilm", "naive-bayes"),)
 PAIRS += (("r8", "slim", "dense"), ("r8", "dense", "naive-bayes"))
 PAIRS += (("zh", "slim", "dense"), ("zh", "dense", "svm"))
 PAIRS += (("mnist", "textbook", "numpy"), ("mnist", "textbook-relu", "numpy-relu"))

@@ -93,7 +93,16 @@ def print_table(run: Run, console: "Console | None" = None) -> None:
 def explain_table(run: Run) -> list[str]:
     """Returns notes on the numbers of the table."""
     has_interval = any(metric.test_low is not None for metric in list_metrics(run))
-    return [INTERVAL_NOTE] if has_interval else []
+    notes = [INTERVAL_NOTE] if has_interval else []
+    train = run.report.get("train")
+    steps, best = number(train, "steps"), number(train, "best_step")
+    if isinstance(train, dict) and steps is not None and best is not None:
+        end = "Stopped early" if train.get("stopped_early") else "Ended"
+        notes.append(
+            f"{end} after {steps:,.0f} steps; packed is the state of step {best:,.0f}, "
+            "the best on the validation split."
+        )
+    return notes
 
 
 def summarize(run: Run) -> str:

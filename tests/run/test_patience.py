@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from slimjax.errors import ConfigError
+from slimjax.report import read_run
+from slimjax.report.table import explain_table
 from slimjax.run import loop, patience
 from slimjax.run.evaluate import Evaluation
 from slimjax.run.progress import Display
@@ -88,6 +90,10 @@ def test_a_run_ends_when_its_patience_does_and_packs_its_best_since_the_seam(who
     assert report["train"]["steps"] == LAST
     assert report["train"]["best_step"] == BEST
     assert report["train"]["stopped_early"]
+    (note,) = [n for n in explain_table(read_run(workdir)) if "packed" in n]
+    assert note.startswith(
+        "Stopped early after 10 steps; packed is the state of step 6"
+    )
     size = report["size"]
     assert size["params"] <= 0.6 * size["params_start"]
     folder = RunFolder(workdir)
