@@ -55,6 +55,11 @@ def take_shape(run: RunConfig, folder: RunFolder | None = None) -> RunConfig:
     config, codecs = read_json(source.config, dict), load_codecs(source.tokenizer)
     model, block = read_model_config(source, codecs), config.get("model", {})
     is_own = source is folder  # Then the model may be smaller than at its start.
+    if is_own and not block.get("init_from"):
+        raise ConfigError(
+            f"{_name(run)}, but the run in {source.root} has weights of its own. Leave "
+            "the setting out, or name a new --workdir."
+        )
     start = block.get("architecture") if is_own else read_json(source.architecture)
     settings = _merge(run, block, _without_bits(start))
     data = run.data

@@ -46,22 +46,20 @@ def take_weights(stage: Stage, data: Dataset) -> tuple[PyTree, dict[str, Any]]:
     same_codecs = fingerprints(source.codecs) == fingerprints(data.codecs)
     same_answers = task == run.task and same_codecs
     heads = {head.module: head for head in model.heads}
-    taken = {head.module for head in heads.values()}
-    taken -= _fresh_heads(heads, fresh["params"], old, same_answers, model.vocab_size)
-    weights = {}
-    for path, leaf in flatten(fresh["params"]).items():
-        is_fresh = path[0] in heads and path[0] not in taken
-        weights[path] = (
-            leaf if is_fresh else _take(path, leaf, old, run.model.init_from)
-        )
-    left = {path[0] for path in old if path not in weights} | (heads.keys() - taken)
+    own = _fresh_heads(heads, fresh["params"], old, same_answers, model.vocab_size)
+    take = lambda path, leaf: _take(path, leaf, old, run.model.init_from)
+    weights = {
+        path: leaf if path[0] in own else take(path, leaf)
+        for path, leaf in flatten(fresh["params"]).items()
+    }
+    left_out = {path[0] for path in old if path[0] in own or path not in weights}
     record = {
         "folder": run.model.init_from,
         "task": task,
         "digest": hash_tree(jax.device_get(source.params)),
-        "taken": sum(path[0] not in heads.keys() - taken for path in weights),
-        "fresh": sorted({p[0] for p in weights} & (heads.keys() - taken)),
-        "left_out": sorted(left & {path[0] for path in old}),
+        "taken": sum(path[0] not in own for path in weights),
+        "fresh": sorted(own & {path[0] for path in weights}),
+        "left_out": sorted(left_out),
     }
     return {"params": unflatten(weights), "gates": fresh["gates"]}, record
 

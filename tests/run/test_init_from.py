@@ -19,6 +19,7 @@ from slimjax.run.init_shape import input_codecs, take_shape
 from slimjax.run.init_weights import describe_start, take_weights
 from slimjax.run.progress import Display
 from slimjax.run.start import train
+from slimjax.store.run_folder import RunFolder
 from slimjax.tasks import classification
 from slimjax.train.config import make_run_config
 from slimjax.train.stage import make_stage
@@ -132,6 +133,15 @@ def test_features_are_scaled_as_they_were(tmp_path):
 def test_a_stated_setting_that_differs_is_refused(reviews, source, change, message):
     with pytest.raises(ConfigError, match=message) as caught:
         take_shape(make_run_config(make_config(reviews, source, change)))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_that_has_begun_does_not_start_from_elsewhere(reviews, source, tmp_path):
+    folder = RunFolder(make_folder(tmp_path / "run"))
+    (folder.root / "checkpoints" / "00000001.00").mkdir(parents=True)
+    (folder.root / "checkpoints" / "00000001.00" / "manifest.json").touch()
+    with pytest.raises(ConfigError, match="has weights of its own") as caught:
+        take_shape(make_run_config(make_config(reviews, source)), folder)
     assert "\n" not in str(caught.value)
 
 
