@@ -106,6 +106,9 @@ def recipes(draw, max_layers: int = 2) -> ModelConfig:
     if kind == "encoder":
         if heads == "gaps":  # The table of tokens fills them.
             heads = (HeadConfig("tokens", sizes[0], table="tied"),)
+        elif draw(st.booleans()):  # Characters alone, or beside the table.
+            options |= dict(stem="characters", token_bytes=4, byte_dim=3)
+            sizes = draw(st.sampled_from([0, sizes[0]])), sizes[1]
         options |= dict(heads=heads, token_types=draw(st.sampled_from([0, 2])))
         return encoder(*sizes, many(draw, max_layers, cell=cell), **options)
     options["encoder_width"] = draw(st.sampled_from([0, 3, 6]))
@@ -175,8 +178,12 @@ def draw_inputs(config: ModelConfig, num_rows: int = 2, seed: int = 0) -> dict:
         shape = num_rows, length
         if tower.num_positions:
             shape = num_rows, min(length, tower.num_positions)
-        tokens = source.integers(0, tower.num_inputs, shape)
+        tokens = source.integers(0, max(tower.num_inputs, 1), shape)
         inputs[tower.reads] = tokens.astype(np.int32)
+        if tower.stem == "characters":  # The last ones are missing.
+            codes = source.integers(1, 250, (*shape, tower.token_bytes))
+            codes[..., 2:] *= source.integers(0, 2, (*shape, 1))
+            inputs[f"{tower.reads}_bytes"] = codes.astype(np.int32)
         if tower.token_types:
             inputs[f"{tower.reads}_types"] = np.ones(shape, np.int32)
         if tower.sees_all:

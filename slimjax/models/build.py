@@ -57,9 +57,8 @@ def _build_decoder(
 ) -> ModelConfig:
     layers = (settings.uniform_layer(),) * settings.num_layers
     options = _tower_options(settings, longest) | dict(style=settings.full_style)
-    return recipes.decoder(
-        sizes["vocab"], settings.width, layers, heads=heads, **options
-    )
+    num_tokens = sizes["vocab"] if settings.token_table else 0
+    return recipes.decoder(num_tokens, settings.width, layers, heads=heads, **options)
 
 
 def _build_encoder_decoder(
@@ -97,14 +96,22 @@ def _build_mlp(
 
 
 def _tower_options(settings: ModelSettings, longest: int) -> dict[str, Any]:
+    characters = {}
+    if settings.stem == "characters":
+        names = ("stem", "token_bytes", "byte_dim")
+        characters = {name: getattr(settings, name) for name in names}
     in_table = settings.full_style.positions in ("learned", "sinusoidal")
-    return _compute(settings) | dict(
-        window=settings.window,
-        embed_scale=settings.embed_scale,
-        rope_base=float(settings.rope_base),
-        num_positions=longest if in_table else 0,
-        token_types=settings.token_types,
-        epsilon=float(settings.norm_epsilon),
+    return (
+        _compute(settings)
+        | characters
+        | dict(
+            window=settings.window,
+            embed_scale=settings.embed_scale,
+            rope_base=float(settings.rope_base),
+            num_positions=longest if in_table else 0,
+            token_types=settings.token_types,
+            epsilon=float(settings.norm_epsilon),
+        )
     )
 
 
@@ -118,7 +125,8 @@ def _fit_head(settings: ModelSettings, head: HeadConfig) -> HeadConfig:
     changes: dict[str, Any] = {}
     if head.at == "first":
         changes = dict(at=pool, pooler=settings.width * settings.pooler)
-    if head.table == "tied" and not settings.full_style.tied:
+    alone = settings.stem == "characters" and not settings.token_table
+    if head.table == "tied" and (alone or not settings.full_style.tied):
         changes |= {"table": "own"}
     if settings.copies and head.at == "each":
         changes |= {"copy_dim": settings.uniform_layer().head_dim}

@@ -154,8 +154,7 @@ class ModelConfig:
         def reshape(tower: TowerConfig) -> TowerConfig:
             owner = tower.name if tower.table_of is None else tower.table_of
             own, shared = (params[n] if n else params for n in (tower.name, owner))
-            is_table = tower.stem == "tokens"
-            table = shared["tokens"]["embedding"] if is_table else None
+            table = shared["tokens"]["embedding"] if tower.has_table else None
             return reshape_tower(tower, own, table)
 
         return dataclasses.replace(self, towers=tuple(map(reshape, self.towers)))

@@ -78,5 +78,5 @@ class Head(nn.Module):
     @property
     def _scores_tokens(self) -> bool:
         """Whether the answers are the tokens of the tower."""
-        is_token = self.tower.stem == "tokens" and self.head.at == "each"
+        is_token = self.tower.has_table and self.head.at == "each"
         return is_token and self.head.answers == self.tower.num_inputs

@@ -204,10 +204,13 @@ def abstract_inputs(towers: tuple[TowerConfig, ...]) -> dict[str, jax.ShapeDtype
     """Returns shapes of inputs with which variables can be made."""
     shapes = {}
     for tower in towers:
-        is_table = tower.stem == "tokens"
+        is_table = tower.stem != "features"
         shape = (1, 2) if is_table else (1, tower.num_inputs)
         dtype = jnp.int32 if is_table else jnp.float32
         shapes[tower.reads] = jax.ShapeDtypeStruct(shape, dtype)
+        if tower.stem == "characters":
+            shape = (1, 2, tower.token_bytes)
+            shapes[f"{tower.reads}_bytes"] = jax.ShapeDtypeStruct(shape, dtype)
     return shapes
 
 

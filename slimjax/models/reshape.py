@@ -19,13 +19,13 @@ def reshape_tower(
     Args:
         tower: The shape before; its layers tell what a removed sublayer was.
         params: Weights of the tower, or their shapes, by name.
-        table: The table of tokens that it reads; None if it reads features.
+        table: The table of tokens that it reads; None if it reads none.
     """
     layers = tuple(
         _reshape_layer(layer, params.get(layer_name(i), {}))
         for i, layer in enumerate(tower.layers)
     )
-    kernel = params["features"]["kernel"] if table is None else table
+    kernel = params[tower.stem]["kernel"] if table is None else table
     return dataclasses.replace(tower, width=kernel.shape[-1], layers=layers)
 
 

@@ -57,7 +57,11 @@ class ModelSettings:
         state_dim: Units of a recurrent layer; 0 means width.
         window: Number of positions that are seen on each side, the position itself
             included; 0 for all.
-        stem: Input of the model: tokens or features; empty means that of the kind.
+        stem: Input of the model: tokens, characters (the bytes of tokens, by a
+            convolution) or features; empty means that of the kind.
+        token_table: Of characters: whether a table of tokens is read beside them.
+        token_bytes: Of characters: bytes of a token that are read.
+        byte_dim: Of characters: width of the vectors of bytes.
         pool: What a head that reads whole rows uses: first (the first position), mean
             or max. Empty means first for an encoder and mean otherwise. Where
             positions see only the past, first is refused.
@@ -113,6 +117,9 @@ class ModelSettings:
     state_dim: int = 0
     window: int = 0
     stem: str = ""
+    token_table: bool = True
+    token_bytes: int = 12
+    byte_dim: int = 32
     pool: str = ""
     pooler: bool = False
     copies: bool = False
@@ -162,6 +169,15 @@ class ModelSettings:
             )
 
     def _check_numbers(self) -> None:
+        if not self.token_table and self.stem != "characters":
+            raise ConfigError(
+                "config.model.token_table=False is for config.model.stem='characters'."
+            )
+        for name in ("token_bytes", "byte_dim"):
+            if not 1 <= getattr(self, name) <= 256:
+                raise ConfigError(
+                    f"config.model.{name}={getattr(self, name)} must be in [1, 256]."
+                )
         for name in ("width", "num_layers", "num_heads", "mlp_dim"):
             if getattr(self, name) < 1 and not (self.kind, name) == ("mlp", name):
                 raise ConfigError(
@@ -207,7 +223,8 @@ class ModelSettings:
     def _check_kind(self) -> None:
         """Refuses settings that a kind of model does not have."""
         stem = "features" if self.kind == "mlp" else "tokens"
-        if self.stem not in ("", stem):
+        others = ("characters",) if self.kind == "encoder" else ()
+        if self.stem not in ("", stem, *others):
             raise ConfigError(
                 f"config.model.stem={self.stem!r} is not a stem of "
                 f"config.model.kind={self.kind!r}, which has {stem!r}."

@@ -14,6 +14,7 @@ from slimjax.models.paths import layer_name
 from slimjax.models.stems import FeatureStem, Sinusoids
 from slimjax.models.tower_config import Compute, TowerConfig
 from slimjax.nn.cache import CACHE
+from slimjax.nn.characters import Characters
 from slimjax.nn.dropout import dropout, fold_name
 from slimjax.nn.embed import PositionTable, TiedEmbedding, TypeTable
 from slimjax.nn.moments import wants_moments
@@ -45,12 +46,15 @@ class Tower(nn.Module):
         tower, dtype = self.tower, jnp.dtype(self.compute.dtype)
         if tower.stem == "features":
             self.stem = FeatureStem(tower, dtype, name="features")
-        elif tower.table_of is None:
+        elif tower.table_of is None and tower.has_table:
             self.embed = TiedEmbedding(
                 *(tower.num_inputs, tower.width, tower.embed_scale, dtype),
                 axis=tower.axis,
                 name="tokens",
             )
+        if tower.stem == "characters":
+            sizes = tower.width, tower.byte_dim, tower.token_bytes
+            self.spelled = Characters(*sizes, dtype, tower.axis, name="characters")
         if tower.num_positions:
             is_learned = tower.style.positions == "learned"
             kind = PositionTable if is_learned else Sinusoids
@@ -131,7 +135,7 @@ class Tower(nn.Module):
         values = inputs[self.tower.reads]
         if self.tower.stem == "features":
             return self.stem(values, channels)
-        x = (table or self.embed)(values, channels)
+        x = self._vectors(inputs, channels, table)
         scaled = self.tower.embed_scale * channels
         if self.tower.num_positions:
             shared = jnp.arange(values.shape[1])[None]
@@ -140,6 +144,19 @@ class Tower(nn.Module):
             kinds = inputs.get(f"{self.tower.reads}_types", jnp.zeros_like(values))
             x += self.types(kinds, scaled)
         return self.embed_norm(x, channels) if self.tower.norms_embedding else x
+
+    def _vectors(
+        self,
+        inputs: Mapping[str, Array],
+        channels: Float[Array, " D"],
+        table: Table | None,
+    ) -> Float[Array, "B T D"]:
+        """Returns the vectors of tokens, by a table, by their bytes, or by both."""
+        values, tower = inputs[self.tower.reads], self.tower
+        if tower.stem != "characters":
+            return (table or self.embed)(values, channels)
+        spelled = self.spelled(inputs[f"{tower.reads}_bytes"], channels)
+        return spelled + self.embed(values, channels) if tower.has_table else spelled
 
     def _context(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.style import LLAMA, Style
 
-STEMS = ("tokens", "features")
+STEMS = ("tokens", "characters", "features")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +18,11 @@ class TowerConfig:
         width: Width of the residual stream, D.
         layers: The layers, in order; L of them.
         style: How they compute.
-        stem: What it reads: ``tokens``, by a table, or ``features``, by a product.
-        num_inputs: Tokens of the table, V, or features.
+        stem: What it reads: ``tokens``, by a table, ``characters``, the bytes of tokens
+            by a convolution, or ``features``, by a product.
+        num_inputs: Tokens of the table, V, or features; 0 for characters alone.
+        token_bytes: Of ``characters``: bytes of a token that are read, L.
+        byte_dim: Of ``characters``: width of the vectors of bytes, E.
         axis: Name of the width. Towers that share it are cut alike, and share channels.
         reads: The input that it reads, such as ``tokens`` or ``source``.
         table_of: The tower whose table of tokens it reads too; None for its own.
@@ -40,6 +43,8 @@ class TowerConfig:
     style: Style = LLAMA
     stem: str = "tokens"
     num_inputs: int = 0
+    token_bytes: int = 0
+    byte_dim: int = 0
     axis: str = "embed"
     reads: str = "tokens"
     table_of: str | None = None
@@ -61,6 +66,11 @@ class TowerConfig:
     def sees_all(self) -> bool:
         """Whether a position attends to what comes after it, too."""
         return self.style.sees == "all"
+
+    @property
+    def has_table(self) -> bool:
+        """Whether it reads a table of tokens, alone or beside characters."""
+        return self.stem != "features" and self.num_inputs > 0
 
     @property
     def norms_embedding(self) -> bool:

@@ -72,6 +72,9 @@ class _Uses:
         if found:
             return Use(self.head_rate(found[0]))
         tower = self.towers["" if len(path) < 3 else path[0]]
+        if path[-2] == "characters":
+            reads = path[-1] == "kernel"
+            return Use(self.rate(tower) * tower.token_bytes * reads)
         return Use(self.rate(tower) if axes[0] == "features" else 0.0)
 
     def is_tied(self, head: HeadConfig, path: Path) -> bool:

@@ -22,6 +22,7 @@ passes the gates of its sublayer and of the channels, and is closed with the las
 | `RMSNorm`, `LayerNorm` | `norm` | scale, and bias; ``make_norm`` picks by name |
 | `RelativeBias` | `relative` | table of buckets and heads |
 | `TiedEmbedding`, `OutputTable` | `embed` | table of tokens or classes |
+| `Characters` | `characters` | bytes places kernel bias |
 | `PositionTable`, `TypeTable` | `embed` | table; sinusoids are in `positions` |
 | `Copying` | `copying` | query key mix, beside the table of a head |
 | `Pooler`, `pool` | `pooling` | kernel bias; ``pool`` has none |

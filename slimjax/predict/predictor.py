@@ -28,6 +28,7 @@ from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.tasks.answers import Answer
 from slimjax.tasks.base import DEFAULT_TASK, Task
+from slimjax.tasks.spelling import with_bytes
 from slimjax.text.examples import Example
 from slimjax.text.reading import BadDocument
 
@@ -217,6 +218,7 @@ def make_predictor(
     head = build(HeadSettings, stored.get("head", {}), "config.head")
     task = task_file.make_task(special_of(model.codecs))
     task = task if task.fit is None else task.fit(head)
+    task = with_bytes(task, model.config, model.codecs)
     config = build(DataConfig, stored.get("data", {}), "config.data")
     schema = Schema({"text": "text"})
     if hasattr(task_file, "schema"):

@@ -12,6 +12,7 @@ from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig
 from slimjax.models.head import HeadConfig
 from slimjax.tasks.base import Task
+from slimjax.tasks.spelling import with_bytes
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig
 
@@ -119,7 +120,8 @@ def make_blueprint(
     if run.distill.is_together:
         options["peer"] = _make_peer(run, make_model(run, outline))
     model = model or make_model(run, outline)
-    return Blueprint(run, make_task(run, outline), model, outline, **options)
+    task = with_bytes(make_task(run, outline), model, outline.codecs)
+    return Blueprint(run, task, model, outline, **options)
 
 
 def _make_peer(run: RunConfig, start: ModelConfig) -> ModelConfig:

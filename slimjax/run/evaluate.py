@@ -26,6 +26,7 @@ from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.tasks.base import Columns, Metric, Task, nats_per_target
 from slimjax.tasks.error import KEPT
+from slimjax.tasks.spelling import with_bytes
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig, make_run_config
 from slimjax.train.stage import Stage, make_stage
@@ -179,7 +180,7 @@ def evaluate_folder(
     part = "valid" if everything else split
     if not data.num_rows(part):
         raise DataError(f"{run.data.source} has nothing in its {split} split.")
-    task = make_task(run, data.outline)
+    task = with_bytes(make_task(run, data.outline), model.config, data.codecs)
     stage = make_stage(Blueprint(run, task, model.config, data.outline))
     variables = stage.unrounded(stage.place(model.params))
     options: dict[str, Any] = dict(intervals=True, answers=True)

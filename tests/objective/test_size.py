@@ -136,6 +136,13 @@ OTHERS = {
         heads=(TAGS,),
         style=dataclasses.replace(BERT, cell="lstm", positions="none"),
     ),
+    "characters": encoder(
+        *(300, 128, (BIG,)),
+        heads=(LABEL,),
+        stem="characters",
+        token_bytes=8,
+        byte_dim=24,
+    ),
     "perceptron": mlp(100, 128, heads=(LABEL,)),
 }
 
@@ -149,7 +156,10 @@ def test_flops_of_all_models_are_those_of_their_dot_products_per_target(name):
     inputs = {}
     for tower in config.towers:
         shape, dtype = (1, tower.num_inputs), jnp.float32
-        if tower.stem == "tokens":
+        if tower.token_bytes:
+            shape = (1, lengths[tower.name], tower.token_bytes)
+            inputs[f"{tower.reads}_bytes"] = jax.ShapeDtypeStruct(shape, jnp.int32)
+        if tower.stem != "features":
             shape, dtype = (1, lengths[tower.name]), jnp.int32
         inputs[tower.reads] = jax.ShapeDtypeStruct(shape, dtype)
     variables = nn.meta.unbox(config.abstract_variables())
