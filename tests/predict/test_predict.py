@@ -1,5 +1,6 @@
 """`slimjax predict`: one line for each example, in order, whatever stands between."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -292,3 +293,14 @@ def test_ten_thousand_lines_survive_a_kill(workdir, tmp_path):
     assert [i for i, line in enumerate(found) if "error" in line] == list(bad)
     kept = [line["more"] for i, line in enumerate(found) if i not in bad]
     assert kept == [[i] for i in range(10_000) if i not in bad]
+
+
+def test_a_task_without_answers_names_the_command_to_use(predictor):
+    for generates, command in ((False, "evaluate"), (True, "generate")):
+        task = dataclasses.replace(predictor.task, answer=None, generates=generates)
+        other = dataclasses.replace(predictor, task=task)
+        with pytest.raises(ConfigError, match=f"slimjax {command}"):
+            other.predict(["fine"])
+    vectors = other.vectors(["fine", "a dull film"])  # It reads a row as it is.
+    expected = predictor.vectors(["fine", "a dull film"])
+    np.testing.assert_allclose(vectors, expected, atol=1e-6)
