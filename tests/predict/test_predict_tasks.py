@@ -30,15 +30,26 @@ TINY = [
 ]
 
 
+TASKS = ("regression", "tagging", "seq2seq", "relation", "span_qa")
+TASKS += ("ranking", "extractive", "chat")
+ROLES = ("user", "assistant")
+
+
 def make_examples(task):
     """Returns 40 examples with targets, of one short text and one long one in turn."""
     for i in range(40):
         words = ["Ada", "saw", f"x{i}"] + ["the", "old", "city"] * (i % 2) * 3
+        answers = {"text": ["Ada"], "answer_start": [0]}
         text, tags = " ".join(words), ["B-P"] + ["O"] * (len(words) - 1)
         yield {
             "regression": {"text": text, "value": i / 7},
             "tagging": {"tokens": words, "tags": tags},
             "seq2seq": {"source": text, "target": text[:5]},
+            "relation": {"text": text, "spans": [[0, 3], [4, 7]], "label": "ab"[i % 2]},
+            "span_qa": {"question": f"Who {i}?", "context": text, "answers": answers},
+            "ranking": {"text": text, "text_pair": f"{i} {text}"},
+            "extractive": {"document": f"{text}. It is {i}. No.", "summary": text},
+            "chat": {"messages": [{"role": role, "content": text} for role in ROLES]},
         }[task] | {"id": i}
 
 
@@ -47,13 +58,15 @@ def check_answer(task, example, line):
         assert np.isfinite(line["prediction"])
     elif task == "tagging":
         assert len(line["prediction"]) == len(example["tokens"])
+    elif task == "ranking":
+        assert np.linalg.norm(line["vector"]) == pytest.approx(1, abs=1e-3)
     else:
         assert isinstance(line["prediction"], str)
-        assert line["logprob"] <= 0
+        assert {"logprob", "scores", "nbest", "chosen"} & set(line)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["regression", "tagging", "seq2seq"])
+@pytest.mark.parametrize("task", TASKS)
 def test_every_task_answers(task, tmp_path, monkeypatch):
     monkeypatch.setenv("SLIMJAX_CACHE", str(tmp_path / "cache"))
     examples = list(make_examples(task))
@@ -69,7 +82,7 @@ def test_every_task_answers(task, tmp_path, monkeypatch):
     folder = tmp_path / "run"
     with Display(quiet=True) as display:
         train(make_run_config(config), folder, display=display)
-    targets = {"value", "tags", "target"}
+    targets = {"value", "tags", "target", "label", "answers", "text_pair", "summary"}
     inputs = [{k: v for k, v in e.items() if k not in targets} for e in examples]
     lines = load(folder).predict(inputs, batch_size=8)
     for example, line in zip(examples, lines, strict=True):
@@ -77,10 +90,10 @@ def test_every_task_answers(task, tmp_path, monkeypatch):
         check_answer(task, example, line)
     assert main(["evaluate", f"--workdir={folder}"]) == 0
     written = (folder / "predictions-test.jsonl").read_text().splitlines()
-    by_id = {line["id"]: line["prediction"] for line in lines}
+    by_id = {line["id"]: line.get("prediction") for line in lines}
     for line in map(json.loads, written):
-        assert targets & set(line["expected"])
+        assert targets & set(line["expected"]) or task == "chat"
         if task == "regression":
             assert line["prediction"] == pytest.approx(by_id[line["id"]], abs=1e-4)
-        else:
+        elif task != "ranking":
             assert line["prediction"] == by_id[line["id"]]
