@@ -94,7 +94,7 @@ def total(columns: Columns, name: str) -> Float[np.ndarray, "..."]:
         3.0
     """
     rows, weights = weighted(columns)
-    return weights @ np.asarray(rows[name], np.float64)
+    return np.asarray(weights @ np.asarray(rows[name], np.float64))
 
 
 def estimate(

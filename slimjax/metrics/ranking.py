@@ -35,7 +35,8 @@ def mean_reciprocal_rank(
         0.5
     """
     found = np.zeros(np.shape(ranks))
-    return np.mean(np.divide(1.0, ranks, out=found, where=ranks > 0), axis=-1)
+    np.divide(1.0, ranks, out=found, where=np.asarray(ranks) > 0)
+    return np.asarray(np.mean(found, axis=-1))
 
 
 def hit_at(ranks: Int[np.ndarray, "*batch N"], k: int) -> Float[np.ndarray, "*batch"]:
@@ -45,4 +46,5 @@ def hit_at(ranks: Int[np.ndarray, "*batch N"], k: int) -> Float[np.ndarray, "*ba
         >>> float(hit_at(np.array([1, 3, 0, 2]), 2))
         0.5
     """
-    return np.mean((np.asarray(ranks) > 0) & (np.asarray(ranks) <= k), axis=-1)
+    is_hit = (np.asarray(ranks) > 0) & (np.asarray(ranks) <= k)
+    return np.asarray(np.mean(is_hit, axis=-1))

@@ -58,7 +58,8 @@ def _answers(summary: Callable[[ClassScores], ClassScores], name: str) -> Of:
 
 
 def _all_right(columns: Columns) -> np.ndarray:
-    return (columns["labels"] == columns["predictions"]).all(-1).mean(-1)
+    is_right = (columns["labels"] == columns["predictions"]).all(-1)
+    return np.asarray(is_right.mean(-1))
 
 
 def _of_values(metric) -> Of:
@@ -76,7 +77,7 @@ def _entity_f1(name: str) -> Of:
 
 
 def _mean(name: str) -> Of:
-    return lambda c: np.asarray(c[name], np.float64).mean(-1)
+    return lambda c: np.asarray(np.asarray(c[name], np.float64).mean(-1))
 
 
 def _hit_at(k: int) -> Of:

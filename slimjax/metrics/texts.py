@@ -120,7 +120,8 @@ def chrf(counts: Float[np.ndarray, "*batch 18"]) -> Float[np.ndarray, "*batch"]:
     precision, recall = means
     factor = CHRF_BETA**2
     part, whole = (1 + factor) * precision * recall, factor * precision + recall
-    return 100 * np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+    score = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+    return np.asarray(100 * score)
 
 
 def score_rouge(

@@ -44,12 +44,13 @@ def spearman(predictions: Values, values: Values) -> Numbers:
 
 def mean_absolute_error(predictions: Values, values: Values) -> Numbers:
     """Returns the mean distance from the right value, in its unit."""
-    return np.mean(np.abs(_differences(predictions, values)), axis=-1)
+    return np.asarray(np.mean(np.abs(_differences(predictions, values)), axis=-1))
 
 
 def root_mean_squared_error(predictions: Values, values: Values) -> Numbers:
     """Returns the root of the mean squared distance, in the unit of the values."""
-    return np.sqrt(np.mean(_differences(predictions, values) ** 2, axis=-1))
+    squared = np.mean(_differences(predictions, values) ** 2, axis=-1)
+    return np.asarray(np.sqrt(squared))
 
 
 def _differences(predictions: Values, values: Values) -> Values:

@@ -32,7 +32,10 @@ def plot_confusion(answers: Answers) -> "Figure":
         columns["label"], columns["prediction"], len(names)
     )
     kept = np.sort(np.argsort(-counts.sum(1), kind="stable")[:MAX_CELLS])
-    counts, names = counts[np.ix_(kept, kept)], [_short(names[i], i) for i in kept]
+    counts, names = (
+        counts[np.ix_(kept, kept)],
+        [_short(names[i], i) for i in kept.tolist()],
+    )
     parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     cell = 0.9 if len(kept) <= 4 else 0.42
     size = 0.9 + cell * len(kept)

@@ -147,10 +147,11 @@ def _write_names(axes: "Axes", points: list[Point]) -> None:
 def _count_conflicts(box: Box, others: list[Box]) -> int:
     inside = box.left >= 0 and box.bottom >= 0
     inside = inside and box.right <= AXES_PT[0] and box.top <= AXES_PT[1]
-    return 3 * (not inside) + sum(
+    touching = [
         box.left < other.right
         and other.left < box.right
         and box.bottom < other.top
         and other.bottom < box.top
         for other in others
-    )
+    ]
+    return 3 * (not inside) + sum(map(bool, touching))

@@ -44,7 +44,10 @@ ASKED = {
 
 
 NUM_METRICS = 2
-"""Metrics of the task that the table shows beside the loss."""
+"""Metrics of the task that the table shows at least."""
+
+OTHERS = ("bleu", "rougeL", "nats_per_example", "nats_per_token", "nats_per_pair")
+"""Further ones that it shows."""
 
 ENDS = ("low", "high")
 """Ends of the range of a ratio of speeds, the 10th and the 90th percentile."""
@@ -218,10 +221,10 @@ def _error_rows(run: Run) -> list[Row]:
 
 
 def _main_metrics(run: Run) -> list[Metric]:
-    """Returns the first metrics, and those that are losses; a page has them all."""
+    """Returns the first metrics, and a few others; a page has them all."""
     known = list_metrics(run)
-    losses = [metric for metric in known[NUM_METRICS:] if "nats" in metric.key]
-    return [*known[:NUM_METRICS], *losses]
+    others = [metric for metric in known[NUM_METRICS:] if metric.key in OTHERS]
+    return [*known[:NUM_METRICS], *others]
 
 
 def _cost_rows(run: Run) -> list[Row]:

@@ -134,7 +134,8 @@ def test_smoothing_keeps_constants_and_shrinks_noise():
 
 
 def test_no_point_of_the_frontier_is_beaten_by_another():
-    points = [tuple(p) for p in np.random.default_rng(0).integers(0, 30, (60, 2))]
+    drawn = np.random.default_rng(0).integers(0, 30, (60, 2)).astype(float)
+    points = [(x, y) for x, y in drawn.tolist()]
     best = find_frontier(points)
     beaten = lambda p: any(q[0] <= p[0] and q[1] <= p[1] and q != p for q in points)
     assert set(best) == {p for p in points if not beaten(p)}
