@@ -185,7 +185,7 @@ def choose(
     """
     chosen: list[int] = []
     left = max_words
-    for number in np.argsort(-scores, kind="stable").tolist():
+    for number in map(int, np.argsort(-scores, kind="stable")):
         size = count_words(sentences[number])
         if max_words and size > left:
             continue
@@ -212,7 +212,7 @@ def score(
         right.append([example.values.get("summary") or join_sentences(own)])
     names = ("sentence_hits", "sentence_chosen", "sentence_right")
     table = np.array(counts, np.int64).reshape(-1, 3).T
-    columns = dict(zip(names, table, strict=True))
+    columns: dict[str, np.ndarray] = dict(zip(names, table, strict=True))
     if is_known("rougeL"):
         predictions = [said["prediction"] for said in answers]
         columns["rouge"] = score_rouge(predictions, right)
