@@ -27,7 +27,7 @@ TARGETS += ("summary",)
 """Names under which tasks know what is right."""
 
 INPUTS = ("text", "text_pair", "tokens", "question", "context", "document", "sentences")
-INPUTS += ("source",)
+INPUTS += ("source", "messages")
 """Names under which tasks know what is read."""
 
 
@@ -121,10 +121,24 @@ def _make_line(row: dict[str, Any], names: Json) -> Line:
         expected = {name: row[key] for name, key in fields.items() if key in row}
         if expected.get("entities") is not None and "tags" in expected:
             del expected["entities"]  # The answer's own.
+    if not expected:
+        row, expected = _split_chat(row, str(names.get("messages", "messages")))
     return Line(row, expected, number(row, "loss"))
+
+
+def _split_chat(row: dict[str, Any], key: str) -> tuple[dict[str, Any], Json]:
+    """Returns a chat without its last message, and that as the right text."""
+    found = row.get(key)
+    messages = found if isinstance(found, list) else []
+    last = messages[-1] if messages else None
+    if not isinstance(last, dict) or not isinstance(last.get("content"), str):
+        return row, {}
+    return row | {key: messages[:-1]}, {"target": last["content"]}
 
 
 def _join(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(_join, value))
+    if isinstance(value, dict):
+        return _join(value.get("content"))
     return " ".join(value.split()) if isinstance(value, str) else ""

@@ -127,6 +127,15 @@ def test_the_costliest_mistakes_come_first(tmp_path):
     assert losses == sorted(wrong, reverse=True)[:20]
 
 
+def test_the_last_message_of_a_chat_is_expected(tmp_path):
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yo"}]
+    lines = [{"messages": turns, "prediction": "no", "expected": {}, "loss": 1.0}] * 3
+    answers = read_answers(make_run(tmp_path / "run", lines))
+    assert answers.kind.name == "texts"
+    assert answers.text_of(answers.lines[0]) == "hi"
+    assert "<dt>right</dt><dd>yo</dd>" in show_mistakes(answers)
+
+
 def test_the_parts_of_a_relation_are_marked(tmp_path):
     scores = {"is_a": 0.9, "part_of": 0.1}
     own = {"text": "oaks are <trees>", "spans": [[0, 4], [9, 16]], "label": "part_of"}
