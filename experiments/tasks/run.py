@@ -86,6 +86,7 @@ DATA: dict[str, Changes] = {
         ("data.source_vocab_size", "4000"),
         ("data.valid_fraction", "0.02"),
         ("data.seq_len", "64"),
+        ("data.buckets", "[16, 32, 64]"),
         ("optim.decay", "linear"),
         ("optim.final_fraction", "0"),
         ("train.num_epochs", "17"),
