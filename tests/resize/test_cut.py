@@ -1,17 +1,29 @@
 """Law 1: what is closed can be cut out, and nothing that remains will notice."""
 
+import dataclasses
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapes import draw_inputs, hard_gates, logits_of, make_variables, recipes
+from shapes import (
+    ENDS,
+    MANY,
+    NUMBER,
+    VECTOR,
+    draw_inputs,
+    hard_gates,
+    logits_of,
+    make_variables,
+    recipes,
+)
 
-from slimjax.models import LayerConfig, decoder
+from slimjax.models import BERT, LayerConfig, decoder, encoder
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.inventory import Inventory
 from slimjax.resize.carry import carry_state, fold_moments
@@ -85,6 +97,23 @@ def test_closed_equals_cut_in_logits_gradients_and_the_next_update(data):
     told = lambda tree: jax.tree.map(np.multiply, jax.device_get(tree), tells)
     expected = cut(updates["params"], names["params"], plan)
     all_close(told(small_updates["params"]), told(expected))
+
+
+@pytest.mark.parametrize("heads", [NUMBER, MANY, ENDS, VECTOR], ids=lambda h: h[0].name)
+@given(data=st.data())
+@settings(max_examples=1)
+def test_every_kind_of_head_says_the_same_after_a_cut(heads, data):
+    layer = LayerConfig(2, 2, 4, 5)
+    style = dataclasses.replace(BERT, positions="none")
+    config = encoder(9, 6, (layer,), heads=heads, style=style)
+    gates = data.draw(hard_gates(config))
+    variables, names = make_variables(config)
+    closed = {"params": variables["params"], "gates": as_tree(gates)}
+    small, small_config, _ = shrink(variables, names, gates, config)
+    inputs = draw_inputs(config)
+    assert small_config.width == int(sum(gates[("embed",)]))
+    expected = logits_of(config, closed, inputs)
+    all_close(logits_of(small_config, small, inputs), expected)
 
 
 def make_optimizer():
