@@ -1,11 +1,12 @@
 """Dropout of attention weights, the same for every kernel, tile and mesh.
 
 Whether a weight is dropped is a hash of a key, its row, head, query and key. So a tile
-of the weights can be drawn alone, again for the gradient, and on any device.
+of the weights can be drawn alone, again for the gradient, and on any device. Each row
+and head has words of its own by threefry, and `hash_places` spreads them.
 
 References:
     Srivastava et al., "Dropout", 2014, section 4.
-    Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011 (the hash).
+    Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011 (threefry).
 """
 
 import jax
@@ -13,6 +14,8 @@ import jax.numpy as jnp
 from flax import struct
 from jax.extend.random import threefry2x32_p
 from jaxtyping import Array, Float, PyTree
+
+from slimjax.nn.random_bits import hash_places
 
 
 @struct.dataclass
@@ -44,10 +47,8 @@ class Drop:
             None, None, None
         ]
         queries = self.places[start : start + rows][None, None, :, None]
-        shape = (*self.words[0].shape, rows, width)
-        spread = lambda x: jnp.broadcast_to(x, shape)
-        high, low = (spread(word[..., None, None]) for word in self.words)
-        bits, _ = threefry2x32_p.bind(high, low, spread(queries), spread(keys))
+        high, low = (word[..., None, None] for word in self.words)
+        bits = hash_places(high, low, queries, keys)
         kept = bits >= jnp.uint32(self.rate * 2**32)
         return jnp.where(kept, 1.0 / (1.0 - self.rate), 0.0)
 

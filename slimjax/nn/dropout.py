@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from slimjax.nn.quantize import is_matrix
+from slimjax.nn.random_bits import is_kept
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
 
@@ -55,7 +56,7 @@ def dropout(
     _check(rate)
     if key is None or not rate:
         return x
-    kept = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    kept = is_kept(key, rate, x.shape)
     return jnp.where(kept, x / (1.0 - rate), 0.0)
 
 
@@ -114,7 +115,7 @@ def _drop_weight(
             units = [n if i == axis else 1 for i, n in enumerate(weight.shape)]
             own = jax.random.fold_in(key, axis)
             shape = tuple(units) if whole else weight.shape
-            kept = jax.random.bernoulli(own, 1.0 - rates[name], shape)
+            kept = is_kept(own, rates[name], shape)
             weight = jnp.where(kept, weight / (1.0 - rates[name]), 0.0)
     return weight
 
