@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 import numpy as np
-from sets import STUDIES, make_split, read_images, read_texts
+from images import read_images
+from sets import STUDIES, make_split, read_texts
 
 RESULTS = Path(os.path.relpath(Path(__file__).parent)) / "results"
 WIDTH, CLASSES = 128, 10

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 Pairs = list[tuple[str, str]]
+Row = dict[str, str]
 
 TEST_FRACTION = 0.045
 SHORTEST, LONGEST = 2, 240
@@ -21,6 +22,15 @@ ELEMENT = re.compile(r"(?s)<(?:p|h[1-6])\b[^>]*>(.*?)</(?:p|h[1-6])>")
 TAG, SPACE = re.compile(r"<[^>]+>"), re.compile(r"\s+")
 HAN, LATIN = re.compile(r"[\u4e00-\u9fff]"), re.compile(r"[A-Za-z]{2,}")
 DEBUG = "Title is:"
+
+
+def read_split(folder: Path) -> tuple[list[Row], list[Row]]:
+    """Returns pairs for training and for test as examples; see `read_pairs`."""
+    train, test = (
+        [{"source": source, "target": target} for source, target in pairs]
+        for pairs in read_pairs(folder)
+    )
+    return train, test
 
 
 def read_pairs(folder: Path) -> tuple[Pairs, Pairs]:
