@@ -71,8 +71,12 @@ def _lists(_: str, folder: Path) -> None:
 
 
 def read_list(folder: Path, ending: str) -> str:
-    """Returns the text of one of the lists, such as ``Translation-en``."""
-    path = next(p for p in sorted(folder.glob("*main_*")) if ending in p.name)
+    """Returns the text of the largest list of a kind, such as ``Translation-en``.
+
+    The smaller ones are those of updates.
+    """
+    found = [path for path in folder.glob("*main_*") if ending in path.name]
+    path = max(found, key=lambda path: path.stat().st_size)
     reader = ["/usr/lib/apt/apt-helper", "cat-file", str(path)]
     found = subprocess.run(reader, capture_output=True, check=True)
     return found.stdout.decode("utf-8", "replace")
