@@ -117,6 +117,7 @@ def start_cache(model: Writer, num_rows: int, length: int, source: Any) -> Any:
     """Returns the cache of rows that have read their source, and nothing else yet."""
     if source is None:
         return model.make_cache(num_rows, length)
+    assert isinstance(model, DecodingModel)
     return model.remember(source, length)
 
 
@@ -133,7 +134,7 @@ def pad_prompts(
 
 
 def mark_padding(
-    model: Writer, shape: tuple[int, int], lengths: jax.Array
+    model: Writer, shape: tuple[int, ...], lengths: jax.Array
 ) -> Int32[jax.Array, "B P"]:
     """Returns the positions of rows, below 0 behind their ends.
 

@@ -80,7 +80,7 @@ def make_row_writer(
     writer = freeze_decoder(config, variables, weights)
 
     def write(batch: Mapping[str, Any]) -> Rows:
-        known = {name: np.asarray(x) for name, x in batch.items() if name != TOKENS}
+        known: Any = {n: np.asarray(x) for n, x in batch.items() if n != TOKENS}
         return write_rows(writer, task.inputs(known, None), special, decode)
 
     return write

@@ -2,6 +2,7 @@
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 from flax import struct
@@ -77,7 +78,7 @@ class FrozenDecoder:
         return x, tuple(caches)
 
     def logits(
-        self, x: Float[Array, "*batch D"], cache: Cache | None = None
+        self, x: Float[Array, "*batch D"], cache: Any = None
     ) -> Float[Array, "*batch V"]:
         """Returns the scores of the token that follows, from the residual stream."""
         del cache

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree
 
 from slimjax.errors import ConfigError
@@ -61,7 +62,7 @@ class DecodingCache:
         return dataclasses.replace(self, layers=picked)
 
 
-SHARED = ("cross", "copy")
+SHARED = ("cross", "copying")
 """Modules whose caches hold the source."""
 
 
@@ -109,7 +110,7 @@ class DecodingModel:
         return x, dataclasses.replace(cache, layers=dict(changed[CACHE]))
 
     def logits(
-        self, x: Float[Array, "*batch D"], cache: DecodingCache | None = None
+        self, x: Float[Array, "*batch D"], cache: Any = None
     ) -> Float[Array, "*batch V"]:
         """Returns the scores of the token that follows."""
         if not self.config.heads[0].copy_dim or cache is None:
@@ -204,7 +205,7 @@ def make_layers_cache(
     for head in config.heads:
         if head.copy_dim:
             shape = batch_size, source_length, 1, head.copy_dim
-            caches[head.module] = {"copy": {"key": jnp.zeros(shape, config.dtype)}}
+            caches[head.module] = {"copying": {"key": jnp.zeros(shape, config.dtype)}}
     return {name: own for name, own in caches.items() if own}
 
 
@@ -230,7 +231,7 @@ def make_decoding_model(
     """
     gates: PyTree = variables["gates"]
     leaves = jax.tree.leaves(gates)
-    is_known = not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+    is_known = not any(isinstance(leaf, Tracer) for leaf in leaves)
     if is_known and all(np.all(np.asarray(leaf) == 1) for leaf in leaves):
         gates = None
     params, gates = jax.tree.map(jnp.asarray, (variables["params"], gates))

@@ -16,7 +16,7 @@ class Head(nn.Module):
     """A table ``table [C D]`` of its own, if none is given, and ``bias [C]`` if any.
 
     With `HeadConfig.pooler`, ``pooler`` stands before it, BERT's product and tanh. With
-    `HeadConfig.copy_dim`, ``copy`` beside it, see `slimjax.nn.copying`.
+    `HeadConfig.copy_dim`, ``copying`` beside it, see `slimjax.nn.copying`.
 
     Attributes:
         head: What is answered.
@@ -43,7 +43,7 @@ class Head(nn.Module):
             nn.share_scope(self, self.own)
         if head.copy_dim:
             options = self.tower.axis, self.memory_axis, self.dtype
-            self.copy = Copying(head.copy_dim, *options)
+            self.copying = Copying(head.copy_dim, *options)
 
     def __call__(
         self,
@@ -68,12 +68,14 @@ class Head(nn.Module):
         if self.head.table == "batch":
             x = normalize(x)
             return Readout(x, x)
-        own = self.own(x.shape[-1]) if table is None else (table,)
-        readout = Readout(x, *own, dtype=self.dtype)
+        bias = None
+        if table is None:
+            table, bias = self.own(x.shape[-1])
+        readout = Readout(x, table, bias, dtype=self.dtype)
         if not self.head.copy_dim:
             return readout
         assert source is not None
-        return self.copy(stream, source, readout)
+        return self.copying(stream, source, readout)
 
     @property
     def _scores_tokens(self) -> bool:

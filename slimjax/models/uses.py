@@ -67,13 +67,13 @@ class _Uses:
             tied = (self.head_rate(h) for h in self.heads if self.is_tied(h, path))
             return Use(sum(tied))
         found = [head for head in self.heads if path[0] == head.module]
-        if found and "copy" in path:
+        if found and "copying" in path:
             return self.in_copying(found[0], path[-1])
         if found:
             return Use(self.head_rate(found[0]))
         tower = self.towers["" if len(path) < 3 else path[0]]
-        if path[-2] == "characters":
-            reads = path[-1] == "kernel"
+        if "characters" in path:
+            reads = path[-1:] == ("kernel",)
             return Use(self.rate(tower) * tower.token_bytes * reads)
         return Use(self.rate(tower) if axes[0] == "features" else 0.0)
 

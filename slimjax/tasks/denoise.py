@@ -79,7 +79,9 @@ def load(
 ) -> Dataset:
     """Returns the rows of a corpus; see `slimjax.tasks.lm.load`."""
     _check_length(config)
-    options = dict(codecs=codecs, all_valid=all_valid, progress=progress)
+    options: dict[str, Any] = dict(
+        codecs=codecs, all_valid=all_valid, progress=progress
+    )
     data = lm.load(config, head=head, **options)
     return dataclasses.replace(data, lengths=lengths(config))
 
