@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from slimjax.models.cached import FrozenDecoder, freeze_decoder
+from slimjax.errors import ConfigError
+from slimjax.models.cached import FrozenDecoder, can_cache, freeze_decoder
 from slimjax.models.config import ModelConfig
 
 LENGTH, FIRST, NUM_TOKENS = 64, 24, 16
@@ -55,7 +56,16 @@ def _time(run: Callable[[], Any]) -> float:
 
 
 def _make_run(model: ModelConfig) -> Callable[[], Any]:
-    """Returns a function that makes some tokens with random weights, and waits."""
+    """Returns a function that makes some tokens with random weights, and waits.
+
+    Raises:
+        ConfigError: If the model is of a kind whose time was never fitted.
+    """
+    if not can_cache(model):
+        raise ConfigError(
+            "config.objective.size='latency' is for decoders of config.model.style="
+            "'llama' without a window; this model is of another kind. Take 'flops'."
+        )
     freeze = partial(freeze_decoder, model)
     source = np.random.default_rng(0)
     some = (0.02 * source.standard_normal(4099)).astype(np.float32)  # A prime number.

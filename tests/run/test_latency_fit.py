@@ -5,12 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 
+from slimjax.errors import ConfigError
 from slimjax.models.config import ModelConfig
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.recipes import decoder
+from slimjax.models.style import GPT2
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import make_latency_fn
 from slimjax.objective.latency_table import LatencyTable
+from slimjax.run.latency_clock import time_models
 from slimjax.run.latency_fit import empty_table, fit_table, steps
 from slimjax.run.latency_models import choose_models
 
@@ -59,3 +62,9 @@ def test_noise_makes_no_time_fall():
     found = fit_table(empty_table(models), models, times)
     found.check()
     assert 0.0 < found.error < 1.0
+
+
+def test_only_kinds_of_models_whose_time_is_fitted_are_timed():
+    config = decoder(31, 8, (LayerConfig(2, 1, 4, 9),), style=GPT2, num_positions=64)
+    with pytest.raises(ConfigError, match="latency"):
+        time_models([config], rounds=1)
