@@ -32,7 +32,8 @@ def main() -> None:
     keys = [(study, arm) for study in STUDIES for arm in ARMS]
     rows = [describe(*key, arms[key]) for key in keys if key in arms]
     write("table", [HEAD, *rows, "", *compare_all(arms)])
-    write("trials", [*list_trials("movie"), "", *list_trials("mnist")])
+    tables = map(list_trials, ("movie", "r8", "mnist"))
+    write("trials", [line for table in tables for line in [*table, ""]])
 
 
 def write(name: str, lines: list[str]) -> None:
