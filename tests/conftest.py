@@ -34,7 +34,7 @@ import pytest  # noqa: E402
 hypothesis.settings.register_profile(
     "laws",
     deadline=None,
-    max_examples=10 if IS_HASTY else 20,
+    max_examples=7 if IS_HASTY else 20,
     derandomize=True,
     database=None,
 )

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import models
 
@@ -99,7 +99,7 @@ def draw_configs(num):
         yield decoder(pick(31, 64), pick(24, 33, 64), tuple(layers))
 
 
-CONFIGS = tuple(draw_configs(20))
+CONFIGS = tuple(draw_configs(2 * settings.default.max_examples))
 
 
 @pytest.mark.parametrize("measure", [*MEASURES, "0.5*params+0.5*kv_bytes"])

@@ -108,7 +108,7 @@ def limits_of(seed):
 
 
 @given(models(), st.floats(0.05, 1.0), st.integers(0, 99), st.sampled_from([0, 4]))
-@settings(max_examples=15)
+@settings(max_examples=settings.default.max_examples)
 def test_a_budget_is_met_by_width_and_bits_together(config, part, seed, group_size):
     case = Case(config, limits_of(seed), seed, group_size)
     budget = case.budget(part)
@@ -156,7 +156,7 @@ def test_a_budget_is_missed_by_less_than_a_hundredth_or_the_cheapest_unit(unifor
 
 
 @given(models(max_layers=2), st.integers(0, 99))
-@settings(max_examples=10)
+@settings(max_examples=settings.default.max_examples)
 def test_the_size_of_what_is_cut_is_the_one_that_was_predicted(config, seed):
     case = Case(config, Limits(units=("heads", "kv_heads", "mlp", CHANNELS)), seed)
     decision = case.chooser.at_price(float(np.random.default_rng(seed).exponential(2)))

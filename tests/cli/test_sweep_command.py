@@ -41,6 +41,7 @@ def finished(tmp_path_factory, text_folder):
     return root
 
 
+@pytest.mark.slow
 def test_an_arm_that_cannot_be_prepared_is_named_and_the_others_run(
     capsys, tmp_path, text_folder
 ):

@@ -93,6 +93,7 @@ def test_a_signal_while_the_disk_is_full_says_that_nothing_is_saved(
     assert set(names) <= {"00000005.00"}  # It may be in writing at step 8.
 
 
+@pytest.mark.slow
 def test_saving_and_restoring_leaks_nothing(tmp_path, text_folder):
     run = make_run(text_folder)
     stage = stage_of(run)

@@ -163,7 +163,7 @@ def test_weights_of_all_kinds_come_back_from_a_packed_file():
 
 
 @given(st.data())
-@settings(max_examples=10)
+@settings(max_examples=settings.default.max_examples // 2)
 def test_a_packed_file_holds_the_levels_that_were_trained_with(data):
     config = data.draw(models(max_layers=2))
     group_size = data.draw(st.sampled_from([0, 3]))

@@ -31,7 +31,7 @@ def closed_before(gates: dict, source: np.random.Generator) -> dict:
 
 
 @given(st.data(), st.integers(0, 99))
-@settings(max_examples=20)
+@settings(max_examples=settings.default.max_examples)
 def test_the_order_of_cuts_does_not_matter(data, seed):
     config = data.draw(recipes())
     gates = data.draw(hard_gates(config))

@@ -69,7 +69,7 @@ def all_close(one, other, atol=1e-5, rtol=0.0):
 
 
 @given(st.data())
-@settings(max_examples=12)
+@settings(max_examples=settings.default.max_examples)
 def test_closed_equals_cut_in_logits_gradients_and_the_next_update(data):
     config = data.draw(recipes())
     gates = data.draw(hard_gates(config))
@@ -130,7 +130,7 @@ def make_optimizer():
 
 
 @given(st.data())
-@settings(max_examples=12)
+@settings(max_examples=settings.default.max_examples)
 def test_folding_fractional_gates_leaves_the_function_as_it_is(data):
     config = data.draw(recipes())
     variables, names = make_variables(config)

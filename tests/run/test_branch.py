@@ -43,6 +43,7 @@ def test_a_branch_with_the_same_config_is_the_run_gone_on(train, trunk, tmp_path
     assert branch["train"]["flops_inherited"] == trunk[1]["train"]["flops_total"]
 
 
+@pytest.mark.slow
 def test_a_branch_may_be_cut_to_a_budget_of_its_own(train, trunk, tmp_path):
     changes = [("objective.size", "bytes"), ("objective.budget", "14e3")]
     changes += [("quantize.bits", "[8, 4]"), ("resize.first_step", "14")]

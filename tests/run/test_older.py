@@ -12,6 +12,7 @@ from slimjax.trees import hash_tree, named_leaves
 ALIGNED = ("distill.teacher", "start"), ("distill.hidden_weight", "0.1")
 
 
+@pytest.mark.slow
 def test_maps_that_were_called_like_layers_are_found(tmp_path):
     stage = make_stage(*ALIGNED, ("model.num_layers", "12"))
     state, checkpoints = stage.fresh(), Checkpoints(tmp_path)

@@ -36,8 +36,8 @@ def run(unlike_files, tmp_path_factory):
     changes += [("train.eval_every_steps", "10"), ("train.eval_rows", "190")]
     compiled_step = Loop._compiled_step
 
-    def slow_step(loop):
-        step = compiled_step(loop)
+    def slow_step(loop, batch):
+        step = compiled_step(loop, batch)
 
         def run(*inputs):
             outputs = jax.block_until_ready(step(*inputs))

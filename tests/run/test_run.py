@@ -95,7 +95,7 @@ def test_seams_cut_what_was_closed_and_nothing_else(uninterrupted):
 SLOW = pytest.mark.slow
 POINTS = [
     pytest.param("step@9", marks=SLOW),  # Before the first checkpoint at a seam is old.
-    "checkpoint-arrays@2",  # Arrays written, manifest not.
+    pytest.param("checkpoint-arrays@2", marks=SLOW),  # Arrays written, no manifest.
     pytest.param("seam-inside@1", marks=SLOW),  # Decided, not cut.
     "seam-after@2",  # Cut, not saved.
     pytest.param("checkpoint-remove@1", marks=SLOW),  # An old one half removed.
@@ -144,6 +144,7 @@ def test_a_signal_at_the_very_end_is_not_swallowed(tmp_path, text_folder, monkey
     assert read_report(tmp_path / "run")["train"]["finished"]
 
 
+@pytest.mark.slow
 def test_gates_that_move_by_themselves_meet_a_budget_too(tmp_path, text_folder):
     changes = [("data.source", f"text:{text_folder}/*.txt"), ("mesh.data", "1")]
     changes += [("objective.strategy", "size_penalty"), ("train.num_steps", "17")]

@@ -147,6 +147,7 @@ def test_a_signal_keeps_what_the_teacher_has_said(train, tmp_path, dense, monkey
     assert worked(tmp_path / "run") == 8
 
 
+@pytest.mark.slow
 def test_eight_devices_are_taught_as_one_is(train, tmp_path, cache, dense):
     errors = []
     for devices in ("1", "8"):

@@ -108,6 +108,7 @@ def test_commands_know_what_a_classifier_does(finished, reviews, capsys):
     assert "MLP width" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_ends_with_the_same_bits(
     finished, reviews, tmp_path, monkeypatch
 ):

@@ -89,6 +89,7 @@ class Killed(BaseException):
     """Stands for the power cut."""
 
 
+@pytest.mark.slow
 def test_a_run_of_epochs_is_that_of_as_many_steps_and_resumes(
     tmp_path, text_folder, monkeypatch
 ):

@@ -78,6 +78,7 @@ def test_a_stage_learns_and_its_state_fits_the_stage_after_a_cut(name):
     assert np.isfinite(more).all()
 
 
+@pytest.mark.slow
 def test_adafactor_on_eight_devices_is_adafactor_on_one():
     changes = [*optim("adafactor"), ("model.width", "128"), ("model.mlp_dim", "136")]
     changes += [("resize.multiple", "2"), ("resize.kv_heads_multiple", "2")]
