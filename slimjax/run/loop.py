@@ -19,6 +19,7 @@ from slimjax.run.evaluate import Evaluation, evaluate
 from slimjax.run.finish import make_report
 from slimjax.run.logbook import Logbook
 from slimjax.run.patience import best_state, counts, is_over, note
+from slimjax.run.profiling import Profiling
 from slimjax.run.progress import Display
 from slimjax.run.reading import Pending, Reader
 from slimjax.run.resume import Beginning, begin_or_resume, record_of
@@ -58,6 +59,7 @@ class Loop:
         self.saver = Saver(folder, data.fingerprint, display, start_time)
         self.step = self.resumed_step = int(self.state.step)
         self.outcomes: OutcomeStore | None = None
+        self.profiling = Profiling(run.train.profiled, folder.root / "profile")
         self.reader = self._open_reader()
 
     def _open_reader(self) -> Reader:
@@ -81,6 +83,8 @@ class Loop:
                 is_at_end = True
             except RollBackError:
                 self._roll_back()
+            finally:
+                self.profiling.end()
         self.save()
         self.saver.finish_last()
 
@@ -115,6 +119,7 @@ class Loop:
             if self.step == train.num_steps or is_over(self.run, self.history):
                 break
             self._round_weights()
+            self.profiling.pass_boundary(self.step, self.state)
             pending = self._take_step(pending)
         self._read(pending)
 

@@ -8,7 +8,7 @@ from slimjax.distill.config import START, TOGETHER
 
 MAY_CHANGE = ("mesh", "train.eval_every_steps", "train.save_every_steps")
 MAY_CHANGE += ("train.log_every_steps", "train.eval_rows", "train.keep_")
-MAY_CHANGE += ("distill.cache_limit_mb", "decode.")
+MAY_CHANGE += ("train.profile_steps", "distill.cache_limit_mb", "decode.")
 
 
 def without_free_keys(config: Mapping[str, Any]) -> dict[str, Any]:

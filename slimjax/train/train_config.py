@@ -43,6 +43,8 @@ class TrainConfig:
             and `z_loss` are used in training only, not in losses that are reported.
         z_loss: Weight of the squared log-normaliser of the logits in the loss; 1e-4 is
             usual.
+        profile_steps: Steps whose profile is written into the run folder, such as
+            ``20:25`` for 20, 21, 22, 23 and 24, counted from 0; empty for none.
     """
 
     num_steps: int = 1000
@@ -61,6 +63,7 @@ class TrainConfig:
     max_bad_steps: int = 5
     label_smoothing: float = 0.0
     z_loss: float = 0.0
+    profile_steps: str = ""
 
     def __post_init__(self):
         """Refuses runs without steps, and losses that are none."""
@@ -94,6 +97,29 @@ class TrainConfig:
                 f"config.train.label_smoothing={self.label_smoothing} must be below 1, "
                 "such as 0.1."
             )
+
+        self.profiled  # noqa: B018 - It refuses what is no range of steps.
+
+    @property
+    def profiled(self) -> range:
+        """The steps whose profile is written.
+
+        Raises:
+            ConfigError: If the setting is no range of steps.
+
+        Examples:
+            >>> TrainConfig(profile_steps="20:25").profiled
+            range(20, 25)
+        """
+        first, _, end = (self.profile_steps or "0:0").partition(":")
+        if not (first.isdecimal() and end.isdecimal()) or (
+            self.profile_steps and int(first) >= int(end)
+        ):
+            raise ConfigError(
+                f"config.train.profile_steps={self.profile_steps!r} must be a range of "
+                "steps such as 20:25, or empty."
+            )
+        return range(int(first), int(end))
 
     @property
     def guard(self) -> Guard:
