@@ -91,5 +91,7 @@ class Logbook:
             for measure in run.objective.measures
         ]
         facts = describe_step(entry, described, blueprint.task.metrics)
+        rows_read = entry["step"] * run.data.batch_size
+        facts.append(f"epoch {rows_read / self.data.num_rows('train'):,.1f}")
         is_due = headline in entry
         self.display.step(entry["step"], run.train.num_steps, facts, always=is_due)
