@@ -157,7 +157,7 @@ class BitPrices:
             rates = np.where(fits, gains / np.maximum(added, 1e-12), -1.0)
             states = rates.argmax(1)
             for unit in np.flatnonzero(fits.any(1)):
-                state = states[unit]
+                state = int(states[unit])
                 offers.append(
                     (-rates[unit, state], added[unit, state], key, int(unit), state)
                 )

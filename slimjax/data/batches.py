@@ -10,7 +10,6 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Int32, Int64, Integer
 
-from slimjax.data.rows import Rows
 from slimjax.errors import DataError
 
 Batch = dict[str, Int32[np.ndarray, "B T"]]
@@ -52,13 +51,17 @@ def rows_of_steps(
     return np.unique(rows_at(numbers, num_rows, seed))
 
 
-def make_batch(rows: Rows, step: int, batch_size: int, seed: int) -> Batch:
+def make_batch(
+    rows: Integer[np.ndarray, "R T"], step: int, batch_size: int, seed: int
+) -> Batch:
     """Returns the batch of a step: ``{"tokens": int32 [B, T]}``."""
     indices = row_indices(step, batch_size, len(rows), seed)
     return {"tokens": rows[indices].astype(np.int32)}
 
 
-def iterate_rows(rows: Rows, batch_size: int, *, pad_id: int = 0) -> Iterator[Batch]:
+def iterate_rows(
+    rows: Integer[np.ndarray, "R T"], batch_size: int, *, pad_id: int = 0
+) -> Iterator[Batch]:
     """Yields all rows once, in order, in batches of one shape, for evaluation.
 
     The last batch is filled up with rows of `pad_id`.

@@ -57,7 +57,7 @@ def cost(context: SeamContext) -> Costs:
         elif goes_with_its_group(path, context.inventory.gates):
             costs[path] = predicted
         elif path[-1] == SUBLAYER or path[-1] in ("heads", NESTED["heads"]):
-            costs[path] = _leave_one_out(context, path, predicted, before)
+            costs[path] = _leave_one_out(context, path, np.asarray(predicted), before)
         else:
             costs[path] = _calibrate(context, path, predicted, before)
     return {**costs, **_leave_layers_out(context, before)}
@@ -75,7 +75,7 @@ def _leave_layers_out(context: SeamContext, before: float) -> Costs:
         gates = {path: np.zeros(()) for path, own in wholes.items() if own == module}
         if len(gates) > 1 and LAYER in context.limits.units:
             change = context.probe(gates) - before
-            costs[(*module, LAYER)] = np.maximum(change, FLOOR)
+            costs[(*module, LAYER)] = np.asarray(np.maximum(change, FLOOR))
     return costs
 
 

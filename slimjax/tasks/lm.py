@@ -24,7 +24,7 @@ def bits_per_byte(columns: Columns) -> np.ndarray:
         >>> round(float(bits_per_byte(rows)), 6)
         2.0
     """
-    return ratio(columns["nats"], columns["bytes"]) / np.log(2)
+    return np.asarray(ratio(columns["nats"], columns["bytes"]) / np.log(2))
 
 
 METRICS = (

@@ -56,7 +56,7 @@ def perplexity(columns: Columns) -> np.ndarray:
         4.0
     """
     with np.errstate(over="ignore"):
-        return np.exp(nats_per_target(columns))
+        return np.asarray(np.exp(nats_per_target(columns)))
 
 
 METRICS = (

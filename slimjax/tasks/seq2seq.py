@@ -52,7 +52,7 @@ SCHEMA = Schema({SOURCE: "text", TARGET: "texts"}, prepare=prepare_pairs)
 def perplexity(columns: Columns) -> np.ndarray:
     """Returns e to the power of the nats per target."""
     with np.errstate(over="ignore"):
-        return np.exp(nats_per_target(columns))
+        return np.asarray(np.exp(nats_per_target(columns)))
 
 
 METRICS = (

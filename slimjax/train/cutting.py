@@ -95,7 +95,7 @@ def cut_state(
         levels = cut_precision(levels, weights, names["params"], plan, group_size)
         state = dataclasses.replace(state, precision=levels)
 
-    def transform(state: TrainState, gates: Gates) -> TrainState:
+    def transform(state: TrainState, gates: PyTree) -> TrainState:
         state = stage.layout.unstack(state)
         params = _cut_params(names, plan, state.params, gates) | depths
         moments = fold_moments(state.opt_state, names, gates)
@@ -118,7 +118,7 @@ def cut_state(
     return next_stage, round_state(next_stage, next_state)
 
 
-def _cut_params(names: PyTree, plan: Change, params: PyTree, gates: Gates) -> PyTree:
+def _cut_params(names: PyTree, plan: Change, params: PyTree, gates: PyTree) -> PyTree:
     """Returns weights with the gates in them, open gates, and maps, all of them cut."""
     folded = {**params, "params": fold(params["params"], names["params"], gates)}
     kinds = [k for k in params if k not in (DEPTHS, PEER)]  # Depths begin anew.

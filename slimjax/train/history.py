@@ -25,7 +25,7 @@ class StageRecord:
     params: int
     flops_per_token: float
     bytes: int
-    architecture: list[dict[str, Any]]
+    architecture: list[dict[str, Any]] | dict[str, Any]
     num_steps: int = 0
     seconds: float = 0.0
     compile_s: float = 0.0
