@@ -3,8 +3,9 @@
 A task is one file of this room. It has ``load(config, head=..., ...)``, which returns a
 `slimjax.data.Dataset`; ``expected_outline(config)``, which returns what is known of the
 data before they are read; and ``make_task(special)``, which returns a `Task`. If it
-answers, it also has ``schema(config)``, which returns the `slimjax.data.schema.Schema`
-of its examples. The name of the file is the value of ``config.task``. How a task
+answers, it also has ``schema(config, head)``, which returns the
+`slimjax.data.schema.Schema` of its examples; `slimjax.tasks.labelled` makes a ``load``
+of it. The name of the file is the value of ``config.task``. How a task
 answers is described in `slimjax.tasks.answers`.
 """
 
@@ -119,6 +120,18 @@ def nats_per_target(columns: Columns) -> np.ndarray:
         1.5
     """
     return ratio(columns["nats"], columns["targets"])
+
+
+def perplexity(columns: Columns) -> np.ndarray:
+    """Returns e to the power of the nats per target: between how many a model doubts.
+
+    Examples:
+        >>> rows = {"nats": np.array([np.log(4.0) * 3]), "targets": np.array([3])}
+        >>> round(float(perplexity(rows)), 6)
+        4.0
+    """
+    with np.errstate(over="ignore"):
+        return np.asarray(np.exp(nats_per_target(columns)))
 
 
 def ratio(parts: np.ndarray, wholes: np.ndarray) -> np.ndarray:

@@ -51,9 +51,9 @@ def load(
     )
 
 
-def schema(config: DataConfig) -> Schema:
+def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
     """Returns what is read: messages."""
-    del config
+    del config, head
     return SCHEMA
 
 

@@ -16,8 +16,6 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from slimjax.data.config import DataConfig
-from slimjax.data.dataset import Dataset
-from slimjax.data.labelled import load_labelled_dataset
 from slimjax.data.labels import Labels
 from slimjax.data.schema import Schema
 from slimjax.metrics import reported
@@ -32,28 +30,11 @@ from slimjax.tasks.base import (
     nats_per_target,
 )
 from slimjax.tasks.inputs import input_kinds, read_row
-from slimjax.text.survey import Progress
+from slimjax.tasks.labelled import expected_outline as expected_outline
+from slimjax.tasks.labelled import make_load
 
 LABEL = "label"
 """Name of the head, of the field of the right class, and of what a file calls it."""
-
-
-def load(
-    config: DataConfig,
-    *,
-    head: HeadSettings | None = None,
-    codecs: Mapping[str, Any] | None = None,
-    all_valid: bool = False,
-    progress: Progress | None = None,
-) -> Dataset:
-    """Returns examples of texts or of features; see `load_labelled_dataset`."""
-    return load_labelled_dataset(
-        config,
-        schema(config, head),
-        codecs=codecs,
-        all_valid=all_valid,
-        progress=progress,
-    )
 
 
 def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
@@ -62,9 +43,7 @@ def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
     return Schema({**input_kinds(config), LABEL: "labels" if is_many else "label"})
 
 
-def expected_outline(config: DataConfig) -> None:
-    """Returns None: the classes are not known before the data are read."""
-    del config
+load = make_load(schema)
 
 
 def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:

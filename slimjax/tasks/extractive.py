@@ -18,8 +18,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from slimjax.data.config import DataConfig
-from slimjax.data.dataset import Dataset
-from slimjax.data.labelled import load_labelled_dataset
 from slimjax.data.schema import Schema
 from slimjax.data.sentence_columns import (
     CHOSEN,
@@ -48,8 +46,9 @@ from slimjax.tasks.base import (
     nats_per_target,
 )
 from slimjax.tasks.inputs import read_row
+from slimjax.tasks.labelled import expected_outline as expected_outline
+from slimjax.tasks.labelled import make_load
 from slimjax.text.examples import Example
-from slimjax.text.survey import Progress
 
 
 def sentence_f1(columns: Columns) -> np.ndarray:
@@ -68,24 +67,6 @@ METRICS = (
 )
 
 
-def load(
-    config: DataConfig,
-    *,
-    head: HeadSettings | None = None,
-    codecs: Mapping[str, Any] | None = None,
-    all_valid: bool = False,
-    progress: Progress | None = None,
-) -> Dataset:
-    """Returns documents with their summaries; see `load_labelled_dataset`."""
-    return load_labelled_dataset(
-        config,
-        schema(config, head),
-        codecs=codecs,
-        all_valid=all_valid,
-        progress=progress,
-    )
-
-
 def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
     """Returns what is read: a document or sentences, and a summary or labels."""
     head = head or HeadSettings()
@@ -95,9 +76,7 @@ def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
     return Schema(choose_sentence_kinds(config.fields), prepare, check_sentences)
 
 
-def expected_outline(config: DataConfig) -> None:
-    """Returns None: only data that are read can be checked."""
-    del config
+load = make_load(schema)
 
 
 def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:

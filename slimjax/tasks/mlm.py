@@ -21,7 +21,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from slimjax.data.config import DataConfig
@@ -32,11 +31,11 @@ from slimjax.models.head import HeadConfig, HeadSettings
 from slimjax.tasks import lm
 from slimjax.tasks.base import (
     Batch,
-    Columns,
     Metric,
     Targets,
     Task,
     nats_per_target,
+    perplexity,
 )
 from slimjax.text.survey import Progress
 
@@ -45,18 +44,6 @@ HIDDEN = 0.15
 
 AS_MASK, AS_OTHER = 0.8, 0.1
 """Parts of the targets that are read as the mask, and as another token."""
-
-
-def perplexity(columns: Columns) -> np.ndarray:
-    """Returns e to the power of the nats per target: between how many a model doubts.
-
-    Examples:
-        >>> rows = {"nats": np.array([np.log(4.0) * 3]), "targets": np.array([3])}
-        >>> round(float(perplexity(rows)), 6)
-        4.0
-    """
-    with np.errstate(over="ignore"):
-        return np.asarray(np.exp(nats_per_target(columns)))
 
 
 METRICS = (

@@ -16,8 +16,6 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from slimjax.data.config import DataConfig
-from slimjax.data.dataset import Dataset
-from slimjax.data.labelled import load_labelled_dataset
 from slimjax.data.schema import Schema
 from slimjax.data.two_columns import PARTNER, PARTNER_TOKENS, TEXT, prepare_two
 from slimjax.metrics import reported
@@ -32,8 +30,9 @@ from slimjax.tasks.base import (
     nats_per_target,
 )
 from slimjax.tasks.inputs import read_row
+from slimjax.tasks.labelled import expected_outline as expected_outline
+from slimjax.tasks.labelled import make_load
 from slimjax.text.examples import Example
-from slimjax.text.survey import Progress
 
 VECTOR = "vector"
 """Name of the head, and of what is kept of a text."""
@@ -49,34 +48,13 @@ METRICS = (
 )
 
 
-def load(
-    config: DataConfig,
-    *,
-    head: HeadSettings | None = None,
-    codecs: Mapping[str, Any] | None = None,
-    all_valid: bool = False,
-    progress: Progress | None = None,
-) -> Dataset:
-    """Returns pairs of texts; see `load_labelled_dataset`."""
-    del head
-    return load_labelled_dataset(
-        config,
-        schema(config),
-        codecs=codecs,
-        all_valid=all_valid,
-        progress=progress,
-    )
-
-
-def schema(config: DataConfig) -> Schema:
+def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
     """Returns what is read: a text, and the one that goes with it."""
-    del config
+    del config, head
     return Schema({TEXT: "text", PARTNER: "passage"}, prepare_two)
 
 
-def expected_outline(config: DataConfig) -> None:
-    """Returns None: only data that are read can be checked."""
-    del config
+load = make_load(schema)
 
 
 def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:

@@ -17,8 +17,6 @@ from jaxtyping import Array
 
 from slimjax.data.columns import unit_name
 from slimjax.data.config import DataConfig
-from slimjax.data.dataset import Dataset
-from slimjax.data.labelled import load_labelled_dataset
 from slimjax.data.schema import Schema
 from slimjax.data.values import VALUE, ValueScale
 from slimjax.metrics import reported
@@ -33,7 +31,8 @@ from slimjax.tasks.base import (
     nats_per_target,
 )
 from slimjax.tasks.inputs import input_kinds, read_row
-from slimjax.text.survey import Progress
+from slimjax.tasks.labelled import expected_outline as expected_outline
+from slimjax.tasks.labelled import make_load
 
 METRICS = (
     *reported.VALUES,
@@ -41,33 +40,13 @@ METRICS = (
 )
 
 
-def load(
-    config: DataConfig,
-    *,
-    head: HeadSettings | None = None,
-    codecs: Mapping[str, Any] | None = None,
-    all_valid: bool = False,
-    progress: Progress | None = None,
-) -> Dataset:
-    """Returns examples with a value; see `load_labelled_dataset`."""
-    del head
-    return load_labelled_dataset(
-        config,
-        schema(config),
-        codecs=codecs,
-        all_valid=all_valid,
-        progress=progress,
-    )
-
-
-def schema(config: DataConfig) -> Schema:
+def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
     """Returns what is read: texts or features, and a value."""
+    del head
     return Schema({**input_kinds(config), VALUE: "value"})
 
 
-def expected_outline(config: DataConfig) -> None:
-    """Returns None: texts or features are not known before the data are read."""
-    del config
+load = make_load(schema)
 
 
 def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:

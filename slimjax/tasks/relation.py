@@ -8,13 +8,10 @@ or a ``text`` and a ``text_pair``; and a ``label``. All else is as in classifica
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 from slimjax.data.columns import prepare_label, prepare_labels
 from slimjax.data.config import DataConfig
-from slimjax.data.dataset import Dataset
 from slimjax.data.encoding import Prepared
-from slimjax.data.labelled import load_labelled_dataset
 from slimjax.data.marked_columns import check_spans, prepare_marked
 from slimjax.data.material import Material
 from slimjax.data.schema import Schema, prepare_by_kind
@@ -22,27 +19,10 @@ from slimjax.models.head import HeadConfig, HeadSettings
 from slimjax.tasks import classification
 from slimjax.tasks.base import Task
 from slimjax.tasks.classification import LABEL
+from slimjax.tasks.labelled import expected_outline as expected_outline
+from slimjax.tasks.labelled import make_load
 from slimjax.text.examples import Example
 from slimjax.text.reading import BadDocument
-from slimjax.text.survey import Progress
-
-
-def load(
-    config: DataConfig,
-    *,
-    head: HeadSettings | None = None,
-    codecs: Mapping[str, Any] | None = None,
-    all_valid: bool = False,
-    progress: Progress | None = None,
-) -> Dataset:
-    """Returns pairs with a label; see `load_labelled_dataset`."""
-    return load_labelled_dataset(
-        config,
-        schema(config, head),
-        codecs=codecs,
-        all_valid=all_valid,
-        progress=progress,
-    )
 
 
 def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
@@ -52,6 +32,9 @@ def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
     kinds = {"text": "text", "text_pair": "text?", "spans": "spans?"}
     kinds[LABEL] = "labels" if is_many else "label"
     return Schema(kinds, prepare, check)
+
+
+load = make_load(schema)
 
 
 def check(example: Example) -> BadDocument | None:
@@ -74,11 +57,6 @@ def prepare(material: Material) -> list[Prepared]:
         make = prepare_labels if kinds[LABEL] == "labels" else prepare_label
         columns = [make(LABEL, material.labels(LABEL))]
     return [prepare_marked(material), *columns]
-
-
-def expected_outline(config: DataConfig) -> None:
-    """Returns None: the classes are not known before the data are read."""
-    del config
 
 
 def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:

@@ -22,8 +22,7 @@ import numpy as np
 from jaxtyping import Array
 
 from slimjax.data.config import DataConfig
-from slimjax.data.dataset import Dataset, Field, Outline
-from slimjax.data.labelled import load_labelled_dataset
+from slimjax.data.dataset import Field, Outline
 from slimjax.data.pairs import (
     OWN_VOCAB,
     PAD,
@@ -41,18 +40,19 @@ from slimjax.metrics import reported
 from slimjax.metrics.texts import describe_settings, text_columns
 from slimjax.models.head import HeadConfig, HeadSettings
 from slimjax.tasks.answers import Answer, Results
-from slimjax.tasks.base import Batch, Columns, Metric, Targets, Task, nats_per_target
+from slimjax.tasks.base import (
+    Batch,
+    Metric,
+    Targets,
+    Task,
+    nats_per_target,
+    perplexity,
+)
+from slimjax.tasks.labelled import make_load
 from slimjax.tasks.lm import shift_right
 from slimjax.text.examples import Example
-from slimjax.text.survey import Progress
 
 SCHEMA = Schema({SOURCE: "text", TARGET: "texts"}, prepare=prepare_pairs)
-
-
-def perplexity(columns: Columns) -> np.ndarray:
-    """Returns e to the power of the nats per target."""
-    with np.errstate(over="ignore"):
-        return np.asarray(np.exp(nats_per_target(columns)))
 
 
 METRICS = (
@@ -62,25 +62,13 @@ METRICS = (
 )
 
 
-def load(
-    config: DataConfig,
-    *,
-    head: HeadSettings | None = None,
-    codecs: Mapping[str, Any] | None = None,
-    all_valid: bool = False,
-    progress: Progress | None = None,
-) -> Dataset:
-    """Returns rows of sources and targets; see `load_labelled_dataset`."""
-    del head
-    return load_labelled_dataset(
-        config, SCHEMA, codecs=codecs, all_valid=all_valid, progress=progress
-    )
-
-
-def schema(config: DataConfig) -> Schema:
+def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
     """Returns what is read: a source, and a target or several."""
-    del config
+    del config, head
     return SCHEMA
+
+
+load = make_load(schema)
 
 
 def expected_outline(config: DataConfig) -> Outline:

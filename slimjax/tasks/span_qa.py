@@ -16,8 +16,6 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from slimjax.data.config import DataConfig
-from slimjax.data.dataset import Dataset
-from slimjax.data.labelled import load_labelled_dataset
 from slimjax.data.schema import Schema
 from slimjax.data.span_columns import (
     ANSWERS,
@@ -43,8 +41,9 @@ from slimjax.tasks.base import (
     nats_per_target,
 )
 from slimjax.tasks.inputs import find_types, read_row
+from slimjax.tasks.labelled import expected_outline as expected_outline
+from slimjax.tasks.labelled import make_load
 from slimjax.text.examples import Example
-from slimjax.text.survey import Progress
 from slimjax.text.words import split_text
 
 MAX_WORDS = 30
@@ -73,34 +72,13 @@ class Spans(NamedTuple):
     gain: Float[np.ndarray, " S"]
 
 
-def load(
-    config: DataConfig,
-    *,
-    head: HeadSettings | None = None,
-    codecs: Mapping[str, Any] | None = None,
-    all_valid: bool = False,
-    progress: Progress | None = None,
-) -> Dataset:
-    """Returns questions with their contexts; see `load_labelled_dataset`."""
-    del head
-    return load_labelled_dataset(
-        config,
-        schema(config),
-        codecs=codecs,
-        all_valid=all_valid,
-        progress=progress,
-    )
-
-
-def schema(config: DataConfig) -> Schema:
+def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
     """Returns what is read: a question, a context, and answers."""
-    del config
+    del config, head
     return Schema(KINDS, prepare_questions, check_answers)
 
 
-def expected_outline(config: DataConfig) -> None:
-    """Returns None: only data that are read can be checked."""
-    del config
+load = make_load(schema)
 
 
 def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:

@@ -16,8 +16,6 @@ import numpy as np
 from jaxtyping import Array
 
 from slimjax.data.config import DataConfig
-from slimjax.data.dataset import Dataset
-from slimjax.data.labelled import load_labelled_dataset
 from slimjax.data.schema import Schema
 from slimjax.data.tag_columns import (
     TAGS,
@@ -43,8 +41,9 @@ from slimjax.tasks.base import (
     ratio,
 )
 from slimjax.tasks.inputs import read_row
+from slimjax.tasks.labelled import expected_outline as expected_outline
+from slimjax.tasks.labelled import make_load
 from slimjax.text.examples import Example
-from slimjax.text.survey import Progress
 
 
 def tag_accuracy(columns: Columns) -> np.ndarray:
@@ -59,39 +58,19 @@ METRICS = (
 )
 
 
-def load(
-    config: DataConfig,
-    *,
-    head: HeadSettings | None = None,
-    codecs: Mapping[str, Any] | None = None,
-    all_valid: bool = False,
-    progress: Progress | None = None,
-) -> Dataset:
-    """Returns tagged texts; see `load_labelled_dataset`."""
-    del head
-    return load_labelled_dataset(
-        config,
-        schema(config),
-        codecs=codecs,
-        all_valid=all_valid,
-        progress=progress,
-    )
-
-
-def schema(config: DataConfig) -> Schema:
+def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
     """Returns what is read: tokens and tags, or a text and entities.
 
     Where ``config.data.fields`` names one of these, examples have that kind; else it is
     the kind of the first example.
     """
+    del head
     repairs = config.on_bad_example == "repair"
     check = functools.partial(check_tags, repairs=repairs)
     return Schema(choose_tag_kinds(config.fields), prepare_tagged, check)
 
 
-def expected_outline(config: DataConfig) -> None:
-    """Returns None: the types are not known before the data are read."""
-    del config
+load = make_load(schema)
 
 
 def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
