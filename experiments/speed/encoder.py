@@ -18,6 +18,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 from paired import Remote, best, compare, make_parser, race, write
 
@@ -46,11 +47,11 @@ def _race(folder: Path, flags: Any) -> dict[str, Any]:
     tokenizer = make_tokenizer(folder / "tokenizer.json", texts)
     stage, state = make_stage(tokenizer)
     write_weights(folder / "weights.npz", state.params)
+    predictor = make_predictor(stage, state.params, tokenizer)
     texts, result = texts[:NUM_TEXTS], {}
-    if flags.only != "predict":
+    if flags.only != "predict":  # A step takes the buffers of its state.
         result["step"] = race_steps(stage, state, folder, flags.rounds)
     if flags.only != "step":
-        predictor = make_predictor(stage, state.params, tokenizer)
         result["predict"] = race_predictions(predictor, folder, texts, flags.rounds)
     return result
 
@@ -200,6 +201,7 @@ def make_predictor(stage: Any, params: Any, tokenizer: Any) -> Any:
     from slimjax.tasks import classification
 
     blueprint, params = stage.blueprint, to_host(stage.layout.unstack(params))
+    params = jax.tree.map(np.array, params)
     codecs = {"tokens": tokenizer, "label": blueprint.outline.codecs["label"]}
     model = Model(blueprint.model, params, codecs)
     config = DataConfig(source="jsonl:none.jsonl", seq_len=LENGTH)

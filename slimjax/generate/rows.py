@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -80,7 +81,7 @@ def make_row_writer(
     writer = freeze_decoder(config, variables, weights)
 
     def write(batch: Mapping[str, Any]) -> Rows:
-        known: Any = {n: np.asarray(x) for n, x in batch.items() if n != TOKENS}
+        known = {n: jnp.asarray(x) for n, x in batch.items() if n != TOKENS}
         return write_rows(writer, task.inputs(known, None), special, decode)
 
     return write
