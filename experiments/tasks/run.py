@@ -1,20 +1,27 @@
-"""Classification of texts and images, dense and slimmed, beside simple peers.
+"""Trains small models on the studies of sets.py, dense and slimmed.
 
 Run: python experiments/tasks/run.py --study=movie [--seed=0] [--arm=dense]
     [--workdir=runs/tasks]
 
-Studies and their data are those of sets.py, arms those of ARMS; without --arm all arms
-of a study are trained, one after the other. Killed and started again, it goes on where
-it was. Results are small JSON files in results/; baselines.py computes the peers on the
-same examples, and table.py makes the README's table.
+Arms are those of arms_labels.py, arms_spans.py, arms_pairs.py and arms_images.py;
+without --arm all arms of a study are trained, one after the other. Killed and started
+again, it goes on where it was. Results are small JSON files in results/; baselines.py
+computes the peers on the same examples, and table.py makes the README's table.
 """
 
 import argparse
 import json
 import os
 from pathlib import Path
+from typing import Any
 
+import arms_images
+import arms_labels
+import arms_pairs
+import arms_spans
+from arm import MINILM, Arm, as_changes
 from minilm import make_folder
+from search_by_vectors import search
 from sets import STUDIES, make_split
 
 from slimjax import fit
@@ -24,76 +31,7 @@ from slimjax.store.run_folder import RunFolder
 ROOT = Path(__file__).parents[2]
 HERE = Path(os.path.relpath(Path(__file__).parent))  # No path of this machine.
 RESULTS = HERE / "results"
-Changes = list[tuple[str, str]]
-
-DENSE: Changes = [("objective.strategy", "none"), ("objective.budget", "")]
-DENSE += [("quantize.bits", "[16]")]
-TEXTS: dict[str, Changes] = {"slim": [], "dense": DENSE}
-TEXTBOOK: Changes = [("data.valid_fraction", "0.01")]  # It chooses nothing by it.
-RELU: Changes = [("model.mlp", "relu")]
-TUNED: Changes = [*RELU, ("model.width", "512"), ("model.dropout", "0.3")]
-TUNED += [("data.normalize", "[0.13, 0.31]"), ("train.label_smoothing", "0.1")]
-TUNED += [("optim.name", "adamw"), ("optim.momentum", "0"), ("optim.clip_norm", "1")]
-TUNED += [("optim.decay", "cosine"), ("optim.warmup_steps", "50")]
-TUNED += [("optim.weight_decay", "0.1"), ("train.num_epochs", "30")]
-UNITS: Changes = [*TUNED, ("objective.strategy", "exchange")]
-UNITS += [("objective.size", "bytes"), ("objective.budget", "50%")]
-UNITS += [("resize.first_step", "600"), ("resize.every_steps", "200")]
-UNITS += [("resize.max_seams", "2")]
-BITS: Changes = [*UNITS, ("quantize.bits", "[16, 8, 6, 4, 3, 2]")]
-MINILM: Changes = [("model.dtype", "bfloat16"), ("train.num_epochs", "2")]
-MINILM += [("data.seq_len", "56"), ("data.buckets", "[28, 40]")]
-MINILM += [("train.patience", "0"), ("train.eval_every_steps", "120")]
-ARMS: dict[str, dict[str, Changes]] = {
-    "movie": {**TEXTS, "minilm": MINILM},
-    "r8": TEXTS,
-    "zh": TEXTS,
-    "mnist": {
-        "textbook": TEXTBOOK,
-        "textbook-relu": TEXTBOOK + RELU,
-        "tuned": TUNED,
-        "slim-units": UNITS,
-        "slim-bits": BITS,
-    },
-    "fashion": {"textbook": TEXTBOOK, "textbook-relu": TEXTBOOK + RELU},
-    "translate": {"dense": []},
-}
-RECIPES = {"mnist": "mnist_mlp", "fashion": "mnist_mlp", "translate": "seq2seq"}
-DATA: dict[str, Changes] = {
-    "movie": [],
-    "r8": [
-        ("data.seq_len", "128"),
-        ("model.dropout", "0.3"),
-        ("optim.learning_rate", "3e-3"),
-        ("optim.weight_decay", "0.1"),
-        ("train.num_steps", "500"),
-        ("resize.first_step", "300"),
-        ("resize.every_steps", "100"),
-    ],
-    "zh": [
-        ("data.seq_len", "64"),
-        ("train.num_steps", "600"),
-        ("resize.first_step", "300"),
-        ("resize.every_steps", "150"),
-    ],
-    "mnist": [
-        ("data.header", "false"),
-        ("data.fields", '{"features": "0:784", "label": 784}'),
-    ],
-    "fashion": [],
-    "translate": [  # 17 epochs.
-        ("data.vocab_size", "4000"),
-        ("data.source_vocab_size", "4000"),
-        ("data.valid_fraction", "0.02"),
-        ("data.seq_len", "64"),
-        ("data.buckets", "[16, 32, 64]"),
-        ("optim.decay", "linear"),
-        ("optim.final_fraction", "0"),
-        ("train.num_epochs", "17"),
-        ("train.num_steps", "0"),
-        ("train.eval_every_steps", "1000"),
-    ],
-}
+ARMS = arms_labels.ARMS | arms_spans.ARMS | arms_pairs.ARMS | arms_images.ARMS
 
 
 def main() -> None:
@@ -102,42 +40,71 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--arm", default="", help="one of the study; default all")
     parser.add_argument("--workdir", type=Path, default=Path("runs/tasks"))
+    parser.add_argument("--steps", type=int, default=0, help="a try, without a result")
     flags = parser.parse_args()
-    for arm in [flags.arm] if flags.arm else ARMS[flags.study]:
-        run_arm(flags.study, arm, flags.seed, flags.workdir)
+    for name in [flags.arm] if flags.arm else ARMS[flags.study]:
+        if flags.steps:
+            try_arm(flags.study, name, flags.seed, flags.workdir, flags.steps)
+        else:
+            run_arm(flags.study, name, flags.seed, flags.workdir)
 
 
-def run_arm(study: str, arm: str, seed: int, workdir: Path) -> None:
+def run_arm(study: str, name: str, seed: int, workdir: Path) -> None:
     """Trains one arm, unless its result is there."""
-    path = result_path(study, arm, seed)
+    path = result_path(study, name, seed)
     if path.exists():
         return
-    changes = [("seed", str(seed)), *ARMS[study][arm]]
-    if arm == "minilm":
-        recipe = "finetune"
-        changes += [("model.init_from", str(make_folder(workdir / "data")))]
+    arm = ARMS[study][name]
+    result: dict[str, Any] = {"study": study, "arm": name, "seed": seed}
+    if not arm.recipe:
+        result |= search(make_split(study, seed, workdir / "data")[0], workdir / "data")
     else:
-        recipe = RECIPES.get(study, "classification")
-        changes = [*changes[:1], *DATA[study], *changes[1:]]
-    config = read_config(ROOT / "configs" / f"{recipe}.py")
-    sources = make_split(study, seed, workdir / "data")
-    names = ("data.source", "data.test_source")[: len(sources)]
-    changes += list(zip(names, sources, strict=True))
-    report = fit(override(config, changes), workdir / path.stem)
-    kept = ("metrics", "error", "size", "train", "data", "seed", "config_hash")
-    result = {"study": study, "arm": arm} | {key: report[key] for key in kept}
-    result |= {"architecture": report["stages"][-1]["architecture"]}
-    result |= {"seams": RunFolder(workdir / path.stem).seams.read()}
-    result |= {"changes": dict(changes), "state_hash": report["state_hash"]}
-    result |= {"versions": report["versions"], "machine": report["machine"]}
+        if arm.start not in ("", MINILM):
+            run_arm(study, arm.start, seed, workdir)
+        result |= train(arm, study, seed, workdir, workdir / path.stem)
     RESULTS.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
-    print(path.stem, report["error"], flush=True)
+    print(path.stem, result.get("error", result), flush=True)
 
 
-def result_path(study: str, arm: str, seed: int) -> Path:
+def try_arm(study: str, name: str, seed: int, workdir: Path, steps: int) -> None:
+    """Trains an arm for a few steps; test examples are not read."""
+    few = {"train.num_steps": steps, "train.num_epochs": 0}
+    few |= {"train.eval_every_steps": steps, "train.eval_rows": 64}
+    few |= {"data.test_fraction": 0.005}
+    folder = workdir / "tries" / f"{study}-{name}-{steps}"
+    result = train(
+        ARMS[study][name].but(few), study, seed, workdir, folder, tests=False
+    )
+    print(study, name, result["train"], result["error"], flush=True)
+
+
+def train(
+    arm: Arm, study: str, seed: int, workdir: Path, folder: Path, *, tests: bool = True
+) -> dict[str, Any]:
+    """Trains an arm into a folder, and returns what is kept of its report."""
+    sources = make_split(study, seed, workdir / "data")[: 1 + tests]
+    changes = [("seed", str(seed)), *as_changes(arm.settings)]
+    if arm.start:
+        start = workdir / result_path(study, arm.start, seed).stem
+        start = make_folder(workdir / "data") if arm.start == MINILM else start
+        changes += [("model.init_from", str(start))]
+    if arm.is_plain:
+        sources = (f"{sources[0]}#text",)
+    names = ("data.source", "data.test_source")[: len(sources)]
+    changes += list(zip(names, sources, strict=True))
+    config = read_config(ROOT / "configs" / f"{arm.recipe}.py")
+    report = fit(override(config, changes), folder)
+    kept = ("metrics", "error", "size", "train", "data", "config_hash")
+    kept += ("state_hash", "versions", "machine")
+    result = {key: report[key] for key in kept}
+    result |= {"architecture": report["stages"][-1]["architecture"]}
+    return result | {"seams": RunFolder(folder).seams.read(), "changes": dict(changes)}
+
+
+def result_path(study: str, name: str, seed: int) -> Path:
     """Returns where an arm's result is kept."""
-    return RESULTS / f"{study}-{arm}-seed{seed}.json"
+    return RESULTS / f"{study}-{name}-seed{seed}.json"
 
 
 if __name__ == "__main__":

@@ -7,32 +7,30 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+from shown import ARMS, GOALS, METRICS, PAIRS, STUDIES
+from trials import list_trials
+
 HERE = Path(__file__).parent
-HEAD = """| study | arm | seeds | steps | seconds | bytes | test accuracy, % \
-| macro F1, % |
-|---|---|---|---|---|---|---|---|"""
-STUDIES = ("movie", "r8", "zh", "mnist", "fashion")
-ARMS = ("dense", "slim", "minilm", "naive-bayes", "svm", "textbook", "numpy")
-ARMS += ("textbook-relu", "numpy-relu", "tuned", "slim-units", "slim-bits")
-PAIRS = (("movie", "slim", "dense"), ("movie", "dense", "naive-bayes"))
-PAIRS += (("movie", "minilm", "naive-bayes"),)
-PAIRS += (("r8", "slim", "dense"), ("r8", "dense", "naive-bayes"))
-PAIRS += (("zh", "slim", "dense"), ("zh", "dense", "svm"))
-PAIRS += (("mnist", "textbook", "numpy"), ("mnist", "textbook-relu", "numpy-relu"))
-PAIRS += (("mnist", "slim-units", "tuned"), ("mnist", "slim-bits", "tuned"))
-PAIRS += (("fashion", "textbook", "numpy"), ("fashion", "textbook-relu", "numpy-relu"))
+HEAD = """| study | arm | seeds | steps | seconds | bytes | metrics | first | second |
+|---|---|---|---|---|---|---|---|---|"""
+GOAL_HEAD = """| study | arm | metric | goal | reached | difference |
+|---|---|---|---|---|---|"""
 Results = dict[int, dict]  # By seed.
+Arms = dict[tuple[str, str], Results]
 
 
 def main() -> None:
-    arms: dict[tuple[str, str], Results] = defaultdict(dict)
+    arms: Arms = defaultdict(dict)
     for path in sorted(HERE.glob("results/*.json")):
         result = json.loads(path.read_text())
         arms[result["study"], result["arm"]][result["seed"]] = result
     keys = [(study, arm) for study in STUDIES for arm in ARMS]
     rows = [describe(*key, arms[key]) for key in keys if key in arms]
-    write("table", [HEAD, *rows, "", *compare_all(arms)])
-    tables = map(list_trials, ("movie", "r8", "mnist"))
+    write("table", [HEAD, *rows])
+    write("goals", [GOAL_HEAD, *compare_with_goals(arms)])
+    write("pairs", compare_all(arms))
+    files = sorted(HERE.glob("results/tuning/*.json"))
+    tables = [list_trials(path.stem, json.loads(path.read_text())) for path in files]
     write("trials", [line for table in tables for line in [*table, ""]])
 
 
@@ -54,10 +52,10 @@ def describe(study: str, arm: str, results: Results) -> str:
         cells[3] = f"{runs[0]['train']['steps']:,}"
         part = sum(bytes_left(run) for run in runs) / len(runs)
         cells[5] = f"{part:.0%}"
-    cells += [
-        spread([get(run, key) for run in runs]) for key in ("accuracy", "macro_f1")
-    ]
-    return f"| {' | '.join(cells)} |"
+    keys = [key for key in STUDIES[study] if get(runs[0], key) is not None]
+    cells.append(", ".join(METRICS[key].words for key in keys))
+    cells += [spread([value(run, key) for run in runs], key) for key in keys]
+    return f"| {' | '.join([*cells, ''][:9])} |"
 
 
 def bytes_left(result: dict) -> float:
@@ -73,63 +71,66 @@ def seconds(runs: list[dict]) -> str:
     return f"{max(times):.0f}"
 
 
-def get(result: dict, key: str) -> float:
-    """Returns a metric on the test split, in percent."""
+def get(result: dict, key: str) -> float | None:
+    """Returns a metric on the test split; None if it was not measured."""
     if key in result:
-        return 100 * result[key]
-    return 100 * next(m["test"] for m in result["metrics"] if m["key"] == key)
+        return result[key]
+    found = (m["test"] for m in result.get("metrics", ()) if m["key"] == key)
+    return next(found, None)
 
 
-def spread(values: list[float]) -> str:
+def value(result: dict, key: str) -> float:
+    """Returns a metric that was measured, as it is shown."""
+    found = get(result, key)
+    assert found is not None
+    return METRICS[key].factor * found
+
+
+def spread(values: list[float], key: str) -> str:
     """Returns the mean, and the standard deviation over seeds if there are several.
 
     Examples:
-        >>> spread([80.0, 82.0])
+        >>> spread([80.0, 82.0], "accuracy")
         '81.0 ± 1.4'
     """
+    digits = METRICS[key].digits
     mean = sum(values) / len(values)
     if len(values) == 1:
-        return f"{mean:.1f}"
+        return f"{mean:.{digits}f}"
     deviation = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
-    return f"{mean:.1f} ± {deviation:.1f}"
+    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 
 
-def compare_all(arms: dict[tuple[str, str], Results]) -> list[str]:
+def compare_with_goals(arms: Arms) -> list[str]:
+    """Returns the rows of a table of goals, and by how much they were missed."""
+    rows = []
+    for (study, arm), goals in GOALS.items():
+        runs = list(arms.get((study, arm), {}).values())
+        for key, goal in goals.items():
+            shown = METRICS[key]
+            cells = [study, f"`{arm}`", shown.words, f"{goal:.{shown.digits}f}"]
+            if not runs:
+                rows.append(f"| {' | '.join([*cells, 'not run', ''])} |")
+                continue
+            values = [value(run, key) for run in runs]
+            gap = sum(values) / len(values) - goal
+            cells += [spread(values, key), f"{gap:+.{shown.digits}f}"]
+            rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def compare_all(arms: Arms) -> list[str]:
     """Returns a table of the arms that share seeds, compared seed by seed."""
-    head = "| study | arms | seeds | difference of accuracy, points |"
-    lines = [head, "|---|---|---|---|"]
+    head = "| study | arms | seeds | metric | difference |"
+    lines = [head, "|---|---|---|---|---|"]
     for study, one, other in PAIRS:
         first, second = arms.get((study, one), {}), arms.get((study, other), {})
-        seeds = sorted(first.keys() & second.keys())
+        seeds, key = sorted(first.keys() & second.keys()), STUDIES[study][0]
         if seeds:
-            gaps = [
-                get(first[s], "accuracy") - get(second[s], "accuracy") for s in seeds
-            ]
-            row = [study, f"`{one}` - `{other}`", str(len(seeds)), spread(gaps)]
-            lines.append(f"| {' | '.join(row)} |")
+            gaps = [value(first[s], key) - value(second[s], key) for s in seeds]
+            row = [study, f"`{one}` - `{other}`", str(len(seeds)), METRICS[key].words]
+            lines.append(f"| {' | '.join([*row, spread(gaps, key)])} |")
     return lines
-
-
-def list_trials(study: str) -> list[str]:
-    """Returns a table of the trials of a study, and the settings that they vary."""
-    trials = json.loads((HERE / f"results/tuning/{study}.json").read_text())
-    names = list(trials[0]["settings"])
-    head = [
-        *(f"`{name.split('.')[1]}`" for name in names),
-        "steps",
-        "valid accuracy, %",
-    ]
-    lines = [f"| {study}: {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for trial in trials:
-        cells = [describe_setting(trial["settings"][name]) for name in names]
-        cells += [f"{trial['steps']:,}", f"{100 * trial['valid_accuracy']:.1f}"]
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def describe_setting(value: object) -> str:
-    """Returns a value for readers; an empty one is the default of the model's style."""
-    return "default" if value == "" else f"{value}"
 
 
 if __name__ == "__main__":
