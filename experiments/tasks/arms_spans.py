@@ -45,7 +45,7 @@ DAILY_SPANS = {
     "model.dropout": 0.2,
     "optim.learning_rate": 2e-3,
     "optim.ema_decay": 0.99,
-    "train.num_steps": 2_000,
+    "train.num_steps": 1_200,
     "train.eval_every_steps": 300,
 }
 TWEET_SPANS = {
@@ -57,7 +57,7 @@ TWEET_SPANS = {
     "model.stem": "characters",
     "model.dropout": 0.4,
     "optim.ema_decay": 0.99,
-    "train.num_steps": 900,
+    "train.num_steps": 500,
     "train.eval_every_steps": 100,
 }
 OF_TWEETS = {"data.seq_len": 64, "data.buckets": [24, 40], "train.num_epochs": 5}

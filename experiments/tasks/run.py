@@ -51,17 +51,22 @@ def main() -> None:
 
 def run_arm(study: str, name: str, seed: int, workdir: Path) -> None:
     """Trains one arm, unless its result is there."""
-    path = result_path(study, name, seed)
-    if path.exists():
+    if result_path(study, name, seed).exists():
         return
     arm = ARMS[study][name]
+    if arm.start not in ("", MINILM):
+        run_arm(study, arm.start, seed, workdir)
+    train_arm(arm, study, name, seed, workdir)
+
+
+def train_arm(arm: Arm, study: str, name: str, seed: int, workdir: Path) -> None:
+    """Trains an arm under a name, and writes its result."""
+    path = result_path(study, name, seed)
     result: dict[str, Any] = {"study": study, "arm": name, "seed": seed}
-    if not arm.recipe:
-        result |= search(make_split(study, seed, workdir / "data")[0], workdir / "data")
-    else:
-        if arm.start not in ("", MINILM):
-            run_arm(study, arm.start, seed, workdir)
+    if arm.recipe:
         result |= train(arm, study, seed, workdir, workdir / path.stem)
+    else:
+        result |= search(make_split(study, seed, workdir / "data")[0], workdir / "data")
     RESULTS.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(path.stem, result.get("error", result), flush=True)
