@@ -74,9 +74,9 @@ RECURRENT_ZH = {  # Characters, read in order.
 PRETRAIN = Arm(
     "mlm",
     {
-        "data.vocab_size": 8_192,
+        "data.vocab_size": 4_096,
         "data.seq_len": 64,
-        "data.batch_size": 64,
+        "data.batch_size": 32,
         "model.width": 96,
         "model.num_layers": 2,
         "model.num_heads": 4,
@@ -85,7 +85,7 @@ PRETRAIN = Arm(
         "model.stem": "characters",
         "model.dropout": 0.2,
         "optim.learning_rate": 3e-3,
-        "train.num_steps": 1_500,
+        "train.num_steps": 1_200,
         "train.eval_every_steps": 300,
     },
     is_plain=True,

@@ -149,7 +149,7 @@ PEERS = {
     "graded": {"ridge": regress},
     "zh": {"svm": partial(classify, kind="svm", longest=3)},
     "r8": {**WORDS, "svm": partial(classify, kind="svm", longest=2)},
-    "news": WORDS,
+    "news": {"naive-bayes": WORDS["naive-bayes"]},
     "spam": WORDS,
     "pair": {"lr": classify_pairs},
     "relation": {"lr": classify_pairs},
