@@ -15,7 +15,7 @@ from typing import Any, SupportsIndex
 
 import numpy as np
 
-from slimjax.data.piece_bytes import list_piece_bytes
+from slimjax.data.piece_bytes import find_lost_bytes, list_piece_bytes
 from slimjax.data.tokens import (
     Ids,
     Sizes,
@@ -80,6 +80,7 @@ class JsonTokenizer:
         self._bytes = list_piece_bytes(
             self._content, self._name_of, self.vocab_size, silent=self._silent_ids()
         )
+        self._lost = find_lost_bytes(self._content)
         parts = json.dumps([self._content, self.special], sort_keys=True)
         self.fingerprint = hashlib.sha256(parts.encode()).hexdigest()
 
@@ -93,8 +94,12 @@ class JsonTokenizer:
         return [ids for ids, _ in self.encode_with_bytes(texts)]
 
     def encode_with_bytes(self, texts: Sequence[str]) -> list[tuple[Ids, Sizes]]:
-        """Returns the ids of each text, and the raw bytes each of them stands for."""
-        whole = [check_text(text).decode() for text in texts]
+        """Returns the ids of each text, and the raw bytes each of them stands for.
+
+        Raises:
+            DataError: If a text has a byte that the tokenizer would leave out.
+        """
+        whole = [self._check_bytes(check_text(text)).decode() for text in texts]
         encoded = self._tokenizer.encode_batch(whole, add_special_tokens=False)
         rows = [self._to_row(e, text) for e, text in zip(encoded, whole, strict=True)]
         return [
@@ -123,6 +128,16 @@ class JsonTokenizer:
         note = {"sha256": hashlib.sha256(data).hexdigest(), "special": known}
         with open(os.path.join(folder, SPECIAL_FILE), "w", encoding="utf-8") as file:
             json.dump(note, file)
+
+    def _check_bytes(self, data: bytes) -> bytes:
+        """Refuses bytes that no piece stands for."""
+        if self._lost and len(kept := data.translate(None, self._lost)) < len(data):
+            lost = next(b for b in data if b in self._lost)
+            raise DataError(
+                f"a text has {len(data) - len(kept)} bytes that the tokenizer has no "
+                f"pieces for, such as 0x{lost:02x}. Remove them from the text."
+            )
+        return data
 
     def _find_controls(self) -> np.ndarray:
         """Returns the ids that no text may encode to."""

@@ -76,6 +76,24 @@ def byte_alphabet() -> dict[str, int]:
 _ALPHABET = byte_alphabet()
 
 
+def find_lost_bytes(content: Mapping[str, Any]) -> bytes:
+    """Returns the bytes that a tokenizer leaves out of a text without a word.
+
+    A byte-level BPE without an unknown token has no way to write a byte that its table
+    has no sign for.
+
+    Args:
+        content: The content of a ``tokenizer.json`` file.
+    """
+    model = content["model"] if isinstance(content.get("model"), dict) else {}
+    if model.get("type") != "BPE" or model.get("unk_token") is not None:
+        return b""
+    if "ByteLevel" not in _list_kinds(content.get("pre_tokenizer")):
+        return b""
+    vocab = model.get("vocab") or {}
+    return bytes(sorted(b for sign, b in _ALPHABET.items() if sign not in vocab))
+
+
 def _from_byte_level(name: str) -> bytes:
     if all(sign in _ALPHABET for sign in name):
         return bytes(_ALPHABET[sign] for sign in name)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from slimjax.data import DataConfig, load_language_dataset, load_tokenizer
 from slimjax.data.labelled import load_labelled_dataset
+from slimjax.data.piece_bytes import byte_alphabet
 from slimjax.data.tokenizer import read_tokenizer_file
 from slimjax.data.tokenizer_choice import expected_vocab
 from slimjax.data.tokens import complete_special_ids, sizes_by_ends
@@ -332,3 +333,17 @@ def test_a_sentencepiece_file_may_have_any_special_ids(tmp_path, options, specia
 def test_the_file_of_bytes_is_read_under_its_old_name_too(tmp_path):
     (tmp_path / "tokenizer.json").write_text('{"kind": "bytes", "version": 1}')
     assert load_tokenizer(tmp_path).vocab_size == 259
+
+
+def test_bytes_that_a_table_lacks_are_refused_and_not_left_out(tmp_path):
+    content = json.loads(make_byte_level().to_str())
+    lacking = {s: f"<{b}>" for s, b in byte_alphabet().items() if b in (0x04, 0xF1)}
+    vocab = content["model"]["vocab"]
+    content["model"]["vocab"] = {lacking.get(k, k): i for k, i in vocab.items()}
+    path = tmp_path / "tokenizer.json"
+    path.write_text(json.dumps(content))
+    tokenizer = read_tokenizer_file(path)
+    assert tokenizer.decode(tokenizer.encode(TEXT)) == TEXT
+    for text in ("a\x04b", "\U00040000"):
+        with pytest.raises(DataError, match=r"1 bytes .* 0x(04|f1)"):
+            tokenizer.encode_batch(["whole", text])
