@@ -2,12 +2,13 @@
 
 Run: python experiments/speed/encoder.py [--rounds=9] [--json]
 
-L 6, D 384, N 12, F 1536, float32, two classes, B 32. The step: T 128 without padding,
-AdamW and clipping. `predict`: 640 paragraphs of the standard library's docstrings, from
-texts to labels; the peer is the pipeline of transformers, eager and compiled, with the
-same tokenizer file, the same batch size and the same weights. A third contender of it
-gets its texts sorted by length, as a careful caller would. Answers are compared before
-the race. Needs `pip install slimjax[peers]` and transformers.
+L 6, D 384, N 12, F 1536, two classes, B 32. The step: T 128 without padding, AdamW and
+clipping, in float32 and, for both sides, in bfloat16. `predict`, in float32: 640
+paragraphs of the standard library's docstrings, from texts to labels; the peer is the
+pipeline of transformers, eager and compiled, with the same tokenizer file, the same
+batch size and the same weights. A third contender of it gets its texts sorted by
+length, as a careful caller would. Answers are compared before the race.
+Needs `pip install slimjax[peers]` and transformers.
 """
 
 import ast
@@ -18,7 +19,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 from paired import Remote, best, compare, make_parser, race, write
 
@@ -29,6 +29,7 @@ VOCAB, LENGTH, BATCH, NUM_TEXTS = 30_522, 128, 32, 640
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 NAMES = ("negative", "positive")
 TOLERANCE = 2e-4  # Of scores and losses in float32, after six layers.
+TOLERANCES = {"float32": TOLERANCE, "bfloat16": 2e-2}  # bfloat16 has eight bits.
 
 
 def main() -> None:
@@ -37,36 +38,45 @@ def main() -> None:
     flags = parser.parse_args()
     prepare_devices()
     with tempfile.TemporaryDirectory() as folder:
-        result = _race(Path(folder), flags)
-    write("encoder", result, as_json=flags.json)
+        for part, run in (("step", _race_steps), ("predict", _race_predictions)):
+            if flags.only in (None, part):
+                result = run(Path(folder), flags.rounds)
+                write(f"encoder_{part}", result, as_json=flags.json)
 
 
-def _race(folder: Path, flags: Any) -> dict[str, Any]:
-    """Returns the comparisons that are asked for."""
+def _race_steps(folder: Path, rounds: int) -> dict[str, Any]:
+    """Returns the comparisons of a step, in both types."""
+    tokenizer = make_tokenizer(folder / "tokenizer.json", read_texts())
+    stage, state = make_stage(tokenizer, "float32")
+    write_weights(folder / "weights.npz", state.params)
+    del stage, state
+    return {dtype: race_steps(tokenizer, dtype, folder, rounds) for dtype in TOLERANCES}
+
+
+def _race_predictions(folder: Path, rounds: int) -> dict[str, Any]:
+    """Returns the comparison of answers to texts."""
     texts = read_texts()
     tokenizer = make_tokenizer(folder / "tokenizer.json", texts)
-    stage, state = make_stage(tokenizer)
+    stage, state = make_stage(tokenizer, "float32")
     write_weights(folder / "weights.npz", state.params)
     predictor = make_predictor(stage, state.params, tokenizer)
-    texts, result = texts[:NUM_TEXTS], {}
-    if flags.only != "predict":  # A step takes the buffers of its state.
-        result["step"] = race_steps(stage, state, folder, flags.rounds)
-    if flags.only != "step":
-        result["predict"] = race_predictions(predictor, folder, texts, flags.rounds)
-    return result
+    texts = texts[:NUM_TEXTS]
+    return {"texts to labels": race_predictions(predictor, folder, texts, rounds)}
 
 
-def race_steps(stage: Any, state: Any, folder: Path, rounds: int) -> dict[str, Any]:
+def race_steps(tokenizer: Any, dtype: str, folder: Path, rounds: int) -> dict[str, Any]:
     """Returns how long a fine-tuning step takes on both sides."""
-    step = make_step(stage, state)
+    step = make_step(*make_stage(tokenizer, dtype))
     peers = {
-        f"torch {kind}": Remote(make_torch_step, kind, str(folder))
+        f"torch {kind}": Remote(make_torch_step, kind, dtype, str(folder))
         for kind in ("eager", "compile")
     }
     ours = step()
     for name, peer in peers.items():
         difference = abs(peer.show() - ours)
-        assert difference < TOLERANCE, f"{name}: the first loss differs by {difference}"
+        assert difference < TOLERANCES[dtype], (
+            f"{name}: the first loss differs by {difference}"
+        )
     return _compare({"slimjax": step, **peers}, rounds)
 
 
@@ -138,7 +148,7 @@ def make_tokenizer(path: Path, texts: list[str]) -> Any:
     return read_tokenizer_file(path)
 
 
-def make_stage(tokenizer: Any) -> tuple[Any, Any]:
+def make_stage(tokenizer: Any, dtype: str) -> tuple[Any, Any]:
     """Returns a stage of classification in this shape, and a fresh state."""
     from slimjax.data.dataset import Field, Outline
     from slimjax.data.labels import Labels
@@ -148,7 +158,7 @@ def make_stage(tokenizer: Any) -> tuple[Any, Any]:
     from slimjax.train.config import make_run_config
 
     model = dict(kind="encoder", style="bert", token_types=2, embed_scale=1.0)
-    model |= dict(norm_epsilon=1e-12, dtype="float32", pool="first", dropout=0.0)
+    model |= dict(norm_epsilon=1e-12, dtype=dtype, pool="first", dropout=0.0)
     config = dict(task="classification", model=model | SHAPE)
     config["data"] = dict(source="jsonl:none.jsonl", seq_len=LENGTH, batch_size=BATCH)
     config["objective"] = dict(strategy="none")
@@ -201,7 +211,6 @@ def make_predictor(stage: Any, params: Any, tokenizer: Any) -> Any:
     from slimjax.tasks import classification
 
     blueprint, params = stage.blueprint, to_host(stage.layout.unstack(params))
-    params = jax.tree.map(np.array, params)
     codecs = {"tokens": tokenizer, "label": blueprint.outline.codecs["label"]}
     model = Model(blueprint.model, params, codecs)
     config = DataConfig(source="jsonl:none.jsonl", seq_len=LENGTH)
@@ -269,12 +278,13 @@ def to_torch(name: tuple[str, ...], weight: np.ndarray) -> np.ndarray:
     return weight.reshape(-1) if last == "scale" else weight
 
 
-def make_torch_step(kind: str, folder: str) -> Any:
+def make_torch_step(kind: str, dtype: str, folder: str) -> Any:
     import encoder_peer
     import torch
 
     torch.set_num_threads(os.cpu_count() or 1)
-    return encoder_peer.make_step(folder, make_batch(), compiled=kind == "compile")
+    options = dict(compiled=kind == "compile", bfloat16=dtype == "bfloat16")
+    return encoder_peer.make_step(folder, make_batch(), **options)
 
 
 def make_pipeline(kind: str, folder: str, texts: list[str]) -> Any:

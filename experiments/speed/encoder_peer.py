@@ -58,7 +58,7 @@ def make_model(folder):
     return model
 
 
-def make_step(folder, batch, *, compiled):
+def make_step(folder, batch, *, compiled, bfloat16):
     """Returns a function that takes one fine-tuning step, and returns its loss."""
     torch.manual_seed(0)
     model = make_model(folder).train()
@@ -67,7 +67,9 @@ def make_step(folder, batch, *, compiled):
     labels = torch.from_numpy(batch["label"]).long()
 
     def error(tokens):
-        return F.cross_entropy(model(tokens).logits, labels)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            logits = model(tokens).logits
+        return F.cross_entropy(logits.float(), labels)
 
     error = torch.compile(error) if compiled else error
 

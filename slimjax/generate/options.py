@@ -6,7 +6,7 @@ No jax is loaded here, so that a command can refuse its flags at once.
 import dataclasses
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from slimjax.errors import ConfigError
@@ -40,7 +40,7 @@ class Options:
     top_p: float = 1.0
     seed: int = 0
     num_samples: int = 1
-    stop: tuple[str, ...] = ()
+    stop: Sequence[str] = ()
     weights: str = ""
 
     def __post_init__(self):

@@ -39,7 +39,7 @@ def scale_by_adafactor(
     )
     axes_of = lambda weight: _longest_axes(weight.shape, least_factored)
 
-    def init_leaf(weight: Array) -> tuple[Array, ...]:
+    def init_leaf(weight: Any) -> tuple[Array, ...]:
         _, row, col, full = moments.init(weight)
         return *_expand(row, col, axes_of(weight)), full
 
@@ -53,9 +53,7 @@ def scale_by_adafactor(
         if params is None:
             raise ValueError("scale_by_adafactor needs params: tx.update(g, s, params)")
 
-        def update_leaf(
-            grad: Array, row: Array, col: Array, full: Array, weight: Array
-        ):
+        def update_leaf(grad: Any, row: Any, col: Any, full: Any, weight: Any):
             row, col = _squeeze(row, col, axes_of(weight))
             before = optax.FactoredState(state.count, row, col, full)
             grad, (_, row, col, full) = moments.update(grad, before, weight)

@@ -214,6 +214,7 @@ def compile_pull(fn, length):
     return jax.jit(run).lower(*draw(1, length, length, 2, 2, 16)).compile()
 
 
+@pytest.mark.wrong_types
 def test_contradictions_are_refused():
     query, key, value, _ = draw(1, 4, 4, 2, 2, 4)
     segments = jnp.ones((1, 4), jnp.int32)
