@@ -3,7 +3,7 @@
 from typing import Any
 
 from slimjax.interop.gguf_header import Header
-from slimjax.interop.gguf_layout import SIZES
+from slimjax.interop.gguf_layout import SIZES, widest
 from slimjax.interop.gguf_numbers import read_numbers
 from slimjax.interop.gguf_rope import DEFAULT_BASE, ORIGINAL_LENGTH, find_llama3
 
@@ -110,7 +110,7 @@ def _llama(header: Header, own: dict[str, Any]) -> dict[str, Any]:
     is_qwen = header.settings["general.architecture"] == "qwen2" or (
         "qkv_bias" in parts and "output_bias" not in parts
     )
-    sizes = dict(zip(SIZES, map(max, zip(*layers, strict=True)), strict=True))
+    sizes = widest(layers)
     head_dim = _head_dim(header, own, sizes["num_attention_heads"])
     config = {
         "architectures": ["Qwen2ForCausalLM" if is_qwen else "LlamaForCausalLM"],

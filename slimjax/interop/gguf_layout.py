@@ -85,6 +85,17 @@ def layer_shapes(config: dict[str, Any]) -> list[LayerShape]:
     return shapes
 
 
+def widest(layers: Collection[tuple[int, int, int]]) -> dict[str, int]:
+    """Returns the largest sizes of layers, for what a config tells of all of them.
+
+    Examples:
+        >>> widest([(4, 2, 0), (6, 3, 32)])["num_attention_heads"]
+        6
+    """
+    columns = zip(*layers, strict=True)
+    return {n: max(c) or 1 for n, c in zip(SIZES, columns, strict=True)}
+
+
 def slots(
     architecture: str, config: dict[str, Any], parts: Collection[str]
 ) -> Iterator[Slot]:

@@ -18,7 +18,7 @@ import numpy as np
 from slimjax.interop.foreign import Foreign, Source, Tensor
 from slimjax.interop.gguf_config import ROPE_TENSOR, make_config, parts_of
 from slimjax.interop.gguf_header import Header, read_header
-from slimjax.interop.gguf_layout import SIZES, Slot, layer_shapes, slots
+from slimjax.interop.gguf_layout import SIZES, Slot, layer_shapes, slots, widest
 from slimjax.interop.gguf_numbers import check_types, read_numbers
 from slimjax.interop.gguf_settings import own_settings
 from slimjax.interop.gguf_tokenizer import tokenizer_files
@@ -129,7 +129,7 @@ def _without_zeros(header: Header, config: dict[str, Any]) -> dict[str, Any]:
         layers.append((heads, kv_heads, mlp))
     if layers == [(s.heads, s.kv_heads, s.mlp) for s in shapes]:
         return config
-    sizes = dict(zip(SIZES, map(max, zip(*layers, strict=True)), strict=True))
+    sizes = widest(layers)
     own = {str(i): dict(zip(SIZES, l, strict=True)) for i, l in enumerate(layers)}
     return config | sizes | {"per_layer_config": own}
 

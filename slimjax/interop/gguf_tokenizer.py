@@ -7,7 +7,7 @@ from slimjax.interop.gguf_header import Header
 from slimjax.interop.gguf_pieces import BPE, SPM, WPM, Vocabulary, read_vocabulary
 from slimjax.interop.tokenizer_json import byte_level, sentence_piece, word_piece
 
-_NAMES = {
+NAMES = {
     "bos": "bos_token",
     "eos": "eos_token",
     "unknown": "unk_token",
@@ -40,7 +40,7 @@ def tokenizer_files(header: Header, size: int, length: int) -> dict[str, bytes]:
     make = {BPE: byte_level, SPM: sentence_piece, WPM: word_piece}[vocabulary.model]
     special = {
         other: vocabulary.pieces[vocabulary.special[name]]
-        for name, other in _NAMES.items()
+        for name, other in NAMES.items()
         if name in vocabulary.special
     }
     if vocabulary.model == WPM:

@@ -1,0 +1,170 @@
+"""What is read and written is what llama.cpp computes; left out where it is missing."""
+
+import dataclasses
+
+import gguf_models as files
+import llama_by_hand
+import llama_cpp_runs
+import numpy as np
+import pytest
+
+from slimjax.interop.foreign import Tensor
+from slimjax.interop.gguf_reading import read_gguf
+from slimjax.interop.gguf_rope import llama3_divisors
+from slimjax.interop.gguf_writing import write_gguf
+
+pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+]
+TOLERANCE = 1e-3
+TOKENS = np.random.default_rng(0).integers(0, files.VOCAB, 48).tolist()
+LAYERS = {
+    "whole": [(4, 2, 64), (4, 2, 64)],
+    "ragged": [(4, 2, 64), (2, 1, 96), (6, 3, 32)],
+    "no attention first": [(0, 0, 64), (4, 2, 96)],
+    "no attention last": [(4, 2, 64), (0, 0, 32)],
+    "no mlp first": [(4, 4, 0), (2, 2, 64)],
+    "no mlp last": [(4, 2, 64), (2, 1, 0)],
+    "neither first": [(0, 0, 0), (4, 2, 64), (1, 1, 32)],
+    "neither last": [(4, 2, 64), (1, 1, 32), (0, 0, 0)],
+    "neither between": [(3, 3, 64), (0, 0, 0), (0, 0, 32)],
+    "attention alone": [(0, 0, 0), (2, 1, 0)],
+    "mlp alone": [(0, 0, 64), (0, 0, 32)],
+    "nothing": [(0, 0, 0)],
+}
+
+
+def random_layers(seed):
+    random = np.random.default_rng(seed)
+    layers = []
+    for _ in range(random.integers(1, 7)):
+        kv_heads, each = random.integers(0, 4), random.integers(1, 4)
+        mlp = 32 * random.integers(0, 4)
+        layers.append((int(kv_heads * each), int(kv_heads), int(mlp)))
+    return layers
+
+
+def make_model(layers, *, biases=False, width=40, head_dim=16, tied=True):
+    """Returns a model that is in no file, with layers of any shape."""
+    arrays = files.llama_tensors(
+        layers, width, head_dim, files.VOCAB, tied=tied, biases=biases
+    )
+    names = ("num_attention_heads", "num_key_value_heads", "intermediate_size")
+    own = {str(i): dict(zip(names, l, strict=True)) for i, l in enumerate(layers)}
+    config = {
+        "model_type": "qwen2" if biases else "llama",
+        "hidden_size": width,
+        "num_hidden_layers": len(layers),
+        "head_dim": head_dim,
+        "vocab_size": files.VOCAB,
+        "rms_norm_eps": 1e-5,
+        "max_position_embeddings": 256,
+        "tie_word_embeddings": tied,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4},
+        "per_layer_config": own,
+        **dict(zip(names, (4, 2, 64), strict=True)),
+    }
+    tensors = {hf_name(name): Tensor.of(array) for name, array in arrays.items()}
+    return llama_foreign(config, tensors)
+
+
+def llama_foreign(config, tensors):
+    from slimjax.interop.foreign import Foreign
+
+    return Foreign(config, tensors)
+
+
+def hf_name(name):
+    """Returns the Hugging Face name; rows need no order in random weights."""
+    words = {
+        "token_embd": "model.embed_tokens",
+        "output_norm": "model.norm",
+        "attn_norm": "input_layernorm",
+        "ffn_norm": "post_attention_layernorm",
+        "attn_q": "self_attn.q_proj",
+        "attn_k": "self_attn.k_proj",
+        "attn_v": "self_attn.v_proj",
+        "attn_output": "self_attn.o_proj",
+        "ffn_gate": "mlp.gate_proj",
+        "ffn_up": "mlp.up_proj",
+        "ffn_down": "mlp.down_proj",
+        "output": "lm_head",
+    }
+    *place, word, kind = name.split(".")
+    start = f"model.layers.{place[1]}." if place else ""
+    return f"{start}{words[word]}.{kind}"
+
+
+def check(path, model):
+    expected = llama_by_hand.logits_of(model, TOKENS)
+    found = llama_cpp_runs.logits_of(path, TOKENS)
+    assert np.abs(expected).max() > 1
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE)
+
+
+def check_greedy(path, model):
+    tokens = TOKENS[:5]
+    found = llama_cpp_runs.continue_greedily(path, tokens, 64)
+    for token in found:
+        logits = llama_by_hand.logits_of(model, tokens)[-1]
+        assert token == int(logits.argmax())
+        tokens = [*tokens, token]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_any_shape_compute_the_same(tmp_path, name):
+    model = make_model(LAYERS[name])
+    written = write_gguf(model, tmp_path / "m.gguf", "F32")
+    assert written.architecture == ("llama" if name == "whole" else "deci")
+    assert written.difference == 0
+    check(written.path, model)
+    check(written.path, read_gguf(written.path))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_shapes_compute_and_write_the_same(tmp_path, seed):
+    model = make_model(random_layers(seed), tied=seed % 2 == 0)
+    written = write_gguf(model, tmp_path / "m.gguf", "F32")
+    check(written.path, model)
+    check_greedy(written.path, model)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_any_shape_may_have_biases(tmp_path, name):
+    """The loader of deci takes biases of queries of the length that each layer has."""
+    model = make_model(LAYERS[name], biases=True)
+    written = write_gguf(model, tmp_path / "m.gguf", "F32")
+    check(written.path, model)
+
+
+def test_a_uniform_qwen2_computes_the_same(tmp_path):
+    model = make_model([(4, 2, 64)] * 2, biases=True, width=64)
+    written = write_gguf(model, tmp_path / "m.gguf", "F32")
+    assert written.architecture == "qwen2"
+    check(written.path, model)
+
+
+@pytest.mark.parametrize("kind", ["linear", "llama3"])
+@pytest.mark.parametrize("layers", ["whole", "no attention first"])
+def test_scaled_positions_compute_the_same(tmp_path, kind, layers):
+    model = make_model(LAYERS[layers])
+    rope = {"rope_type": kind, "rope_theta": 1e4, "factor": 8.0}
+    if kind == "llama3":
+        rope |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
+        rope["original_max_position_embeddings"] = 64
+        assert len(set(llama3_divisors(rope, 16).tolist())) > 3
+    model = dataclasses.replace(model, config=model.config | {"rope_parameters": rope})
+    written = write_gguf(model, tmp_path / "m.gguf", "F32")
+    check(written.path, model)
+    check(written.path, read_gguf(written.path))
+
+
+@pytest.mark.parametrize("kind", ["F16", "Q8_0", "Q4_0", "Q4_1"])
+def test_rounded_files_hold_the_weights_that_llama_cpp_reads(tmp_path, kind):
+    """It rounds activations too, so it computes with the weights in float32."""
+    model = make_model([(4, 2, 64), (2, 2, 96)], width=64)
+    path = write_gguf(model, tmp_path / "m.gguf", kind).path
+    plain = llama_cpp_runs.requantize(path, tmp_path / "plain.gguf")
+    check(plain, read_gguf(path))
