@@ -126,10 +126,14 @@ def hash_tree(tree: PyTree) -> str:
     """
     digest = hashlib.sha256()
     for name, leaf in named_leaves(tree).items():
-        array = np.asarray(leaf)
-        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(_bytes(array))
+        update_digest(digest, name, np.asarray(leaf))
     return digest.hexdigest()
+
+
+def update_digest(digest: Any, name: str, array: np.ndarray) -> None:
+    """Adds the name, dtype, shape and bytes of an array to a digest of `hashlib`."""
+    digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+    digest.update(_bytes(array))
 
 
 def _bytes(array: np.ndarray) -> memoryview:

@@ -1,6 +1,7 @@
 """``slimjax COMMAND ...``: finds the command, and turns errors into exit codes."""
 
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ COMMANDS = {
     "evaluate": "measure the error of a run's model on held-out text",
     "predict": "answer examples with a run's model, one line for each",
     "generate": "write text with a run's model",
+    "export": "write a run's model in a format of other software",
+    "import": "make a run folder of a pretrained model",
     "inspect": "show the architecture, the sizes and the seams of a run",
     "sweep": "run a grid of settings with several seeds, and compare",
     "launch": "train with several processes on this machine",
@@ -52,7 +55,8 @@ def run(argv: Sequence[str]) -> None:
     name, *rest = argv
     if name not in COMMANDS:
         raise ConfigError(f"slimjax {name} is not a command. {suggest(name, COMMANDS)}")
-    importlib.import_module(f"slimjax.cli.{name}").main(rest)
+    file = f"{name}_" if keyword.iskeyword(name) else name
+    importlib.import_module(f"slimjax.cli.{file}").main(rest)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,12 +10,13 @@ import itertools
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, SupportsIndex
 
 import numpy as np
 
 from slimjax.data.piece_bytes import find_lost_bytes, list_piece_bytes
+from slimjax.data.special_tokens import find_special
 from slimjax.data.tokens import (
     Ids,
     Sizes,
@@ -27,23 +28,22 @@ from slimjax.data.tokens import (
 from slimjax.errors import ConfigError, DataError
 from slimjax.text.files import show
 
+MAX_VOCAB_SIZE = 1 << 24
 JSON_FILE = "tokenizer.json"
 SPECIAL_FILE = "special.json"
+KEPT_FILES = (
+    *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
+    *("generation_config.json", "chat_template.jinja", "chat_template.json"),
+    *("vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model"),
+    *("sentencepiece.bpe.model", "config.json", "modules.json"),
+    "1_Pooling/config.json",
+)
+"""Files of pretrained models that stay beside their tokenizer, byte for byte."""
+
+ADDS_BOS = "adds_bos"
+"""Among the special ids: 0 where no row begins with bos."""
+
 _CONFIG_FILES = ("tokenizer_config.json", "special_tokens_map.json")
-# By meaning: keys of those files, then usual spellings; the first that is found counts.
-_NAMES = {
-    "pad": (("pad_token",), ("[PAD]", "<pad>", "<|pad|>", "<|padding|>")),
-    "bos": (
-        ("cls_token", "bos_token"),
-        ("[CLS]", "<s>", "<bos>", "[BOS]", "<|begin_of_text|>", "<|startoftext|>"),
-    ),
-    "eos": (
-        ("sep_token", "eos_token"),
-        ("[SEP]", "</s>", "<eos>", "[EOS]", "<|end_of_text|>", "<|endoftext|>"),
-    ),
-    "unk": (("unk_token",), ("[UNK]", "<unk>")),
-    "mask": (("mask_token",), ("[MASK]", "<mask>")),
-}
 
 
 class JsonTokenizer:
@@ -54,25 +54,44 @@ class JsonTokenizer:
         special: Ids of pad, bos (or CLS), eos (or SEP), unk and mask, as far as the
             vocabulary has them; pad, bos and eos always are there.
         fingerprint: SHA-256 over the file's content and the special ids.
+        files: Other files of the model that it belongs to, which are kept beside it.
     """
 
-    def __init__(self, content: dict[str, Any], found: dict[str, int | None]):
+    def __init__(
+        self,
+        content: dict[str, Any],
+        found: dict[str, int | None],
+        *,
+        vocab_size: int = 0,
+        data: bytes = b"",
+        files: Mapping[str, bytes] | None = None,
+    ):
         """Takes the content of a ``tokenizer.json`` file.
 
         Args:
             content: The content, as `json` reads it.
             found: Ids of pad, bos, eos and others; None for those that are missing.
+                With ``adds_bos=0`` no row begins with bos.
+            vocab_size: Rows of the table of a model, where there are more of them than
+                entries; 0 for as many. All ids are below it then, and pad, bos and eos
+                must be known.
+            data: The file, byte for byte, if it is to be written so.
+            files: Other files by name, see `KEPT_FILES`.
 
         Raises:
             ConfigError: If the tokenizers library is not installed.
             DataError: If the content is not a tokenizer.
         """
         self._content = content | {"padding": None, "truncation": None}
+        self._data, self.files = data, dict(files or {})
+        self._fixed_size = vocab_size
         self._tokenizer = _build(self._content)
         vocab = self._tokenizer.get_vocab(with_added_tokens=True)
-        self.special, self.vocab_size = complete_special_ids(
-            found, max(vocab.values(), default=-1) + 1
-        )
+        num_ids = max(vocab.values(), default=-1) + 1
+        if vocab_size:
+            self.special, self.vocab_size = _check_ids(found, num_ids, vocab_size)
+        else:
+            self.special, self.vocab_size = complete_special_ids(found, num_ids)
         self.pad_id, self.bos_id = self.special["pad"], self.special["bos"]
         self.eos_id = self.special["eos"]
         self._name_of = {number: name for name, number in vocab.items()}
@@ -81,7 +100,8 @@ class JsonTokenizer:
             self._content, self._name_of, self.vocab_size, silent=self._silent_ids()
         )
         self._lost = find_lost_bytes(self._content)
-        parts = json.dumps([self._content, self.special], sort_keys=True)
+        known = [self._content, self.special, *([vocab_size] if vocab_size else [])]
+        parts = json.dumps(known, sort_keys=True)
         self.fingerprint = hashlib.sha256(parts.encode()).hexdigest()
 
     def encode(self, text: str) -> Ids:
@@ -119,13 +139,24 @@ class JsonTokenizer:
         array = check_ids(ids, self.vocab_size)
         return b"".join([self._bytes[i] for i in array.tolist()])
 
+    def to_json(self) -> bytes:
+        """Returns the file ``tokenizer.json``."""
+        return self._data or json.dumps(self._content, ensure_ascii=False).encode()
+
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes ``tokenizer.json`` and ``special.json`` into `folder`."""
-        data = json.dumps(self._content, ensure_ascii=False).encode()
+        """Writes ``tokenizer.json``, ``special.json`` and `files` into `folder`."""
+        data = self.to_json()
+        for name, content in self.files.items():
+            path = os.path.join(folder, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "wb") as file:
+                file.write(content)
         with open(os.path.join(folder, JSON_FILE), "wb") as file:
             file.write(data)
-        known = {n: i if i in self._name_of else None for n, i in self.special.items()}
+        is_known = lambda n, i: n == ADDS_BOS or self._fixed_size or i in self._name_of
+        known = {n: i if is_known(n, i) else None for n, i in self.special.items()}
         note = {"sha256": hashlib.sha256(data).hexdigest(), "special": known}
+        note |= {"vocab_size": self._fixed_size} if self._fixed_size else {}
         with open(os.path.join(folder, SPECIAL_FILE), "w", encoding="utf-8") as file:
             json.dump(note, file)
 
@@ -169,6 +200,23 @@ class JsonTokenizer:
         return ids[kept], np.concatenate([sizes for _, sizes in rows])[kept]
 
 
+def _check_ids(
+    found: Mapping[str, int | None], num_ids: int, vocab_size: int
+) -> tuple[dict[str, int], int]:
+    """Returns the special ids of a table of a given size, and that size.
+
+    Raises:
+        DataError: If an id has no row.
+    """
+    ids = {name: i for name, i in found.items() if i is not None}
+    most = max(num_ids, *(i + 1 for name, i in ids.items() if name != ADDS_BOS))
+    if most > vocab_size:
+        raise DataError(
+            f"the tokenizer has {most} ids, and the model has rows for {vocab_size}."
+        )
+    return ids, vocab_size
+
+
 def read_json_tokenizer(path: str) -> JsonTokenizer:
     """Reads a ``tokenizer.json`` file, and those beside it that name special tokens.
 
@@ -189,7 +237,7 @@ def read_json_tokenizer(path: str) -> JsonTokenizer:
             named = config | named
     try:
         vocab = _build(content).get_vocab(with_added_tokens=True)
-        return JsonTokenizer(content, _find_special(named, vocab))
+        return JsonTokenizer(content, find_special(named, vocab))
     except DataError as error:
         raise DataError(f"{show(path)}: {error}") from None
 
@@ -210,9 +258,25 @@ def read_saved_tokenizer(folder: str | os.PathLike[str]) -> JsonTokenizer:
         special = {str(name): number for name, number in note["special"].items()}
         if not all(n is None or type(n) is int for n in special.values()):
             raise ValueError("a special id is not a number")
-        return JsonTokenizer(json.loads(data), special)
+        size = note.get("vocab_size", 0)
+        if type(size) is not int or not 0 <= size <= MAX_VOCAB_SIZE:
+            raise ValueError("the size of the vocabulary is not a number")
+        files = read_kept_files(folder)
+        options = dict[str, Any](vocab_size=size, data=data, files=files)
+        return JsonTokenizer(json.loads(data), special, **options)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(f"{show(path)} is damaged: {show(str(error))}.") from None
+
+
+def read_kept_files(folder: str | os.PathLike[str]) -> dict[str, bytes]:
+    """Returns the `KEPT_FILES` that there are in a folder."""
+    files = {}
+    for name in KEPT_FILES:
+        path = os.path.join(folder, name)
+        if os.path.isfile(path):
+            with open(path, "rb") as file:
+                files[name] = file.read()
+    return files
 
 
 def _build(content: dict[str, Any]) -> Any:
@@ -233,23 +297,6 @@ def _build(content: dict[str, Any]) -> Any:
     tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True
     return tokenizer
-
-
-def _find_special(
-    named: dict[str, Any], vocab: dict[str, int]
-) -> dict[str, int | None]:
-    """Returns the special ids, by the names that files give them or by spelling."""
-    found: dict[str, int | None] = {}
-    for meaning, (keys, spellings) in _NAMES.items():
-        values = [named.get(key) for key in keys]
-        names = [v.get("content") if isinstance(v, dict) else v for v in values]
-        ids = [vocab[name] for name in [*names, *spellings] if name in vocab]
-        found[meaning] = ids[0] if ids else None
-    return {
-        name: number
-        for name, number in found.items()
-        if number is not None or name in ("pad", "bos", "eos")
-    }
 
 
 def _read_json(path: str) -> Any:

@@ -13,6 +13,7 @@ from slimjax.data.byte_tokenizer import BYTES_FILE, BytesTokenizer
 from slimjax.data.byte_tokenizer import FORMAT as BYTES_FORMAT
 from slimjax.data.json_tokenizer import (
     JSON_FILE,
+    SPECIAL_FILE,
     JsonTokenizer,
     read_json_tokenizer,
     read_saved_tokenizer,
@@ -92,6 +93,8 @@ def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     Raises:
         DataError: If there is no tokenizer, or a damaged one.
     """
+    if os.path.isfile(os.path.join(folder, SPECIAL_FILE)):
+        return read_saved_tokenizer(folder)  # It may have another's files beside it.
     for name in (SENTENCEPIECE_FILE, BYTES_FILE, JSON_FILE):
         path = os.path.join(folder, name)
         try:

@@ -33,6 +33,7 @@ from slimjax.nn.quantize import quantize
 from slimjax.store.files import read_json
 from slimjax.store.packed import read_packed
 from slimjax.store.run_folder import RunFolder
+from slimjax.store.weights import StoredModel
 from slimjax.tasks.base import DEFAULT_TASK
 from slimjax.trees import axis_names, flatten, unflatten
 
@@ -206,7 +207,7 @@ def _logits(config: ModelConfig, params: PyTree, tokens: Array) -> Array:
 
 
 def load(workdir: str | Path) -> Model:
-    """Opens the model of a run: the packed one, or the newest checkpoint's.
+    """Opens the model of a run: the finished one, or the newest checkpoint's.
 
     Args:
         workdir: The run folder.
@@ -222,12 +223,19 @@ def load(workdir: str | Path) -> Model:
     if folder.report.is_file():
         known = read_json(folder.report, dict).get("data", {}).get("codecs", {})
         check_codecs(codecs, known, folder.tokenizer)
-        weights = read_packed(folder.packed)
-        _check_shapes(weights, abstract["params"], folder.packed)
+        weights, path = _finished_weights(folder)
+        _check_shapes(weights, abstract["params"], path)
         gates = jax.tree.map(lambda g: jnp.ones(g.shape), abstract["gates"])
         return Model(config, {"params": _on_device(weights), "gates": gates}, codecs)
     config, variables = _newest_checkpoint(folder, config)
     return Model(config, variables, codecs)
+
+
+def _finished_weights(folder: RunFolder) -> tuple[PyTree, Path]:
+    """Returns the weights of a finished run or an imported model, and their file."""
+    if folder.packed.is_file() or not folder.weights.is_file():
+        return read_packed(folder.packed), folder.packed
+    return StoredModel.read(folder.weights).variables["params"], folder.weights
 
 
 def read_model_config(folder: RunFolder, codecs: Codecs) -> ModelConfig:

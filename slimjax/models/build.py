@@ -108,6 +108,10 @@ def _tower_options(settings: ModelSettings, longest: int) -> dict[str, Any]:
             window=settings.window,
             embed_scale=settings.embed_scale,
             rope_base=float(settings.rope_base),
+            rope_scaling=settings.rope,
+            position_offset=settings.position_offset,
+            attention_scale=float(settings.attention_scale),
+            buckets=(settings.relative_buckets, settings.relative_distance),
             num_positions=longest if in_table else 0,
             token_types=settings.token_types,
             epsilon=float(settings.norm_epsilon),
@@ -125,9 +129,15 @@ def _fit_head(settings: ModelSettings, head: HeadConfig) -> HeadConfig:
     changes: dict[str, Any] = {}
     if head.at == "first":
         changes = dict(at=pool, pooler=settings.width * settings.pooler)
+        changes["pooler_activation"] = settings.pooler_activation
     alone = settings.stem == "characters" and not settings.token_table
     if head.table == "tied" and (alone or not settings.full_style.tied):
         changes |= {"table": "own"}
+    if head.table == "tied":
+        changes |= dict(bias=settings.token_bias, scale=settings.token_scale)
+        if settings.token_transform:
+            epsilon = float(settings.norm_epsilon)
+            changes |= dict(transform=settings.token_transform, epsilon=epsilon)
     if settings.copies and head.at == "each":
         changes |= {"copy_dim": settings.uniform_layer().head_dim}
     return dataclasses.replace(head, **changes)

@@ -82,7 +82,7 @@ class FrozenDecoder:
     ) -> Float[Array, "*batch V"]:
         """Returns the scores of the token that follows, from the residual stream."""
         del cache
-        return self.embed.logits(rms_norm(x, self.norm))
+        return self.embed.logits(rms_norm(x, self.norm, self.config.main.epsilon))
 
     def make_cache(self, batch_size: int, length: int) -> Cache:
         """Returns an empty cache: float32 beside such weights, else bfloat16."""
@@ -123,7 +123,8 @@ def can_cache(config: ModelConfig) -> bool:
         and main.style == LLAMA
         and main.stem == "tokens"
         and not (main.window or main.token_types or main.num_positions)
-        and [head.table for head in config.heads] == ["tied"]
+        and not main.attention_scale
+        and [(head.table, head.is_bare) for head in config.heads] == [("tied", True)]
     )
 
 
@@ -168,17 +169,18 @@ def _freeze(
 ) -> FrozenDecoder:
     params, gates = variables["params"], variables["gates"]
     to_format = partial(freeze, weights=weights, in_panels=in_panels)
-    channels = gates[CHANNELS]
+    channels, main = gates[CHANNELS], config.main
+    turning, epsilon = (main.rope_base, main.rope_scaling), main.epsilon
 
     def freeze_layer(i: int) -> FrozenLayer:
         own, gating = (tree.get(layer_name(i), {}) for tree in (params, gates))
         attention = mlp = None
         if "attention" in own:
             parts = own["attention"], gating["attention"]
-            base = config.main.rope_base
-            attention = freeze_attention(*parts, channels, base, to_format)
+            attention = freeze_attention(*parts, channels, turning, epsilon, to_format)
         if "mlp" in own:
-            mlp = freeze_mlp(own["mlp"], gating["mlp"], channels, to_format)
+            parts = own["mlp"], gating["mlp"]
+            mlp = freeze_mlp(*parts, channels, epsilon, to_format)
         return attention, mlp
 
     return FrozenDecoder(

@@ -29,9 +29,14 @@ class HeadConfig:
             of C by itself), ``gaussian`` (a number) or ``positions`` (one number for
             each position, of which one is right); or ``contrast`` (which row of the
             second half of a batch goes with one of the first, and the other way).
-        bias: Whether something is added to the logits of a table of its own.
+        bias: Whether something is added to the logits.
         variance: Of ``gaussian``: the variance of the targets.
         pooler: Outputs of BERT's pooler before a table of its own; 0 for no pooler.
+        pooler_activation: Activation of these outputs.
+        transform: Activation of BERT's transform before a tied table: a product, this,
+            and a norm; empty for none.
+        epsilon: That of the norm of the transform.
+        scale: Factor of what the table is multiplied with.
         copy_dim: Width of the attention by which tokens of the source are copied; 0 for
             no copying. The tower must read a memory of the same vocabulary.
         weights: Factors of the training loss, one for each class; empty for none.
@@ -49,6 +54,10 @@ class HeadConfig:
     bias: bool = False
     variance: float = 1.0
     pooler: int = 0
+    pooler_activation: str = "tanh"
+    transform: str = ""
+    epsilon: float = 1e-12
+    scale: float = 1.0
     copy_dim: int = 0
     weights: tuple[float, ...] = ()
     focal_gamma: float = 0.0
@@ -57,6 +66,11 @@ class HeadConfig:
     def __post_init__(self):
         """Makes the weights of a file a tuple."""
         object.__setattr__(self, "weights", tuple(self.weights))
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether logits are the product with the table and nothing else."""
+        return not (self.bias or self.transform or self.copy_dim or self.scale != 1.0)
 
     @property
     def module(self) -> str:

@@ -6,9 +6,10 @@ from jaxtyping import Array, DTypeLike, Float
 
 from slimjax.models.head import HeadConfig
 from slimjax.models.tower_config import TowerConfig
+from slimjax.nn.axes import named
 from slimjax.nn.copying import Copying, Source
 from slimjax.nn.embed import OutputTable
-from slimjax.nn.pooling import Pooler, normalize
+from slimjax.nn.pooling import Pooler, Transform, normalize
 from slimjax.nn.readout import Readout
 
 
@@ -16,7 +17,9 @@ class Head(nn.Module):
     """A table ``table [C D]`` of its own, if none is given, and ``bias [C]`` if any.
 
     With `HeadConfig.pooler`, ``pooler`` stands before it, BERT's product and tanh. With
-    `HeadConfig.copy_dim`, ``copying`` beside it, see `slimjax.nn.copying`.
+    `HeadConfig.transform`, ``transform`` before a tied table, whose ``bias`` is then
+    the head's own. With `HeadConfig.copy_dim`, ``copying`` beside it, see
+    `slimjax.nn.copying`.
 
     Attributes:
         head: What is answered.
@@ -34,13 +37,20 @@ class Head(nn.Module):
         """Makes the parts."""
         head = self.head
         if head.pooler:
-            self.pooler = Pooler(head.pooler, self.dtype, self.tower.axis)
+            options = self.dtype, self.tower.axis, head.pooler_activation
+            self.pooler = Pooler(head.pooler, *options)
+        if head.transform:
+            options = head.transform, head.epsilon, self.dtype, self.tower.axis
+            self.transform = Transform(*options)
         axis = "pooled" if head.pooler else self.tower.axis
         entries = "vocab" if self._scores_tokens else "classes"
         if head.table == "own":
             is_plain = self.tower.stem == "features" and not self.tower.layers
             self.own = OutputTable(head.answers, entries, axis, head.bias, is_plain)
             nn.share_scope(self, self.own)
+        elif head.bias:
+            init = named(nn.initializers.zeros, entries)
+            self.bias = self.param("bias", init, (head.answers,), jnp.float32)
         if head.copy_dim:
             options = self.tower.axis, self.memory_axis, self.dtype
             self.copying = Copying(head.copy_dim, *options)
@@ -64,11 +74,13 @@ class Head(nn.Module):
         if self.head.pooler:
             x = self.pooler(x, channels)
         else:
+            x = self.transform(x, channels) if self.head.transform else x
             x = x * jnp.expand_dims(channels, range(x.ndim - 1))
+        x = x if self.head.scale == 1.0 else x * self.head.scale
         if self.head.table == "batch":
             x = normalize(x)
             return Readout(x, x)
-        bias = None
+        bias = self.bias if table is not None and self.head.bias else None
         if table is None:
             table, bias = self.own(x.shape[-1])
         readout = Readout(x, table, bias, dtype=self.dtype)

@@ -30,9 +30,6 @@ from slimjax.nn.recurrent import Recurrent
 
 Streams = list[Float[Array, "*batch D"]]
 
-RELATIVE = (32, 128)
-"""Buckets and longest distance of relative positions, as T5 has them."""
-
 
 class Layer(nn.Module):
     """Sublayers, each added to the residual stream, each of them optional.
@@ -93,10 +90,11 @@ class Layer(nn.Module):
             num_kv_heads=self.layer.num_kv_heads,
             **self._head_options,
             rope_base=tower.rope_base,
+            rope_scaling=tower.rope_scaling,
             rotary=positions == "rotary",
             causal=not tower.sees_all,
             window=tower.window or None,
-            relative=RELATIVE if positions == "relative" else None,
+            relative=tower.buckets if positions == "relative" else None,
             name=name,
         )
         return attention(
@@ -141,8 +139,10 @@ class Layer(nn.Module):
             head_dim=self.layer.head_dim,
             impl=self.compute.attention_impl,
             qk_norm=self.tower.style.qk_norm,
+            scale=self.tower.attention_scale or None,
             dropout=self.compute.dropout,
-            **self._options,
+            out_bias=self.tower.style.bias in (True, "attention"),
+            **self._options | dict(bias=bool(self.tower.style.bias)),
         )
 
     def _transform(self, name: str, x: Array, context: Context) -> Array:
@@ -166,7 +166,7 @@ class Layer(nn.Module):
             norm=style.norm if style.norm_at == "input" else None,
             epsilon=self.tower.epsilon,
             axis=self.tower.axis,
-            bias=style.bias,
+            bias=style.bias is True,
         )
 
 

@@ -19,6 +19,22 @@ from slimjax.models.tower_config import TowerConfig
 TOWER = ("embed_scale", "rope_base")
 COMPUTE = ("dtype", "attention_impl", "remat", "scan_layers")
 
+_TOWER_FIELDS = ("rope_scaling", "position_offset", "attention_scale", "buckets")
+_HEAD_FIELDS = ("pooler_activation", "transform", "epsilon", "scale")
+
+
+def _defaults(kind: type, names: tuple[str, ...]) -> dict[str, Any]:
+    fields = {field.name: field.default for field in dataclasses.fields(kind)}
+    return {name: fields[name] for name in names}
+
+
+LATER_OF_TOWERS = _defaults(TowerConfig, _TOWER_FIELDS)
+LATER_OF_HEADS = _defaults(HeadConfig, _HEAD_FIELDS)
+"""Fields that the first files did not have, with what stands for nothing.
+
+They are left out where they say nothing, so that digests stay what they were.
+"""
+
 
 def as_json(model: ModelConfig) -> dict[str, Any]:
     """Returns a model as plain data.
@@ -35,7 +51,15 @@ def as_json(model: ModelConfig) -> dict[str, Any]:
     if model == decoder(main.num_inputs, main.width, main.layers, **options):
         layers = [layer.as_json() for layer in main.layers]
         return {**shape, "layers": layers, **options}
-    return dataclasses.asdict(model)
+    plain = dataclasses.asdict(model)
+    for kind, later in (("towers", LATER_OF_TOWERS), ("heads", LATER_OF_HEADS)):
+        plain[kind] = [_without(entry, later) for entry in plain[kind]]
+    return plain
+
+
+def _without(entry: dict[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns an entry without those of the later fields that say nothing."""
+    return {k: v for k, v in entry.items() if k not in later or v != later[k]}
 
 
 def from_json(data: Any, where: str) -> ModelConfig:

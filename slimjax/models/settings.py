@@ -1,26 +1,15 @@
 """The block ``config.model``: a uniform start, or an architecture from a file."""
 
 import dataclasses
-import math
 
-from slimjax.config import check_most
-from slimjax.errors import ConfigError, suggest
+from slimjax.errors import ConfigError
+from slimjax.models.checks import ROPE, check_settings
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.style import STYLES, Style
-from slimjax.models.tower_config import STEMS
-from slimjax.nn.axes import RULES
-from slimjax.nn.implementations import ACTIVATIONS, IMPLEMENTATIONS, POOLS
+from slimjax.nn.positions import RopeScaling
 
-KINDS = ("decoder", "encoder", "encoder_decoder", "mlp")
-DTYPES = ("float32", "bfloat16")
-REMATS = ("none", "dots", "full")
 STYLED = tuple(field.name for field in dataclasses.fields(Style))
 """Settings that a style sets together."""
-
-
-_SIZES = ("width", "encoder_width", "num_heads", "num_kv_heads", "head_dim", "mlp_dim")
-_SIZES += ("window", "token_types")
-MOST = dict.fromkeys(_SIZES, 1 << 20) | dict(num_layers=4096, encoder_layers=4096)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +35,8 @@ class ModelSettings:
         mlp: Activation of the MLP: silu, gelu, gelu_tanh, relu, relu2, sigmoid, tanh or
             none. With ``gated_`` before it the MLP is gated; swiglu, geglu and reglu
             are names of gated MLPs. Of an mlp model the activation, by default sigmoid.
-        bias: Whether attention and MLP add biases.
+        bias: Whether attention and MLP add biases: true or false, ``attention`` for
+            attention alone, ``qkv`` for its queries, keys and values alone.
         positions: rotary, learned, sinusoidal, relative or none.
         qk_norm: Whether queries and keys are normalised.
         tied: Whether the token table also scores the next token.
@@ -66,6 +56,7 @@ class ModelSettings:
             or max. Empty means first for an encoder and mean otherwise. Where
             positions see only the past, first is refused.
         pooler: Whether such a head reads through BERT's pooler, a product and tanh.
+        pooler_activation: Activation of the pooler.
         copies: Whether what is written may be copied from the source, of an
             encoder_decoder with one tokenizer.
         token_types: Number of kinds of tokens, each with a vector; 0 for none.
@@ -77,6 +68,20 @@ class ModelSettings:
         attention_impl: How attention is computed: auto, or by name reference, blocked,
             native (CPU), cudnn (GPU, bfloat16) or splash (TPU). All are exact.
         rope_base: Base of the angles of rotary positions.
+        rope_scaling: How these angles are slowed down, as in ``config.json`` of a
+            pretrained model: ``{"rope_type": "linear", "factor": 2}``, or ``llama3``
+            with ``low_freq_factor``, ``high_freq_factor`` and
+            ``original_max_position_embeddings``. Empty for not at all.
+        position_offset: Rows of a table of learned positions before that of the first
+            position; RoBERTa has 2.
+        attention_scale: Factor of the scores of attention; 0 means 1 / sqrt(head_dim),
+            and T5 has 1.
+        relative_buckets: Buckets of relative positions.
+        relative_distance: Distance from which on all relative positions are alike.
+        token_transform: Activation of BERT's transform, a product and a norm before the
+            tied table that scores tokens; empty for none.
+        token_bias: Whether each token has a bias of its score.
+        token_scale: Factor of what the table that scores tokens is multiplied with.
         remat: What each layer computes again in the backward pass: none, dots (all but
             products with weights) or full.
         embed_scale: Factor of the token vectors; 0 means sqrt(width). It does not
@@ -122,6 +127,7 @@ class ModelSettings:
     byte_dim: int = 32
     pool: str = ""
     pooler: bool = False
+    pooler_activation: str = "tanh"
     copies: bool = False
     token_types: int = 0
     dropout: float = 0.0
@@ -129,6 +135,14 @@ class ModelSettings:
     dtype: str = "bfloat16"
     attention_impl: str = "auto"
     rope_base: float = 10_000.0
+    rope_scaling: dict = dataclasses.field(default_factory=dict)
+    position_offset: int = 0
+    attention_scale: float = 0.0
+    relative_buckets: int = 32
+    relative_distance: int = 128
+    token_transform: str = ""
+    token_bias: bool = False
+    token_scale: float = 1.0
     remat: str = "none"
     embed_scale: float = 0.0
     scan_layers: str | bool = "auto"
@@ -138,9 +152,7 @@ class ModelSettings:
 
     def __post_init__(self):
         """Refuses values that no model has."""
-        self._check_choices()
-        self._check_numbers()
-        self._check_kind()
+        check_settings(self)
         if self.kind == "mlp":
             return
         self.full_style.check("config.model")
@@ -153,108 +165,16 @@ class ModelSettings:
         rotary = self.full_style.positions == "rotary"
         self.uniform_layer().check("config.model", rotary=rotary)
 
-    def _check_choices(self) -> None:
-        choices = dict(kind=KINDS, dtype=DTYPES, attention_impl=IMPLEMENTATIONS)
-        choices |= dict(remat=REMATS, pool=("", *POOLS))
-        choices |= dict(style=("", *STYLES), stem=("", *STEMS))
-        for name, known in choices.items():
-            value = getattr(self, name)
-            if value not in known:
-                hint = suggest(value, [choice for choice in known if choice])
-                raise ConfigError(f"config.model.{name}={value!r} is unknown. {hint}")
-        if self.scan_layers not in (True, False, "auto"):
-            raise ConfigError(
-                f"config.model.scan_layers={self.scan_layers!r} must be true, false or "
-                "auto."
-            )
-
-    def _check_numbers(self) -> None:
-        if not self.token_table and self.stem != "characters":
-            raise ConfigError(
-                "config.model.token_table=False is for config.model.stem='characters'."
-            )
-        for name in ("token_bytes", "byte_dim"):
-            if not 1 <= getattr(self, name) <= 256:
-                raise ConfigError(
-                    f"config.model.{name}={getattr(self, name)} must be in [1, 256]."
-                )
-        for name in ("width", "num_layers", "num_heads", "mlp_dim"):
-            if getattr(self, name) < 1 and not (self.kind, name) == ("mlp", name):
-                raise ConfigError(
-                    f"config.model.{name}={getattr(self, name)} must be 1 or more."
-                )
-        derived = ("num_kv_heads", "head_dim", "encoder_layers", "encoder_width")
-        for name in (*derived, "window", "token_types"):
-            if getattr(self, name) < 0:
-                raise ConfigError(
-                    f"config.model.{name}={getattr(self, name)} must be 0 (derived, or "
-                    "none) or more."
-                )
-        check_most(self, MOST, "config.model")
-        if not math.isfinite(self.rope_base) or self.rope_base <= 1:
-            raise ConfigError(
-                f"config.model.rope_base={self.rope_base} must be a number above 1."
-            )
-        if not math.isfinite(self.embed_scale) or self.embed_scale < 0:
-            raise ConfigError(
-                f"config.model.embed_scale={self.embed_scale} must be a number of 0 "
-                "(derived) or more."
-            )
-        if not 0 < self.norm_epsilon < 1:
-            raise ConfigError(
-                f"config.model.norm_epsilon={self.norm_epsilon} must be above 0 and "
-                "below 1."
-            )
-        if not 0 <= self.dropout < 1:
-            raise ConfigError(
-                f"config.model.dropout={self.dropout} must be 0 or more and below 1."
-            )
-        self._check_drop_connect()
-
-    def _check_drop_connect(self) -> None:
-        known = tuple(RULES)
-        for axis, rate in self.drop_connect.items():
-            where = f"config.model.drop_connect[{axis!r}]={rate!r}"
-            if axis not in known:
-                raise ConfigError(f"{where}: no such axis. {suggest(axis, known)}")
-            if not isinstance(rate, int | float) or not 0 <= rate < 1:
-                raise ConfigError(f"{where} must be 0 or more and below 1.")
-
-    def _check_kind(self) -> None:
-        """Refuses settings that a kind of model does not have."""
-        stem = "features" if self.kind == "mlp" else "tokens"
-        others = ("characters",) if self.kind == "encoder" else ()
-        if self.stem not in ("", stem, *others):
-            raise ConfigError(
-                f"config.model.stem={self.stem!r} is not a stem of "
-                f"config.model.kind={self.kind!r}, which has {stem!r}."
-            )
-        if self.kind == "mlp" and self.mlp not in ("", *ACTIVATIONS):
-            hint = suggest(self.mlp, ACTIVATIONS)
-            raise ConfigError(
-                f"config.model.mlp={self.mlp!r} is not an activation. {hint}"
-            )
-        for name in ("encoder_layers", "encoder_width"):
-            if getattr(self, name) and self.kind != "encoder_decoder":
-                raise ConfigError(
-                    f"config.model.{name}={getattr(self, name)} is for "
-                    "config.model.kind='encoder_decoder'."
-                )
-        if self.copies and self.kind != "encoder_decoder":
-            raise ConfigError(
-                "config.model.copies=True is for config.model.kind='encoder_decoder'."
-            )
-        if self.pool == "first" and self.kind not in ("encoder", "mlp"):
-            raise ConfigError(
-                "config.model.pool='first' is for encoders: in config.model.kind="
-                f"{self.kind!r} the first position sees only itself. Did you mean "
-                "'mean'?"
-            )
-        if self.kind == "encoder" and self.sees == "past":
-            raise ConfigError(
-                "config.model.sees='past' is not what an encoder does. Did you mean "
-                "config.model.kind='decoder'?"
-            )
+    @property
+    def rope(self) -> RopeScaling | None:
+        """How rotary angles are slowed down."""
+        given = dict(self.rope_scaling)
+        if not given:
+            return None
+        names = dict(
+            zip(ROPE, ("kind", "factor", "low", "high", "length"), strict=True)
+        )
+        return RopeScaling(**{names[name]: value for name, value in given.items()})
 
     @property
     def full_style(self) -> Style:

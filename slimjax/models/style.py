@@ -13,6 +13,8 @@ MLPS = (*ALIASES, *(f"{GATED}{name}" for name in ACTIVATIONS), *ACTIVATIONS)
 POSITIONS = ("rotary", "learned", "sinusoidal", "relative", "none")
 SEES = ("past", "all")
 PLACES = ("input", "output")
+BIASES = (True, False, "attention", "qkv")
+"""Which products add biases: all, none, those of attention, or all of these but one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Style:
         norm_at: Where norms stand: at the ``input`` of each sublayer and before the
             heads, or at the ``output`` of each sublayer and of the embedding.
         mlp: The MLP, one of `MLPS`, such as ``swiglu`` or ``relu``.
-        bias: Whether products with weights add biases.
+        bias: Whether products with weights add biases: True, False, only in
+            ``attention``, or only to ``qkv``, queries, keys and values.
         positions: rotary, learned, sinusoidal, relative (T5's buckets) or none.
         qk_norm: Whether queries and keys are normalised.
         tied: Whether the table of tokens also scores them.
@@ -36,7 +39,7 @@ class Style:
     norm: str = "rms"
     norm_at: str = "input"
     mlp: str = "swiglu"
-    bias: bool = False
+    bias: bool | str = False
     positions: str = "rotary"
     qk_norm: bool = False
     tied: bool = True
@@ -52,7 +55,11 @@ class Style:
             if value not in known:
                 hint = suggest(value, known)
                 raise ConfigError(f"{where}.{name}={value!r} is unknown. {hint}")
-        for name in ("bias", "qk_norm", "tied"):
+        if self.bias not in BIASES:
+            raise ConfigError(
+                f"{where}.bias={self.bias!r} must be true, false, 'attention' or 'qkv'."
+            )
+        for name in ("qk_norm", "tied"):
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise ConfigError(f"{where}.{name}={value!r} must be true or false.")

@@ -56,9 +56,12 @@ class Tower(nn.Module):
             sizes = tower.width, tower.byte_dim, tower.token_bytes
             self.spelled = Characters(*sizes, dtype, tower.axis, name="characters")
         if tower.num_positions:
-            is_learned = tower.style.positions == "learned"
-            kind = PositionTable if is_learned else Sinusoids
-            self.places = kind(tower.num_positions, tower.axis, name="positions")
+            sizes = tower.num_positions, tower.axis
+            if tower.style.positions == "learned":
+                offset = tower.position_offset
+                self.places = PositionTable(*sizes, offset, name="positions")
+            else:
+                self.places = Sinusoids(*sizes, name="positions")
         if tower.token_types:
             self.types = TypeTable(tower.token_types, tower.axis, name="types")
         axis, out_scale = self.memory_axis, (2 * max(len(tower.layers), 1)) ** -0.5

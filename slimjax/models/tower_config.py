@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.style import LLAMA, Style
+from slimjax.nn.positions import RopeScaling
 
 STEMS = ("tokens", "characters", "features")
 
@@ -31,7 +32,11 @@ class TowerConfig:
         embed_scale: Factor of the vectors of tokens, which no cut changes; 0 becomes
             sqrt(width).
         rope_base: Base of rotary angles.
-        num_positions: Rows of a table of learned positions, P.
+        rope_scaling: How they are slowed down for long texts; None for not at all.
+        num_positions: Positions of a table of learned positions, P.
+        position_offset: Rows of that table before the one of the first position.
+        attention_scale: Factor of the scores of attention; 0 for 1 / sqrt(H).
+        buckets: Buckets and longest distance of relative positions.
         token_types: Kinds of tokens that have a vector each; 0 for none.
         activation: Of ``features``: that of what the stem writes.
         epsilon: What keeps the root of norms away from zero.
@@ -52,13 +57,22 @@ class TowerConfig:
     memory: str | None = None
     embed_scale: float = 0.0
     rope_base: float = 10_000.0
+    rope_scaling: RopeScaling | None = None
     num_positions: int = 0
+    position_offset: int = 0
+    attention_scale: float = 0.0
+    buckets: tuple[int, int] = (32, 128)
     token_types: int = 0
     activation: str = "none"
     epsilon: float = 1e-6
 
     def __post_init__(self):
-        """Fixes the scale of the embedding."""
+        """Fixes the scale of the embedding, and takes what a file holds."""
+        first, last = self.buckets
+        object.__setattr__(self, "buckets", (first, last))
+        if isinstance(self.rope_scaling, dict):
+            scaling = RopeScaling(**self.rope_scaling)
+            object.__setattr__(self, "rope_scaling", scaling)
         if not self.embed_scale:
             object.__setattr__(self, "embed_scale", self.width**0.5)
 

@@ -10,7 +10,7 @@ from slimjax.nn.attention_heads import Heads
 from slimjax.nn.attention_kernels import attend
 from slimjax.nn.cache import LayerCache, has_cache, recall, replace, write
 from slimjax.nn.gather import gather_width
-from slimjax.nn.positions import rotate, rotation_table
+from slimjax.nn.positions import Rotation, rotate, rotation_table
 from slimjax.nn.relative import RelativeBias
 
 
@@ -58,8 +58,7 @@ class Attention(Heads):
             width, width, self.axis
         )
         x = self._normalise(x, channels)
-        turn = (positions, self.head_dim, self.rope_base)
-        table = rotation_table(*turn) if self.rotary else None
+        table = self._rotation(positions) if self.rotary else None
         use = partial(gather_width, dtype=self.dtype)
         query_kernel = use(query_kernel, self.axis, "heads", "head_dim")
         key_kernel = use(key_kernel, self.axis, "kv_heads", "head_dim")
@@ -94,7 +93,7 @@ class Attention(Heads):
         """
         query, key, value = self._finish_heads(*heads)
         if self.rotary:
-            table = rotation_table(positions, self.head_dim, self.rope_base)
+            table = self._rotation(positions)
             query, key = rotate(query, table), rotate(key, table)
         cache = write(LayerCache(*recall(self, "key", "value")), key, value, positions)
         replace(self, key=cache.key, value=cache.value)
@@ -111,6 +110,11 @@ class Attention(Heads):
             dtype=self.dtype,
             impl="auto" if query.shape[1] > 1 else "reference",
         )
+
+    def _rotation(self, positions: Int[Array, "B T"]) -> Rotation:
+        """Returns cosines and sines of the angles of positions."""
+        options = self.head_dim, self.rope_base, self.rope_scaling
+        return rotation_table(positions, *options)
 
     def _bias(self, length: int, bias: Array | None) -> Array | None:
         """Returns what is added to the scores, relative positions included."""

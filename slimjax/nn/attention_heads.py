@@ -9,6 +9,7 @@ from slimjax.nn.gates import gate, nest, sublayer_gate, write_bias, write_gates
 from slimjax.nn.gather import gather_width
 from slimjax.nn.moments import note_moments, wants_moments
 from slimjax.nn.norm import EPSILON, make_norm, rms_norm
+from slimjax.nn.positions import RopeScaling
 from slimjax.nn.products import product, products
 
 
@@ -17,8 +18,9 @@ class Heads(nn.Module):
 
     Parameters: ``query [D N H]``, ``key`` and ``value [M K H]``, ``out [N H D]``, where
     M is the width of what keys and values read. With `bias` also ``query_bias [N H]``,
-    ``key_bias`` and ``value_bias [K H]``, ``out_bias [1 D]``; with `qk_norm` also
-    ``query_norm`` and ``key_norm [H]``; those of ``norm``, if it normalises its input.
+    ``key_bias`` and ``value_bias [K H]``; with `out_bias` ``out_bias [1 D]``; with
+    `qk_norm` ``query_norm`` and ``key_norm [H]``; those of ``norm``, if it normalises
+    its input.
     Gates: ``kv_heads [K]``, one for each KV head with its query heads;
     ``heads [N]``, one for each query head;
     ``sublayer []``.
@@ -28,13 +30,15 @@ class Heads(nn.Module):
         num_kv_heads: Number of KV heads, K.
         head_dim: Width of one head, H; even where positions are rotary.
         rope_base: Base of the rotary angles.
+        rope_scaling: How they are slowed down; None for not at all.
         dtype: Type of the operands of products; sums and the softmax are float32.
         impl: How attention is computed; all ways are exact.
         out_scale: Factor of the initial output weights, such as 1 / sqrt(2 L).
         norm: Kind of the norm of what is read; None if the layer normalises elsewhere.
         epsilon: That of the norms.
         axis: Name of the width of the residual stream.
-        bias: Whether queries, keys, values and outputs have biases.
+        bias: Whether queries, keys and values have biases.
+        out_bias: Whether outputs have.
         qk_norm: Whether queries and keys are brought to unit mean square.
         scale: Factor of the scores; None for 1 / sqrt(H).
         dropout: Share of attention weights that is dropped where a call has a key.
@@ -49,6 +53,7 @@ class Heads(nn.Module):
     num_kv_heads: int
     head_dim: int
     rope_base: float = 10_000.0
+    rope_scaling: RopeScaling | None = None
     dtype: DTypeLike = jnp.float32
     impl: str = "auto"
     out_scale: float = 1.0
@@ -56,6 +61,7 @@ class Heads(nn.Module):
     epsilon: float = EPSILON
     axis: str = "embed"
     bias: bool = False
+    out_bias: bool = False
     qk_norm: bool = False
     scale: float | None = None
     dropout: float = 0.0
@@ -137,7 +143,7 @@ class Heads(nn.Module):
             note_moments(self, "out", mixed)
         width = out_kernel.shape[-1]
         out = product(mixed, out_kernel.reshape(-1, width), self.dtype)
-        if self.bias:
+        if self.out_bias:
             init = named(nn.initializers.zeros, "bias", self.axis)
             bias = self.param("out_bias", init, (1, width), jnp.float32)
             bias = write_bias(bias, units, whole, channels)

@@ -18,8 +18,8 @@ from slimjax.nn.attention_kernels import attend
 from slimjax.nn.cache import LayerCache, write
 from slimjax.nn.frozen import Frozen, frozen_columns, frozen_product
 from slimjax.nn.gates import SUBLAYER, nest, write_gates
-from slimjax.nn.norm import EPSILON, rms_norm
-from slimjax.nn.positions import rotate, rotation_table
+from slimjax.nn.norm import rms_norm
+from slimjax.nn.positions import RopeScaling, rotate, rotation_table
 
 WOVEN = 16
 """Columns of gate, then of up, that stand side by side."""
@@ -48,6 +48,8 @@ class FrozenAttention:
         writing: Weights of the output, ``[N H, D]``, times the gates.
         num_heads: Query heads, N.
         rope_base: Base of the rotary angles.
+        rope_scaling: How they are slowed down.
+        epsilon: That of the norm.
     """
 
     norm: PyTree
@@ -55,6 +57,8 @@ class FrozenAttention:
     writing: Frozen
     num_heads: int = struct.field(pytree_node=False)
     rope_base: float = struct.field(pytree_node=False)
+    rope_scaling: RopeScaling | None = struct.field(pytree_node=False)
+    epsilon: float = struct.field(pytree_node=False)
 
     def __call__(
         self, x: Float[Array, "B T D"], positions: Int[Array, "B T"], cache: LayerCache
@@ -65,10 +69,11 @@ class FrozenAttention:
         cache at its own position or before.
         """
         num_kv_heads, head_dim = cache.key.shape[2:]
-        table = rotation_table(positions, head_dim, self.rope_base)
+        turn = head_dim, self.rope_base, self.rope_scaling
+        table = rotation_table(positions, *turn)
         if x.shape[1] == 1 and self.reading.is_in_panels:
             return self._step(x, table, positions, cache)
-        heads = frozen_product(rms_norm(x, self.norm), self.reading)
+        heads = frozen_product(rms_norm(x, self.norm, self.epsilon), self.reading)
         heads = heads.reshape(*x.shape[:2], -1, head_dim)
         ends = self.num_heads, self.num_heads + num_kv_heads
         query, key, value = jnp.split(heads, ends, axis=2)
@@ -94,7 +99,7 @@ class FrozenAttention:
             *(angle.squeeze((1, 2)) for angle in table),
             *(positions.squeeze(1), cache.key, cache.value),
             num_heads=self.num_heads,
-            epsilon=EPSILON,
+            epsilon=self.epsilon,
         )
         return out[:, None], LayerCache(key, value)
 
@@ -103,10 +108,20 @@ def freeze_attention(
     params: Mapping[str, Any],
     gates: Mapping[str, Any],
     channels: Float[Array, " D"],
-    rope_base: float,
+    turning: tuple[float, RopeScaling | None],
+    epsilon: float,
     freeze: Freeze,
 ) -> FrozenAttention:
-    """Makes it from the variables of an `Attention`."""
+    """Makes it from the variables of an `Attention`.
+
+    Args:
+        params: Its weights.
+        gates: Its gates.
+        channels: Gates of the residual stream.
+        turning: Base of the rotary angles, and how they are slowed down.
+        epsilon: That of the norm.
+        freeze: Brings a matrix into its format.
+    """
     width, num_heads, _ = params["query"].shape
     reading = [params[name].reshape(width, -1) for name in ("query", "key", "value")]
     heads = nest(gates["heads"], gates["kv_heads"], num_heads) * gates[SUBLAYER]
@@ -116,7 +131,8 @@ def freeze_attention(
         freeze(jnp.concatenate(reading, axis=1)),
         freeze(writing.reshape(-1, width)),
         num_heads,
-        rope_base,
+        *turning,
+        epsilon,
     )
 
 
@@ -128,11 +144,13 @@ class FrozenMLP:
         norm: Scale of the normalisation before it, ``[D]``.
         reading: Weights of gate and up, in turn 16 columns of each, ``[D, 2 F]``.
         writing: Weights of the output, ``[F, D]``, times the gates.
+        epsilon: That of the norm.
     """
 
     norm: PyTree
     reading: Frozen
     writing: Frozen
+    epsilon: float = struct.field(pytree_node=False)
 
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         """Returns the residual stream after the MLP."""
@@ -141,10 +159,10 @@ class FrozenMLP:
                 *(x.reshape(-1, x.shape[-1]), self.norm),
                 *(self.reading.data, self.reading.scale),
                 *(self.writing.data, self.writing.scale),
-                epsilon=EPSILON,
+                epsilon=self.epsilon,
             )
             return out.reshape(x.shape)
-        both = frozen_product(rms_norm(x, self.norm), self.reading)
+        both = frozen_product(rms_norm(x, self.norm, self.epsilon), self.reading)
         gate, up = jnp.moveaxis(both.reshape(*x.shape[:2], -1, 2, WOVEN), 3, 0)
         hidden = (jax.nn.silu(gate) * up).reshape(*x.shape[:2], -1)
         return x + frozen_product(hidden, self.writing)
@@ -154,6 +172,7 @@ def freeze_mlp(
     params: Mapping[str, Any],
     gates: Mapping[str, Any],
     channels: Float[Array, " D"],
+    epsilon: float,
     freeze: Freeze,
 ) -> FrozenMLP:
     """Makes it from the variables of an `MLP`, with hidden units up to 16 n."""
@@ -170,6 +189,7 @@ def freeze_mlp(
         norm_of_open(params["norm"]["scale"], channels),
         freeze(reading),
         freeze(writing),
+        epsilon,
     )
 
 

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, DTypeLike, Float, Int
 
+from slimjax.nn.activations import activate
 from slimjax.nn.axes import named
 from slimjax.nn.implementations import POOLS
+from slimjax.nn.norm import make_norm
 from slimjax.nn.products import product
 
 LEAST_SQUARE = 1e-12
@@ -59,6 +61,8 @@ def normalize(x: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
 class Pooler(nn.Module):
     """BERT's ``tanh(x @ kernel + bias)`` between a pooled vector and a head.
 
+    Other models have another activation.
+
     Its outputs are not channels of the residual stream: they have an axis of their own,
     ``pooled``, which the head's table names too. So a channel that is cut from the
     stream takes only a row of the kernel with it.
@@ -67,6 +71,7 @@ class Pooler(nn.Module):
         width: Number of outputs, P; the width of the residual stream at its start.
         dtype: Type of the operands of products; sums are float32.
         axis: Name of the width of the residual stream.
+        activation: Name of the activation.
 
     References:
         Devlin et al., "BERT", 2019, appendix A.
@@ -75,6 +80,7 @@ class Pooler(nn.Module):
     width: int
     dtype: DTypeLike = jnp.float32
     axis: str = "embed"
+    activation: str = "tanh"
 
     @nn.compact
     def __call__(
@@ -93,4 +99,51 @@ class Pooler(nn.Module):
         bias = self.param("bias", init, (self.width,), jnp.float32)
         x = x * jnp.expand_dims(channels, range(x.ndim - 1))
         out = product(x, kernel, self.dtype)
-        return jnp.tanh(out + jnp.expand_dims(bias, range(x.ndim - 1)))
+        out = out + jnp.expand_dims(bias, range(x.ndim - 1))
+        return activate(out, self.activation)
+
+
+class Transform(nn.Module):
+    """BERT's ``norm(act(x @ kernel + bias))`` before tokens are scored.
+
+    Parameters: ``kernel [D D]``, which reads and writes the channels of the residual
+    stream, ``bias [D]``, and those of ``norm``, a LayerNorm. Closed channels come out
+    as 0.
+
+    Attributes:
+        activation: Name of the activation.
+        epsilon: That of the norm.
+        dtype: Type of the operands of products; sums are float32.
+        axis: Name of the width of the residual stream.
+
+    References:
+        Devlin et al., "BERT", 2019, section 3.1 and its published code.
+    """
+
+    activation: str
+    epsilon: float
+    dtype: DTypeLike = jnp.float32
+    axis: str = "embed"
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "*batch D"], channels: Float[Array, " D"]
+    ) -> Float[Array, "*batch D"]:
+        """Returns what is multiplied with the table of tokens.
+
+        Args:
+            x: The last residual stream.
+            channels: Its gates.
+        """
+        width, across = x.shape[-1], range(x.ndim - 1)
+        init = named(nn.initializers.lecun_normal(), self.axis, self.axis)
+        kernel = self.param("kernel", init, (width, width), jnp.float32)
+        init = named(nn.initializers.zeros, self.axis)
+        bias = self.param("bias", init, (width,), jnp.float32)
+        out = product(x, kernel, self.dtype) + jnp.expand_dims(bias, across)
+        is_open = jnp.expand_dims(channels > 0, across)
+        out = jnp.where(is_open, activate(out, self.activation), 0.0)
+        norm = make_norm(
+            "layer", epsilon=self.epsilon, axis=self.axis, writes=True, name="norm"
+        )
+        return norm(out, channels)

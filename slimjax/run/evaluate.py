@@ -11,7 +11,7 @@ from jaxtyping import PyTree
 
 from slimjax import tasks
 from slimjax.data.dataset import Dataset
-from slimjax.errors import DataError
+from slimjax.errors import ConfigError, DataError
 from slimjax.generate.model import load
 from slimjax.generate.rows import make_row_writer
 from slimjax.mesh.mesh import mesh_here
@@ -23,7 +23,7 @@ from slimjax.run.answers import Answered, answer_rows, write_predictions
 from slimjax.run.blueprints import make_task
 from slimjax.run.measure import by_example, choose_rows, measure_rows, write_all
 from slimjax.store.files import read_json, write_json
-from slimjax.store.run_folder import RunFolder
+from slimjax.store.run_folder import IMPORTED, RunFolder
 from slimjax.tasks.base import Columns, Metric, Task, nats_per_target
 from slimjax.tasks.error import KEPT
 from slimjax.tasks.spelling import with_bytes
@@ -168,8 +168,9 @@ def evaluate_folder(
     Raises:
         SlimjaxError: If the run, the data or the split is not there.
     """
-    model, folder = load(workdir), RunFolder(workdir)
-    config = read_json(folder.config, dict)
+    folder = RunFolder(workdir)
+    _check_has_data(folder, source)
+    model, config = load(workdir), read_json(folder.config, dict)
     if source is not None:
         config["data"]["source"] = source
     run = make_run_config(config, is_stored=True)
@@ -191,6 +192,21 @@ def evaluate_folder(
     name = split if source is None else "data"
     write_files(folder, name, result, found.answered, input_names(run))
     return result
+
+
+def _check_has_data(folder: RunFolder, source: str | None) -> None:
+    """Refuses a model that was made elsewhere, if no data are named.
+
+    Raises:
+        ConfigError: If the folder has no data of its own.
+    """
+    if source is not None or not folder.report.is_file():
+        return
+    if IMPORTED in read_json(folder.report, dict):
+        raise ConfigError(
+            f"--workdir={folder.root} holds an imported model, which has no data of "
+            "its own. Name some: --data=SOURCE."
+        )
 
 
 def make_writer(

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from slimjax.store.checkpoint import Checkpoints
 
 
+IMPORTED = "imported"
+"""What ``report.json`` has of a model that was made elsewhere: where it is from."""
+
+
 class RunFolder:
     """Names of the files of a run.
 
@@ -32,6 +36,7 @@ class RunFolder:
     report = property(lambda self: self.root / "report.json")
     page = property(lambda self: self.root / "report.html")
     packed = property(lambda self: self.root / "model.packed.safetensors")
+    weights = property(lambda self: self.root / "weights.safetensors")
     latency = property(lambda self: self.root / "latency.json")
     teacher = property(lambda self: self.root / "teacher.safetensors")
     tokenizer = property(lambda self: self.root / "tokenizer")

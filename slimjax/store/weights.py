@@ -5,7 +5,9 @@ so that what reads the file computes what was computed before. A changed byte is
 """
 
 import dataclasses
+import hashlib
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +20,8 @@ from slimjax.errors import CheckpointError, ConfigError
 from slimjax.models.config import ModelConfig
 from slimjax.models.plain import as_json, from_json
 from slimjax.store.files import write_atomic
-from slimjax.trees import flatten, hash_tree, unflatten
+from slimjax.store.tensor_file import Entry, write_tensors
+from slimjax.trees import flatten, hash_tree, unflatten, update_digest
 
 T = TypeVar("T", bound="StoredModel")
 
@@ -57,6 +60,43 @@ class StoredModel:
         shape = json.dumps(as_json(self.model))
         metadata = {"format": FORMAT, "model": shape, "digest": self.digest}
         write_atomic(path, safetensors.numpy.save(tensors, metadata=metadata))
+
+    @staticmethod
+    def write_parts(
+        path: Path,
+        model: ModelConfig,
+        shapes: Mapping[str, Sequence[int]],
+        read: Callable[[str], np.ndarray],
+    ) -> tuple[str, int]:
+        """Writes what `write` would, one array at a time.
+
+        Args:
+            path: The file.
+            model: The shape of the model.
+            shapes: Shapes of all variables, by dotted names: ``params.norm.scale``.
+            read: Returns the numbers of one of them, float32.
+
+        Returns:
+            The digest, and the length of the file.
+        """
+        shape = json.dumps(as_json(model))
+        sorted_shape = json.dumps(as_json(model), sort_keys=True).encode()
+        digest = hashlib.sha256()
+
+        def read_and_hash(name: str) -> np.ndarray:
+            array = np.asarray(read(name), np.float32, order="C")
+            update_digest(digest, name, array)
+            return array
+
+        def seal() -> dict[str, str]:
+            update_digest(digest, "shape", np.frombuffer(sorted_shape, np.uint8))
+            return {"digest": digest.hexdigest()}
+
+        float32 = np.dtype(np.float32)
+        entries = {name: Entry(shapes[name], float32) for name in sorted(shapes)}
+        metadata = {"format": FORMAT, "model": shape, "digest": "0" * 64}
+        size = write_tensors(path, entries, read_and_hash, metadata, seal)
+        return digest.hexdigest(), size
 
     @classmethod
     def read(cls: type[T], path: Path) -> T:

@@ -1,0 +1,79 @@
+"""``slimjax export``."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from slimjax.cli.flags import make_parser, parse, print_json
+from slimjax.errors import ConfigError, suggest
+from slimjax.paths import printable, user_path
+
+FLAGS = {"hf": ("dtype",), "hf-padded": ("dtype",), "gguf": ("type",)}
+"""Flags that only some formats have."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Writes the model of a run folder in a format of other software."""
+    parser = make_parser(
+        "export",
+        "Writes the model of a run folder for other software: a folder for "
+        "transformers (hf, hf-padded), a GGUF file, StableHLO, or slimjax's packed "
+        "file. What was written is read again, and its logits are compared.",
+        "slimjax export --format=hf --workdir=runs/demo --output=models/demo",
+    )
+    add = parser.add_argument
+    add("--format", required=True, help=f"one of {', '.join(EXPORTS)}")
+    add("--workdir", required=True, help="the run folder")
+    add("--output", required=True, help="the folder or file that is written")
+    add("--dtype", help="of hf: float32 (default), bfloat16 or float16")
+    add("--type", help="of gguf: F32 (default), F16, Q8_0, Q4_0 or Q4_1")
+    flags = parse(parser, argv).flags
+    if flags.format not in EXPORTS:
+        hint = suggest(flags.format, EXPORTS)
+        raise ConfigError(f"--format={flags.format!r} is unknown. {hint}")
+    options = _options(flags)
+    output = user_path(flags.output, "--output")
+    from slimjax.train.devices import prepare_devices
+
+    prepare_devices()
+    result = EXPORTS[flags.format](flags.workdir, output, **options)
+    if flags.json:
+        print_json(result)
+        return
+    for note in result.get("notes", ()):
+        print(note)
+    print(f"largest difference of logits: {result['largest_difference']:.1e}")
+    print(f"{printable(output)}: {result['bytes']:,} bytes of weights")
+
+
+def _options(flags: Any) -> dict[str, str]:
+    """Returns the options of a format.
+
+    Raises:
+        ConfigError: If a flag is of another one.
+    """
+    own = FLAGS.get(flags.format, ())
+    given = {name: getattr(flags, name) for name in ("dtype", "type")}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if name not in own:
+            raise ConfigError(f"--{name}={value} is not for --format={flags.format}.")
+    return given
+
+
+def _hf(workdir: str, output: Path, **options: str) -> dict[str, Any]:
+    from slimjax.interop.hf_export import export_hf
+
+    return export_hf(workdir, output, **options)  # pyright: ignore
+
+
+def _hf_padded(workdir: str, output: Path, **options: str) -> dict[str, Any]:
+    from slimjax.interop.hf_export import export_hf
+
+    return export_hf(workdir, output, padded=True, **options)  # pyright: ignore
+
+
+EXPORTS: Mapping[str, Callable[..., dict[str, Any]]] = {
+    "hf": _hf,
+    "hf-padded": _hf_padded,
+}

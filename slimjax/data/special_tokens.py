@@ -1,0 +1,46 @@
+"""Which ids of a foreign vocabulary pad, begin and end a text, or hide a token."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# By meaning: keys of those files, then usual spellings; the first that is found counts.
+NAMES = {
+    "pad": (("pad_token",), ("[PAD]", "<pad>", "<|pad|>", "<|padding|>")),
+    "bos": (
+        ("cls_token", "bos_token"),
+        ("[CLS]", "<s>", "<bos>", "[BOS]", "<|begin_of_text|>", "<|startoftext|>"),
+    ),
+    "eos": (
+        ("sep_token", "eos_token"),
+        ("[SEP]", "</s>", "<eos>", "[EOS]", "<|end_of_text|>", "<|endoftext|>"),
+    ),
+    "unk": (("unk_token",), ("[UNK]", "<unk>")),
+    "mask": (("mask_token",), ("[MASK]", "<mask>")),
+}
+
+
+def find_special(
+    named: Mapping[str, Any], vocab: Mapping[str, int]
+) -> dict[str, int | None]:
+    """Returns the special ids, by the names that files give them or by spelling.
+
+    Args:
+        named: What ``tokenizer_config.json`` and its like hold.
+        vocab: Ids by entry.
+
+    Examples:
+        >>> find_special({"eos_token": "<end>"}, {"<end>": 3, "[MASK]": 5})
+        {'pad': None, 'bos': None, 'eos': 3, 'mask': 5}
+    """
+    found: dict[str, int | None] = {}
+    for meaning, (keys, spellings) in NAMES.items():
+        values = [named.get(key) for key in keys]
+        names = [v.get("content") if isinstance(v, dict) else v for v in values]
+        known = [name for name in [*names, *spellings] if isinstance(name, str)]
+        ids = [vocab[name] for name in known if name in vocab]
+        found[meaning] = ids[0] if ids else None
+    return {
+        name: number
+        for name, number in found.items()
+        if number is not None or name in ("pad", "bos", "eos")
+    }

@@ -1,0 +1,55 @@
+"""What a model answers to fixed random rows, before and after it was written."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from slimjax.models.config import ModelConfig
+
+ROWS, LENGTH = 2, 24
+
+
+def random_inputs(model: ModelConfig, pad_id: int = 0) -> dict[str, np.ndarray]:
+    """Returns rows for all towers of a model that read tokens, some with padding.
+
+    Args:
+        model: The model.
+        pad_id: The id of padding.
+    """
+    rng, inputs = np.random.default_rng(0), {}
+    longest = [t.num_positions for t in model.towers if t.num_positions]
+    length = min([LENGTH, *longest])
+    for tower in model.towers:
+        shape = ROWS, length
+        tokens = rng.integers(0, tower.num_inputs, shape).astype(np.int32)
+        if tower.sees_all:
+            there = np.ones(shape, np.int32)
+            there[0, max(length // 2, 1) :] = 0
+            tokens = np.where(there > 0, tokens, pad_id).astype(np.int32)
+            inputs[f"{tower.reads}_segments"] = there
+        inputs[tower.reads] = tokens
+    return inputs
+
+
+def answers_of(
+    model: ModelConfig, variables: PyTree, inputs: Mapping[str, Any]
+) -> np.ndarray:
+    """Returns the logits of the first head, or vectors; of what is no padding.
+
+    Args:
+        model: The model.
+        variables: ``{"params": weights, "gates": gates}``.
+        inputs: What it reads.
+    """
+    head, network = model.heads[0], model.module()
+
+    def compute(variables: PyTree) -> Any:
+        readout = network.apply(variables, inputs)[head.name]
+        return readout.x if head.table == "batch" else readout.logits()
+
+    found = np.asarray(jax.jit(compute)(variables), np.float32)
+    there = inputs.get(f"{model.by_name[head.tower].reads}_segments")
+    return found if there is None or found.ndim < 3 else found[np.asarray(there) > 0]

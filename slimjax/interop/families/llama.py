@@ -1,0 +1,228 @@
+"""Llama, Mistral, SmolLM and Qwen2: rotary decoders with RMS norms and gated MLPs."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from slimjax.errors import DataError
+from slimjax.interop.families.described import (
+    ROW,
+    Described,
+    base_of,
+    kind_of,
+    list_layers,
+    make_layers,
+    their_activation,
+)
+from slimjax.interop.families.links import KERNEL, Link, table, vector
+from slimjax.interop.families.values import Values
+from slimjax.models.checks import ROPES
+from slimjax.models.config import ModelConfig
+from slimjax.models.paths import layer_name
+
+PREFIX = {"llama": "model.", "mistral": "model.", "qwen2": "model."}
+HEAD_NAMES = ("lm_head.",)
+CLASSES = {
+    "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+}
+KINDS = {"ForCausalLM": "lm", "Model": "lm"}
+LAYERS = {
+    "num_heads": "num_attention_heads",
+    "num_kv_heads": "num_key_value_heads",
+    "mlp_dim": "intermediate_size",
+}
+ATTENTION = (("query", "q"), ("key", "k"), ("value", "v"))
+TIED = {"lm_head.weight": "embed_tokens.weight"}
+UNTIED = ("lm_head.weight",)
+LEFT_OUT = (r"layers\.\d+\.self_attn\.rotary_emb\.inv_freq",)
+"""Tensors that hold no weights, or none that are kept."""
+
+
+def describe(config: Mapping[str, Any]) -> Described:
+    """Returns a model in our words.
+
+    Raises:
+        DataError: If it is not supported, naming the setting.
+    """
+    values = Values(config)
+    task = kind_of(values, KINDS, "lm")
+    shape = _shape(values)
+    model: dict[str, Any] = dict(kind="decoder", style="llama", dtype="float32")
+    model |= shape | dict(
+        architecture=make_layers(values, shape, LAYERS),
+        mlp=f"gated_{values.activation('hidden_act', 'silu')}",
+        bias=_bias(values),
+        tied=values.flag("tie_word_embeddings", False),
+        norm_epsilon=values.number("rms_norm_eps", 1e-6),
+        window=_window(values),
+        embed_scale=1.0,
+        **_rope(values),
+    )
+    longest = values.integer("max_position_embeddings", 2048)
+    vocab_size = values.integer("vocab_size", 32000)
+    return Described(task, model, min(longest, ROW), vocab_size)
+
+
+def links(
+    model: ModelConfig, config: Mapping[str, Any], order: tuple[int, ...] = ()
+) -> list[Link]:
+    """Returns which tensor is which weight.
+
+    Args:
+        model: The model.
+        config: Not used.
+        order: Not used: a decoder has no classes.
+    """
+    del config, order
+    found = [table(("tokens", "embedding"), "embed_tokens.weight")]
+    style = model.main.style
+    for number, layer in enumerate(model.layers):
+        name, theirs = layer_name(number), f"layers.{number}"
+        if layer.attention:
+            norm = (name, "attention", "norm", "scale")
+            found.append(vector(norm, f"{theirs}.input_layernorm.weight"))
+            for ours, letter in ATTENTION:
+                path, tensor = (name, "attention"), f"{theirs}.self_attn.{letter}_proj"
+                found.append(Link((*path, ours), f"{tensor}.weight", KERNEL))
+                if style.bias:
+                    found.append(vector((*path, f"{ours}_bias"), f"{tensor}.bias"))
+            tensor = f"{theirs}.self_attn.o_proj"
+            path = (name, "attention", "out")
+            found.append(Link(path, f"{tensor}.weight", KERNEL, inputs=2))
+            if style.bias in (True, "attention"):
+                path = (name, "attention", "out_bias")
+                found.append(vector(path, f"{tensor}.bias"))
+        if layer.mlp:
+            norm = (name, "mlp", "norm", "scale")
+            found.append(vector(norm, f"{theirs}.post_attention_layernorm.weight"))
+            for ours in ("gate", "up", "down"):
+                path, tensor = (name, "mlp"), f"{theirs}.mlp.{ours}_proj"
+                found.append(Link((*path, ours), f"{tensor}.weight", KERNEL))
+                if style.bias is True:
+                    found.append(vector((*path, f"{ours}_bias"), f"{tensor}.bias"))
+    if model.layers:
+        found.append(vector(("norm", "scale"), "norm.weight"))
+    if model.heads[0].table == "own":
+        found.append(table((model.heads[0].module, "table"), "lm_head.weight"))
+    return found
+
+
+def config_of(
+    model: ModelConfig, base: Mapping[str, Any], task: str, codecs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns the settings of a model of ours.
+
+    Args:
+        model: The model.
+        base: Settings of the one that it was made from; {} for none.
+        task: Not used: it is always the next token.
+        codecs: Not used: a decoder has no classes.
+    """
+    del task, codecs
+    main, style = model.main, model.main.style
+    kind = base.get("model_type")
+    if kind not in CLASSES or (kind == "qwen2") != (style.bias == "qkv"):
+        kind = "qwen2" if style.bias == "qkv" else "llama"
+    heads = [layer.head_dim for layer in model.layers]
+    scaling = main.rope_scaling
+    rope: dict[str, Any] = {"rope_type": "default"}
+    if scaling is not None:
+        values = dataclasses.astuple(scaling)
+        names = ROPES[scaling.kind]
+        rope = dict(zip(names, values, strict=False))
+    rope["rope_theta"] = main.rope_base
+    config = base_of(base) | {
+        "architectures": [CLASSES[kind]],
+        "model_type": kind,
+        "vocab_size": main.num_inputs,
+        "hidden_size": main.width,
+        "num_hidden_layers": len(model.layers),
+        **list_layers(model.layers, LAYERS),
+        "head_dim": heads[0] if heads else 2,
+        "hidden_act": their_activation(style.activation),
+        "rms_norm_eps": main.epsilon,
+        "tie_word_embeddings": model.heads[0].table == "tied",
+        "rope_theta": main.rope_base,
+        "rope_parameters": rope,
+        "attention_bias": style.bias in (True, "attention"),
+        "mlp_bias": style.bias is True,
+    }
+    if kind in ("mistral", "qwen2"):
+        config["sliding_window"] = main.window or None
+    return {"max_position_embeddings": 2048} | config
+
+
+def _shape(values: Values) -> dict[str, int]:
+    width = values.integer("hidden_size", 4096)
+    heads = values.integer("num_attention_heads", 32)
+    head_dim = values.integer("head_dim", max(width // heads, 1))
+    return dict(
+        width=width,
+        num_layers=values.integer("num_hidden_layers", 32),
+        num_heads=heads,
+        num_kv_heads=values.integer("num_key_value_heads", heads),
+        head_dim=head_dim,
+        mlp_dim=values.integer("intermediate_size", 11008),
+    )
+
+
+def _bias(values: Values) -> bool | str:
+    if values.config.get("model_type") == "qwen2":
+        return "qkv"
+    attention = values.flag("attention_bias", False)
+    if not values.flag("mlp_bias", False):
+        return "attention" if attention else False
+    if not attention:
+        raise DataError(
+            "config.json: mlp_bias=True without attention_bias is not supported."
+        )
+    return True
+
+
+def _window(values: Values) -> int:
+    """Returns the positions that are seen, 0 for all."""
+    kinds = values.config.get("layer_types") or []
+    is_qwen = values.config.get("model_type") == "qwen2"
+    if is_qwen and not values.flag("use_sliding_window", False):
+        return 0
+    if is_qwen or (kinds and len(set(kinds)) > 1):
+        raise DataError(
+            "config.json: a sliding window in some layers alone is not supported."
+        )
+    config = values.config
+    usual = 4096 if config.get("model_type") == "mistral" else None
+    window = config.get("sliding_window", usual)
+    if window is None or "full_attention" in kinds:
+        return 0
+    window = Values({"sliding_window": window}).integer("sliding_window")
+    longest = values.integer("max_position_embeddings", 2048)
+    return window if window < longest else 0
+
+
+def _rope(values: Values) -> dict[str, Any]:
+    """Returns ``rope_base`` and ``rope_scaling``, of files of both kinds."""
+    given = values.config.get("rope_parameters") or values.config.get("rope_scaling")
+    given = given or {}
+    if not isinstance(given, Mapping):
+        raise DataError("config.json: rope_parameters must be an object.")
+    own = Values(given)
+    base = own.number("rope_theta", values.number("rope_theta", 10_000.0))
+    own.refuse("partial_rotary_factor", 1, 1.0)
+    values.refuse("partial_rotary_factor", 1, 1.0)
+    kind = given.get("rope_type", given.get("type", "default"))
+    if kind == "default":
+        return dict(rope_base=base)
+    if kind not in ROPES:
+        raise DataError(
+            f"config.json: the RoPE scaling {kind!r:.80} is not supported. Known: "
+            f"default, {', '.join(ROPES)}."
+        )
+    longest = values.integer("max_position_embeddings", 2048)
+    scaling: dict[str, Any] = {"rope_type": kind}
+    for name in ROPES[kind][1:]:
+        is_length = name == "original_max_position_embeddings"
+        number = own.number(name, float(longest) if is_length else None)
+        scaling[name] = int(number) if is_length else number
+    return dict(rope_base=base, rope_scaling=scaling)

@@ -1,0 +1,131 @@
+"""Export of a run folder in the Hugging Face form, checked by reading it again."""
+
+import dataclasses
+import gc
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import linen as nn
+from jaxtyping import PyTree
+
+from slimjax.errors import NotFeasibleError
+from slimjax.generate.model import load
+from slimjax.interop.card import EXACT, PADDED, RAGGED, make_card
+from slimjax.interop.comparing import answers_of, random_inputs
+from slimjax.interop.exporting import make_foreign, weigh
+from slimjax.interop.hf_reading import read_folder
+from slimjax.interop.hf_writing import check_dtype, write_folder
+from slimjax.interop.importing import Imported, understand
+from slimjax.interop.padding import pad
+from slimjax.interop.run_folders import new_folder, read_report
+from slimjax.models.config import ModelConfig
+from slimjax.store.files import read_json, write_atomic
+from slimjax.store.run_folder import RunFolder
+from slimjax.tasks.base import DEFAULT_TASK
+from slimjax.trees import unflatten
+
+TOLERANCE = 1e-3
+"""Largest difference of float32 logits, relative to the largest of them or to 1."""
+
+
+def export_hf(
+    workdir: str | Path, output: Path, *, padded: bool = False, dtype: str = "float32"
+) -> dict[str, Any]:
+    """Writes the model of a run folder for transformers, whole or not at all.
+
+    Args:
+        workdir: The run folder.
+        output: The folder that is written; new or empty.
+        padded: Whether layers that differ are padded to one shape.
+        dtype: Type of the weights.
+
+    Returns:
+        ``largest_difference`` of logits after reading it again, ``bytes`` of the
+        weights, ``params`` of the file, and ``notes``.
+
+    Raises:
+        ConfigError: If no class of transformers computes what the model does.
+        NotFeasibleError: If what was read again answers otherwise.
+    """
+    check_dtype(dtype)
+    folder = RunFolder(workdir)
+    model, task = load(workdir), read_json(folder.config, dict).get("task")
+    task = task or DEFAULT_TASK
+    pad_id = model.tokenizer.pad_id
+    inputs = random_inputs(model.config, pad_id)
+    before = answers_of(_float32(model.config), model.params, inputs)
+    weighed = weigh(model.config, model.params, task, model.codecs)
+    weighed = pad(weighed) if padded else weighed
+    foreign, tokenizer = make_foreign(weighed), model.codecs["tokens"]
+    notes = _notes(foreign.config, weighed.model, model.config, padded)
+    with new_folder(output) as made:
+        num_bytes = write_folder(foreign, made, dtype)
+        notes.append(EXACT.format(dtype=dtype, size=num_bytes))
+        del weighed, foreign, model
+        gc.collect()
+        written = read_folder(made, needs_tokenizer=False)
+        again = understand(written, str(made), tokenizer)
+        after = answers_of(_float32(again.model), variables_of(again), inputs)
+        difference = _compare(before, after, dtype)
+        card = make_card(
+            output.name,
+            read_report(folder),
+            notes=notes,
+            config=written.config,
+            loads=_loads(written.config, output),
+        )
+        write_atomic(made / "README.md", card.encode())
+    params = sum(int(np.prod(s)) for s in again.plan.shapes.values())
+    return {
+        "largest_difference": difference,
+        "bytes": num_bytes,
+        "params": params,
+        "notes": notes,
+    }
+
+
+def variables_of(imported: Imported) -> PyTree:
+    """Returns weights and open gates of an imported model, read one at a time."""
+    weights = {path: jnp.asarray(read()) for path, read in imported.weights()}
+    shapes = nn.meta.unbox(imported.model.abstract_variables()).get("gates", {})
+    gates = jax.tree.map(lambda gate: jnp.ones(gate.shape), shapes)
+    return {"params": unflatten(weights), "gates": gates}
+
+
+def _float32(model: ModelConfig) -> ModelConfig:
+    return dataclasses.replace(model, dtype="float32")
+
+
+def _compare(before: np.ndarray, after: np.ndarray, dtype: str) -> float:
+    """Returns the largest difference.
+
+    Raises:
+        NotFeasibleError: If it is larger than rounding explains.
+    """
+    difference = float(np.abs(before - after).max(initial=0.0))
+    allowed = TOLERANCE * max(1.0, float(np.abs(before).max(initial=0.0)))
+    if not np.isfinite(after).all() or (dtype == "float32" and difference > allowed):
+        raise NotFeasibleError(
+            f"What was written answers otherwise: logits differ by {difference:.1e}. "
+            "Nothing is left of it. Please report this."
+        )
+    return difference
+
+
+def _notes(
+    config: dict[str, Any], written: ModelConfig, own: ModelConfig, padded: bool
+) -> list[str]:
+    if padded and written.layers != own.layers:
+        return [PADDED]
+    return [RAGGED] if "per_layer_config" in config else []
+
+
+def _loads(config: dict[str, Any], output: Path) -> str:
+    if "per_layer_config" in config:
+        return ""
+    name = config["architectures"][0]
+    line = f'model = transformers.{name}.from_pretrained("{output.name}")'
+    return f"import transformers\n\n{line}"

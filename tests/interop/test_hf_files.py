@@ -1,0 +1,194 @@
+"""Folders of Hugging Face: what goes in comes out, and bad ones are refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from own_folders import config_of, ragged, random_folder
+
+from slimjax.cli.main import main
+from slimjax.errors import DataError
+from slimjax.interop.hf_export import export_hf
+from slimjax.interop.hf_reading import read_folder
+from slimjax.interop.importing import understand
+from slimjax.interop.run_folders import write_run_folder
+from slimjax.store.weights import StoredModel
+
+QUICK = ["llama", "bert-tags"]
+SLOW = ["llama-tied", "llama-llama3", "mistral", "qwen2", "gpt2", "bert-mlm", "bert"]
+SLOW += ["bert-classes", "distilbert-mlm", "distilbert-classes", "roberta-mlm"]
+SLOW += ["roberta-classes", "t5", "t5-gated"]
+
+
+def weights_of(folder):
+    return safetensors.numpy.load_file(folder / "model.safetensors")
+
+
+def make_run(source, output):
+    imported = understand(read_folder(source), str(output))
+    write_run_folder(imported, output, "hf")
+    return StoredModel.read(output / "weights.safetensors")
+
+
+@pytest.mark.parametrize(
+    "name", [*QUICK, *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)]
+)
+def test_import_export_import_changes_nothing(tmp_path, name):
+    first, second = tmp_path / "first", tmp_path / "second"
+    config = config_of(name)
+    random_folder(first, ragged(config, 1) if name == "llama" else config)
+    one = make_run(first, tmp_path / "run")
+    result = export_hf(tmp_path / "run", second)
+    other = make_run(second, tmp_path / "again")
+    assert result["largest_difference"] == 0.0
+    assert one.digest == other.digest
+    before, after = weights_of(first), weights_of(second)
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[name], after[name]) for name in before)
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        assert (first / file).read_bytes() == (second / file).read_bytes()
+    assert "parameters" in (second / "README.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Returns a folder of a random Llama."""
+    folder = tmp_path_factory.mktemp("made") / "model"
+    random_folder(folder, config_of("llama"))
+    return folder
+
+
+def change_config(folder, **changes):
+    path = folder / "config.json"
+    config = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in config.items() if v != "gone"}))
+
+
+def change_weights(folder, **changes):
+    tensors = weights_of(folder) | changes
+    tensors = {k: np.ascontiguousarray(v) for k, v in tensors.items() if v is not None}
+    safetensors.numpy.save_file(tensors, folder / "model.safetensors")
+
+
+def split(folder, name="part.safetensors"):
+    (folder / "model.safetensors").rename(folder / "part.safetensors")
+    names = weights_of_file(folder / "part.safetensors")
+    index = {"weight_map": dict.fromkeys(names, name)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def weights_of_file(path):
+    return list(safetensors.numpy.load_file(path))
+
+
+Q = "model.layers.0.self_attn.q_proj.weight"
+NORM = "model.norm.weight"
+BAD = {
+    "tokenizer.json": lambda f: (f / "tokenizer.json").unlink(),
+    "can run code": lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin"),
+    "no model.safetensors": lambda f: (f / "model.safetensors").unlink(),
+    "not a file of this folder": lambda f: split(f, "../part.safetensors"),
+    "which is missing": lambda f: split(f, "other.safetensors"),
+    "quantization_config": lambda f: change_config(
+        f, quantization_config={"quant_method": "gptq"}
+    ),
+    "adapter": lambda f: (f / "adapter_config.json").write_text("{}"),
+    "auto_map": lambda f: change_config(f, auto_map={"AutoModel": "m.Model"}),
+    "model_type='falcon'": lambda f: change_config(f, model_type="falcon"),
+    "LlamaForSequenceClassification": lambda f: change_config(
+        f, architectures=["LlamaForSequenceClassification"]
+    ),
+    "RoPE scaling 'yarn'": lambda f: change_config(
+        f, rope_parameters={"rope_type": "yarn", "factor": 2.0}
+    ),
+    "partial_rotary_factor": lambda f: change_config(f, partial_rotary_factor=0.5),
+    "hidden_act='mish'": lambda f: change_config(f, hidden_act="mish"),
+    "hidden_size='24'": lambda f: change_config(f, hidden_size="24"),
+    "num_hidden_layers=-1": lambda f: change_config(f, num_hidden_layers=-1),
+    "rms_norm_eps=0": lambda f: change_config(f, rms_norm_eps=0),
+    "is missing": lambda f: change_weights(f, **{Q: None}),
+    "no part of such a model": lambda f: change_weights(f, extra=np.ones(3, "f4")),
+    "has the shape [24, 23]": lambda f: change_weights(
+        f, **{Q: np.ones((24, 23), "f4")}
+    ),
+    "not finite": lambda f: change_weights(f, **{NORM: np.full(24, np.nan, "f4")}),
+    "is of type I64": lambda f: change_weights(f, **{NORM: np.ones(24, "i8")}),
+    "cannot be read": lambda f: (f / "model.safetensors").write_bytes(
+        (f / "model.safetensors").read_bytes()[:-8]
+    ),
+    "does not hold a JSON object": lambda f: (f / "config.json").write_text("[]"),
+    "config.json is missing": lambda f: (f / "config.json").unlink(),
+    "tokenizers library refuses it": lambda f: (f / "tokenizer.json").write_text(
+        '{"model": {"type": "BPE", "vocab": 3}}'
+    ),
+    "rows for": lambda f: change_config(f, vocab_size=9),
+    "per_layer_config": lambda f: change_config(f, per_layer_config={"7": {}}),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_a_bad_folder_is_refused_in_one_line_and_leaves_nothing(
+    made, tmp_path, message, capsys
+):
+    folder, output = tmp_path / "bad", tmp_path / "output"
+    shutil.copytree(made, folder)
+    BAD[message](folder)
+    argv = ["import", "--format=hf", f"--input={folder}", f"--output={output}"]
+    assert main(argv) == 2
+    said = capsys.readouterr().err.strip()
+    assert message in said
+    assert "\n" not in said
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["bad"]
+
+
+def test_a_header_is_checked_before_memory_is_allocated(made, tmp_path):
+    folder = tmp_path / "bad"
+    shutil.copytree(made, folder)
+    header = {Q: {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}}
+    text = json.dumps(header).encode()
+    content = len(text).to_bytes(8, "little") + text + bytes(64)
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(DataError, match="cannot be read"):
+        read_folder(folder)
+    (folder / "model.safetensors").write_bytes((1 << 62).to_bytes(8, "little"))
+    with pytest.raises(DataError, match="cannot be read"):
+        read_folder(folder)
+
+
+def test_a_model_in_parts_is_the_same(made, tmp_path):
+    folder = tmp_path / "parts"
+    shutil.copytree(made, folder)
+    tensors = weights_of(folder)
+    names, index = sorted(tensors), {}
+    for number, own in enumerate((names[::2], names[1::2])):
+        file = f"model-{number}.safetensors"
+        index |= dict.fromkeys(own, file)
+        part = {name: tensors[name] for name in own}
+        safetensors.numpy.save_file(part, folder / file)
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": index})
+    )
+    whole = make_run(made, tmp_path / "one")
+    assert make_run(folder, tmp_path / "two").digest == whole.digest
+    index["model.embed_tokens.weight"] = "model-1.safetensors"
+    index[Q] = "model-0.safetensors"
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": index})
+    )
+    with pytest.raises(DataError, match="otherwise than"):
+        read_folder(folder)
+
+
+def test_commands_take_an_imported_folder(made, tmp_path, capsys):
+    output = tmp_path / "run"
+    argv = ["import", "--format=hf", f"--input={made}", f"--output={output}"]
+    assert main(argv) == 0
+    assert "task lm" in capsys.readouterr().out
+    assert main(["evaluate", f"--workdir={output}"]) == 2
+    assert "--data=SOURCE" in capsys.readouterr().err
+    assert main(["inspect", str(output)]) == 0
+    assert main([*argv]) == 2  # It is there already.
+    assert "is not empty" in capsys.readouterr().err
