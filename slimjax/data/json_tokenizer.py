@@ -18,6 +18,7 @@ import numpy as np
 from slimjax.data.piece_bytes import find_lost_bytes, list_piece_bytes
 from slimjax.data.special_tokens import find_special
 from slimjax.data.tokens import (
+    ADDS_BOS,
     Ids,
     Sizes,
     check_ids,
@@ -39,9 +40,6 @@ KEPT_FILES = (
     "1_Pooling/config.json",
 )
 """Files of pretrained models that stay beside their tokenizer, byte for byte."""
-
-ADDS_BOS = "adds_bos"
-"""Among the special ids: 0 where no row begins with bos."""
 
 _CONFIG_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 

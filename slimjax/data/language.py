@@ -27,6 +27,7 @@ from slimjax.data.rows import (
 )
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.data.tokenizer_choice import choose_tokenizer
+from slimjax.data.tokens import adds_bos
 from slimjax.errors import DataError
 from slimjax.text.files import show
 from slimjax.text.sources import name_sources
@@ -98,7 +99,9 @@ def load_language_dataset(
 
     def load(folder: Path, info: Info) -> Dataset:
         return Dataset(
-            **_open_splits(folder, info["tokens"]),
+            **_open_splits(
+                folder, info["tokens"], int(not adds_bos(tokenizer.special))
+            ),
             **_describe_tokens(tokenizer, config.seq_len),
             counts={name: info[name] for name in COUNTED}
             | {"skipped": dict(survey.skips.reasons)},
@@ -139,15 +142,25 @@ def _write_notes(
     return tuple(note for note in (left_out, copies, lossy) if note)
 
 
-def _open_splits(folder: Path, num_tokens: dict[str, int]) -> dict[str, Any]:
-    """Opens rows, and counts the bytes and the targets of each."""
+def _open_splits(
+    folder: Path, num_tokens: dict[str, int], num_read: int
+) -> dict[str, Any]:
+    """Opens rows, and counts the bytes and the targets of each.
+
+    Args:
+        folder: Where they are.
+        num_tokens: Tokens of each split.
+        num_read: First tokens of a row that are only read.
+    """
     rows = {split: open_rows(folder / f"{split}.npy") for split in SPLITS}
     return {
         "splits": {split: {"tokens": array} for split, array in rows.items()},
         "row_counts": {
             split: {
                 "bytes": open_row_bytes(folder / f"{split}.npy"),
-                "targets": _count_targets(array, num_tokens[split]),
+                "targets": np.maximum(
+                    _count_targets(array, num_tokens[split]) - num_read, 0
+                ),
             }
             for split, array in rows.items()
         },

@@ -2,8 +2,8 @@
 
 A split's documents, each followed by eos, are one long stream; a row is the next
 `seq_len` tokens of it, with no bos and no overlap (the model shifts right by itself).
-Beside the rows stands how many raw bytes of text each of them holds, so that any part
-of a split has a number of bits per byte.
+Beside the rows stands how many raw bytes of text the targets of each of them are, so
+that any part of a split has a number of bits per byte.
 """
 
 import os
@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Int32, Int64, Integer, UInt16, UInt32
 
 from slimjax.data.tokenizer import Tokenizer
+from slimjax.data.tokens import adds_bos
 from slimjax.errors import DataError
 
 Rows = UInt16[np.ndarray, "_R T"] | UInt32[np.ndarray, "_R T"]
@@ -32,7 +33,7 @@ class RowWriter:
         """Opens `path` and leaves room for the header, which knows R in the end."""
         self._seq_len = seq_len
         self._dtype = np.dtype(np.uint16 if tokenizer.vocab_size < 65536 else np.uint32)
-        self._pad_id = tokenizer.pad_id
+        self._pad_id, self._adds_bos = tokenizer.pad_id, adds_bos(tokenizer.special)
         self._eos = np.array([tokenizer.eos_id], self._dtype).tobytes()
         self._path = Path(path)
         self._file = self._path.open("wb")  # Closed by `finish`.
@@ -75,6 +76,8 @@ class RowWriter:
         """Adds the bytes of a document and its eos to those of its rows."""
         places = self.num_tokens + np.arange(len(sizes))
         first = self.num_tokens // self._seq_len
+        if not self._adds_bos:  # The first token of a row is read, and no target.
+            sizes = np.where(places % self._seq_len == 0, 0, sizes)
         rows = places // self._seq_len - first
         counts = np.bincount(rows, sizes).astype(np.int64).tolist()
         if first < len(self._row_bytes):

@@ -9,11 +9,12 @@ from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Field
 from slimjax.data.encoding import Encoded, Prepared
 from slimjax.data.tokenizer import Ids, Tokenizer
+from slimjax.data.tokens import begin_row
 from slimjax.text.examples import Example
 
 
 def encode_row(tokenizer: Tokenizer, ids: Ids, seq_len: int) -> Ids:
-    """Returns a text as a row: bos, its tokens, eos, padding.
+    """Returns a text as a row: bos if rows begin with it, its tokens, eos, padding.
 
     Args:
         tokenizer: Its special ids are taken.
@@ -22,7 +23,7 @@ def encode_row(tokenizer: Tokenizer, ids: Ids, seq_len: int) -> Ids:
     """
     row = np.full(seq_len, tokenizer.pad_id, np.int32)
     kept = ids[: max(seq_len - 2, 0)]
-    ends = ([tokenizer.bos_id], kept, [tokenizer.eos_id])
+    ends = (begin_row(tokenizer), kept, [tokenizer.eos_id])
     content = np.concatenate(ends)[:seq_len]
     row[: len(content)] = content
     return row

@@ -1,7 +1,7 @@
 """What every tokenizer can do, and what all of them need for it."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
@@ -11,6 +11,10 @@ from slimjax.errors import DataError
 
 Ids = Int32[np.ndarray, "_T"]
 Sizes = Int32[np.ndarray, "_T"]
+
+
+ADDS_BOS = "adds_bos"
+"""Among the special ids: 0 where no row begins with bos. It is missing elsewhere."""
 
 
 @runtime_checkable
@@ -63,6 +67,17 @@ class Tokenizer(Protocol):
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes the tokenizer's files into `folder`, which exists."""
         ...
+
+
+def adds_bos(special: Mapping[str, int]) -> bool:
+    """Whether rows begin with bos, as far as these special ids tell."""
+    return special.get(ADDS_BOS, 1) > 0
+
+
+def begin_row(tokenizer: Tokenizer) -> Ids:
+    """Returns what stands before a text: bos, or nothing."""
+    first = [tokenizer.bos_id] if adds_bos(tokenizer.special) else []
+    return np.array(first, np.int32)
 
 
 def check_text(text: str) -> bytes:

@@ -11,11 +11,10 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import Array, Float, Int, PyTree
 
-from slimjax import tasks
-from slimjax.config import build
-from slimjax.data.codecs import Codecs, check_codecs, load_codecs, sizes_of, special_of
+from slimjax.data.codecs import Codecs, check_codecs, load_codecs
 from slimjax.data.tokenizer import Tokenizer
-from slimjax.errors import CheckpointError, ConfigError
+from slimjax.data.tokens import begin_row
+from slimjax.errors import ConfigError
 from slimjax.generate.decode import CHUNK, Writer, generate, round_up
 from slimjax.generate.description import describe, write_html, write_text
 from slimjax.generate.endings import TextStream
@@ -26,16 +25,17 @@ from slimjax.generate.options import (
     check_prompts,
 )
 from slimjax.generate.sampling import Sampling
-from slimjax.models.build import build_model
+from slimjax.generate.stored import (
+    check_shapes,
+    finished_weights,
+    newest_checkpoint,
+    read_model_config,
+)
 from slimjax.models.cached import freeze_decoder
-from slimjax.models.config import ModelConfig, ModelSettings
-from slimjax.nn.quantize import quantize
+from slimjax.models.config import ModelConfig
 from slimjax.store.files import read_json
-from slimjax.store.packed import read_packed
 from slimjax.store.run_folder import RunFolder
-from slimjax.store.weights import StoredModel
-from slimjax.tasks.base import DEFAULT_TASK
-from slimjax.trees import axis_names, flatten, unflatten
+from slimjax.trees import flatten, unflatten
 
 MAX_ROWS = 256
 """Texts that are written at the same time, each with a cache of its own."""
@@ -80,9 +80,13 @@ class Model:
         return _logits(self.config, self.params, tokens)
 
     def encode(self, text: str) -> np.ndarray:
-        """Returns the ids of a text, with the id that begins a row before them."""
-        ids = self.tokenizer.encode(text)
-        return np.concatenate([[self.tokenizer.bos_id], ids]).astype(np.int32)
+        """Returns the ids of a text, with the id that begins a row before them.
+
+        Of a model whose rows begin with none, an empty text is that of its end.
+        """
+        ids = np.concatenate([begin_row(self.tokenizer), self.tokenizer.encode(text)])
+        ids = ids if len(ids) else np.array([self.tokenizer.bos_id])
+        return ids.astype(np.int32)
 
     def freeze(self, weights: str = "") -> Writer:
         """Returns the model as it generates, prepared once for each format of weights.
@@ -223,82 +227,12 @@ def load(workdir: str | Path) -> Model:
     if folder.report.is_file():
         known = read_json(folder.report, dict).get("data", {}).get("codecs", {})
         check_codecs(codecs, known, folder.tokenizer)
-        weights, path = _finished_weights(folder)
-        _check_shapes(weights, abstract["params"], path)
+        weights, path = finished_weights(folder)
+        check_shapes(weights, abstract["params"], path)
         gates = jax.tree.map(lambda g: jnp.ones(g.shape), abstract["gates"])
         return Model(config, {"params": _on_device(weights), "gates": gates}, codecs)
-    config, variables = _newest_checkpoint(folder, config)
+    config, variables = newest_checkpoint(folder, config)
     return Model(config, variables, codecs)
-
-
-def _finished_weights(folder: RunFolder) -> tuple[PyTree, Path]:
-    """Returns the weights of a finished run or an imported model, and their file."""
-    if folder.packed.is_file() or not folder.weights.is_file():
-        return read_packed(folder.packed), folder.packed
-    return StoredModel.read(folder.weights).variables["params"], folder.weights
-
-
-def read_model_config(folder: RunFolder, codecs: Codecs) -> ModelConfig:
-    """Returns the shape that a run's model has now.
-
-    Raises:
-        CheckpointError: If the files that describe it are missing or damaged.
-    """
-    where = str(folder.architecture)
-    try:
-        config = read_json(folder.config, dict)
-        block, data = config.get("model", {}), config.get("data", {})
-        if not isinstance(block, dict) or not isinstance(data, dict):
-            raise ConfigError("config.model is not a block of settings.")
-        settings = build(ModelSettings, block | {"architecture": ""}, "config.model")
-        task = tasks.get(config.get("task", DEFAULT_TASK)).make_task(special_of(codecs))
-        sizes, lengths = sizes_of(codecs), tasks.lengths(task.name, data)
-        model = build_model(settings, sizes, task.heads(sizes), lengths)
-        return model.with_architecture(read_json(folder.architecture), where)
-    except ConfigError as error:
-        raise CheckpointError(f"{folder.root} is damaged: {error}") from error
-
-
-def _newest_checkpoint(
-    folder: RunFolder, config: ModelConfig
-) -> tuple[ModelConfig, PyTree]:
-    """Returns shape and variables of the newest checkpoint that can be read."""
-    checkpoints, reason = folder.checkpoints, "there is none yet"
-    for name in reversed(checkpoints.list()):
-        try:
-            manifest = checkpoints.read_manifest(name)
-            shape = config.with_architecture(manifest["architecture"], name)
-            params = checkpoints.restore_part(name, "params")
-            variables = {kind: params[kind] for kind in ("params", "gates")}
-            precision = checkpoints.restore_part(name, "precision")
-            if precision:
-                group_size = manifest["config"]["quantize"]["group_size"]
-                variables = _rounded(shape, variables, precision, group_size)
-            return shape, variables
-        except (CheckpointError, ConfigError) as error:
-            reason = str(error)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            reason = f"{name} has a strange manifest: {type(error).__name__}"
-    raise CheckpointError(f"No whole checkpoint in {folder.root}: {reason}.")
-
-
-def _rounded(
-    config: ModelConfig, variables: PyTree, precision: PyTree, group_size: int
-) -> PyTree:
-    """Returns variables whose weights have the bits that training gave them."""
-    names = axis_names(config.abstract_variables())["params"]
-    weights = quantize(variables["params"], names, precision, group_size)
-    return {**variables, "params": weights}
-
-
-def _check_shapes(weights: PyTree, expected: PyTree, path: Path) -> None:
-    found = {name: leaf.shape for name, leaf in flatten(weights).items()}
-    wanted = {name: leaf.shape for name, leaf in flatten(expected).items()}
-    if found != wanted:
-        odd = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
-        raise CheckpointError(
-            f"{path}: {'.'.join(odd[0])} does not fit architecture.json."
-        )
 
 
 def _on_device(weights: PyTree) -> PyTree:

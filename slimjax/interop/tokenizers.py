@@ -8,8 +8,9 @@ and that no text encodes to.
 import json
 from typing import Any
 
-from slimjax.data.json_tokenizer import ADDS_BOS, JSON_FILE, JsonTokenizer
+from slimjax.data.json_tokenizer import JSON_FILE, JsonTokenizer
 from slimjax.data.special_tokens import find_special
+from slimjax.data.tokens import ADDS_BOS
 from slimjax.errors import DataError
 from slimjax.interop.foreign import Foreign
 

@@ -9,7 +9,7 @@ from slimjax.data.overview import describe_examples
 from slimjax.distill.alignment import alignment_flops
 from slimjax.distill.outcome_store import record_type
 from slimjax.distill.teacher import flops_per_target
-from slimjax.generate.model import read_model_config
+from slimjax.generate.stored import read_model_config
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
 from slimjax.run.blueprints import expected_outline, make_blueprint

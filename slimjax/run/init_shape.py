@@ -17,7 +17,7 @@ from slimjax.data.pairs import SOURCE
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.data.tokenizer_choice import choose_tokenizer
 from slimjax.errors import ConfigError
-from slimjax.generate.model import read_model_config
+from slimjax.generate.stored import read_model_config
 from slimjax.models.architecture import read_architecture
 from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig, ModelSettings

@@ -7,6 +7,7 @@ from jaxtyping import PyTree
 
 from slimjax.data.dataset import Batch, Dataset
 from slimjax.data.tokenizer import Tokenizer
+from slimjax.data.tokens import begin_row
 from slimjax.generate.decode import generate_all
 from slimjax.generate.decode_config import DecodeConfig
 from slimjax.generate.rows import write_rows
@@ -39,7 +40,7 @@ def make_samples(
         prompts, room = [prompt[: most // 2] for prompt in prompts], most - most // 2
     outputs = generate_all(
         writer,
-        [np.concatenate([[tokenizer.bos_id], prompt]) for prompt in prompts],
+        [np.concatenate([begin_row(tokenizer), prompt]) for prompt in prompts],
         max_new_tokens=min(room, SAMPLE_TOKENS),
         eos_id=tokenizer.eos_id,
         sampling=Sampling(temperature=0.7, top_k=40),

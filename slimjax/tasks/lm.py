@@ -1,4 +1,8 @@
-"""Language modelling: predict each token from those before it in its row."""
+"""Language modelling: predict each token from those before it in its row.
+
+A row begins with bos, which is read and is not among its tokens. Of a pretrained model
+whose rows begin with none, the first token is read and is no target.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +15,7 @@ from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Dataset, Field, Outline
 from slimjax.data.language import load_language_dataset
 from slimjax.data.tokenizer_choice import expected_vocab
+from slimjax.data.tokens import adds_bos
 from slimjax.models.head import HeadConfig, HeadSettings
 from slimjax.tasks.base import Columns, Metric, Targets, Task, nats_per_target, ratio
 from slimjax.text.survey import Progress
@@ -77,13 +82,17 @@ def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
 
 def make_task(special: Mapping[str, int]) -> Task:
     """Returns the task, for rows in which these tokens are no text."""
-    bos_id, pad_id = special["bos"], special["pad"]
+    bos_id, pad_id, has_bos = special["bos"], special["pad"], adds_bos(special)
 
     def inputs(batch: Mapping[str, Array], _: Any) -> dict[str, Array]:
-        return {"tokens": shift_right(batch["tokens"], bos_id)}
+        tokens = batch["tokens"]
+        return {"tokens": shift_right(tokens, bos_id) if has_bos else tokens}
 
     def targets(batch: Mapping[str, Array], _: Any) -> dict[str, Targets]:
         tokens = batch["tokens"]
+        if not has_bos:
+            last = ((0, 0), (0, 1))
+            tokens = jnp.pad(tokens[:, 1:], last, constant_values=pad_id)
         return {"tokens": Targets(tokens, (tokens != pad_id).astype(jnp.float32))}
 
     return Task(

@@ -1,0 +1,90 @@
+"""Shape and weights in a run folder: of the finished model, or a checkpoint."""
+
+from pathlib import Path
+
+from jaxtyping import PyTree
+
+from slimjax import tasks
+from slimjax.config import build
+from slimjax.data.codecs import Codecs, sizes_of, special_of
+from slimjax.errors import CheckpointError, ConfigError
+from slimjax.models.build import build_model
+from slimjax.models.config import ModelConfig, ModelSettings
+from slimjax.nn.quantize import quantize
+from slimjax.store.files import read_json
+from slimjax.store.packed import read_packed
+from slimjax.store.run_folder import RunFolder
+from slimjax.store.weights import StoredModel
+from slimjax.tasks.base import DEFAULT_TASK
+from slimjax.trees import axis_names, flatten
+
+
+def finished_weights(folder: RunFolder) -> tuple[PyTree, Path]:
+    """Returns the weights of a finished run or an imported model, and their file."""
+    if folder.packed.is_file() or not folder.weights.is_file():
+        return read_packed(folder.packed), folder.packed
+    return StoredModel.read(folder.weights).variables["params"], folder.weights
+
+
+def read_model_config(folder: RunFolder, codecs: Codecs) -> ModelConfig:
+    """Returns the shape that a run's model has now.
+
+    Raises:
+        CheckpointError: If the files that describe it are missing or damaged.
+    """
+    where = str(folder.architecture)
+    try:
+        config = read_json(folder.config, dict)
+        block, data = config.get("model", {}), config.get("data", {})
+        if not isinstance(block, dict) or not isinstance(data, dict):
+            raise ConfigError("config.model is not a block of settings.")
+        settings = build(ModelSettings, block | {"architecture": ""}, "config.model")
+        task = tasks.get(config.get("task", DEFAULT_TASK)).make_task(special_of(codecs))
+        sizes, lengths = sizes_of(codecs), tasks.lengths(task.name, data)
+        model = build_model(settings, sizes, task.heads(sizes), lengths)
+        return model.with_architecture(read_json(folder.architecture), where)
+    except ConfigError as error:
+        raise CheckpointError(f"{folder.root} is damaged: {error}") from error
+
+
+def newest_checkpoint(
+    folder: RunFolder, config: ModelConfig
+) -> tuple[ModelConfig, PyTree]:
+    """Returns shape and variables of the newest checkpoint that can be read."""
+    checkpoints, reason = folder.checkpoints, "there is none yet"
+    for name in reversed(checkpoints.list()):
+        try:
+            manifest = checkpoints.read_manifest(name)
+            shape = config.with_architecture(manifest["architecture"], name)
+            params = checkpoints.restore_part(name, "params")
+            variables = {kind: params[kind] for kind in ("params", "gates")}
+            precision = checkpoints.restore_part(name, "precision")
+            if precision:
+                group_size = manifest["config"]["quantize"]["group_size"]
+                variables = _rounded(shape, variables, precision, group_size)
+            return shape, variables
+        except (CheckpointError, ConfigError) as error:
+            reason = str(error)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            reason = f"{name} has a strange manifest: {type(error).__name__}"
+    raise CheckpointError(f"No whole checkpoint in {folder.root}: {reason}.")
+
+
+def _rounded(
+    config: ModelConfig, variables: PyTree, precision: PyTree, group_size: int
+) -> PyTree:
+    """Returns variables whose weights have the bits that training gave them."""
+    names = axis_names(config.abstract_variables())["params"]
+    weights = quantize(variables["params"], names, precision, group_size)
+    return {**variables, "params": weights}
+
+
+def check_shapes(weights: PyTree, expected: PyTree, path: Path) -> None:
+    """Raises `CheckpointError` if weights of a file are not those that are expected."""
+    found = {name: leaf.shape for name, leaf in flatten(weights).items()}
+    wanted = {name: leaf.shape for name, leaf in flatten(expected).items()}
+    if found != wanted:
+        odd = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+        raise CheckpointError(
+            f"{path}: {'.'.join(odd[0])} does not fit architecture.json."
+        )
