@@ -8,7 +8,7 @@ from slimjax.cli.flags import make_parser, parse, print_json
 from slimjax.errors import ConfigError, suggest
 from slimjax.paths import printable, user_path
 
-FLAGS = {"hf": ("dtype",), "hf-padded": ("dtype",), "gguf": ("type",)}
+FLAGS = {"hf": ("dtype",), "hf-padded": ("dtype",)}
 """Flags that only some formats have."""
 
 
@@ -17,7 +17,7 @@ def main(argv: Sequence[str]) -> None:
     parser = make_parser(
         "export",
         "Writes the model of a run folder for other software: a folder for "
-        "transformers (hf, hf-padded), a GGUF file, StableHLO, or slimjax's packed "
+        "transformers (hf, hf-padded), a program of StableHLO, or slimjax's packed "
         "file. What was written is read again, and its logits are compared.",
         "slimjax export --format=hf --workdir=runs/demo --output=models/demo",
     )
@@ -26,7 +26,6 @@ def main(argv: Sequence[str]) -> None:
     add("--workdir", required=True, help="the run folder")
     add("--output", required=True, help="the folder or file that is written")
     add("--dtype", help="of hf: float32 (default), bfloat16 or float16")
-    add("--type", help="of gguf: F32 (default), F16, Q8_0, Q4_0 or Q4_1")
     flags = parse(parser, argv).flags
     if flags.format not in EXPORTS:
         hint = suggest(flags.format, EXPORTS)
@@ -53,7 +52,7 @@ def _options(flags: Any) -> dict[str, str]:
         ConfigError: If a flag is of another one.
     """
     own = FLAGS.get(flags.format, ())
-    given = {name: getattr(flags, name) for name in ("dtype", "type")}
+    given = {name: getattr(flags, name) for name in ("dtype",)}
     given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
         if name not in own:
@@ -73,7 +72,21 @@ def _hf_padded(workdir: str, output: Path, **options: str) -> dict[str, Any]:
     return export_hf(workdir, output, padded=True, **options)  # pyright: ignore
 
 
+def _stablehlo(workdir: str, output: Path) -> dict[str, Any]:
+    from slimjax.interop.stablehlo import export_stablehlo
+
+    return export_stablehlo(workdir, output)
+
+
+def _packed(workdir: str, output: Path) -> dict[str, Any]:
+    from slimjax.interop.packed_export import export_packed
+
+    return export_packed(workdir, output)
+
+
 EXPORTS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "hf": _hf,
     "hf-padded": _hf_padded,
+    "stablehlo": _stablehlo,
+    "packed": _packed,
 }

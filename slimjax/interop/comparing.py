@@ -7,9 +7,12 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax.errors import NotFeasibleError
 from slimjax.models.config import ModelConfig
 
 ROWS, LENGTH = 2, 24
+TOLERANCE = 1e-3
+"""Largest difference of logits in float32, relative to the largest of them or to 1."""
 
 
 def random_inputs(model: ModelConfig, pad_id: int = 0) -> dict[str, np.ndarray]:
@@ -53,3 +56,24 @@ def answers_of(
     found = np.asarray(jax.jit(compute)(variables), np.float32)
     there = inputs.get(f"{model.by_name[head.tower].reads}_segments")
     return found if there is None or found.ndim < 3 else found[np.asarray(there) > 0]
+
+
+def compare(before: np.ndarray, after: np.ndarray, *, is_exact: bool = True) -> float:
+    """Returns the largest difference of answers.
+
+    Args:
+        before: Those of the model.
+        after: Those of what was written.
+        is_exact: Whether numbers were written as they are.
+
+    Raises:
+        NotFeasibleError: If rounding does not explain the difference.
+    """
+    difference = float(np.abs(before - after).max(initial=0.0))
+    allowed = TOLERANCE * max(1.0, float(np.abs(before).max(initial=0.0)))
+    if not np.isfinite(after).all() or (is_exact and difference > allowed):
+        raise NotFeasibleError(
+            f"What was written answers otherwise: logits differ by {difference:.1e}. "
+            "Nothing is left of it. Please report this."
+        )
+    return difference

@@ -8,6 +8,7 @@ read again, and must give the shape that they were made of.
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import cached_property
+from pathlib import Path as FilePath
 from typing import Any
 
 import jax
@@ -18,6 +19,7 @@ from jaxtyping import PyTree
 from slimjax.data.codecs import special_of
 from slimjax.data.json_tokenizer import JSON_FILE, JsonTokenizer
 from slimjax.errors import ConfigError, DataError
+from slimjax.generate.model import Model, load
 from slimjax.interop.families import FAMILIES, family_of
 from slimjax.interop.families.links import Plan
 from slimjax.interop.foreign import Foreign, Tensor
@@ -26,6 +28,9 @@ from slimjax.models.config import ModelConfig
 from slimjax.models.style import BERT, GPT2, LLAMA, T5, Style
 from slimjax.models.tower_config import TowerConfig
 from slimjax.resize.shrink import fold
+from slimjax.store.files import read_json
+from slimjax.store.run_folder import RunFolder
+from slimjax.tasks.base import DEFAULT_TASK
 from slimjax.trees import Path, axis_names, flatten, unflatten
 
 Read = Callable[[Path], np.ndarray]
@@ -55,6 +60,17 @@ class Weighed:
         """The shapes of all weights."""
         abstract = nn.meta.unbox(self.model.abstract_variables())["params"]
         return {path: tuple(leaf.shape) for path, leaf in flatten(abstract).items()}
+
+
+def open_weighed(workdir: str | FilePath) -> tuple[Model, Weighed]:
+    """Returns the model of a run folder, and the same as other software wants it.
+
+    Raises:
+        CheckpointError: If there is no whole model in the folder.
+    """
+    model, folder = load(workdir), RunFolder(workdir)
+    task = read_json(folder.config, dict).get("task", DEFAULT_TASK)
+    return model, weigh(model.config, model.params, task, model.codecs)
 
 
 def weigh(model: ModelConfig, variables: PyTree, task: str, codecs: Any) -> Weighed:

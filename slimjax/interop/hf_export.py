@@ -11,24 +11,18 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import PyTree
 
-from slimjax.errors import NotFeasibleError
-from slimjax.generate.model import load
 from slimjax.interop.card import EXACT, PADDED, RAGGED, make_card
-from slimjax.interop.comparing import answers_of, random_inputs
-from slimjax.interop.exporting import make_foreign, weigh
+from slimjax.interop.comparing import answers_of, compare, random_inputs
+from slimjax.interop.exporting import make_foreign, open_weighed
 from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.hf_writing import check_dtype, write_folder
 from slimjax.interop.importing import Imported, understand
 from slimjax.interop.padding import pad
 from slimjax.interop.run_folders import new_folder, read_report
 from slimjax.models.config import ModelConfig
-from slimjax.store.files import read_json, write_atomic
+from slimjax.store.files import write_atomic
 from slimjax.store.run_folder import RunFolder
-from slimjax.tasks.base import DEFAULT_TASK
 from slimjax.trees import unflatten
-
-TOLERANCE = 1e-3
-"""Largest difference of float32 logits, relative to the largest of them or to 1."""
 
 
 def export_hf(
@@ -51,13 +45,9 @@ def export_hf(
         NotFeasibleError: If what was read again answers otherwise.
     """
     check_dtype(dtype)
-    folder = RunFolder(workdir)
-    model, task = load(workdir), read_json(folder.config, dict).get("task")
-    task = task or DEFAULT_TASK
-    pad_id = model.tokenizer.pad_id
-    inputs = random_inputs(model.config, pad_id)
+    model, weighed = open_weighed(workdir)
+    inputs = random_inputs(model.config, model.tokenizer.pad_id)
     before = answers_of(_float32(model.config), model.params, inputs)
-    weighed = weigh(model.config, model.params, task, model.codecs)
     weighed = pad(weighed) if padded else weighed
     foreign, tokenizer = make_foreign(weighed), model.codecs["tokens"]
     notes = _notes(foreign.config, weighed.model, model.config, padded)
@@ -69,10 +59,10 @@ def export_hf(
         written = read_folder(made, needs_tokenizer=False)
         again = understand(written, str(made), tokenizer)
         after = answers_of(_float32(again.model), variables_of(again), inputs)
-        difference = _compare(before, after, dtype)
+        difference = compare(before, after, is_exact=dtype == "float32")
         card = make_card(
             output.name,
-            read_report(folder),
+            read_report(RunFolder(workdir)),
             notes=notes,
             config=written.config,
             loads=_loads(written.config, output),
@@ -97,22 +87,6 @@ def variables_of(imported: Imported) -> PyTree:
 
 def _float32(model: ModelConfig) -> ModelConfig:
     return dataclasses.replace(model, dtype="float32")
-
-
-def _compare(before: np.ndarray, after: np.ndarray, dtype: str) -> float:
-    """Returns the largest difference.
-
-    Raises:
-        NotFeasibleError: If it is larger than rounding explains.
-    """
-    difference = float(np.abs(before - after).max(initial=0.0))
-    allowed = TOLERANCE * max(1.0, float(np.abs(before).max(initial=0.0)))
-    if not np.isfinite(after).all() or (dtype == "float32" and difference > allowed):
-        raise NotFeasibleError(
-            f"What was written answers otherwise: logits differ by {difference:.1e}. "
-            "Nothing is left of it. Please report this."
-        )
-    return difference
 
 
 def _notes(

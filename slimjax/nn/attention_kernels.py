@@ -19,7 +19,7 @@ from slimjax.nn.attention_splash import attend_splash
 from slimjax.nn.axes import mesh_to_share
 from slimjax.nn.implementations import IMPLEMENTATIONS
 from slimjax.nn.positions import Rotation, rotate
-from slimjax.nn.products import MIN_ROWS
+from slimjax.nn.products import is_many
 
 KERNELS = dict(
     reference=attend_reference,
@@ -155,7 +155,7 @@ def choose(
     for impl in ("cudnn", "splash"):
         if not WHY_NOT[impl](query, key, mask, **options):
             return impl
-    pays = query.shape[1] >= MIN_ROWS and native.is_enabled()
+    pays = is_many(query.shape[1]) and native.is_enabled()
     if pays and not WHY_NOT["native"](query, key, mask, **options):
         return "native"
     short = max(query.shape[1], key.shape[1]) <= SHORT

@@ -20,7 +20,7 @@ from slimjax import native
 from slimjax.native import calls
 from slimjax.nn.axes import mesh_to_share, spread
 from slimjax.nn.gather import gather
-from slimjax.nn.products import MIN_ROWS, lay_in_rows, multiply, round_to
+from slimjax.nn.products import is_many, lay_in_rows, multiply, round_to
 
 BLOCK_TOKENS = 512  # Tokens whose logits are in memory at once.
 
@@ -110,7 +110,7 @@ def score_targets(
             and must not be targets. None when all are open.
     """
     right, dtype = targets.astype(jnp.int32), jnp.dtype(dtype)
-    by_kernel = targets.size >= MIN_ROWS and native.is_enabled()
+    by_kernel = is_many(targets.size) and native.is_enabled()
     size = None if by_kernel else max(min(block_tokens, targets.size), 1)
     mean = _mean_logit(x, embedding, bias, is_open)
     x = x.astype(jnp.float32) if by_kernel else x

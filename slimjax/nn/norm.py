@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Num
 from slimjax import native
 from slimjax.native import calls
 from slimjax.nn.axes import named
-from slimjax.nn.products import MIN_ROWS
+from slimjax.nn.products import is_many
 
 EPSILON = 1e-6
 """What keeps the root of a mean square away from zero."""
@@ -30,7 +30,7 @@ def rms_norm(
     x = x.astype(jnp.float32)
     count = x.shape[-1] if num_open is None else num_open
     rows = x.reshape(-1, x.shape[-1])
-    if len(rows) >= MIN_ROWS and native.is_enabled():
+    if is_many(rows.shape[0]) and native.is_enabled():
         count = jnp.asarray(count, jnp.float32)
         return cast(Array, _native_norm(rows, scale, count, epsilon)).reshape(x.shape)
     scale = jnp.expand_dims(scale, range(x.ndim - 1))

@@ -26,6 +26,16 @@ MIN_ROWS = 32
 """Rows from which packing the kernel for the native product pays."""
 
 
+def is_many(num_rows: Any) -> bool:
+    """Whether native kernels pay for so many rows; a number that is a symbol is none.
+
+    Examples:
+        >>> is_many(31), is_many(32)
+        (False, True)
+    """
+    return isinstance(num_rows, int) and num_rows >= MIN_ROWS
+
+
 def product(
     x: Float[Array, "*batch I"], kernel: Float[Array, "I O"], dtype: DTypeLike
 ) -> Float[Array, "*batch O"]:
@@ -56,7 +66,7 @@ def products(
 ) -> tuple[Float[Array, "*batch _"], ...]:
     """Returns `product` of the same rows with each kernel, faster than one by one."""
     rows, dtype = _as_rows(x), jnp.dtype(dtype)
-    if len(rows) >= MIN_ROWS and native.is_enabled():
+    if is_many(rows.shape[0]) and native.is_enabled():
         outs = cast(Any, _native_products(rows, tuple(kernels), dtype))
     else:
         outs = [cast(Array, _product(rows, kernel, dtype)) for kernel in kernels]

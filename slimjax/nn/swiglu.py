@@ -10,7 +10,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from slimjax import native
 from slimjax.native import calls
-from slimjax.nn.products import MIN_ROWS, product, products
+from slimjax.nn.products import is_many, product, products
 
 
 def swiglu(
@@ -25,7 +25,7 @@ def swiglu(
     References:
         Shazeer, "GLU Variants Improve Transformer", 2020, equation 6.
     """
-    if math.prod(x.shape[:-1]) < MIN_ROWS or not native.is_enabled():
+    if not is_many(math.prod(x.shape[:-1])) or not native.is_enabled():
         return product(hidden_units(x, gate, up, dtype), down, dtype)
     rows = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
     out = cast(Array, _native_swiglu(rows, gate, up, down, jnp.dtype(dtype)))
