@@ -15,8 +15,6 @@ from slimjax.data.json_tokenizer import (
     JSON_FILE,
     SPECIAL_FILE,
     JsonTokenizer,
-    read_json_tokenizer,
-    read_saved_tokenizer,
 )
 from slimjax.data.piece_tokenizer import (
     SENTENCEPIECE_FILE,
@@ -24,6 +22,7 @@ from slimjax.data.piece_tokenizer import (
     unseal,
 )
 from slimjax.data.pieces import train_pieces
+from slimjax.data.saved_tokenizers import read_json_tokenizer, read_saved_tokenizer
 from slimjax.data.tokens import Ids, Sizes, Tokenizer
 from slimjax.errors import DataError
 from slimjax.text.files import show

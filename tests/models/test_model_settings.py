@@ -81,7 +81,7 @@ def test_a_table_that_is_not_tied_is_the_heads_own():
         (dict(positions="absolute"), "config.model.positions='absolute'"),
         pytest.param(
             dict(bias="yes"),
-            "config.model.bias='yes' must be true or false",
+            "config.model.bias='yes' must be true, false",
             marks=pytest.mark.wrong_types,
         ),
         (dict(kind="encoder", sees="past"), "Did you mean config.model.kind='decoder'"),
