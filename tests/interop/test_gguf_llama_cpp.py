@@ -168,3 +168,71 @@ def test_rounded_files_hold_the_weights_that_llama_cpp_reads(tmp_path, kind):
     path = write_gguf(model, tmp_path / "m.gguf", kind).path
     plain = llama_cpp_runs.requantize(path, tmp_path / "plain.gguf")
     check(plain, read_gguf(path))
+
+
+def random_lines(count):
+    """Returns lines of prose, code, Chinese and control characters."""
+    random = np.random.default_rng(1)
+    words = [*files.TEXT.split(), "Model", "12345", "x2", "汉字", "é", "WE'LL"]
+    marks = [
+        "  ",
+        " ",
+        "\t",
+        "\n",
+        "\n\n",
+        "\r\n",
+        "...",
+        " -- ",
+        "(",
+        ")",
+        "=",
+        "\x01",
+    ]
+    lines = []
+    for number in range(count):
+        if number % 4 == 3:
+            codes = random.integers(0x4E00, 0x9FFF, 12)
+            lines.append("".join(map(chr, codes)) + str(random.integers(9999)))
+            continue
+        parts = []
+        for _ in range(random.integers(1, 20)):
+            parts += [words[random.integers(len(words))]]
+            parts += [marks[random.integers(len(marks) if number % 2 else 2)]]
+        lines.append("".join(parts))
+    return lines
+
+
+def encoder(model):
+    import tokenizers
+
+    tokenizer = tokenizers.Tokenizer.from_buffer(model.files["tokenizer.json"])
+    tokenizer.encode_special_tokens = True
+    return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
+
+
+@pytest.mark.parametrize("pre", ["smollm", "qwen2", "gpt-2", "llama-bpe", "pieces"])
+def test_tokenizers_agree(tmp_path, pre):
+    settings = (
+        files.sentence_piece_settings()
+        if pre == "pieces"
+        else files.byte_level_settings(pre)
+    )
+    size = len(settings["ggml.tokens"])
+    path = files.llama_file(tmp_path / "m.gguf", vocab=size, tokenizer=settings)
+    theirs = llama_cpp_runs.load(path)
+    model = read_gguf(path)
+    encode = encoder(model)
+    for text in random_lines(2000):
+        assert encode(text) == llama_cpp_runs.ids_of(theirs, text), repr(text)
+    again = write_gguf(model, tmp_path / "again.gguf", "F32").path
+    written = llama_cpp_runs.load(again)
+    for text in random_lines(500):
+        assert encode(text) == llama_cpp_runs.ids_of(written, text), repr(text)
+
+
+def test_words_of_bert_agree(tmp_path):
+    path = files.bert_file(tmp_path / "m.gguf")
+    theirs = llama_cpp_runs.load(path, vocab_only=True)
+    encode = encoder(read_gguf(path))
+    for text in random_lines(2000):
+        assert encode(text) == llama_cpp_runs.ids_of(theirs, text), repr(text)
