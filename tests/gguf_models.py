@@ -136,10 +136,13 @@ def llama_file(
     return write_gguf(path, arch, settings, everything, kind, tokenizer)
 
 
-def gpt2_file(path, *, width=32, heads=4, layers=2, vocab=VOCAB, tokenizer=None):
+def gpt2_file(path, *, width=32, heads=4, layers=2, vocab=VOCAB, length=64):
     """Writes a GPT-2."""
     hidden = 4 * width
-    shapes = {"token_embd.weight": (vocab, width), "position_embd.weight": (64, width)}
+    shapes = {
+        "token_embd.weight": (vocab, width),
+        "position_embd.weight": (length, width),
+    }
     shapes |= {"output_norm.weight": (width,), "output_norm.bias": (width,)}
     for i in range(layers):
         kernels = dict(attn_norm=(width,), ffn_norm=(width,))
@@ -150,13 +153,13 @@ def gpt2_file(path, *, width=32, heads=4, layers=2, vocab=VOCAB, tokenizer=None)
             shapes[f"blk.{i}.{name}.bias"] = shape[:1]
     settings = {
         "block_count": layers,
-        "context_length": 64,
+        "context_length": length,
         "embedding_length": width,
         "feed_forward_length": hidden,
         "attention.head_count": heads,
         "attention.layer_norm_epsilon": 1e-5,
     }
-    tokenizer = tokenizer or byte_level_settings("gpt-2", vocab)
+    tokenizer = byte_level_settings("gpt-2", vocab)
     return write_gguf(path, "gpt2", settings, fill(shapes), tokenizer=tokenizer)
 
 

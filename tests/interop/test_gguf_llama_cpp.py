@@ -236,3 +236,50 @@ def test_words_of_bert_agree(tmp_path):
     encode = encoder(read_gguf(path))
     for text in random_lines(2000):
         assert encode(text) == llama_cpp_runs.ids_of(theirs, text), repr(text)
+
+
+def rebuild(model, kind):
+    """Returns transformers' model of what was read."""
+    transformers = pytest.importorskip("transformers")
+    torch = pytest.importorskip("torch")
+    config = getattr(transformers, f"{kind}Config")(**model.config)
+    name, options = model.config["architectures"][0], {}
+    if kind == "Bert":
+        options = {"add_pooling_layer": False}
+    theirs = getattr(transformers, name)(config, **options).eval()
+    arrays = {k: torch.from_numpy(t.read()) for k, t in model.tensors.items()}
+    missing, unexpected = theirs.load_state_dict(arrays, strict=False)
+    assert not unexpected
+    assert set(missing) <= {"lm_head.weight"}
+    theirs.tie_weights()
+    return theirs
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_gpt2_computes_the_same(tmp_path):
+    torch = pytest.importorskip("torch")
+    path = files.gpt2_file(tmp_path / "m.gguf")
+    with torch.no_grad():
+        theirs = rebuild(read_gguf(path), "GPT2")
+        expected = theirs(torch.tensor([TOKENS])).logits[0].numpy()
+    found = llama_cpp_runs.logits_of(path, TOKENS)
+    # llama.cpp looks this activation up in a table of numbers in 16 bits.
+    np.testing.assert_allclose(found, expected, atol=10 * TOLERANCE)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_bert_computes_the_same(tmp_path):
+    """Vectors of a text: the mean over its tokens, [CLS] and [SEP] among them."""
+    torch = pytest.importorskip("torch")
+    import tokenizers
+
+    path = files.bert_file(tmp_path / "m.gguf")
+    model = read_gguf(path)
+    tokenizer = tokenizers.Tokenizer.from_buffer(model.files["tokenizer.json"])
+    text = "In the beginning there was a model of many layers"
+    theirs = rebuild(model, "Bert")
+    with torch.no_grad():
+        ids = torch.tensor([tokenizer.encode(text).ids])
+        expected = theirs(ids).last_hidden_state[0].mean(0).numpy()
+    other = llama_cpp_runs.load(path, length=64, embedding=True)
+    np.testing.assert_allclose(other.embed(text), expected, atol=TOLERANCE)
