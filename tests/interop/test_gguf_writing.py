@@ -9,6 +9,7 @@ import pytest
 from slimjax.errors import ConfigError, DataError, SlimjaxError
 from slimjax.interop import gguf_writing
 from slimjax.interop.foreign import Foreign, Tensor
+from slimjax.interop.gguf_blocks import LEVELS, Blocks, half
 from slimjax.interop.gguf_header import read_header
 from slimjax.interop.gguf_reading import read_gguf
 from slimjax.interop.gguf_writing import TYPES, write_gguf
@@ -193,7 +194,7 @@ def test_a_failure_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     def fail(item):
         raise OSError(28, f"No space left on device: {item.type}")
 
-    monkeypatch.setattr(gguf_writing, "_encode", fail)
+    monkeypatch.setattr(gguf_writing, "encode", fail)
     with pytest.raises(DataError, match="No space left on device"):
         write_gguf(model, path, "F32")
     assert path.read_bytes() == before
@@ -211,3 +212,57 @@ def test_older_configs_are_understood(tmp_path):
     assert again.config["head_dim"] == 8
     expected = {"rope_type": "linear", "rope_theta": 5e5, "factor": 2.0}
     assert again.config["rope_parameters"] == expected
+
+
+def rounded(kind, rows=64, columns=32):
+    """Returns blocks that use only a few of their levels."""
+    random = np.random.default_rng(1)
+    least, most = LEVELS[kind]
+    levels = random.integers(least // 2, most // 2 + 1, (rows, columns))
+    steps = half(random.uniform(0.01, 0.1, (rows, columns // 32)))
+    return Blocks(kind, levels, steps, half(-3 * steps) if kind == "Q4_1" else None)
+
+
+@pytest.mark.parametrize("kind", LEVELS)
+def test_what_is_rounded_already_is_written_as_it_is(tmp_path, kind):
+    model = read_gguf(files.llama_file(tmp_path / "m.gguf"))
+    up = "model.layers.1.mlp.up_proj.weight"
+    query = "model.layers.1.self_attn.q_proj.weight"
+    blocks = {up: rounded(kind), query: rounded(kind, rows=32)}
+    arrays = {name.replace(".", "__"): b.numbers() for name, b in blocks.items()}
+    model = change(model, **arrays)
+    path = write_gguf(model, tmp_path / "copy.gguf", "F32", blocks=blocks).path
+    again = read_gguf(path)
+    for name, own in blocks.items():
+        assert again.tensors[name].dtype == kind
+        np.testing.assert_array_equal(again.tensors[name].read(), own.numbers())
+    nearest = write_gguf(model, tmp_path / "nearest.gguf", kind).path
+    assert not np.array_equal(
+        read_gguf(nearest).tensors[up].read(), blocks[up].numbers()
+    )
+
+
+def test_blocks_hold_only_what_their_type_can():
+    ones = np.ones((2, 1), np.float32)
+    with pytest.raises(ConfigError, match="levels from -8 to 7"):
+        Blocks("Q4_0", np.full((2, 32), 8), ones)
+    with pytest.raises(ConfigError, match="float16"):
+        Blocks("Q8_0", np.zeros((2, 32), int), 0.1 * ones)
+    with pytest.raises(ConfigError, match="minima"):
+        Blocks("Q4_1", np.zeros((2, 32), int), ones)
+    with pytest.raises(ConfigError, match="each 32"):
+        Blocks("Q8_0", np.zeros((2, 64), int), ones)
+
+
+def test_a_check_that_fails_leaves_no_file(tmp_path):
+    model = read_gguf(files.llama_file(tmp_path / "m.gguf"))
+    seen = []
+
+    def check(path):
+        seen.append(read_gguf(path).config)
+        raise DataError("no")
+
+    with pytest.raises(DataError, match="no"):
+        write_gguf(model, tmp_path / "copy.gguf", check=check)
+    assert seen == [model.config]
+    assert [f.name for f in tmp_path.iterdir()] == ["m.gguf"]
