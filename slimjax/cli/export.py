@@ -8,7 +8,7 @@ from slimjax.cli.flags import make_parser, parse, print_json
 from slimjax.errors import ConfigError, suggest
 from slimjax.paths import printable, user_path
 
-FLAGS = {"hf": ("dtype",), "hf-padded": ("dtype",)}
+FLAGS = {"hf": ("dtype",), "hf-padded": ("dtype",), "gguf": ("type",)}
 """Flags that only some formats have."""
 
 
@@ -17,8 +17,9 @@ def main(argv: Sequence[str]) -> None:
     parser = make_parser(
         "export",
         "Writes the model of a run folder for other software: a folder for "
-        "transformers (hf, hf-padded), a program of StableHLO, or slimjax's packed "
-        "file. What was written is read again, and its logits are compared.",
+        "transformers (hf, hf-padded), a GGUF file, a program of StableHLO, or "
+        "slimjax's packed file. What was written is read again, and its logits are "
+        "compared.",
         "slimjax export --format=hf --workdir=runs/demo --output=models/demo",
     )
     add = parser.add_argument
@@ -26,6 +27,7 @@ def main(argv: Sequence[str]) -> None:
     add("--workdir", required=True, help="the run folder")
     add("--output", required=True, help="the folder or file that is written")
     add("--dtype", help="of hf: float32 (default), bfloat16 or float16")
+    add("--type", help="of gguf: F32, F16 (default), Q8_0, Q4_0 or Q4_1")
     flags = parse(parser, argv).flags
     if flags.format not in EXPORTS:
         hint = suggest(flags.format, EXPORTS)
@@ -52,7 +54,7 @@ def _options(flags: Any) -> dict[str, str]:
         ConfigError: If a flag is of another one.
     """
     own = FLAGS.get(flags.format, ())
-    given = {name: getattr(flags, name) for name in ("dtype",)}
+    given = {name: getattr(flags, name) for name in ("dtype", "type")}
     given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
         if name not in own:
@@ -72,6 +74,12 @@ def _hf_padded(workdir: str, output: Path, **options: str) -> dict[str, Any]:
     return export_hf(workdir, output, padded=True, **options)  # pyright: ignore
 
 
+def _gguf(workdir: str, output: Path, type: str = "F16") -> dict[str, Any]:
+    from slimjax.interop.gguf_export import export_gguf
+
+    return export_gguf(workdir, output, kind=type)
+
+
 def _stablehlo(workdir: str, output: Path) -> dict[str, Any]:
     from slimjax.interop.stablehlo import export_stablehlo
 
@@ -87,6 +95,7 @@ def _packed(workdir: str, output: Path) -> dict[str, Any]:
 EXPORTS: Mapping[str, Callable[..., dict[str, Any]]] = {
     "hf": _hf,
     "hf-padded": _hf_padded,
+    "gguf": _gguf,
     "stablehlo": _stablehlo,
     "packed": _packed,
 }

@@ -98,6 +98,10 @@ class SentencePieceTokenizer:
         array = check_ids(ids, self.vocab_size)
         return b"".join([self._bytes[i] for i in array.tolist()])
 
+    def to_proto(self) -> bytes:
+        """Returns the serialized sentencepiece model."""
+        return self._model
+
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes ``tokenizer.model`` into `folder`: readable by sentencepiece, too."""
         seal = _SEAL + hashlib.sha256(self._model).digest()

@@ -35,6 +35,7 @@ def make_card(
     notes: list[str],
     config: Mapping[str, Any],
     loads: str = "",
+    library: str = "transformers",
 ) -> str:
     """Returns the text of ``README.md``.
 
@@ -44,8 +45,9 @@ def make_card(
         notes: Sentences about the export.
         config: ``config.json`` of the export.
         loads: A line of Python that loads it, if any.
+        library: What loads it.
     """
-    lines = ["---", "library_name: transformers", "tags: [slimjax]", "---", ""]
+    lines = ["---", f"library_name: {library}", "tags: [slimjax]", "---", ""]
     lines += [f"# {name}", "", *_origin(report), ""]
     lines += [f"{note}\n" for note in notes]
     lines += ["| | |", "|---|---|"]

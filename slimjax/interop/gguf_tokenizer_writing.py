@@ -21,6 +21,9 @@ from slimjax.interop.tokenizer_json import SPACE, normalizer, pre_tokenizer
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _FILLER = re.compile(r"\[PAD\d+\]")
+NONE = {"tokenizer.ggml.model": "none"}
+"""Settings of a file without a tokenizer."""
+
 WRITTEN = ("smollm", "qwen2", "gpt-2", "llama-bpe")
 """Ways to cut a text that are written, by their names in GGUF files."""
 
@@ -36,7 +39,7 @@ def tokenizer_settings(model: Foreign, size: int) -> dict[str, Any]:
         DataError: If GGUF has no name for this kind of tokenizer.
     """
     if "tokenizer.json" not in model.files:
-        return {"tokenizer.ggml.model": "none"}
+        return NONE
     content = model.json("tokenizer.json")
     kind = content.get("model")
     if not isinstance(kind, dict) or kind.get("type", "BPE") != "BPE":
@@ -168,7 +171,7 @@ def _special(
         value = config.get(other)
         word = value.get("content") if isinstance(value, dict) else value
         number = ids.get(word) if isinstance(word, str) else None
-        if number is None:
+        if number is None and name in ("bos", "eos"):
             number = model.config.get(f"{other}_id")
         if type(number) is int and 0 <= number < len(ids):
             found[f"{name}_token_id"] = number
@@ -202,3 +205,49 @@ def _template(model: Foreign) -> str:
     if isinstance(told, str):
         return told
     return model.files.get("chat_template.jinja", b"").decode("utf-8", "replace")
+
+
+def piece_settings(
+    proto: bytes, special: Mapping[str, int], size: int
+) -> dict[str, Any] | None:
+    """Returns the settings of a sentencepiece model, or None if GGUF has no such kind.
+
+    Args:
+        proto: The serialized model.
+        special: Ids of pad, bos, eos and unk, perhaps behind the pieces.
+        size: Rows of the table of tokens.
+    """
+    from sentencepiece import sentencepiece_model_pb2
+
+    model: Any = sentencepiece_model_pb2.ModelProto()  # pyright: ignore
+    model.ParseFromString(proto)
+    text = model.normalizer_spec
+    is_plain = text.name == "identity" and not text.remove_extra_whitespaces
+    if model.trainer_spec.model_type != model.trainer_spec.BPE or not is_plain:
+        return None
+    pieces = [piece.piece for piece in model.pieces]
+    kinds = [_KINDS[piece.type] for piece in model.pieces]
+    names = {number: f"<|{name}|>" for name, number in special.items()}
+    for number in range(len(pieces), size):
+        pieces.append(names.get(number, f"[PAD{number}]"))
+        kinds.append(CONTROL if number in names else UNUSED)
+    scores = [piece.score for piece in model.pieces]
+    found = {
+        "model": SPM,
+        "pre": "default",
+        "tokens": pieces,
+        "scores": scores + [0.0] * (size - len(scores)),
+        "token_type": kinds,
+        "add_space_prefix": bool(text.add_dummy_prefix),
+        "add_bos_token": True,
+        "add_eos_token": False,
+    }
+    roles = dict(bos="bos", eos="eos", unk="unknown", pad="padding")
+    for role, name in roles.items():
+        if role in special:
+            found[f"{name}_token_id"] = special[role]
+    return {f"tokenizer.ggml.{name}": value for name, value in found.items()}
+
+
+_KINDS = {1: NORMAL, 2: UNKNOWN, 3: CONTROL, 4: USER_DEFINED, 5: UNUSED, 6: BYTE}
+"""Kinds of pieces, by their numbers in sentencepiece models."""

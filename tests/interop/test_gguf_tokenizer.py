@@ -6,7 +6,7 @@ import gguf_models as files
 import numpy as np
 import pytest
 
-from slimjax.data.json_tokenizer import read_json_tokenizer
+from slimjax.data.tokenizer import read_tokenizer_file
 from slimjax.errors import DataError
 from slimjax.interop.foreign import Foreign
 from slimjax.interop.gguf_reading import read_gguf
@@ -148,7 +148,7 @@ def test_our_tokenizer_reads_the_files(tmp_path):
     model = byte_level_model(tmp_path / "m.gguf", "smollm")
     for name, content in model.files.items():
         (tmp_path / name).write_bytes(content)
-    ours = read_json_tokenizer(str(tmp_path / "tokenizer.json"))
+    ours = read_tokenizer_file(tmp_path / "tokenizer.json")
     assert ours.vocab_size >= VOCAB
     assert (ours.bos_id, ours.eos_id) == (VOCAB - 2, VOCAB - 1)
     for text in TEXTS:

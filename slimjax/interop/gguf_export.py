@@ -1,0 +1,102 @@
+"""Export of a run folder as one GGUF file, checked by reading it again."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from slimjax.data.piece_tokenizer import SentencePieceTokenizer
+from slimjax.errors import ConfigError
+from slimjax.interop.card import make_card
+from slimjax.interop.comparing import answers_of, compare, random_inputs
+from slimjax.interop.exporting import make_foreign, open_weighed
+from slimjax.interop.foreign import Foreign
+from slimjax.interop.gguf_reading import read_gguf
+from slimjax.interop.gguf_tokenizer_writing import (
+    NONE,
+    piece_settings,
+    tokenizer_settings,
+)
+from slimjax.interop.gguf_writing import TYPES, write_gguf
+from slimjax.interop.hf_export import variables_of
+from slimjax.interop.importing import understand
+from slimjax.interop.run_folders import read_report
+from slimjax.paths import printable
+from slimjax.store.files import write_atomic
+from slimjax.store.run_folder import RunFolder
+
+RAGGED = (
+    "Layers differ, so the file is of the architecture deci, which llama.cpp reads; a "
+    "layer that lost its attention or its MLP may have one of zeros."
+)
+NO_TOKENIZER = (
+    "The file has no tokenizer: GGUF has no kind of tokenizer like that of this model."
+)
+
+
+def export_gguf(
+    workdir: str | Path, output: Path, *, kind: str = "F16"
+) -> dict[str, Any]:
+    """Writes the model of a run folder as a GGUF file, whole or not at all.
+
+    A model card stands beside it, under the same name with the ending ``.md``.
+
+    Args:
+        workdir: The run folder.
+        output: The file; it must not be there.
+        kind: Type of its matrices.
+
+    Returns:
+        ``largest_difference`` of logits after reading it again, and of weights,
+        ``bytes`` of the file, its ``architecture``, and ``notes``.
+
+    Raises:
+        ConfigError: If GGUF files do not hold such a model, or the file is there.
+        DataError: If its widths do not fit the type.
+        NotFeasibleError: If what was read again answers otherwise.
+    """
+    if kind not in TYPES:
+        raise ConfigError(f"--type={kind!r} is unknown. Known: {', '.join(TYPES)}.")
+    if output.exists() or output.is_symlink():
+        raise ConfigError(f"--output={printable(output)} is there already.")
+    model, weighed = open_weighed(workdir)
+    inputs = random_inputs(model.config, model.tokenizer.pad_id)
+    plain = dataclasses.replace(model.config, dtype="float32")
+    before = answers_of(plain, model.params, inputs)
+    foreign, tokenizer = make_foreign(weighed), model.codecs["tokens"]
+    differences: list[float] = []
+
+    def check(path: Path) -> None:
+        again = understand(read_gguf(path), str(output), tokenizer)
+        shape = dataclasses.replace(again.model, dtype="float32")
+        after = answers_of(shape, variables_of(again), inputs)
+        differences.append(compare(before, after, is_exact=kind == "F32"))
+
+    settings = _settings(foreign, tokenizer)
+    written = write_gguf(foreign, output, kind, tokenizer=settings, check=check)
+    notes = [RAGGED] if written.architecture == "deci" else []
+    notes += [NO_TOKENIZER] if "tokenizer.ggml.tokens" not in settings else []
+    card = make_card(
+        output.name,
+        read_report(RunFolder(workdir)),
+        notes=notes,
+        config=foreign.config,
+        loads=f'import llama_cpp\n\nmodel = llama_cpp.Llama("{output.name}")',
+        library="gguf",
+    )
+    write_atomic(output.with_suffix(".md"), card.encode())
+    return {
+        "largest_difference": differences[0],
+        "largest_weight_difference": written.difference,
+        "bytes": written.num_bytes,
+        "architecture": written.architecture,
+        "notes": notes,
+    }
+
+
+def _settings(foreign: Foreign, tokenizer: Any) -> dict[str, Any]:
+    """Returns the settings of a tokenizer: of its files, or of our own kind."""
+    size = foreign.config["vocab_size"]
+    if not isinstance(tokenizer, SentencePieceTokenizer):
+        return tokenizer_settings(foreign, size)
+    own = piece_settings(tokenizer.to_proto(), tokenizer.special, size)
+    return NONE if own is None else own
