@@ -163,7 +163,7 @@ def gpt2_file(path, *, width=32, heads=4, layers=2, vocab=VOCAB, length=64):
     return write_gguf(path, "gpt2", settings, fill(shapes), tokenizer=tokenizer)
 
 
-def bert_file(path, *, width=32, heads=4, layers=2, vocab=VOCAB, tokenizer=None):
+def bert_file(path, *, width=32, layers=2, vocab=VOCAB, tokenizer=None, pooling=1):
     """Writes a BERT."""
     shapes = {"token_embd.weight": (vocab, width), "position_embd.weight": (64, width)}
     shapes |= {"token_types.weight": (2, width)}
@@ -183,10 +183,10 @@ def bert_file(path, *, width=32, heads=4, layers=2, vocab=VOCAB, tokenizer=None)
         "context_length": 64,
         "embedding_length": width,
         "feed_forward_length": 64,
-        "attention.head_count": heads,
+        "attention.head_count": 4,
         "attention.layer_norm_epsilon": 1e-12,
         "attention.causal": False,
-        "pooling_type": 1,
+        "pooling_type": pooling,
     }
     tokenizer = tokenizer or word_piece_settings(vocab)
     return write_gguf(path, "bert", settings, fill(shapes), tokenizer=tokenizer)

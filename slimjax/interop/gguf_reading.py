@@ -6,6 +6,7 @@ shape of each tensor against the settings.
 """
 
 import hashlib
+import json
 import logging
 import os
 from collections.abc import Iterable
@@ -25,6 +26,9 @@ from slimjax.interop.gguf_tokenizer import tokenizer_files
 
 PADDED_MLP = 32
 """Hidden width of an MLP of zeros, which stands where a ``deci`` layer has none."""
+
+POOLS = {0: "", 1: "pooling_mode_mean_tokens", 2: "pooling_mode_cls_token"}
+"""Settings of sentence-transformers, by the numbers of GGUF files."""
 
 
 def read_gguf(path: str | os.PathLike[str]) -> Foreign:
@@ -48,6 +52,7 @@ def read_gguf(path: str | os.PathLike[str]) -> Foreign:
     listed = list(slots(name, config, parts))
     _check(header, listed, name)
     files = tokenizer_files(header, config["vocab_size"], own["context_length"])
+    files |= _pooling(header, own)
     if name == "deci":
         config = _without_zeros(header, config)
         listed = _kept(listed, config)
@@ -62,6 +67,17 @@ def read_gguf(path: str | os.PathLike[str]) -> Foreign:
     }
     source = Source(os.fspath(path), _digest(header.path), header.size)
     return Foreign(config, tensors, files, source)
+
+
+def _pooling(header: Header, own: dict[str, Any]) -> dict[str, bytes]:
+    """Returns the file that says how vectors of tokens become one of a text."""
+    kind = own.get("pooling_type", 0)
+    if kind not in POOLS:
+        raise header.refuse(f"pooling_type={kind} is not supported. Known: 0, 1, 2.")
+    if not POOLS[kind]:
+        return {}
+    content = {"word_embedding_dimension": own["embedding_length"], POOLS[kind]: True}
+    return {"1_Pooling/config.json": json.dumps(content).encode()}
 
 
 def _read(header: Header, slot: Slot) -> np.ndarray:

@@ -62,7 +62,10 @@ def our_logits(imported, tokens):
     return np.asarray(compute(variables_of(imported)), np.float32)[0]
 
 
-@pytest.mark.parametrize("name", MAKERS)
+SLOW = [pytest.param(n, marks=pytest.mark.slow) for n in ("untied", "linear", "qwen2")]
+
+
+@pytest.mark.parametrize("name", ["llama", "deci", *SLOW])
 def test_a_run_of_ours_computes_what_the_file_means(tmp_path, name):
     path = MAKERS[name](tmp_path / "m.gguf")
     imported = understand(read_gguf(path), str(tmp_path / "run"))
@@ -105,11 +108,12 @@ def test_what_gguf_does_not_hold_is_refused_and_leaves_nothing(tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_bert_gives_vectors(tmp_path):
-    settings = files.word_piece_settings()
-    path = files.bert_file(tmp_path / "m.gguf", tokenizer=settings)
+@pytest.mark.parametrize(("number", "pool"), [(1, "mean"), (2, "first")])
+def test_a_bert_gives_vectors(tmp_path, number, pool):
+    path = files.bert_file(tmp_path / "m.gguf", pooling=number)
     imported = understand(read_gguf(path), str(tmp_path / "run"))
     assert imported.run.task == "ranking"
+    assert imported.model.heads[0].at == pool
     assert imported.model.main.token_types == 2
 
 
