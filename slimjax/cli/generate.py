@@ -27,11 +27,12 @@ def main(argv: Sequence[str]) -> None:
     is_streamed = len(prompts) == options.num_samples == 1 and not flags.json
     if not is_streamed or flags.prompts_file is not None:
         texts = model.generate(prompts, **vars(options))
-        _show(prompts, texts, options.num_samples, as_json=flags.json)
+        shown = [""] * len(prompts) if options.chat and not flags.json else prompts
+        _show(shown, texts, options.num_samples, as_json=flags.json)
         return
     pieces = model.stream(prompts[0], options)
     first = next(pieces)  # What cannot be done is refused before a word is written.
-    _write(prompts[0] + first)
+    _write(first if options.chat else prompts[0] + first)
     for piece in pieces:
         _write(piece)
     _write("\n")
@@ -54,6 +55,11 @@ def _make_parser() -> Parser:
     add("--temperature", type=float, default=DEFAULTS.temperature, help="0: greedy")
     add("--top_k", type=int, default=DEFAULTS.top_k, help="0: off")
     add("--top_p", type=float, default=DEFAULTS.top_p, help="1: off")
+    add(
+        "--chat",
+        action="store_true",
+        help="the prompt is a message, in the chat template of a pretrained model",
+    )
     add("--seed", type=int, default=DEFAULTS.seed)
     add(
         "--weights",

@@ -123,6 +123,15 @@ class JsonTokenizer:
             for ids in [row[0]]
         ]
 
+    def encode_marked(self, text: str) -> Ids:
+        """Returns the ids of a text in which special tokens are spelled out."""
+        self._tokenizer.encode_special_tokens = False
+        try:
+            encoded = self._tokenizer.encode(text, add_special_tokens=False)
+        finally:
+            self._tokenizer.encode_special_tokens = True
+        return np.array(encoded.ids, np.int32)
+
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """Returns the text of `ids`, with U+FFFD for bytes that are not UTF-8."""
         array = check_ids(ids, self.vocab_size)

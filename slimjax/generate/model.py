@@ -12,9 +12,11 @@ from flax import linen as nn
 from jaxtyping import Array, Float, Int, PyTree
 
 from slimjax.data.codecs import Codecs, check_codecs, load_codecs
+from slimjax.data.json_tokenizer import JsonTokenizer
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.data.tokens import begin_row
 from slimjax.errors import ConfigError
+from slimjax.generate.chat_template import write_chat
 from slimjax.generate.decode import CHUNK, Writer, generate, round_up
 from slimjax.generate.description import describe, write_html, write_text
 from slimjax.generate.endings import TextStream
@@ -88,6 +90,15 @@ class Model:
         ids = ids if len(ids) else np.array([self.tokenizer.bos_id])
         return ids.astype(np.int32)
 
+    def encode_chat(self, message: str) -> np.ndarray:
+        """Returns the ids of a message and the beginning of its answer.
+
+        Raises:
+            ConfigError: If the model has no chat template.
+        """
+        text = write_chat(self.tokenizer, message)
+        return cast(JsonTokenizer, self.tokenizer).encode_marked(text)
+
     def freeze(self, weights: str = "") -> Writer:
         """Returns the model as it generates, prepared once for each format of weights.
 
@@ -114,6 +125,7 @@ class Model:
         num_samples: int = DEFAULTS.num_samples,
         stop: str | Iterable[str] = DEFAULTS.stop,
         weights: str = DEFAULTS.weights,
+        chat: bool = DEFAULTS.chat,
     ) -> list[str]:
         """Returns what the model writes after each prompt, up to its end of text.
 
@@ -130,6 +142,7 @@ class Model:
             num_samples: Texts for each prompt; those of one prompt follow each other.
             stop: Strings before which a text ends.
             weights: Format of the weights, see `freeze`.
+            chat: Whether a prompt is the message of a user, see `encode_chat`.
 
         Raises:
             ConfigError: If a value is out of range, or needs more memory than is free.
@@ -143,10 +156,12 @@ class Model:
             num_samples=num_samples,
             stop=stop,  # pyright: ignore[reportArgumentType]
             weights=weights,
+            chat=chat,
         )
         texts = check_prompts(prompts)
         num_samples = options.num_samples
-        rows = [row for text in texts for row in [self.encode(text)] * num_samples]
+        encode = self.encode_chat if chat else self.encode
+        rows = [row for text in texts for row in [encode(text)] * num_samples]
         made: list[str] = []
         for start in range(0, len(rows), MAX_ROWS):
             made += self._write(rows[start : start + MAX_ROWS], options, start)
@@ -175,7 +190,8 @@ class Model:
 
     def stream(self, prompt: str, options: Options = DEFAULTS) -> Iterator[str]:
         """Yields the text that the model writes after a prompt, as it is made."""
-        rows, text = [self.encode(check_prompt(prompt))], TextStream(options.stop)
+        encode = self.encode_chat if options.chat else self.encode
+        rows, text = [encode(check_prompt(prompt))], TextStream(options.stop)
         for piece in self._decode(rows, options, options.seed, CHUNK):
             yield self._add(text, piece[0])
             if text.is_over:

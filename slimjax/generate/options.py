@@ -32,6 +32,7 @@ class Options:
         num_samples: Texts for each prompt.
         stop: Strings before which a text ends, as its end of text would.
         weights: float32, bfloat16 or int8; empty for the dtype of the model.
+        chat: Whether a prompt is the message of a user, in the model's chat template.
     """
 
     max_new_tokens: int = 128
@@ -42,6 +43,7 @@ class Options:
     num_samples: int = 1
     stop: Sequence[str] = ()
     weights: str = ""
+    chat: bool = False
 
     def __post_init__(self):
         """Takes numbers of NumPy as what they are, and refuses what is out of range.
