@@ -22,6 +22,7 @@ from slimjax.models import (
     mlp,
 )
 from slimjax.nn.gates import SUBLAYER
+from slimjax.nn.positions import RopeScaling
 from slimjax.trees import axis_names, flatten
 
 CLASSES = (HeadConfig("label", 3, at="mean", bias=True),)
@@ -38,6 +39,8 @@ STYLES = (
     dataclasses.replace(BERT, norm="rms", positions="relative"),
     dataclasses.replace(GPT2, positions="sinusoidal"),
     dataclasses.replace(LLAMA, mlp="relu2", qk_norm=True, tied=False, bias=True),
+    dataclasses.replace(LLAMA, bias="qkv"),
+    dataclasses.replace(LLAMA, bias="attention"),
     dataclasses.replace(T5, cell="rnn"),
     dataclasses.replace(GPT2, cell="lstm", positions="none"),
     dataclasses.replace(BERT, cell="gru", positions="none"),
@@ -95,17 +98,22 @@ def recipes(draw, max_layers: int = 2) -> ModelConfig:
         style=draw(st.sampled_from(STYLES)),
         scan_layers=draw(st.sampled_from([False, True])),
         window=draw(st.sampled_from([0, 2])),
+        rope_scaling=draw(st.sampled_from([None, RopeScaling("linear", 2.0)])),
+        attention_scale=draw(st.sampled_from([0.0, 1.0])),
         attention_impl="reference",
     )
     if options["style"].positions in ("learned", "sinusoidal"):
         options["num_positions"] = LENGTH + 1
+        options["position_offset"] = draw(st.sampled_from([0, 2]))
     sizes = draw(st.integers(5, 17)), draw(st.integers(3, 8))
     cell = options["style"].cell
     if kind == "decoder":
         return decoder(*sizes, many(draw, max_layers, cell=cell), **options)
     if kind == "encoder":
         if heads == "gaps":  # The table of tokens fills them.
-            heads = (HeadConfig("tokens", sizes[0], table="tied"),)
+            own = dict(transform="gelu", epsilon=1e-6, bias=True, scale=0.5)
+            own = draw(st.sampled_from([{}, own]))
+            heads = (HeadConfig("tokens", sizes[0], table="tied", **own),)
         elif draw(st.booleans()):  # Characters alone, or beside the table.
             options |= dict(stem="characters", token_bytes=4, byte_dim=3)
             sizes = draw(st.sampled_from([0, sizes[0]])), sizes[1]
