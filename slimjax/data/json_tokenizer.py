@@ -36,6 +36,7 @@ KEPT_FILES = (
     *("generation_config.json", "chat_template.jinja", "chat_template.json"),
     *("vocab.json", "merges.txt", "vocab.txt", "spiece.model", "tokenizer.model"),
     *("sentencepiece.bpe.model", "config.json", "modules.json"),
+    *("sentence_bert_config.json", "config_sentence_transformers.json"),
     "1_Pooling/config.json",
 )
 """Files of pretrained models that stay beside their tokenizer, byte for byte."""

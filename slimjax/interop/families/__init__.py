@@ -34,7 +34,7 @@ def family_of(config: Mapping[str, Any]) -> ModuleType:
         DataError: If the ``model_type`` is not supported.
     """
     name = config.get("model_type")
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         raise DataError(
             f"config.json: model_type={name!r:.80} is not supported. Known: "
             f"{', '.join(FAMILIES)}."

@@ -184,6 +184,8 @@ def _bias(values: Values) -> bool | str:
 def _window(values: Values) -> int:
     """Returns the positions that are seen, 0 for all."""
     kinds = values.config.get("layer_types") or []
+    if not isinstance(kinds, list) or not all(isinstance(k, str) for k in kinds):
+        raise DataError("config.json: layer_types must be a list of texts.")
     is_qwen = values.config.get("model_type") == "qwen2"
     if is_qwen and not values.flag("use_sliding_window", False):
         return 0
@@ -211,7 +213,7 @@ def _rope(values: Values) -> dict[str, Any]:
     base = own.number("rope_theta", values.number("rope_theta", 10_000.0))
     own.refuse("partial_rotary_factor", 1, 1.0)
     values.refuse("partial_rotary_factor", 1, 1.0)
-    kind = given.get("rope_type", given.get("type", "default"))
+    kind = str(given.get("rope_type", given.get("type", "default")))
     if kind == "default":
         return dict(rope_base=base)
     if kind not in ROPES:

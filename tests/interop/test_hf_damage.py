@@ -1,0 +1,152 @@
+"""Whatever happens to a file, it is refused in one line, or loads the same model."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from own_folders import config_of, random_folder
+
+from slimjax.errors import SlimjaxError
+from slimjax.interop.families import family_of
+from slimjax.interop.foreign import Foreign
+from slimjax.interop.hf_reading import read_folder
+from slimjax.interop.importing import canonical, shape_of, understand
+from slimjax.interop.tokenizers import make_tokenizer
+
+PREFIX = "model."
+OTHERS = ("rope_parameters", "rope_scaling", "per_layer_config", "sliding_window")
+OTHERS += ("layer_types", "id2label", "problem_type", "feed_forward_proj", "hidden_act")
+OTHERS += ("num_labels", "pad_token_id", "scale_decoder_outputs", "n_inner")
+NUM = 40
+MANY = 1000
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Returns a folder, what it holds, and the weights of its model."""
+    folder = tmp_path_factory.mktemp("made") / "model"
+    random_folder(folder, config_of("llama"))
+    imported = understand(read_folder(folder), "run")
+    weights = {path: read() for path, read in imported.weights()}
+    return folder, imported, weights
+
+
+def change(content: bytes, rng, upto: int) -> bytes:
+    """Returns content with some bytes changed, left out, added, or all cut off."""
+    kind, where = rng.integers(5), int(rng.integers(max(upto, 1)))
+    if kind == 0:
+        return content[:where]
+    if kind == 1:
+        return content[:where] + content[where + int(rng.integers(1, 9)) :]
+    if kind == 2:
+        added = rng.integers(0, 256, int(rng.integers(1, 9)), np.uint8).tobytes()
+        return content[:where] + added + content[where:]
+    if kind == 3:  # Digits and letters become others, which keeps the file readable.
+        places = [i for i in range(upto) if chr(content[i]).isalnum()]
+        where = int(rng.choice(places))
+        new = b"0123456789abcFI"[int(rng.integers(15))]
+        return content[:where] + bytes([new]) + content[where + 1 :]
+    return content[:where] + rng.bytes(1) + content[where + 1 :]
+
+
+def refuse(action) -> bool:
+    """Returns whether an action is refused, which takes one line."""
+    found = None
+    try:
+        action()
+    except SlimjaxError as error:
+        found = error
+    if found is None:
+        return False
+    assert "\n" not in str(found)
+    assert found.exit_code == 2
+    return True
+
+
+def header_length(content: bytes) -> int:
+    return 8 + int.from_bytes(content[:8], "little")
+
+
+def damage_headers(made, tmp_path, count):
+    folder, imported, weights = made
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    content = (folder / "model.safetensors").read_bytes()
+    rng, refused = np.random.default_rng(0), 0
+    for _ in range(count):
+        changed = change(content, rng, header_length(content))
+        (copy / "model.safetensors").write_bytes(changed)
+
+        def load():
+            tensors = canonical(read_folder(copy), PREFIX)
+            imported.plan.check(tensors, "it")
+            assert set(tensors) == set(imported.tensors)
+            for path, read in imported.plan.read(tensors):
+                np.testing.assert_array_equal(read(), weights[path])
+
+        try:
+            refused += refuse(load)
+        except AssertionError:
+            # Another name, which is refused as left over by all that follows.
+            assert refuse(lambda: understand(read_folder(copy), "run"))
+            refused += 1
+    assert refused > count / 2
+
+
+def damage_config(made, tmp_path, count):
+    del tmp_path
+    folder, imported, _ = made
+    content = (folder / "config.json").read_bytes()
+    rng = np.random.default_rng(1)
+    for number in range(count):
+        changed = change(content, rng, len(content))
+        try:
+            config = json.loads(changed)
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(config, dict):
+            continue
+        is_bad = refuse(lambda c=config: family_of(c).describe(c))
+        if not is_bad and number % 10 == 0:
+            tokens = {"tokens": imported.codecs["tokens"]}
+            refuse(lambda c=config, t=tokens: shape_of(c, t, tied=False))
+
+
+def damage_tokenizer(made, tmp_path, count):
+    del tmp_path
+    folder, imported, _ = made
+    content = (folder / "tokenizer.json").read_bytes()
+    rng = np.random.default_rng(2)
+    for _ in range(count):
+        files = {"tokenizer.json": change(content, rng, len(content))}
+        foreign = Foreign(imported.foreign.config, {}, files)
+        refuse(lambda f=foreign: make_tokenizer(f, imported.model.vocab_size))
+
+
+DAMAGES = {"header": (damage_headers, 0.6), "config": (damage_config, 0.3)}
+DAMAGES |= {"tokenizer": (damage_tokenizer, 0.1)}
+
+
+@pytest.mark.parametrize("what", DAMAGES)
+def test_damage_is_refused_or_changes_nothing(made, tmp_path, what):
+    damage, part = DAMAGES[what]
+    damage(made, tmp_path, int(NUM * part))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", DAMAGES)
+def test_a_thousand_damages_are_refused_or_change_nothing(made, tmp_path, what):
+    damage, part = DAMAGES[what]
+    damage(made, tmp_path, int(MANY * part))
+
+
+@pytest.mark.parametrize(
+    "value", [None, True, -1, 0, 1.5, "x", [], {}, 10**30, float("nan"), [[[]]]]
+)
+@pytest.mark.parametrize("name", ["llama", "bert-classes", "gpt2", "t5", "qwen2"])
+def test_strange_values_of_any_setting_are_refused_in_a_line(name, value):
+    config = config_of(name)
+    for key in [*config, *OTHERS]:
+        changed = {**config, key: value}
+        refuse(lambda c=changed: family_of(c).describe(c))
