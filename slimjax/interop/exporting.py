@@ -192,10 +192,19 @@ def _difference(one: Any, other: Any) -> list[str]:
     elif one.table == "batch":
         free += ["at"]
     names = [f.name for f in dataclasses.fields(one) if f.name not in free]
-    odd = [name for name in names if getattr(one, name) != getattr(other, name)]
+    odd = [name for name in names if _plain(one, name) != _plain(other, name)]
     if isinstance(one, TowerConfig) and _shapes(one) != _shapes(other):
         odd.append("layers")
     return odd
+
+
+def _plain(part: Any, name: str) -> Any:
+    """Returns a field; MLPs with several names have one here."""
+    value = getattr(part, name)
+    if not isinstance(value, Style):
+        return value
+    gated = "gated_" if value.is_gated else ""
+    return dataclasses.replace(value, mlp=f"{gated}{value.activation}")
 
 
 def _shapes(tower: TowerConfig) -> list[tuple[int, ...]]:
