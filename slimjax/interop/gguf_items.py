@@ -159,7 +159,8 @@ def encode(item: Item) -> np.ndarray:
     array = item.read()
     if not np.isfinite(array).all():
         raise DataError(f"{item.slot.hf} has a number that is not finite.")
-    if item.type == "F16" and np.abs(array).max(initial=0) > np.finfo(np.float16).max:
+    largest = max(array.max(initial=0), -array.min(initial=0))
+    if item.type == "F16" and largest > np.finfo(np.float16).max:
         raise DataError(f"{item.slot.hf} has a number that F16 cannot hold.")
     with np.errstate(all="ignore"):  # Blocks of zeros; the comparison finds the rest.
         return gguf.quants.quantize(array, gguf.GGMLQuantizationType[item.type])

@@ -27,6 +27,9 @@ from slimjax.interop.gguf_tokenizer import tokenizer_files
 PADDED_MLP = 32
 """Hidden width of an MLP of zeros, which stands where a ``deci`` layer has none."""
 
+MOSTLY_EQUAL = 0.2
+"""Largest distance, relative to a table's size, that rounding to few bits explains."""
+
 POOLS = {0: "", 1: "pooling_mode_mean_tokens", 2: "pooling_mode_cls_token"}
 """Settings of sentence-transformers, by the numbers of GGUF files."""
 
@@ -117,9 +120,9 @@ def _is_tied(header: Header, name: str) -> bool:
     )
     if np.array_equal(one, other):
         return True
-    size = np.sqrt(np.mean(np.square(one)))
+    size = np.vdot(one, one)
     other -= one
-    if np.sqrt(np.mean(np.square(other))) < 0.2 * size:
+    if np.vdot(other, other) < MOSTLY_EQUAL**2 * size:
         logging.getLogger("slimjax").warning(
             "The %s file holds two tables of tokens that differ as much as rounding "
             "explains; the original had one. Both are kept.",

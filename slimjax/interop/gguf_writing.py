@@ -172,7 +172,7 @@ def _compare(path: Path, items: list[Item]) -> tuple[float, str]:
     for item in items:
         found = read_numbers(header, item.slot.gguf)
         found -= item.read()
-        largest = float(np.abs(found).max(initial=0))
+        largest = max(float(found.max(initial=0)), -float(found.min(initial=0)))
         if largest > difference:
             difference, worst = largest, item.slot.hf
     return difference, worst
