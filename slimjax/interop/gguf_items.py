@@ -1,6 +1,7 @@
 """The tensors of a GGUF file that is written: where they come from, and their types."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterator, Mapping
 
@@ -41,6 +42,14 @@ class Item:
     type: str
     source: Tensor | None
     blocks: Blocks | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of its numbers in the file."""
+        import gguf
+
+        block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[self.type]]
+        return math.prod(self.slot.shape) // block * size
 
     def read(self) -> np.ndarray:
         """Returns the numbers as the file has them, float32."""

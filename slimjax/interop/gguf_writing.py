@@ -17,7 +17,7 @@ import numpy as np
 from slimjax.errors import ConfigError, DataError
 from slimjax.interop.foreign import Foreign
 from slimjax.interop.gguf_blocks import Blocks
-from slimjax.interop.gguf_header import check_library, read_header
+from slimjax.interop.gguf_header import ALIGNMENT, check_library, read_header
 from slimjax.interop.gguf_items import Item, encode, list_items
 from slimjax.interop.gguf_metadata import Blueprint, model_settings, plan_file
 from slimjax.interop.gguf_numbers import read_numbers
@@ -80,22 +80,15 @@ def write_gguf(
             is not installed.
         DataError: If the model does not fit into such a file.
     """
-    check_library()
-    if kind not in TYPES:
-        raise ConfigError(f"--type={kind!r:.40} is not written. Known: {TYPES}.")
-    plan = plan_file(dict(model.config))
-    items = list(list_items(model, plan, kind, blocks))
-    settings = _settings(plan, kind)
-    size = plan.config["vocab_size"]
-    settings |= tokenizer_settings(model, size) if tokenizer is None else tokenizer
+    draft = _draft(model, kind, tokenizer, blocks)
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
         try:
-            _write(Path(temporary), plan, settings, items)
-            difference, worst = _compare(Path(temporary), items)
+            _write(Path(temporary), draft)
+            difference, worst = _compare(Path(temporary), draft.items)
             if check is not None:
                 check(Path(temporary))
             os.chmod(temporary, 0o644)
@@ -107,7 +100,57 @@ def write_gguf(
         reason = error.strerror or str(error)
         raise DataError(f"{show(str(path))} cannot be written: {reason}.") from None
     size = path.stat().st_size
-    return Written(path, size, plan.architecture, kind, difference, worst)
+    return Written(path, size, draft.architecture, kind, difference, worst)
+
+
+def predict_bytes(
+    model: Foreign, kind: str = "F16", *, tokenizer: Mapping[str, Any] | None = None
+) -> int:
+    """Returns the length of the file that `write_gguf` would write.
+
+    No tensor is read, so those of the model may have nothing but a shape.
+
+    Args:
+        model: The model.
+        kind: Type of its matrices, one of `TYPES`.
+        tokenizer: Settings of the tokenizer; None for those of the model's files.
+
+    Raises:
+        ConfigError: If this kind of model or type is not written.
+        DataError: If the model does not fit into such a file.
+    """
+    draft = _draft(model, kind, tokenizer, {})
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "header"
+        _begin(path, draft).close()
+        length = path.stat().st_size
+    pad = lambda size: -(-size // ALIGNMENT) * ALIGNMENT
+    return pad(length) + sum(pad(item.num_bytes) for item in draft.items)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Draft:
+    """All of a file but its numbers."""
+
+    architecture: str
+    settings: dict[str, Any]
+    items: list[Item]
+
+
+def _draft(
+    model: Foreign,
+    kind: str,
+    tokenizer: Mapping[str, Any] | None,
+    blocks: Mapping[str, Blocks],
+) -> _Draft:
+    check_library()
+    if kind not in TYPES:
+        raise ConfigError(f"--type={kind!r:.40} is not written. Known: {TYPES}.")
+    plan = plan_file(dict(model.config))
+    settings, size = _settings(plan, kind), plan.config["vocab_size"]
+    settings |= tokenizer_settings(model, size) if tokenizer is None else tokenizer
+    items = list(list_items(model, plan, kind, blocks))
+    return _Draft(plan.architecture, settings, items)
 
 
 def _settings(plan: Blueprint, kind: str) -> dict[str, Any]:
@@ -121,31 +164,35 @@ def _settings(plan: Blueprint, kind: str) -> dict[str, Any]:
     return general | own
 
 
-def _write(
-    path: Path, plan: Blueprint, settings: dict[str, Any], items: list[Item]
-) -> None:
-    """Writes the whole file and has the system put it on the disk."""
+def _begin(path: Path, draft: _Draft) -> Any:
+    """Writes what stands before the numbers, and returns the writer."""
     import gguf
 
-    writer = gguf.GGUFWriter(path, plan.architecture)
+    writer = gguf.GGUFWriter(path, draft.architecture)
+    for key, value in draft.settings.items():
+        _add(writer, key, value)
+    for item in draft.items:
+        writer.add_tensor_info(
+            item.slot.gguf,
+            item.slot.gguf_shape,
+            np.dtype(np.float32),
+            item.num_bytes,
+            raw_dtype=gguf.GGMLQuantizationType[item.type],
+        )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    return writer
+
+
+def _write(path: Path, draft: _Draft) -> None:
+    """Writes the whole file and has the system put it on the disk."""
+    writer = _begin(path, draft)
     try:
-        for key, value in settings.items():
-            _add(writer, key, value)
-        for item in items:
-            type_ = gguf.GGMLQuantizationType[item.type]
-            block, size = gguf.GGML_QUANT_SIZES[type_]
-            shape = item.slot.gguf_shape
-            num_bytes = int(np.prod(shape)) // block * size
-            writer.add_tensor_info(
-                item.slot.gguf, shape, np.dtype(np.float32), num_bytes, raw_dtype=type_
-            )
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_ti_data_to_file()
-        for item in items:
+        for item in draft.items:
             writer.write_tensor_data(encode(item))
         writer.flush()
-        os.fsync(writer.fout[0].fileno()) if writer.fout else None
+        os.fsync(writer.fout[0].fileno())
     finally:
         writer.close()
 

@@ -12,7 +12,7 @@ from slimjax.interop.foreign import Foreign, Tensor
 from slimjax.interop.gguf_blocks import LEVELS, Blocks, half
 from slimjax.interop.gguf_header import read_header
 from slimjax.interop.gguf_reading import read_gguf
-from slimjax.interop.gguf_writing import TYPES, write_gguf
+from slimjax.interop.gguf_writing import TYPES, predict_bytes, write_gguf
 
 RAGGED = [(4, 2, 64), (0, 0, 96), (2, 1, 32)]
 MAKERS = {
@@ -56,6 +56,16 @@ def test_what_is_read_and_written_is_the_same(tmp_path, name):
     old, new = (read_header(path).settings for path in (source, written.path))
     for key in old.keys() - {"tokenizer.ggml.scores"}:
         np.testing.assert_array_equal(new[key], old[key], err_msg=key)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_length_of_a_file_is_known_beforehand(tmp_path, name):
+    model = read_gguf(MAKERS[name](tmp_path / "source.gguf"))
+    hollow = {n: Tensor(t.shape, t.dtype, dict) for n, t in model.tensors.items()}
+    for kind in ("F32", "F16"):
+        predicted = predict_bytes(dataclasses.replace(model, tensors=hollow), kind)
+        written = write_gguf(model, tmp_path / f"{kind}.gguf", kind)
+        assert written.num_bytes == predicted
 
 
 @pytest.mark.parametrize("kind", TYPES)
