@@ -23,6 +23,8 @@ from slimjax.text.reading import BadDocument
 from slimjax.text.sources import Names, parse_sources
 from slimjax.text.splits import SPLITS
 
+TEXT = "text"
+
 Found = Iterator[Example | BadDocument]
 
 
@@ -99,10 +101,15 @@ def check_inputs(columns: list[Prepared], found: Found) -> Found:
 
 
 def choose_kinds(schema: Schema, codecs: Mapping[str, Codec]) -> dict[str, str]:
-    """Returns the kinds that a model was trained on, none of them optional."""
+    """Returns the kinds that a model was trained on, none of them optional.
+
+    A pretrained model, which says nothing of that, reads texts.
+    """
     reads = codecs.get(READS)
-    names = reads.names if isinstance(reads, Reads) else ()
-    return schema.choose_kinds(names)
+    if isinstance(reads, Reads):
+        return schema.choose_kinds(reads.names)
+    has_input = set(schema.inputs) - set(schema.optional)
+    return schema.choose_kinds(() if has_input else (TEXT,))
 
 
 def choose_input_columns(

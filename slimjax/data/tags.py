@@ -4,6 +4,7 @@ Whatever the files have, BIO or BIOES, models answer in BIO: class 0 is outside,
 type k has the classes ``1 + 2 k`` (begins) and ``2 + 2 k`` (goes on).
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from slimjax.data.labels import Labels, make_labels
 from slimjax.errors import DataError
 from slimjax.text.span_kinds import OUTSIDE
 
-BIO, BIOES = "BIO", "BIOES"
+BIO, BIOES, PLAIN = "BIO", "BIOES", "plain"
 
 Entity = tuple[int, int, str]
 """Start, end (after the last token) and type."""
@@ -74,6 +75,42 @@ class Tags(Labels):
         return found
 
 
+class PlainTags(Tags):
+    """Classes of tokens of a pretrained model that are not those of BIO.
+
+    Neighbours of one class are one entity of that type, unless the class is `O`.
+    """
+
+    def __init__(self, names: Iterable[str], counts: Iterable[int]):
+        """Takes the classes in the order of their numbers."""
+        Labels.__init__(self, names, counts, field="tags")
+        self.types, self.scheme = self.names, PLAIN
+
+    def write(self, classes: Sequence[int]) -> list[str]:
+        """Returns the names of classes.
+
+        Examples:
+            >>> PlainTags(["O", "NOUN"], [0, 0]).write([1, 0])
+            ['NOUN', 'O']
+        """
+        return [self.names[number] for number in classes]
+
+    def entities(self, classes: Sequence[int]) -> list[Entity]:
+        """Returns runs of one class, in order.
+
+        Examples:
+            >>> PlainTags(["NOUN", "O"], [0, 0]).entities([0, 0, 1, 0])
+            [(0, 2, 'NOUN'), (3, 4, 'NOUN')]
+        """
+        found, start = [], 0
+        for number, run in itertools.groupby(classes):
+            end = start + len(list(run))
+            if self.names[number] != OUTSIDE:
+                found.append((start, end, self.names[number]))
+            start = end
+        return found
+
+
 def count_tags(examples: Iterable[Sequence[str]]) -> Tags:
     """Returns the tags of a train split.
 
@@ -104,6 +141,9 @@ def make_labels_or_tags(content: Mapping[str, Any]) -> Labels:
     if "scheme" not in content:
         return make_labels(content)
     types, scheme = content["types"], content["scheme"]
+    if scheme == PLAIN:
+        counts = [int(count) for count in content["train_counts"]]
+        return PlainTags([str(name) for name in content["labels"]], counts)
     if scheme not in (BIO, BIOES) or not all(type(name) is str for name in types):
         raise ValueError("types or scheme are of another kind")
     return Tags(types, [int(count) for count in content["train_counts"]], scheme)

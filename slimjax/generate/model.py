@@ -246,10 +246,13 @@ def load(workdir: str | Path) -> Model:
         weights, path = finished_weights(folder)
         check_shapes(weights, abstract["params"], path)
         gates = jax.tree.map(lambda g: jnp.ones(g.shape), abstract["gates"])
-        return Model(config, {"params": _on_device(weights), "gates": gates}, codecs)
+        leaves = flatten(weights)
+        del weights  # Each array goes as soon as it is on the device.
+        return Model(config, {"params": _on_device(leaves), "gates": gates}, codecs)
     config, variables = newest_checkpoint(folder, config)
     return Model(config, variables, codecs)
 
 
-def _on_device(weights: PyTree) -> PyTree:
-    return unflatten({path: jnp.asarray(w) for path, w in flatten(weights).items()})
+def _on_device(leaves: dict[tuple[str, ...], np.ndarray]) -> PyTree:
+    """Returns weights on the device; takes them out of `leaves` one by one."""
+    return unflatten({path: jnp.asarray(leaves.pop(path)) for path in [*leaves]})

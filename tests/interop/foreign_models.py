@@ -153,6 +153,10 @@ MODELS = {
         ENCODER
         | dict(id2label={0: "B-PER", 1: "O", 2: "I-LOC", 3: "I-PER", 4: "B-LOC"}),
     ),
+    "distilbert-tags": (
+        "DistilBertForTokenClassification",
+        DISTILBERT | dict(num_labels=3),
+    ),
     "distilbert-mlm": ("DistilBertForMaskedLM", DISTILBERT),
     "distilbert-classes": (
         "DistilBertForSequenceClassification",

@@ -1,7 +1,7 @@
 """Classes that a pretrained model answers with, in our order."""
 
 from slimjax.data.labels import Labels
-from slimjax.data.tags import Tags
+from slimjax.data.tags import PlainTags, Tags
 from slimjax.errors import DataError
 from slimjax.interop.families.values import Values
 from slimjax.text.span_kinds import OUTSIDE
@@ -52,16 +52,8 @@ def _read_names(values: Values) -> list[str]:
 
 
 def _to_tags(names: list[str]) -> Tags:
-    """Returns the tags of a head that tells entities, in BIO.
-
-    Raises:
-        DataError: If its classes are other ones.
-    """
+    """Returns classes of tokens: those of BIO in our order, others as they are."""
     types = list(dict.fromkeys(name[2:] for name in names if name != OUTSIDE))
     tags = Tags(types, [0] * len(names))
-    if sorted(tags.names) != sorted(names):
-        raise DataError(
-            "config.json: classes of tokens must be O and, for each type of entity, "
-            f"B-type and I-type; id2label has {', '.join(names)[:200]}."
-        )
-    return tags
+    is_bio = sorted(tags.names) == sorted(names)
+    return tags if is_bio else PlainTags(names, [0] * len(names))
