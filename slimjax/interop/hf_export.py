@@ -11,6 +11,7 @@ import numpy as np
 from flax import linen as nn
 from jaxtyping import PyTree
 
+from slimjax.data.json_tokenizer import JSON_FILE
 from slimjax.interop.card import EXACT, PADDED, RAGGED, make_card
 from slimjax.interop.comparing import answers_of, compare, random_inputs
 from slimjax.interop.exporting import make_foreign, open_weighed
@@ -23,6 +24,11 @@ from slimjax.models.config import ModelConfig
 from slimjax.store.files import write_atomic
 from slimjax.store.run_folder import RunFolder
 from slimjax.trees import unflatten
+
+WITHOUT = (
+    "The tokenizer is one of slimjax's own, and is not written: it is in the folder "
+    "`tokenizer` of the run."
+)
 
 
 def export_hf(
@@ -51,6 +57,8 @@ def export_hf(
     weighed = pad(weighed) if padded else weighed
     foreign, tokenizer = make_foreign(weighed), model.codecs["tokens"]
     notes = _notes(foreign.config, weighed.model, model.config, padded)
+    if JSON_FILE not in foreign.files:
+        notes.append(WITHOUT)
     with new_folder(output) as made:
         num_bytes = write_folder(foreign, made, dtype)
         notes.append(EXACT.format(dtype=dtype, size=num_bytes))

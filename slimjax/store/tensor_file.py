@@ -1,9 +1,12 @@
-"""Safetensors files that are written one tensor at a time, so that none is gathered.
+"""Safetensors files, written and read one tensor at a time, so that none is gathered.
 
 The file is that of the library's own writer: a header that tells where each tensor
-lies, then their bytes.
+lies, then their bytes. The library checks a header against the length of its file. The
+numbers are then read without mapping the file into memory, where all of its pages would
+count beside the arrays.
 """
 
+import dataclasses
 import json
 import math
 import os
@@ -14,6 +17,7 @@ from typing import NamedTuple
 
 import ml_dtypes
 import numpy as np
+import safetensors
 
 from slimjax.processes import is_first
 
@@ -24,7 +28,77 @@ NAMES = {
 }
 """Names of types in such files."""
 
+DTYPES = {name: dtype for dtype, name in NAMES.items()} | {"F64": np.dtype(np.float64)}
+
 ALIGNMENT = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a tensor lies in a file.
+
+    Attributes:
+        path: The file.
+        name: The tensor.
+        dtype: Its type, as the file has it, such as ``F32``.
+        shape: Its shape.
+        offset: Its first byte in the file.
+    """
+
+    path: Path
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+
+    def read(self) -> np.ndarray:
+        """Returns the numbers, in the type that the file has.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If it is cut off, or we know no such type.
+        """
+        if self.dtype not in DTYPES:
+            raise ValueError(f"{self.name} is of type {self.dtype}")
+        count = math.prod(self.shape)
+        array = np.fromfile(self.path, DTYPES[self.dtype], count, offset=self.offset)
+        if len(array) != count:
+            raise ValueError(f"{self.name} is cut off")
+        return array.reshape(self.shape)
+
+
+def list_places(path: Path) -> tuple[dict[str, Place], dict[str, str]]:
+    """Returns where the tensors of a file lie, and its metadata.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If its header names a tensor twice.
+        safetensors.SafetensorError: If it is damaged.
+    """
+    with safetensors.safe_open(str(path), framework="numpy") as file:
+        metadata = dict(file.metadata() or {})
+        known = {
+            name: (part.get_dtype(), tuple(part.get_shape()))
+            for name in file.keys()  # noqa: SIM118
+            for part in [file.get_slice(name)]
+        }
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    places = {
+        name: Place(
+            path,
+            name,
+            entry["dtype"],
+            tuple(entry["shape"]),
+            8 + length + entry["data_offsets"][0],
+        )
+        for name, entry in header.items()
+    }
+    if {name: (p.dtype, p.shape) for name, p in places.items()} != known:
+        raise ValueError("its header names two tensors alike")
+    return places, metadata
 
 
 class Entry(NamedTuple):

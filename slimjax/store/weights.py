@@ -20,7 +20,7 @@ from slimjax.errors import CheckpointError, ConfigError
 from slimjax.models.config import ModelConfig
 from slimjax.models.plain import as_json, from_json
 from slimjax.store.files import write_atomic
-from slimjax.store.tensor_file import Entry, write_tensors
+from slimjax.store.tensor_file import Entry, list_places, write_tensors
 from slimjax.trees import flatten, hash_tree, unflatten, update_digest
 
 T = TypeVar("T", bound="StoredModel")
@@ -106,11 +106,8 @@ class StoredModel:
             CheckpointError: If the file is missing, damaged or of another format.
         """
         try:
-            with safetensors.safe_open(str(path), framework="numpy") as file:
-                metadata, names = file.metadata() or {}, list(file.keys())
-                leaves = {
-                    tuple(name.split(".")): file.get_tensor(name) for name in names
-                }
+            places, metadata = list_places(path)
+            leaves = {tuple(name.split(".")): p.read() for name, p in places.items()}
             if metadata.get("format") not in FORMATS:
                 raise CheckpointError(f"{path} is not of format {FORMAT}.")
             model = from_json(json.loads(metadata["model"]), str(path))

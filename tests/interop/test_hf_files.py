@@ -1,15 +1,17 @@
 """Folders of Hugging Face: what goes in comes out, and bad ones are refused."""
 
+import dataclasses
 import json
 import shutil
 
 import numpy as np
 import pytest
 import safetensors.numpy
-from own_folders import config_of, ragged, random_folder
+from own_folders import config_of, ragged, random_folder, random_model
 
 from slimjax.cli.main import main
-from slimjax.errors import DataError
+from slimjax.errors import ConfigError, DataError
+from slimjax.interop.exporting import make_foreign
 from slimjax.interop.hf_export import export_hf
 from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.importing import understand
@@ -180,6 +182,26 @@ def test_a_model_in_parts_is_the_same(made, tmp_path):
     )
     with pytest.raises(DataError, match="otherwise than"):
         read_folder(folder)
+
+
+def test_exports_that_no_class_has_are_refused(made, tmp_path, capsys):
+    weighed = random_model(tmp_path / "own", config_of("llama"))
+    (tower,) = weighed.model.towers
+    for changes in (dict(qk_norm=True), dict(positions="none"), dict(norm="layer")):
+        style = dataclasses.replace(tower.style, **changes)
+        towers = (dataclasses.replace(tower, style=style),)
+        odd = dataclasses.replace(weighed.model, towers=towers)
+        with pytest.raises(ConfigError, match="no class of transformers"):
+            make_foreign(dataclasses.replace(weighed, model=odd))
+    towers = (dataclasses.replace(tower, token_types=2),)
+    odd = dataclasses.replace(weighed.model, towers=towers)
+    with pytest.raises(ConfigError, match="cannot have the token_types"):
+        make_foreign(dataclasses.replace(weighed, model=odd))
+    argv = ["export", "--format=hf", f"--workdir={made}", f"--output={tmp_path / 'o'}"]
+    assert main([*argv, "--dtype=int4"]) == 2
+    assert "--dtype='int4' is unknown" in capsys.readouterr().err
+    assert main([*argv, "--type=Q4_0"]) == 2
+    assert main(["export", "--format=onnx", *argv[2:]]) == 2
 
 
 def test_commands_take_an_imported_folder(made, tmp_path, capsys):
