@@ -147,5 +147,6 @@ class Values:
 def dropout_of(values: Values, name: str) -> float:
     """Returns a rate of dropout that our models can have."""
     value = values.config.get(name)
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and 0 <= value < 1 else 0.0
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return 0.0
+    return float(value) if 0 <= value < 1 else 0.0
