@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from arm import Settings
-from run import ARMS, result_path, run_arm, train_arm
+from run import ARMS, result_path, run_arm, train, train_arm
 
 BASE = {"movie": "dense", "r8": "longer", "ner-zh": "gru-below", "translate": "dense"}
 """The arm of each study that is slimmed."""
@@ -83,6 +83,8 @@ def _settings(study: str, row: str, seed: int, workdir: Path, before: Any) -> Se
         settings = slimming(steps, f"{part}%")
         if kind == "taught":
             teacher = workdir / result_path(study, BASE[study], seed).stem
+            if not (teacher / "report.json").exists():  # Only its result is kept.
+                train(ARMS[study][BASE[study]], study, seed, workdir, teacher)
             settings |= TEACH | {"distill.teacher": str(teacher)}
         return settings
     slim = before(f"slim{part}")
