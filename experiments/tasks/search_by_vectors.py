@@ -10,6 +10,9 @@ from sets import read_rows
 
 import slimjax
 
+LONGEST = 256
+"""Pieces of a text that are read: what the model's publishers advise."""
+
 
 def search(source: str, data: Path) -> dict[str, Any]:
     """Returns how well questions find their answers by cosines of vectors.
@@ -21,8 +24,9 @@ def search(source: str, data: Path) -> dict[str, Any]:
     start = time.perf_counter()
     rows = read_rows(source)
     model = slimjax.load(make_folder(data))
+    cut = lambda text: model.tokenizer.decode(model.encode(text)[: LONGEST - 2])
     questions, answers = (
-        np.asarray(model.vectors([row[name] for row in rows]))
+        np.asarray(model.vectors([cut(row[name]) for row in rows]))
         for name in ("text", "text_pair")
     )
     found = rank_of_right(questions @ answers.T)
