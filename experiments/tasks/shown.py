@@ -105,3 +105,33 @@ PAIRS = (
     ("fashion", "textbook-relu", "numpy-relu"),
 )
 """Arms that are compared seed by seed."""
+
+
+def get(result: dict, key: str) -> float | None:
+    """Returns a metric on the test split; None if it was not measured."""
+    if key in result:
+        return result[key]
+    found = (m["test"] for m in result.get("metrics", ()) if m["key"] == key)
+    return next(found, None)
+
+
+def value(result: dict, key: str) -> float:
+    """Returns a metric that was measured, as it is shown."""
+    found = get(result, key)
+    assert found is not None
+    return METRICS[key].factor * found
+
+
+def spread(values: list[float], key: str) -> str:
+    """Returns the mean, and the standard deviation over seeds if there are several.
+
+    Examples:
+        >>> spread([80.0, 82.0], "accuracy")
+        '81.0 ± 1.4'
+    """
+    digits = METRICS[key].digits
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
+    deviation = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
+    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"

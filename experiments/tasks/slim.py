@@ -22,15 +22,12 @@ from typing import Any
 
 from arm import Settings
 from run import ARMS, result_path, run_arm, train, train_arm
-
-BASE = {"movie": "dense", "r8": "longer", "ner-zh": "gru-below", "translate": "dense"}
-"""The arm of each study that is slimmed."""
+from slim_table import BASE, CELLS, ROWS
 
 BITS = {"50": [8], "25": [4]}
 """Bits of a fresh model whose shape is that of a slim one, so that bytes are alike."""
 
-ROWS = ("slim50", "fresh50", "fresh50=", "slim25", "fresh25", "fresh25=")
-TAUGHT, CELLS = ("movie", "ner-zh"), ("attention", "gru", "lstm")
+TAUGHT = ("movie", "ner-zh")
 CELL_STEPS = 1_200
 TEACH: Settings = {"distill.weight": 0.5, "distill.temperature": 2.0}
 
@@ -48,8 +45,8 @@ def main() -> None:
 
 def rows_of(study: str) -> tuple[str, ...]:
     """Returns the rows of a study."""
-    more = ("taught25",) if study in TAUGHT else ()
-    return (*ROWS, *more, *(CELLS if study == "translate" else ()))
+    rows = ROWS if study in TAUGHT else ROWS[:-1]
+    return (*rows, *(CELLS if study == "translate" else ()))
 
 
 def make_row(study: str, row: str, seed: int, workdir: Path) -> dict[str, Any]:

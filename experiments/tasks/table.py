@@ -7,7 +7,8 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
-from shown import ARMS, GOALS, METRICS, PAIRS, STUDIES
+from shown import ARMS, GOALS, METRICS, PAIRS, STUDIES, get, spread, value
+from slim_table import list_slim
 from trials import list_trials
 
 HERE = Path(__file__).parent
@@ -29,6 +30,7 @@ def main() -> None:
     write("table", [HEAD, *rows])
     write("goals", [GOAL_HEAD, *compare_with_goals(arms)])
     write("pairs", compare_all(arms))
+    write("slim", list_slim(arms))
     files = sorted(HERE.glob("results/tuning/*.json"))
     tables = [list_trials(path.stem, json.loads(path.read_text())) for path in files]
     write("trials", [line for table in tables for line in [*table, ""]])
@@ -69,36 +71,6 @@ def seconds(runs: list[dict]) -> str:
         run["train"]["seconds"] if "train" in run else run["seconds"] for run in runs
     ]
     return f"{max(times):.0f}"
-
-
-def get(result: dict, key: str) -> float | None:
-    """Returns a metric on the test split; None if it was not measured."""
-    if key in result:
-        return result[key]
-    found = (m["test"] for m in result.get("metrics", ()) if m["key"] == key)
-    return next(found, None)
-
-
-def value(result: dict, key: str) -> float:
-    """Returns a metric that was measured, as it is shown."""
-    found = get(result, key)
-    assert found is not None
-    return METRICS[key].factor * found
-
-
-def spread(values: list[float], key: str) -> str:
-    """Returns the mean, and the standard deviation over seeds if there are several.
-
-    Examples:
-        >>> spread([80.0, 82.0], "accuracy")
-        '81.0 ± 1.4'
-    """
-    digits = METRICS[key].digits
-    mean = sum(values) / len(values)
-    if len(values) == 1:
-        return f"{mean:.{digits}f}"
-    deviation = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5
-    return f"{mean:.{digits}f} ± {deviation:.{digits}f}"
 
 
 def compare_with_goals(arms: Arms) -> list[str]:
