@@ -84,17 +84,17 @@ def field(
         features: From the tokens of a line to names of features for each.
         part: One of so many training lines is used.
     """
-    import pycrfsuite
+    from pycrfsuite import Tagger, Trainer  # type: ignore[attr-defined]
 
     train, test = map(read_rows, sources)
     random.Random(seed).shuffle(train)
-    trainer = pycrfsuite.Trainer(verbose=False)
+    trainer = Trainer(verbose=False)
     for row in train[::part]:
         trainer.append(features(row["tokens"]), row["tags"])
     trainer.set_params({"c1": 0.1, "c2": 0.01, "max_iterations": 60})
     path = f"{sources[0].removeprefix('jsonl:')}.crf"
     trainer.train(path)
-    tagger = pycrfsuite.Tagger()
+    tagger = Tagger()
     tagger.open(path)
     found = score(test, [tagger.tag(features(row["tokens"])) for row in test])
     return found | {"num_train": len(train[::part]), "note": "python-crfsuite"}

@@ -50,7 +50,7 @@ def find_nearest(train: list[Row], test: list[Row], name: str) -> np.ndarray:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    known = words.fit_transform([row[name] for row in train])
+    known: Any = words.fit_transform([row[name] for row in train])
     asked = words.transform([row[name] for row in test])
     parts = range(0, len(test), PART)
     found = [(asked[i : i + PART] @ known.T).toarray().argmax(1) for i in parts]
@@ -65,7 +65,10 @@ def translate_words(sources: tuple[str, ...], _: int) -> dict[str, Any]:
     train, test = map(read_rows, sources)
     pairs = [(_words(row["source"]), _pieces(row["target"])) for row in train]
     table = align(pairs, rounds=5)
-    best = {word: max(own, key=own.get) for word, own in table.items()}
+    best = {
+        word: max(own, key=lambda other, own=own: own[other])
+        for word, own in table.items()
+    }
     found = ["".join(best.get(w, w) for w in _words(row["source"])) for row in test]
     return _score_bleu(test, found)
 
