@@ -5,7 +5,7 @@ from typing import Any
 
 def list_trials(study: str, trials: list[dict[str, Any]]) -> list[str]:
     """Returns a table of the trials of a study, and the settings that they vary."""
-    names = list(trials[0]["settings"])
+    names = list(dict.fromkeys(name for t in trials for name in t["settings"]))
     metric = trials[0].get("metric", "valid_accuracy")
     words = metric.removeprefix("valid_").replace("_", " ")
     heads = [*(f"`{name.split('.')[1]}`" for name in names), "steps", f"valid {words}"]
