@@ -1,6 +1,7 @@
 """Export of a run folder as one GGUF file, checked by reading it again."""
 
 import dataclasses
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -63,29 +64,32 @@ def export_gguf(
     plain = dataclasses.replace(model.config, dtype="float32")
     before = answers_of(plain, model.params, inputs)
     foreign, tokenizer = make_foreign(weighed), model.codecs["tokens"]
-    differences: list[float] = []
-
-    def check(path: Path) -> None:
-        again = understand(read_gguf(path), str(output), tokenizer)
+    config, settings = foreign.config, _settings(foreign, tokenizer)
+    part = output.with_name(f".{output.name}.part")
+    try:
+        written = write_gguf(foreign, part, kind, tokenizer=settings)
+        del model, weighed, foreign  # What was read again takes their place.
+        gc.collect()
+        again = understand(read_gguf(part), str(output), tokenizer)
         shape = dataclasses.replace(again.model, dtype="float32")
         after = answers_of(shape, variables_of(again), inputs)
-        differences.append(compare(before, after, is_exact=kind == "F32"))
-
-    settings = _settings(foreign, tokenizer)
-    written = write_gguf(foreign, output, kind, tokenizer=settings, check=check)
+        difference = compare(before, after, is_exact=kind == "F32")
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
     notes = [RAGGED] if written.architecture == "deci" else []
     notes += [NO_TOKENIZER] if "tokenizer.ggml.tokens" not in settings else []
     card = make_card(
         output.name,
         read_report(RunFolder(workdir)),
         notes=notes,
-        config=foreign.config,
+        config=config,
         loads=f'import llama_cpp\n\nmodel = llama_cpp.Llama("{output.name}")',
         library="gguf",
     )
     write_atomic(output.with_suffix(".md"), card.encode())
     return {
-        "largest_difference": differences[0],
+        "largest_difference": difference,
         "largest_weight_difference": written.difference,
         "bytes": written.num_bytes,
         "architecture": written.architecture,

@@ -8,7 +8,8 @@ import pytest
 
 from slimjax.cli.main import main
 from slimjax.data.tokenizer import train_tokenizer
-from slimjax.errors import ConfigError, DataError
+from slimjax.errors import ConfigError, DataError, NotFeasibleError
+from slimjax.interop import gguf_export
 from slimjax.interop.gguf_export import export_gguf
 from slimjax.interop.gguf_header import read_header
 from slimjax.interop.gguf_reading import read_gguf
@@ -105,6 +106,20 @@ def test_what_gguf_does_not_hold_is_refused_and_leaves_nothing(tmp_path):
         export_gguf(tmp_path / "llama", output, kind="Q5_K")
     with pytest.raises(ConfigError, match=r"'gpt2'.*hf-padded or stablehlo"):
         export_gguf(tmp_path / "gpt2", output)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_file_that_answers_otherwise_is_not_left(tmp_path, monkeypatch):
+    path = files.llama_file(tmp_path / "m.gguf", tokenizer=byte_level("gpt-2"))
+    import_file(path, tmp_path / "run")
+    before = sorted(tmp_path.iterdir())
+    answers = gguf_export.answers_of
+    factors = iter([1.0, 1.1])
+    monkeypatch.setattr(
+        gguf_export, "answers_of", lambda *given: next(factors) * answers(*given)
+    )
+    with pytest.raises(NotFeasibleError, match="answers otherwise"):
+        export_gguf(tmp_path / "run", tmp_path / "copy.gguf", kind="F32")
     assert sorted(tmp_path.iterdir()) == before
 
 
