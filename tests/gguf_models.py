@@ -105,9 +105,9 @@ def llama_settings(layers, width, head_dim, *, ragged=False, **more):
         "attention.layer_norm_rms_epsilon": 1e-5,
         "rope.freq_base": 10_000.0,
         "rope.dimension_count": head_dim,
+        "attention.key_length": head_dim,
+        "attention.value_length": head_dim,
     }
-    if ragged:
-        settings["attention.key_length"] = settings["attention.value_length"] = head_dim
     return settings | {key.replace("__", "."): value for key, value in more.items()}
 
 

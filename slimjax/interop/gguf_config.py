@@ -142,8 +142,7 @@ def _head_dim(header: Header, own: dict[str, Any], heads: int) -> int:
     """Returns the width of heads, H."""
     if not heads:
         return own.get("attention.key_length", 2)
-    told = own["embedding_length"] // heads
-    told = own.get("attention.key_length", own.get("rope.dimension_count", told))
+    told = own.get("attention.key_length", own["embedding_length"] // heads)
     for key in ("attention.value_length", "rope.dimension_count"):
         if own.get(key, told) != told:
             raise header.refuse(f"{key}={own[key]} is not the width of heads, {told}.")

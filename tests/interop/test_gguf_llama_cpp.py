@@ -283,3 +283,44 @@ def test_bert_computes_the_same(tmp_path):
         expected = theirs(ids).last_hidden_state[0].mean(0).numpy()
     other = llama_cpp_runs.load(path, length=64, embedding=True)
     np.testing.assert_allclose(other.embed(text), expected, atol=TOLERANCE)
+
+
+FILE_TYPES = {
+    "Q5_0": 8,
+    "Q5_1": 9,
+    "Q2_K": 10,
+    "Q3_K_M": 12,
+    "Q4_K_M": 15,
+    "Q5_K_M": 17,
+    "Q6_K": 18,
+    "IQ4_NL": 25,
+    "IQ3_M": 27,
+    "IQ4_XS": 30,
+    "BF16": 32,
+    "TQ1_0": 36,
+    "TQ2_0": 37,
+}
+"""Types of files that llama.cpp writes without an importance matrix."""
+
+
+@pytest.mark.parametrize("width", [256, 192])
+@pytest.mark.parametrize("name", FILE_TYPES)
+def test_files_of_llama_cpp_are_read_as_it_reads_them(tmp_path, name, width):
+    """A width that its blocks do not fit makes it choose other types."""
+    layers = [(4, 2, 256)] * 2
+    tokenizer = files.byte_level_settings("smollm")
+    path = files.llama_file(
+        tmp_path / "m.gguf",
+        layers,
+        width=width,
+        head_dim=width // 4,
+        tokenizer=tokenizer,
+    )
+    rounded = tmp_path / "rounded.gguf"
+    llama_cpp_runs.requantize(path, rounded, FILE_TYPES[name])
+    plain = llama_cpp_runs.requantize(rounded, tmp_path / "plain.gguf")
+    found, expected = read_gguf(rounded), read_gguf(plain)
+    assert len({tensor.dtype for tensor in found.tensors.values()}) > 1
+    for key, tensor in expected.tensors.items():
+        actual = found.tensors[key].read()
+        np.testing.assert_allclose(actual, tensor.read(), atol=1e-6, err_msg=key)

@@ -175,6 +175,7 @@ REFUSED = {
     "sliding_window": dict(attention__sliding_window=64),
     "yarn": dict(rope__scaling__type="yarn"),
     "value_length": dict(attention__value_length=16),
+    "rope.dimension_count": dict(rope__dimension_count=4),
     "expert_count": dict(expert_count=8, expert_used_count=2),
     "logit_scale": dict(logit_scale=2.0),
     "block_count": dict(block_count=10_000),

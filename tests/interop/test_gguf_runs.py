@@ -109,6 +109,17 @@ def test_what_gguf_does_not_hold_is_refused_and_leaves_nothing(tmp_path):
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_number_that_is_not_finite_leaves_no_run_folder(tmp_path, capsys):
+    down = np.full((32, 64), np.inf, np.float32)
+    extra = {"blk.1.ffn_down.weight": down}
+    tokenizer = byte_level("gpt-2")
+    path = files.llama_file(tmp_path / "m.gguf", extra=extra, tokenizer=tokenizer)
+    argv = ["import", "--format=gguf", f"--input={path}"]
+    assert main([*argv, f"--output={tmp_path / 'run'}"]) == 2
+    assert "not finite" in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["m.gguf"]
+
+
 def test_a_file_that_answers_otherwise_is_not_left(tmp_path, monkeypatch):
     path = files.llama_file(tmp_path / "m.gguf", tokenizer=byte_level("gpt-2"))
     import_file(path, tmp_path / "run")
