@@ -54,15 +54,20 @@ class Layer(nn.Module):
     out_scale: float = 1.0
 
     @nn.compact
-    def __call__(self, x: Array, context: Context) -> Float[Array, "B T D"]:
-        """Returns the residual stream after this layer."""
+    def __call__(
+        self, x: Array, context: Context, only: str = ""
+    ) -> Float[Array, "B T D"]:
+        """Returns the residual stream after this layer, or after one sublayer of it."""
+        sublayers: dict[str, Callable] = {"attention": self._attend}
         if self.tower.style.cell:
-            x = self._add("recurrent", self._carry, x, context)
-        else:
-            x = self._add("attention", self._attend, x, context)
+            sublayers = {"recurrent": self._carry}
         if self.tower.memory is not None:
-            x = self._add("cross", self._attend_across, x, context)
-        return self._add("mlp", self._transform, x, context)
+            sublayers["cross"] = self._attend_across
+        sublayers["mlp"] = self._transform
+        for name, sublayer in sublayers.items():
+            if only in ("", name):
+                x = self._add(name, sublayer, x, context)
+        return x
 
     def _add(
         self, name: str, sublayer: Callable, x: Array, context: Context

@@ -129,6 +129,18 @@ class Network(nn.Module):
         table = self._table(tower) if head.table == "tied" else None
         return self.readers[0](x, self.channels[tower.axis], table, source)
 
+    def begin(self, inputs: Inputs) -> tuple[Float[Array, "*batch D"], Context]:
+        """Returns the main tower's stream before its layers, and what these are given.
+
+        It is for towers that read nothing of other ones.
+        """
+        return self.parts[""].begin(inputs, self.channels[self._tower("").axis])
+
+    def end(self, x: Float[Array, "*batch D"], inputs: Inputs) -> Readout:
+        """Returns the readout of the first head from the main tower's last stream."""
+        readouts = self._read({"": [x]}, inputs, None)
+        return readouts[self.heads[0].name]
+
     def _memory_axis(self, tower: TowerConfig) -> str:
         return "" if tower.memory is None else self._tower(tower.memory).axis
 

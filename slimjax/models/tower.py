@@ -118,6 +118,13 @@ class Tower(nn.Module):
             memory_axis=self.memory_axis,
         )
 
+    def begin(
+        self, inputs: Mapping[str, Array], channels: Float[Array, " D"]
+    ) -> tuple[Float[Array, "*batch D"], Context]:
+        """Returns the residual stream before the first layer, and what layers get."""
+        x = self._embed(inputs, channels, None, None)
+        return x, self._context(inputs, channels, None, None, None)
+
     def finish(
         self, x: Float[Array, "*batch D"], channels: Float[Array, " D"]
     ) -> Float[Array, "*batch D"]:

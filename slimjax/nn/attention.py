@@ -10,6 +10,7 @@ from slimjax.nn.attention_heads import Heads
 from slimjax.nn.attention_kernels import attend
 from slimjax.nn.cache import LayerCache, has_cache, recall, replace, write
 from slimjax.nn.gather import gather_width
+from slimjax.nn.moments import note_input
 from slimjax.nn.positions import Rotation, rotate, rotation_table
 from slimjax.nn.relative import RelativeBias
 
@@ -58,6 +59,7 @@ class Attention(Heads):
             width, width, self.axis
         )
         x = self._normalise(x, channels)
+        note_input(self, "query", x)
         table = self._rotation(positions) if self.rotary else None
         use = partial(gather_width, dtype=self.dtype)
         query_kernel = use(query_kernel, self.axis, "heads", "head_dim")
@@ -172,6 +174,7 @@ class CrossAttention(Heads):
             x.shape[-1], width, self.memory_axis
         )
         x = self._normalise(x, channels)
+        note_input(self, "query", x)
         use = partial(gather_width, dtype=self.dtype)
         query_kernel = use(query_kernel, self.axis, "heads", "head_dim")
         if memory is None:
@@ -180,6 +183,7 @@ class CrossAttention(Heads):
             return self._write(mixed, out_kernel, channels)
         key_kernel = use(key_kernel, self.memory_axis, "kv_heads", "head_dim")
         value_kernel = use(value_kernel, self.memory_axis, "kv_heads", "head_dim")
+        note_input(self, "key", memory)
         heads = self._split(x, query_kernel)
         heads += self._split(memory, key_kernel, value_kernel)
         query, keys, values = self._finish_heads(*heads)

@@ -7,7 +7,7 @@ from jaxtyping import Array, DTypeLike, Float
 from slimjax.nn.axes import named
 from slimjax.nn.gates import gate, nest, sublayer_gate, write_bias, write_gates
 from slimjax.nn.gather import gather_width
-from slimjax.nn.moments import note_moments, wants_moments
+from slimjax.nn.moments import add_slopes, note_input, note_moments, wants_moments
 from slimjax.nn.norm import EPSILON, make_norm, rms_norm
 from slimjax.nn.positions import RopeScaling
 from slimjax.nn.products import product, products
@@ -108,7 +108,7 @@ class Heads(nn.Module):
         Queries alone, where the others come from a cache.
         """
         heads = {"query": query, "key": key, "value": value}
-        heads = {name: x for name, x in heads.items() if x is not None}
+        heads = {n: add_slopes(self, n, x) for n, x in heads.items() if x is not None}
         if self.bias:
             for name, x in heads.items():
                 axis = "heads" if name == "query" else "kv_heads"
@@ -141,8 +141,10 @@ class Heads(nn.Module):
         mixed = mixed.reshape(*mixed.shape[:2], -1)
         if wants_moments(self):
             note_moments(self, "out", mixed)
+        note_input(self, "out", mixed)
         width = out_kernel.shape[-1]
         out = product(mixed, out_kernel.reshape(-1, width), self.dtype)
+        out = add_slopes(self, "out", out)
         if self.out_bias:
             init = named(nn.initializers.zeros, "bias", self.axis)
             bias = self.param("out_bias", init, (1, width), jnp.float32)

@@ -11,7 +11,14 @@ from slimjax.nn.activations import activate
 from slimjax.nn.axes import named
 from slimjax.nn.gates import gate, sublayer_gate, write_bias, write_gates
 from slimjax.nn.gather import gather_width
-from slimjax.nn.moments import note_moments, wants_moments
+from slimjax.nn.moments import (
+    add_slopes,
+    note_input,
+    note_moments,
+    wants_inputs,
+    wants_moments,
+    wants_slopes,
+)
 from slimjax.nn.norm import EPSILON, make_norm
 from slimjax.nn.products import product, products
 from slimjax.nn.swiglu import swiglu
@@ -81,9 +88,14 @@ class MLP(nn.Module):
         reading = Reading(gate_kernel, up_kernel, *self._unit_biases())
         if wants_moments(self):
             note_moments(self, "down", self._hidden(x, reading))
-        if gate_kernel is not None and self.activation == "silu" and not self.bias:
+        is_asked = wants_inputs(self) or wants_slopes(self, "down")
+        is_usual = gate_kernel is not None and self.activation == "silu"
+        if is_usual and not self.bias and not is_asked:
             return swiglu(x, gate_kernel, up_kernel, down_kernel, self.dtype)
-        out = product(self._hidden(x, reading), down_kernel, self.dtype)
+        hidden = self._hidden(x, reading)
+        note_input(self, "up", x)
+        note_input(self, "down", hidden)
+        out = add_slopes(self, "down", product(hidden, down_kernel, self.dtype))
         if self.bias:
             init = named(nn.initializers.zeros, "bias", self.axis)
             bias = self.param("down_bias", init, (1, x.shape[-1]), jnp.float32)
@@ -122,8 +134,10 @@ class MLP(nn.Module):
             return x if bias is None else x + jnp.expand_dims(bias, range(x.ndim - 1))
 
         if reading.gate is None:
-            up = product(x, reading.up, self.dtype)
+            up = add_slopes(self, "up", product(x, reading.up, self.dtype))
             return activate(add(up, reading.up_bias), self.activation)
         opened, moved = products(x, (reading.gate, reading.up), self.dtype)
+        opened = add_slopes(self, "gate", opened)
+        moved = add_slopes(self, "up", moved)
         opened = activate(add(opened, reading.gate_bias), self.activation)
         return opened * add(moved, reading.up_bias)

@@ -1,7 +1,13 @@
-"""Second moments of what a weight reads, for those who ask for them.
+"""What products read, and how the loss depends on what they write, for who asks.
 
-They are written to the collection ``moments`` when it is mutable, under the weight's
-own path, and cost nothing otherwise.
+Three collections, which cost nothing unless they are asked for:
+
+* ``moments``, when mutable: x^T x of what the weights that write to a residual stream
+  read, under the weight's own path;
+* ``inputs``, when mutable: x itself, of every product. Products that read the same have
+  one entry, under the first of them;
+* ``slopes``: zeros that are added to what a product writes, so that their gradient is
+  that of what it wrote. When mutable, they are made.
 """
 
 import flax.linen as nn
@@ -10,7 +16,7 @@ from jaxtyping import Array, Float
 
 from slimjax.nn.products import product
 
-MOMENTS = "moments"
+MOMENTS, INPUTS, SLOPES = "moments", "inputs", "slopes"
 
 
 def wants_moments(module: nn.Module) -> bool:
@@ -24,3 +30,30 @@ def note_moments(module: nn.Module, weight: str, x: Float[Array, "*batch I"]) ->
     shape = (rows.shape[1], rows.shape[1])
     moments = module.variable(MOMENTS, weight, jnp.zeros, shape, jnp.float32)
     moments.value += product(rows.T, rows, jnp.float32)
+
+
+def wants_inputs(module: nn.Module) -> bool:
+    """Whether somebody asked for what products read in this call."""
+    return module.is_mutable_collection(INPUTS) and not module.is_initializing()
+
+
+def note_input(module: nn.Module, weight: str, x: Float[Array, "*batch I"]) -> None:
+    """Keeps what a weight reads, if somebody asked for it."""
+    if wants_inputs(module):
+        module.variable(INPUTS, weight, lambda: x)
+
+
+def wants_slopes(module: nn.Module, weight: str) -> bool:
+    """Whether somebody asks how the loss depends on what a weight writes."""
+    is_made = module.has_variable(SLOPES, weight)
+    is_asked = module.is_mutable_collection(SLOPES) and not module.is_initializing()
+    return is_made or is_asked
+
+
+def add_slopes(
+    module: nn.Module, weight: str, x: Float[Array, "*shape"]
+) -> Float[Array, "*shape"]:
+    """Returns what a weight wrote, plus zeros if somebody wants its gradient."""
+    if not wants_slopes(module, weight):
+        return x
+    return x + module.variable(SLOPES, weight, jnp.zeros, x.shape, jnp.float32).value

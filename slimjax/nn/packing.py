@@ -13,7 +13,7 @@ Weights stand in the order of their names. What `slimjax.objective.size` counts 
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import jax.numpy as jnp
 import numpy as np
@@ -27,6 +27,7 @@ from slimjax.nn.quantize import (
     Precision,
     bit_axis,
     bit_key,
+    codes_at,
     decode,
     encode,
     from_rows,
@@ -34,7 +35,7 @@ from slimjax.nn.quantize import (
     to_rows,
     uniform_precision,
 )
-from slimjax.trees import flatten, unflatten
+from slimjax.trees import Path, flatten, unflatten
 
 FORMAT = "slimjax-packed-2"
 MAX_TABLE_BYTES = 1 << 26
@@ -46,6 +47,7 @@ def pack(
     names: PyTree,
     precision: Precision | None = None,
     group_size: int = 0,
+    given_steps: Mapping[Path, np.ndarray] | None = None,
 ) -> bytes:
     """Returns the content of a packed file.
 
@@ -54,14 +56,22 @@ def pack(
         names: Names of their axes.
         precision: Bits and fit of each unit; None for bfloat16 everywhere.
         group_size: Elements that share a step; 0 for all that a unit has of a weight.
+        given_steps: Steps ``[U G]`` of weights that lie on their levels already, by
+            path; those of others are computed from the weights.
     """
+    given = given_steps or {}
     precision = precision or uniform_precision(weights, names, FULL)
     bits, fits = flatten(precision["bits"]), flatten(precision["fit"])
     axes, steps, codes = flatten(names), [], []
     for path, weight in sorted(flatten(weights).items()):
         own = np.asarray(bits[bit_key(path, axes[path])])
         rows = to_rows(np.asarray(weight, np.float32), bit_axis(axes[path]))
-        row_codes, row_steps = encode(rows, own, np.asarray(fits[path]), group_size)
+        if path in given:
+            row_steps = np.asarray(given[path], np.float32)
+            row_codes = codes_at(rows, row_steps, own, group_size)
+        else:
+            fit = np.asarray(fits[path])
+            row_codes, row_steps = encode(rows, own, fit, group_size)
         is_full = own[:, None] >= FULL
         codes.append(pack_codes(np.where(is_full, _to_bfloat16(rows), row_codes), own))
         steps.append(row_steps[own < FULL].reshape(-1))

@@ -187,12 +187,17 @@ def encode(rows: Rows, bits: Units, fit: Units, group_size: int = 0) -> tuple[An
         fit: Factor of each unit's steps.
         group_size: Elements that share a step; 0 for the whole row.
     """
-    xp, half = numpy_of(rows), _half(bits)
     table = np.ones(FULL + 1, np.float32)
     table[list(STEPS)] = list(STEPS.values())
-    steps = row_steps(rows, xp.asarray(table)[bits] * fit, group_size)
+    steps = row_steps(rows, numpy_of(rows).asarray(table)[bits] * fit, group_size)
+    return codes_at(rows, steps, bits, group_size), steps
+
+
+def codes_at(rows: Rows, steps: Steps, bits: Units, group_size: int = 0) -> Any:
+    """Returns the codes of rows [U E] between whose levels there are given steps."""
+    xp, half = numpy_of(rows), _half(bits)
     levels = xp.floor(rows / spread(steps, rows.shape[1], group_size)) + half
-    return xp.clip(levels, 0, 2 * half - 1).astype(np.int32), steps
+    return xp.clip(levels, 0, 2 * half - 1).astype(np.int32)
 
 
 def decode(codes: Codes, steps: Steps, bits: Units, group_size: int = 0) -> Any:

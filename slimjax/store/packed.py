@@ -2,8 +2,10 @@
 
 import json
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import safetensors
 from jaxtyping import PyTree
 
@@ -19,9 +21,10 @@ def write_packed(
     names: PyTree,
     precision: Precision | None = None,
     group_size: int = 0,
+    steps: Mapping[tuple[str, ...], np.ndarray] | None = None,
 ) -> int:
-    """Writes the weights and returns the size of the file in bytes."""
-    content = pack(weights, names, precision, group_size)
+    """Writes the weights and returns the size of the file in bytes; see `pack`."""
+    content = pack(weights, names, precision, group_size, steps)
     write_atomic(path, content)
     return len(content)
 

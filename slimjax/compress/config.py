@@ -1,0 +1,60 @@
+"""What ``slimjax compress`` is asked for."""
+
+import dataclasses
+from pathlib import Path
+
+from slimjax.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """A model, text, and how small the model shall be.
+
+    Attributes:
+        model: Folder of a finished or imported run.
+        data: Source of text to calibrate on, and to measure on.
+        workdir: Folder of the result; with several budgets, folder of their folders.
+        budgets: Sizes, as ``"50M"`` or ``"40%"``.
+        size: What is counted: params, flops, bytes or kv_bytes.
+        also: Other sources to measure on.
+        num_rows: Most rows that are calibrated on.
+        num_slope_rows: Rows among them that gradients are taken of.
+        num_error_rows: Most rows of each source that errors are measured on.
+        num_seams: Cuts on the way to a budget.
+        heal_steps: Steps of distillation from the original afterwards.
+        overrides: Other settings, ``("a.b", "value")``.
+    """
+
+    model: str
+    data: str
+    workdir: str
+    budgets: tuple[str, ...]
+    size: str = "bytes"
+    also: tuple[str, ...] = ()
+    num_rows: int = 240
+    num_slope_rows: int = 48
+    num_error_rows: int = 36
+    num_seams: int = 1
+    heal_steps: int = 0
+    overrides: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self):
+        """Refuses what cannot be meant."""
+        if not self.budgets or "" in self.budgets:
+            raise ConfigError(
+                "--budget needs a size, or several with commas, such as 50M,35M."
+            )
+        if len(set(self.budgets)) < len(self.budgets):
+            raise ConfigError(f"--budget={','.join(self.budgets)} names a size twice.")
+        least = {"--rows": (self.num_rows, 12), "--slope_rows": (self.num_slope_rows, 1)}
+        least |= {"--seams": (self.num_seams, 1), "--heal_steps": (self.heal_steps, 0)}
+        least |= {"--error_rows": (self.num_error_rows, 12)}
+        for flag, (value, floor) in least.items():
+            if value < floor:
+                raise ConfigError(f"{flag}={value} must be {floor} or more.")
+
+    def folder_of(self, budget: str) -> Path:
+        """Returns the folder of a budget."""
+        if len(self.budgets) == 1:
+            return Path(self.workdir)
+        return Path(self.workdir) / budget.replace("%", "percent").replace("/", "_")

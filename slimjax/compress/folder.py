@@ -1,0 +1,98 @@
+"""The run folder of a compressed model: whole, or not there."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import PyTree
+
+from slimjax.errors import ConfigError
+from slimjax.models.config import ModelConfig
+from slimjax.nn.quantize import Precision
+from slimjax.objective.inventory import Bits
+from slimjax.paths import user_path
+from slimjax.store.files import read_json, write_json
+from slimjax.store.packed import write_packed
+from slimjax.store.run_folder import RunFolder
+from slimjax.trees import Path as PathNames
+
+
+def check_free(root: Path) -> Path:
+    """Returns a folder that is to be made, as a path.
+
+    Raises:
+        ConfigError: If something is there already.
+    """
+    path = user_path(root, "--workdir")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise ConfigError(
+            f"--workdir={path} is not empty. Name a new folder for the result."
+        )
+    return path
+
+
+class Result:
+    """A compressed model, about to be written."""
+
+    def __init__(
+        self,
+        model: ModelConfig,
+        weights: PyTree,
+        names: PyTree,
+        precision: Precision,
+        steps: Mapping[PathNames, np.ndarray],
+        group_size: int,
+    ):
+        """Takes what a packed file holds.
+
+        Args:
+            model: Its shape.
+            weights: The weights, on their levels.
+            names: Names of their axes.
+            precision: Bits of their units.
+            steps: Steps of those that were rounded, by path.
+            group_size: Elements that share a step.
+        """
+        self.model, self.weights, self.names = model, weights, names
+        self.precision, self.steps, self.group_size = precision, steps, group_size
+
+    def pack(self, path: Path) -> int:
+        """Writes the packed file, and returns its size in bytes."""
+        return write_packed(
+            *(path, self.weights, self.names, self.precision, self.group_size),
+            steps=self.steps,
+        )
+
+    def write(
+        self, root: Path, source: RunFolder, bits: Bits | None, report: dict[str, Any]
+    ) -> None:
+        """Writes a finished run folder in one step.
+
+        Args:
+            root: The folder, which is empty or not there.
+            source: Folder of the original, whose settings and tokenizer are copied.
+            bits: Bits of units that stand beside the layers; None for none.
+            report: Content of ``report.json``.
+        """
+        root.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
+        try:
+            folder = RunFolder(partial)
+            shutil.copytree(source.tokenizer, folder.tokenizer)
+            write_json(folder.config, read_json(source.config, dict))
+            write_json(folder.architecture, self.model.architecture(bits))
+            self.pack(folder.packed)
+            folder.seams.append(report["compress"]["seam"])
+            (partial / "metrics.jsonl").touch()
+            write_json(folder.report, report)
+            os.chmod(partial, 0o755)
+            if root.is_dir():
+                root.rmdir()
+            partial.rename(root)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise

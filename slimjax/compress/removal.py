@@ -1,0 +1,183 @@
+"""What is lost when inputs of a product go, after the others have taken over.
+
+A product ``y = h W`` reads h with the moment ``A = E[h^T h]``; the loss depends on y
+with the moment ``G = sum over positions of d^T d``, d being its gradient. A change E of
+the weight costs, to second order,
+
+    tr(E^T A E G) / 2    nats a target.
+
+Without the inputs S, the least of that over the other rows is
+
+    tr(W_S G W_S^T  [A^-1]_SS^-1) / 2,    at    W - A^-1_.S [A^-1]_SS^-1 W_S
+
+and the inverse without S follows from the inverse with it, so that inputs can go one
+after the other, and the sum of their costs is the cost of all of them.
+
+References:
+    Hassibi and Stork, "Optimal Brain Surgeon", 1993.
+    van der Ouderaa et al., "The LLM Surgeon", 2024, section 3 (moments of both sides).
+    Kurtic et al., "ZipLM", 2023, section 3 (units, one after the other).
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+DAMPING = 0.002
+"""Added to the diagonal of A, as a part of its mean."""
+
+MOST_SETS = 4
+"""Groups up to which all sets of them are compared."""
+
+
+class Path(NamedTuple):
+    """Sets of units that go, the smaller ones first, and what each of them costs.
+
+    Attributes:
+        sets: Numbers of the units that go; the first set is empty.
+        nats: Nats a target, never falling.
+    """
+
+    sets: tuple[np.ndarray, ...]
+    nats: np.ndarray
+
+
+class Removal:
+    """A product from which inputs go one after the other.
+
+    Attributes:
+        inverse: ``A^-1`` of the inputs that stay, ``[I I]``; rows of others are 0.
+        rows: ``W L`` of them, ``[I D]``, where ``G = L L^T``.
+    """
+
+    def __init__(
+        self,
+        moment: Float[np.ndarray, "I I"],
+        weight: Float[np.ndarray, "I D"],
+        slope: Float[np.ndarray, "D D"],
+        damping: float = DAMPING,
+    ):
+        """Inverts A.
+
+        Args:
+            moment: A.
+            weight: W.
+            slope: G.
+            damping: Added to the diagonal of A, as a part of its mean.
+        """
+        self.inverse = np.linalg.inv(damp(moment, damping))
+        self.rows = weight.astype(np.float64) @ root(slope)
+
+    def costs(self) -> Float[np.ndarray, " I"]:
+        """Returns what each input costs if it goes alone; inf for those that went."""
+        diagonal = np.diag(self.inverse)
+        squares = np.einsum("ID,ID->I", self.rows, self.rows)
+        is_open = diagonal > 0
+        costs = np.full(len(squares), np.inf)
+        return np.divide(0.5 * squares, diagonal, out=costs, where=is_open)
+
+    def cost_of(self, inputs: np.ndarray) -> float:
+        """Returns what some inputs cost if they go together."""
+        block, rows = self.inverse[np.ix_(inputs, inputs)], self.rows[inputs]
+        return 0.5 * float(np.sum(rows * np.linalg.solve(block, rows)))
+
+    def remove(self, inputs: np.ndarray) -> float:
+        """Removes some inputs, and returns what that cost."""
+        block, rows = self.inverse[np.ix_(inputs, inputs)], self.rows[inputs]
+        taken = np.linalg.solve(block, rows)
+        columns = self.inverse[:, inputs]
+        self.rows -= columns @ taken
+        self.inverse -= columns @ np.linalg.solve(block, columns.T)
+        self.rows[inputs] = self.inverse[inputs] = self.inverse[:, inputs] = 0.0
+        return 0.5 * float(np.sum(rows * taken))
+
+
+def remove_units(removal: Removal, blocks: Sequence[int]) -> Path:
+    """Returns the path on which single inputs go, the cheapest of those left first.
+
+    Args:
+        removal: The product; it is used up.
+        blocks: How many inputs go at a time. Inputs of a block are compared as if each
+            went alone, so that small blocks choose better.
+
+    Examples:
+        >>> removal = Removal(np.eye(3), np.diag([3.0, 1.0, 2.0]), np.eye(3), 0.0)
+        >>> path = remove_units(removal, [1, 1])
+        >>> [units.tolist() for units in path.sets], path.nats
+        ([[], [1], [1, 2]], array([0. , 0.5, 2.5]))
+    """
+    gone, sets, nats = np.zeros(0, int), [np.zeros(0, int)], [0.0]
+    for size in blocks:
+        cheapest = np.argsort(removal.costs(), kind="stable")[:size]
+        nats.append(nats[-1] + removal.remove(cheapest))
+        gone = np.sort(np.append(gone, cheapest))
+        sets.append(gone)
+    return Path(tuple(sets), np.array(nats))
+
+
+def remove_groups(removal: Removal, num_groups: int, size: int = 1) -> Path:
+    """Returns the path on which groups of neighbouring inputs go.
+
+    Up to `MOST_SETS` groups the best set of each number of groups is found among all;
+    above, the cheapest group that is left goes next.
+
+    Args:
+        removal: The product; it may be used up.
+        num_groups: Groups of equal numbers of inputs.
+        size: Groups that go at a time.
+    """
+    inputs = np.arange(len(removal.rows)).reshape(num_groups, -1)
+    counts = range(size, num_groups + 1, size)
+    if num_groups <= MOST_SETS:
+        found = [_best_set(removal, inputs, count) for count in counts]
+        sets, nats = [np.array(s) for _, s in found], [cost for cost, _ in found]
+    else:
+        sets, nats = _greedy_sets(removal, inputs, counts, size)
+    nats = np.maximum.accumulate(np.append(0.0, nats))
+    return Path((np.zeros(0, int), *sets), nats)
+
+
+def _best_set(
+    removal: Removal, inputs: np.ndarray, count: int
+) -> tuple[float, tuple[int, ...]]:
+    candidates = itertools.combinations(range(len(inputs)), count)
+    price = lambda groups: removal.cost_of(inputs[list(groups)].reshape(-1))
+    return min((price(groups), groups) for groups in candidates)
+
+
+def _greedy_sets(
+    removal: Removal, inputs: np.ndarray, counts: Sequence[int], size: int
+) -> tuple[list[np.ndarray], list[float]]:
+    gone, total, sets, nats = [], 0.0, [], []
+    for _ in counts:
+        left = [i for i in range(len(inputs)) if i not in gone]
+        left.sort(key=lambda i: removal.cost_of(inputs[i]))
+        total += removal.remove(inputs[left[:size]].reshape(-1))
+        gone += left[:size]
+        sets.append(np.sort(gone))
+        nats.append(total)
+    return sets, nats
+
+
+def damp(
+    moment: Float[np.ndarray, "I I"], part: float, *, least: float = 1e-12
+) -> Float[np.ndarray, "I I"]:
+    """Returns a moment, float64, with a part of its mean diagonal on the diagonal."""
+    moment = np.asarray(moment, np.float64)
+    mean = float(np.mean(np.diag(moment)))
+    return moment + (part * mean + least) * np.eye(len(moment))
+
+
+def root(slope: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:
+    """Returns L with ``slope = L L^T``, of a matrix that may be singular.
+
+    Examples:
+        >>> root(np.diag([4.0, 0.0]))
+        array([[0., 2.],
+               [0., 0.]])
+    """
+    values, vectors = np.linalg.eigh(np.asarray(slope, np.float64))
+    return vectors * np.sqrt(np.maximum(values, 0.0))

@@ -1,0 +1,105 @@
+"""Rows of text, as calibration and errors read them.
+
+A language model's row has one token more than targets: the first one is read and not
+scored, and nothing stands before it. Other tasks make their own inputs and targets.
+"""
+
+import dataclasses
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from slimjax import tasks
+from slimjax.compress.walk import Rows
+from slimjax.data.codecs import Codecs
+from slimjax.data.dataset import Dataset
+from slimjax.errors import DataError
+from slimjax.run.blueprints import make_task
+from slimjax.tasks.spelling import with_bytes
+from slimjax.models.config import ModelConfig
+from slimjax.train.config import RunConfig
+
+LEAST_ROWS = 12
+"""Fewest rows that an error is reported of, or that a model is calibrated on."""
+
+LANGUAGE_MODEL = "lm"
+
+
+class Text(NamedTuple):
+    """Rows, and the raw bytes that their targets stand for; 0 where they are none."""
+
+    rows: Rows
+    num_bytes: float = 0.0
+
+
+def load_data(
+    run: RunConfig, codecs: Codecs, source: str = "", *, held_out: bool = False
+) -> Dataset:
+    """Returns the rows of a source.
+
+    Args:
+        run: The settings; rows of a language model get one token more.
+        codecs: The model's.
+        source: The source; empty for that of the settings.
+        held_out: Whether all of it is held out, in the split ``valid``.
+    """
+    data = run.data
+    if source:
+        data = dataclasses.replace(data, source=source, valid_source="", test_source="")
+    if run.task == LANGUAGE_MODEL:
+        data = dataclasses.replace(data, seq_len=data.seq_len + 1)
+    load = tasks.get(run.task).load
+    return load(data, head=run.head, codecs=codecs, all_valid=held_out)
+
+
+def read_rows(
+    run: RunConfig,
+    model: ModelConfig,
+    data: Dataset,
+    split: str,
+    num_rows: int,
+    name: str,
+) -> Text:
+    """Returns rows spread over a split.
+
+    Args:
+        run: The settings.
+        model: The model that is to read them.
+        data: Where they are from.
+        split: ``train`` or ``valid``.
+        num_rows: Most rows that are read.
+        name: What the source is called in a message.
+
+    Raises:
+        DataError: If there are fewer than `LEAST_ROWS`.
+    """
+    total = data.num_rows(split)
+    if run.task == LANGUAGE_MODEL and split != "train":
+        total -= int(data.row_counts[split]["targets"][-1] <= run.data.seq_len)
+    if total < LEAST_ROWS:
+        raise DataError(
+            f"{name} has {total} rows of {run.data.seq_len} targets in its {split} "
+            f"split; {LEAST_ROWS} are needed. Give more text, or set a smaller "
+            "config.data.seq_len."
+        )
+    numbers = np.linspace(0, total - 1, min(num_rows, total)).round().astype(int)
+    batch = data.rows(split, np.unique(numbers))
+    if run.task == LANGUAGE_MODEL:
+        return _language_rows(batch["tokens"], data)
+    task = with_bytes(make_task(run, data.outline), model, data.codecs)
+    key = jax.random.key(run.seed)
+    arrays = {n: np.asarray(x) for n, x in task.inputs(batch, key).items()}
+    target = task.targets(batch, key)[model.heads[0].name]
+    return Text(Rows(arrays, np.asarray(target.values), np.asarray(target.weight)))
+
+
+def _language_rows(tokens: np.ndarray, data: Dataset) -> Text:
+    tokens, special = np.asarray(tokens, np.int32), set(data.special.values())
+    targets = tokens[:, 1:]
+    num_bytes = sum(
+        len(data.tokenizer.decode_bytes(row[~np.isin(row, list(special))]))
+        for row in targets
+    )
+    ones = np.ones(targets.shape, np.float32)
+    return Text(Rows({"tokens": tokens[:, :-1]}, targets, ones), float(num_bytes))

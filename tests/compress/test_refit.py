@@ -1,0 +1,118 @@
+"""What cutting and refitting layer by layer promises."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from compress.tiny import draw_rows, make_decoder, make_encoder
+
+from slimjax.compress.refit import Refit, fit
+from slimjax.compress.walk import Walk
+from slimjax.models import BERT, GPT2, LLAMA
+from slimjax.resize.plan import make_plan
+from slimjax.resize.shrink import cut
+from slimjax.trees import axis_names, flatten, unflatten
+
+MODELS = {
+    "llama": lambda: make_decoder(LLAMA),
+    "gpt2": lambda: make_decoder(GPT2),
+    "bert": lambda: make_encoder(BERT),
+}
+
+
+def cut_model(model, variables, close):
+    """Returns the model without what `close` takes from the gates."""
+    gates = {path: np.array(gate) for path, gate in flatten(variables["gates"]).items()}
+    close(gates)
+    plan, names = make_plan(gates), axis_names(model.abstract_variables())
+    params = cut(variables["params"], names["params"], plan)
+    own = cut(variables["gates"], names["gates"], plan)
+    slim = model.reshaped(params)
+    ones = jax.tree.map(np.ones_like, own)
+    return Walk(slim), {"params": params, "gates": ones}
+
+
+def some(gates):
+    gates["layer_0", "mlp", "mlp"][3:15] = 0
+    gates["layer_0", "attention", "kv_heads"][1] = 0
+    gates["layer_1", "mlp", "sublayer"][...] = 0
+    gates["layer_2", "attention", "sublayer"][...] = 0
+
+
+def last_streams(walk, variables, rows):
+    inputs = {"tokens": jnp.asarray(rows.inputs["tokens"])}
+    module = walk.model.module()
+    return np.asarray(module.apply(variables, inputs, method="streams")[-1])
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_refitted_model_is_nearer_to_the_original(name):
+    """Also on rows that it was not refitted on."""
+    model, variables, walk = MODELS[name]()
+    slim, weights = cut_model(model, variables, some)
+    rows, others = draw_rows(300), draw_rows(40, seed=1)
+    whole = last_streams(walk, variables, others)
+    before = last_streams(slim, weights, others)
+    Refit(walk, variables, slim, weights).run(rows)
+    after = last_streams(slim, weights, others)
+    assert np.sum((after - whole) ** 2) < 0.8 * np.sum((before - whole) ** 2)
+
+
+def test_a_model_that_lost_nothing_is_left_alone():
+    model, variables, walk = make_decoder()
+    slim, weights = cut_model(model, variables, lambda gates: None)
+    Refit(walk, variables, slim, weights).run(draw_rows())
+    for path, weight in flatten(weights["params"]).items():
+        np.testing.assert_array_equal(weight, flatten(variables["params"])[path])
+
+
+def test_layers_before_the_first_cut_are_left_alone():
+    model, variables, walk = make_decoder()
+
+    def close(gates):
+        gates["layer_1", "mlp", "mlp"][:5] = 0
+
+    slim, weights = cut_model(model, variables, close)
+    Refit(walk, variables, slim, weights).run(draw_rows(60))
+    own, known = (flatten(tree["params"]) for tree in (weights, variables))
+    changed = {path for path in own if not np.array_equal(own[path], known.get(path))}
+    read = {("layer_1", "mlp", "gate"), ("layer_1", "mlp", "up")}
+    written = {("layer_1", "mlp", "down"), ("layer_2", "attention", "out")}
+    assert changed == {*read, *written, ("layer_2", "mlp", "down")}
+
+
+def test_twins_stand_in_for_each_other():
+    """A unit that another one equals is cut without any loss."""
+    model, variables, walk = make_decoder()
+    params = {path: np.array(w) for path, w in flatten(variables["params"]).items()}
+    for name in ("gate", "up"):
+        params["layer_0", "mlp", name][:, 5] = params["layer_0", "mlp", name][:, 9]
+    variables = {**variables, "params": unflatten(params)}
+
+    def close(gates):
+        gates["layer_0", "mlp", "mlp"][5] = 0
+
+    slim, weights = cut_model(model, variables, close)
+    rows, others = draw_rows(300), draw_rows(40, seed=1)
+    Refit(walk, variables, slim, weights, ridge=1e-9).run(rows)
+    whole, after = (
+        last_streams(w, v, others) for w, v in ((walk, variables), (slim, weights))
+    )
+    np.testing.assert_allclose(after, whole, atol=2e-3)
+
+
+def test_the_fit_has_the_least_error():
+    source = np.random.default_rng(0)
+    hidden, target = source.standard_normal((50, 4)), source.standard_normal((50, 3))
+    weight = source.standard_normal((4, 3))
+    fitted = fit(hidden.T @ hidden, hidden.T @ target, weight, ridge=0.0)
+    known = np.linalg.lstsq(hidden, target, rcond=None)[0]
+    np.testing.assert_allclose(fitted, known, atol=1e-8)
+
+
+def test_a_large_ridge_keeps_the_weight():
+    source = np.random.default_rng(0)
+    hidden, target = source.standard_normal((50, 4)), source.standard_normal((50, 3))
+    weight = source.standard_normal((4, 3))
+    kept = fit(hidden.T @ hidden, hidden.T @ target, weight, ridge=1e9)
+    np.testing.assert_allclose(kept, weight, atol=1e-6)
