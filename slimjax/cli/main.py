@@ -19,6 +19,7 @@ COMMANDS = {
     "export": "write a run's model in a format of other software",
     "import": "make a run folder of a pretrained model",
     "inspect": "show the architecture, the sizes and the seams of a run",
+    "compress": "make a finished model smaller: cut, refit and round it",
     "sweep": "run a grid of settings with several seeds, and compare",
     "launch": "train with several processes on this machine",
     "plan": "compile a run's step for a TPU slice that is not here, and measure it",

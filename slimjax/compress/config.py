@@ -46,7 +46,10 @@ class Request:
             )
         if len(set(self.budgets)) < len(self.budgets):
             raise ConfigError(f"--budget={','.join(self.budgets)} names a size twice.")
-        least = {"--rows": (self.num_rows, 12), "--slope_rows": (self.num_slope_rows, 1)}
+        least = {
+            "--rows": (self.num_rows, 12),
+            "--slope_rows": (self.num_slope_rows, 1),
+        }
         least |= {"--seams": (self.num_seams, 1), "--heal_steps": (self.heal_steps, 0)}
         least |= {"--error_rows": (self.num_error_rows, 12)}
         for flag, (value, floor) in least.items():

@@ -7,10 +7,9 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, PyTree
 
-from slimjax.compress.walk import Rows
+from slimjax.compress.walk import Rows, Text
 from slimjax.models.config import ModelConfig
 
 
@@ -75,12 +74,24 @@ def measure(
     return Error(total, rows.num_targets, num_bytes)
 
 
+def measure_all(
+    model: ModelConfig, variables: PyTree, texts: Mapping[str, Text]
+) -> dict[str, Error]:
+    """Returns the error of a model on each of several texts."""
+    return {
+        name: measure(model, variables, text.rows, text.num_bytes)
+        for name, text in texts.items()
+    }
+
+
 @functools.lru_cache(maxsize=16)
 def _nats_fn(model: ModelConfig) -> Callable[..., Array]:
     network, head = model.module(), model.heads[0].name
 
     @jax.jit
-    def step(variables: PyTree, inputs: Mapping[str, Array], targets: Any, weights: Any):
+    def step(
+        variables: PyTree, inputs: Mapping[str, Array], targets: Any, weights: Any
+    ):
         scores = network.apply(variables, inputs)[head].scores(targets)
         return jnp.sum(scores.nats * weights)
 

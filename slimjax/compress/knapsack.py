@@ -73,7 +73,7 @@ def _parts(sizes: np.ndarray, unit: float, grid: int) -> np.ndarray:
 def _solve(
     nats: Sequence[np.ndarray], parts: Sequence[np.ndarray], grid: int
 ) -> list[int]:
-    """Returns the best offers by dynamic programming over what may be used of the grid."""
+    """Returns the best offers, by dynamic programming over the parts of the grid."""
     least, taken = np.zeros(grid + 1), []
     for own_nats, own_parts in zip(nats, parts, strict=True):
         best, which = np.full(grid + 1, np.inf), np.zeros(grid + 1, np.int32)

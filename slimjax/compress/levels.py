@@ -96,5 +96,7 @@ class Levels:
             rows, to_rows(counts, axis), self.bits_of(path), self.group_size
         )
         self.steps[path] = steps
-        each = np.broadcast_to(spread(steps, rows.shape[1], self.group_size), rows.shape)
+        each = np.broadcast_to(
+            spread(steps, rows.shape[1], self.group_size), rows.shape
+        )
         return from_rows(each, axis, weight.shape)

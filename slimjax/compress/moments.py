@@ -85,8 +85,8 @@ def collect(
         seed: Of the labels.
         report: Called while it goes on.
     """
-    found, sampled = Moments(), rows.first(num_slope_rows)
-    streams = walk.begin(variables, rows)
+    found, numbers = Moments(), rows.spread(num_slope_rows)
+    sampled, streams = rows.at(numbers), walk.begin(variables, rows)
     few, places = walk.begin(variables, sampled), []
     found.num_positions = streams.num_positions
     num_layers = walk.model.num_layers
@@ -94,7 +94,7 @@ def collect(
         places.append(few)
         layer = walk.layer(variables, number)
         streams = _forward(walk, number, layer, streams, found)
-        few = _forward(walk, number, layer, few, None)
+        few = few.with_rows(streams.rows(numbers))
         report("moments of inputs", (number + 1) / num_layers)
     _of_head(walk, variables, rows, streams, found)
     slopes = _slopes_of_head(walk, variables, sampled, few, found, seed)
@@ -110,10 +110,10 @@ def collect(
 
 
 def _forward(
-    walk: Walk, number: int, layer: PyTree, streams: Streams, found: Moments | None
+    walk: Walk, number: int, layer: PyTree, streams: Streams, found: Moments
 ) -> Streams:
     """Returns the streams after a layer, and adds the moments of its inputs."""
-    step, values = _forward_fn(walk.reader(number), found is not None), []
+    step, values = _forward_fn(walk.reader(number)), []
     squares: dict[Path, np.ndarray] = {}
     sums: dict[Path, np.ndarray] = {}
     for i, x in enumerate(streams.values):
@@ -123,11 +123,10 @@ def _forward(
         for path, own in inputs.items():
             _add(squares, path, second_moment(own, mask, walk.compute.dtype))
             _add(sums, path, total(own, mask))
-    if found is not None:
-        for path in squares:
-            own = (layer_name(number), *path)
-            found.inputs[own] = squares[path] / found.num_positions
-            found.means[own] = sums[path] / found.num_positions
+    for path in squares:
+        own = (layer_name(number), *path)
+        found.inputs[own] = squares[path] / found.num_positions
+        found.means[own] = sums[path] / found.num_positions
     return Streams(values, streams.contexts)
 
 
@@ -139,13 +138,8 @@ def _add(sums: dict[Path, np.ndarray], path: Path, value: np.ndarray) -> None:
 
 
 @functools.lru_cache(maxsize=256)
-def _forward_fn(read: Callable, wants_inputs: bool) -> Callable:
-    @jax.jit
-    def step(layer: PyTree, x: Array, context: Any):
-        x, inputs = read(layer, x, context)
-        return x, inputs if wants_inputs else {}
-
-    return step
+def _forward_fn(read: Callable) -> Callable:
+    return jax.jit(read)
 
 
 def _of_head(

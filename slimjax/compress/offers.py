@@ -16,8 +16,9 @@ from slimjax.compress.moments import HEAD, Moments
 from slimjax.compress.rounding import group_squares, rounding_nats
 from slimjax.compress.walk import source_of
 from slimjax.nn.quantize import FULL, bit_axis, bit_key, from_rows, is_matrix, to_rows
-from slimjax.objective.inventory import Bits, Inventory, uniform_bits
+from slimjax.objective.inventory import Bits, Inventory, Leaf, uniform_bits
 from slimjax.objective.size import SizeFn, unit_sizes
+from slimjax.resize.shrink import ANSWERS
 from slimjax.trees import Path
 
 MAX_TRIES = 6
@@ -53,7 +54,6 @@ class Catalogue:
         size_fn: SizeFn,
         states: tuple[int, ...] = (FULL,),
         bit_nats: Mapping[Path, np.ndarray] | None = None,
-        fixed: Mapping[Path, int] | None = None,
     ):
         """Weighs all offers.
 
@@ -62,16 +62,16 @@ class Catalogue:
             curves: What may be made of sublayers.
             size_fn: From gates and bits to size.
             states: Numbers of bits to choose from.
-            bit_nats: Nats that each state costs each matrix, by path, ``[S]``; None
-                where there is nothing to choose.
-            fixed: Bits that are not chosen, by bit key, such as those of a table.
+            bit_nats: Nats that each state costs each matrix, by path, ``[S]``; those
+                that are not named keep `FULL` bits.
         """
         self.inventory, self.curves, self.size_fn = inventory, curves, size_fn
         self.states = tuple(sorted(states, reverse=True))
-        self.gates, self.fixed = inventory.open_gates(), dict(fixed or {})
+        self.gates = inventory.open_gates()
         self.bit_nats = bit_nats or {}
-        self.modules = sorted({_module_of(leaf.path) for leaf in inventory.leaves
-                               if is_matrix(leaf.axes)})
+        self.modules = sorted(
+            {_module_of(leaf.path) for leaf in inventory.leaves if is_matrix(leaf.axes)}
+        )
         self.whole = float(size_fn(self.gates, self._bits([0] * len(self.modules))))
         self._by_module = {curve.gate[:-1]: curve for curve in curves}
         self._offers = [self._make_offers(module) for module in self.modules]
@@ -96,13 +96,13 @@ class Catalogue:
         return self._describe(numbers).size
 
     def _make_offers(self, module: Path) -> Offers:
-        """Returns a module's offers: all points of its curve with the first state,
-        then with the second, and so on.
-        """
+        """Returns a module's offers: all points of its curve, by state."""
         curve, index = self._by_module.get(module), self.modules.index(module)
         nats, sizes = [], []
         for state in range(len(self.states)):
-            bits = self._bits([state if i == index else 0 for i in range(len(self.modules))])
+            bits = self._bits(
+                [state if i == index else 0 for i in range(len(self.modules))]
+            )
             points = 1 if curve is None else len(curve.nats)
             left = np.ones(points)
             if curve is not None:
@@ -138,8 +138,8 @@ class Catalogue:
         chosen = dict(zip(self.modules, states, strict=True))
         for leaf in self.inventory.leaves:
             key = bit_key(leaf.path, leaf.axes)
-            if is_matrix(leaf.axes):
-                own = self.fixed.get(key, self.states[chosen[_module_of(leaf.path)]])
+            if leaf.path in self.bit_nats:
+                own = self.states[chosen[_module_of(leaf.path)]]
                 bits[key] = np.full_like(bits[key], own)
         return bits
 
@@ -182,32 +182,33 @@ def price_bits(
         path, axis = leaf.path, bit_axis(leaf.axes)
         if not is_matrix(leaf.axes):
             continue
-        moment, slope = _sides(path, moments)
+        moment, slope = _sides(leaf, moments)
+        if moment is None or slope is None:
+            continue
         weight = np.asarray(weights[path], np.float32)
         squares = group_squares(to_rows(weight, axis), group_size)
         squares = from_rows(squares, axis, weight.shape)
-        if moment is None or slope is None:
-            found[path] = np.zeros(len(states))
-            continue
-        if axis == 0 and leaf.axes[0] == "vocab":
+        if leaf.axes[0] in ANSWERS:
             weight, squares = weight.T, squares.T
         flat = weight.reshape(len(moment), -1), squares.reshape(len(moment), -1)
         found[path] = rounding_nats(flat[0], moment, slope, flat[1], states)
     return found
 
 
-def _sides(path: Path, moments: Moments) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Returns the moment of what a matrix reads, and the diagonal of its gradients'."""
+def _sides(leaf: Leaf, moments: Moments) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Returns the moment of what a matrix reads, and the diagonal of its gradients'.
+
+    None for those that are not rounded, such as tables of positions.
+    """
+    path = leaf.path
     if path in moments.slopes:
         slope = moments.slopes[path]
         slope = np.diag(slope) if slope.ndim == 2 else slope
         return moments.inputs.get(source_of(path, moments.inputs)), slope
-    slope = moments.slopes.get(HEAD)
-    is_table = path[-1] in ("embedding", "table") and slope is not None
-    return (moments.inputs.get(HEAD), slope) if is_table else (None, None)
+    moment, slope = moments.inputs[HEAD], moments.slopes[HEAD]
+    is_table = leaf.axes[0] in ANSWERS and leaf.shape == (len(slope), len(moment))
+    return (moment, slope) if is_table else (None, None)
 
 
 def _module_of(path: Path) -> Path:
     return path[:-1]
-
-

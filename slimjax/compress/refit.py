@@ -17,7 +17,6 @@ References:
     Frantar et al., "GPTQ", 2023, section 4 (rounding layer by layer).
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -27,6 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from slimjax.compress.fitting import RIDGE, Fit
 from slimjax.compress.walk import (
     WRITERS,
     Rows,
@@ -41,9 +41,6 @@ from slimjax.trees import Path
 
 Report = Callable[[str, float], None]
 """Called with what is done, and which part of it is."""
-
-RIDGE = 0.002
-"""Added to the diagonal of the moment, as a part of its mean."""
 
 READERS = {"attention": ("query", "key", "value"), "mlp": ("gate", "up")}
 """The weights of each sublayer that read the residual stream."""
@@ -63,82 +60,6 @@ class Rounder(Protocol):
             moment: Of what it reads.
         """
         ...
-
-
-@dataclasses.dataclass
-class Fit:
-    """Sums over positions from which a weight is fitted.
-
-    Attributes:
-        squares: Of ``h^T h``.
-        cross: Of ``h^T t``.
-        read: Of h.
-        target: Of t.
-        count: Number of positions.
-    """
-
-    squares: Any = 0.0
-    cross: Any = 0.0
-    read: Any = 0.0
-    target: Any = 0.0
-    count: float = 0.0
-
-    def add(
-        self, hidden: Float[np.ndarray, "P I"], target: Float[np.ndarray, "P D"]
-    ) -> None:
-        """Adds some positions: what the weight reads, and what it should write."""
-        self.squares = self.squares + hidden.T @ hidden
-        self.cross = self.cross + hidden.T @ target
-        self.read = self.read + hidden.sum(0)
-        self.target = self.target + target.sum(0)
-        self.count += len(hidden)
-
-    def solve(
-        self, weight: Float[np.ndarray, "I D"], ridge: float, *, has_bias: bool
-    ) -> tuple[Float[np.ndarray, "I D"], Float[np.ndarray, " D"]]:
-        """Returns the weight and the bias with the least error.
-
-        Without a bias, that is 0.
-
-        Args:
-            weight: Where the ridge is centred.
-            ridge: Added to the diagonal of the moment, as a part of its mean.
-            has_bias: Whether there is a bias.
-        """
-        squares = np.asarray(self.squares, np.float64) / self.count
-        cross = np.asarray(self.cross, np.float64) / self.count
-        read, target = self.read / self.count, self.target / self.count
-        if has_bias:
-            squares = squares - np.outer(read, read)
-            cross = cross - np.outer(read, target)
-        fitted = fit(squares, cross, weight, ridge)
-        bias = target - read @ fitted if has_bias else np.zeros(weight.shape[1])
-        return fitted.astype(np.float32), bias.astype(np.float32)
-
-
-def fit(
-    squares: Float[np.ndarray, "I I"],
-    cross: Float[np.ndarray, "I D"],
-    weight: Float[np.ndarray, "I D"],
-    ridge: float,
-) -> Float[np.ndarray, "I D"]:
-    """Returns ``argmin E |h W' - t|^2 + ridge mean(diag) |W' - W|^2``.
-
-    Args:
-        squares: ``E[h^T h]``.
-        cross: ``E[h^T t]``.
-        weight: W.
-        ridge: As a part of the mean of the diagonal of `squares`.
-
-    Examples:
-        >>> twice = fit(np.eye(2), 2 * np.eye(2), np.eye(2), ridge=0.0)
-        >>> twice.round(6)
-        array([[2., 0.],
-               [0., 2.]])
-    """
-    weight, mean = np.asarray(weight, np.float64), float(np.mean(np.diag(squares)))
-    damped = squares + (ridge * mean + 1e-12) * np.eye(len(squares))
-    return weight + np.linalg.solve(damped, cross - squares @ weight)
 
 
 class Refit:
@@ -161,7 +82,7 @@ class Refit:
             variables: Its variables, gates open.
             slim: The cut model.
             slim_variables: Its variables, nested dicts of host arrays.
-            ridge: See `fit`.
+            ridge: See `Fit.solve`.
             rounder: What rounds weights; None where nothing is rounded.
         """
         self.whole, self.variables = whole, variables
@@ -232,8 +153,8 @@ class Refit:
         layer = self.slim.layer(self.slim_variables, number)
         squares: dict[Path, Any] = {}
         for i, x in enumerate(own.values):
-            for path, x in read(layer, x, own.contexts[i]).items():
-                moment = second_moment(x, own.mask(i), self.slim.compute.dtype)
+            for path, inputs in read(layer, x, own.contexts[i]).items():
+                moment = second_moment(inputs, own.mask(i), self.slim.compute.dtype)
                 squares[path] = squares.get(path, 0.0) + moment
         params = self._params(number, name)
         for reader in READERS[name]:

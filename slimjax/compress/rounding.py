@@ -17,11 +17,11 @@ from jaxtyping import Float
 from slimjax.compress.removal import damp
 from slimjax.nn.quantize import (
     FULL,
+    STEPS,
     fit_rows,
     num_groups,
     row_steps,
     spread,
-    STEPS,
 )
 
 DAMPING = 0.01

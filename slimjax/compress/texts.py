@@ -5,32 +5,26 @@ scored, and nothing stands before it. Other tasks make their own inputs and targ
 """
 
 import dataclasses
-from typing import NamedTuple
 
 import jax
 import numpy as np
 
 from slimjax import tasks
-from slimjax.compress.walk import Rows
+from slimjax.compress.config import Request
+from slimjax.compress.settings import Settings
+from slimjax.compress.walk import Rows, Text
 from slimjax.data.codecs import Codecs
 from slimjax.data.dataset import Dataset
 from slimjax.errors import DataError
+from slimjax.models.config import ModelConfig
 from slimjax.run.blueprints import make_task
 from slimjax.tasks.spelling import with_bytes
-from slimjax.models.config import ModelConfig
 from slimjax.train.config import RunConfig
 
 LEAST_ROWS = 12
 """Fewest rows that an error is reported of, or that a model is calibrated on."""
 
 LANGUAGE_MODEL = "lm"
-
-
-class Text(NamedTuple):
-    """Rows, and the raw bytes that their targets stand for; 0 where they are none."""
-
-    rows: Rows
-    num_bytes: float = 0.0
 
 
 def load_data(
@@ -103,3 +97,16 @@ def _language_rows(tokens: np.ndarray, data: Dataset) -> Text:
     )
     ones = np.ones(targets.shape, np.float32)
     return Text(Rows({"tokens": tokens[:, :-1]}, targets, ones), float(num_bytes))
+
+
+def read_texts(request: Request, settings: Settings) -> dict[str, Text]:
+    """Returns the rows to calibrate on, under an empty name, and held-out rows."""
+    run, model, name = settings.run, settings.model, f"--data={request.data}"
+    data, most = load_data(run, model.codecs), request.num_error_rows
+    read = lambda *parts: read_rows(run, model.config, *parts)
+    texts = {"": read(data, "train", request.num_rows, name)}
+    texts[request.data] = read(data, "valid", most, name)
+    for source in request.also:
+        other = load_data(run, model.codecs, source, held_out=True)
+        texts[source] = read(other, "valid", most, f"--also={source}")
+    return texts

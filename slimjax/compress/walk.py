@@ -51,14 +51,19 @@ class Rows(NamedTuple):
         return len(self.targets)
 
     @property
+    def length(self) -> int:
+        """Positions of a row, T."""
+        return next(iter(self.inputs.values())).shape[1]
+
+    @property
     def num_targets(self) -> float:
         """Number of targets that count."""
         return float(self.weights.sum())
 
-    def first(self, num_rows: int) -> "Rows":
-        """Returns rows spread evenly over these."""
+    def spread(self, num_rows: int) -> np.ndarray:
+        """Returns numbers of rows that are spread evenly over these."""
         chosen = np.linspace(0, self.num_rows - 1, min(num_rows, self.num_rows))
-        return self.at(np.unique(chosen.round().astype(int)))
+        return np.unique(chosen.round().astype(int))
 
     def at(self, rows: Any) -> "Rows":
         """Returns some rows, by their numbers or as a slice."""
@@ -67,10 +72,16 @@ class Rows(NamedTuple):
 
     def batches(self, num_rows: int = 0) -> Iterator["Rows"]:
         """Yields these rows in batches of about `BATCH_TOKENS` positions."""
-        length = next(iter(self.inputs.values())).shape[1]
-        size = num_rows or max(1, BATCH_TOKENS // length)
+        size = num_rows or max(1, BATCH_TOKENS // self.length)
         for start in range(0, self.num_rows, size):
             yield self.at(slice(start, start + size))
+
+
+class Text(NamedTuple):
+    """Rows, and the raw bytes that their targets stand for; 0 where they are none."""
+
+    rows: Rows
+    num_bytes: float = 0.0
 
 
 class Streams(NamedTuple):
@@ -95,6 +106,18 @@ class Streams(NamedTuple):
     def num_positions(self) -> float:
         """Number of positions that are no padding."""
         return float(sum(self.mask(i).sum() for i in range(len(self.values))))
+
+    def rows(self, numbers: np.ndarray) -> Float[np.ndarray, "R T D"]:
+        """Returns the stream of some rows."""
+        starts = np.cumsum([0, *map(len, self.values)])
+        batches = np.searchsorted(starts, numbers, side="right") - 1
+        pairs = zip(batches, numbers - starts[batches], strict=True)
+        return np.stack([self.values[batch][row] for batch, row in pairs])
+
+    def with_rows(self, rows: Float[np.ndarray, "R T D"]) -> "Streams":
+        """Returns streams of as many rows with other values."""
+        ends = np.cumsum([len(values) for values in self.values])[:-1]
+        return Streams(np.split(rows, ends), self.contexts)
 
 
 def check_walkable(model: ModelConfig) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from compress.tiny import draw_rows, make_decoder, make_encoder
 
-from slimjax.compress.refit import Refit, fit
+from slimjax.compress.fitting import fit
+from slimjax.compress.refit import Refit
 from slimjax.compress.walk import Walk
 from slimjax.models import BERT, GPT2, LLAMA
 from slimjax.resize.plan import make_plan
@@ -60,7 +61,7 @@ def test_a_refitted_model_is_nearer_to_the_original(name):
 
 def test_a_model_that_lost_nothing_is_left_alone():
     model, variables, walk = make_decoder()
-    slim, weights = cut_model(model, variables, lambda gates: None)
+    slim, weights = cut_model(model, variables, lambda _: None)
     Refit(walk, variables, slim, weights).run(draw_rows())
     for path, weight in flatten(weights["params"]).items():
         np.testing.assert_array_equal(weight, flatten(variables["params"])[path])

@@ -1,0 +1,84 @@
+"""``slimjax compress``."""
+
+from collections.abc import Sequence
+
+from slimjax.cli.flags import make_parser, parse, print_json
+from slimjax.errors import ConfigError
+
+
+def main(argv: Sequence[str]) -> None:
+    """Makes a finished model smaller, and prints what that costs."""
+    parser = make_parser(
+        "compress",
+        "Makes a finished or imported model small enough for one budget or several: "
+        "cuts what costs least once the rest has taken over, refits the rest by least "
+        "squares, and rounds it by second order. Calibrates on the training split of "
+        "--data, measures on its validation split and on each --also, and writes a "
+        "run folder for each budget. --config.a.b=VALUE sets bits, groups, limits and "
+        "the rest.",
+        "slimjax compress --model=runs/demo --data='text:books/*.txt' --size=params "
+        "--budget=90%,80% --workdir=runs/slim",
+    )
+    parser.add_argument("--model", required=True, help="folder of the model's run")
+    parser.add_argument(
+        "--data", required=True, help="text to calibrate and measure on"
+    )
+    parser.add_argument(
+        "--also", action="append", default=[], help="another text to measure on"
+    )
+    parser.add_argument(
+        "--size",
+        default="bytes",
+        help="what is counted: bytes, params, flops, kv_bytes",
+    )
+    parser.add_argument(
+        "--budget", required=True, help="largest size, or several: 50M,35M or 80%%"
+    )
+    parser.add_argument(
+        "--workdir", required=True, help="the new run folder, or folders"
+    )
+    parser.add_argument("--rows", type=int, default=240, help="rows to calibrate on")
+    parser.add_argument(
+        "--slope_rows", type=int, default=48, help="rows that gradients are taken of"
+    )
+    parser.add_argument(
+        "--error_rows", type=int, default=36, help="rows that errors are measured on"
+    )
+    parser.add_argument(
+        "--seams", type=int, default=1, help="cuts on the way to a budget"
+    )
+    parser.add_argument(
+        "--heal_steps", type=int, default=0, help="steps of learning from the original"
+    )
+    parsed = parse(parser, argv, config=True)
+    flags = parsed.flags
+    from slimjax.compress.config import Request
+
+    request = Request(
+        model=flags.model,
+        data=flags.data,
+        workdir=flags.workdir,
+        budgets=tuple(part.strip() for part in flags.budget.split(",")),
+        size=flags.size,
+        also=tuple(flags.also),
+        num_rows=flags.rows,
+        num_slope_rows=flags.slope_rows,
+        num_error_rows=flags.error_rows,
+        num_seams=flags.seams,
+        heal_steps=flags.heal_steps,
+        overrides=tuple(parsed.overrides),
+    )
+    if request.data in request.also:
+        raise ConfigError(f"--also={request.data} is --data itself. Leave it out.")
+    from slimjax.compress.describe import table
+    from slimjax.compress.pipeline import compress
+    from slimjax.run.progress import Display
+    from slimjax.train.devices import prepare_devices
+
+    prepare_devices()
+    with Display(quiet=flags.json) as display:
+        reports = compress(request, display.prepare)
+    if flags.json:
+        print_json({"results": reports})
+        return
+    print("\n".join(table(reports)))

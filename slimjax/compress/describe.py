@@ -1,0 +1,148 @@
+"""What came out of a compression, as the content of ``report.json``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from slimjax.compress.config import Request
+from slimjax.compress.errors import Error
+from slimjax.compress.offers import Choice
+from slimjax.compress.settings import Settings
+from slimjax.data.codecs import fingerprints
+from slimjax.models.config import ModelConfig
+from slimjax.run.environment import machine, versions
+
+Sizes = Mapping[str, float]
+
+
+def describe(
+    request: Request,
+    settings: Settings,
+    budget: str,
+    *,
+    original: Any,
+    slim: ModelConfig,
+    choice: Choice,
+    errors: tuple[Mapping[str, Error], Mapping[str, Error]],
+    sizes: tuple[Sizes, Sizes],
+    seams: list[dict[str, float]],
+    seconds: float,
+) -> dict[str, Any]:
+    """Returns the report of one budget.
+
+    Args:
+        request: What was asked for.
+        settings: All settings.
+        budget: As it was asked for.
+        original: The original's layers, as plain data.
+        slim: The shape of the result.
+        choice: What it became.
+        errors: Errors of the original, and of the result, by source.
+        sizes: Sizes of both, by measure.
+        seams: What each cut on the way cost.
+        seconds: Time that this budget took, statistics included.
+    """
+    (start, end), (before, after) = sizes, errors
+    own_before, own_after = before[request.data], after[request.data]
+    true_change = own_after.nats_per_target - own_before.nats_per_target
+    layers = slim.architecture({})
+    return {
+        "task": settings.run.task,
+        "error": {"valid_nats_per_target": own_after.nats_per_target},
+        "size": _describe_size(request.size, start, end),
+        "stages": [{"architecture": original}, {"architecture": layers}],
+        "data": {"source": request.data, "codecs": fingerprints(settings.model.codecs)},
+        "strategy": "compress",
+        "seed": settings.run.seed,
+        "train": {"steps": 0, "wall_s": seconds},
+        "compress": {
+            "model": str(settings.folder.root),
+            "budget": budget,
+            "size": request.size,
+            "errors": [
+                {
+                    "source": source,
+                    "before": before[source].as_dict(),
+                    "after": after[source].as_dict(),
+                    "ratio": after[source].perplexity / before[source].perplexity,
+                }
+                for source in before
+            ],
+            "predicted_loss_change": choice.nats,
+            "predicted_loss_change_of_cut": choice.structure_nats,
+            "true_loss_change": true_change,
+            "rows": request.num_rows,
+            "slope_rows": request.num_slope_rows,
+            "bits": list(settings.quantize.bits),
+            "group_size": settings.quantize.group_size,
+            "seams": seams,
+            "heal_steps": request.heal_steps,
+            "seam": _describe_seam(choice, true_change, start, end),
+        },
+        "versions": versions(),
+        "machine": machine(),
+    }
+
+
+def _describe_size(measure: str, start: Sizes, end: Sizes) -> dict[str, Any]:
+    return {
+        "params": int(end["params"]),
+        "params_start": int(start["params"]),
+        "flops_per_token": end["flops"],
+        "flops_per_token_start": start["flops"],
+        "bytes": int(end["bytes"]),
+        "bytes_start": int(start["bytes"]),
+        "kv_bytes_per_token": int(end["kv_bytes"]),
+        "kv_bytes_per_token_start": int(start["kv_bytes"]),
+        "measure": measure,
+        "fraction": end[measure] / start[measure],
+    }
+
+
+def _describe_seam(
+    choice: Choice, true_change: float, start: Sizes, end: Sizes
+) -> dict[str, Any]:
+    """Returns the line of ``seams.jsonl``, as training writes them."""
+    names = {"params": "params", "flops": "flops_per_token", "bytes": "bytes"}
+    line: dict[str, Any] = {
+        "step": 0,
+        "strategy": "compress",
+        "taken": True,
+        "reason": "pays",
+        "predicted_loss_change": choice.nats,
+        "true_loss_change": true_change,
+        "closed": {},
+        "bits": {},
+        "gone": [],
+    }
+    for when, sizes in (("before", start), ("after", end)):
+        line |= {f"{words}_{when}": sizes[name] for name, words in names.items()}
+    return line
+
+
+def table(reports: list[dict[str, Any]]) -> list[str]:
+    """Returns lines that tell what became of a model."""
+    lines = []
+    for report in reports:
+        found, size = report["compress"], report["size"]
+        lines.append(
+            f"{found['budget']}: {size['params_start']:,} -> {size['params']:,} "
+            f"parameters, {size['bytes_start'] / 1e6:.1f} -> "
+            f"{size['bytes'] / 1e6:.1f} MB"
+        )
+        for error in found["errors"]:
+            before, after = error["before"], error["after"]
+            line = (
+                f"  {error['source']}: perplexity {before['perplexity']:.2f} -> "
+                f"{after['perplexity']:.2f} ({error['ratio']:.3f} x)"
+            )
+            if "bits_per_byte" in after:
+                line += (
+                    f", {before['bits_per_byte']:.3f} -> {after['bits_per_byte']:.3f} "
+                    "bits per byte"
+                )
+            lines.append(line)
+        lines.append(
+            f"  loss change {found['true_loss_change']:+.4f} nats a target, predicted "
+            f"{found['predicted_loss_change']:+.4f}"
+        )
+    return lines

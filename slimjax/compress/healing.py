@@ -1,0 +1,163 @@
+"""Healing: a cut model learns from the original alone, not from the text.
+
+    min  KL(original || student),    mean over the targets that count
+
+so that it cannot look better than the original by learning what the text is about. The
+token table is frozen; Adam's moments are bfloat16, with a short memory of squares, of
+which bfloat16 can hold the changes.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from slimjax.compress.walk import Rows
+from slimjax.models.config import ModelConfig
+from slimjax.trees import flatten, unflatten
+
+DECAYS = (0.9, 0.95)
+"""Memory of the means of gradients, and of their squares."""
+
+EPSILON = 1e-8
+TOKENS = 2048
+"""Positions of a step."""
+
+WARMUP = 0.1
+"""Part of the steps in which the learning rate rises."""
+
+
+class SmallMoments(NamedTuple):
+    """Adam's moments in bfloat16."""
+
+    count: Array
+    mean: PyTree
+    square: PyTree
+
+
+def scale_by_small_adam() -> optax.GradientTransformation:
+    """Returns Adam's scaling, whose moments are kept in bfloat16.
+
+    References:
+        Kingma and Ba, "Adam", 2015, algorithm 1.
+    """
+
+    def init_fn(params: PyTree) -> SmallMoments:
+        zeros = lambda: jax.tree.map(lambda p: jnp.zeros(p.shape, jnp.bfloat16), params)
+        return SmallMoments(jnp.zeros([], jnp.int32), zeros(), zeros())
+
+    def update_fn(updates, state, params=None):
+        del params
+        first, second = DECAYS
+        count = state.count + 1
+        mix = lambda decay, old, new: (
+            decay * old.astype(jnp.float32) + (1 - decay) * new
+        )
+        mean = jax.tree.map(lambda m, g: mix(first, m, g), state.mean, updates)
+        square = jax.tree.map(lambda s, g: mix(second, s, g * g), state.square, updates)
+        scales = 1 - first**count, 1 - second**count
+        move = lambda m, s: m / scales[0] / (jnp.sqrt(s / scales[1]) + EPSILON)
+        small = lambda tree: jax.tree.map(lambda x: x.astype(jnp.bfloat16), tree)
+        moved = jax.tree.map(move, mean, square)
+        return moved, SmallMoments(count, small(mean), small(square))
+
+    return optax.GradientTransformation(init_fn, update_fn)
+
+
+def divergence(
+    teacher: Float[Array, "*batch C"],
+    student: Float[Array, "*batch C"],
+    weights: Float[Array, "*batch"],
+) -> Float[Array, ""]:
+    """Returns the weighted mean of ``KL(teacher || student)``, of logits."""
+    known, own = jax.nn.log_softmax(teacher), jax.nn.log_softmax(student)
+    each = jnp.sum(jnp.exp(known) * (known - own), axis=-1)
+    return jnp.sum(each * weights) / jnp.maximum(jnp.sum(weights), 1)
+
+
+def heal(
+    whole: ModelConfig,
+    variables: PyTree,
+    slim: ModelConfig,
+    slim_variables: PyTree,
+    rows: Rows,
+    num_steps: int,
+    learning_rate: float = 1e-4,
+    seed: int = 0,
+    report: Callable[[str, float], None] = lambda *_: None,
+) -> tuple[PyTree, list[float]]:
+    """Returns the cut model's variables after some steps, and the loss of each step.
+
+    Args:
+        whole: The original's shape.
+        variables: Its variables.
+        slim: The cut model's shape.
+        slim_variables: Its variables.
+        rows: Text; each row comes once before any comes again.
+        num_steps: Number of steps.
+        learning_rate: Largest step of a weight.
+        seed: Of the order of rows.
+        report: Called while it goes on.
+    """
+    rise = max(1, round(WARMUP * num_steps))
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, learning_rate, rise, max(num_steps, rise + 1)
+    )
+    tx = optax.chain(
+        optax.clip_by_global_norm(1.0),
+        scale_by_small_adam(),
+        optax.scale_by_learning_rate(schedule),
+    )
+    params, frozen = _divide(slim_variables["params"])
+    step = _make_step(whole, slim, tx)
+    variables = jax.tree.map(jnp.asarray, variables)
+    gates = jax.tree.map(jnp.asarray, slim_variables["gates"])
+    params, state, losses = jax.tree.map(jnp.asarray, params), tx.init(params), []
+    size, source = max(1, TOKENS // rows.length), np.random.default_rng(seed)
+    order = np.zeros(0, int)
+    for number in range(num_steps):
+        while len(order) < size:
+            order = np.append(order, source.permutation(rows.num_rows))
+        batch, order = rows.at(order[:size]), order[size:]
+        batch = dict(batch.inputs), batch.weights
+        params, state, loss = step(params, frozen, gates, state, variables, batch)
+        losses.append(float(loss))
+        report("healing", (number + 1) / num_steps)
+    healed = {**flatten(jax.device_get(params)), **flatten(frozen)}
+    return {"params": unflatten(healed), "gates": slim_variables["gates"]}, losses
+
+
+def _divide(params: PyTree) -> tuple[PyTree, PyTree]:
+    """Returns the weights that learn, and those that are frozen: tables of tokens."""
+    flat = flatten(params)
+    is_table = lambda path: path[-1] == "embedding"
+    learning = {path: leaf for path, leaf in flat.items() if not is_table(path)}
+    frozen = {path: leaf for path, leaf in flat.items() if is_table(path)}
+    return unflatten(learning), unflatten(frozen)
+
+
+def _make_step(
+    whole: ModelConfig, slim: ModelConfig, tx: optax.GradientTransformation
+) -> Callable[..., Any]:
+    teacher, student = whole.module(), slim.module()
+    name = whole.heads[0].name
+
+    @jax.jit
+    def step(params, frozen, gates, state, variables, batch):
+        inputs, weights = batch
+        known = jax.lax.stop_gradient(teacher.apply(variables, inputs)[name].logits())
+
+        def loss_of(params):
+            own = unflatten({**flatten(params), **flatten(frozen)})
+            readouts = student.apply({"params": own, "gates": gates}, inputs)
+            return divergence(known, readouts[name].logits(), weights)
+
+        loss, slopes = jax.value_and_grad(loss_of)(params)
+        updates, state = tx.update(slopes, state, params)
+        return optax.apply_updates(params, updates), state, loss
+
+    return step

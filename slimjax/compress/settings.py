@@ -1,0 +1,116 @@
+"""The settings of a compression: those of the model, and what was asked for."""
+
+import dataclasses
+from typing import Any
+
+from slimjax.compress.config import Request
+from slimjax.config import build, override
+from slimjax.errors import ConfigError, suggest
+from slimjax.generate.model import Model, load
+from slimjax.nn.quantize import STATES
+from slimjax.objective.config import ObjectiveConfig
+from slimjax.objective.quantize import QuantizeConfig
+from slimjax.objective.size import MEASURES
+from slimjax.resize.config import ResizeConfig
+from slimjax.store.files import read_json
+from slimjax.store.run_folder import RunFolder
+from slimjax.train.config import RunConfig, make_run_config
+
+BLOCKS = ("data", "resize", "quantize", "objective", "distill", "optim")
+"""Blocks of the config that a compression reads."""
+
+GROUP_SIZE, ROW = 64, 512
+"""Elements that share a step, and targets of a row, unless settings say otherwise."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """All that a compression needs to know.
+
+    Attributes:
+        folder: The original's folder.
+        model: The original.
+        run: Its settings, with the text that is asked for.
+        resize: What may be removed, and what must stay.
+        quantize: Bits to choose from, and elements that share a step.
+        objective: What is counted.
+    """
+
+    folder: RunFolder
+    model: Model
+    run: RunConfig
+    resize: ResizeConfig
+    quantize: QuantizeConfig
+    objective: ObjectiveConfig
+
+
+def read_settings(request: Request) -> Settings:
+    """Returns the settings of a request.
+
+    Raises:
+        SlimjaxError: If the folder, or what was asked for, is no good.
+    """
+    if request.size not in MEASURES:
+        raise ConfigError(
+            f"--size={request.size} is unknown. {suggest(request.size, MEASURES)}"
+        )
+    for name, _ in request.overrides:
+        block = name.split(".")[0]
+        if block not in (*BLOCKS, "seed"):
+            raise ConfigError(
+                f"--config.{name} is no setting of slimjax compress, which reads the "
+                f"blocks {', '.join(BLOCKS)}."
+            )
+    folder = RunFolder(request.model)
+    model, stored = load(request.model), read_json(folder.config, dict)
+    asked = override({}, request.overrides)
+    run = make_run_config(_run_blocks(request, stored, asked), is_stored=True)
+    quantize = dict(asked.get("quantize", {}))
+    if request.size == "bytes":
+        quantize.setdefault("bits", STATES)
+        quantize.setdefault("group_size", GROUP_SIZE)
+    objective = dict(strategy="exchange", size=request.size, budget=request.budgets[0])
+    return Settings(
+        folder=folder,
+        model=model,
+        run=run,
+        resize=build(ResizeConfig, asked.get("resize", {}), "config.resize"),
+        quantize=build(QuantizeConfig, quantize, "config.quantize"),
+        objective=build(ObjectiveConfig, objective, "config.objective"),
+    )
+
+
+def _run_blocks(
+    request: Request, stored: dict[str, Any], asked: dict[str, Any]
+) -> dict[str, Any]:
+    """Returns the settings of the run that is read from, with other data."""
+    kept = ("task", "data", "model", "head", "seed", "mesh")
+    blocks = {name: stored[name] for name in kept if name in stored}
+    data = dict(blocks.get("data", {}), source=request.data)
+    data |= dict(valid_source="", test_source="")
+    data["seq_len"] = min(ROW, data.get("seq_len", ROW))
+    blocks["data"] = data | asked.get("data", {})
+    if "seed" in asked:
+        blocks["seed"] = asked["seed"]
+    return blocks
+
+
+def size_of_budget(settings: Settings, budget: str, whole: float) -> float:
+    """Returns a budget in its measure.
+
+    Args:
+        settings: Know the measure.
+        budget: As it was asked for.
+        whole: Size of the original.
+
+    Raises:
+        ConfigError: If it is no size, or above the model's.
+    """
+    asked = dataclasses.replace(settings.objective, budget=budget)
+    size = asked.budget_size(whole)
+    if size > whole:
+        raise ConfigError(
+            f"--budget={budget} is above the {whole:,.0f} {asked.size} that the model "
+            "has. Set a smaller one."
+        )
+    return size

@@ -1,0 +1,181 @@
+"""One model made smaller: what may be made of it, and what is made of it."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from jaxtyping import PyTree
+
+from slimjax.compress.curves import make_curves
+from slimjax.compress.levels import Levels
+from slimjax.compress.moments import HEAD, Moments
+from slimjax.compress.offers import Catalogue, Choice, price_bits
+from slimjax.compress.refit import Refit
+from slimjax.compress.walk import Rows, Walk
+from slimjax.errors import ConfigError
+from slimjax.models.config import ModelConfig
+from slimjax.nn.gates import is_width
+from slimjax.nn.quantize import FULL, bit_key, is_matrix, uniform_precision
+from slimjax.objective.inventory import Bits, Inventory, take_inventory, uniform_bits
+from slimjax.objective.quantize import QuantizeConfig
+from slimjax.objective.size import MEASURES, make_size_fn
+from slimjax.resize.config import ResizeConfig
+from slimjax.resize.plan import make_plan
+from slimjax.resize.shrink import ANSWERS, cut
+from slimjax.trees import Path, axis_names, flatten, unflatten
+
+Report = Callable[[str, float], None]
+"""Called with what is done, and which part of it is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Material:
+    """A model, and what is needed to make it smaller.
+
+    Attributes:
+        model: Its shape.
+        variables: ``{"params": weights, "gates": gates}``, host arrays, gates open.
+        inventory: What sizes are counted over.
+    """
+
+    model: ModelConfig
+    variables: PyTree
+    inventory: Inventory
+
+    @property
+    def weights(self) -> dict[Path, np.ndarray]:
+        """The weights, by path."""
+        return flatten(self.variables["params"])
+
+    def sizes(self, bits: Bits | None = None, group_size: int = 0) -> dict[str, float]:
+        """Returns its size in all measures; with 16 bits everywhere by default."""
+        bits = uniform_bits(self.inventory, FULL) if bits is None else bits
+        gates = self.inventory.open_gates()
+        fn = lambda name: make_size_fn(name, self.inventory, group_size)
+        return {name: float(fn(name)(gates, bits)) for name in MEASURES}
+
+
+@dataclasses.dataclass(frozen=True)
+class Slim(Material):
+    """A model that was made smaller.
+
+    Attributes:
+        bits: Bits of its units.
+        steps: Steps between levels of the weights that were rounded, by path.
+        choice: What was chosen.
+    """
+
+    bits: Bits
+    steps: dict[Path, np.ndarray]
+    choice: Choice
+
+
+def make_material(model: ModelConfig, variables: PyTree, length: int) -> Material:
+    """Returns a model with its inventory, for rows of some length."""
+    lengths = {tower.name: length for tower in model.towers}
+    inventory = take_inventory(model.abstract_variables(), model.uses(lengths))
+    return Material(model, jax.tree.map(np.asarray, variables), inventory)
+
+
+def make_catalogue(
+    material: Material,
+    moments: Moments,
+    measure: str,
+    resize: ResizeConfig,
+    quantize: QuantizeConfig,
+) -> Catalogue:
+    """Returns all that may be made of a model.
+
+    Args:
+        material: The model.
+        moments: Those of it.
+        measure: What counts as size.
+        resize: What may be removed, and what must stay.
+        quantize: Bits to choose from, and elements that share a step.
+
+    Raises:
+        ConfigError: If channels of the residual stream may be removed.
+    """
+    if any(is_width(unit) for unit in resize.units):
+        raise ConfigError(
+            "config.resize.units: slimjax compress keeps the width of the residual "
+            "stream. Leave 'embed' out."
+        )
+    inventory, group_size = material.inventory, quantize.group_size
+    gates, states = inventory.open_gates(), tuple(sorted(quantize.bits, reverse=True))
+    curves = make_curves(
+        material.weights, gates, moments, resize.limits(cautious=False)
+    )
+    bit_nats = {}
+    if rounds(quantize):
+        bit_nats = price_bits(material.weights, inventory, moments, states, group_size)
+    size_fn = make_size_fn(measure, inventory, group_size)
+    return Catalogue(inventory, curves, size_fn, states, bit_nats)
+
+
+def rounds(quantize: QuantizeConfig) -> bool:
+    """Whether weights get fewer bits than `FULL`."""
+    return tuple(quantize.bits) != (FULL,)
+
+
+def slim_down(
+    whole: Material,
+    current: Material,
+    choice: Choice,
+    moments: Moments,
+    rows: Rows,
+    quantize: QuantizeConfig,
+    report: Report = lambda *_: None,
+) -> Slim:
+    """Cuts, refits and rounds a model.
+
+    Args:
+        whole: The original, which the result is to be near to.
+        current: The model that is cut: the original, or what is left of it so far.
+        choice: What stays of it, and its bits.
+        moments: The token table is rounded by what its head reads.
+        rows: To refit on.
+        quantize: Knows how many elements share a step.
+        report: Called while it goes on.
+    """
+    plan = make_plan(choice.gates)
+    names = axis_names(current.model.abstract_variables())
+    params = cut(current.variables["params"], names["params"], plan)
+    params = jax.tree.map(np.array, params)
+    gates = cut(current.variables["gates"], names["gates"], plan)
+    model = current.model.reshaped(params)
+    axes = axis_names(model.abstract_variables())["params"]
+    bits = kept_bits(params, axes, choice.bits)
+    levels = Levels(flatten(axes), bits, quantize.group_size)
+    if rounds(quantize):
+        params = round_tables(params, levels, moments)
+    variables = {"params": params, "gates": jax.tree.map(np.ones_like, gates)}
+    refit = Refit(
+        *(Walk(whole.model), whole.variables, Walk(model), variables),
+        rounder=levels if rounds(quantize) else None,
+    )
+    refit.run(rows, report)
+    lengths = {tower.name: rows.length for tower in model.towers}
+    inventory = take_inventory(model.abstract_variables(), model.uses(lengths))
+    return Slim(model, variables, inventory, bits, levels.steps, choice)
+
+
+def kept_bits(params: PyTree, names: PyTree, chosen: Bits) -> Bits:
+    """Returns the bits of the units that are left; vectors keep `FULL` ones."""
+    bits = dict(flatten(uniform_precision(params, names, FULL)["bits"]))
+    for path, axes in flatten(names).items():
+        key = bit_key(path, axes)
+        if is_matrix(axes):
+            bits[key] = np.full_like(bits[key], chosen[key][0])
+    return bits
+
+
+def round_tables(params: PyTree, levels: Levels, moments: Moments) -> PyTree:
+    """Returns weights in which tables of tokens, and of heads, are rounded."""
+    moment, flat = moments.inputs[HEAD], dict(flatten(params))
+    for path, table in flat.items():
+        if levels.axes[path][0] in ANSWERS and is_matrix(levels.axes[path]):
+            if table.shape[-1] == len(moment):
+                flat[path] = levels.round_table(path, table, moment)
+    return unflatten(flat)

@@ -1,0 +1,46 @@
+"""What healing promises."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from compress.test_refit import cut_model, some
+from compress.tiny import draw_rows, make_decoder
+
+from slimjax.compress.healing import divergence, heal, scale_by_small_adam
+
+
+def test_a_cut_model_comes_nearer_to_the_original():
+    model, variables, _ = make_decoder()
+    slim, weights = cut_model(model, variables, some)
+    rows = draw_rows(64)
+    healed, losses = heal(
+        *(model, variables, slim.model, weights, rows), num_steps=30, learning_rate=3e-3
+    )
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
+    table = healed["params"]["tokens"]["embedding"]
+    np.testing.assert_array_equal(table, weights["params"]["tokens"]["embedding"])
+
+
+def test_the_original_has_nothing_to_learn():
+    model, variables, _ = make_decoder()
+    _, losses = heal(*(model, variables, model, variables, draw_rows(4)), num_steps=1)
+    np.testing.assert_allclose(losses, 0.0, atol=1e-5)
+
+
+def test_the_divergence_is_that_of_its_definition():
+    source = np.random.default_rng(0)
+    one, two = source.standard_normal((2, 3, 5))
+    p, q = (np.exp(x) / np.exp(x).sum(-1, keepdims=True) for x in (one, two))
+    weights = np.array([1.0, 0.0, 2.0])
+    expected = np.sum(weights * np.sum(p * np.log(p / q), -1)) / 3
+    found = divergence(jnp.asarray(one), jnp.asarray(two), jnp.asarray(weights))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_moments_are_small():
+    tx = scale_by_small_adam()
+    state = tx.init({"w": jnp.zeros(3)})
+    updates, state = tx.update({"w": jnp.array([1.0, -2.0, 0.5])}, state)
+    np.testing.assert_allclose(updates["w"], [1, -1, 1], rtol=1e-2)
+    kinds = {leaf.dtype for leaf in jax.tree.leaves((state.mean, state.square))}
+    assert kinds == {jnp.dtype(jnp.bfloat16)}
