@@ -175,7 +175,8 @@ def round_tables(params: PyTree, levels: Levels, moments: Moments) -> PyTree:
     """Returns weights in which tables of tokens, and of heads, are rounded."""
     moment, flat = moments.inputs[HEAD], dict(flatten(params))
     for path, table in flat.items():
-        if levels.axes[path][0] in ANSWERS and is_matrix(levels.axes[path]):
-            if table.shape[-1] == len(moment):
-                flat[path] = levels.round_table(path, table, moment)
+        axes = levels.axes[path]
+        fits = table.shape[-1] == len(moment)
+        if axes[0] in ANSWERS and is_matrix(axes) and fits:
+            flat[path] = levels.round_table(path, table, moment)
     return unflatten(flat)
