@@ -1,0 +1,109 @@
+"""What curves and offers promise."""
+
+import numpy as np
+import pytest
+from compress.tiny import SHAPES, draw_rows, make_decoder
+
+from slimjax.budget.limits import Limits
+from slimjax.compress.curves import make_curves
+from slimjax.compress.moments import collect
+from slimjax.compress.offers import Catalogue, price_bits
+from slimjax.nn.quantize import FULL
+from slimjax.objective.inventory import take_inventory
+from slimjax.objective.size import make_size_fn
+from slimjax.trees import flatten
+
+
+@pytest.fixture(scope="module")
+def material():
+    model, variables, walk = make_decoder()
+    moments = collect(walk, variables, draw_rows(30), num_slope_rows=10)
+    inventory = take_inventory(model.abstract_variables(), model.uses({"": 9}))
+    return inventory, flatten(variables["params"]), moments
+
+
+def curves_of(material, **limits):
+    inventory, weights, moments = material
+    return make_curves(weights, inventory.open_gates(), moments, Limits(**limits))
+
+
+def test_every_sublayer_has_a_curve_that_never_falls(material):
+    curves = curves_of(material)
+    assert len(curves) == 2 * len(SHAPES)
+    for curve in curves:
+        assert curve.nats[0] == 0
+        assert (np.diff(curve.nats) >= 0).all()
+        assert curve.is_whole.tolist() == [False] * (len(curve.nats) - 1) + [True]
+
+
+def test_widths_stay_multiples(material):
+    """A width that is none loses the rest first."""
+    mlps = [c for c in curves_of(material, multiple=8) if c.gate[-1] == "mlp"]
+    widths = [len(curve.closed[-1]) for curve in mlps]
+    assert widths == [24, 24, 17]
+    left = [[len(c.closed[-1]) - len(gone) for gone in c.closed] for c in mlps]
+    assert left == [[24, 16, 8, 0], [24, 16, 8, 0], [17, 16, 8, 0]]
+
+
+def test_limits_are_kept(material):
+    limits = dict(min_mlp_dim=10, min_kv_heads=1, frozen=("layer_1",))
+    curves = curves_of(material, **limits)
+    assert {curve.gate[0] for curve in curves} == {"layer_0", "layer_2"}
+    for curve in curves:
+        assert not curve.is_whole.any()
+        num_units = {"mlp": {"layer_0": 24, "layer_2": 17}}.get(curve.gate[-1], {})
+        if num_units:
+            assert num_units[curve.gate[0]] - len(curve.closed[-1]) >= 10
+
+
+@pytest.mark.parametrize("part", [0.9, 0.7, 0.5])
+@pytest.mark.parametrize("measure", ["params", "flops", "kv_bytes"])
+def test_a_budget_is_met(material, measure, part):
+    inventory, *_ = material
+    size_fn = make_size_fn(measure, inventory)
+    catalogue = Catalogue(inventory, curves_of(material), size_fn)
+    budget = part * catalogue.whole
+    choice = catalogue.choose(budget)
+    assert choice.size == size_fn(choice.gates)
+    units = [catalogue.whole / 40, 0]
+    assert choice.size <= budget
+    if measure != "kv_bytes":  # Its smallest unit is a KV head.
+        assert choice.size > budget - units[0]
+
+
+def test_smaller_budgets_cost_more(material):
+    inventory, *_ = material
+    catalogue = Catalogue(
+        inventory, curves_of(material), make_size_fn("params", inventory)
+    )
+    parts = [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]
+    nats = [catalogue.choose(part * catalogue.whole).nats for part in parts]
+    assert nats[0] == 0
+    assert nats == sorted(nats)
+    assert catalogue.choose(0.01 * catalogue.whole) is None
+    assert catalogue.choose(catalogue.least()) is not None
+
+
+def test_bits_and_units_have_one_price(material):
+    inventory, weights, moments = material
+    states = (FULL, 8, 4, 2)
+    bit_nats = price_bits(weights, inventory, moments, states, group_size=16)
+    size_fn = make_size_fn("bytes", inventory, group_size=16)
+    curves = curves_of(material)
+    mixed = Catalogue(inventory, curves, size_fn, states, bit_nats)
+    units = Catalogue(inventory, curves, size_fn)
+    bits = Catalogue(inventory, [], size_fn, states, bit_nats)
+    budget = 0.5 * mixed.whole
+    best = mixed.choose(budget)
+    assert best.size <= budget
+    assert best.nats <= units.choose(budget).nats
+    assert best.nats <= bits.choose(budget).nats
+    assert len({int(b) for own in best.bits.values() for b in own}) > 1
+
+
+def test_fewer_bits_cost_more(material):
+    inventory, weights, moments = material
+    found = price_bits(weights, inventory, moments, (FULL, 8, 6, 4, 3, 2), 16)
+    assert ("tokens", "embedding") in found
+    for nats in found.values():
+        assert (np.diff(nats) > 0).all()
