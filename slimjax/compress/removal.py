@@ -33,6 +33,10 @@ MOST_SETS = 4
 """Groups up to which all sets of them are compared."""
 
 
+FULLNESS = 0.85
+"""Arrays are made anew when less than this part of their inputs stays."""
+
+
 class Path(NamedTuple):
     """Sets of units that go, the smaller ones first, and what each of them costs.
 
@@ -49,7 +53,9 @@ class Removal:
     """A product from which inputs go one after the other.
 
     Attributes:
-        inverse: ``A^-1`` of the inputs that stay, ``[I I]``; rows of others are 0.
+        inputs: Numbers of the inputs that are looked at, those that went lately among
+            them.
+        inverse: ``A^-1`` of those that stay; rows of others are 0.
         rows: ``W L`` of them, ``[I D]``, where ``G = L L^T``.
     """
 
@@ -68,31 +74,37 @@ class Removal:
             slope: G.
             damping: Added to the diagonal of A, as a part of its mean.
         """
+        self.inputs = np.arange(len(weight))
         self.inverse = np.linalg.inv(damp(moment, damping))
         self.rows = weight.astype(np.float64) @ root(slope)
 
-    def costs(self) -> Float[np.ndarray, " I"]:
-        """Returns what each input costs if it goes alone; inf for those that went."""
+    def costs(self) -> tuple[np.ndarray, Float[np.ndarray, " I"]]:
+        """Returns the inputs that stay, and what each costs if it goes alone."""
         diagonal = np.diag(self.inverse)
-        squares = np.einsum("ID,ID->I", self.rows, self.rows)
-        is_open = diagonal > 0
-        costs = np.full(len(squares), np.inf)
-        return np.divide(0.5 * squares, diagonal, out=costs, where=is_open)
+        stays = np.flatnonzero(diagonal > 0)
+        squares = np.einsum("ID,ID->I", self.rows[stays], self.rows[stays])
+        return self.inputs[stays], 0.5 * squares / diagonal[stays]
 
     def cost_of(self, inputs: np.ndarray) -> float:
         """Returns what some inputs cost if they go together."""
-        block, rows = self.inverse[np.ix_(inputs, inputs)], self.rows[inputs]
+        own = np.searchsorted(self.inputs, inputs)
+        block, rows = self.inverse[np.ix_(own, own)], self.rows[own]
         return 0.5 * float(np.sum(rows * np.linalg.solve(block, rows)))
 
     def remove(self, inputs: np.ndarray) -> float:
         """Removes some inputs, and returns what that cost."""
-        block, rows = self.inverse[np.ix_(inputs, inputs)], self.rows[inputs]
-        taken = np.linalg.solve(block, rows)
-        columns = self.inverse[:, inputs]
-        self.rows -= columns @ taken
-        self.inverse -= columns @ np.linalg.solve(block, columns.T)
-        self.rows[inputs] = self.inverse[inputs] = self.inverse[:, inputs] = 0.0
-        return 0.5 * float(np.sum(rows * taken))
+        own = np.searchsorted(self.inputs, inputs)
+        lower = np.linalg.cholesky(self.inverse[np.ix_(own, own)])
+        columns = np.linalg.solve(lower, self.inverse[own])
+        taken = np.linalg.solve(lower, self.rows[own])
+        self.rows -= columns.T @ taken
+        self.inverse -= columns.T @ columns
+        self.rows[own] = self.inverse[own] = self.inverse[:, own] = 0.0
+        stays = np.diag(self.inverse) > 0
+        if np.mean(stays) < FULLNESS:
+            self.inputs, self.rows = self.inputs[stays], self.rows[stays]
+            self.inverse = self.inverse[np.ix_(stays, stays)]
+        return 0.5 * float(np.sum(taken * taken))
 
 
 def remove_units(removal: Removal, blocks: Sequence[int]) -> Path:
@@ -111,7 +123,8 @@ def remove_units(removal: Removal, blocks: Sequence[int]) -> Path:
     """
     gone, sets, nats = np.zeros(0, int), [np.zeros(0, int)], [0.0]
     for size in blocks:
-        cheapest = np.argsort(removal.costs(), kind="stable")[:size]
+        inputs, costs = removal.costs()
+        cheapest = np.sort(inputs[np.argsort(costs, kind="stable")[:size]])
         nats.append(nats[-1] + removal.remove(cheapest))
         gone = np.sort(np.append(gone, cheapest))
         sets.append(gone)
@@ -129,7 +142,7 @@ def remove_groups(removal: Removal, num_groups: int, size: int = 1) -> Path:
         num_groups: Groups of equal numbers of inputs.
         size: Groups that go at a time.
     """
-    inputs = np.arange(len(removal.rows)).reshape(num_groups, -1)
+    inputs = removal.inputs.reshape(num_groups, -1)
     counts = range(size, num_groups + 1, size)
     if num_groups <= MOST_SETS:
         found = [_best_set(removal, inputs, count) for count in counts]
@@ -155,7 +168,7 @@ def _greedy_sets(
     for _ in counts:
         left = [i for i in range(len(inputs)) if i not in gone]
         left.sort(key=lambda i: removal.cost_of(inputs[i]))
-        total += removal.remove(inputs[left[:size]].reshape(-1))
+        total += removal.remove(np.sort(inputs[left[:size]].reshape(-1)))
         gone += left[:size]
         sets.append(np.sort(gone))
         nats.append(total)

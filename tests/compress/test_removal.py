@@ -28,8 +28,7 @@ def refitted_cost(moment, weight, slope, gone):
 
 def test_an_input_costs_what_is_lost_after_a_refit():
     moment, weight, slope = draw()
-    costs = Removal(moment, weight, slope).costs()
-    for unit, cost in enumerate(costs):
+    for unit, cost in zip(*Removal(moment, weight, slope).costs(), strict=True):
         np.testing.assert_allclose(
             cost, refitted_cost(moment, weight, slope, [unit]), rtol=1e-6
         )
