@@ -13,8 +13,15 @@ import numpy as np
 from slimjax.compress.config import Request
 from slimjax.compress.errors import measure_all
 from slimjax.compress.moments import Moments
-from slimjax.compress.pipeline import Work, describe_slim, make_slim, prepare
+from slimjax.compress.pipeline import (
+    Seams,
+    Work,
+    describe_slim,
+    make_slims,
+    prepare,
+)
 from slimjax.compress.settings import read_settings
+from slimjax.compress.slimming import Slim
 
 CALIBRATION = (
     "emma",
@@ -88,12 +95,9 @@ class Clock:
         self.last = what
 
 
-def measure_budget(work: Work, budget: str) -> dict:
-    """Returns the report of one budget."""
-    begun = time.perf_counter()
-    slim, seams = make_slim(work, budget)
+def describe(work: Work, budget: str, slim: Slim, seams: Seams, seconds: float) -> dict:
+    """Returns what is written down of one budget."""
     after = measure_all(slim.model, slim.variables, work.texts)
-    seconds = time.perf_counter() - begun
     report = describe_slim(work, budget, slim, seams, after, seconds)
     kept = [(y.num_kv_heads, y.mlp_dim) for y in slim.model.layers]
     return {
@@ -132,12 +136,15 @@ def main() -> None:
     work = prepare(request, read_settings(request), clock, moments)
     if moments is None:
         save_moments(stored, work.moments)
-    for budget in budgets:
-        if name(budget) not in known:
-            known[name(budget)] = measure_budget(work, budget)
-            results.write_text(json.dumps(known, indent=1) + "\n")
-            for error in known[name(budget)]["errors"]:
-                print(budget, error["source"], error["ratio"], flush=True)
+    left = [budget for budget in budgets if name(budget) not in known]
+    begun = time.perf_counter()
+    made = make_slims(work, left)
+    seconds = time.perf_counter() - begun
+    for budget, (slim, seams) in zip(left, made, strict=True):
+        known[name(budget)] = describe(work, budget, slim, seams, seconds)
+        results.write_text(json.dumps(known, indent=1) + "\n")
+        for error in known[name(budget)]["errors"]:
+            print(budget, error["source"], error["ratio"], flush=True)
 
 
 if __name__ == "__main__":

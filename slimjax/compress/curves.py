@@ -76,7 +76,8 @@ def make_curves(
     """
     curves = []
     for gate in sorted(gates, key=_in_order):
-        if gate[-1] != GROUPS.get(gate[-2] if len(gate) > 1 else ""):
+        module = gate[:-1]
+        if not module or gate[-1] != GROUPS.get(module[-1]):
             continue
         if not limits.may_close_units(gate) or limits.is_frozen(gate):
             continue

@@ -34,7 +34,7 @@ WARMUP = 0.1
 class SmallMoments(NamedTuple):
     """Adam's moments in bfloat16."""
 
-    count: Array
+    num_seen: Array
     mean: PyTree
     square: PyTree
 
@@ -53,7 +53,7 @@ def scale_by_small_adam() -> optax.GradientTransformation:
     def update_fn(updates, state, params=None):
         del params
         first, second = DECAYS
-        count = state.count + 1
+        count = state.num_seen + 1
         mix = lambda decay, old, new: (
             decay * old.astype(jnp.float32) + (1 - decay) * new
         )

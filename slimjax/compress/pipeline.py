@@ -9,7 +9,7 @@ cut.
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slimjax.compress.config import Request
@@ -21,6 +21,7 @@ from slimjax.compress.moments import Moments, collect
 from slimjax.compress.offers import Catalogue, Choice
 from slimjax.compress.settings import Settings, read_settings, size_of_budget
 from slimjax.compress.slimming import (
+    Cut,
     Material,
     Report,
     Slim,
@@ -87,12 +88,12 @@ def compress(
     folders = [check_free(request.folder_of(budget)) for budget in request.budgets]
     settings = read_settings(request)
     work = prepare(request, settings, report)
-    shared = time.perf_counter() - begun
-    for folder, budget in zip(folders, request.budgets, strict=True):
-        begun = time.perf_counter()
-        slim, seams = make_slim(work, budget)
+    made = make_slims(work, request.budgets)
+    for folder, budget, (slim, seams) in zip(
+        folders, request.budgets, made, strict=True
+    ):
         after = measure_all(slim.model, slim.variables, work.texts)
-        seconds = shared + time.perf_counter() - begun
+        seconds = time.perf_counter() - begun
         described = describe_slim(work, budget, slim, seams, after, seconds)
         bits = slim.bits if rounds(settings.quantize) else None
         _as_result(slim, settings).write(folder, settings.folder, bits, described)
@@ -144,51 +145,68 @@ def _size_of(work: Work, budget: str) -> float:
     return size_of_budget(work.settings, budget, start)
 
 
-def make_slim(work: Work, budget: str) -> tuple[Slim, list[dict[str, float]]]:
-    """Returns a model within a budget, and what each seam on the way to it cost.
+Seams = list[dict[str, float]]
+"""What each cut on the way to a budget cost."""
+
+
+def make_slims(work: Work, budgets: Sequence[str]) -> list[tuple[Slim, Seams]]:
+    """Returns a model within each of several budgets, and what its seams cost.
 
     Args:
         work: What all budgets share.
-        budget: As it was asked for.
+        budgets: As they were asked for.
     """
-    settings, heals = work.settings, work.request.heal_steps > 0
-    quantize = settings.quantize
-    current, moments, seams = work.whole, work.moments, []
-    catalogue, num_seams = work.catalogue, work.request.num_seams
-    size = _size_of(work, budget)
-    final = _choose(catalogue, size, budget)
-    slim, choice = None, final
+    request, quantize = work.request, work.settings.quantize
+    heals, num_seams = request.heal_steps > 0, request.num_seams
+    found: list[Slim | None] = [None] * len(budgets)
+    seams: list[Seams] = [[] for _ in budgets]
     for number in range(num_seams):
         is_last = number == num_seams - 1
-        if number:
-            moments = collect(
-                Walk(current.model),
-                *(current.variables, work.rows, work.request.num_slope_rows),
-                seed=settings.run.seed,
-                report=work.report,
-            )
-        if not is_last:
-            choice = _choose_part(work, current, moments, final, number)
-        elif number:
-            catalogue = _catalogue_of(current, moments, settings)
-            choice = _choose(catalogue, size, budget)
+        cuts = [
+            _next_cut(work, slim, budget, number)
+            for slim, budget in zip(found, budgets, strict=True)
+        ]
         own = quantize if is_last and not heals else PLAIN
-        parts = work.whole, current, choice, moments, work.rows, own, work.report
-        current = slim = slim_down(*parts)
-        seams.append(_measure_seam(work, slim))
-    assert slim is not None
-    return (_heal(work, slim, moments) if heals else slim), seams
+        slims = slim_down(work.whole, cuts, work.rows, own, work.report)
+        for i, slim in enumerate(slims):
+            found[i] = slim
+            seams[i].append(_measure_seam(work, slim))
+    last = [slim for slim in found if slim is not None]
+    if heals:
+        last = [_heal(work, slim) for slim in last]
+    return list(zip(last, seams, strict=True))
 
 
-def _choose_part(
-    work: Work, current: Material, moments: Moments, final: Choice, number: int
-) -> Choice:
-    """Returns the choice of a seam that is not the last: a part of the cut, no bits."""
-    resize = work.settings.resize
-    catalogue = make_catalogue(current, moments, "params", resize, PLAIN)
-    start, count = (work.whole.sizes()["params"], _params_of(work.whole, final))
-    part = (count / start) ** ((number + 1) / work.request.num_seams)
-    return _choose(catalogue, part * start, f"{part:.1%}")
+def _next_cut(work: Work, slim: Slim | None, budget: str, number: int) -> Cut:
+    """Returns what a seam is to do.
+
+    Args:
+        work: What all budgets share.
+        slim: What is left of the original; None before the first seam.
+        budget: As it was asked for.
+        number: Number of the seam; all but the last one remove units only.
+    """
+    num_seams, size = work.request.num_seams, _size_of(work, budget)
+    final = _choose(work.catalogue, size, budget)
+    current, moments = slim or work.whole, work.moments
+    if slim is not None:
+        moments = collect(
+            Walk(slim.model),
+            *(slim.variables, work.rows, work.request.num_slope_rows),
+            seed=work.settings.run.seed,
+            report=work.report,
+        )
+    if number < num_seams - 1:
+        catalogue = make_catalogue(
+            current, moments, "params", work.settings.resize, PLAIN
+        )
+        start = work.whole.sizes()["params"]
+        part = (_params_of(work.whole, final) / start) ** ((number + 1) / num_seams)
+        return Cut(current, _choose(catalogue, part * start, f"{part:.1%}"), moments)
+    if slim is None:
+        return Cut(current, final, moments)
+    catalogue = _catalogue_of(current, moments, work.settings)
+    return Cut(current, _choose(catalogue, size, budget), moments)
 
 
 def _params_of(material: Material, choice: Choice) -> float:
@@ -196,7 +214,7 @@ def _params_of(material: Material, choice: Choice) -> float:
     return float(make_size_fn("params", material.inventory)(choice.gates))
 
 
-def _heal(work: Work, slim: Slim, moments: Moments) -> Slim:
+def _heal(work: Work, slim: Slim) -> Slim:
     """Returns a cut model after healing, and then rounded, if it is to be."""
     settings, whole = work.settings, work.whole
     variables, _ = heal(
@@ -208,10 +226,11 @@ def _heal(work: Work, slim: Slim, moments: Moments) -> Slim:
     healed = dataclasses.replace(slim, variables=variables)
     if not rounds(settings.quantize):
         return healed
-    gates = healed.inventory.open_gates()
-    choice = dataclasses.replace(slim.choice, gates=gates)
-    parts = healed, healed, choice, moments, work.rows, settings.quantize, work.report
-    return dataclasses.replace(slim_down(*parts), choice=slim.choice)
+    choice = dataclasses.replace(slim.choice, gates=slim.inventory.open_gates())
+    cut = Cut(healed, choice, work.moments)
+    parts = [cut], work.rows, settings.quantize, work.report
+    (rounded,) = slim_down(healed, *parts)
+    return dataclasses.replace(rounded, choice=slim.choice)
 
 
 def _measure_seam(work: Work, slim: Slim) -> dict[str, float]:

@@ -18,7 +18,7 @@ References:
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jax
@@ -62,141 +62,175 @@ class Rounder(Protocol):
         ...
 
 
-class Refit:
-    """Goes through a model and a cut one of the same weights, side by side."""
+class Side:
+    """A cut model beside the original: its weights are changed in place.
 
-    def __init__(
-        self,
-        whole: Walk,
-        variables: PyTree,
-        slim: Walk,
-        slim_variables: PyTree,
-        *,
-        ridge: float = RIDGE,
-        rounder: Rounder | None = None,
-    ):
-        """Takes both models; the cut one's weights are changed in place.
+    Attributes:
+        walk: The cut model.
+        variables: Its variables, nested dicts of host arrays.
+        rounder: What rounds weights; None where nothing is rounded.
+        streams: Its residual stream at the place that was reached.
+    """
 
-        Args:
-            whole: The original.
-            variables: Its variables, gates open.
-            slim: The cut model.
-            slim_variables: Its variables, nested dicts of host arrays.
-            ridge: See `Fit.solve`.
-            rounder: What rounds weights; None where nothing is rounded.
-        """
-        self.whole, self.variables = whole, variables
-        self.slim, self.slim_variables = slim, slim_variables
-        self.ridge, self.rounder = ridge, rounder
+    def __init__(self, walk: Walk, variables: PyTree, rounder: Rounder | None = None):
+        """Takes the cut model."""
+        self.walk, self.variables, self.rounder = walk, variables, rounder
+        self.streams: Streams | None = None
 
-    def run(self, rows: Rows, report: Report = lambda *_: None) -> None:
-        """Refits all writers, on some text.
+    def params(self, number: int, name: str) -> dict[str, Any]:
+        """Returns the weights of a sublayer."""
+        return self.variables["params"][layer_name(number)][name]
 
-        Args:
-            rows: The text.
-            report: Called while it goes on.
-        """
-        streams = own = self.whole.begin(self.variables, rows)
-        if self.rounder is not None:
-            own = self.slim.begin(self.slim_variables, rows)
-        num_layers = self.whole.model.num_layers
-        for number in range(num_layers):
-            layer = self.whole.layer(self.variables, number)
-            for name in self.whole.sublayers(number):
-                streams, own = self._pass(number, name, layer, streams, own)
-            report("refit", (number + 1) / num_layers)
+    def layer(self, number: int) -> PyTree:
+        """Returns the variables of a layer, on the device."""
+        return self.walk.layer(self.variables, number)
 
-    def _pass(
-        self, number: int, name: str, layer: PyTree, streams: Streams, own: Streams
-    ) -> tuple[Streams, Streams]:
-        """Returns both streams after a sublayer, whose writer is refitted."""
-        stays = name in self.slim.sublayers(number)
-        is_same = own is streams and stays and self._is_whole(number, name)
-        if stays and self.rounder is not None:
-            self._round_readers(number, name, own)
-        step = _original_fn(self.whole, number, name)
-        read = _hidden_fn(self.slim, number, name) if stays and not is_same else None
-        slim_layer = self.slim.layer(self.slim_variables, number)
-        values, hidden, sums = [], [], Fit()
-        for i, x in enumerate(streams.values):
-            context, mask = streams.contexts[i], streams.mask(i) > 0
-            after, target = map(np.asarray, step(layer, x, context))
-            values.append(after)
-            if read is not None:
-                hidden.append(np.asarray(read(slim_layer, own.values[i], context)))
-                sums.add(hidden[-1][mask], (target - own.values[i])[mask])
-        after = Streams(values, streams.contexts)
-        if is_same:
-            return after, after
-        if stays:
-            self._fit(number, name, sums)
-        return after, self._advance(number, name, own, hidden)
+    def has(self, number: int, name: str) -> bool:
+        """Whether a sublayer is left."""
+        return name in self.walk.sublayers(number)
 
-    def _is_whole(self, number: int, name: str) -> bool:
-        """Whether nothing of a sublayer was cut, and nothing is rounded."""
-        sizes = [
-            {
-                k: np.shape(v)
-                for k, v in tree["params"][layer_name(number)][name].items()
-            }
-            for tree in (self.variables, self.slim_variables)
-        ]
-        return sizes[0] == sizes[1] and self.rounder is None
 
-    def _params(self, number: int, name: str) -> dict[str, Any]:
-        return self.slim_variables["params"][layer_name(number)][name]
+def refit(
+    whole: Walk,
+    variables: PyTree,
+    sides: Sequence[Side],
+    rows: Rows,
+    *,
+    ridge: float = RIDGE,
+    report: Report = lambda *_: None,
+) -> None:
+    """Refits all writers of cut models of one original, on some text.
 
-    def _round_readers(self, number: int, name: str, own: Streams) -> None:
-        """Rounds the weights of a sublayer that read the stream."""
-        assert self.rounder is not None
-        read = _inputs_fn(self.slim, number, name)
-        layer = self.slim.layer(self.slim_variables, number)
-        squares: dict[Path, Any] = {}
-        for i, x in enumerate(own.values):
-            for path, inputs in read(layer, x, own.contexts[i]).items():
-                moment = second_moment(inputs, own.mask(i), self.slim.compute.dtype)
-                squares[path] = squares.get(path, 0.0) + moment
-        params = self._params(number, name)
-        for reader in READERS[name]:
-            if reader in params:
-                moment = squares[source_of((name, reader), squares)]
-                path = (layer_name(number), name, reader)
-                moment = moment / own.num_positions
-                params[reader] = self.rounder.round(path, params[reader], moment)
+    The original is gone through once for all of them.
 
-    def _fit(self, number: int, name: str, sums: Fit) -> None:
-        """Refits the writer of a sublayer, and rounds it if weights are rounded."""
-        params, writer = self._params(number, name), WRITERS[name]
-        weight, has_bias = np.asarray(params[writer]), f"{writer}_bias" in params
-        rows = weight.reshape(-1, weight.shape[-1])
-        fitted, bias = sums.solve(rows, self.ridge, has_bias=has_bias)
-        fitted = fitted.reshape(weight.shape)
-        if self.rounder is not None:
-            path, moment = (layer_name(number), name, writer), sums.squares / sums.count
-            fitted = self.rounder.round(path, fitted, moment)
-        params[writer] = fitted
-        if has_bias:
-            params[f"{writer}_bias"] = bias[None]
+    Args:
+        whole: The original.
+        variables: Its variables, gates open.
+        sides: The cut models, whose weights are changed.
+        rows: The text.
+        ridge: See `Fit.solve`.
+        report: Called while it goes on.
+    """
+    streams = whole.begin(variables, rows)
+    for side in sides:
+        is_rounded = side.rounder is not None
+        side.streams = side.walk.begin(side.variables, rows) if is_rounded else streams
+    num_layers = whole.model.num_layers
+    for number in range(num_layers):
+        layer = whole.layer(variables, number)
+        for name in whole.sublayers(number):
+            params = variables["params"][layer_name(number)][name]
+            after, targets = _apply_original(whole, number, name, layer, streams)
+            for side in sides:
+                if _is_alike(side, number, name, params, streams):
+                    side.streams = after
+                else:
+                    side.streams = _refit_sublayer(side, number, name, targets, ridge)
+            streams = after
+        report("refit", (number + 1) / num_layers)
 
-    def _advance(
-        self, number: int, name: str, own: Streams, hidden: list[np.ndarray]
-    ) -> Streams:
-        """Returns the stream of the cut model after a sublayer."""
-        is_gone = name not in self.slim.sublayers(number)
-        if is_gone and self.slim.adds:
-            return Streams(list(own.values), own.contexts)
-        layer = self.slim.layer(self.slim_variables, number)
-        if not self.slim.adds:
-            read = jax.jit(self.slim.reader(number, name))
-            pairs = zip(own.values, own.contexts, strict=True)
-            return Streams(
-                [np.asarray(read(layer, x, c)[0]) for x, c in pairs], own.contexts
-            )
-        write, params = _write_fn(self.slim.compute.dtype), layer["params"][name]
-        own_params = params[WRITERS[name]], params.get(f"{WRITERS[name]}_bias")
-        pairs = zip(own.values, hidden, strict=True)
-        values = [np.asarray(write(x, h, *own_params)) for x, h in pairs]
-        return Streams(values, own.contexts)
+
+def _apply_original(
+    whole: Walk, number: int, name: str, layer: PyTree, streams: Streams
+) -> tuple[Streams, list[np.ndarray]]:
+    """Returns the streams after a sublayer, and the sums that it added to."""
+    step, values, targets = _original_fn(whole, number, name), [], []
+    for x, context in zip(streams.values, streams.contexts, strict=True):
+        after, target = step(layer, x, context)
+        values.append(np.asarray(after))
+        targets.append(values[-1] if whole.adds else np.asarray(target))
+    return Streams(values, streams.contexts), targets
+
+
+def _is_alike(
+    side: Side, number: int, name: str, whole: Mapping[str, Any], streams: Streams
+) -> bool:
+    """Whether nothing was cut or rounded, up to the end of a sublayer."""
+    if side.streams is not streams or side.rounder is not None:
+        return False
+    if not side.has(number, name):
+        return False
+    shapes = lambda tree: {key: np.shape(leaf) for key, leaf in tree.items()}
+    return shapes(side.params(number, name)) == shapes(whole)
+
+
+def _refit_sublayer(
+    side: Side, number: int, name: str, targets: list[np.ndarray], ridge: float
+) -> Streams:
+    """Returns the stream of a cut model after a sublayer, whose writer is refitted."""
+    streams, hidden = side.streams, []
+    assert streams is not None
+    if not side.has(number, name):
+        return _advance(side, number, name, streams, hidden)
+    if side.rounder is not None:
+        _round_readers(side, number, name, streams)
+    read, layer, sums = _hidden_fn(side.walk, number, name), side.layer(number), Fit()
+    for i, (x, target) in enumerate(zip(streams.values, targets, strict=True)):
+        mask = streams.mask(i) > 0
+        hidden.append(np.asarray(read(layer, x, streams.contexts[i])))
+        sums.add(hidden[-1][mask], (target - x)[mask])
+    _fit(side, number, name, sums, ridge)
+    return _advance(side, number, name, streams, hidden)
+
+
+def _round_readers(side: Side, number: int, name: str, streams: Streams) -> None:
+    """Rounds the weights of a sublayer that read the stream."""
+    assert side.rounder is not None
+    read, layer = _inputs_fn(side.walk, number, name), side.layer(number)
+    squares: dict[Path, Any] = {}
+    for i, x in enumerate(streams.values):
+        for path, inputs in read(layer, x, streams.contexts[i]).items():
+            moment = second_moment(inputs, streams.mask(i), side.walk.compute.dtype)
+            squares[path] = squares.get(path, 0.0) + moment
+    params = side.params(number, name)
+    for reader in READERS[name]:
+        if reader in params:
+            moment = squares[source_of((name, reader), squares)]
+            path = (layer_name(number), name, reader)
+            moment = moment / streams.num_positions
+            params[reader] = side.rounder.round(path, params[reader], moment)
+
+
+def _fit(side: Side, number: int, name: str, sums: Fit, ridge: float) -> None:
+    """Refits the writer of a sublayer, and rounds it if weights are rounded."""
+    params, writer = side.params(number, name), WRITERS[name]
+    weight, has_bias = np.asarray(params[writer]), f"{writer}_bias" in params
+    rows = weight.reshape(-1, weight.shape[-1])
+    fitted, bias = sums.solve(rows, ridge, has_bias=has_bias)
+    fitted = fitted.reshape(weight.shape)
+    if side.rounder is not None:
+        path, moment = (layer_name(number), name, writer), sums.squares / sums.count
+        fitted = side.rounder.round(path, fitted, moment)
+    params[writer] = fitted
+    if has_bias:
+        params[f"{writer}_bias"] = bias[None]
+
+
+def _advance(
+    side: Side, number: int, name: str, streams: Streams, hidden: list[np.ndarray]
+) -> Streams:
+    """Returns the stream of a cut model after a sublayer.
+
+    Args:
+        side: The cut model.
+        number: Number of the layer.
+        name: Name of the sublayer, which may be gone.
+        streams: The stream before it.
+        hidden: What its writer reads.
+    """
+    walk, layer = side.walk, side.layer(number)
+    if not walk.adds:
+        step = jax.jit(walk.reader(number, name))
+        pairs = zip(streams.values, streams.contexts, strict=True)
+        values = [np.asarray(step(layer, x, context)[0]) for x, context in pairs]
+        return Streams(values, streams.contexts)
+    if not side.has(number, name):
+        return Streams(list(streams.values), streams.contexts)
+    write, params = _write_fn(walk.compute.dtype), layer["params"][name]
+    own = params[WRITERS[name]], params.get(f"{WRITERS[name]}_bias")
+    pairs = zip(streams.values, hidden, strict=True)
+    values = [np.asarray(write(x, h, *own)) for x, h in pairs]
+    return Streams(values, streams.contexts)
 
 
 def _original_fn(walk: Walk, number: int, name: str) -> Callable:

@@ -1,7 +1,8 @@
 """One model made smaller: what may be made of it, and what is made of it."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -11,7 +12,7 @@ from slimjax.compress.curves import make_curves
 from slimjax.compress.levels import Levels
 from slimjax.compress.moments import HEAD, Moments
 from slimjax.compress.offers import Catalogue, Choice, price_bits
-from slimjax.compress.refit import Refit
+from slimjax.compress.refit import Side, refit
 from slimjax.compress.walk import Rows, Walk
 from slimjax.errors import ConfigError
 from slimjax.models.config import ModelConfig
@@ -119,46 +120,62 @@ def rounds(quantize: QuantizeConfig) -> bool:
     return tuple(quantize.bits) != (FULL,)
 
 
+class Cut(NamedTuple):
+    """What is to be done to a model.
+
+    Attributes:
+        current: The original, or what is left of it so far.
+        choice: What stays of it, and its bits.
+        moments: Those of it: the token table is rounded by what its head reads.
+    """
+
+    current: Material
+    choice: Choice
+    moments: Moments
+
+
 def slim_down(
     whole: Material,
-    current: Material,
-    choice: Choice,
-    moments: Moments,
+    cuts: Sequence[Cut],
     rows: Rows,
     quantize: QuantizeConfig,
     report: Report = lambda *_: None,
-) -> Slim:
-    """Cuts, refits and rounds a model.
+) -> list[Slim]:
+    """Cuts, refits and rounds models of one original.
 
     Args:
-        whole: The original, which the result is to be near to.
-        current: The model that is cut: the original, or what is left of it so far.
-        choice: What stays of it, and its bits.
-        moments: The token table is rounded by what its head reads.
+        whole: The original, which the results are to be near to.
+        cuts: What is to be done, to each of them.
         rows: To refit on.
         quantize: Knows how many elements share a step.
         report: Called while it goes on.
     """
-    plan = make_plan(choice.gates)
-    names = axis_names(current.model.abstract_variables())
-    params = cut(current.variables["params"], names["params"], plan)
+    slims, sides = [], []
+    for cut_ in cuts:
+        slim, side = _cut(cut_, rows.length, quantize)
+        slims.append(slim)
+        sides.append(side)
+    refit(Walk(whole.model), whole.variables, sides, rows, report=report)
+    return slims
+
+
+def _cut(job: Cut, length: int, quantize: QuantizeConfig) -> tuple[Slim, Side]:
+    """Returns a model that is cut, and rounded as far as nothing is to be refitted."""
+    model, variables = job.current.model, job.current.variables
+    plan, names = make_plan(job.choice.gates), axis_names(model.abstract_variables())
+    params = cut(variables["params"], names["params"], plan)
     params = jax.tree.map(np.array, params)
-    gates = cut(current.variables["gates"], names["gates"], plan)
-    model = current.model.reshaped(params)
+    gates = cut(variables["gates"], names["gates"], plan)
+    model = model.reshaped(params)
     axes = axis_names(model.abstract_variables())["params"]
-    bits = kept_bits(params, axes, choice.bits)
+    bits = kept_bits(params, axes, job.choice.bits)
     levels = Levels(flatten(axes), bits, quantize.group_size)
     if rounds(quantize):
-        params = round_tables(params, levels, moments)
+        params = round_tables(params, levels, job.moments)
     variables = {"params": params, "gates": jax.tree.map(np.ones_like, gates)}
-    refit = Refit(
-        *(Walk(whole.model), whole.variables, Walk(model), variables),
-        rounder=levels if rounds(quantize) else None,
-    )
-    refit.run(rows, report)
-    lengths = {tower.name: rows.length for tower in model.towers}
-    inventory = take_inventory(model.abstract_variables(), model.uses(lengths))
-    return Slim(model, variables, inventory, bits, levels.steps, choice)
+    inventory = make_material(model, variables, length).inventory
+    slim = Slim(model, variables, inventory, bits, levels.steps, job.choice)
+    return slim, Side(Walk(model), variables, levels if rounds(quantize) else None)
 
 
 def kept_bits(params: PyTree, names: PyTree, chosen: Bits) -> Bits:

@@ -7,6 +7,7 @@ scored, and nothing stands before it. Other tasks make their own inputs and targ
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from slimjax import tasks
@@ -82,7 +83,7 @@ def read_rows(
     if run.task == LANGUAGE_MODEL:
         return _language_rows(batch["tokens"], data)
     task = with_bytes(make_task(run, data.outline), model, data.codecs)
-    key = jax.random.key(run.seed)
+    batch, key = jax.tree.map(jnp.asarray, dict(batch)), jax.random.key(run.seed)
     arrays = {n: np.asarray(x) for n, x in task.inputs(batch, key).items()}
     target = task.targets(batch, key)[model.heads[0].name]
     return Text(Rows(arrays, np.asarray(target.values), np.asarray(target.weight)))

@@ -230,7 +230,7 @@ def slopes_reader_of(shape: LayerConfig, tower: TowerConfig, compute: Compute):
             return layer.apply({**variables, **zeros}, x, context)  # pyright: ignore
 
         slope, found = jax.vjp(apply, x, zeros)[1](slope)
-        return slope, flatten(found.get(SLOPES, {}))
+        return slope, flatten(dict(found or {}).get(SLOPES, {}))
 
     return read
 

@@ -89,8 +89,8 @@ class MLP(nn.Module):
         if wants_moments(self):
             note_moments(self, "down", self._hidden(x, reading))
         is_asked = wants_inputs(self) or wants_slopes(self, "down")
-        is_usual = gate_kernel is not None and self.activation == "silu"
-        if is_usual and not self.bias and not is_asked:
+        is_usual = self.activation == "silu" and not self.bias and not is_asked
+        if gate_kernel is not None and is_usual:
             return swiglu(x, gate_kernel, up_kernel, down_kernel, self.dtype)
         hidden = self._hidden(x, reading)
         note_input(self, "up", x)

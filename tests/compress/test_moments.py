@@ -50,10 +50,9 @@ def test_a_walk_layer_by_layer_ends_where_the_model_ends():
 def test_slopes_are_those_of_weights(name):
     """A bias' gradient is the sum of the slopes of one row with one position."""
     make = make_decoder if name == "decoder" else make_encoder
-    options = dict(targets="row") if name != "decoder" else {}
-    style = dict(style=GPT2 if name == "decoder" else BERT)
-    model, variables, walk = make(**style)
-    rows = draw_rows(num_rows=1, length=1, **options)
+    targets = None if name == "decoder" else "row"
+    model, variables, walk = make(GPT2 if name == "decoder" else BERT)
+    rows = draw_rows(num_rows=1, length=1, targets=targets)
     found = collect(walk, variables, rows, num_slope_rows=1, seed=3)
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(3), 0), 0)
     inputs = {"tokens": jnp.asarray(rows.inputs["tokens"])}

@@ -1,6 +1,7 @@
 """What ``slimjax compress`` promises."""
 
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,10 +30,10 @@ def source(tmp_path_factory):
 
 
 def ask(source, text_folder, workdir, budgets=("85%",), **options):
-    options = dict(size="params", num_rows=12, num_slope_rows=3) | options
-    options = dict(num_error_rows=12, overrides=SMALL) | options
+    usual: dict[str, Any] = dict(size="params", num_rows=12, num_slope_rows=3)
+    usual |= dict(num_error_rows=12, overrides=SMALL)
     data = f"text:{text_folder}/*.txt"
-    return Request(str(source), data, str(workdir), budgets, **options)
+    return Request(str(source), data, str(workdir), budgets, **(usual | options))
 
 
 def test_a_budget_is_met_and_the_folder_is_a_run(source, text_folder, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from compress.tiny import draw_rows, make_decoder, make_encoder
 
 from slimjax.compress.fitting import fit
-from slimjax.compress.refit import Refit
+from slimjax.compress.refit import Side, refit
 from slimjax.compress.walk import Walk
 from slimjax.models import BERT, GPT2, LLAMA
 from slimjax.resize.plan import make_plan
@@ -54,7 +54,7 @@ def test_a_refitted_model_is_nearer_to_the_original(name):
     rows, others = draw_rows(300), draw_rows(40, seed=1)
     whole = last_streams(walk, variables, others)
     before = last_streams(slim, weights, others)
-    Refit(walk, variables, slim, weights).run(rows)
+    refit(walk, variables, [Side(slim, weights)], rows)
     after = last_streams(slim, weights, others)
     assert np.sum((after - whole) ** 2) < 0.8 * np.sum((before - whole) ** 2)
 
@@ -62,7 +62,7 @@ def test_a_refitted_model_is_nearer_to_the_original(name):
 def test_a_model_that_lost_nothing_is_left_alone():
     model, variables, walk = make_decoder()
     slim, weights = cut_model(model, variables, lambda _: None)
-    Refit(walk, variables, slim, weights).run(draw_rows())
+    refit(walk, variables, [Side(slim, weights)], draw_rows())
     for path, weight in flatten(weights["params"]).items():
         np.testing.assert_array_equal(weight, flatten(variables["params"])[path])
 
@@ -74,9 +74,9 @@ def test_layers_before_the_first_cut_are_left_alone():
         gates["layer_1", "mlp", "mlp"][:5] = 0
 
     slim, weights = cut_model(model, variables, close)
-    Refit(walk, variables, slim, weights).run(draw_rows(60))
+    refit(walk, variables, [Side(slim, weights)], draw_rows(60))
     own, known = (flatten(tree["params"]) for tree in (weights, variables))
-    changed = {path for path in own if not np.array_equal(own[path], known.get(path))}
+    changed = {path for path in own if not np.array_equal(own[path], known[path])}
     read = {("layer_1", "mlp", "gate"), ("layer_1", "mlp", "up")}
     written = {("layer_1", "mlp", "down"), ("layer_2", "attention", "out")}
     assert changed == {*read, *written, ("layer_2", "mlp", "down")}
@@ -95,7 +95,7 @@ def test_twins_stand_in_for_each_other():
 
     slim, weights = cut_model(model, variables, close)
     rows, others = draw_rows(300), draw_rows(40, seed=1)
-    Refit(walk, variables, slim, weights, ridge=1e-9).run(rows)
+    refit(walk, variables, [Side(slim, weights)], rows, ridge=1e-9)
     whole, after = (
         last_streams(w, v, others) for w, v in ((walk, variables), (slim, weights))
     )
@@ -117,3 +117,19 @@ def test_a_large_ridge_keeps_the_weight():
     weight = source.standard_normal((4, 3))
     kept = fit(hidden.T @ hidden, hidden.T @ target, weight, ridge=1e9)
     np.testing.assert_allclose(kept, weight, atol=1e-6)
+
+
+def test_models_that_are_refitted_together_are_those_that_are_refitted_alone():
+    model, variables, walk = make_decoder()
+
+    def other(gates):
+        gates["layer_1", "mlp", "mlp"][:9] = 0
+
+    rows = draw_rows(60)
+    together = [cut_model(model, variables, close) for close in (some, other)]
+    refit(walk, variables, [Side(*pair) for pair in together], rows)
+    for close, (_, weights) in zip((some, other), together, strict=True):
+        slim, alone = cut_model(model, variables, close)
+        refit(walk, variables, [Side(slim, alone)], rows)
+        for path, weight in flatten(alone["params"]).items():
+            np.testing.assert_array_equal(weight, flatten(weights["params"])[path])

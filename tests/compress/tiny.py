@@ -25,9 +25,14 @@ def make_decoder(style=LLAMA, layers=SHAPES, **options):
 
 def make_encoder(style=BERT, layers=SHAPES):
     heads = (HeadConfig("label", 3, at="mean", bias=True),)
-    options = dict(heads=heads, style=style, num_positions=12)
     return with_variables(
-        encoder(29, 16, layers, attention_impl="reference", **options)
+        encoder(
+            *(29, 16, layers),
+            heads=heads,
+            style=style,
+            num_positions=12,
+            attention_impl="reference",
+        )
     )
 
 
