@@ -70,6 +70,7 @@ def main(argv: Sequence[str]) -> None:
     )
     if request.data in request.also:
         raise ConfigError(f"--also={request.data} is --data itself. Leave it out.")
+    from slimjax import report
     from slimjax.compress.describe import table
     from slimjax.compress.pipeline import compress
     from slimjax.run.progress import Display
@@ -78,6 +79,9 @@ def main(argv: Sequence[str]) -> None:
     prepare_devices()
     with Display(quiet=flags.json) as display:
         reports = compress(request, display.prepare)
+    for budget in request.budgets:
+        folder = request.folder_of(budget)
+        report.write_report([report.read_run(folder)], folder / "report.html")
     if flags.json:
         print_json({"results": reports})
         return

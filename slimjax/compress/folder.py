@@ -76,7 +76,7 @@ class Result:
             root: The folder, which is empty or not there.
             source: Folder of the original, whose settings and tokenizer are copied.
             bits: Bits of units that stand beside the layers; None for none.
-            report: Content of ``report.json``.
+            report: Content of ``report.json``; the size of the file is added.
         """
         root.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
@@ -85,7 +85,7 @@ class Result:
             shutil.copytree(source.tokenizer, folder.tokenizer)
             write_json(folder.config, read_json(source.config, dict))
             write_json(folder.architecture, self.model.architecture(bits))
-            self.pack(folder.packed)
+            report["size"]["packed_file_bytes"] = self.pack(folder.packed)
             folder.seams.append(report["compress"]["seam"])
             (partial / "metrics.jsonl").touch()
             write_json(folder.report, report)

@@ -34,6 +34,7 @@ from slimjax.compress.walk import (
     Walk,
     second_moment,
     source_of,
+    unpadded,
 )
 from slimjax.models.paths import layer_name
 from slimjax.nn.products import product
@@ -166,9 +167,9 @@ def _refit_sublayer(
         _round_readers(side, number, name, streams)
     read, layer, sums = _hidden_fn(side.walk, number, name), side.layer(number), Fit()
     for i, (x, target) in enumerate(zip(streams.values, targets, strict=True)):
-        mask = streams.mask(i) > 0
+        mask = streams.mask(i)
         hidden.append(np.asarray(read(layer, x, streams.contexts[i])))
-        sums.add(hidden[-1][mask], (target - x)[mask])
+        sums.add(unpadded(hidden[-1], mask), unpadded(target - x, mask))
     _fit(side, number, name, sums, ridge)
     return _advance(side, number, name, streams, hidden)
 

@@ -244,11 +244,17 @@ def second_moment(
     Elsewhere operands are in `dtype`, and sums in float32.
     """
     if jax.default_backend() == "cpu":
-        rows = np.asarray(x, np.float32).reshape(-1, x.shape[-1])
-        if not mask.all():
-            rows = rows[mask.reshape(-1) > 0]
+        rows = unpadded(np.asarray(x, np.float32), mask)
         return rows.T @ rows
     return np.asarray(_moment_on_device(x, mask, jnp.dtype(dtype)))
+
+
+def unpadded(
+    x: Float[np.ndarray, "B T I"], mask: Float[np.ndarray, "B T"]
+) -> Float[np.ndarray, "P I"]:
+    """Returns the positions that are no padding, one after the other."""
+    rows = x.reshape(-1, x.shape[-1])
+    return rows if mask.all() else rows[mask.reshape(-1) > 0]
 
 
 @functools.partial(jax.jit, static_argnums=2)

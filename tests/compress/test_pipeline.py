@@ -49,9 +49,9 @@ def test_a_budget_is_met_and_the_folder_is_a_run(source, text_folder, tmp_path):
 
 
 def test_several_budgets_get_a_folder_each(source, text_folder, tmp_path):
-    request = ask(source, text_folder, tmp_path / "slim", ("90%", "70%"))
+    request = ask(source, text_folder, tmp_path / "slim", ("90%", "80%"))
     reports = compress(request)
-    folders = [tmp_path / "slim" / name for name in ("90percent", "70percent")]
+    folders = [tmp_path / "slim" / name for name in ("90percent", "80percent")]
     sizes = [count_elements(load(folder).params["params"]) for folder in folders]
     assert sizes == [report["size"]["params"] for report in reports]
     assert sizes[1] < sizes[0]
@@ -67,7 +67,8 @@ def test_the_packed_file_is_as_large_as_was_said(source, text_folder, tmp_path):
     budget = 0.45 * report["size"]["bytes_start"]
     assert packed <= budget
     assert packed > 0.9 * budget
-    assert abs(report["size"]["bytes"] - packed) <= 64
+    assert packed == report["size"]["packed_file_bytes"]
+    assert 0 <= report["size"]["bytes"] - packed <= 128  # Its header is an estimate.
 
 
 def test_what_is_measured_is_what_is_written(source, text_folder, tmp_path):
@@ -90,7 +91,7 @@ def test_the_structure_figure_is_drawn(source, text_folder, tmp_path):
     run = read_run(tmp_path / "slim")
     assert len(run.architectures) == 2
     pages = write_report([run], tmp_path / "page.html")
-    assert "structure" in pages[0].read_text()
+    assert "page_structure.png" in [page.name for page in pages]
 
 
 @pytest.mark.parametrize(
@@ -129,10 +130,11 @@ def test_the_command_prints_what_it_cost(source, text_folder, tmp_path, capsys):
     flags += [f"--config.{name}={value}" for name, value in SMALL]
     assert main(["compress", *flags]) == 0
     assert "perplexity" in capsys.readouterr().out
+    assert (tmp_path / "slim" / "report.html").is_file()
 
 
 def test_logits_of_the_result_are_finite(source, text_folder, tmp_path):
-    compress(ask(source, text_folder, tmp_path / "slim", ("70%",)))
+    compress(ask(source, text_folder, tmp_path / "slim", ("80%",)))
     model = load(tmp_path / "slim")
     logits = model.apply(jnp.arange(3, 15)[None])
     assert bool(jax.numpy.isfinite(logits).all())
