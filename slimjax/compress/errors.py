@@ -40,7 +40,7 @@ class Error(NamedTuple):
         """Returns plain numbers for a report.
 
         Examples:
-            >>> found = Error(np.log(2.0) * 8, 4, 8).as_dict()
+            >>> found = Error(8 * math.log(2), 4, 8).as_dict()
             >>> round(found["perplexity"], 6), round(found["bits_per_byte"], 6)
             (4.0, 1.0)
         """

@@ -7,6 +7,7 @@ be convex. What the grid leaves over is used up afterwards, the best gain for it
 first.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 GRID = 20_000
-"""Parts into which a budget is divided; sizes are rounded up to whole parts."""
+"""Parts into which a budget is divided; sizes are rounded to whole parts."""
 
 
 class Offers(NamedTuple):
@@ -55,19 +56,23 @@ def choose(
     room = budget - float(floor.sum())
     if room < -1e-9 * abs(budget):
         return None
+    if room <= 0:
+        return least
     spare = [o.sizes - size for o, size in zip(lists, floor, strict=True)]
-    unit = max(room, 1e-300) / grid
-    chosen = _solve(
-        [o.nats for o in lists], [_parts(s, unit, grid) for s in spare], grid
-    )
-    return _use_up(
-        lists, chosen, room - sum(s[k] for s, k in zip(spare, chosen, strict=True))
-    )
+    unit, capacity = room / grid, grid
+    parts = [_parts(sizes, unit, grid) for sizes in spare]
+    used = lambda numbers: sum(s[k] for s, k in zip(spare, numbers, strict=True))
+    while True:
+        chosen = _solve([offers.nats for offers in lists], parts, capacity)
+        excess = used(chosen) - room
+        if excess <= 1e-12 * abs(budget):
+            return _use_up(lists, chosen, -excess)
+        capacity -= max(1, math.ceil(excess / unit))
 
 
 def _parts(sizes: np.ndarray, unit: float, grid: int) -> np.ndarray:
-    """Returns sizes in parts of the grid, rounded up, or ``grid + 1`` if larger."""
-    return np.minimum(np.ceil(sizes / unit - 1e-9), grid + 1).astype(int)
+    """Returns sizes in parts of the grid, or ``grid + 1`` if they are larger."""
+    return np.round(np.minimum(sizes / unit, grid + 1)).astype(int)
 
 
 def _solve(
