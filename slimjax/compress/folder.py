@@ -83,7 +83,9 @@ class Result:
         try:
             folder = RunFolder(partial)
             shutil.copytree(source.tokenizer, folder.tokenizer)
-            write_json(folder.config, read_json(source.config, dict))
+            config = read_json(source.config, dict)
+            own = dict(config.get("data", {}), source=report["data"]["source"])
+            write_json(folder.config, config | {"data": own})
             write_json(folder.architecture, self.model.architecture(bits))
             report["size"]["packed_file_bytes"] = self.pack(folder.packed)
             folder.seams.append(report["compress"]["seam"])

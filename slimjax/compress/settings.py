@@ -64,7 +64,9 @@ def read_settings(request: Request) -> Settings:
     folder = RunFolder(request.model)
     model, stored = load(request.model), read_json(folder.config, dict)
     asked = override({}, request.overrides)
-    run = make_run_config(_run_blocks(request, stored, asked), is_stored=True)
+    num_positions = model.config.main.num_positions
+    blocks = _run_blocks(request, stored, asked, num_positions)
+    run = make_run_config(blocks, is_stored=True)
     quantize = dict(asked.get("quantize", {}))
     if request.size == "bytes":
         quantize.setdefault("bits", STATES)
@@ -81,7 +83,7 @@ def read_settings(request: Request) -> Settings:
 
 
 def _run_blocks(
-    request: Request, stored: dict[str, Any], asked: dict[str, Any]
+    request: Request, stored: dict[str, Any], asked: dict[str, Any], num_positions: int
 ) -> dict[str, Any]:
     """Returns the settings of the run that is read from, with other data."""
     kept = ("task", "data", "model", "head", "seed", "mesh")
@@ -89,6 +91,8 @@ def _run_blocks(
     data = dict(blocks.get("data", {}), source=request.data)
     data |= dict(valid_source="", test_source="")
     data["seq_len"] = min(ROW, data.get("seq_len", ROW))
+    if num_positions:  # One token more is read than scored, and maybe bos.
+        data["seq_len"] = min(data["seq_len"], num_positions - 2)
     blocks["data"] = data | asked.get("data", {})
     if "seed" in asked:
         blocks["seed"] = asked["seed"]

@@ -16,6 +16,7 @@ from slimjax.compress.settings import Settings
 from slimjax.compress.walk import Rows, Text
 from slimjax.data.codecs import Codecs
 from slimjax.data.dataset import Dataset
+from slimjax.data.tokens import adds_bos
 from slimjax.errors import DataError
 from slimjax.models.config import ModelConfig
 from slimjax.run.blueprints import make_task
@@ -90,14 +91,18 @@ def read_rows(
 
 
 def _language_rows(tokens: np.ndarray, data: Dataset) -> Text:
-    tokens, special = np.asarray(tokens, np.int32), set(data.special.values())
-    targets = tokens[:, 1:]
-    num_bytes = sum(
-        len(data.tokenizer.decode_bytes(row[~np.isin(row, list(special))]))
-        for row in targets
-    )
-    ones = np.ones(targets.shape, np.float32)
-    return Text(Rows({"tokens": tokens[:, :-1]}, targets, ones), float(num_bytes))
+    """Returns rows in which the first token is not scored.
+
+    Before it stands bos, where the tokenizer begins rows with it.
+    """
+    tokens = np.asarray(tokens, np.int32)
+    num_bytes = sum(len(data.tokenizer.decode_bytes(row[1:])) for row in tokens)
+    read, targets = tokens[:, :-1], tokens[:, 1:]
+    weights = np.ones(targets.shape, np.float32)
+    if adds_bos(data.special):
+        read = np.pad(read, ((0, 0), (1, 0)), constant_values=data.special["bos"])
+        targets, weights = tokens, np.pad(weights, ((0, 0), (1, 0)))
+    return Text(Rows({"tokens": read}, targets, weights), float(num_bytes))
 
 
 def read_texts(request: Request, settings: Settings) -> dict[str, Text]:
