@@ -91,9 +91,15 @@ def _run_blocks(
     data = dict(blocks.get("data", {}), source=request.data)
     data |= dict(valid_source="", test_source="")
     data["seq_len"] = min(ROW, data.get("seq_len", ROW))
-    if num_positions:  # One token more is read than scored, and maybe bos.
-        data["seq_len"] = min(data["seq_len"], num_positions - 2)
+    most = num_positions - 1 if num_positions else data["seq_len"]  # Bos may be read.
+    data["seq_len"] = min(data["seq_len"], most)
     blocks["data"] = data | asked.get("data", {})
+    length = blocks["data"]["seq_len"]
+    if num_positions and isinstance(length, int) and length > most:
+        raise ConfigError(
+            f"config.data.seq_len={length} is more than {most}, the targets of a row "
+            f"that a model of {num_positions} positions can have."
+        )
     if "seed" in asked:
         blocks["seed"] = asked["seed"]
     return blocks

@@ -17,7 +17,7 @@ from slimjax.report import read_run, write_report
 from slimjax.store.run_folder import RunFolder
 from slimjax.trees import count_elements
 
-SMALL = (("data.seq_len", "24"), ("data.valid_fraction", "0.2"))
+SMALL = (("data.seq_len", "20"), ("data.valid_fraction", "0.2"))
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_the_structure_figure_is_drawn(source, text_folder, tmp_path):
         (dict(size="weight"), "unknown"),
         (dict(num_rows=3), "12 or more"),
         (dict(overrides=(*SMALL, ("train.num_steps", "3"))), "no setting"),
-        (dict(overrides=(("data.seq_len", "100000"),)), "rows"),
+        (dict(overrides=(("data.seq_len", "100000"),)), "more than 23"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(
@@ -113,6 +113,14 @@ def test_mistakes_are_one_line_and_leave_nothing(
     with pytest.raises(SlimjaxError, match=message) as caught:
         compress(ask(source, text_folder, tmp_path / "slim", **changes))
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "slim").exists()
+
+
+def test_a_short_text_is_refused(source, text_folder, tmp_path):
+    (tmp_path / "short.txt").write_text("A few words are no text. " * 8)
+    also = (f"text:{tmp_path}/short.txt",)
+    with pytest.raises(SlimjaxError, match="--also=.* 12 are needed"):
+        compress(ask(source, text_folder, tmp_path / "slim", also=also))
     assert not (tmp_path / "slim").exists()
 
 
