@@ -119,7 +119,7 @@ def test_mistakes_are_one_line_and_leave_nothing(
 def test_a_short_text_is_refused(source, text_folder, tmp_path):
     (tmp_path / "short.txt").write_text("A few words are no text. " * 8)
     also = (f"text:{tmp_path}/short.txt",)
-    with pytest.raises(SlimjaxError, match="--also=.* 12 are needed"):
+    with pytest.raises(SlimjaxError, match="12 are needed"):
         compress(ask(source, text_folder, tmp_path / "slim", also=also))
     assert not (tmp_path / "slim").exists()
 
