@@ -19,7 +19,7 @@ from slimjax.models.config import ModelConfig
 from slimjax.models.context import Context
 from slimjax.models.layer import Layer
 from slimjax.models.layer_config import LayerConfig
-from slimjax.models.paths import layer_name
+from slimjax.models.paths import layer_name, layer_of
 from slimjax.models.tower_config import Compute, TowerConfig
 from slimjax.nn.moments import INPUTS, SLOPES
 from slimjax.nn.products import product
@@ -193,7 +193,8 @@ class Walk:
 
 def outside_of_layers(variables: PyTree) -> PyTree:
     """Returns the variables that stand outside of the main tower's layers."""
-    keep = lambda tree: {k: v for k, v in tree.items() if not k.startswith("layer_")}
+    is_outside = lambda name: layer_of((name,)).number is None
+    keep = lambda tree: {k: v for k, v in tree.items() if is_outside(k)}
     return {kind: keep(tree) for kind, tree in variables.items()}
 
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from compress.test_refit import cut_model, some
+from compress.test_layer_refit import cut_model, some
 from compress.tiny import draw_rows, make_decoder
 
 from slimjax.compress.healing import (
