@@ -1,9 +1,13 @@
 """``slimjax compress``."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
-from slimjax.cli.flags import make_parser, parse, print_json
+from slimjax.cli.flags import Parser, make_parser, parse, print_json
 from slimjax.errors import ConfigError
+
+if TYPE_CHECKING:
+    from slimjax.compress.config import Request
 
 
 def main(argv: Sequence[str]) -> None:
@@ -19,6 +23,31 @@ def main(argv: Sequence[str]) -> None:
         "slimjax compress --model=runs/demo --data='text:books/*.txt' --size=params "
         "--budget=90%,80% --workdir=runs/slim",
     )
+    _add_flags(parser)
+    parsed = parse(parser, argv, config=True)
+    flags = parsed.flags
+    request = _make_request(flags, parsed.overrides)
+    if request.data in request.also:
+        raise ConfigError(f"--also={request.data} is --data itself. Leave it out.")
+    from slimjax import report
+    from slimjax.compress.describe import table
+    from slimjax.compress.pipeline import compress
+    from slimjax.run.progress import Display
+    from slimjax.train.devices import prepare_devices
+
+    prepare_devices()
+    with Display(quiet=flags.json) as display:
+        reports = compress(request, display.prepare)
+    for budget in request.budgets:
+        folder = request.folder_of(budget)
+        report.write_report([report.read_run(folder)], folder / "report.html")
+    if flags.json:
+        print_json({"results": reports})
+        return
+    print("\n".join(table(reports)))
+
+
+def _add_flags(parser: Parser) -> None:
     parser.add_argument("--model", required=True, help="folder of the model's run")
     parser.add_argument(
         "--data", required=True, help="text to calibrate and measure on"
@@ -50,11 +79,12 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--heal_steps", type=int, default=0, help="steps of learning from the original"
     )
-    parsed = parse(parser, argv, config=True)
-    flags = parsed.flags
+
+
+def _make_request(flags: Any, overrides: list[tuple[str, str]]) -> "Request":
     from slimjax.compress.config import Request
 
-    request = Request(
+    return Request(
         model=flags.model,
         data=flags.data,
         workdir=flags.workdir,
@@ -66,23 +96,5 @@ def main(argv: Sequence[str]) -> None:
         num_error_rows=flags.error_rows,
         num_seams=flags.seams,
         heal_steps=flags.heal_steps,
-        overrides=tuple(parsed.overrides),
+        overrides=tuple(overrides),
     )
-    if request.data in request.also:
-        raise ConfigError(f"--also={request.data} is --data itself. Leave it out.")
-    from slimjax import report
-    from slimjax.compress.describe import table
-    from slimjax.compress.pipeline import compress
-    from slimjax.run.progress import Display
-    from slimjax.train.devices import prepare_devices
-
-    prepare_devices()
-    with Display(quiet=flags.json) as display:
-        reports = compress(request, display.prepare)
-    for budget in request.budgets:
-        folder = request.folder_of(budget)
-        report.write_report([report.read_run(folder)], folder / "report.html")
-    if flags.json:
-        print_json({"results": reports})
-        return
-    print("\n".join(table(reports)))

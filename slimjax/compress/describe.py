@@ -58,15 +58,7 @@ def describe(
             "model": str(settings.folder.root),
             "budget": budget,
             "size": request.size,
-            "errors": [
-                {
-                    "source": source,
-                    "before": before[source].as_dict(),
-                    "after": after[source].as_dict(),
-                    "ratio": after[source].perplexity / before[source].perplexity,
-                }
-                for source in before
-            ],
+            "errors": _describe_errors(before, after),
             "predicted_loss_change": choice.nats,
             "predicted_loss_change_of_cut": choice.structure_nats,
             "true_loss_change": true_change,
@@ -81,6 +73,21 @@ def describe(
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def _describe_errors(
+    before: Mapping[str, Error], after: Mapping[str, Error]
+) -> list[dict[str, Any]]:
+    """Returns the errors of both models on each source."""
+    return [
+        {
+            "source": source,
+            "before": before[source].as_dict(),
+            "after": after[source].as_dict(),
+            "ratio": after[source].perplexity / before[source].perplexity,
+        }
+        for source in before
+    ]
 
 
 def _describe_size(measure: str, start: Sizes, end: Sizes) -> dict[str, Any]:
