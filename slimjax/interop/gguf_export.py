@@ -2,16 +2,23 @@
 
 import dataclasses
 import gc
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from slimjax.data.piece_tokenizer import SentencePieceTokenizer
 from slimjax.errors import ConfigError
 from slimjax.interop.card import make_card
 from slimjax.interop.comparing import answers_of, compare, random_inputs
-from slimjax.interop.exporting import make_foreign, open_weighed
+from slimjax.interop.exporting import Weighed, make_foreign, open_weighed
+from slimjax.interop.families import family_of
 from slimjax.interop.foreign import Foreign
+from slimjax.interop.gguf_blocks import LEVELS, Blocks
 from slimjax.interop.gguf_reading import read_gguf
+from slimjax.interop.gguf_rounding import round_to_blocks
 from slimjax.interop.gguf_tokenizer_writing import (
     NONE,
     piece_settings,
@@ -24,6 +31,7 @@ from slimjax.interop.run_folders import read_report
 from slimjax.paths import printable
 from slimjax.store.files import write_atomic
 from slimjax.store.run_folder import RunFolder
+from slimjax.trees import Path as TreePath
 
 RAGGED = (
     "Layers differ, so the file is of the architecture deci, which llama.cpp reads; a "
@@ -35,7 +43,11 @@ NO_TOKENIZER = (
 
 
 def export_gguf(
-    workdir: str | Path, output: Path, *, kind: str = "F16"
+    workdir: str | Path,
+    output: Path,
+    *,
+    kind: str = "F16",
+    moments: Mapping[TreePath, np.ndarray] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Writes the model of a run folder as a GGUF file, whole or not at all.
 
@@ -45,6 +57,8 @@ def export_gguf(
         workdir: The run folder.
         output: The file; it must not be there.
         kind: Type of its matrices.
+        moments: ``E[x^T x]`` of the inputs of products, by path of the weight. These
+            are rounded by second order, others to the nearest.
 
     Returns:
         ``largest_difference`` of logits after reading it again, and of weights,
@@ -65,10 +79,11 @@ def export_gguf(
     before = answers_of(plain, model.params, inputs)
     foreign, tokenizer = make_foreign(weighed), model.codecs["tokens"]
     config, settings = foreign.config, _settings(foreign, tokenizer)
+    blocks = _round(weighed, foreign, moments, kind)
     part = output.with_name(f".{output.name}.part")
     try:
-        written = write_gguf(foreign, part, kind, tokenizer=settings)
-        del model, weighed, foreign  # What was read again takes their place.
+        written = write_gguf(foreign, part, kind, tokenizer=settings, blocks=blocks)
+        del model, weighed, foreign, blocks  # What was read again takes their place.
         gc.collect()
         again = understand(read_gguf(part), str(output), tokenizer)
         shape = dataclasses.replace(again.model, dtype="float32")
@@ -104,3 +119,23 @@ def _settings(foreign: Foreign, tokenizer: Any) -> dict[str, Any]:
         return tokenizer_settings(foreign, size)
     own = piece_settings(tokenizer.to_proto(), tokenizer.special, size)
     return NONE if own is None else own
+
+
+def _round(
+    weighed: Weighed,
+    foreign: Foreign,
+    moments: Mapping[TreePath, np.ndarray],
+    kind: str,
+) -> dict[str, Blocks]:
+    """Returns the matrices with a moment, rounded by second order, by their names."""
+    found: dict[str, Blocks] = {}
+    if kind not in LEVELS or not moments:
+        return found
+    family = family_of(foreign.config)
+    prefix = family.PREFIX[foreign.config["model_type"]]
+    for link in family.links(weighed.model, foreign.config):
+        name = f"{prefix}{link.name}"
+        if link.path in moments and name in foreign.tensors:
+            weight = foreign.tensors[name].read()
+            found[name] = round_to_blocks(weight, moments[link.path], kind)
+    return found
