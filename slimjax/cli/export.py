@@ -8,7 +8,7 @@ from slimjax.cli.flags import make_parser, parse, print_json
 from slimjax.errors import ConfigError, suggest
 from slimjax.paths import printable, user_path
 
-FLAGS = {"hf": ("dtype",), "hf-padded": ("dtype",), "gguf": ("type",)}
+FLAGS = {"hf": ("dtype",), "hf-padded": ("dtype",), "gguf": ("type", "data")}
 """Flags that only some formats have."""
 
 
@@ -28,6 +28,7 @@ def main(argv: Sequence[str]) -> None:
     add("--output", required=True, help="the folder or file that is written")
     add("--dtype", help="of hf: float32 (default), bfloat16 or float16")
     add("--type", help="of gguf: F32, F16 (default), Q8_0, Q4_0 or Q4_1")
+    add("--data", help="of gguf: text to calibrate the rounding on, and to measure on")
     flags = parse(parser, argv).flags
     if flags.format not in EXPORTS:
         hint = suggest(flags.format, EXPORTS)
@@ -43,6 +44,9 @@ def main(argv: Sequence[str]) -> None:
         return
     for note in result.get("notes", ()):
         print(note)
+    if "perplexity" in result:
+        before, after = (result["perplexity"][key] for key in ("before", "after"))
+        print(f"perplexity on {flags.data}: {before:.3f} before, {after:.3f} after")
     print(f"largest difference of logits: {result['largest_difference']:.1e}")
     print(f"{printable(output)}: {result['bytes']:,} bytes of weights")
 
@@ -54,7 +58,7 @@ def _options(flags: Any) -> dict[str, str]:
         ConfigError: If a flag is of another one.
     """
     own = FLAGS.get(flags.format, ())
-    given = {name: getattr(flags, name) for name in ("dtype", "type")}
+    given = {name: getattr(flags, name) for name in ("dtype", "type", "data")}
     given = {name: value for name, value in given.items() if value is not None}
     for name, value in given.items():
         if name not in own:
@@ -74,7 +78,13 @@ def _hf_padded(workdir: str, output: Path, **options: str) -> dict[str, Any]:
     return export_hf(workdir, output, padded=True, **options)  # pyright: ignore
 
 
-def _gguf(workdir: str, output: Path, type: str = "F16") -> dict[str, Any]:
+def _gguf(
+    workdir: str, output: Path, type: str = "F16", data: str | None = None
+) -> dict[str, Any]:
+    if data is not None:
+        from slimjax.compress.exporting import export_calibrated
+
+        return export_calibrated(workdir, output, data, kind=type)
     from slimjax.interop.gguf_export import export_gguf
 
     return export_gguf(workdir, output, kind=type)

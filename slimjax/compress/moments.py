@@ -109,6 +109,29 @@ def collect(
     return found
 
 
+def collect_inputs(
+    walk: Walk,
+    variables: PyTree,
+    rows: Rows,
+    report: Report = lambda *_: None,
+) -> dict[Path, np.ndarray]:
+    """Returns the moments of the inputs of all products in layers.
+
+    Args:
+        walk: The model.
+        variables: ``{"params": weights, "gates": gates}``, gates open.
+        rows: Text.
+        report: Called while it goes on.
+    """
+    found, streams = Moments(), walk.begin(variables, rows)
+    found.num_positions = streams.num_positions
+    for number in range(walk.model.num_layers):
+        layer = walk.layer(variables, number)
+        streams = _forward(walk, number, layer, streams, found)
+        report("moments of inputs", (number + 1) / walk.model.num_layers)
+    return found.inputs
+
+
 def _forward(
     walk: Walk, number: int, layer: PyTree, streams: Streams, found: Moments
 ) -> Streams:

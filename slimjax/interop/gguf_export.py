@@ -24,7 +24,7 @@ from slimjax.interop.gguf_tokenizer_writing import (
     piece_settings,
     tokenizer_settings,
 )
-from slimjax.interop.gguf_writing import TYPES, write_gguf
+from slimjax.interop.gguf_writing import TYPES, predict_bytes, write_gguf
 from slimjax.interop.hf_export import variables_of
 from slimjax.interop.importing import understand
 from slimjax.interop.run_folders import read_report
@@ -79,6 +79,7 @@ def export_gguf(
     before = answers_of(plain, model.params, inputs)
     foreign, tokenizer = make_foreign(weighed), model.codecs["tokens"]
     config, settings = foreign.config, _settings(foreign, tokenizer)
+    predict_bytes(foreign, kind, tokenizer=settings)  # Refuses what does not fit.
     blocks = _round(weighed, foreign, moments, kind)
     part = output.with_name(f".{output.name}.part")
     try:

@@ -1,0 +1,70 @@
+"""Export with text: less is lost by rounding, and the command says how much."""
+
+import gguf_models as files
+import numpy as np
+import pytest
+
+from slimjax.cli.main import main
+from slimjax.compress import exporting
+from slimjax.compress.exporting import export_calibrated
+from slimjax.interop.gguf_header import read_header
+from slimjax.interop.gguf_reading import read_gguf
+from slimjax.interop.importing import understand
+from slimjax.interop.run_folders import write_run_folder
+
+WORDS = files.TEXT.split()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Returns the run folder of a small model, and a text."""
+    folder = tmp_path_factory.mktemp("made")
+    tokenizer = files.byte_level_settings("gpt-2")
+    settings = dict(context_length=32)
+    layers = [(4, 2, 64), (4, 2, 96)]
+    path = files.llama_file(
+        folder / "m.gguf", layers, arch="deci", tokenizer=tokenizer, **settings
+    )
+    imported = understand(read_gguf(path), str(folder / "run"))
+    write_run_folder(imported, folder / "run", "gguf")
+    random = np.random.default_rng(0)
+    lines = [" ".join(random.choice(WORDS, 30)) for _ in range(200)]
+    (folder / "text.txt").write_text("\n\n".join(lines))
+    return folder
+
+
+def test_less_is_lost_with_text(made, tmp_path, monkeypatch):
+    data = f"text:{made}/text.txt"
+    own, plain = tmp_path / "own.gguf", tmp_path / "plain.gguf"
+    result = export_calibrated(str(made / "run"), own, data, kind="Q4_0", num_rows=24)
+    monkeypatch.setattr(exporting, "collect_inputs", lambda *_: {})
+    nearest = export_calibrated(
+        str(made / "run"), plain, data, kind="Q4_0", num_rows=24
+    )
+    assert own.stat().st_size == plain.stat().st_size
+    names = read_header(own).tensors
+    assert {t.type for n, t in names.items() if "ffn" in n and "norm" not in n} == {
+        "Q4_0"
+    }
+    before = result["perplexity"]["before"]
+    assert before == nearest["perplexity"]["before"]
+    lost, usual = (abs(r["perplexity"]["after"] - before) for r in (result, nearest))
+    assert lost < usual
+
+
+def test_the_command_prints_both_perplexities(made, tmp_path, capsys):
+    argv = ["export", "--format=gguf", "--type=F32", f"--workdir={made / 'run'}"]
+    argv += [f"--output={tmp_path / 'm.gguf'}", f"--data=text:{made}/text.txt"]
+    assert main(argv) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if "perplexity" in x)
+    before, after = (word for word in line.split() if word[0].isdigit())
+    assert before == after
+
+
+def test_text_that_is_too_short_leaves_no_file(made, tmp_path, capsys):
+    (tmp_path / "short.txt").write_text("a few words")
+    argv = ["export", "--format=gguf", "--type=Q4_0", f"--workdir={made / 'run'}"]
+    argv += [f"--output={tmp_path / 'm.gguf'}", f"--data=text:{tmp_path}/short.txt"]
+    assert main(argv) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["short.txt"]
