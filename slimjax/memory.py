@@ -1,5 +1,8 @@
 """How much memory there is, and errors that mean it was too little."""
 
+import contextlib
+import ctypes
+import gc
 import os
 import re
 import resource
@@ -112,3 +115,10 @@ def _own_limit() -> int | None:
     except (OSError, ValueError):
         return soft
     return max(0, soft - pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+def give_back() -> None:
+    """Returns memory of deleted arrays to the system, where the C library can."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -1,12 +1,13 @@
 """What a model answers to fixed random rows, before and after it was written."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax import native
 from slimjax.errors import NotFeasibleError
 from slimjax.models.config import ModelConfig
 
@@ -42,18 +43,24 @@ def answers_of(
 ) -> np.ndarray:
     """Returns the logits of the first head, or vectors; of what is no padding.
 
+    They are computed in float32, by the plain formulas, so that no weight is copied.
+
     Args:
         model: The model.
         variables: ``{"params": weights, "gates": gates}``.
         inputs: What it reads.
     """
+    plain = dict(dtype="float32", attention_impl="reference", scan_layers=False)
+    model = dataclasses.replace(model, **plain)
     head, network = model.heads[0], model.module()
 
     def compute(variables: PyTree) -> Any:
         readout = network.apply(variables, inputs)[head.name]
         return readout.x if head.table == "batch" else readout.logits()
 
-    found = np.asarray(jax.jit(compute)(variables), np.float32)
+    # Outside of `jax.jit` each shape of a layer is compiled once, and not all layers.
+    with native.off():
+        found = np.asarray(compute(variables), np.float32)
     there = inputs.get(f"{model.by_name[head.tower].reads}_segments")
     return found if there is None or found.ndim < 3 else found[np.asarray(there) > 0]
 

@@ -1,7 +1,5 @@
 """Export of a run folder in the Hugging Face form, checked by reading it again."""
 
-import dataclasses
-import gc
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from slimjax.interop.hf_writing import check_dtype, write_folder
 from slimjax.interop.importing import Imported, understand
 from slimjax.interop.padding import pad
 from slimjax.interop.run_folders import new_folder, read_report
+from slimjax.memory import give_back
 from slimjax.models.config import ModelConfig
 from slimjax.store.files import write_atomic
 from slimjax.store.run_folder import RunFolder
@@ -53,7 +52,7 @@ def export_hf(
     check_dtype(dtype)
     model, weighed = open_weighed(workdir)
     inputs = random_inputs(model.config, model.tokenizer.pad_id)
-    before = answers_of(_float32(model.config), model.params, inputs)
+    before = answers_of(model.config, model.params, inputs)
     weighed = pad(weighed) if padded else weighed
     foreign, tokenizer = make_foreign(weighed), model.codecs["tokens"]
     notes = _notes(foreign.config, weighed.model, model.config, padded)
@@ -63,10 +62,10 @@ def export_hf(
         num_bytes = write_folder(foreign, made, dtype)
         notes.append(EXACT.format(dtype=dtype, size=num_bytes))
         del weighed, foreign, model
-        gc.collect()
+        give_back()
         written = read_folder(made, needs_tokenizer=False)
         again = understand(written, str(made), tokenizer)
-        after = answers_of(_float32(again.model), variables_of(again), inputs)
+        after = answers_of(again.model, variables_of(again), inputs)
         difference = compare(before, after, is_exact=dtype == "float32")
         card = make_card(
             output.name,
@@ -91,10 +90,6 @@ def variables_of(imported: Imported) -> PyTree:
     shapes = nn.meta.unbox(imported.model.abstract_variables()).get("gates", {})
     gates = jax.tree.map(lambda gate: jnp.ones(gate.shape), shapes)
     return {"params": unflatten(weights), "gates": gates}
-
-
-def _float32(model: ModelConfig) -> ModelConfig:
-    return dataclasses.replace(model, dtype="float32")
 
 
 def _notes(

@@ -5,7 +5,6 @@ rows and positions are symbols. `jax.export.deserialize` reads it, without slimj
 """
 
 import dataclasses
-import gc
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from slimjax.interop.card import make_card
 from slimjax.interop.comparing import answers_of, compare, random_inputs
 from slimjax.interop.exporting import Weighed, open_weighed
 from slimjax.interop.run_folders import new_folder, read_report
+from slimjax.memory import give_back
 from slimjax.models.config import ModelConfig
 from slimjax.store.files import write_atomic
 from slimjax.store.run_folder import RunFolder
@@ -61,8 +61,7 @@ def export_stablehlo(workdir: str | Path, output: Path) -> dict[str, Any]:
         weighed.model, dtype="float32", attention_impl="reference", scan_layers=False
     )
     inputs = random_inputs(plain, model.tokenizer.pad_id)
-    exact = dataclasses.replace(model.config, dtype="float32")
-    before = answers_of(exact, model.params, inputs)
+    before = answers_of(model.config, model.params, inputs)
     tokenizer = model.codecs["tokens"]
     with new_folder(output) as made:
         program = _make_program(plain, inputs)
@@ -71,7 +70,7 @@ def export_stablehlo(workdir: str | Path, output: Path) -> dict[str, Any]:
         if isinstance(tokenizer, JsonTokenizer):
             write_atomic(made / JSON_FILE, tokenizer.to_json())
         del model, weighed
-        gc.collect()
+        give_back()
         after = _answer_again(made, plain, inputs)
         difference = compare(before, after)
         names = ", ".join(f'"{name}": np.ones((2, 8), np.int32)' for name in inputs)

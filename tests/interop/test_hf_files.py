@@ -16,6 +16,7 @@ from slimjax.interop.hf_export import export_hf
 from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.importing import understand
 from slimjax.interop.run_folders import write_run_folder
+from slimjax.models.cached import can_cache
 from slimjax.store.weights import StoredModel
 
 QUICK = ["llama", "bert-tags"]
@@ -214,3 +215,8 @@ def test_commands_take_an_imported_folder(made, tmp_path, capsys):
     assert main(["inspect", str(output)]) == 0
     assert main([*argv]) == 2  # It is there already.
     assert "is not empty" in capsys.readouterr().err
+
+
+def test_a_plain_llama_is_written_by_the_fast_kernels(tmp_path):
+    config = config_of("llama-llama3", tie_word_embeddings=True)
+    assert can_cache(random_model(tmp_path / "own", config).model)

@@ -17,6 +17,7 @@ from slimjax.errors import ConfigError
 from slimjax.models import LayerConfig, decoder, freeze_decoder
 from slimjax.native import library
 from slimjax.nn.frozen import FORMATS
+from slimjax.nn.positions import RopeScaling
 from slimjax.trees import unflatten
 
 KERNELS = [False, pytest.param(True, marks=needs_compiler)]
@@ -73,6 +74,22 @@ def check_that_decoding_is_the_full_forward(data, prefix, num_steps):
 @pytest.mark.usefixtures("kernels")
 def test_decoding_is_the_full_forward_gates_included():
     check_that_decoding_is_the_full_forward()
+
+
+@pytest.mark.usefixtures("kernels")
+def test_decoding_knows_the_epsilon_of_norms_and_slower_angles():
+    """A pretrained model has an epsilon of its own; here it is as large as norms."""
+    scaling = RopeScaling("llama3", 4.0, length=16)
+    layer = LayerConfig(4, 2, 8, 20)
+    options = dict(epsilon=0.5, rope_scaling=scaling, embed_scale=1.0)
+    config = decoder(31, 12, (layer,) * 2, attention_impl="reference", **options)
+    variables, tokens = make_variables(config)[0], draw_tokens(config, 2, 9)
+    actual = decode(freeze_decoder(config, variables), tokens, 4)
+    expected = logits(config, variables, tokens)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
+    usual = dataclasses.replace(config.main, epsilon=1e-6, rope_scaling=None)
+    other = dataclasses.replace(config, towers=(usual,))
+    assert np.abs(logits(other, variables, tokens) - expected).max() > 0.01
 
 
 def draw_tokens(config, batch_size, length):

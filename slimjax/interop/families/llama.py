@@ -19,6 +19,7 @@ from slimjax.interop.families.values import Values
 from slimjax.models.checks import ROPES
 from slimjax.models.config import ModelConfig
 from slimjax.models.paths import layer_name
+from slimjax.models.style import LLAMA
 
 PREFIX = {"llama": "model.", "mistral": "model.", "qwen2": "model."}
 HEAD_NAMES = ("lm_head.",)
@@ -52,7 +53,7 @@ def describe(config: Mapping[str, Any]) -> Described:
     model: dict[str, Any] = dict(kind="decoder", style="llama", dtype="float32")
     model |= shape | dict(
         architecture=make_layers(values, shape, LAYERS),
-        mlp=f"gated_{values.activation('hidden_act', 'silu')}",
+        mlp=_mlp(values),
         bias=_bias(values),
         tied=values.flag("tie_word_embeddings", False),
         norm_epsilon=values.number("rms_norm_eps", 1e-6),
@@ -166,6 +167,12 @@ def _shape(values: Values) -> dict[str, int]:
         head_dim=head_dim,
         mlp_dim=values.integer("intermediate_size", 11008),
     )
+
+
+def _mlp(values: Values) -> str:
+    """Returns our name of the MLP; that of Llama has one of its own."""
+    kind = values.activation("hidden_act", "silu")
+    return LLAMA.mlp if kind == LLAMA.activation else f"gated_{kind}"
 
 
 def _bias(values: Values) -> bool | str:
