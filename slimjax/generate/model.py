@@ -254,5 +254,9 @@ def load(workdir: str | Path) -> Model:
 
 
 def _on_device(leaves: dict[tuple[str, ...], np.ndarray]) -> PyTree:
-    """Returns weights on the device; takes them out of `leaves` one by one."""
-    return unflatten({path: jnp.asarray(leaves.pop(path)) for path in [*leaves]})
+    """Returns weights on the device; takes them out of `leaves` one by one.
+
+    On a CPU they are not copied, since nothing else holds them.
+    """
+    put = lambda leaf: jax.device_put(leaf, may_alias=True)
+    return unflatten({path: put(leaves.pop(path)) for path in [*leaves]})

@@ -22,6 +22,7 @@ from slimjax.memory import give_back
 from slimjax.models.config import ModelConfig
 from slimjax.store.files import write_atomic
 from slimjax.store.run_folder import RunFolder
+from slimjax.store.tensor_file import align
 from slimjax.trees import unflatten
 
 WITHOUT = (
@@ -86,7 +87,8 @@ def export_hf(
 
 def variables_of(imported: Imported) -> PyTree:
     """Returns weights and open gates of an imported model, read one at a time."""
-    weights = {path: jnp.asarray(read()) for path, read in imported.weights()}
+    put = lambda array: jax.device_put(align(array), may_alias=True)
+    weights = {path: put(read()) for path, read in imported.weights()}
     shapes = nn.meta.unbox(imported.model.abstract_variables()).get("gates", {})
     gates = jax.tree.map(lambda gate: jnp.ones(gate.shape), shapes)
     return {"params": unflatten(weights), "gates": gates}

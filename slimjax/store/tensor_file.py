@@ -80,6 +80,13 @@ def _aligned(size: int) -> np.ndarray:
     return space[start : start + size]
 
 
+def align(array: np.ndarray) -> np.ndarray:
+    """Returns a copy that lies where XLA need not copy it again."""
+    copy = _aligned(array.nbytes).view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 def list_places(path: Path) -> tuple[dict[str, Place], dict[str, str]]:
     """Returns where the tensors of a file lie, and its metadata.
 

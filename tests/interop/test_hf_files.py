@@ -220,3 +220,31 @@ def test_commands_take_an_imported_folder(made, tmp_path, capsys):
 def test_a_plain_llama_is_written_by_the_fast_kernels(tmp_path):
     config = config_of("llama-llama3", tie_word_embeddings=True)
     assert can_cache(random_model(tmp_path / "own", config).model)
+
+
+def test_two_tables_that_differ_are_both_kept(tmp_path):
+    """A file may say that they are one, and hold two, rounded otherwise."""
+    folder = tmp_path / "model"
+    random_folder(folder, config_of("qwen2"))
+    table = weights_of(folder)["model.embed_tokens.weight"]
+    change_weights(folder, **{"lm_head.weight": table})
+    same = understand(read_folder(folder), "run")
+    assert same.model.heads[0].table == "tied"
+    assert not same.notes
+    change_weights(folder, **{"lm_head.weight": table + np.float32(0.1)})
+    both = understand(read_folder(folder), "run")
+    assert both.model.heads[0].table == "own"
+    assert "both are kept" in both.notes[0]
+    read = dict(both.weights())
+    np.testing.assert_array_equal(read[("tokens_head", "table")](), table + 0.1)
+    np.testing.assert_array_equal(read[("tokens", "embedding")](), table)
+
+
+def test_a_tied_head_of_bert_that_differs_is_refused(tmp_path):
+    folder = tmp_path / "model"
+    random_folder(folder, config_of("bert-mlm"))
+    name = "bert.embeddings.word_embeddings.weight"
+    other = {"cls.predictions.decoder.weight": weights_of(folder)[name] + 1}
+    change_weights(folder, **other)
+    with pytest.raises(DataError, match="is not embeddings"):
+        understand(read_folder(folder), "run")

@@ -9,7 +9,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from foreign_models import MODELS, save_model  # noqa: E402
+from foreign_models import (  # noqa: E402
+    MODELS,
+    make_model,
+    save_model,
+    save_tokenizer,
+)
 
 from slimjax.generate.model import load  # noqa: E402
 from slimjax.interop.hf_reading import read_folder  # noqa: E402
@@ -94,3 +99,17 @@ def test_encoder_decoders_score_the_next_token_alike(tmp_path, name):
     found = ours.config.module().apply(ours.params, inputs)["tokens"].logits()
     assert np.abs(expected).max() > 0.3
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_parts_and_bfloat16_are_read(tmp_path):
+    theirs = make_model("llama").bfloat16()
+    theirs.save_pretrained(tmp_path / "theirs", max_shard_size="20KB")
+    save_tokenizer(tmp_path / "theirs", "llama")
+    assert (tmp_path / "theirs" / "model.safetensors.index.json").is_file()
+    imported = understand(read_folder(tmp_path / "theirs"), str(tmp_path / "ours"))
+    write_run_folder(imported, tmp_path / "ours", "hf")
+    ours = load(tmp_path / "ours")
+    tokens = random_tokens(ours)
+    with torch.no_grad():
+        expected = theirs.float()(torch.tensor(tokens).long()).logits.numpy()
+    np.testing.assert_allclose(ours.apply(tokens), expected, atol=1e-4)
