@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import PyTree
 
@@ -54,13 +55,13 @@ def answers_of(
     model = dataclasses.replace(model, **plain)
     head, network = model.heads[0], model.module()
 
-    def compute(variables: PyTree) -> Any:
-        readout = network.apply(variables, inputs)[head.name]
-        return readout.x if head.table == "batch" else readout.logits()
-
-    # Outside of `jax.jit` each shape of a layer is compiled once, and not all layers.
+    # Layers are compiled one shape at a time, outside of `jax.jit`. Inside of it, the
+    # table of tokens is multiplied without being transposed.
     with native.off():
-        found = np.asarray(compute(variables), np.float32)
+        readout: Any = network.apply(variables, inputs)[head.name]
+        logits = jax.jit(lambda readout: readout.logits())
+        found = readout.x if head.table == "batch" else logits(readout)
+    found = np.asarray(found, np.float32)
     there = inputs.get(f"{model.by_name[head.tower].reads}_segments")
     return found if there is None or found.ndim < 3 else found[np.asarray(there) > 0]
 
