@@ -56,6 +56,10 @@ class RelativeBias(nn.Module):
         shape = self.num_buckets, self.num_heads
         table = self.param("table", init, shape, jnp.float32)
         numbers = (self.num_buckets, self.max_distance, self.causal)
+        if query_positions is None and not isinstance(num_queries, int):
+            query_positions = jnp.arange(num_queries)[
+                None
+            ]  # A number that is a symbol.
         if query_positions is None:
             return _by_offset(table, num_queries, num_keys, *numbers)
         ahead = jnp.arange(num_keys)[None, None] - query_positions[..., None]

@@ -1,0 +1,86 @@
+"""StableHLO runs without slimjax; the packed file is that of the run."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from own_folders import config_of, ragged, random_folder
+
+from slimjax.errors import ConfigError
+from slimjax.generate.model import load
+from slimjax.interop.hf_reading import read_folder
+from slimjax.interop.importing import understand
+from slimjax.interop.packed_export import export_packed
+from slimjax.interop.run_folders import write_run_folder
+from slimjax.store.packed import read_packed
+from slimjax.trees import flatten
+
+SLOW = ["bert-mlm", "bert", "gpt2", "t5", "roberta-classes"]
+
+PROGRAM = """
+import sys
+import jax, numpy as np, safetensors.numpy
+folder, source, target = sys.argv[1:]
+program = jax.export.deserialize(open(f"{folder}/model.stablehlo", "rb").read())
+weights = safetensors.numpy.load_file(f"{folder}/weights.safetensors")
+answers = program.call(weights, dict(np.load(source)))
+np.save(target, next(iter(answers.values())))
+assert not any(name.startswith("slimjax") for name in sys.modules)
+"""
+
+
+def make_run(tmp_path, config):
+    random_folder(tmp_path / "model", config)
+    imported = understand(read_folder(tmp_path / "model"), str(tmp_path / "run"))
+    write_run_folder(imported, tmp_path / "run", "hf")
+    return tmp_path / "run"
+
+
+def draw_inputs(model, rows, length):
+    rng, inputs = np.random.default_rng(rows), {}
+    for tower in model.config.towers:
+        shape = rows, length
+        tokens = rng.integers(3, tower.num_inputs, shape).astype(np.int32)
+        inputs[tower.reads] = tokens
+        if tower.sees_all:
+            inputs[f"{tower.reads}_segments"] = np.ones(shape, np.int32)
+    return inputs
+
+
+@pytest.mark.parametrize(
+    "name", ["llama", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)]
+)
+def test_a_program_answers_rows_of_any_number_and_length(tmp_path, name):
+    pytest.importorskip("flatbuffers")
+    from slimjax.interop.stablehlo import export_stablehlo
+
+    config = config_of(name)
+    run = make_run(tmp_path, ragged(config, 3) if name == "llama" else config)
+    export_stablehlo(run, tmp_path / "program")
+    model = load(run)
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    for rows, length in ((1, 7), (3, 12)):
+        inputs = draw_inputs(model, rows, length)
+        np.savez(tmp_path / "inputs.npz", **inputs)
+        argv = [sys.executable, "-c", PROGRAM, str(tmp_path / "program")]
+        argv += [str(tmp_path / "inputs.npz"), str(tmp_path / "answers.npy")]
+        subprocess.run(argv, env=environment, check=True, cwd=tmp_path)
+        head = model.config.heads[0]
+        readout = model.config.module().apply(model.params, inputs)[head.name]
+        expected = readout.x if head.table == "batch" else readout.logits()
+        found = np.load(tmp_path / "answers.npy")
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_the_packed_file_has_bfloat16_weights_and_replaces_nothing(tmp_path):
+    run, output = make_run(tmp_path, config_of("llama")), tmp_path / "m.safetensors"
+    export_packed(run, output)
+    packed = flatten(read_packed(output))
+    for path, weight in flatten(load(run).params["params"]).items():
+        np.testing.assert_allclose(packed[path], weight, rtol=2**-8)
+    with pytest.raises(ConfigError, match="is there already"):
+        export_packed(run, output)
+    names = sorted(p.name for p in tmp_path.iterdir())
+    assert names == ["m.safetensors", "model", "run"]
