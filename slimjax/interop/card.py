@@ -22,6 +22,11 @@ RAGGED = (
     "transformers 5.24 stores that setting but builds uniform layers, so it cannot "
     "load the weights; slimjax can. --format=hf-padded writes a twin that it loads."
 )
+ODD = (
+    "Its heads do not fill the width, and this class of transformers wants that, so it "
+    "cannot load the weights; slimjax can. --format=hf-padded writes a twin that it "
+    "loads."
+)
 EXACT = (
     "Weights are {dtype}, {size:,} bytes. This format is exact but not small: bits "
     "below 16 are written as {dtype} numbers."

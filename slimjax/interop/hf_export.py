@@ -1,5 +1,6 @@
 """Export of a run folder in the Hugging Face form, checked by reading it again."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from flax import linen as nn
 from jaxtyping import PyTree
 
 from slimjax.data.json_tokenizer import JSON_FILE
-from slimjax.interop.card import EXACT, PADDED, RAGGED, make_card
+from slimjax.interop.card import EXACT, ODD, PADDED, RAGGED, make_card
 from slimjax.interop.comparing import answers_of, compare, random_inputs
 from slimjax.interop.exporting import make_foreign, open_weighed
+from slimjax.interop.families import FAMILIES
 from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.hf_writing import check_dtype, write_folder
 from slimjax.interop.importing import Imported, understand
@@ -99,11 +101,23 @@ def _notes(
 ) -> list[str]:
     if padded and written.layers != own.layers:
         return [PADDED]
-    return [RAGGED] if "per_layer_config" in config else []
+    odd = _why_not_stock(config)
+    return [odd] if odd else []
+
+
+def _why_not_stock(config: Mapping[str, Any]) -> str:
+    """Returns why a stock class cannot load a model; empty where it can."""
+    if "per_layer_config" in config:
+        return RAGGED
+    if FAMILIES[config["model_type"]] == "llama":
+        is_odd = config["hidden_size"] % config["num_attention_heads"] > 0
+    else:
+        is_odd = "head_dim" in config
+    return ODD if is_odd else ""
 
 
 def _loads(config: dict[str, Any], output: Path) -> str:
-    if "per_layer_config" in config:
+    if _why_not_stock(config):
         return ""
     name = config["architectures"][0]
     line = f'model = transformers.{name}.from_pretrained("{output.name}")'

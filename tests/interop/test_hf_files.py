@@ -248,3 +248,16 @@ def test_a_tied_head_of_bert_that_differs_is_refused(tmp_path):
     change_weights(folder, **other)
     with pytest.raises(DataError, match="is not embeddings"):
         understand(read_folder(folder), "run")
+
+
+def test_heads_that_do_not_fill_the_width_are_named(tmp_path):
+    config = config_of("llama", num_attention_heads=5, num_key_value_heads=1)
+    random_folder(tmp_path / "model", config)
+    make_run(tmp_path / "model", tmp_path / "run")
+    notes = export_hf(tmp_path / "run", tmp_path / "plain")["notes"]
+    assert "heads do not fill the width" in notes[0]
+    assert "from_pretrained" not in (tmp_path / "plain" / "README.md").read_text()
+    export_hf(tmp_path / "run", tmp_path / "twin", padded=True)
+    twin = json.loads((tmp_path / "twin" / "config.json").read_text())
+    assert twin["hidden_size"] % twin["num_attention_heads"] == 0
+    assert "from_pretrained" in (tmp_path / "twin" / "README.md").read_text()
