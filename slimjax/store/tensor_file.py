@@ -20,6 +20,7 @@ import numpy as np
 import safetensors
 
 from slimjax.processes import is_first
+from slimjax.store.faults import fault_point
 
 NAMES = {
     np.dtype(np.float32): "F32",
@@ -96,7 +97,6 @@ def list_places(path: Path) -> tuple[dict[str, Place], dict[str, str]]:
         safetensors.SafetensorError: If it is damaged.
     """
     with safetensors.safe_open(str(path), framework="numpy") as file:
-        metadata = dict(file.metadata() or {})
         known = {
             name: (part.get_dtype(), tuple(part.get_shape()))
             for name in file.keys()  # noqa: SIM118
@@ -105,7 +105,7 @@ def list_places(path: Path) -> tuple[dict[str, Place], dict[str, str]]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
-    header.pop("__metadata__", None)
+    metadata = header.pop("__metadata__", None) or {}
     places = {
         name: Place(
             path,
@@ -176,11 +176,24 @@ def write_tensors(
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
+        fault_point("rename-before")
         os.replace(temporary, path)
+        fault_point("rename-after")
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
     return size
+
+
+def is_as_written(
+    path: Path, places: Mapping[str, Place], metadata: Mapping[str, str]
+) -> bool:
+    """Whether each byte of a file's header is what `write_tensors` would write."""
+    ordered = sorted(places.values(), key=lambda place: (place.offset, place.name))
+    entries = {p.name: Entry(p.shape, DTYPES[p.dtype]) for p in ordered}
+    header = _header(entries, metadata)
+    with path.open("rb") as file:
+        return file.read(len(header)) == header
 
 
 def _header(entries: Mapping[str, Entry], metadata: Mapping[str, str]) -> bytes:

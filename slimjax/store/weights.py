@@ -19,15 +19,20 @@ from jaxtyping import PyTree
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.models.config import ModelConfig
 from slimjax.models.plain import as_json, from_json
-from slimjax.store.files import write_atomic
-from slimjax.store.tensor_file import Entry, list_places, write_tensors
+from slimjax.store.tensor_file import (
+    Entry,
+    Place,
+    is_as_written,
+    list_places,
+    write_tensors,
+)
 from slimjax.trees import flatten, hash_tree, unflatten, update_digest
 
 T = TypeVar("T", bound="StoredModel")
 
-FORMAT = "slimjax-weights-1"
-FORMATS = (FORMAT, "slimjax-teacher-1")
-"""Formats that are read; both hold the same."""
+FORMAT = "slimjax-weights-sealed"
+FORMATS = (FORMAT, "slimjax-weights-1", "slimjax-teacher-1")
+"""Formats that are read; all hold the same. The first one has a checked header."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -53,13 +58,9 @@ class StoredModel:
 
     def write(self, path: Path) -> None:
         """Writes the file so that it is there whole or not at all."""
-        tensors = {
-            ".".join(name): np.asarray(leaf, np.float32, order="C")
-            for name, leaf in flatten(self.variables).items()
-        }
-        shape = json.dumps(as_json(self.model))
-        metadata = {"format": FORMAT, "model": shape, "digest": self.digest}
-        write_atomic(path, safetensors.numpy.save(tensors, metadata=metadata))
+        leaves = {".".join(n): leaf for n, leaf in flatten(self.variables).items()}
+        shapes = {name: np.shape(leaf) for name, leaf in leaves.items()}
+        self.write_parts(path, self.model, shapes, lambda name: leaves[name])
 
     @staticmethod
     def write_parts(
@@ -111,9 +112,25 @@ class StoredModel:
             if metadata.get("format") not in FORMATS:
                 raise CheckpointError(f"{path} is not of format {FORMAT}.")
             model = from_json(json.loads(metadata["model"]), str(path))
+            is_sealed = metadata["format"] == FORMAT
+            if is_sealed and not _is_canonical(path, places, metadata, model):
+                raise CheckpointError(f"{path} is damaged: its header has changed.")
+        except KeyError as error:
+            raise CheckpointError(f"{path} is damaged: it has no {error}.") from error
         except (OSError, ValueError, ConfigError, safetensors.SafetensorError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}.") from error
         stored = cls.of(model, {"gates": {}} | unflatten(leaves))
         if stored.digest != metadata.get("digest"):
             raise CheckpointError(f"{path} is damaged: its numbers have changed.")
         return stored
+
+
+def _is_canonical(
+    path: Path,
+    places: Mapping[str, Place],
+    metadata: Mapping[str, str],
+    model: ModelConfig,
+) -> bool:
+    """Whether each byte of a header is what `StoredModel.write` would write."""
+    is_same = metadata["model"] == json.dumps(as_json(model))
+    return is_same and is_as_written(path, places, metadata)

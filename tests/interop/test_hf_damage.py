@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from own_folders import config_of, random_folder
 
-from slimjax.errors import SlimjaxError
+from slimjax.errors import CheckpointError, SlimjaxError
 from slimjax.interop.families import family_of
 from slimjax.interop.foreign import Foreign
 from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.importing import canonical, shape_of, understand
+from slimjax.interop.run_folders import write_run_folder
 from slimjax.interop.tokenizers import make_tokenizer
+from slimjax.store.weights import StoredModel
 
 PREFIX = "model."
 OTHERS = ("rope_parameters", "rope_scaling", "per_layer_config", "sliding_window")
@@ -150,3 +152,21 @@ def test_strange_values_of_any_setting_are_refused_in_a_line(name, value):
     for key in [*config, *OTHERS]:
         changed = {**config, key: value}
         refuse(lambda c=changed: family_of(c).describe(c))
+
+
+def test_each_changed_byte_of_our_own_file_is_refused(made, tmp_path):
+    """Its header is compared with what would be written, its numbers with a digest."""
+    _, imported, _ = made
+    run = tmp_path / "run"
+    write_run_folder(imported, run, "hf")
+    path, rng = run / "weights.safetensors", np.random.default_rng(0)
+    content = path.read_bytes()
+    StoredModel.read(path)
+    upto = [header_length(content)] * 250 + [len(content)] * 50
+    for limit in upto:
+        changed, where = bytearray(content), int(rng.integers(limit))
+        changed[where] ^= int(rng.integers(1, 256))
+        path.write_bytes(bytes(changed))
+        with pytest.raises(CheckpointError) as error:
+            StoredModel.read(path)
+        assert "\n" not in str(error.value)

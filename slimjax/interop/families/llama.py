@@ -49,6 +49,8 @@ def describe(config: Mapping[str, Any]) -> Described:
     """
     values = Values(config)
     task = kind_of(values, KINDS, "lm")
+    values.refuse("use_mrope", False)
+    values.refuse("num_local_experts", 0, 1)
     shape = _shape(values)
     model: dict[str, Any] = dict(kind="decoder", style="llama", dtype="float32")
     model |= shape | dict(
