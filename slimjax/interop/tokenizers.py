@@ -11,7 +11,7 @@ from typing import Any
 from slimjax.data.json_tokenizer import JSON_FILE, JsonTokenizer
 from slimjax.data.special_tokens import find_special
 from slimjax.data.tokens import ADDS_BOS
-from slimjax.errors import DataError
+from slimjax.errors import ConfigError, DataError
 from slimjax.interop.foreign import Foreign
 
 NEVER = (0xFF, 0xFE, 0xFD, 0xFC, 0xFB, 0xFA, 0xF9, 0xF8, 0xC0, 0xC1)
@@ -25,6 +25,7 @@ def make_tokenizer(foreign: Foreign, vocab_size: int) -> JsonTokenizer:
     """Returns the tokenizer of a foreign model, with an id for each row of its table.
 
     Raises:
+        ConfigError: If the tokenizers library is not installed.
         DataError: If it is damaged, has more ids than the table, or no id to fill up
             rows with.
     """
@@ -47,8 +48,13 @@ def make_tokenizer(foreign: Foreign, vocab_size: int) -> JsonTokenizer:
 
 def _probe(data: bytes) -> tuple[dict[str, int], bool]:
     """Returns ids by entry, and whether the file itself puts a token before a text."""
-    import tokenizers
-
+    try:
+        import tokenizers
+    except ImportError:
+        raise ConfigError(
+            "slimjax import needs the tokenizers library: pip install "
+            "'slimjax[interop]'"
+        ) from None
     try:
         tokenizer = tokenizers.Tokenizer.from_buffer(data)
         vocab = tokenizer.get_vocab(with_added_tokens=True)
