@@ -1,7 +1,5 @@
 """Export of a run folder as one GGUF file, checked by reading it again."""
 
-import dataclasses
-import gc
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -28,6 +26,7 @@ from slimjax.interop.gguf_writing import TYPES, predict_bytes, write_gguf
 from slimjax.interop.hf_export import variables_of
 from slimjax.interop.importing import understand
 from slimjax.interop.run_folders import read_report
+from slimjax.memory import give_back
 from slimjax.paths import printable
 from slimjax.store.files import write_atomic
 from slimjax.store.run_folder import RunFolder
@@ -75,8 +74,7 @@ def export_gguf(
         raise ConfigError(f"--output={printable(output)} is there already.")
     model, weighed = open_weighed(workdir)
     inputs = random_inputs(model.config, model.tokenizer.pad_id)
-    plain = dataclasses.replace(model.config, dtype="float32")
-    before = answers_of(plain, model.params, inputs)
+    before = answers_of(model.config, model.params, inputs)
     foreign, tokenizer = make_foreign(weighed), model.codecs["tokens"]
     config, settings = foreign.config, _settings(foreign, tokenizer)
     predict_bytes(foreign, kind, tokenizer=settings)  # Refuses what does not fit.
@@ -85,10 +83,9 @@ def export_gguf(
     try:
         written = write_gguf(foreign, part, kind, tokenizer=settings, blocks=blocks)
         del model, weighed, foreign, blocks  # What was read again takes their place.
-        gc.collect()
+        give_back()
         again = understand(read_gguf(part), str(output), tokenizer)
-        shape = dataclasses.replace(again.model, dtype="float32")
-        after = answers_of(shape, variables_of(again), inputs)
+        after = answers_of(again.model, variables_of(again), inputs)
         difference = compare(before, after, is_exact=kind == "F32")
         part.replace(output)
     finally:

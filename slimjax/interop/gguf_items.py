@@ -166,9 +166,9 @@ def encode(item: Item) -> np.ndarray:
     if item.blocks is not None:
         return np.ascontiguousarray(item.slot.to_gguf(item.blocks.pack()))
     array = item.read()
-    if not np.isfinite(array).all():
+    largest = np.maximum(array.max(initial=0), -array.min(initial=0))
+    if not np.isfinite(largest):  # NaN is the largest of all that there are.
         raise DataError(f"{item.slot.hf} has a number that is not finite.")
-    largest = max(array.max(initial=0), -array.min(initial=0))
     if item.type == "F16" and largest > np.finfo(np.float16).max:
         raise DataError(f"{item.slot.hf} has a number that F16 cannot hold.")
     with np.errstate(all="ignore"):  # Blocks of zeros; the comparison finds the rest.

@@ -1,6 +1,8 @@
 """The numbers of a GGUF file's tensors, a few rows at a time."""
 
+import math
 import re
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -35,25 +37,40 @@ def read_numbers(header: Header, name: str) -> np.ndarray:
         DataError: If the file has become shorter, or a number is not finite.
     """
     entry = header.tensors[name]
-    length = entry.shape[-1]
-    numbers = np.empty((np.prod(entry.shape[:-1], dtype=int), length), np.float32)
-    row_bytes = entry.num_bytes // len(numbers)
-    step = max(1, CHUNK // length)
+    numbers = np.empty((math.prod(entry.shape[:-1]), entry.shape[-1]), np.float32)
+    for place, rows in read_rows(header, name):
+        numbers[place] = rows
+    return numbers.reshape(entry.shape)
+
+
+def read_rows(header: Header, name: str) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yields the rows of one tensor, some at a time, and where they stand.
+
+    Args:
+        header: The header of the file.
+        name: The tensor's name in it; all axes but its last one count as rows.
+
+    Raises:
+        DataError: If the file has become shorter, or a number is not finite.
+    """
+    entry = header.tensors[name]
+    num_rows, length = math.prod(entry.shape[:-1]), entry.shape[-1]
+    row_bytes, step = entry.num_bytes // num_rows, max(1, CHUNK // length)
     try:
         with open(header.path, "rb") as file:
             file.seek(entry.offset)
-            for start in range(0, len(numbers), step):
-                rows = numbers[start : start + step]
-                data = file.read(len(rows) * row_bytes)
-                if len(data) < len(rows) * row_bytes:
+            for start in range(0, num_rows, step):
+                count = min(step, num_rows - start)
+                data = file.read(count * row_bytes)
+                if len(data) < count * row_bytes:
                     raise header.refuse(f"it ends before the numbers of {name}.")
-                rows[:] = _decode(data, len(rows), entry.type)
+                rows = _decode(data, count, entry.type)
                 if not np.isfinite(rows).all():
                     raise header.refuse(f"{name} has a number that is not finite.")
+                yield slice(start, start + count), rows
     except OSError as error:
         reason = error.strerror or str(error)
         raise DataError(f"{show(str(header.path))}: {reason}.") from None
-    return numbers.reshape(entry.shape)
 
 
 def _decode(data: bytes, num_rows: int, kind: str) -> np.ndarray:

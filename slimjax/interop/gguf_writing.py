@@ -17,10 +17,10 @@ import numpy as np
 from slimjax.errors import ConfigError, DataError
 from slimjax.interop.foreign import Foreign
 from slimjax.interop.gguf_blocks import Blocks
-from slimjax.interop.gguf_header import ALIGNMENT, check_library, read_header
+from slimjax.interop.gguf_header import ALIGNMENT, Header, check_library, read_header
 from slimjax.interop.gguf_items import Item, encode, list_items
 from slimjax.interop.gguf_metadata import Blueprint, model_settings, plan_file
-from slimjax.interop.gguf_numbers import read_numbers
+from slimjax.interop.gguf_numbers import read_rows
 from slimjax.interop.gguf_reading import read_gguf
 from slimjax.interop.gguf_tokenizer_writing import tokenizer_settings
 from slimjax.text.files import show
@@ -217,9 +217,17 @@ def _compare(path: Path, items: list[Item]) -> tuple[float, str]:
     header = read_header(path)
     difference, worst = -1.0, ""
     for item in items:
-        found = read_numbers(header, item.slot.gguf)
-        found -= item.read()
-        largest = max(float(found.max(initial=0)), -float(found.min(initial=0)))
+        largest = _largest_difference(header, item)
         if largest > difference:
             difference, worst = largest, item.slot.hf
     return difference, worst
+
+
+def _largest_difference(header: Header, item: Item) -> float:
+    expected = item.read()
+    expected = expected.reshape(-1, expected.shape[-1])
+    differences = [
+        float(np.abs(rows - expected[place]).max(initial=0))
+        for place, rows in read_rows(header, item.slot.gguf)
+    ]
+    return max(differences)
