@@ -12,7 +12,7 @@ import numpy as np
 
 from slimjax.compress.curves import Curve
 from slimjax.compress.knapsack import Offers, choose
-from slimjax.compress.moments import HEAD, Moments
+from slimjax.compress.moments import HEAD, STREAM, Moments
 from slimjax.compress.rounding import group_squares, rounding_nats
 from slimjax.compress.walk import source_of
 from slimjax.nn.quantize import FULL, bit_axis, bit_key, from_rows, is_matrix, to_rows
@@ -182,7 +182,7 @@ def price_bits(
         path, axis = leaf.path, bit_axis(leaf.axes)
         if not is_matrix(leaf.axes):
             continue
-        moment, slope = _sides(leaf, moments)
+        moment, slope = sides_of(leaf, moments)
         if moment is None or slope is None:
             continue
         weight = np.asarray(weights[path], np.float32)
@@ -195,19 +195,29 @@ def price_bits(
     return found
 
 
-def _sides(leaf: Leaf, moments: Moments) -> tuple[np.ndarray | None, np.ndarray | None]:
+def sides_of(
+    leaf: Leaf, moments: Moments
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Returns the moment of what a matrix reads, and the diagonal of its gradients'.
 
-    None for those that are not rounded, such as tables of positions.
+    None for those that are not rounded, such as tables of positions. An error in a row
+    of a table of tokens that scores nothing is an error of the stream: there the moment
+    is that of the stream's gradients, and all rows are taken to be read equally often.
     """
-    path = leaf.path
-    if path in moments.slopes:
-        slope = moments.slopes[path]
+    if leaf.path in moments.slopes:
+        slope = moments.slopes[leaf.path]
         slope = np.diag(slope) if slope.ndim == 2 else slope
-        return moments.inputs.get(source_of(path, moments.inputs)), slope
+        return moments.inputs.get(source_of(leaf.path, moments.inputs)), slope
+    if leaf.axes[0] not in ANSWERS or len(leaf.shape) != 2:
+        return None, None
     moment, slope = moments.inputs[HEAD], moments.slopes[HEAD]
-    is_table = leaf.axes[0] in ANSWERS and leaf.shape == (len(slope), len(moment))
-    return (moment, slope) if is_table else (None, None)
+    if not leaf.use.rate:
+        moment, slope = (
+            moments.slopes[STREAM],
+            np.full(leaf.shape[0], 1 / leaf.shape[0]),
+        )
+    fits = leaf.shape == (len(slope), len(moment))
+    return (moment, slope) if fits else (None, None)
 
 
 def _module_of(path: Path) -> Path:

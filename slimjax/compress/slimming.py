@@ -10,8 +10,8 @@ from jaxtyping import PyTree
 
 from slimjax.compress.curves import make_curves
 from slimjax.compress.levels import Levels
-from slimjax.compress.moments import HEAD, Moments
-from slimjax.compress.offers import Catalogue, Choice, price_bits
+from slimjax.compress.moments import Moments
+from slimjax.compress.offers import Catalogue, Choice, price_bits, sides_of
 from slimjax.compress.refit import Side, refit
 from slimjax.compress.walk import Rows, Walk
 from slimjax.errors import ConfigError
@@ -170,10 +170,11 @@ def _cut(job: Cut, length: int, quantize: QuantizeConfig) -> tuple[Slim, Side]:
     axes = axis_names(model.abstract_variables())["params"]
     bits = kept_bits(params, axes, job.choice.bits)
     levels = Levels(flatten(axes), bits, quantize.group_size)
+    lengths = {tower.name: length for tower in model.towers}
+    inventory = take_inventory(model.abstract_variables(), model.uses(lengths))
     if rounds(quantize):
-        params = round_tables(params, levels, job.moments)
+        params = round_tables(params, inventory, levels, job.moments)
     variables = {"params": params, "gates": jax.tree.map(np.ones_like, gates)}
-    inventory = make_material(model, variables, length).inventory
     slim = Slim(model, variables, inventory, bits, levels.steps, job.choice)
     return slim, Side(Walk(model), variables, levels if rounds(quantize) else None)
 
@@ -188,12 +189,15 @@ def kept_bits(params: PyTree, names: PyTree, chosen: Bits) -> Bits:
     return bits
 
 
-def round_tables(params: PyTree, levels: Levels, moments: Moments) -> PyTree:
+def round_tables(
+    params: PyTree, inventory: Inventory, levels: Levels, moments: Moments
+) -> PyTree:
     """Returns weights in which tables of tokens, and of heads, are rounded."""
-    moment, flat = moments.inputs[HEAD], dict(flatten(params))
-    for path, table in flat.items():
-        axes = levels.axes[path]
-        fits = table.shape[-1] == len(moment)
-        if axes[0] in ANSWERS and is_matrix(axes) and fits:
-            flat[path] = levels.round_table(path, table, moment)
+    flat = dict(flatten(params))
+    for leaf in inventory.leaves:
+        if leaf.axes[0] in ANSWERS and is_matrix(leaf.axes):
+            moment, _ = sides_of(leaf, moments)
+            if moment is not None:
+                table = flat[leaf.path]
+                flat[leaf.path] = levels.round_table(leaf.path, table, moment)
     return unflatten(flat)
