@@ -207,7 +207,7 @@ def reader_of(
 
     def read(variables: PyTree, x: Array, context: Context) -> tuple[Array, dict]:
         x, found = layer.apply(variables, x, context, only, mutable=[INPUTS])
-        return x, flatten(found.get(INPUTS, {}))
+        return x, flatten(dict(found.get(INPUTS) or {}))
 
     return read
 
