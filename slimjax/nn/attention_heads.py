@@ -38,7 +38,7 @@ class Heads(nn.Module):
         epsilon: That of the norms.
         axis: Name of the width of the residual stream.
         bias: Whether queries, keys and values have biases.
-        out_bias: Whether outputs have.
+        out_bias: Whether outputs have; None for as the others.
         qk_norm: Whether queries and keys are brought to unit mean square.
         scale: Factor of the scores; None for 1 / sqrt(H).
         dropout: Share of attention weights that is dropped where a call has a key.
@@ -61,7 +61,7 @@ class Heads(nn.Module):
     epsilon: float = EPSILON
     axis: str = "embed"
     bias: bool = False
-    out_bias: bool = False
+    out_bias: bool | None = None
     qk_norm: bool = False
     scale: float | None = None
     dropout: float = 0.0
@@ -145,7 +145,7 @@ class Heads(nn.Module):
         width = out_kernel.shape[-1]
         out = product(mixed, out_kernel.reshape(-1, width), self.dtype)
         out = add_slopes(self, "out", out)
-        if self.out_bias:
+        if self.bias if self.out_bias is None else self.out_bias:
             init = named(nn.initializers.zeros, "bias", self.axis)
             bias = self.param("out_bias", init, (1, width), jnp.float32)
             bias = write_bias(bias, units, whole, channels)

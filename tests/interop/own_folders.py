@@ -14,6 +14,13 @@ from slimjax.interop.hf_writing import write_folder
 from slimjax.interop.importing import shape_of
 from slimjax.interop.tokenizers import make_tokenizer
 
+SIZES = {
+    "": ("num_attention_heads", "intermediate_size", "num_hidden_layers"),
+    "gpt2": ("n_head", "n_inner", "n_layer"),
+    "distilbert": ("n_heads", "hidden_dim", "n_layers"),
+}
+"""Names of heads, hidden width and layers, by kind of model."""
+
 
 def config_of(name: str, **changes) -> dict:
     """Returns a ``config.json`` of one of `MODELS`."""
@@ -78,16 +85,17 @@ def random_folder(folder: Path, config: dict, seed: int = 0) -> Weighed:
 def ragged(config: dict, seed: int) -> dict:
     """Returns a config whose layers differ; some lack attention, the MLP, or both."""
     rng = np.random.default_rng(seed)
-    is_gpt = config["model_type"] == "gpt2"
-    names = ("n_head", "n_inner") if is_gpt else ("num_attention_heads",)
-    heads, mlp = names[0], "n_inner" if is_gpt else "intermediate_size"
-    groups = config.get("num_key_value_heads")
-    depth, own = config["n_layer" if is_gpt else "num_hidden_layers"], {}
+    kind = config["model_type"]
+    heads, mlp, depth = SIZES.get(kind, SIZES[""])
+    most_heads, most, depth = (config[name] for name in (heads, mlp, depth))
+    if kind == "distilbert":  # Its layers have BERT's names.
+        heads, mlp, _ = SIZES[""]
+    groups, own = config.get("num_key_value_heads"), {}
     lacks = rng.permutation([*range(4), *rng.integers(0, 4, max(depth - 4, 0))])
     for number in range(depth):
-        each = rng.integers(1, (config[heads] // (groups or config[heads])) + 1)
-        kept = rng.integers(1, (groups or config[heads]) + 1)
-        entry = {heads: int(each * kept), mlp: int(rng.integers(1, config[mlp] + 1))}
+        each = rng.integers(1, (most_heads // (groups or most_heads)) + 1)
+        kept = rng.integers(1, (groups or most_heads) + 1)
+        entry = {heads: int(each * kept), mlp: int(rng.integers(1, most + 1))}
         entry |= {} if groups is None else {"num_key_value_heads": int(kept)}
         lack = int(lacks[number])
         if lack in (1, 3):

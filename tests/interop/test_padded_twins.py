@@ -32,6 +32,7 @@ CASES = [
     ("bert-mlm", DEPTH, 6),
     ("roberta-mlm", DEPTH, 7),
     ("bert-classes", DEPTH, 8),
+    ("distilbert-mlm", {"n_layers": 5}, 9),
 ]
 
 
