@@ -68,6 +68,7 @@ def test_a_second_interrupt_ends_the_call_and_not_the_interpreter(
     assert slimjax.fit(config, tmp_path / "run", quiet=True)["train"]["steps"] == 4
 
 
+@pytest.mark.wrong_types
 @pytest.mark.parametrize("config", [3, None, [1], "quickstart"])
 def test_what_is_no_config_is_refused(config, tmp_path):
     with pytest.raises(ConfigError):
