@@ -72,7 +72,7 @@ def from_json(data: Any, where: str) -> ModelConfig:
         if "towers" not in data:
             return _decoder(data)
         towers = tuple(map(_tower, data["towers"]))
-        heads = tuple(HeadConfig(**head) for head in data["heads"])
+        heads = tuple(map(_head, data["heads"]))
         return ModelConfig(**{**data, "towers": towers, "heads": heads})
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{where} does not describe a model: {error!r}.") from error
@@ -81,6 +81,10 @@ def from_json(data: Any, where: str) -> ModelConfig:
 def _decoder(data: Mapping[str, Any]) -> ModelConfig:
     layers = tuple(LayerConfig(**layer) for layer in data["layers"])
     return decoder(**{**data, "layers": layers})
+
+
+def _head(data: Mapping[str, Any]) -> HeadConfig:
+    return HeadConfig(**{**data, "weights": tuple(data.get("weights", ()))})
 
 
 def _tower(data: Mapping[str, Any]) -> TowerConfig:
