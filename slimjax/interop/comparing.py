@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -58,7 +59,8 @@ def answers_of(
     # Layers are compiled one shape at a time, outside of `jax.jit`. Inside of it, the
     # table of tokens is multiplied without being transposed.
     with native.off():
-        readout: Any = network.apply(variables, inputs)[head.name]
+        arrays = {name: jnp.asarray(x) for name, x in inputs.items()}
+        readout: Any = network.apply(variables, arrays)[head.name]
         logits = jax.jit(lambda readout: readout.logits())
         found = readout.x if head.table == "batch" else logits(readout)
     found = np.asarray(found, np.float32)

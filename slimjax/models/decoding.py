@@ -24,7 +24,7 @@ from slimjax.nn.cache import CACHE, empty_cache
 from slimjax.nn.copying import Source
 from slimjax.nn.implementations import STATES
 
-Inputs = Mapping[str, Any]
+Inputs = Mapping[str, Array]
 
 WEIGHTS = ("float32", "bfloat16")
 """Types of operands that any model can write with."""

@@ -22,7 +22,7 @@ from slimjax.nn.gates import gate
 from slimjax.nn.pooling import pool
 from slimjax.nn.readout import Readout
 
-Inputs = Mapping[str, Any]
+Inputs = Mapping[str, Array]
 """Arrays by the names that towers read; see `slimjax.models.tower.Tower`."""
 
 

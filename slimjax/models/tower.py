@@ -2,7 +2,6 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -83,7 +82,7 @@ class Tower(nn.Module):
 
     def __call__(
         self,
-        inputs: Mapping[str, Any],
+        inputs: Mapping[str, Array],
         channels: Float[Array, " D"],
         memory: Context | None = None,
         key: Array | None = None,
@@ -120,7 +119,7 @@ class Tower(nn.Module):
         )
 
     def begin(
-        self, inputs: Mapping[str, Any], channels: Float[Array, " D"]
+        self, inputs: Mapping[str, Array], channels: Float[Array, " D"]
     ) -> tuple[Float[Array, "*batch D"], Context]:
         """Returns the residual stream before the first layer, and what layers get."""
         x = self._embed(inputs, channels, None, None)
@@ -132,13 +131,13 @@ class Tower(nn.Module):
         """Returns the last residual stream as heads and other towers read it."""
         return self.norm(x, channels) if self.tower.norms_end else x
 
-    def segments(self, inputs: Mapping[str, Any]) -> Array | None:
+    def segments(self, inputs: Mapping[str, Array]) -> Array | None:
         """Returns which positions belong together, 0 for padding; None for all."""
         return inputs.get(f"{self.tower.reads}_segments")
 
     def _embed(
         self,
-        inputs: Mapping[str, Any],
+        inputs: Mapping[str, Array],
         channels: Float[Array, " D"],
         table: Table | None,
         positions: Int[Array, "B T"] | None,
@@ -158,7 +157,7 @@ class Tower(nn.Module):
 
     def _vectors(
         self,
-        inputs: Mapping[str, Any],
+        inputs: Mapping[str, Array],
         channels: Float[Array, " D"],
         table: Table | None,
     ) -> Float[Array, "B T D"]:
@@ -171,7 +170,7 @@ class Tower(nn.Module):
 
     def _context(
         self,
-        inputs: Mapping[str, Any],
+        inputs: Mapping[str, Array],
         channels: Float[Array, " D"],
         memory: Context | None,
         key: Array | None,

@@ -2,6 +2,7 @@
 
 import gguf_models as files
 import jax
+import jax.numpy as jnp
 import llama_cpp_runs
 import numpy as np
 import pytest
@@ -36,7 +37,9 @@ def scorer(weighed, length):
 
     @jax.jit
     def compute(tokens):
-        return network.apply(variables, {"tokens": tokens})[head.name].logits()
+        return network.apply(variables, {"tokens": jnp.asarray(tokens)})[
+            head.name
+        ].logits()
 
     def score(tokens):
         row = np.zeros((1, length), np.int32)

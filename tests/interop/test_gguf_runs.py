@@ -2,6 +2,7 @@
 
 import gguf_models as files
 import jax
+import jax.numpy as jnp
 import llama_by_hand
 import numpy as np
 import pytest
@@ -54,7 +55,7 @@ def import_file(path, output):
 
 def our_logits(imported, tokens):
     network, head = imported.model.module(), imported.model.heads[0]
-    inputs = {"tokens": np.array([tokens], np.int32)}
+    inputs = {"tokens": jnp.array([tokens], jnp.int32)}
 
     @jax.jit
     def compute(variables):

@@ -49,6 +49,7 @@ def draw_inputs(model, rows, length):
     return inputs
 
 
+@pytest.mark.wrong_types  # Lengths that are symbols are no ints.
 @pytest.mark.parametrize(
     "name", ["llama", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOW)]
 )

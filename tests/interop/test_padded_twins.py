@@ -2,6 +2,7 @@
 
 import os
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -53,7 +54,7 @@ def test_a_padded_twin_answers_alike(tmp_path, name, changes, seed):
     tokens = rng.integers(5, ours.config.vocab_size, (2, 20)).astype(np.int32)
     with torch.no_grad():
         expected = theirs.eval()(torch.tensor(tokens).long()).logits.numpy()
-    readouts = ours.config.module().apply(ours.params, {"tokens": tokens})
+    readouts = ours.config.module().apply(ours.params, {"tokens": jnp.asarray(tokens)})
     found = np.asarray(readouts[ours.config.heads[0].name].logits())
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -83,7 +84,7 @@ def test_a_ragged_t5_is_padded_with_a_table_for_all_layers(tmp_path):
             input_ids=torch.tensor(source).long(),
             decoder_input_ids=torch.tensor(target).long(),
         ).logits.numpy()
-    inputs = {"source": source, "tokens": target}
+    inputs = {"source": jnp.asarray(source), "tokens": jnp.asarray(target)}
     variables = variables_of(small)
     found = small.model.module().apply(variables, inputs)["tokens"].logits()
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -92,7 +93,6 @@ def test_a_ragged_t5_is_padded_with_a_table_for_all_layers(tmp_path):
 def variables_of(weighed):
     """Returns weights and open gates."""
     import jax
-    import jax.numpy as jnp
     from flax import linen as nn
 
     from slimjax.trees import unflatten

@@ -2,6 +2,7 @@
 
 import os
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -64,7 +65,7 @@ def test_encoders_answer_alike_and_ignore_padding(tmp_path, name):
     with torch.no_grad():
         own = theirs(torch.tensor(tokens).long(), torch.tensor(mask).long())
     expected = own[0].numpy()
-    inputs = {"tokens": tokens, "tokens_segments": mask.astype(np.int32)}
+    inputs = {"tokens": jnp.asarray(tokens), "tokens_segments": jnp.int32(mask)}
     network = ours.config.module()
     if MODELS[name][0].endswith("Model"):
         found = network.apply(ours.params, inputs, method="streams")[-1]
@@ -94,7 +95,7 @@ def test_encoder_decoders_score_the_next_token_alike(tmp_path, name):
             attention_mask=torch.tensor(mask).long(),
             decoder_input_ids=torch.tensor(target).long(),
         ).logits.numpy()
-    inputs = {"source": source, "tokens": target}
+    inputs = {"source": jnp.asarray(source), "tokens": jnp.asarray(target)}
     inputs["source_segments"] = mask.astype(np.int32)
     found = ours.config.module().apply(ours.params, inputs)["tokens"].logits()
     assert np.abs(expected).max() > 0.3
