@@ -27,7 +27,7 @@ References:
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -103,7 +103,7 @@ def open_probability(gates: PyTree) -> PyTree:
     return _map_free(lambda _, g: jax.nn.sigmoid(log_alpha(g) - shift), gates)
 
 
-def log_alpha(gate: Array) -> Array:
+def log_alpha(gate: Any) -> Any:
     """Returns the location of a gate's distribution."""
     return WHOLE * (2 * gate - 1)
 
