@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
     config.data.batch_size = 64  # Examples a step.
     config.model = dict(kind="encoder_decoder", width=192, num_layers=2, num_heads=4)
     config.model.mlp_dim = 768
+    config.model.positions = "learned"  # They align two texts soonest.
     config.model.dropout = 0.1
     config.objective = dict(strategy="none")
     config.optim = dict(learning_rate=2e-3, warmup_steps=200, weight_decay=0.01)

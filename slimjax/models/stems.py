@@ -57,10 +57,13 @@ class Sinusoids(nn.Module):
     Attributes:
         num_positions: Number of positions, P.
         axis: Name of the width of the residual stream.
+        scale: The factor of tokens, which the table is divided by: it is given what
+            tokens are multiplied with, and its own size stays that of the paper.
     """
 
     num_positions: int
     axis: str
+    scale: float = 1.0
 
     @nn.compact
     def __call__(
@@ -71,7 +74,7 @@ class Sinusoids(nn.Module):
         def init(key: Array, shape: tuple[int, int], dtype: DTypeLike) -> Array:
             del key
             places = jnp.arange(shape[0])[None]
-            return sinusoids(places, shape[1])[0].astype(dtype)
+            return (sinusoids(places, shape[1])[0] / self.scale).astype(dtype)
 
         shape = self.num_positions, channels.shape[0]
         init = named(cast(Any, init), "places", self.axis)

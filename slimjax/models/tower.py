@@ -61,6 +61,7 @@ class Tower(nn.Module):
                 offset = tower.position_offset
                 self.places = PositionTable(*sizes, offset, name="positions")
             else:
+                sizes = *sizes, tower.embed_scale
                 self.places = Sinusoids(*sizes, name="positions")
         if tower.token_types:
             self.types = TypeTable(tower.token_types, tower.axis, name="types")

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import CLASSES, draw_inputs, logits_of, make_variables, recipes
@@ -22,6 +23,7 @@ from slimjax.models import (
     HeadConfig,
     LayerConfig,
     ModelSettings,
+    decoder,
     encoder,
     encoder_decoder,
 )
@@ -29,6 +31,7 @@ from slimjax.models.build import build_model
 from slimjax.models.paths import layer_name
 from slimjax.models.plain import as_json, from_json
 from slimjax.models.runs import Run, scanned_runs, stack, stack_names, unstack
+from slimjax.nn.positions import sinusoids
 from slimjax.resize import cut, make_plan
 from slimjax.trees import flatten
 
@@ -43,6 +46,18 @@ TWO_TOWERS = encoder_decoder(
     attention_impl="reference",
     scan_layers=True,
 )
+
+
+def test_sinusoids_have_the_papers_size_beside_tokens_of_any_scale():
+    style = dataclasses.replace(T5, positions="sinusoidal")
+    options = dict(style=style, num_positions=5, embed_scale=7.0)
+    network = decoder(11, 6, (NARROW,), **options).module()
+    tokens = {"tokens": jnp.arange(5)[None]}
+    variables = nn.meta.unbox(jax.jit(network.init)(jax.random.key(0), tokens))
+    table = variables["params"]["tokens"]["embedding"]
+    x, _ = network.apply(variables, tokens, method="begin")
+    expected = 7.0 * table[:5] + sinusoids(jnp.arange(5)[None], 6)[0]
+    np.testing.assert_allclose(x[0], expected, atol=1e-5)
 
 
 def test_each_tower_is_stacked_by_its_own_runs():

@@ -1,6 +1,7 @@
 """Text to text: rows of sources and targets, a run from files to written answers."""
 
 import json
+import random
 
 import jax
 import numpy as np
@@ -168,6 +169,26 @@ def test_a_run_keeps_two_tokenizers_and_writes_answers(tmp_path, monkeypatch):
     assert all(answer["logprob"] < 0 for answer in answers)
     with pytest.raises(ConfigError, match="slimjax predict"):
         model.generate("abc")
+
+
+@pytest.mark.slow  # A minute: several hundred steps.
+@pytest.mark.parametrize(
+    ("positions", "most"),
+    [("learned", 0.3), ("sinusoidal", 0.5), ("rotary", 0.6), ("relative", 1.1)],
+)
+def test_copying_is_learned(tmp_path, positions, most):
+    draw, words = random.Random(0), ["ba", "de", "fi", "go", "hu", "ja", "ke", "li"]
+    rows = [" ".join(draw.choices(words, k=draw.randint(4, 12))) for _ in range(6_000)]
+    lines = [json.dumps({"source": row, "target": row}) + "\n" for row in rows]
+    (tmp_path / "pairs.jsonl").write_text("".join(lines))
+    changes = {"data.source": f"jsonl:{tmp_path}/pairs.jsonl", "data.seq_len": 32}
+    changes |= {"data.vocab_size": 300, "data.source_vocab_size": 300}
+    changes |= {"model.width": 64, "model.mlp_dim": 128, "train.num_steps": 600}
+    changes |= {"train.eval_every_steps": 0, "model.positions": positions}
+    config = override(read_config("configs/seq2seq.py"), list(changes.items()))
+    report = fit(config, tmp_path / "run")
+    # An unknown word costs log 8, 2.1 nats, and a token is one word or two.
+    assert report["error"]["valid_nats_per_token"] < most
 
 
 DECODE = DecodeConfig(2, 0.6, 5)
