@@ -129,11 +129,7 @@ class DecodingModel:
         Raises:
             ConfigError: If it reads a source.
         """
-        if self.config.main.memory is not None:
-            raise ConfigError(
-                "A model of config.model.kind='encoder_decoder' writes for a source, "
-                "and there is none. Use slimjax predict."
-            )
+        check_writes_alone(self.config)
         return DecodingCache(make_layers_cache(self._shape, batch_size, length))
 
     def remember(self, source: Inputs, length: int) -> DecodingCache:
@@ -236,3 +232,12 @@ def make_decoding_model(
         gates = None
     params, gates = jax.tree.map(jnp.asarray, (variables["params"], gates))
     return DecodingModel(params, gates, config, weights)
+
+
+def check_writes_alone(config: ModelConfig) -> None:
+    """Raises `ConfigError` if a model writes only for a source."""
+    if config.main.memory is not None:
+        raise ConfigError(
+            "A model of config.model.kind='encoder_decoder' writes for a source, "
+            "and there is none. Use slimjax predict."
+        )
