@@ -97,12 +97,12 @@ def check_room(
         ConfigError: If they do not.
     """
     num_rows, most = shape[0], getattr(model, "most_positions", 0)
+    cache = jax.eval_shape(lambda: start_cache(model, num_rows, length, source))
     if most and needed > most:
         raise ConfigError(
             f"A text of {needed:,} tokens is longer than the {most:,} positions that "
             "this model knows. Take a smaller --max_new_tokens or a shorter prompt."
         )
-    cache = jax.eval_shape(lambda: start_cache(model, num_rows, length, source))
     num_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(cache))
     num_bytes += 8 * num_rows * shape[1] * model.config.width
     check_fits(

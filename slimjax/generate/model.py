@@ -35,7 +35,6 @@ from slimjax.generate.stored import (
 )
 from slimjax.models.cached import freeze_decoder
 from slimjax.models.config import ModelConfig
-from slimjax.models.decoding import check_writes_alone
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.trees import flatten, unflatten
@@ -202,7 +201,6 @@ class Model:
     def _decode(
         self, rows: list[np.ndarray], options: Options, seed: int, chunk: int
     ) -> Iterator[np.ndarray]:
-        check_writes_alone(self.config)
         return generate(
             self.freeze(options.weights),
             rows,

@@ -129,7 +129,11 @@ class DecodingModel:
         Raises:
             ConfigError: If it reads a source.
         """
-        check_writes_alone(self.config)
+        if self.config.main.memory is not None:
+            raise ConfigError(
+                "A model of config.model.kind='encoder_decoder' writes for a source, "
+                "and there is none. Use slimjax predict."
+            )
         return DecodingCache(make_layers_cache(self._shape, batch_size, length))
 
     def remember(self, source: Inputs, length: int) -> DecodingCache:
@@ -232,12 +236,3 @@ def make_decoding_model(
         gates = None
     params, gates = jax.tree.map(jnp.asarray, (variables["params"], gates))
     return DecodingModel(params, gates, config, weights)
-
-
-def check_writes_alone(config: ModelConfig) -> None:
-    """Raises `ConfigError` if a model writes only for a source."""
-    if config.main.memory is not None:
-        raise ConfigError(
-            "A model of config.model.kind='encoder_decoder' writes for a source, "
-            "and there is none. Use slimjax predict."
-        )
