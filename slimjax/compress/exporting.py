@@ -12,15 +12,12 @@ from slimjax.compress.errors import measure
 from slimjax.compress.moments import Report, collect_inputs
 from slimjax.compress.settings import read_settings
 from slimjax.compress.texts import read_texts
-from slimjax.compress.walk import Walk
+from slimjax.compress.walk import SHARES, Walk
 from slimjax.interop.gguf_export import export_gguf
 from slimjax.interop.gguf_reading import read_gguf
 from slimjax.interop.hf_export import variables_of
 from slimjax.interop.importing import understand
 from slimjax.trees import Path
-
-SHARED = {"query": ("key", "value"), "up": ("gate",)}
-"""Weights that read what another one reads, and have its moment."""
 
 
 def export_calibrated(
@@ -82,6 +79,7 @@ def spread(moments: Mapping[Path, np.ndarray]) -> dict[Path, np.ndarray]:
     """
     found = dict(moments)
     for path, moment in moments.items():
-        for name in SHARED.get(path[-1], ()):
-            found.setdefault((*path[:-1], name), moment)
+        for name, first in SHARES.items():
+            if path[-1] == first:
+                found.setdefault((*path[:-1], name), moment)
     return found

@@ -32,6 +32,10 @@ WRITERS = {"attention": "out", "recurrent": "out", "mlp": "down"}
 """The weight of each sublayer that writes to the residual stream."""
 
 
+SHARES = {"key": "query", "value": "query", "gate": "up"}
+"""Weights that read what another one of their sublayer reads."""
+
+
 class Rows(NamedTuple):
     """Text as a model reads it.
 
@@ -279,8 +283,7 @@ def source_of(path: Path, known: Mapping[Path, Any]) -> Path:
     """
     if path in known:
         return path
-    first = {"key": "query", "value": "query", "gate": "up"}
-    other = (*path[:-1], first.get(path[-1], path[-1]))
+    other = (*path[:-1], SHARES.get(path[-1], path[-1]))
     if path[-1] == "value" and (*path[:-1], "key") in known:
         other = (*path[:-1], "key")
     return other
