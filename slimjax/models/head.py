@@ -63,10 +63,6 @@ class HeadConfig:
     focal_gamma: float = 0.0
     temperature: float = 0.05
 
-    def __post_init__(self):
-        """Makes the weights of a file a tuple."""
-        object.__setattr__(self, "weights", tuple(self.weights))
-
     @property
     def is_bare(self) -> bool:
         """Whether logits are the product with the table and nothing else."""
