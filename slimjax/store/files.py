@@ -1,14 +1,16 @@
 """Files that are whole or not there, and JSON that is strict."""
 
+import contextlib
 import errno
 import json
 import math
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
-from typing import Any
+from typing import Any, BinaryIO
 
 from slimjax.errors import CheckpointError
 from slimjax.processes import is_first
@@ -26,11 +28,18 @@ def write_atomic(path: Path, content: bytes) -> None:
     """
     if not is_first():
         return
+    with replacing(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yields a new file, which takes the place of another one if nothing goes wrong."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

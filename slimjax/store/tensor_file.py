@@ -9,8 +9,6 @@ count beside the arrays.
 import dataclasses
 import json
 import math
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +18,7 @@ import numpy as np
 import safetensors
 
 from slimjax.processes import is_first
-from slimjax.store.faults import fault_point
+from slimjax.store.files import replacing
 
 NAMES = {
     np.dtype(np.float32): "F32",
@@ -157,31 +155,19 @@ def write_tensors(
         for name in entries:
             read(name)
         return len(header) + sum(map(_num_bytes, entries.values()))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(header)
-            for name, entry in entries.items():
-                array = np.asarray(read(name), entry.dtype, order="C")
-                if array.shape != tuple(entry.shape):
-                    raise ValueError(f"{name} has another shape than its header")
-                file.write(array.reshape(-1).view(np.uint8).data)
-            size = file.tell()
-            sealed = _header(entries, {**metadata, **seal()})
-            if len(sealed) != len(header):
-                raise ValueError("the header has another length in the end")
-            file.seek(0)
-            file.write(sealed)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        fault_point("rename-before")
-        os.replace(temporary, path)
-        fault_point("rename-after")
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(header)
+        for name, entry in entries.items():
+            array = np.asarray(read(name), entry.dtype, order="C")
+            if array.shape != tuple(entry.shape):
+                raise ValueError(f"{name} has another shape than its header")
+            file.write(array.reshape(-1).view(np.uint8).data)
+        size = file.tell()
+        sealed = _header(entries, {**metadata, **seal()})
+        if len(sealed) != len(header):
+            raise ValueError("the header has another length in the end")
+        file.seek(0)
+        file.write(sealed)
     return size
 
 
