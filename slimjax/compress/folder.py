@@ -1,8 +1,6 @@
 """The run folder of a compressed model: whole, or not there."""
 
-import os
 import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import PyTree
 
-from slimjax.errors import ConfigError
+from slimjax.interop.run_folders import check_new, new_folder
 from slimjax.models.config import ModelConfig
 from slimjax.nn.quantize import Precision
 from slimjax.objective.inventory import Bits
@@ -28,10 +26,7 @@ def check_free(root: Path) -> Path:
         ConfigError: If something is there already.
     """
     path = user_path(root, "--workdir")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ConfigError(
-            f"--workdir={path} is not empty. Name a new folder for the result."
-        )
+    check_new(path, "--workdir")
     return path
 
 
@@ -78,10 +73,8 @@ class Result:
             bits: Bits of units that stand beside the layers; None for none.
             report: Content of ``report.json``; the size of the file is added.
         """
-        root.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{root.name}.", dir=root.parent))
-        try:
-            folder = RunFolder(partial)
+        with new_folder(root, "--workdir") as made:
+            folder = RunFolder(made)
             shutil.copytree(source.tokenizer, folder.tokenizer)
             config = read_json(source.config, dict)
             own = dict(config.get("data", {}), source=report["data"]["source"])
@@ -89,12 +82,5 @@ class Result:
             write_json(folder.architecture, self.model.architecture(bits))
             report["size"]["packed_file_bytes"] = self.pack(folder.packed)
             folder.seams.append(report["compress"]["seam"])
-            (partial / "metrics.jsonl").touch()
+            (made / "metrics.jsonl").touch()
             write_json(folder.report, report)
-            os.chmod(partial, 0o755)
-            if root.is_dir():
-                root.rmdir()
-            partial.rename(root)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
