@@ -20,6 +20,7 @@ from slimjax.models.checks import ROPES
 from slimjax.models.config import ModelConfig
 from slimjax.models.paths import layer_name
 from slimjax.models.style import LLAMA
+from slimjax.trees import Path
 
 PREFIX = {"llama": "model.", "mistral": "model.", "qwen2": "model."}
 HEAD_NAMES = ("lm_head.",)
@@ -80,36 +81,43 @@ def links(
     """
     del config, order
     found = [table(("tokens", "embedding"), "embed_tokens.weight")]
-    style = model.main.style
     for number, layer in enumerate(model.layers):
         name, theirs = layer_name(number), f"layers.{number}"
         if layer.attention:
-            norm = (name, "attention", "norm", "scale")
-            found.append(vector(norm, f"{theirs}.input_layernorm.weight"))
-            for ours, letter in ATTENTION:
-                path, tensor = (name, "attention"), f"{theirs}.self_attn.{letter}_proj"
-                found.append(Link((*path, ours), f"{tensor}.weight", KERNEL))
-                if style.bias:
-                    found.append(vector((*path, f"{ours}_bias"), f"{tensor}.bias"))
-            tensor = f"{theirs}.self_attn.o_proj"
-            path = (name, "attention", "out")
-            found.append(Link(path, f"{tensor}.weight", KERNEL, inputs=2))
-            if style.bias in (True, "attention"):
-                path = (name, "attention", "out_bias")
-                found.append(vector(path, f"{tensor}.bias"))
+            found += _attention((name, "attention"), theirs, model.main.style.bias)
         if layer.mlp:
-            norm = (name, "mlp", "norm", "scale")
-            found.append(vector(norm, f"{theirs}.post_attention_layernorm.weight"))
-            for ours in ("gate", "up", "down"):
-                path, tensor = (name, "mlp"), f"{theirs}.mlp.{ours}_proj"
-                found.append(Link((*path, ours), f"{tensor}.weight", KERNEL))
-                if style.bias is True:
-                    found.append(vector((*path, f"{ours}_bias"), f"{tensor}.bias"))
+            found += _gated((name, "mlp"), theirs, model.main.style.bias)
     if model.layers:
         found.append(vector(("norm", "scale"), "norm.weight"))
     if model.heads[0].table == "own":
         found.append(table((model.heads[0].module, "table"), "lm_head.weight"))
     return found
+
+
+def _attention(path: Path, theirs: str, bias: bool | str) -> list[Link]:
+    norm = f"{theirs}.input_layernorm.weight"
+    found, own = [vector((*path, "norm", "scale"), norm)], f"{theirs}.self_attn"
+    for ours, letter in ATTENTION:
+        name = f"{own}.{letter}_proj"
+        found += _dense((*path, ours), name, has_bias=bool(bias))
+    has_bias = bias in (True, "attention")
+    return found + _dense((*path, "out"), f"{own}.o_proj", 2, has_bias=has_bias)
+
+
+def _gated(path: Path, theirs: str, bias: bool | str) -> list[Link]:
+    norm = f"{theirs}.post_attention_layernorm.weight"
+    found = [vector((*path, "norm", "scale"), norm)]
+    for ours in ("gate", "up", "down"):
+        name = f"{theirs}.mlp.{ours}_proj"
+        found += _dense((*path, ours), name, has_bias=bias is True)
+    return found
+
+
+def _dense(path: Path, name: str, inputs: int = 1, *, has_bias: bool) -> list[Link]:
+    *module, last = path
+    kernel = Link(path, f"{name}.weight", KERNEL, inputs)
+    bias = vector((*module, f"{last}_bias"), f"{name}.bias")
+    return [kernel, bias] if has_bias else [kernel]
 
 
 def config_of(
