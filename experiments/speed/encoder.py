@@ -46,22 +46,26 @@ def main() -> None:
 
 def _race_steps(folder: Path, rounds: int) -> dict[str, Any]:
     """Returns the comparisons of a step, in both types."""
-    tokenizer = make_tokenizer(folder / "tokenizer.json", read_texts())
-    stage, state = make_stage(tokenizer, "float32")
-    write_weights(folder / "weights.npz", state.params)
-    del stage, state
+    tokenizer, _, params = _prepare(folder, read_texts())
+    del params
     return {dtype: race_steps(tokenizer, dtype, folder, rounds) for dtype in TOLERANCES}
 
 
 def _race_predictions(folder: Path, rounds: int) -> dict[str, Any]:
     """Returns the comparison of answers to texts."""
     texts = read_texts()
+    tokenizer, stage, params = _prepare(folder, texts)
+    predictor = make_predictor(stage, params, tokenizer)
+    texts = texts[:NUM_TEXTS]
+    return {"texts to labels": race_predictions(predictor, folder, texts, rounds)}
+
+
+def _prepare(folder: Path, texts: list[str]) -> tuple[Any, Any, Any]:
+    """Writes tokenizer and weights for the peers; returns tokenizer, stage, weights."""
     tokenizer = make_tokenizer(folder / "tokenizer.json", texts)
     stage, state = make_stage(tokenizer, "float32")
     write_weights(folder / "weights.npz", state.params)
-    predictor = make_predictor(stage, state.params, tokenizer)
-    texts = texts[:NUM_TEXTS]
-    return {"texts to labels": race_predictions(predictor, folder, texts, rounds)}
+    return tokenizer, stage, state.params
 
 
 def race_steps(tokenizer: Any, dtype: str, folder: Path, rounds: int) -> dict[str, Any]:
