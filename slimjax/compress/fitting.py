@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from slimjax.compress.removal import mean_square
+
 RIDGE = 0.002
 """Added to the diagonal of the moment, as a part of its mean."""
 
@@ -41,6 +43,11 @@ class Fit:
         self.target = self.target + target.sum(0)
         self.count += len(hidden)
 
+    @property
+    def moment(self) -> Float[np.ndarray, "I I"]:
+        """``E[h^T h]``, float32."""
+        return np.asarray(self.squares, np.float32) / np.float32(self.count)
+
     def solve(
         self, weight: Float[np.ndarray, "I D"], ridge: float, *, has_bias: bool
     ) -> tuple[Float[np.ndarray, "I D"], Float[np.ndarray, " D"]]:
@@ -53,9 +60,10 @@ class Fit:
             ridge: Added to the diagonal of the moment, as a part of its mean.
             has_bias: Whether there is a bias.
         """
-        squares = np.asarray(self.squares, np.float64) / self.count
-        cross = np.asarray(self.cross, np.float64) / self.count
-        read, target = self.read / self.count, self.target / self.count
+        sums = self.squares, self.cross, self.read, self.target
+        squares, cross, read, target = (
+            np.asarray(own, np.float64) / self.count for own in sums
+        )
         if has_bias:
             squares = squares - np.outer(read, read)
             cross = cross - np.outer(read, target)
@@ -84,6 +92,6 @@ def fit(
         array([[2., 0.],
                [0., 2.]])
     """
-    weight, mean = np.asarray(weight, np.float64), float(np.mean(np.diag(squares)))
+    weight, mean = np.asarray(weight, np.float64), mean_square(squares)
     damped = squares + (ridge * mean + 1e-12) * np.eye(len(squares))
     return weight + np.linalg.solve(damped, cross - squares @ weight)

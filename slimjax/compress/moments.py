@@ -20,14 +20,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from slimjax.compress.sums import at_rest, second_moment, total
 from slimjax.compress.walk import (
     Rows,
     Streams,
     Walk,
     outside_of_layers,
-    second_moment,
     slopes_reader_of,
-    total,
 )
 from slimjax.models.paths import layer_name
 from slimjax.trees import Path
@@ -141,15 +140,15 @@ def _forward(
     sums: dict[Path, np.ndarray] = {}
     for i, x in enumerate(streams.values):
         x, inputs = step(layer, x, streams.contexts[i])
-        values.append(np.asarray(x))
+        values.append(at_rest(x))
         mask = streams.mask(i)
         for path, own in inputs.items():
             _add(squares, path, second_moment(own, mask, walk.compute.dtype))
             _add(sums, path, total(own, mask))
     for path in squares:
         own = (layer_name(number), *path)
-        found.inputs[own] = squares[path] / found.num_positions
-        found.means[own] = sums[path] / found.num_positions
+        found.inputs[own] = np.asarray(squares[path]) / found.num_positions
+        found.means[own] = np.asarray(sums[path]) / found.num_positions
     return Streams(values, streams.contexts)
 
 
@@ -157,7 +156,8 @@ def _add(sums: dict[Path, np.ndarray], path: Path, value: np.ndarray) -> None:
     if path in sums:
         sums[path] += value
     else:
-        sums[path] = np.array(value)
+        is_view = isinstance(value, np.ndarray)  # It is added to in place.
+        sums[path] = np.array(value) if is_view else value
 
 
 @functools.lru_cache(maxsize=256)
@@ -177,8 +177,8 @@ def _of_head(
         mask = np.asarray(batch.weights, np.float32).reshape(1, -1)
         _add(sums, ("squares",), second_moment(own, mask, walk.compute.dtype))
         _add(sums, ("means",), total(own, mask))
-    found.inputs[HEAD] = sums["squares",] / rows.num_targets
-    found.means[HEAD] = sums["means",] / rows.num_targets
+    found.inputs[HEAD] = np.asarray(sums["squares",]) / rows.num_targets
+    found.means[HEAD] = np.asarray(sums["means",]) / rows.num_targets
 
 
 def _end_fn(walk: Walk) -> Callable:
@@ -239,14 +239,14 @@ def _backward(
     sums: dict[Path, np.ndarray] = {}
     for i, x in enumerate(streams.values):
         slope, written, squares = step(layer, x, streams.contexts[i], slopes[i])
-        before.append(np.asarray(slope))
+        before.append(at_rest(slope))
         for path, own in written.items():
             mask = np.ones(own.shape[:2], np.float32)
             _add(sums, path, second_moment(own, mask, walk.compute.dtype))
         for path, own in squares.items():
-            _add(sums, path, np.asarray(own))
+            _add(sums, path, at_rest(own))
     for path, own in sums.items():
-        found.slopes[layer_name(number), *path] = own
+        found.slopes[layer_name(number), *path] = np.asarray(own)
     return before
 
 
@@ -268,5 +268,5 @@ def _backward_fn(read: Callable) -> Callable:
 
 
 def _full(slopes: list[np.ndarray]) -> np.ndarray:
-    rows = [slope.reshape(-1, slope.shape[-1]) for slope in slopes]
+    rows = [np.asarray(slope).reshape(-1, slope.shape[-1]) for slope in slopes]
     return np.sum([own.T @ own for own in rows], axis=0)

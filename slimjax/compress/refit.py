@@ -18,49 +18,31 @@ References:
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from slimjax.compress.fitting import RIDGE, Fit
+from slimjax.compress.moments import Report
+from slimjax.compress.rounding import Rounder
+from slimjax.compress.sums import at_rest, second_moment, unpadded
 from slimjax.compress.walk import (
     WRITERS,
     Rows,
     Streams,
     Walk,
-    second_moment,
     source_of,
-    unpadded,
 )
 from slimjax.models.paths import layer_name
 from slimjax.nn.products import product
-from slimjax.trees import Path
-
-Report = Callable[[str, float], None]
-"""Called with what is done, and which part of it is."""
+from slimjax.trees import Path, flatten
 
 READERS = {"attention": ("query", "key", "value"), "mlp": ("gate", "up")}
 """The weights of each sublayer that read the residual stream."""
-
-
-class Rounder(Protocol):
-    """What rounds weights, and remembers how."""
-
-    def round(
-        self, path: Path, weight: np.ndarray, moment: Float[np.ndarray, "I I"]
-    ) -> np.ndarray:
-        """Returns a weight on its levels.
-
-        Args:
-            path: Its path.
-            weight: In the shape that the model has.
-            moment: Of what it reads.
-        """
-        ...
 
 
 class Side:
@@ -70,12 +52,20 @@ class Side:
         walk: The cut model.
         variables: Its variables, nested dicts of host arrays.
         rounder: What rounds weights; None where nothing is rounded.
+        gone: Modules that write nothing, as if they were not there.
         streams: Its residual stream at the place that was reached.
     """
 
-    def __init__(self, walk: Walk, variables: PyTree, rounder: Rounder | None = None):
+    def __init__(
+        self,
+        walk: Walk,
+        variables: PyTree,
+        rounder: Rounder | None = None,
+        gone: Collection[Path] = (),
+    ):
         """Takes the cut model."""
         self.walk, self.variables, self.rounder = walk, variables, rounder
+        self.gone = gone
         self.streams: Streams | None = None
 
     def params(self, number: int, name: str) -> dict[str, Any]:
@@ -88,7 +78,8 @@ class Side:
 
     def has(self, number: int, name: str) -> bool:
         """Whether a sublayer is left."""
-        return name in self.walk.sublayers(number)
+        is_gone = (layer_name(number), name) in self.gone
+        return not is_gone and name in self.walk.sublayers(number)
 
 
 def refit(
@@ -138,21 +129,23 @@ def _apply_original(
     step, values, targets = _original_fn(whole, number, name), [], []
     for x, context in zip(streams.values, streams.contexts, strict=True):
         after, target = step(layer, x, context)
-        values.append(np.asarray(after))
-        targets.append(values[-1] if whole.adds else np.asarray(target))
+        values.append(at_rest(after))
+        targets.append(values[-1] if whole.adds else at_rest(target))
     return Streams(values, streams.contexts), targets
 
 
 def _is_alike(
-    side: Side, number: int, name: str, whole: Mapping[str, Any], streams: Streams
+    side: Side, number: int, name: str, whole: dict[str, Any], streams: Streams
 ) -> bool:
     """Whether nothing was cut or rounded, up to the end of a sublayer."""
     if side.streams is not streams or side.rounder is not None:
         return False
     if not side.has(number, name):
         return False
-    shapes = lambda tree: {key: np.shape(leaf) for key, leaf in tree.items()}
-    return shapes(side.params(number, name)) == shapes(whole)
+    own, known = flatten(side.params(number, name)), flatten(whole)
+    return own.keys() == known.keys() and all(
+        np.array_equal(leaf, known[path]) for path, leaf in own.items()
+    )
 
 
 def _refit_sublayer(
@@ -168,7 +161,7 @@ def _refit_sublayer(
     read, layer, sums = _hidden_fn(side.walk, number, name), side.layer(number), Fit()
     for i, (x, target) in enumerate(zip(streams.values, targets, strict=True)):
         mask = streams.mask(i)
-        hidden.append(np.asarray(read(layer, x, streams.contexts[i])))
+        hidden.append(at_rest(read(layer, x, streams.contexts[i])))
         sums.add(unpadded(hidden[-1], mask), unpadded(target - x, mask))
     _fit(side, number, name, sums, ridge)
     return _advance(side, number, name, streams, hidden)
@@ -188,7 +181,7 @@ def _round_readers(side: Side, number: int, name: str, streams: Streams) -> None
         if reader in params:
             moment = squares[source_of((name, reader), squares)]
             path = (layer_name(number), name, reader)
-            moment = moment / streams.num_positions
+            moment = np.asarray(moment) / streams.num_positions
             params[reader] = side.rounder.round(path, params[reader], moment)
 
 
@@ -200,7 +193,7 @@ def _fit(side: Side, number: int, name: str, sums: Fit, ridge: float) -> None:
     fitted, bias = sums.solve(rows, ridge, has_bias=has_bias)
     fitted = fitted.reshape(weight.shape)
     if side.rounder is not None:
-        path, moment = (layer_name(number), name, writer), sums.squares / sums.count
+        path, moment = (layer_name(number), name, writer), sums.moment
         fitted = side.rounder.round(path, fitted, moment)
     params[writer] = fitted
     if has_bias:
@@ -223,14 +216,14 @@ def _advance(
     if not walk.adds:
         step = jax.jit(walk.reader(number, name))
         pairs = zip(streams.values, streams.contexts, strict=True)
-        values = [np.asarray(step(layer, x, context)[0]) for x, context in pairs]
+        values = [at_rest(step(layer, x, context)[0]) for x, context in pairs]
         return Streams(values, streams.contexts)
     if not side.has(number, name):
         return Streams(list(streams.values), streams.contexts)
     write, params = _write_fn(walk.compute.dtype), layer["params"][name]
     own = params[WRITERS[name]], params.get(f"{WRITERS[name]}_bias")
     pairs = zip(streams.values, hidden, strict=True)
-    values = [np.asarray(write(x, h, *own)) for x, h in pairs]
+    values = [at_rest(write(x, h, *own)) for x, h in pairs]
     return Streams(values, streams.contexts)
 
 

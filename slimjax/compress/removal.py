@@ -180,8 +180,18 @@ def damp(
 ) -> Float[np.ndarray, "I I"]:
     """Returns a moment, float64, with a part of its mean diagonal on the diagonal."""
     moment = np.asarray(moment, np.float64)
-    mean = float(np.mean(np.diag(moment)))
-    return moment + (part * mean + least) * np.eye(len(moment))
+    return moment + (part * mean_square(moment) + least) * np.eye(len(moment))
+
+
+def mean_square(moment: Float[np.ndarray, "I I"]) -> float:
+    """Returns the mean of the diagonal of a moment, over inputs that are ever used.
+
+    Examples:
+        >>> mean_square(np.diag([3.0, 1.0, 0.0]))
+        2.0
+    """
+    diagonal = np.diag(moment)
+    return float(diagonal.sum()) / max(np.count_nonzero(diagonal), 1)
 
 
 def root(slope: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:

@@ -11,6 +11,8 @@ References:
     Max, "Quantizing for Minimum Distortion", 1960 (the steps).
 """
 
+from typing import Protocol
+
 import numpy as np
 from jaxtyping import Float
 
@@ -23,6 +25,7 @@ from slimjax.nn.quantize import (
     row_steps,
     spread,
 )
+from slimjax.trees import Path
 
 DAMPING = 0.01
 """Added to the diagonal of A, as a part of its mean."""
@@ -33,6 +36,22 @@ BLOCK = 128
 DISTORTION = {2: 0.1188, 3: 0.03744, 4: 0.01154, 6: 0.00104, 8: 9.2e-5, FULL: 1.3e-6}
 """Mean squared error of normal numbers of deviation 1 at the steps of `STEPS`, by bits;
 of bfloat16 that of its eight bits of precision."""
+
+
+class Rounder(Protocol):
+    """What rounds weights, and remembers how."""
+
+    def round(
+        self, path: Path, weight: np.ndarray, moment: Float[np.ndarray, "I I"]
+    ) -> np.ndarray:
+        """Returns a weight on its levels.
+
+        Args:
+            path: Its path.
+            weight: In the shape that the model has.
+            moment: Of what it reads.
+        """
+        ...
 
 
 def fit_steps(

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import PyTree
+from jaxtyping import Float, PyTree
 
 from slimjax.compress.curves import make_curves
 from slimjax.compress.levels import Levels
@@ -17,13 +17,19 @@ from slimjax.compress.walk import Rows, Walk
 from slimjax.errors import ConfigError
 from slimjax.models.config import ModelConfig
 from slimjax.nn.gates import is_width
-from slimjax.nn.quantize import FULL, bit_key, is_matrix, uniform_precision
+from slimjax.nn.quantize import (
+    FULL,
+    bit_axis,
+    bit_key,
+    is_matrix,
+    uniform_precision,
+)
 from slimjax.objective.inventory import Bits, Inventory, take_inventory, uniform_bits
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import MEASURES, make_size_fn
 from slimjax.resize.config import ResizeConfig
 from slimjax.resize.plan import make_plan
-from slimjax.resize.shrink import ANSWERS, cut
+from slimjax.resize.shrink import ANSWERS, cut, written_gate
 from slimjax.trees import Path, axis_names, flatten, unflatten
 
 Report = Callable[[str, float], None]
@@ -150,33 +156,78 @@ def slim_down(
         quantize: Knows how many elements share a step.
         report: Called while it goes on.
     """
-    slims, sides = [], []
-    for cut_ in cuts:
-        slim, side = _cut(cut_, rows.length, quantize)
-        slims.append(slim)
-        sides.append(side)
+    sides = [close(cut_, quantize) for cut_ in cuts]
     refit(Walk(whole.model), whole.variables, sides, rows, report=report)
-    return slims
+    return [finish(cut_, sides.pop(0), rows.length) for cut_ in cuts]
 
 
-def _cut(job: Cut, length: int, quantize: QuantizeConfig) -> tuple[Slim, Side]:
-    """Returns a model that is cut, and rounded as far as nothing is to be refitted."""
-    model, variables = job.current.model, job.current.variables
-    plan, names = make_plan(job.choice.gates), axis_names(model.abstract_variables())
-    params = cut(variables["params"], names["params"], plan)
-    params = jax.tree.map(np.array, params)
-    gates = cut(variables["gates"], names["gates"], plan)
+def close(job: Cut, quantize: QuantizeConfig) -> Side:
+    """Returns a model in which what is to go is 0, and tables are rounded.
+
+    It has the shape that it had, so that all choices share their compiled programs.
+
+    Args:
+        job: The model, and what is to be done to it.
+        quantize: Knows whether weights are rounded, and how many elements share a step.
+    """
+    model, inventory = job.current.model, job.current.inventory
+    names, gates = axis_names(model.abstract_variables())["params"], job.choice.gates
+    axes = flatten(names)
+    weights = {
+        path: np.array(weight * written_gate(path, weight.shape, axes[path], gates))
+        for path, weight in job.current.weights.items()
+    }
+    params, levels = unflatten(weights), None
+    if rounds(quantize):
+        bits = kept_bits(params, names, job.choice.bits)
+        levels = Levels(axes, bits, quantize.group_size)
+        params = round_tables(params, inventory, levels, job.moments)
+    variables = {"params": params, "gates": job.current.variables["gates"]}
+    return Side(Walk(model), variables, levels, gone=make_plan(gates).gone)
+
+
+def finish(job: Cut, side: Side, length: int) -> Slim:
+    """Returns a refitted model without what was closed.
+
+    Args:
+        job: What was to be done.
+        side: The model after it.
+        length: Positions of a row, for the cost of attention.
+    """
+    model, plan = side.walk.model, make_plan(job.choice.gates)
+    boxed = axis_names(model.abstract_variables())
+    shapes, axes = flatten(side.variables["params"]), flatten(boxed["params"])
+    steps = {
+        path: cut_steps(own, plan.indices(path, shapes[path].shape, axes[path]), axis)
+        for path, own in getattr(side.rounder, "steps", {}).items()
+        for axis in [bit_axis(axes[path])]
+        if not plan.drops(path)
+    }
+    params = cut(side.variables["params"], boxed["params"], plan)
+    gates = cut(side.variables["gates"], boxed["gates"], plan)
     model = model.reshaped(params)
-    axes = axis_names(model.abstract_variables())["params"]
-    bits = kept_bits(params, axes, job.choice.bits)
-    levels = Levels(flatten(axes), bits, quantize.group_size)
+    names = axis_names(model.abstract_variables())["params"]
+    bits = kept_bits(params, names, job.choice.bits)
     lengths = {tower.name: length for tower in model.towers}
     inventory = take_inventory(model.abstract_variables(), model.uses(lengths))
-    if rounds(quantize):
-        params = round_tables(params, inventory, levels, job.moments)
     variables = {"params": params, "gates": jax.tree.map(np.ones_like, gates)}
-    slim = Slim(model, variables, inventory, bits, levels.steps, job.choice)
-    return slim, Side(Walk(model), variables, levels if rounds(quantize) else None)
+    return Slim(model, variables, inventory, bits, steps, job.choice)
+
+
+def cut_steps(
+    steps: Float[np.ndarray, "U G"],
+    indices: Sequence[np.ndarray | None],
+    axis: int | None,
+) -> Float[np.ndarray, "_ G"]:
+    """Returns the steps of the units that are left.
+
+    Args:
+        steps: Those of all units.
+        indices: Units that are left along each axis of the weight; None for all.
+        axis: The axis along which the weight has steps; None for a single unit.
+    """
+    kept = None if axis is None else indices[axis]
+    return steps if kept is None else steps[kept]
 
 
 def kept_bits(params: PyTree, names: PyTree, chosen: Bits) -> Bits:

@@ -1,6 +1,6 @@
 """A model applied to rows layer by layer, so that only one layer is in use at a time.
 
-Residual streams of all rows lie on the host, between the layers. Rows go through a
+Residual streams of all rows lie between the layers. Rows go through a
 layer in batches; layers of one shape share their compiled programs.
 """
 
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from slimjax.compress.sums import at_rest
 from slimjax.errors import ConfigError
 from slimjax.models.config import ModelConfig
 from slimjax.models.context import Context
@@ -22,7 +23,6 @@ from slimjax.models.layer_config import LayerConfig
 from slimjax.models.paths import layer_name, layer_of
 from slimjax.models.tower_config import Compute, TowerConfig
 from slimjax.nn.moments import INPUTS, SLOPES
-from slimjax.nn.products import product
 from slimjax.trees import Path, flatten
 
 BATCH_TOKENS = 4096
@@ -92,7 +92,7 @@ class Streams(NamedTuple):
     """The residual stream of all rows at one place, in batches.
 
     Attributes:
-        values: float32 ``[B T D]`` of each batch, on the host.
+        values: float32 ``[B T D]`` of each batch; see `at_rest`.
         contexts: What layers are given beside it.
     """
 
@@ -116,7 +116,7 @@ class Streams(NamedTuple):
         starts = np.cumsum([0, *map(len, self.values)])
         batches = np.searchsorted(starts, numbers, side="right") - 1
         pairs = zip(batches, numbers - starts[batches], strict=True)
-        return np.stack([self.values[batch][row] for batch, row in pairs])
+        return np.stack([np.asarray(self.values[b][row]) for b, row in pairs])
 
     def with_rows(self, rows: Float[np.ndarray, "R T D"]) -> "Streams":
         """Returns streams of as many rows with other values."""
@@ -163,7 +163,7 @@ class Walk:
         start = jax.jit(lambda v, x: network.apply(v, x, method="begin"))
         for batch in rows.batches():
             x, context = start(outside, dict(batch.inputs))
-            values.append(np.asarray(x, np.float32))
+            values.append(at_rest(x.astype(jnp.float32)))
             contexts.append(context)
         return Streams(values, contexts)
 
@@ -238,40 +238,6 @@ def slopes_reader_of(shape: LayerConfig, tower: TowerConfig, compute: Compute):
         return slope, flatten(dict(found or {}).get(SLOPES, {}))
 
     return read
-
-
-def second_moment(
-    x: Float[Array, "B T I"], mask: Float[np.ndarray, "B T"], dtype: Any = jnp.float32
-) -> Float[np.ndarray, "I I"]:
-    """Returns the sum of ``x^T x`` over positions, float32.
-
-    On a CPU it is computed with NumPy, which computes one half of the matrix only.
-    Elsewhere operands are in `dtype`, and sums in float32.
-    """
-    if jax.default_backend() == "cpu":
-        rows = unpadded(np.asarray(x, np.float32), mask)
-        return rows.T @ rows
-    return np.asarray(_moment_on_device(x, mask, jnp.dtype(dtype)))
-
-
-def unpadded(
-    x: Float[np.ndarray, "B T I"], mask: Float[np.ndarray, "B T"]
-) -> Float[np.ndarray, "P I"]:
-    """Returns the positions that are no padding, one after the other."""
-    rows = x.reshape(-1, x.shape[-1])
-    return rows if mask.all() else rows[mask.reshape(-1) > 0]
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _moment_on_device(x: Array, mask: Array, dtype: Any) -> Array:
-    rows = (x * mask[..., None]).reshape(-1, x.shape[-1])
-    return product(rows.T, rows, dtype)
-
-
-def total(x: Float[Array, "B T I"], mask: Float[np.ndarray, "B T"]) -> np.ndarray:
-    """Returns the sum of x over positions, float32 ``[I]``."""
-    rows = np.asarray(x, np.float32).reshape(-1, x.shape[-1])
-    return mask.reshape(-1) @ rows
 
 
 def source_of(path: Path, known: Mapping[Path, Any]) -> Path:
