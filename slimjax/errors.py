@@ -26,6 +26,16 @@ class CheckpointError(SlimjaxError):
     """A run folder or a checkpoint that is missing, damaged or of another run."""
 
 
+class FolderInUseError(CheckpointError):
+    """A run folder in which another process trains."""
+
+
+class LostClaimError(SlimjaxError):
+    """A piece of work that another process has taken over; nothing more is written."""
+
+    exit_code = 4
+
+
 class NotFeasibleError(SlimjaxError):
     """A well-formed request that cannot be met."""
 

@@ -37,28 +37,36 @@ def main(argv: Sequence[str]) -> None:
         "--seeds", type=int, default=3, help="runs per arm, from config.seed on"
     )
     parser.add_argument("--equal", default="steps", help="steps, or flops")
+    parser.add_argument(
+        "--lease",
+        default="10m",
+        help="after how long the work of a process without a sign of life is taken "
+        "over: 90s, 10m, 2h",
+    )
     parsed = parse(parser, argv, config=True)
     flags = parsed.flags
     from slimjax.train.devices import prepare_devices
     from slimjax.tune.arms import list_seeds, make_arms
+    from slimjax.tune.claims import parse_lease
     from slimjax.tune.grid import parse_axis
     from slimjax.tune.sweep import Plan
 
     config = override(read_config(flags.config), parsed.overrides)
     arms = make_arms(config, [parse_axis(text) for text in flags.grid])
     plan = Plan(tuple(arms), list_seeds(config, flags.seeds), flags.equal)
+    lease_s, workdir = parse_lease(flags.lease), user_path(flags.workdir, "--workdir")
     prepare_devices()
-    _sweep(plan, user_path(flags.workdir, "--workdir"), as_json=flags.json)
+    _sweep(plan, workdir, lease_s, as_json=flags.json)
 
 
-def _sweep(plan, workdir: Path, *, as_json: bool) -> None:
+def _sweep(plan, workdir: Path, lease_s: float, *, as_json: bool) -> None:
     from rich.console import Console
 
     from slimjax import report
     from slimjax.run.signals import exit_at_once
     from slimjax.tune.sweep import sweep
 
-    result = sweep(plan, workdir, at_second_signal=exit_at_once)
+    result = sweep(plan, workdir, lease_s=lease_s, at_second_signal=exit_at_once)
     trials = [trial for arm in result["arms"] for trial in arm["trials"]]
     for trial in (t for t in trials if t["state"] == "finished"):
         page = workdir / trial["name"] / "report.html"

@@ -22,7 +22,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax import processes
-from slimjax.errors import CheckpointError, ProcessError
+from slimjax.errors import CheckpointError, LostClaimError, ProcessError
 from slimjax.store.faults import fault_point
 from slimjax.store.files import reason_of, sync_folder, write_json
 from slimjax.store.keep import Keep, Kept
@@ -36,6 +36,7 @@ from slimjax.store.manifest import (
     seal,
 )
 from slimjax.store.orbax import begin_to_write, read_arrays
+from slimjax.store.owner import check_owner
 from slimjax.trees import leaf_table, named_leaves
 
 
@@ -87,6 +88,7 @@ class Checkpoints:
         Raises:
             CheckpointError: If the save before this one has failed.
             ProcessError: If another process does not come to save its part.
+            LostClaimError: If another process has taken the folder over.
         """
         self.wait()
         name = name_of(step, seam)
@@ -101,7 +103,7 @@ class Checkpoints:
             processes.barrier("a checkpoint")
             writer = begin_to_write(folder / "state", state)
             host = jax.tree.map(_host_copy, state)
-        except ProcessError:
+        except (ProcessError, LostClaimError):
             raise
         except Exception as error:  # Orbax has many names for a full disk.
             self._fail(folder, error)
@@ -122,6 +124,7 @@ class Checkpoints:
 
         Raises:
             CheckpointError: If it could not be written; raised once.
+            LostClaimError: If that is since another process has the folder now.
         """
         processes.barrier("the end of a save")
         if self._writing is not None:
@@ -130,6 +133,7 @@ class Checkpoints:
         failures = [f for f in processes.exchange("a save", self._failure) if f]
         if failures:
             self._failure = self._last = ""
+            check_owner(self.directory)
             raise CheckpointError(failures[0])
 
     def restore(self, name: str, target: PyTree) -> PyTree:
@@ -230,13 +234,13 @@ class Checkpoints:
         except Exception as error:  # Whatever it is, training continues.
             self._fail(folder, error)
             return
-        with contextlib.suppress(OSError):  # What stays now goes the next time.
+        with contextlib.suppress(OSError, LostClaimError):  # The next time, then.
             self._remove_old()
 
     def _fail(self, folder: Path, error: Exception) -> None:
         self._last = ""
         self._failure = f"{folder} cannot be written: {reason_of(error)}."
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, LostClaimError):
             _remove(folder)
 
     def _remove_old(self) -> None:
@@ -258,6 +262,7 @@ class Checkpoints:
 
 def _remove(folder: Path) -> None:
     """Removes a checkpoint, the manifest first; of a link, the link alone."""
+    check_owner(folder)
     if folder.is_symlink():
         folder.unlink()
     elif folder.is_dir():

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 from slimjax.errors import CheckpointError
 from slimjax.processes import is_first
 from slimjax.store.faults import fault_point
+from slimjax.store.owner import check_owner
 
 MAX_DETAIL = 200  # Characters of a library's own words in a message.
 MAX_JSON_BYTES = 1 << 26
@@ -35,6 +36,7 @@ def write_atomic(path: Path, content: bytes) -> None:
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Yields a new file, which takes the place of another one if nothing goes wrong."""
+    check_owner(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -44,6 +46,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         fault_point("rename-before")
+        check_owner(path)
         os.replace(temporary, path)
         fault_point("rename-after")
     except BaseException:
@@ -61,6 +64,7 @@ def append_whole(path: Path, content: bytes) -> None:
     """
     if not is_first():
         return
+    check_owner(path)
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW
     handle = os.open(path, flags, 0o644)
     try:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from slimjax.errors import CheckpointError
+from slimjax.errors import CheckpointError, FolderInUseError
 
 LOCK = ".lock"
 POLLING_SECONDS = 0.2
@@ -22,14 +22,33 @@ def lock_folder(root: Path) -> Iterator[None]:
     """Keeps other processes from training in a folder; makes it if it is not there.
 
     Raises:
-        CheckpointError: If another process trains here, or the lock is a link.
+        FolderInUseError: If another process trains here.
+        CheckpointError: If the lock is a link, or the folder cannot be written to.
     """
     with _open_lock(root, f"--workdir={root}") as handle:
         if not _try_lock(handle, f"--workdir={root}"):
-            raise CheckpointError(
+            raise FolderInUseError(
                 f"--workdir={root}: another process is training here."
             )
         yield
+
+
+def is_locked(root: Path) -> bool:
+    """Whether another process has the lock of a folder now; creates nothing.
+
+    Raises:
+        CheckpointError: If the lock is a link, or cannot be tried.
+    """
+    try:
+        handle = os.open(root / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise CheckpointError(f"{root} cannot be locked: {error.strerror}.") from error
+    try:
+        return not _try_lock(handle, str(root))
+    finally:
+        os.close(handle)
 
 
 @contextmanager

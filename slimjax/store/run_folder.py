@@ -11,6 +11,7 @@ from slimjax.paths import check_utf8, user_path
 from slimjax.store.lock import lock_folder
 from slimjax.store.manifest import list_names
 from slimjax.store.metrics_log import JsonLines
+from slimjax.store.owner import check_owner
 
 if TYPE_CHECKING:
     from slimjax.store.checkpoint import Checkpoints
@@ -104,6 +105,7 @@ class RunFolder:
 
     def remove_leftovers(self) -> None:
         """Removes files that a kill left half written; call it under the lock."""
+        check_owner(self.root)
         for path in self.root.glob(".*.*"):
             path.unlink(missing_ok=True)
 

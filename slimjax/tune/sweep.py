@@ -33,6 +33,7 @@ from slimjax.run.start import train
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.tune.arms import Arm, Trial, check_arm
+from slimjax.tune.claim_file import LEASE_S
 from slimjax.tune.claims import Claims
 from slimjax.tune.equal import (
     Cost,
@@ -76,14 +77,19 @@ def sweep(
     workdir: str | Path,
     *,
     quiet: bool = False,
+    lease_s: float = LEASE_S,
     at_second_signal: Callable[[int], None] = interrupt,
 ) -> dict[str, Any]:
     """Runs all that is not finished yet, and returns what came out.
+
+    What other processes run is waited for, and taken over if they end before it does.
 
     Args:
         plan: What to run.
         workdir: The sweep's folder; made if it is not there.
         quiet: Whether to show no progress on stderr.
+        lease_s: Seconds after which the work of a process that shows no sign of life
+            is taken over.
         at_second_signal: What a second SIGINT or SIGTERM during a run does.
 
     Returns:
@@ -101,7 +107,9 @@ def sweep(
         if plan.equal == "flops":
             check_scalable(arm.trial(plan.seeds[0]).run)
     with _raise_on_sigterm():
-        runner = Runner(plan, root, quiet=quiet, at_second_signal=at_second_signal)
+        runner = Runner(
+            plan, root, quiet=quiet, lease_s=lease_s, at_second_signal=at_second_signal
+        )
         return runner.run()
 
 
@@ -114,12 +122,13 @@ class Runner:
         root: Path,
         *,
         quiet: bool,
+        lease_s: float = LEASE_S,
         at_second_signal: Callable[[int], None] = interrupt,
     ):
         """Writes nothing yet."""
         self.at_second_signal = at_second_signal
         self.plan, self.root, self.quiet = plan, root, quiet
-        self.claims = Claims(root / "claims")
+        self.claims = Claims(root / "claims", lease_s=lease_s, say=self.say)
         self.failures: dict[str, str] = {}
         self.equal: dict[str, dict[str, float]] = {}
         self.arms = plan.arms
@@ -129,7 +138,12 @@ class Runner:
         self.write()
         if self.plan.equal == "flops":
             self.arms = self._equalize()
-        trials = [arm.trial(seed) for arm in self.arms for seed in self.plan.seeds]
+        self.finish([arm.trial(seed) for arm in self.arms for seed in self.plan.seeds])
+        return self.write()
+
+    def finish(self, trials: Sequence[Trial]) -> None:
+        """Runs trials, and waits for those that other processes run."""
+        elsewhere = []
         for index, trial in enumerate(trials):
             if trial.name in self.failures:
                 continue  # Its pilot failed.
@@ -137,8 +151,12 @@ class Runner:
             with self._note_failure([trial]):
                 if self.attempt(trial) is None:
                     self.say(f"  with {self.claims.describe(trial.name)}")
+                    elsewhere.append(trial)
             self.write()
-        return self.write()
+        for trial in elsewhere:
+            with self._note_failure([trial]):
+                self.wait_for(trial)
+            self.write()
 
     @contextmanager
     def _note_failure(self, trials: Sequence[Trial]) -> Iterator[None]:
@@ -167,18 +185,20 @@ class Runner:
         folder = RunFolder(self.root / trial.name)
         if folder.report.is_file():
             return read_json(folder.report, dict)
-        with self.claims.hold(trial.name) as is_mine:
-            if not is_mine:
-                return None
+
+        def work() -> dict[str, Any]:
             with Display(quiet=self.quiet) as display:
-                report = train(
+                return train(
                     trial.run,
                     folder.root,
                     display=display,
                     at_second_signal=self.at_second_signal,
                 )
-        jax.clear_caches()  # Programs of this shape are of no more use.
-        gc.collect()
+
+        report = self.claims.attempt(trial.name, folder.root, work)
+        if report is not None:
+            jax.clear_caches()  # Programs of this shape are of no more use.
+            gc.collect()
         return report
 
     def wait_for(self, trial: Trial) -> dict[str, Any]:

@@ -71,15 +71,25 @@ def test_what_is_finished_is_skipped_and_more_can_be_asked_for(plan, trained, tm
     assert trained == ["budget=50%-seed2", *(f"budget=60%-seed{s}" for s in range(3))]
 
 
-def test_what_others_run_is_left_to_them(plan, trained, tmp_path):
+def test_what_others_run_is_waited_for_and_taken_over(
+    plan, trained, tmp_path, monkeypatch
+):
     other = Claims(tmp_path / "s" / "claims", host="elsewhere")
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "sweep.json").write_text("{}")
-    assert other.take("budget=50%-seed1")
+    claim, looks = other.take("budget=50%-seed1"), []
+
+    def sleep(_):
+        looks.append(len(trained))
+        if len(looks) == 2:  # It ends before the work does.
+            claim.drop()
+
+    monkeypatch.setattr(room.time, "sleep", sleep)
     result = run_it(plan, tmp_path / "s")
-    assert len(trained) == 5
+    assert looks == [5, 5]
+    assert trained[-1] == "budget=50%-seed1"
     states = [trial["state"] for trial in result["arms"][0]["trials"]]
-    assert states == ["finished", "open", "finished"]
+    assert states == ["finished"] * 3
 
 
 @pytest.mark.parametrize(
@@ -197,12 +207,12 @@ def test_equal_flops_wait_for_what_others_run(plan, trained, tmp_path, monkeypat
     runner = Runner(plan, tmp_path, quiet=True)
     trial, looks = plan.arms[0].trial(0), []
     other = Claims(tmp_path / "claims", host="elsewhere")
-    assert other.take(trial.name)
+    claim = other.take(trial.name)
 
     def sleep(_):
         looks.append(1)
         if len(looks) == 3:
-            other.drop(trial.name)
+            claim.drop()
 
     monkeypatch.setattr(room.time, "sleep", sleep)
     assert runner.wait_for(trial)["error"]
