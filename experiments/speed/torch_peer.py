@@ -1,4 +1,4 @@
-"""The same decoder in PyTorch, as a good user of it would train it on a CPU.
+"""The same decoder in PyTorch, as a good user of it would train it.
 
 RMSNorm, RoPE, SwiGLU, tied embedding, scaled_dot_product_attention, fused AdamW, fused
 projections of keys with values and of gate with up; float32 master weights.
@@ -65,15 +65,17 @@ class Decoder(nn.Module):
         return self.norm(x) @ self.embed.weight.T
 
 
-def make_step(shape, batch, *, compiled, bfloat16):
+def make_step(shape, batch, *, compiled, bfloat16, device="cpu"):
     """Returns a function that takes one training step."""
     torch.manual_seed(0)
-    model = Decoder(**shape)
+    model = Decoder(**shape).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), 1e-3, fused=True)
-    tokens = torch.randint(0, shape["vocab"], (batch, shape["length"] + 1))
+    tokens = torch.randint(
+        0, shape["vocab"], (batch, shape["length"] + 1), device=device
+    )
 
     def error(tokens):
-        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+        with torch.autocast(device, torch.bfloat16, enabled=bfloat16):
             logits = model(tokens[:, :-1])
         return F.cross_entropy(logits.float().flatten(0, 1), tokens[:, 1:].flatten())
 

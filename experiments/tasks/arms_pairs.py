@@ -73,4 +73,5 @@ ARMS: dict[str, dict[str, Arm]] = {
     "summary": {"dense": Arm("seq2seq", SUMMARY)},
     "extract": {"dense": Arm("extractive", DENSE | EXTRACT)},
     "translate": {"dense": Arm("seq2seq", TRANSLATE)},
+    "translate-back": {"dense": Arm("seq2seq", TRANSLATE)},
 }

