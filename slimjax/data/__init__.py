@@ -6,8 +6,10 @@ which rows a step takes, and `dataset` holds all that a run must know of its dat
 `language` makes one for language modelling. `labelled` makes one of labelled examples:
 `schema` is what a task reads, `pools` (and `idx`) read it, `dealing` splits it, and
 `columns`, with `labels` and `scaling`, makes arrays of it, which `encoding` joins.
-`inputs` reads examples without targets, for a finished model; `buckets` sorts rows by
-length, and `overview` describes what a person checks first.
+Images are decoded once (`image_decoding`) into a table (`image_table`), and rows hold
+their numbers (`image_columns`). `inputs` reads examples without targets, for a finished
+model; `buckets` sorts rows by length, and `overview` describes what a person checks
+first.
 
     config = DataConfig(source="text:books/*.txt", vocab_size=2048)
     dataset = load_language_dataset(config)

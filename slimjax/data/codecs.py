@@ -1,16 +1,22 @@
-"""The codecs of a run folder: what its numbers mean, tokens, labels and features."""
+"""The codecs of a run folder: what its numbers mean, tokens, labels, pixels, ..."""
 
 import os
 from collections.abc import Mapping
 from typing import cast
 
 from slimjax.data.dataset import Codec
+from slimjax.data.image_table import (
+    IMAGE,
+    IMAGE_FILE,
+    ImageShape,
+    load_image_shape,
+)
 from slimjax.data.labels import LABELS_FILE, Labels, load_labels
 from slimjax.data.pairs import OWN_VOCAB, PAD, SOURCE
 from slimjax.data.reads import INPUTS_FILE, READS, Reads, load_reads
 from slimjax.data.scaling import FEATURES_FILE, Scaling, load_scaling
 from slimjax.data.tags import make_labels_or_tags
-from slimjax.data.tokenizer import Tokenizer, load_tokenizer
+from slimjax.data.tokenizer import Tokenizer, holds_tokenizer, load_tokenizer
 from slimjax.data.values import VALUE, VALUES_FILE, ValueScale, load_values
 from slimjax.errors import DataError
 
@@ -26,9 +32,11 @@ def load_codecs(folder: str | os.PathLike[str]) -> dict[str, Codec]:
     """
     has = lambda name: os.path.exists(os.path.join(folder, name))
     codecs: dict[str, Codec] = {}
+    if has(IMAGE_FILE):
+        codecs[IMAGE] = load_image_shape(folder)
     if has(FEATURES_FILE):
         codecs["features"] = load_scaling(folder)
-    else:
+    elif IMAGE not in codecs or holds_tokenizer(folder):
         codecs["tokens"] = load_tokenizer(folder)
     if has(SOURCE):
         codecs[SOURCE] = load_tokenizer(os.path.join(folder, SOURCE))
@@ -50,6 +58,8 @@ def sizes_of(codecs: Codecs) -> dict[str, int]:
             sizes["labels" if codec.is_many else "classes"] = len(codec)
         elif isinstance(codec, Scaling):
             sizes["features"] = codec.size
+        elif isinstance(codec, ImageShape):
+            sizes |= codec.sizes
         elif not isinstance(codec, Reads | ValueScale):
             size = OWN_VOCAB if name == SOURCE else "vocab"
             sizes[size] = _tokenizer(codec).vocab_size

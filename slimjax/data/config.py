@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from typing import Any
 
+from slimjax.data.image_config import ImageSettings, check_normalize
 from slimjax.errors import ConfigError, suggest
 from slimjax.text.corpus import check_field
 from slimjax.text.encodings import UTF8, check_encoding
@@ -21,7 +22,7 @@ NUM_RESERVED = 260  # 4 specials and 256 bytes: no text is ever unknown.
 MIN_VOCAB_SIZE = NUM_RESERVED + 4  # Then some room for characters and pieces.
 MAX_SIZE = 1 << 20
 
-PLACES = ("source", "valid_source", "test_source", "encoding", "tfds_dir")
+PLACES = ("source", "valid_source", "test_source", "encoding", "tfds_dir", "image_dir")
 """Settings whose effect is part of a dataset's fingerprint: while that is the same,
 they may change when a run is resumed, such as after files were moved."""
 
@@ -34,13 +35,13 @@ _OF_EXAMPLES = ("group_field", "stratify", "buckets")
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig:
+class DataConfig(ImageSettings):
     """Everything that decides which batches a run reads, but for the seed.
 
     Attributes:
         source: ``stdlib``, ``text:GLOB``, ``jsonl:GLOB#field``, ``csv:GLOB#column``,
-            ``conll:GLOB``, ``squad:GLOB``, ``parallel:GLOB,GLOB``, ``idx:DIR`` or
-            ``tfds:NAME``; or a list of them.
+            ``conll:GLOB``, ``squad:GLOB``, ``parallel:GLOB,GLOB``, ``images:DIR``,
+            ``coco:GLOB``, ``idx:DIR`` or ``tfds:NAME``; or a list of them.
         tokenizer: ``sentencepiece`` (trained on the text), ``bytes``, or a path: of a
             ``tokenizer.json`` file, of its folder, of a SentencePiece ``.model``, or of
             the folder ``tokenizer`` of a run.
@@ -88,8 +89,9 @@ class DataConfig:
         on_bad_example: ``error`` refuses an unreadable labelled example; ``skip``
             leaves it out and counts it; ``repair`` reads a tag that goes on with
             nothing, such as I- without B-, as one that begins, and refuses all else.
-        normalize: Mean and standard deviation by which features are scaled,
-            ``(x - mean) / deviation``. Bytes of images are divided by 255 before.
+        normalize: Mean and standard deviation by which features and images are scaled,
+            ``(x - mean) / deviation``. Bytes of images are divided by 255 before. For
+            images also a mean of each channel, and then a deviation of each.
         tfds_dir: Folder of prepared data sets of TensorFlow Datasets; by default the
             environment variable ``TFDS_DATA_DIR``.
 
@@ -146,7 +148,8 @@ class DataConfig:
         _check_fraction("test_fraction", self.test_fraction)
         _check_sign("delimiter", self.delimiter)
         _check_sign("quote", self.quote)
-        _check_normalize(self.normalize)
+        self.check_images()
+        check_normalize(self.normalize, self.channels)
 
     def reading(self) -> Reading:
         """Returns how documents are read, for language modelling.
@@ -173,7 +176,8 @@ class DataConfig:
     def style(self) -> Format:
         """How files are to be read."""
         table = self.header, self.delimiter, self.quote
-        return Format(self.encoding, *table, tfds_dir=self.tfds_dir)
+        folders = dict(tfds_dir=self.tfds_dir, image_dir=self.image_folder)
+        return Format(self.encoding, *table, **folders)
 
     def _check_vocab_sizes(self):
         own = self.source_vocab_size
@@ -251,9 +255,3 @@ def _check_buckets(buckets: Any, seq_len: int):
             f"config.data.buckets={show(buckets)} is invalid. Set ascending lengths up "
             f"to config.data.seq_len={seq_len}, such as [32, 64]."
         )
-
-
-def _check_normalize(value: tuple[float, ...]):
-    if value and (len(value) != 2 or not value[1] > 0):
-        wanted = "Set [mean, deviation], the deviation above 0."
-        raise ConfigError(f"config.data.normalize={show(value)} is invalid. {wanted}")

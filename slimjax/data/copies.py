@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from slimjax.text.examples import Example
+from slimjax.text.source_images import SourceImage
 from slimjax.text.splits import hash_bytes
 
 
@@ -43,6 +44,8 @@ def to_bytes(value: Any) -> bytes:
         return value.encode()
     if isinstance(value, np.ndarray):
         return value.tobytes()
+    if isinstance(value, SourceImage):
+        return value.digest
     return json.dumps(value).encode()
 
 

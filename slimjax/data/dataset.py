@@ -47,6 +47,8 @@ class Dataset:
             labelled data.
         kinds: Names and kinds of what an example has; empty without labelled data.
         buckets: The rows of train by length; None if all batches have whole rows.
+        tables: By field, ``[N *row]``: then the arrays of the field in `splits` are
+            numbers of its rows. An image of many rows is stored once.
     """
 
     splits: Mapping[str, Mapping[str, np.ndarray]]
@@ -63,6 +65,7 @@ class Dataset:
     read_examples: Callable[[], Mapping[str, list[Example]]] | None = None
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
     buckets: Buckets | None = None
+    tables: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def outline(self) -> Outline:
@@ -90,10 +93,13 @@ class Dataset:
 
     def rows(self, split: str, numbers: Int64[np.ndarray, " B"]) -> Batch:
         """Returns the rows of these numbers as a batch."""
-        arrays = self.splits[split]
-        return {
-            name: f.decode(arrays[name][numbers]) for name, f in self.fields.items()
-        }
+        arrays, batch = self.splits[split], {}
+        for name, field in self.fields.items():
+            stored = arrays[name][numbers]
+            if name in self.tables:
+                stored = self.tables[name][stored]
+            batch[name] = field.decode(stored)
+        return batch
 
     def batch(self, split: str, step: int, batch_size: int, seed: int) -> Batch:
         """Returns the batch of a step, a function of these arguments alone.

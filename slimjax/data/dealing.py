@@ -2,7 +2,8 @@
 
 Examples whose inputs are equal are copies. Unless the config says otherwise, copies are
 in one split, and none of those in a split of its own source is in train. Examples of
-one group are in one split as well (``config.data.group_field``).
+one group are in one split as well (``config.data.group_field``), and so are those of
+one image, whatever they ask about it.
 """
 
 import dataclasses
@@ -51,6 +52,7 @@ def deal(
     inputs: tuple[str, ...],
     config: DataConfig,
     class_of: Callable[[Example], str] | None = None,
+    image_of: Callable[[Example], bytes] | None = None,
 ) -> Dealt:
     """Deals examples out to train, valid and test.
 
@@ -61,6 +63,7 @@ def deal(
         config: Fractions, and what becomes of copies.
         class_of: Returns the class of an example, for splits in which each class has
             its share; by default the hash of the input decides.
+        image_of: Returns a name for the pixels of an example; None without images.
 
     Raises:
         DataError: If there are fewer different examples than splits.
@@ -70,8 +73,10 @@ def deal(
     copies = count_copies(pool, keys, inputs)
     num_duplicates = num_contradictory = num_copies = 0
     if config.on_duplicate != "keep":
-        held_out = {hash_inputs(e, inputs) for part in own.values() for e in part}
-        pool, keys, num_copies = _keep(pool, keys, [k not in held_out for k in keys])
+        name_of = image_of or (lambda example: hash_inputs(example, inputs))
+        held_out = {name_of(example) for part in own.values() for example in part}
+        kept = [name_of(example) not in held_out for example in pool]
+        pool, keys, num_copies = _keep(pool, keys, kept)
     if config.on_duplicate == "drop":
         num_contradictory = count_copies(pool, keys, inputs).num_contradictory
         kept = are_first(pool, keys, inputs)
@@ -80,7 +85,10 @@ def deal(
         raise DataError("No example is left for the train split: valid has them all.")
     shares = {"test": config.test_fraction, "valid": config.valid_fraction}
     shares |= dict.fromkeys(own, 0.0)
-    places = _place(pool, _join(pool, keys, config), shares, class_of)
+    keys = _join(pool, keys, config)
+    if image_of is not None:
+        keys = join_groups(keys, [image_of(example).hex() for example in pool])
+    places = _place(pool, keys, shares, class_of)
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for example, split in zip(pool, places, strict=True):
         splits[split].append(example)
@@ -90,7 +98,7 @@ def deal(
 
 def _join(
     pool: Sequence[Example], keys: list[bytes], config: DataConfig
-) -> Sequence[bytes]:
+) -> list[bytes]:
     """Returns keys that are equal for examples that stay in one split."""
     if config.group_field:
         groups = [example.group for example in pool]

@@ -51,6 +51,7 @@ class Prepared:
         lengths: What it adds to the lengths.
         special: What it adds to the special ids.
         codecs: Turn numbers back into what people read, by field.
+        tables: By field, the arrays whose rows the numbers of the field mean.
         note: What a user should know of it, or "".
     """
 
@@ -63,6 +64,7 @@ class Prepared:
     lengths: Mapping[str, int] = dataclasses.field(default_factory=dict)
     special: Mapping[str, int] = dataclasses.field(default_factory=dict)
     codecs: Mapping[str, Codec] = dataclasses.field(default_factory=dict)
+    tables: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     note: str = ""
 
 

@@ -2,16 +2,22 @@
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from slimjax.data.census import CLASSES
 from slimjax.data.config import DataConfig
 from slimjax.data.copies import to_bytes
 from slimjax.data.dealing import Dealt, deal
 from slimjax.data.encoding import Prepared, find_problem
+from slimjax.data.image_table import (
+    IMAGE,
+    ImageShape,
+    ImageTable,
+    open_image_table,
+)
 from slimjax.data.material import Material, Refuse
 from slimjax.data.outline import Codec
-from slimjax.data.pools import read_pools
+from slimjax.data.pools import Pools, read_pools
 from slimjax.data.reads import READS, Reads
 from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError, DataError
@@ -71,17 +77,36 @@ def gather(
     reads = Reads(tuple(name for name in schema.optional if name in first.values))
     kinds = schema.choose_kinds(reads.names)
     inputs = tuple(name for name in schema.inputs if name in kinds)
+    refuse = lambda bad: refuse_or_skip(bad, config.on_bad_example, skips)
+    images = _open_images(config, kinds, pools, codecs, refuse, report)
     if all_valid:
         dealt = Dealt({"train": [], "valid": pools["train"], "test": []})
     else:
-        dealt = deal(pools, inputs, config, _choose_classes(config, kinds))
-    refuse = lambda bad: refuse_or_skip(bad, config.on_bad_example, skips)
-    material = Material(config, kinds, dealt.splits, codecs, refuse, report)
+        image_of = images.digest_of if images else None
+        dealt = deal(pools, inputs, config, _choose_classes(config, kinds), image_of)
+    material = Material(config, kinds, dealt.splits, codecs, refuse, report, images)
     columns = schema.prepare(material)
     _check(columns, dealt.splits, refuse)
     if not all_valid and not dealt.splits["train"]:
         raise DataError("No example is left for the train split.")
     return Gathered(dealt, columns, reads, kinds)
+
+
+def _open_images(
+    config: DataConfig,
+    kinds: Mapping[str, str],
+    pools: Pools,
+    codecs: Mapping[str, Codec],
+    refuse: Refuse,
+    report: Progress,
+) -> ImageTable | None:
+    """Returns the images of all examples; None if they have none."""
+    name = next((name for name, kind in kinds.items() if kind == "image"), None)
+    if name is None:
+        return None
+    shape = cast(ImageShape | None, codecs.get(IMAGE))
+    done = lambda fraction: report("images", fraction)
+    return open_image_table(config, name, pools, refuse, shape, done)
 
 
 def _choose_classes(

@@ -7,8 +7,9 @@ section on file formats.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,18 +18,22 @@ from slimjax.errors import ConfigError, DataError
 from slimjax.paths import user_path
 from slimjax.text.examples import Example
 from slimjax.text.files import READ_ERRORS, open_bytes, show
+from slimjax.text.source_images import make_picture
 from slimjax.text.sources import Names, name_sources, parse_sources
 
+IMAGE = "image"
 IMAGES, LABELS = 0x803, 0x801
 _PARTS = {"train": "train", "test": "t10k"}
 
 
-def iterate_idx(folder: str, split: str) -> Iterator[Example]:
-    """Yields the examples of one part, features being the bytes of an image.
+def iterate_idx(folder: str, split: str, kinds: Collection[str]) -> Iterator[Example]:
+    """Yields the examples of one part, whose features are the bytes of an image.
 
     Args:
         folder: Where the four files are, plain or ``.gz``.
         split: ``train`` or ``test``.
+        kinds: What is read: where it has ``image``, examples have that, and no
+            ``features``.
 
     Raises:
         DataError: If a file is missing or is not what it should be.
@@ -43,9 +48,12 @@ def iterate_idx(folder: str, split: str) -> Iterator[Example]:
             f"{show(labels_path)} has {len(labels)} labels, {show(images_path)} has "
             f"{len(images)} images."
         )
-    rows = images.reshape(len(images), -1)
-    for i, (features, label) in enumerate(zip(rows, labels, strict=True)):
-        values = {"features": features, "label": str(label)}
+    for i, (pixels, label) in enumerate(zip(images, labels, strict=True)):
+        values: dict[str, Any] = {"features": pixels.reshape(-1)}
+        if IMAGE in kinds:
+            path = f"{show(images_path)}, item {i + 1}"
+            values = {IMAGE: make_picture(pixels, path)}
+        values["label"] = str(label)
         yield Example(values, labels_path, i + 1, {"number": i + 1}, "item")
 
 

@@ -68,7 +68,8 @@ def iterate_inputs(
     """
     if is_idx(names):
         folders = [source.pattern for source in parse_sources(names, where)]
-        return (example for f in folders for example in iterate_idx(f, "train"))
+        parts = (iterate_idx(folder, "train", schema.kinds) for folder in folders)
+        return (example for part in parts for example in part)
     columns = choose_input_columns(config, schema, codecs)
     found = of_text.iterate_inputs(names, columns, style=config.style, where=where)
     return _check(found, schema)

@@ -85,7 +85,7 @@ def load_labelled_dataset(
         return Dataset(
             splits=arrays,
             fields=fields,
-            **{key: merge(key) for key in ("sizes", "lengths", "special")},
+            **{key: merge(key) for key in ("sizes", "lengths", "special", "tables")},
             counts=counts,
             row_counts={split: count(split, splits[split]) for split in SPLITS},
             fingerprint=fingerprint,

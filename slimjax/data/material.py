@@ -9,6 +9,7 @@ import numpy as np
 
 from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Codec
+from slimjax.data.image_table import ImageTable
 from slimjax.data.labels import Labels, count_labels
 from slimjax.data.scaling import Scaling, choose_scaling
 from slimjax.data.tokenizer import Tokenizer
@@ -36,6 +37,7 @@ class Material:
         codecs: Those of a dataset that was loaded before, or of a finished run.
         refuse: Raises for a bad example, or counts it.
         report: Called with a stage and the fraction of it that is done.
+        images: The images of the examples, decoded; None where there are none.
     """
 
     config: DataConfig
@@ -44,6 +46,7 @@ class Material:
     codecs: Mapping[str, Codec] = dataclasses.field(default_factory=dict)
     refuse: Refuse = lambda _: None
     report: Progress = lambda *_: None
+    images: ImageTable | None = None
 
     def tokenizer(self, *names: str, field: str = "tokens") -> Tokenizer:
         """Returns the tokenizer of a field, trained on texts of the train split.

@@ -14,7 +14,8 @@ from slimjax.text.reading import BadDocument
 from slimjax.text.skips import Skips
 from slimjax.text.sources import Names, name_sources, parse_sources
 
-_IDX_KINDS = {"features": "features", "label": "label"}
+_IDX_KINDS = ({"features": "features"}, {"image": "image"})
+"""What tasks may read of images in IDX files, beside a label."""
 
 Pools = dict[str, list[Example]]
 
@@ -67,7 +68,8 @@ def read_pools(
     if is_idx(config.source) and "test" not in sources and not only_source:
         folders = [source.pattern for source in parse_sources(config.source)]
         if all(has_test_part(folder) for folder in folders):
-            pools["test"] = [e for f in folders for e in iterate_idx(f, "test")]
+            parts = (iterate_idx(f, "test", schema.kinds) for f in folders)
+            pools["test"] = [example for part in parts for example in part]
     return pools
 
 
@@ -90,14 +92,14 @@ def _read(
                 f"config.data.group_field={show(config.group_field)}: images of "
                 f"{show(name_sources(names))} have no fields. Leave it out."
             )
-        if {**kinds} != _IDX_KINDS:
+        if {**kinds} not in [{**own, "label": "label"} for own in _IDX_KINDS]:
             raise ConfigError(
                 f"{where}={show(name_sources(names))} holds images and labels; this "
                 f"task reads {', '.join(kinds)}."
             )
         part = "test" if role == "test" else "train"
         for source in parse_sources(names, where):
-            yield from iterate_idx(source.pattern, part)
+            yield from iterate_idx(source.pattern, part, kinds)
         return
     fields = {n: key for n, key in config.fields.items() if n in kinds}
     style = dataclasses.replace(config.style, split=role)

@@ -7,7 +7,7 @@ import os
 import numpy as np
 
 from slimjax.data.cache import hash_json
-from slimjax.errors import DataError
+from slimjax.errors import ConfigError, DataError
 from slimjax.text.files import show
 
 FEATURES_FILE = "features.json"
@@ -50,12 +50,20 @@ def choose_scaling(
         train: The features of each example of the train split.
         normalize: Mean and standard deviation, or ``()``.
 
+    Raises:
+        ConfigError: If `normalize` is of channels.
+
     Examples:
         >>> images = [np.array([0, 255], np.uint8)]
         >>> choose_scaling(images, (0.5, 0.5))
         (Scaling(size=2, scale=0.00784313725490196, shift=-1.0), '')
     """
-    mean, deviation = normalize or (0.0, 1.0)
+    if len(normalize) > 2:
+        raise ConfigError(
+            f"config.data.normalize={list(normalize)} is for channels of images; "
+            "features have none. Set [mean, deviation]."
+        )
+    mean, deviation = (normalize[0], normalize[1]) if normalize else (0.0, 1.0)
     is_image = train[0].dtype == np.uint8
     is_meant = bool(normalize) and abs(mean) <= 1 and deviation <= 1
     looks_like_image = (

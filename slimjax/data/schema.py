@@ -10,6 +10,7 @@ from slimjax.data.columns import (
     prepare_value,
 )
 from slimjax.data.encoding import Prepared
+from slimjax.data.image_columns import prepare_image
 from slimjax.data.material import Material
 from slimjax.data.text_columns import prepare_pair, prepare_text
 from slimjax.text.examples import Example
@@ -18,7 +19,7 @@ from slimjax.text.reading import BadDocument
 
 
 def prepare_by_kind(material: Material) -> list[Prepared]:
-    """Returns the columns of texts, features, labels and values.
+    """Returns the columns of texts, images, features, labels and values.
 
     Two texts are one column. Labels come first: examples whose label is unknown are
     left out of the others.
@@ -41,6 +42,8 @@ def _prepare_one(material: Material, name: str, texts: list[str]) -> Prepared:
         return prepare_labels(name, material.labels(name))
     if kind == "value":
         return prepare_value(name, material.values(name))
+    if kind == "image":
+        return prepare_image(material, name)
     if kind == "features":
         scaling, note = material.scaling(name)
         return prepare_features(name, material.examples, scaling, note)

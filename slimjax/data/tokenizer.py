@@ -86,6 +86,12 @@ def read_tokenizer_file(path: str | os.PathLike[str]) -> Tokenizer:
         raise DataError(f"{show(path)} is not a sentencepiece model.") from None
 
 
+def holds_tokenizer(folder: str | os.PathLike[str]) -> bool:
+    """Returns whether a tokenizer was saved into a folder, damaged or not."""
+    names = (SPECIAL_FILE, SENTENCEPIECE_FILE, BYTES_FILE, JSON_FILE)
+    return any(os.path.isfile(os.path.join(folder, name)) for name in names)
+
+
 def load_tokenizer(folder: str | os.PathLike[str]) -> Tokenizer:
     """Loads what a tokenizer's `save` wrote into `folder`.
 

@@ -28,6 +28,7 @@ from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.tasks.answers import Answer
 from slimjax.tasks.base import DEFAULT_TASK, Task
+from slimjax.tasks.pixels import IMAGE, with_pixels
 from slimjax.tasks.spelling import with_bytes
 from slimjax.text.examples import Example
 from slimjax.text.reading import BadDocument
@@ -218,8 +219,10 @@ def make_predictor(
     head = build(HeadSettings, stored.get("head", {}), "config.head")
     task = task_file.make_task(special_of(model.codecs))
     task = task if task.fit is None else task.fit(head)
-    task = with_bytes(task, model.config, model.codecs)
     config = build(DataConfig, stored.get("data", {}), "config.data")
+    if IMAGE in model.codecs:
+        task = with_pixels(task, config.normalize)
+    task = with_bytes(task, model.config, model.codecs)
     schema = Schema({"text": "text"})
     if hasattr(task_file, "schema"):
         schema = task_file.schema(config)

@@ -183,7 +183,7 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
 def _find_files(source: str, style: Format) -> Iterator[Path]:
     """Returns the files of a source, in the order in which they are read."""
     for parsed in parse_sources(source, "--input"):
-        if parsed.scheme == "idx":
+        if parsed.scheme in ("idx", "images"):
             yield from _files_below(user_path(parsed.pattern, "--input"))
             continue
         for part in parsed.find_files(style):

@@ -12,6 +12,7 @@ from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig
 from slimjax.models.head import HeadConfig
 from slimjax.tasks.base import Task
+from slimjax.tasks.pixels import IMAGE, with_pixels
 from slimjax.tasks.spelling import with_bytes
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig
@@ -28,7 +29,8 @@ READS = {
 def make_task(run: RunConfig, outline: Outline) -> Task:
     """Returns the task of a run, for data with these special ids."""
     task = tasks.get(run.task).make_task(outline.special)
-    return task if task.fit is None else task.fit(run.head)
+    task = task if task.fit is None else task.fit(run.head)
+    return with_pixels(task, run.data.normalize) if IMAGE in outline.fields else task
 
 
 def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
@@ -89,6 +91,7 @@ def check_fields(run: RunConfig, outline: Outline) -> None:
     """Raises `ConfigError` if the data lack what the kind of model reads."""
     kind = run.model.kind
     known = {*outline.fields, *outline.lengths}  # Some are made of others.
+    known |= {"features"} if IMAGE in known else set()
     missing = [name for name in READS[kind] if name not in known]
     if missing:
         fit = [k for k, names in READS.items() if set(names) <= known]

@@ -103,13 +103,13 @@ def find_source(run: RunConfig, folder: RunFolder | None) -> RunFolder:
 def input_codecs(run: RunConfig, folder: RunFolder | None = None) -> dict[str, Codec]:
     """Returns the codecs of inputs that a config cannot name.
 
-    These are how features are scaled, and two tokenizers. A single tokenizer is named
-    by the config; labels belong to the data.
+    These are how features are scaled, the shape of images, and two tokenizers. A single
+    tokenizer is named by the config; labels belong to the data.
     """
     if not run.model.init_from:
         return {}
     codecs: Codecs = load_codecs(find_source(run, folder).tokenizer)
-    names = ("features", *((TOKENS, SOURCE) if SOURCE in codecs else ()))
+    names = ("features", "image", *((TOKENS, SOURCE) if SOURCE in codecs else ()))
     return {name: codec for name, codec in codecs.items() if name in names}
 
 

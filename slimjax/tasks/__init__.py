@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from slimjax.tasks.error import make_error_fn as make_error_fn
     from slimjax.tasks.error import make_outputs_fn as make_outputs_fn
 
-SHARED = ("answers", "base", "error", "inputs", "labelled", "spelling")
+SHARED = ("answers", "base", "error", "inputs", "labelled", "pixels", "spelling")
 """Files of this room that are no tasks."""
 
 __getattr__ = exports(

@@ -5,8 +5,9 @@ Read the room from the bottom: `files` and `cutting` turn files into documents,
 deals documents out,
 `sample` picks passages for a tokenizer, `survey` is the first pass over a corpus, and
 `compressors` measures a text with xz and zstd. Files of records have readers of their
-own: `records` (JSON lines), `tables`, `conll`, `squad` and `parallel`; `examples` makes
-examples of them, by the `kinds` of values that a task reads.
+own: `records` (JSON lines), `tables`, `conll`, `squad`, `parallel`, `coco` and
+`image_folders`; `examples` makes examples of them, by the `kinds` of values that a task
+reads. An image stays a file (`source_images`): `slimjax.data` decodes it.
 """
 
 from typing import TYPE_CHECKING

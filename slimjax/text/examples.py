@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
+
 from slimjax.errors import ConfigError, DataError
 from slimjax.text.fields import (
     Column,
@@ -204,7 +206,14 @@ def _iterate_records(
             )
         for part in source.find_files(style):
             for record in source.read_records(part, style):
-                yield source, record
+                yield source, _in_folder(record, style.image_dir)
+
+
+def _in_folder(record: Record | BadDocument, folder: str) -> Record | BadDocument:
+    """Returns a record whose images are in a folder, if there is one."""
+    if not folder or isinstance(record, BadDocument) or record.folder:
+        return record
+    return dataclasses.replace(record, folder=folder)
 
 
 def _make(
@@ -221,8 +230,17 @@ def _make(
         if isinstance(value, BadDocument):
             return value
         values[column.name] = value
-    line, kept = record.line, record.values if keep_record else {}
+    line, kept = record.line, _keep(record) if keep_record else {}
     return Example(values, line.path, line.number, kept, line.unit)
+
+
+def _keep(record: Record) -> dict[Any, Any]:
+    """Returns the fields of a record, but for the pixels of images."""
+    return {
+        name: value
+        for name, value in record.values.items()
+        if not (isinstance(value, np.ndarray) and value.ndim > 1)
+    }
 
 
 def _with_group(

@@ -17,6 +17,7 @@ from slimjax.text.documents import text_of
 from slimjax.text.files import show
 from slimjax.text.reading import BadDocument
 from slimjax.text.records import Record
+from slimjax.text.source_images import read_picture
 from slimjax.text.span_kinds import (
     read_answers,
     read_choices,
@@ -185,7 +186,8 @@ def read_features(record: Record, keys: Keys) -> np.ndarray | BadDocument:
                 return value
     names: list[Any] = list(keys)
     if len(values) == 1 and isinstance(values[0], list | tuple | np.ndarray):
-        values = list(values[0])
+        only = values[0]
+        values = list(only.reshape(-1) if isinstance(only, np.ndarray) else only)
         names = [f"{keys[0]}[{i}]" for i in range(len(values))]
     try:
         with np.errstate(over="ignore"):  # What is too large becomes infinite.
@@ -217,6 +219,7 @@ KINDS = {
     "choices": Kind(read_choices, is_target=True),
     "messages": Kind(read_messages),
     "features": Kind(read_features, joins_fields=True),
+    "image": Kind(read_picture),
     "label": Kind(read_label, is_target=True),
     "labels": Kind(read_labels, is_target=True),
     "value": Kind(read_value, is_target=True),

@@ -27,6 +27,7 @@ class Format:
             ``""`` if no sign has this meaning.
         tfds_dir: Where data sets of TensorFlow Datasets are; "" for ``TFDS_DATA_DIR``.
         split: Which split of such a data set is read: ``train``, ``valid``, ``test``.
+        image_dir: Folder of the images that records name; "" for that of the file.
     """
 
     encoding: str = UTF8
@@ -35,6 +36,7 @@ class Format:
     quote: str = '"'
     tfds_dir: str = ""
     split: str = "train"
+    image_dir: str = ""
 
 
 DEFAULT_FORMAT = Format()
@@ -48,10 +50,15 @@ class Record:
         values: Its values by the file's own names; columns of a table without a header
             are called 0, 1, ...
         line: The line that it begins at.
+        folder: Folder of the images that it names; "" for that of the file.
+        is_listed: Whether they were found in that folder, so that links may lead
+            anywhere.
     """
 
     values: dict[Any, Any]
     line: Line
+    folder: str = ""
+    is_listed: bool = False
 
     def has(self, name: Any) -> bool:
         """Returns whether there is a value of this name, or at this place."""

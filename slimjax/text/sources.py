@@ -7,6 +7,8 @@
     conll:GLOB           a token and its tag a line, a blank line after a sentence
     squad:GLOB           questions about contexts, in the JSON of SQuAD 1 and 2
     parallel:GLOB,GLOB   two files line by line: sources and targets
+    images:DIR           images, a folder for each class
+    coco:GLOB            images with captions, in the JSON of COCO
     idx:DIR              images and labels, as MNIST comes
     tfds:NAME            a data set of TensorFlow Datasets that is prepared:
                          NAME[/CONFIG][:VERSION], and a split in brackets
@@ -23,9 +25,12 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from slimjax.errors import ConfigError, suggest
+from slimjax.errors import ConfigError, DataError, suggest
+from slimjax.paths import user_path
+from slimjax.text.coco import read_coco
 from slimjax.text.conll import read_conll
 from slimjax.text.files import find_files, find_library_files, show
+from slimjax.text.image_folders import read_image_folder
 from slimjax.text.parallel import find_pairs, read_pair
 from slimjax.text.reading import BadDocument
 from slimjax.text.records import (
@@ -44,12 +49,15 @@ _READERS = {
     "csv": read_table,
     "conll": read_conll,
     "squad": read_squad,
+    "images": read_image_folder,
+    "coco": read_coco,
 }
 HOLD_RECORDS = (*_READERS, "parallel", "tfds")
 """Kinds of sources whose files hold records, each with fields."""
 SCHEMES = ("stdlib", "text", *HOLD_RECORDS, "idx")
 _ARGUMENTS = {
     "idx": "DIR",
+    "images": "DIR",
     "parallel": "GLOB,GLOB",
     "tfds": "NAME[/CONFIG][:VERSION]",
 }
@@ -102,6 +110,8 @@ class Source:
         """
         if self.scheme == "tfds":
             return [Part(os.fspath(find_prepared(self.pattern, style.tfds_dir).folder))]
+        if self.scheme == "images":
+            return [Part(_find_folder(self.pattern))]
         if self.scheme == "stdlib":
             return [Part(path) for path in find_library_files()]
         if self.scheme == "parallel":
@@ -174,6 +184,18 @@ def parse_source(text: str, where: str = "config.data.source") -> Source:
 def name_sources(names: Names) -> str:
     """Returns sources as one text, for messages and reports."""
     return names if isinstance(names, str) else ", ".join(names)
+
+
+def _find_folder(pattern: str) -> str:
+    """Returns the folder of the images of a source.
+
+    Raises:
+        DataError: If it is not a folder.
+    """
+    path = user_path(pattern, "config.data.source")
+    if not path.is_dir():
+        raise DataError(f"images:{show(pattern)} is not a folder.")
+    return os.fspath(path)
 
 
 def _is_file(pattern: str) -> bool:

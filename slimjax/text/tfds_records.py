@@ -93,7 +93,7 @@ def convert(value: Any, feature: Any) -> Any:
     if isinstance(value, bytes):
         return value.decode()
     if isinstance(value, np.ndarray) and hasattr(inner, "encoding_format"):
-        return value.reshape(-1)  # The pixels of an image.
+        return value  # The pixels of an image, [H W C].
     if isinstance(value, list | tuple | np.ndarray) and np.ndim(value) > 0:
         return [convert(part, inner) for part in value]
     plain: Any = value.item() if isinstance(value, np.generic | np.ndarray) else value
