@@ -63,7 +63,7 @@ def choose_scaling(
             f"config.data.normalize={list(normalize)} is for channels of images; "
             "features have none. Set [mean, deviation]."
         )
-    mean, deviation = (normalize[0], normalize[1]) if normalize else (0.0, 1.0)
+    mean, deviation = list(normalize) or [0.0, 1.0]
     is_image = train[0].dtype == np.uint8
     is_meant = bool(normalize) and abs(mean) <= 1 and deviation <= 1
     looks_like_image = (
