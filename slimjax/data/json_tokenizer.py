@@ -144,6 +144,11 @@ class JsonTokenizer:
         array = check_ids(ids, self.vocab_size)
         return b"".join([self._bytes[i] for i in array.tolist()])
 
+    @property
+    def names(self) -> Mapping[int, str]:
+        """The vocabulary: entries by id, without rows that have none."""
+        return self._name_of
+
     def to_json(self) -> bytes:
         """Returns the file ``tokenizer.json``."""
         return self._data or json.dumps(self._content, ensure_ascii=False).encode()
