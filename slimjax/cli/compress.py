@@ -79,6 +79,11 @@ def _add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--heal_steps", type=int, default=0, help="steps of learning from the original"
     )
+    parser.add_argument(
+        "--vocabulary",
+        default="keep",
+        help="rows of the vocabulary: keep, or price, so that they may go too",
+    )
 
 
 def _make_request(flags: Any, overrides: list[tuple[str, str]]) -> "Request":
@@ -96,5 +101,6 @@ def _make_request(flags: Any, overrides: list[tuple[str, str]]) -> "Request":
         num_error_rows=flags.error_rows,
         num_seams=flags.seams,
         heal_steps=flags.heal_steps,
+        vocabulary=flags.vocabulary,
         overrides=tuple(overrides),
     )

@@ -3,7 +3,10 @@
 import dataclasses
 from pathlib import Path
 
-from slimjax.errors import ConfigError
+from slimjax.errors import ConfigError, suggest
+
+KEEP, PRICE = "keep", "price"
+"""What becomes of rows of the vocabulary: they stay, or go for a price."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Request:
         num_error_rows: Most rows of each source that errors are measured on.
         num_seams: Cuts on the way to a budget.
         heal_steps: Steps of distillation from the original afterwards.
+        vocabulary: Whether rows of the vocabulary may go: ``keep`` or ``price``.
         overrides: Other settings, ``("a.b", "value")``.
     """
 
@@ -36,6 +40,7 @@ class Request:
     num_error_rows: int = 36
     num_seams: int = 1
     heal_steps: int = 0
+    vocabulary: str = KEEP
     overrides: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self):
@@ -46,6 +51,9 @@ class Request:
             )
         if len(set(self.budgets)) < len(self.budgets):
             raise ConfigError(f"--budget={','.join(self.budgets)} names a size twice.")
+        if self.vocabulary not in (KEEP, PRICE):
+            hint = suggest(self.vocabulary, (KEEP, PRICE))
+            raise ConfigError(f"--vocabulary={self.vocabulary} is unknown. {hint}")
         least = {
             "--rows": (self.num_rows, 12),
             "--slope_rows": (self.num_slope_rows, 1),

@@ -33,12 +33,15 @@ class Curve:
         closed: Numbers of the units that go at each point; none at the first.
         nats: What each point costs.
         is_whole: Whether the sublayer goes as a whole at each point.
+        left: Part of what rounding costs that is left at each point; None for as much
+            as units are left.
     """
 
     gate: Path
     closed: tuple[np.ndarray, ...]
     nats: np.ndarray
     is_whole: np.ndarray
+    left: np.ndarray | None = None
 
     def patch(self, point: int, gates: Mapping[Path, np.ndarray]) -> dict:
         """Returns the gates that close what goes at a point.

@@ -25,6 +25,7 @@ def describe(
     errors: tuple[Mapping[str, Error], Mapping[str, Error]],
     sizes: tuple[Sizes, Sizes],
     seams: list[dict[str, float]],
+    rows_gone: Mapping[str, Any],
     seconds: float,
 ) -> dict[str, Any]:
     """Returns the report of one budget.
@@ -39,6 +40,7 @@ def describe(
         errors: Errors of the original, and of the result, by source.
         sizes: Sizes of both, by measure.
         seams: What each cut on the way cost.
+        rows_gone: What there is to say of rows of the vocabulary that are gone.
         seconds: Time that this budget took, statistics included.
     """
     (start, end), (before, after) = sizes, errors
@@ -68,6 +70,7 @@ def describe(
             "group_size": settings.quantize.group_size,
             "seams": seams,
             "heal_steps": request.heal_steps,
+            "vocabulary": {"rows": slim.vocab_size, **rows_gone},
             "seam": _describe_seam(choice, true_change, start, end),
         },
         "versions": versions(),
@@ -126,6 +129,17 @@ def _describe_seam(
     return line
 
 
+def _describe_rows(rows: Mapping[str, Any]) -> list[str]:
+    """Returns a line on rows of the vocabulary that are gone, if some are."""
+    if "rows_start" not in rows:
+        return []
+    longer = ", ".join(f"{n}: {part:.3f} x" for n, part in rows["tokens"].items())
+    return [
+        f"  vocabulary {rows['rows_start']:,} -> {rows['rows']:,} rows; tokens of the "
+        f"same text: {longer}"
+    ]
+
+
 def table(reports: list[dict[str, Any]]) -> list[str]:
     """Returns lines that tell what became of a model."""
     lines = []
@@ -136,6 +150,7 @@ def table(reports: list[dict[str, Any]]) -> list[str]:
             f"parameters, {size['bytes_start'] / 1e6:.1f} -> "
             f"{size['bytes'] / 1e6:.1f} MB"
         )
+        lines += _describe_rows(found["vocabulary"])
         for error in found["errors"]:
             before, after = error["before"], error["after"]
             line = (

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import PyTree
 
+from slimjax.data.codecs import Codecs, save_codecs
 from slimjax.interop.run_folders import check_new, new_folder
 from slimjax.models.config import ModelConfig
 from slimjax.nn.quantize import Precision
@@ -63,7 +64,12 @@ class Result:
         )
 
     def write(
-        self, root: Path, source: RunFolder, bits: Bits | None, report: dict[str, Any]
+        self,
+        root: Path,
+        source: RunFolder,
+        bits: Bits | None,
+        report: dict[str, Any],
+        codecs: Codecs | None = None,
     ) -> None:
         """Writes a finished run folder in one step.
 
@@ -72,12 +78,18 @@ class Result:
             source: Folder of the original, whose settings and tokenizer are copied.
             bits: Bits of units that stand beside the layers; None for none.
             report: Content of ``report.json``; the size of the file is added.
+            codecs: Those of the result; None for the original's.
         """
         with new_folder(root, "--workdir") as made:
             folder = RunFolder(made)
-            shutil.copytree(source.tokenizer, folder.tokenizer)
             config = read_json(source.config, dict)
             own = dict(config.get("data", {}), source=report["data"]["source"])
+            if codecs is None:
+                shutil.copytree(source.tokenizer, folder.tokenizer)
+            else:
+                folder.tokenizer.mkdir()
+                save_codecs(codecs, folder.tokenizer)
+                own["vocab_size"] = self.model.vocab_size
             write_json(folder.config, config | {"data": own})
             write_json(folder.architecture, self.model.architecture(bits))
             report["size"]["packed_file_bytes"] = self.pack(folder.packed)

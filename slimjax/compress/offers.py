@@ -1,8 +1,9 @@
 """All that may be made of each part of a model: what it costs, and how large it is.
 
 A part is a sublayer, with so many units and so many bits, or a table of tokens, with so
-many bits. Structure and bits have one price: what rounding a sublayer costs is taken to
-be in proportion to the units that are left of it.
+many bits; where rows of the vocabulary may go, it is all tables together, with so many
+rows. Structure and bits have one price: what rounding a sublayer costs is taken to be
+in proportion to the units that are left of it.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from slimjax.compress.moments import HEAD, STREAM, Moments
 from slimjax.compress.rounding import group_squares, rounding_nats
 from slimjax.compress.walk import source_of
 from slimjax.nn.quantize import FULL, bit_axis, bit_key, from_rows, is_matrix, to_rows
-from slimjax.objective.inventory import Bits, Inventory, Leaf, uniform_bits
+from slimjax.objective.inventory import VOCAB, Bits, Inventory, Leaf, uniform_bits
 from slimjax.objective.size import SizeFn, unit_sizes
 from slimjax.resize.shrink import ANSWERS
 from slimjax.trees import Path
@@ -69,8 +70,15 @@ class Catalogue:
         self.states = tuple(sorted(states, reverse=True))
         self.gates = inventory.open_gates()
         self.bit_nats = bit_nats or {}
+        self._parts = {
+            leaf.path: _part_of(leaf, inventory) for leaf in inventory.leaves
+        }
         self.modules = sorted(
-            {_module_of(leaf.path) for leaf in inventory.leaves if is_matrix(leaf.axes)}
+            {
+                self._parts[leaf.path]
+                for leaf in inventory.leaves
+                if is_matrix(leaf.axes)
+            }
         )
         self.whole = float(size_fn(self.gates, self._bits([0] * len(self.modules))))
         self._by_module = {curve.gate[:-1]: curve for curve in curves}
@@ -108,6 +116,7 @@ class Catalogue:
             if curve is not None:
                 num_units = len(self.gates[curve.gate])
                 left = 1 - np.array([len(c) for c in curve.closed]) / num_units
+                left = left if curve.left is None else curve.left
             structure = np.zeros(1) if curve is None else curve.nats
             nats.append(structure + self._state_nats(module)[state] * left)
             sizes.append(self._sizes(curve, bits))
@@ -129,7 +138,7 @@ class Catalogue:
 
     def _state_nats(self, module: Path) -> np.ndarray:
         """Returns what each state costs all matrices of a module."""
-        own = [n for path, n in self.bit_nats.items() if _module_of(path) == module]
+        own = [n for path, n in self.bit_nats.items() if self._parts[path] == module]
         return np.sum(own, axis=0) if own else np.zeros(len(self.states))
 
     def _bits(self, states: Sequence[int]) -> Bits:
@@ -139,7 +148,7 @@ class Catalogue:
         for leaf in self.inventory.leaves:
             key = bit_key(leaf.path, leaf.axes)
             if leaf.path in self.bit_nats:
-                own = self.states[chosen[_module_of(leaf.path)]]
+                own = self.states[chosen[self._parts[leaf.path]]]
                 bits[key] = np.full_like(bits[key], own)
         return bits
 
@@ -220,5 +229,8 @@ def sides_of(
     return (moment, slope) if fits else (None, None)
 
 
-def _module_of(path: Path) -> Path:
-    return path[:-1]
+def _part_of(leaf: Leaf, inventory: Inventory) -> Path:
+    """Returns the module of a weight; the root for tables whose rows may go."""
+    if (VOCAB,) in inventory.gates and VOCAB in leaf.axes:
+        return ()
+    return leaf.path[:-1]

@@ -17,22 +17,27 @@ from slimjax.compress.describe import describe
 from slimjax.compress.errors import Error, measure, measure_all
 from slimjax.compress.folder import Result, check_free
 from slimjax.compress.healing import heal
-from slimjax.compress.moments import Moments, collect
-from slimjax.compress.offers import Catalogue, Choice
-from slimjax.compress.settings import Settings, read_settings, size_of_budget
+from slimjax.compress.moments import collect
+from slimjax.compress.narrowing import narrow
+from slimjax.compress.offers import Choice
+from slimjax.compress.preparing import (
+    Work,
+    catalogue_of,
+    choose_within,
+    prepare,
+    size_of,
+)
+from slimjax.compress.settings import Settings, read_settings
 from slimjax.compress.slimming import (
     Cut,
     Material,
     Report,
     Slim,
     make_catalogue,
-    make_material,
     rounds,
     slim_down,
 )
-from slimjax.compress.texts import read_texts
-from slimjax.compress.walk import Rows, Text, Walk
-from slimjax.errors import ConfigError
+from slimjax.compress.walk import Walk
 from slimjax.nn.quantize import FULL, uniform_precision
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import make_size_fn
@@ -40,33 +45,6 @@ from slimjax.trees import axis_names, unflatten
 
 PLAIN = QuantizeConfig(bits=(FULL,))
 """Nothing is rounded."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Work:
-    """What all budgets of a request share.
-
-    Attributes:
-        request: What is asked for.
-        settings: All settings.
-        whole: The original.
-        moments: Those of the original.
-        catalogue: All that may be made of it.
-        rows: Calibration.
-        texts: Held-out rows by source, that of ``--data`` first.
-        before: Errors of the original on them.
-        report: Called while it goes on.
-    """
-
-    request: Request
-    settings: Settings
-    whole: Material
-    moments: Moments
-    catalogue: Catalogue
-    rows: Rows
-    texts: Mapping[str, Text]
-    before: Mapping[str, Error]
-    report: Report
 
 
 def compress(
@@ -88,65 +66,39 @@ def compress(
     folders = [check_free(request.folder_of(budget)) for budget in request.budgets]
     settings = read_settings(request)
     work = prepare(request, settings, report)
-    made = make_slims(work, request.budgets)
-    for folder, budget, (slim, seams) in zip(
+    made = make_slims_and_work(work, request.budgets)
+    for folder, budget, (own, slim, seams) in zip(
         folders, request.budgets, made, strict=True
     ):
-        after = measure_all(slim.model, slim.variables, work.texts)
+        after = measure_slim(own, slim)
         seconds = time.perf_counter() - begun
-        described = describe_slim(work, budget, slim, seams, after, seconds)
+        described = describe_slim(own, budget, slim, seams, after, seconds)
         bits = slim.bits if rounds(settings.quantize) else None
-        _as_result(slim, settings).write(folder, settings.folder, bits, described)
+        codecs = own.settings.model.codecs if own.rows_gone else None
+        result = _as_result(slim, settings)
+        result.write(folder, settings.folder, bits, described, codecs)
         reports.append(described)
     return reports
 
 
-def prepare(
-    request: Request,
-    settings: Settings,
-    report: Report = lambda *_: None,
-    moments: Moments | None = None,
-) -> Work:
-    """Reads the text and takes the statistics of the original.
-
-    Args:
-        request: What is asked for.
-        settings: All settings.
-        report: Called while it goes on.
-        moments: Those of an earlier call with the same model and text, if there was
-            one.
-
-    Raises:
-        SlimjaxError: For a mistake of the user.
-    """
-    model = settings.model
-    walk = Walk(model.config)
-    whole = make_material(model.config, model.params, settings.run.data.seq_len)
-    for budget in request.budgets:
-        size_of_budget(settings, budget, whole.sizes()[request.size])
-    texts = read_texts(request, settings)
-    rows = texts.pop("").rows
-    moments = moments or collect(
-        *(walk, whole.variables, rows, request.num_slope_rows),
-        seed=settings.run.seed,
-        report=report,
-    )
-    catalogue = _catalogue_of(whole, moments, settings)
-    before = measure_all(whole.model, whole.variables, texts)
-    parts = settings, whole, moments, catalogue, rows, texts, before, report
-    work = Work(request, *parts)
-    for budget in request.budgets:
-        _choose(catalogue, _size_of(work, budget), budget)
-    return work
-
-
-def _size_of(work: Work, budget: str) -> float:
-    start = work.whole.sizes()[work.request.size]
-    return size_of_budget(work.settings, budget, start)
-
-
 Seams = list[dict[str, float]]
 """What each cut on the way to a budget cost."""
+
+
+def make_slims_and_work(
+    work: Work, budgets: Sequence[str]
+) -> list[tuple[Work, Slim, Seams]]:
+    """Returns the work, the model and its seams of each of several budgets.
+
+    Where rows of the vocabulary go, each budget has an original of its own.
+    """
+    if work.vocabulary is None:
+        return [(work, *made) for made in make_slims(work, budgets)]
+    found = []
+    for budget in budgets:
+        own = narrow(work, budget)
+        found += [(own, *made) for made in make_slims(own, [budget])]
+    return found
 
 
 def make_slims(work: Work, budgets: Sequence[str]) -> list[tuple[Slim, Seams]]:
@@ -186,8 +138,8 @@ def _next_cut(work: Work, slim: Slim | None, budget: str, number: int) -> Cut:
         budget: As it was asked for.
         number: Number of the seam; all but the last one remove units only.
     """
-    num_seams, size = work.request.num_seams, _size_of(work, budget)
-    final = _choose(work.catalogue, size, budget)
+    num_seams, size = work.request.num_seams, size_of(work, budget)
+    final = choose_within(work.catalogue, size, budget)
     current, moments = slim or work.whole, work.moments
     if slim is not None:
         moments = collect(
@@ -202,11 +154,13 @@ def _next_cut(work: Work, slim: Slim | None, budget: str, number: int) -> Cut:
         )
         start = work.whole.sizes()["params"]
         part = (_params_of(work.whole, final) / start) ** ((number + 1) / num_seams)
-        return Cut(current, _choose(catalogue, part * start, f"{part:.1%}"), moments)
+        return Cut(
+            current, choose_within(catalogue, part * start, f"{part:.1%}"), moments
+        )
     if slim is None:
         return Cut(current, final, moments)
-    catalogue = _catalogue_of(current, moments, work.settings)
-    return Cut(current, _choose(catalogue, size, budget), moments)
+    catalogue = catalogue_of(current, moments, work.settings)
+    return Cut(current, choose_within(catalogue, size, budget), moments)
 
 
 def _params_of(material: Material, choice: Choice) -> float:
@@ -233,36 +187,26 @@ def _heal(work: Work, slim: Slim) -> Slim:
     return dataclasses.replace(rounded, choice=slim.choice)
 
 
+def measure_slim(work: Work, slim: Slim) -> dict[str, Error]:
+    """Returns the errors of a model, per target of the original on the same text."""
+    found = measure_all(slim.model, slim.variables, work.texts)
+    return {
+        name: error._replace(num_targets=work.before[name].num_targets)
+        for name, error in found.items()
+    }
+
+
 def _measure_seam(work: Work, slim: Slim) -> dict[str, float]:
-    source = work.request.data
-    text = work.texts[source]
-    after = measure(slim.model, slim.variables, text.rows)
-    change = after.nats_per_target - work.before[source].nats_per_target
+    before = work.before[work.request.data]
+    after = measure(slim.model, slim.variables, work.texts[work.request.data].rows)
+    change = (after.nats - before.nats) / before.num_targets
     sizes = slim.sizes(slim.bits, work.settings.quantize.group_size)
     return {
-        "predicted_loss_change": slim.choice.nats,
+        "predicted_loss_change": slim.choice.nats + _nats_of_rows(work),
         "true_loss_change": change,
         "params": sizes["params"],
         "bytes": sizes["bytes"],
     }
-
-
-def _catalogue_of(
-    material: Material, moments: Moments, settings: Settings
-) -> Catalogue:
-    measure_of, resize = settings.objective.size, settings.resize
-    return make_catalogue(material, moments, measure_of, resize, settings.quantize)
-
-
-def _choose(catalogue: Catalogue, size: float, name: str) -> Choice:
-    choice = catalogue.choose(size)
-    if choice is None:
-        raise ConfigError(
-            f"--budget={name} is below {catalogue.least():,.0f}, the smallest that "
-            "can be made of this model. Set a larger one, or allow more by "
-            "--config.resize.units and --config.quantize.bits."
-        )
-    return choice
 
 
 def describe_slim(
@@ -275,18 +219,25 @@ def describe_slim(
 ) -> dict[str, Any]:
     """Returns the content of ``report.json``; see `slimjax.compress.describe`."""
     sizes = slim.sizes(slim.bits, work.settings.quantize.group_size)
+    nats = slim.choice.nats + _nats_of_rows(work)
     return describe(
         work.request,
         work.settings,
         budget,
-        original=work.whole.model.architecture({}),
+        original=work.start.model.architecture({}),
         slim=slim.model,
-        choice=slim.choice,
+        choice=dataclasses.replace(slim.choice, nats=nats),
         errors=(work.before, after),
-        sizes=(work.whole.sizes(), sizes),
+        sizes=(work.start.sizes(), sizes),
         seams=seams,
+        rows_gone=work.rows_gone,
         seconds=seconds,
     )
+
+
+def _nats_of_rows(work: Work) -> float:
+    """Returns what rows of the vocabulary that are gone are predicted to cost."""
+    return float(work.rows_gone.get("predicted_loss_change", 0.0))
 
 
 def _as_result(slim: Slim, settings: Settings) -> Result:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, PyTree
 
-from slimjax.compress.curves import make_curves
+from slimjax.compress.curves import Curve, make_curves
 from slimjax.compress.levels import Levels
 from slimjax.compress.moments import Moments
 from slimjax.compress.offers import Catalogue, Choice, price_bits, sides_of
@@ -91,6 +91,7 @@ def make_catalogue(
     measure: str,
     resize: ResizeConfig,
     quantize: QuantizeConfig,
+    rows: Curve | None = None,
 ) -> Catalogue:
     """Returns all that may be made of a model.
 
@@ -100,6 +101,7 @@ def make_catalogue(
         measure: What counts as size.
         resize: What may be removed, and what must stay.
         quantize: Bits to choose from, and elements that share a step.
+        rows: The curve of the rows of the vocabulary; None where they all stay.
 
     Raises:
         ConfigError: If channels of the residual stream may be removed.
@@ -109,11 +111,13 @@ def make_catalogue(
             "config.resize.units: slimjax compress keeps the width of the residual "
             "stream. Leave 'embed' out."
         )
-    inventory, group_size = material.inventory, quantize.group_size
+    inventory = material.inventory.with_row_gate() if rows else material.inventory
+    group_size = quantize.group_size
     gates, states = inventory.open_gates(), tuple(sorted(quantize.bits, reverse=True))
     curves = make_curves(
         material.weights, gates, moments, resize.limits(cautious=False)
     )
+    curves += [rows] if rows else []
     bit_nats = {}
     if rounds(quantize):
         bit_nats = price_bits(material.weights, inventory, moments, states, group_size)

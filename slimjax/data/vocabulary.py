@@ -131,7 +131,7 @@ def _cut_content(
             for entry, (left, right) in pairs
             if {left, right, left + right} <= model["vocab"].keys()
         ]
-    content = content | {"model": model}
+    content = {**content, "model": model}
     content["added_tokens"] = [
         token | {"id": numbers[ids[token["content"]]]}
         for token in content.get("added_tokens") or ()

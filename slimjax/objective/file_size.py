@@ -64,6 +64,7 @@ def _make_weigher(leaf: Leaf, inventory: Inventory, group_size: int) -> Callable
     """
     governed, key = governors_of(leaf, inventory), bit_key(leaf.path, leaf.axes)
     axis = bit_axis(leaf.axes)
+    name = key[-1] if axis is None else leaf.axes[axis]
     others = tuple(name for i, name in enumerate(leaf.axes) if i != axis)
 
     def weigh(gates: Mapping, sums: dict, tallies: dict, bits: Bits | None) -> Any:
@@ -72,7 +73,7 @@ def _make_weigher(leaf: Leaf, inventory: Inventory, group_size: int) -> Callable
         row, whole = (count(governed, gates, sums, axes) for axes in (others, ()))
         is_first = key not in tallies
         counts, num_states, num_ends = tallies.setdefault(
-            key, _tally(key, bits[key], gates) if is_first else None
+            key, _tally(key, name, bits[key], gates) if is_first else None
         )
         groups = -(-row // group_size) if group_size else whole
         num_bits = row * (counts @ BITS) + FULL * groups * counts[:FULL].sum()
@@ -83,12 +84,18 @@ def _make_weigher(leaf: Leaf, inventory: Inventory, group_size: int) -> Callable
     return weigh
 
 
-def _tally(key: Path, own: np.ndarray, gates: Mapping[Path, Any]) -> Tally:
+def _tally(key: Path, name: str, own: np.ndarray, gates: Mapping[Path, Any]) -> Tally:
     """Counts the units of a bit key by their bits.
+
+    Args:
+        key: The key.
+        name: Name of the axis of the units.
+        own: Their bits.
+        gates: All gates.
 
     Of gates in a train step, whose values are not known yet, all are taken to stay.
     """
-    units = axis_gates(key, key[-1], len(own), gates)
+    units = axis_gates(key, name, len(own), gates)
     units = np.ones(len(own)) if units is None else units
     present = np.bincount(own, minlength=FULL + 1)
     if numpy_of(units) is np:

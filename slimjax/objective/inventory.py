@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Bits = Mapping[Path, np.ndarray]
 """Bits of the units of each bit key (see `slimjax.nn.quantize`)."""
 
+VOCAB = "vocab"
+"""The axis of tokens, the rows of tables."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Leaf:
@@ -47,6 +50,16 @@ class Inventory:
     def open_gates(self) -> dict[Path, np.ndarray]:
         """Returns gates of 1, float64, by path."""
         return {path: np.ones(shape) for path, shape in self.gates.items()}
+
+    def with_row_gate(self) -> "Inventory":
+        """Returns it with a gate of the vocabulary, which a model does not have.
+
+        It stands at the root, since all tables of tokens have the same rows.
+        """
+        axes = ((y.axes, y.shape) for y in self.leaves if VOCAB in y.axes)
+        sizes = {shape[names.index(VOCAB)] for names, shape in axes}
+        (size,) = sizes
+        return dataclasses.replace(self, gates={**self.gates, (VOCAB,): (size,)})
 
 
 def take_inventory(variables: PyTree, use_of: UseFn) -> Inventory:

@@ -76,8 +76,8 @@ def test_what_is_measured_is_what_is_written(source, text_folder, tmp_path):
     request = ask(source, text_folder, tmp_path / "slim", ("40%",), **options)
     (report,) = compress(request)
     from slimjax.compress.errors import measure
-    from slimjax.compress.pipeline import read_texts
     from slimjax.compress.settings import read_settings
+    from slimjax.compress.texts import read_texts
 
     text = read_texts(request, read_settings(request))[request.data]
     model = load(tmp_path / "slim")
