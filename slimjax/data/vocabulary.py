@@ -117,21 +117,22 @@ def _cut_content(
 ) -> dict[str, Any]:
     """Returns the content of ``tokenizer.json`` without the entries that are gone."""
     model = dict(content["model"])
+    vocab: Any = model["vocab"]
     if model.get("type") == "Unigram":
-        model["vocab"] = [e for i, e in enumerate(model["vocab"]) if i in numbers]
+        known = [entry for i, entry in enumerate(vocab) if i in numbers]
         if type(model.get("unk_id")) is int:
             model["unk_id"] = numbers[model["unk_id"]]
     else:
-        pairs = sorted(model["vocab"].items(), key=lambda pair: pair[1])
-        model["vocab"] = {name: numbers[i] for name, i in pairs if i in numbers}
+        pairs = sorted(vocab.items(), key=lambda pair: pair[1])
+        known = {name: numbers[i] for name, i in pairs if i in numbers}
     if "merges" in model:
         pairs = zip(model["merges"], read_merges(model), strict=True)
         model["merges"] = [
             entry
             for entry, (left, right) in pairs
-            if {left, right, left + right} <= model["vocab"].keys()
+            if left in known and right in known and left + right in known
         ]
-    content = {**content, "model": model}
+    content = {**content, "model": {**model, "vocab": known}}
     content["added_tokens"] = [
         token | {"id": numbers[ids[token["content"]]]}
         for token in content.get("added_tokens") or ()

@@ -15,6 +15,7 @@ from slimjax.compress.preparing import catalogue_of, prepare
 from slimjax.compress.row_cut import cut_rows, reencode_text
 from slimjax.compress.settings import read_settings
 from slimjax.compress.slimming import make_material
+from slimjax.data.json_tokenizer import JsonTokenizer
 from slimjax.data.reencoding import Reencoder
 from slimjax.data.vocabulary import list_entries
 from slimjax.errors import ConfigError
@@ -121,7 +122,7 @@ def test_only_rows_go_and_logits_of_the_others_stay(folder, tmp_path, tied):
     request = ask(own, "unused")
     settings = read_settings(request)
     whole = make_material(settings.model.config, settings.model.params, 24)
-    entries = list_entries(settings.model.tokenizer)
+    entries = list_entries(json_tokenizer(settings.model))
     kept = np.flatnonzero(~entries.may_go)
     small = cut_rows(whole, kept, 24)
     assert small.inventory.open_gates().keys() == whole.inventory.open_gates().keys()
@@ -129,6 +130,11 @@ def test_only_rows_go_and_logits_of_the_others_stay(folder, tmp_path, tied):
     tokens = source.integers(0, len(kept), (2, 9)).astype(np.int32)
     before = logits_of(whole, kept[tokens])[..., kept]
     np.testing.assert_array_equal(logits_of(small, tokens), before)
+
+
+def json_tokenizer(model) -> JsonTokenizer:
+    assert isinstance(model.tokenizer, JsonTokenizer)
+    return model.tokenizer
 
 
 def logits_of(material, tokens):
@@ -153,6 +159,8 @@ def test_rows_and_units_have_one_price(work):
     budget = 0.88 * work.start.sizes()["params"]
     both = work.catalogue.choose(budget)
     units = catalogue_of(work.start, work.moments, work.settings).choose(budget)
+    assert both is not None
+    assert units is not None
     assert both.nats < units.nats
 
 
@@ -190,13 +198,11 @@ def test_bytes_are_kept_to_as_well(folder, tmp_path):
 def test_what_is_measured_is_what_is_written(work, made):
     report, workdir = made
     model = load(workdir)
-    names = {name: i for i, name in work.settings.model.tokenizer.names.items()}
-    kept = np.array([names[n] for _, n in sorted(model.tokenizer.names.items())])
-    old = work.settings.model.tokenizer
-    assert model.tokenizer.vocab_size == len(kept)
-    text = reencode_text(
-        work.texts[work.request.data], Reencoder(old, model.tokenizer, kept)
-    )
+    old, new = map(json_tokenizer, (work.settings.model, model))
+    ids = {name: i for i, name in old.names.items()}
+    kept = np.array([ids[name] for _, name in sorted(new.names.items())])
+    assert new.vocab_size == len(kept)
+    text = reencode_text(work.texts[work.request.data], Reencoder(old, new, kept))
     found = measure(model.config, model.params, text.rows)
     told = report["compress"]["errors"][0]["after"]
     nats = told["nats_per_target"] * told["num_targets"]
