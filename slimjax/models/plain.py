@@ -15,6 +15,7 @@ from slimjax.models.layer_config import LayerConfig
 from slimjax.models.recipes import decoder
 from slimjax.models.style import Style
 from slimjax.models.tower_config import TowerConfig
+from slimjax.nn.positions import RopeScaling
 
 TOWER = ("embed_scale", "rope_base")
 COMPUTE = ("dtype", "attention_impl", "remat", "scan_layers")
@@ -88,5 +89,10 @@ def _head(data: Mapping[str, Any]) -> HeadConfig:
 
 
 def _tower(data: Mapping[str, Any]) -> TowerConfig:
-    layers = tuple(LayerConfig(**layer) for layer in data["layers"])
-    return TowerConfig(**{**data, "layers": layers, "style": Style(**data["style"])})
+    fields = {**data, "style": Style(**data["style"])}
+    fields["layers"] = tuple(LayerConfig(**layer) for layer in data["layers"])
+    if data.get("rope_scaling") is not None:
+        fields["rope_scaling"] = RopeScaling(**data["rope_scaling"])
+    if "buckets" in data:
+        fields["buckets"] = tuple(data["buckets"])
+    return TowerConfig(**fields)

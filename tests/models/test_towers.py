@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import doctest
+import json
 import pathlib
 from functools import partial
 
@@ -31,7 +32,7 @@ from slimjax.models.build import build_model
 from slimjax.models.paths import layer_name
 from slimjax.models.plain import as_json, from_json
 from slimjax.models.runs import Run, scanned_runs, stack, stack_names, unstack
-from slimjax.nn.positions import sinusoids
+from slimjax.nn.positions import RopeScaling, sinusoids
 from slimjax.resize import cut, make_plan
 from slimjax.trees import flatten
 
@@ -195,6 +196,17 @@ def test_shapes_survive_being_written_down(config):
     assert config.reshaped(variables["params"]).reshaped(
         variables["params"]
     ) == config.reshaped(variables["params"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"rope_scaling": RopeScaling("llama3", 8.0)}, {"buckets": (8, 20)}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_what_is_a_tuple_or_a_class_is_one_again(changes):
+    tower = dataclasses.replace(TWO_TOWERS.towers[0], **changes)
+    config = dataclasses.replace(TWO_TOWERS, towers=(tower, *TWO_TOWERS.towers[1:]))
+    assert from_json(json.loads(json.dumps(as_json(config))), "here") == config
 
 
 @given(recipes(), st.integers(0, 9))
