@@ -65,6 +65,10 @@ class DataConfig(ImageSettings):
         valid_fraction: Fraction of the documents for validation: seams and settings are
             chosen by them, and nothing is trained on them.
         test_fraction: Fraction of the documents that are measured only at the end.
+        num_folds: Parts for cross-validation; 1 for none. All documents outside the
+            test split are dealt into so many parts, of which one is for validation, in
+            place of `valid_fraction`. The test split is the same for all of them.
+        fold: Which part is for validation, from 0.
         on_bad_document: ``error`` refuses unreadable text; ``skip`` leaves it out and
             counts it.
         fields: Names in the files of what a task reads, such as
@@ -112,6 +116,8 @@ class DataConfig(ImageSettings):
     whole_words: bool = False
     valid_fraction: float = 0.05
     test_fraction: float = 0.05
+    num_folds: int = 1
+    fold: int = 0
     on_bad_document: str = "error"
     fields: dict = dataclasses.field(default_factory=dict)
     header: bool = True
@@ -146,6 +152,7 @@ class DataConfig(ImageSettings):
         self._check_vocab_sizes()
         _check_fraction("valid_fraction", self.valid_fraction)
         _check_fraction("test_fraction", self.test_fraction)
+        self._check_folds()
         _check_sign("delimiter", self.delimiter)
         _check_sign("quote", self.quote)
         self.check_images()
@@ -201,6 +208,20 @@ class DataConfig(ImageSettings):
                     f"4 specials come first. Set {MIN_VOCAB_SIZE} or more, or "
                     "config.data.tokenizer=bytes."
                 )
+
+    def _check_folds(self):
+        _check_size("num_folds", self.num_folds, 1)
+        _check_size("fold", self.fold, 0)
+        if self.fold >= self.num_folds:
+            raise ConfigError(
+                f"config.data.fold={self.fold} must be below config.data.num_folds="
+                f"{self.num_folds}: folds are counted from 0."
+            )
+        if self.num_folds > 1 and self.valid_source:
+            raise ConfigError(
+                f"config.data.num_folds={self.num_folds} deals out the validation "
+                "split, and config.data.valid_source names one. Leave one of them out."
+            )
 
     def _check_sources(self):
         for key in ("source", "valid_source", "test_source"):

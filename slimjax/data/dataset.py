@@ -49,6 +49,8 @@ class Dataset:
         buckets: The rows of train by length; None if all batches have whole rows.
         tables: By field, ``[N *row]``: then the arrays of the field in `splits` are
             numbers of its rows. An image of many rows is stored once.
+        documents: Of held-out splits whose rows are a stream of documents: tokens, eos
+            counted, and raw bytes of each document, ``[D 2]``. Empty otherwise.
     """
 
     splits: Mapping[str, Mapping[str, np.ndarray]]
@@ -66,6 +68,7 @@ class Dataset:
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
     buckets: Buckets | None = None
     tables: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    documents: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def outline(self) -> Outline:

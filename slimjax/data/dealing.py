@@ -21,10 +21,16 @@ from slimjax.data.copies import (
     join_groups,
     number_copies,
 )
-from slimjax.data.strata import deal_strata
+from slimjax.data.strata import choose_parts, deal_strata
 from slimjax.errors import DataError
 from slimjax.text.examples import Example
-from slimjax.text.splits import SPLITS, hash_to_fraction, place_borders
+from slimjax.text.splits import (
+    SPLITS,
+    check_parts,
+    choose_part,
+    hash_to_fraction,
+    place_borders,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,10 +91,14 @@ def deal(
         raise DataError("No example is left for the train split: valid has them all.")
     shares = {"test": config.test_fraction, "valid": config.valid_fraction}
     shares |= dict.fromkeys(own, 0.0)
+    if config.num_folds > 1:
+        shares["valid"] = 0.0
     keys = _join(pool, keys, config)
     if image_of is not None:
         keys = join_groups(keys, [image_of(example).hex() for example in pool])
     places = _place(pool, keys, shares, class_of)
+    if config.num_folds > 1:
+        places = _hold_out_fold(pool, keys, places, config, class_of)
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     for example, split in zip(pool, places, strict=True):
         splits[split].append(example)
@@ -120,6 +130,31 @@ def _place(
     if class_of is not None:
         return deal_strata(keys, [class_of(example) for example in pool], shares)
     return [borders.choose(fraction) for fraction in fractions]
+
+
+def _hold_out_fold(
+    pool: list[Example],
+    keys: Sequence[bytes],
+    places: list[str],
+    config: DataConfig,
+    class_of: Callable[[Example], str] | None,
+) -> list[str]:
+    """Returns the splits with one part of train as valid.
+
+    Raises:
+        DataError: If a part has no example.
+    """
+    rest = [i for i, place in enumerate(places) if place == "train"]
+    own = [keys[i] for i in rest]
+    num_folds = config.num_folds
+    if class_of is None:
+        parts = [choose_part(hash_to_fraction(key), num_folds) for key in own]
+    else:
+        parts = choose_parts(own, [class_of(pool[i]) for i in rest], num_folds)
+    different = dict(zip(own, parts, strict=True))
+    check_parts(np.bincount([*different.values()], minlength=num_folds).tolist())
+    held_out = {i for i, part in zip(rest, parts, strict=True) if part == config.fold}
+    return ["valid" if i in held_out else place for i, place in enumerate(places)]
 
 
 def _keep(

@@ -22,6 +22,7 @@ from slimjax.data.rows import (
     Rows,
     RowWriter,
     check_train_rows,
+    open_documents,
     open_row_bytes,
     open_rows,
 )
@@ -39,11 +40,11 @@ from slimjax.text.splits import (
 from slimjax.text.survey import Progress, Survey, survey_documents
 
 FORMAT = 1  # Part of every fingerprint: other rows of the same text count it up.
-ROWS_FORMAT = 2  # Part of a name in the cache: other files of the same rows count up.
+ROWS_FORMAT = 3  # Part of a name in the cache: other files of the same rows count up.
 COUNTED = ("tokens", "bytes", "documents")
 NUM_DECODED = 32  # Documents that are decoded again, to see whether text is kept.
 _UNDIVIDED: dict[str, Any] = {
-    **{"valid_fraction": 0.0, "test_fraction": 0.0},
+    **{"valid_fraction": 0.0, "test_fraction": 0.0, "num_folds": 1, "fold": 0},
     **{"valid_source": "", "test_source": ""},
 }
 _ENCODE_CHARACTERS = 1 << 20  # Text encoded at once: enough for two threads.
@@ -75,20 +76,13 @@ def load_language_dataset(
     report = progress or (lambda *_: None)
     if all_valid:
         config = dataclasses.replace(config, **_UNDIVIDED)
-    reading = config.reading()
-    survey = survey_documents(
-        reading,
-        valid_fraction=config.valid_fraction,
-        test_fraction=config.test_fraction,
-        wants_passages=config.tokenizer == "sentencepiece",
-        report=report,
-    )
+    survey = _survey(config, report)
     if all_valid:
         survey = dataclasses.replace(survey, borders=SplitBorders(0.0, 1.0))
     tokenizer = tokenizer or choose_tokenizer(config, survey.passages, report)
     fingerprint = hash_json(
         FORMAT,
-        [survey.digest, dataclasses.astuple(survey.borders), config.seq_len],
+        [survey.digest, survey.borders.identity, config.seq_len],
         [config.valid_fraction, config.test_fraction, tokenizer.fingerprint],
     )
 
@@ -113,6 +107,18 @@ def load_language_dataset(
     dataset = open_entry(f"rows{ROWS_FORMAT}-{fingerprint[:32]}", build, load)
     report("encode", 1.0)
     return dataset
+
+
+def _survey(config: DataConfig, report: Progress) -> Survey:
+    """Returns what the first pass over the text finds out."""
+    return survey_documents(
+        config.reading(),
+        valid_fraction=config.valid_fraction,
+        test_fraction=config.test_fraction,
+        wants_passages=config.tokenizer == "sentencepiece",
+        report=report,
+        folds=(config.num_folds, config.fold),
+    )
 
 
 def _describe_tokens(tokenizer: Tokenizer, seq_len: int) -> dict[str, Any]:
@@ -153,7 +159,9 @@ def _open_splits(
         num_read: First tokens of a row that are only read.
     """
     rows = {split: open_rows(folder / f"{split}.npy") for split in SPLITS}
+    held_out = {split: folder / f"{split}.npy" for split in SPLITS if split != "train"}
     return {
+        "documents": {split: open_documents(path) for split, path in held_out.items()},
         "splits": {split: {"tokens": array} for split, array in rows.items()},
         "row_counts": {
             split: {
@@ -187,12 +195,12 @@ def _write_rows(
     digest = hashlib.sha256()
     num_bytes: Counter[str] = Counter(dict.fromkeys(SPLITS, 0))
     num_documents, is_lossless = num_bytes.copy(), True
+    open_writer = lambda split: RowWriter(
+        folder / f"{split}.npy", config.seq_len, tokenizer, held_out=split != "train"
+    )
     with ExitStack() as stack:
         writers = {
-            split: stack.enter_context(
-                closing(RowWriter(folder / f"{split}.npy", config.seq_len, tokenizer))
-            )
-            for split in SPLITS
+            split: stack.enter_context(closing(open_writer(split))) for split in SPLITS
         }
         for group in _group(_choose(config, survey, digest)):
             encoded = tokenizer.encode_with_bytes([text for _, text in group])
@@ -209,7 +217,7 @@ def _write_rows(
             name = show(name_sources(config.source))
             raise DataError(f"{name} changed while it was read. Start again.")
         num_tokens = {split: writers[split].num_tokens for split in SPLITS}
-        num_rows = {s: writers[s].finish(pad=s != "train") for s in SPLITS}
+        num_rows = {split: writers[split].finish() for split in SPLITS}
     if survey.borders.valid_below < 1.0:
         check_train_rows(num_rows["train"], num_tokens["train"], config.seq_len)
     counts = {"tokens": num_tokens, "bytes": num_bytes, "documents": num_documents}

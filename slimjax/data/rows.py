@@ -3,7 +3,8 @@
 A split's documents, each followed by eos, are one long stream; a row is the next
 `seq_len` tokens of it, with no bos and no overlap (the model shifts right by itself).
 Beside the rows stands how many raw bytes of text the targets of each of them are, so
-that any part of a split has a number of bits per byte.
+that any part of a split has a number of bits per byte. Of held-out splits the tokens
+and bytes of each document are kept, too, so that each has an error of its own.
 """
 
 import os
@@ -28,17 +29,30 @@ class RowWriter:
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], seq_len: int, tokenizer: Tokenizer
+        self,
+        path: str | os.PathLike[str],
+        seq_len: int,
+        tokenizer: Tokenizer,
+        *,
+        held_out: bool,
     ):
-        """Opens `path` and leaves room for the header, which knows R in the end."""
-        self._seq_len = seq_len
+        """Opens `path` and leaves room for the header, which knows R in the end.
+
+        Args:
+            path: The file of rows.
+            seq_len: Tokens of a row.
+            tokenizer: Knows the special ids.
+            held_out: Whether the last, partial row is padded in the end, and documents
+                are kept; else that row is dropped.
+        """
+        self._seq_len, self._held_out = seq_len, held_out
         self._dtype = np.dtype(np.uint16 if tokenizer.vocab_size < 65536 else np.uint32)
         self._pad_id, self._adds_bos = tokenizer.pad_id, adds_bos(tokenizer.special)
         self._eos = np.array([tokenizer.eos_id], self._dtype).tobytes()
         self._path = Path(path)
         self._file = self._path.open("wb")  # Closed by `finish`.
         self._start = self._write_header(0)
-        self._row_bytes = array("q")
+        self._row_bytes, self._documents = array("q"), array("q")
         self.num_tokens = 0
 
     def append(self, ids: Int32[np.ndarray, " N"], sizes: Integer[np.ndarray, " M"]):
@@ -52,10 +66,13 @@ class RowWriter:
         self._count(sizes)
         self.num_tokens += len(ids) + 1
 
-    def finish(self, *, pad: bool) -> int:
+    def finish(self) -> int:
         """Pads the last, partial row, or drops it; returns the number of rows."""
         num_rows, rest = divmod(self.num_tokens, self._seq_len)
-        if pad and rest:
+        if self._held_out:
+            sizes = np.array(self._documents, np.int64).reshape(-1, 2)
+            np.save(documents_path(self._path), sizes)
+        if self._held_out and rest:
             missing = np.full(self._seq_len - rest, self._pad_id, self._dtype)
             self._file.write(missing.tobytes())
             num_rows += 1
@@ -78,6 +95,8 @@ class RowWriter:
         first = self.num_tokens // self._seq_len
         if not self._adds_bos:  # The first token of a row is read, and no target.
             sizes = np.where(places % self._seq_len == 0, 0, sizes)
+        if self._held_out:
+            self._documents.extend((len(sizes), int(sizes.sum())))
         rows = places // self._seq_len - first
         counts = np.bincount(rows, sizes).astype(np.int64).tolist()
         if first < len(self._row_bytes):
@@ -99,6 +118,16 @@ def open_rows(path: str | os.PathLike[str]) -> Rows:
 def bytes_path(path: str | os.PathLike[str]) -> Path:
     """Returns the file of the bytes of each row, beside the rows' own file."""
     return Path(path).with_suffix(".bytes.npy")
+
+
+def documents_path(path: str | os.PathLike[str]) -> Path:
+    """Returns the file of the documents in the rows, beside the rows' own file."""
+    return Path(path).with_suffix(".documents.npy")
+
+
+def open_documents(path: str | os.PathLike[str]) -> Int64[np.ndarray, "D 2"]:
+    """Returns the tokens, eos counted, and the raw bytes of each document of rows."""
+    return np.load(documents_path(path), mmap_mode="r", allow_pickle=False)
 
 
 def open_row_bytes(path: str | os.PathLike[str]) -> Int64[np.ndarray, " R"]:

@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from slimjax.text.splits import hash_to_fraction
+from slimjax.text.splits import choose_part, hash_bytes, hash_to_fraction
 
 
 def deal_strata(
@@ -28,13 +28,7 @@ def deal_strata(
         ['test', 'test', 'train', 'train', 'train', 'train', 'train', 'train',
          'train', 'train']
     """
-    votes: dict[bytes, Counter[str]] = defaultdict(Counter)
-    for key, name in zip(keys, classes, strict=True):
-        votes[key][name] += 1
-    strata: dict[str, list[bytes]] = defaultdict(list)
-    for key, counts in votes.items():
-        most = max(counts.values())
-        strata[min(name for name, n in counts.items() if n == most)].append(key)
+    votes, strata = _find_strata(keys, classes)
     split_of: dict[bytes, str] = {}
     for members in strata.values():
         ordered = sorted(members, key=lambda key: (hash_to_fraction(key), key))
@@ -42,6 +36,48 @@ def deal_strata(
         for key, split in zip(ordered, _deal_one(sizes, shares), strict=True):
             split_of[key] = split
     return [split_of[key] for key in keys]
+
+
+def choose_parts(
+    keys: Sequence[bytes], classes: Sequence[str], num_parts: int
+) -> list[int]:
+    """Returns the part of each example, so that each class has its share in each part.
+
+    The keys of a class are put in the order of a second hash and dealt out one by one.
+    Examples with equal keys stay together.
+
+    Args:
+        keys: Equal for examples that stay together.
+        classes: The class of each example.
+        num_parts: Number of parts.
+
+    Examples:
+        >>> keys = [bytes([i]) * 32 for i in range(8)]
+        >>> parts = choose_parts(keys, ["a", "b"] * 4, 2)
+        >>> [parts[0::2].count(0), parts[1::2].count(0)]
+        [2, 2]
+    """
+    part_of: dict[bytes, int] = {}
+    for name, members in _find_strata(keys, classes)[1].items():
+        order = lambda key: (choose_part(hash_to_fraction(key), 1 << 53), key)
+        first = choose_part(hash_to_fraction(hash_bytes(name.encode())), num_parts)
+        for place, key in enumerate(sorted(members, key=order)):
+            part_of[key] = (first + place) % num_parts
+    return [part_of[key] for key in keys]
+
+
+def _find_strata(
+    keys: Sequence[bytes], classes: Sequence[str]
+) -> tuple[dict[bytes, Counter[str]], dict[str, list[bytes]]]:
+    """Returns how often each key has each class, and the keys of each class."""
+    votes: dict[bytes, Counter[str]] = defaultdict(Counter)
+    for key, name in zip(keys, classes, strict=True):
+        votes[key][name] += 1
+    strata: dict[str, list[bytes]] = defaultdict(list)
+    for key, counts in votes.items():
+        most = max(counts.values())
+        strata[min(name for name, n in counts.items() if n == most)].append(key)
+    return votes, strata
 
 
 def _deal_one(sizes: list[int], shares: dict[str, float]) -> list[str]:

@@ -21,6 +21,7 @@ from slimjax.models.config import ModelConfig
 from slimjax.predict.windows import Run
 from slimjax.run.answers import Answered, answer_rows, write_predictions
 from slimjax.run.blueprints import make_task
+from slimjax.run.losses import Losses, find_losses, write_losses
 from slimjax.run.measure import by_example, choose_rows, measure_rows, write_all
 from slimjax.store.files import read_json, write_json
 from slimjax.store.run_folder import IMPORTED, RunFolder
@@ -42,6 +43,7 @@ class Evaluation:
         num_targets: Targets counted.
         intervals: Ends of each metric's bootstrap interval, where asked for.
         answered: The answers to all examples, where asked for.
+        losses: Those of each document or example, where asked for.
         notes: How answers were measured, and which metrics are left out.
     """
 
@@ -52,6 +54,7 @@ class Evaluation:
         default_factory=dict
     )
     answered: Answered | None = None
+    losses: Losses | None = None
     notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -64,6 +67,7 @@ def evaluate(
     *,
     intervals: bool = False,
     answers: bool = False,
+    losses: bool = False,
     write: Run | None = None,
 ) -> Evaluation:
     """Returns error and metrics on a split, or on `max_rows` rows spread over it.
@@ -79,6 +83,7 @@ def evaluate(
         intervals: Whether intervals are computed, by 1,000 resamples of the examples.
         answers: Whether answers are asked for. Otherwise they are made only where
             metrics need them.
+        losses: Whether the loss of each document or example is asked for.
         write: Writes the rows of a batch, for a task that generates; without it, such
             a task gives no answers here.
     """
@@ -87,10 +92,12 @@ def evaluate(
     numbers = choose_rows(data, split, max_rows, run.seed)
     if not len(numbers):
         return _of_nothing(task)
-    columns = measure_rows(stage, variables, data, split, numbers)
+    measured = measure_rows(stage, variables, data, split, numbers, by_position=losses)
+    columns = dict(measured)
     kept = {n.removeprefix(KEPT): c for n, c in columns.items() if n.startswith(KEPT)}
     columns = {n: c for n, c in columns.items() if not n.startswith(KEPT)}
     columns, answered = by_example(data, split, numbers, columns), None
+    found = find_losses(data, split, measured, columns) if losses else None
     if answers:
         kept = kept if write is None else write_all(run, data, split, numbers, write)
         answered, counted = _answer(task, data, split, numbers, kept, columns)
@@ -103,6 +110,7 @@ def evaluate(
         num_targets=int(np.sum(columns["targets"])),
         intervals=_intervals(metrics, columns, run.seed) if intervals else {},
         answered=answered,
+        losses=found,
         notes=describe_answers(task, answered) if answered else {},
     )
 
@@ -184,13 +192,14 @@ def evaluate_folder(
     task = with_bytes(make_task(run, data.outline), model.config, data.codecs)
     stage = make_stage(Blueprint(run, task, model.config, data.outline))
     variables = stage.unrounded(stage.place(model.params))
-    options: dict[str, Any] = dict(intervals=True, answers=True)
+    options: dict[str, Any] = dict(intervals=True, answers=True, losses=True)
     if task.generates and task.answer is not None:
         options["write"] = make_writer(run, model.config, model.params, data)
     found = evaluate(stage, variables, data, part, **options)
     result = describe_split(run.data.source, split, found)
     name = split if source is None else "data"
     write_files(folder, name, result, found.answered, input_names(run))
+    write_losses_of(folder, name, found)
     return result
 
 
@@ -260,6 +269,12 @@ def write_files(
     if answered is not None:
         path = folder.root / f"predictions-{name}.jsonl"
         write_predictions(path, answered, inputs)
+
+
+def write_losses_of(folder: RunFolder, name: str, found: Evaluation) -> None:
+    """Writes the loss of each document or example of a split into a run folder."""
+    if found.losses is not None:
+        write_losses(folder.root / f"losses-{name}.jsonl", found.losses)
 
 
 def input_names(run: RunConfig) -> tuple[str, ...]:

@@ -60,6 +60,15 @@ def check_frozen(limits: Limits, inventory: Inventory) -> None:
             )
 
 
+def least_of(blueprint: Blueprint) -> float:
+    """Returns the least size that a run's model can be cut to, in its measure."""
+    run, inventory = blueprint.run, blueprint.inventory
+    size_fn = _measure(run, inventory)[0][run.objective.size]
+    bits = uniform_bits(inventory, min(run.quantize.bits))
+    limits = run.resize.limits(cautious=False)
+    return least_size(inventory, partial(size_fn, bits=bits), limits)
+
+
 def _is_timed(measure: str) -> bool:
     return LATENCY in parse_measure(measure)
 

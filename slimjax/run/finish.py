@@ -24,6 +24,7 @@ from slimjax.run.evaluate import (
     input_names,
     make_writer,
     write_files,
+    write_losses_of,
 )
 from slimjax.run.patience import is_over
 from slimjax.run.samples import make_samples
@@ -68,14 +69,16 @@ def make_report(
     variables, packed_bytes = finish_weights(stage, state, folder.packed)
     whole = to_host(variables)  # One process writes samples, and by itself.
     rounded = stage.unrounded(variables)
-    valid = evaluate(stage, rounded, data, "valid")
-    options: dict[str, Any] = dict(intervals=True, answers=True)
+    valid = evaluate(stage, rounded, data, "valid", losses=True)
+    options: dict[str, Any] = dict(intervals=True, answers=True, losses=True)
     if blueprint.task.generates and blueprint.task.answer is not None:
         options["write"] = make_writer(run, blueprint.model, whole, data)
     test = evaluate(stage, rounded, data, "test", **options)
     if test.answered is not None:
         described = describe_split(run.data.source, "test", test)
         write_files(folder, "test", described, test.answered, input_names(run))
+    for name, found in (("valid", valid), ("test", test)):
+        write_losses_of(folder, name, found)
     lengths = {}
     if run.objective.report_in == "bits":
         length = describe_length(stage, variables, data, history, folder, packed_bytes)

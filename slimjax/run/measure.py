@@ -3,12 +3,13 @@
 import numpy as np
 from jaxtyping import Int, PyTree
 
-from slimjax.data.dataset import Dataset, spread_rows
+from slimjax.data.dataset import Batch, Dataset, spread_rows
 from slimjax.nn.axes import to_host
 from slimjax.predict.windows import Run
 from slimjax.run.answers import owners_of
 from slimjax.tasks.answers import sum_by_example
 from slimjax.tasks.base import Columns
+from slimjax.tasks.error import BY_POSITION
 from slimjax.train.config import RunConfig
 from slimjax.train.stage import Stage
 
@@ -31,15 +32,31 @@ def measure_rows(
     data: Dataset,
     split: str,
     numbers: np.ndarray,
+    *,
+    by_position: bool = False,
 ) -> Columns:
     """Returns what is kept of each of some rows, and the dataset's counts of them.
 
     What answers need stands there too (see `slimjax.tasks.error.KEPT`).
+
+    Args:
+        stage: Has the compiled evaluation.
+        variables: The model's.
+        data: Where the rows are from.
+        split: Its name.
+        numbers: The rows.
+        by_position: Whether to keep the loss of each position, where there is one.
     """
     batch_size = stage.blueprint.run.data.batch_size
     batches = data.evaluation_batches(split, numbers, batch_size)
     outputs = stage.programs.outputs
-    parts = [to_host(outputs(variables, stage.put(batch))) for batch in batches]
+    left_out = () if by_position else (BY_POSITION,)
+
+    def measure(batch: Batch) -> Columns:
+        found = outputs(variables, stage.put(batch))
+        return to_host({n: x for n, x in found.items() if n not in left_out})
+
+    parts = [measure(batch) for batch in batches]
     counts = data.row_counts[split]
     own = {name: np.asarray(each)[numbers] for name, each in counts.items()}
     if not parts:

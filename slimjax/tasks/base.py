@@ -79,6 +79,8 @@ class Task:
         among: From candidate texts and their vectors to what answers by ranking them;
             None if the task ranks nothing.
         target: What a target is called, such as ``token``.
+        by_position: Whether the loss of each position is kept, of a stream of documents
+            in rows, so that each document has an error.
         hides_future: Whether the target of a position stands in its row, right after
             it, so that no position may see those that follow.
         fills_gaps: Whether targets stand in the middle of what is read, so that a
@@ -102,6 +104,7 @@ class Task:
     passes: int = 1
     among: "Callable[[Sequence[str], np.ndarray], AnswerFn] | None" = None
     target: str = "target"
+    by_position: bool = False
     hides_future: bool = False
     fills_gaps: bool = False
 

@@ -117,6 +117,9 @@ def make_error_fn(
 KEPT = "kept."
 """Begins the names of what is kept for answers."""
 
+BY_POSITION = f"{KEPT}nats_by_position"
+"""The loss of each position of a row, ``[B T]``; see `Task.by_position`."""
+
 
 def make_outputs_fn(
     task: Task, model: ModelConfig
@@ -134,12 +137,15 @@ def make_outputs_fn(
         readouts = network.apply(variables, task.inputs(batch, None))
         targets = task.targets(batch, None)
         nats = losses_of(model.heads, readouts, targets)[1]
-        rows = [_by_row(nats[n] * t.weight) for n, t in targets.items()]
+        weighed = {n: nats[n] * t.weight for n, t in targets.items()}
+        rows = [_by_row(each) for each in weighed.values()]
         counts = [_by_row(t.weight) for t in targets.values()]
         own = task.outputs(readouts, batch)
         if task.predict is not None:
             kept = task.predict(readouts, batch)
             own = {**own, **{KEPT + name: array for name, array in kept.items()}}
+        if task.by_position:
+            own = {**own, BY_POSITION: reduce(add, weighed.values())}
         return {"nats": reduce(add, rows), "targets": reduce(add, counts), **own}
 
     return outputs_fn

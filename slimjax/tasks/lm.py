@@ -103,5 +103,6 @@ def make_task(special: Mapping[str, int]) -> Task:
         metrics=METRICS,
         generates=True,
         target="token",
+        by_position=True,
         hides_future=True,
     )

@@ -19,6 +19,7 @@ from slimjax.text.splits import (
     hash_document,
     hash_to_fraction,
     place_borders,
+    place_folds,
 )
 
 Progress = Callable[[str, float], None]
@@ -107,6 +108,7 @@ def survey_documents(
     test_fraction: float,
     wants_passages: bool,
     report: Progress,
+    folds: tuple[int, int] = (1, 0),
 ) -> Survey:
     """Reads all the text once.
 
@@ -116,6 +118,7 @@ def survey_documents(
         test_fraction: Share of the documents in the test split.
         wants_passages: Whether to sample text of the train split, for a tokenizer.
         report: Called with ``read`` and the fraction that is done.
+        folds: Number of parts for cross-validation, and the one that is valid.
 
     Raises:
         DataError: If a document is bad, or if there is none.
@@ -141,7 +144,7 @@ def survey_documents(
         if len(fractions) % 64 == 0:
             report("read", min(num_bytes / guess, 1.0))
     shares = {"valid": valid_fraction, "test": test_fraction}
-    borders = _place_borders(reading, fractions, shares, skips)
+    borders = _place_borders(reading, fractions, shares, skips, folds)
     report("read", 1.0)
     passages = [p for p, f in sample.passages() if borders.choose(f) == "train"]
     found = max_bytes, digest.hexdigest(), borders, num_bytes, skips, passages
@@ -149,7 +152,11 @@ def survey_documents(
 
 
 def _place_borders(
-    reading: Reading, fractions: array, shares: Mapping[str, float], skips: Skips
+    reading: Reading,
+    fractions: array,
+    shares: Mapping[str, float],
+    skips: Skips,
+    folds: tuple[int, int],
 ) -> SplitBorders:
     """Returns the borders of the splits that are drawn."""
     if not fractions:
@@ -157,4 +164,6 @@ def _place_borders(
         left_out = skips.describe("config.data.on_bad_document", "documents")
         raise DataError(f"config.data.source={name} holds no document. {left_out}")
     drawn = {**shares, **dict.fromkeys(reading.own, 0.0)}
+    if folds[0] > 1:
+        return place_folds(np.array(fractions), drawn["test"], *folds)
     return place_borders(np.array(fractions), drawn["valid"], drawn["test"])

@@ -102,3 +102,40 @@ def test_copies_of_held_out_files_leave_train_and_nothing_else_moves():
     assert dealt.num_copies == 3
     with pytest.raises(DataError, match="valid has them all"):
         deal_out([make("0")], own=own)
+
+
+@given(PAIRS, st.booleans(), st.integers(2, 4))
+def test_each_example_outside_test_is_held_out_in_one_fold(pairs, stratify, num_folds):
+    pool = [make(str(t), str(t % 3), f"g{g}") for t, g in pairs]
+    class_of = (lambda example: example.values["label"]) if stratify else None
+    try:
+        plain = texts_of(deal_out(pool, class_of, valid_fraction=0.0))
+        folds = [
+            texts_of(deal_out(pool, class_of, num_folds=num_folds, fold=i))
+            for i in range(num_folds)
+        ]
+    except DataError:  # Too few of them for so many parts.
+        return
+    assert all(fold["test"] == plain["test"] for fold in folds)
+    assert all(not {*fold["valid"]} & {*fold["train"]} for fold in folds)
+    held_out = sorted(text for fold in folds for text in fold["valid"])
+    assert held_out == sorted(plain["train"])
+
+
+def test_each_class_has_its_share_in_each_fold():
+    pool = [make(str(i), "rare" if i % 10 == 0 else "usual") for i in range(100)]
+    class_of = lambda example: example.values["label"]
+    for fold in range(4):
+        changes = {"test_fraction": 0.2, "num_folds": 4, "fold": fold}
+        dealt = deal_out(pool, class_of, **changes)
+        counts = Counter(class_of(example) for example in dealt.splits["valid"])
+        assert counts == {"rare": 2, "usual": 18}
+
+
+def test_groups_are_not_torn_by_folds():
+    pool = [make(str(i), group=f"g{i % 12}") for i in range(120)]
+    for fold in range(3):
+        changes = {"group_field": "g", "num_folds": 3, "fold": fold}
+        splits = deal_out(pool, **changes).splits
+        groups = {split: {e.group for e in splits[split]} for split in SPLITS}
+        assert not groups["valid"] & (groups["train"] | groups["test"])

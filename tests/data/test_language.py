@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -13,7 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slimjax.data import DataConfig, load_language_dataset
-from slimjax.data.rows import RowWriter, open_row_bytes, open_rows
+from slimjax.data.rows import (
+    RowWriter,
+    documents_path,
+    open_documents,
+    open_row_bytes,
+    open_rows,
+)
 from slimjax.data.tokenizer import BytesTokenizer
 from slimjax.errors import ConfigError, DataError
 from slimjax.text.corpus import choose_document_bytes, iterate_documents
@@ -45,11 +52,11 @@ def configure(path, **changes):
 @given(st.lists(st.lists(st.integers(3, 258), max_size=9), max_size=9), st.booleans())
 def test_rows_concatenate_to_the_stream(tmp_path_factory, documents, pad):
     path = tmp_path_factory.mktemp("rows") / "rows.npy"
-    writer = RowWriter(path, 7, BytesTokenizer())
+    writer = RowWriter(path, 7, BytesTokenizer(), held_out=pad)
     for document in documents:
         sizes = np.append(np.ones(len(document), np.int32), 0)
         writer.append(np.array(document, np.int32), sizes)
-    writer.finish(pad=pad)
+    writer.finish()
     stream = [token for document in documents for token in [*document, 2]]
     assert writer.num_tokens == len(stream)
     rest = len(stream) % 7
@@ -61,6 +68,48 @@ def test_rows_concatenate_to_the_stream(tmp_path_factory, documents, pad):
     np.testing.assert_array_equal(rows, np.array(stream, np.uint16).reshape(-1, 7))
     assert not rows.flags.writeable
     np.testing.assert_array_equal(open_row_bytes(path), (rows > 2).sum(axis=1))
+    assert documents_path(path).is_file() == pad
+    if pad:
+        sizes = [[len(document) + 1, len(document)] for document in documents]
+        np.testing.assert_array_equal(open_documents(path), np.reshape(sizes, (-1, 2)))
+
+
+def test_each_document_outside_test_is_held_out_once(book):
+    whole = load_language_dataset(configure(book, tokenizer="bytes"))
+    folds = [
+        load_language_dataset(
+            configure(book, tokenizer="bytes", num_folds=3, fold=i, valid_fraction=0.4)
+        )
+        for i in range(3)
+    ]
+    test = whole.splits["test"]["tokens"]
+    for fold in folds:
+        np.testing.assert_array_equal(fold.splits["test"]["tokens"], test)
+        assert fold.count("bytes", "valid") > 0.15 * fold.count("bytes", "train")
+    assert len({fold.fingerprint for fold in folds}) == 3
+    texts = [split_documents(fold) for fold in folds]
+    held_out = Counter(text for own in texts for text in own["valid"])
+    assert max(held_out.values()) == 1
+    for own in texts:
+        assert not {*own["valid"]} & {*own["train"]}
+        assert not {*own["valid"]} & {*own["test"]}
+
+
+def split_documents(dataset) -> dict[str, list[bytes]]:
+    """Returns the whole documents of each split, from the rows alone."""
+    return {
+        split: np.asarray(fields["tokens"], np.uint16).tobytes().split(b"\x02\x00")[:-1]
+        for split, fields in dataset.splits.items()
+    }
+
+
+def test_an_empty_fold_is_refused(tmp_path):
+    path = tmp_path / "few.txt"
+    path.write_text("one\n\n" * 30, encoding="utf-8")
+    with pytest.raises(DataError, match=r"Fold \d of 9 has no document"):
+        load_language_dataset(
+            configure(path, tokenizer="bytes", num_folds=9, test_fraction=0.0)
+        )
 
 
 @pytest.mark.parametrize("tokenizer", ["sentencepiece", "bytes"])
@@ -139,7 +188,7 @@ def test_the_second_time_comes_from_the_cache(book, cache):
     )
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == written
     for field in dataclasses.fields(first):
-        if field.name not in ("splits", "row_counts", "codecs"):
+        if field.name not in ("splits", "row_counts", "codecs", "documents"):
             values = (getattr(d, field.name) for d in (first, second))
             assert next(values) == next(values)
     assert {stage for stage, _ in seen} == {"read", "tokenizer", "encode"}
