@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": "show the architecture, the sizes and the seams of a run",
     "compress": "make a finished model smaller: cut, refit and round it",
     "sweep": "run a grid of settings with several seeds, and compare",
+    "tune": "find out how much size is worth, by cross-validation along one path",
     "launch": "train with several processes on this machine",
     "plan": "compile a run's step for a TPU slice that is not here, and measure it",
     "prepare": "prepare a data set by a builder of TensorFlow Datasets",

@@ -27,6 +27,7 @@ figure is drawn. Its files, from the ground up:
 - `images`: figures inside a page and beside it.
 - `page`: all of it on one HTML page, with the PNGs beside it.
 - `sweep_table`, `sweep_figure`, `sweep_page`: many runs of a sweep, with intervals.
+- `tune_table`, `tune_figure`, `tune_page`: a path through sizes, and what a rule says.
 
 Typical use::
 
@@ -54,10 +55,13 @@ if TYPE_CHECKING:
     from slimjax.report.sweep_table import print_sweep, read_sweep
     from slimjax.report.table import Row, make_table, print_table, summarize
     from slimjax.report.terminal import print_cells, print_line
+    from slimjax.report.tune_page import write_tune, write_tunes
+    from slimjax.report.tune_table import holds_tune, print_tune, read_tune
 
 __all__ = [
     "Row",
     "Run",
+    "holds_tune",
     "make_table",
     "plot_bits",
     "plot_frontier",
@@ -70,11 +74,15 @@ __all__ = [
     "print_line",
     "print_sweep",
     "print_table",
+    "print_tune",
     "read_run",
     "read_sweep",
+    "read_tune",
     "summarize",
     "write_report",
     "write_sweep",
+    "write_tune",
+    "write_tunes",
 ]
 
 _FILES = {
@@ -89,6 +97,8 @@ _FILES = {
     "sweep_table": ("print_sweep", "read_sweep"),
     "table": ("Row", "make_table", "print_table", "summarize"),
     "terminal": ("print_cells", "print_line"),
+    "tune_page": ("write_tune", "write_tunes"),
+    "tune_table": ("holds_tune", "print_tune", "read_tune"),
 }
 _HOMES = {name: file for file, names in _FILES.items() for name in names}
 

@@ -1,0 +1,205 @@
+"""From a config and flags to the paths of a tune, all checked before any training."""
+
+import copy
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from slimjax import tasks
+from slimjax.data.dataset import Dataset
+from slimjax.run.blueprints import make_blueprint, make_task
+from slimjax.run.feasible import check_frozen, least_of
+from slimjax.run.init_shape import input_codecs, take_shape
+from slimjax.run.progress import Display
+from slimjax.run.start import check_blueprint, check_feasible
+from slimjax.text.sources import parse_sources
+from slimjax.train.blueprint import Blueprint
+from slimjax.train.config import RunConfig, make_run_config, with_num_steps
+from slimjax.tune.cost import Share
+from slimjax.tune.path import (
+    Recipe,
+    check_run,
+    describe_own,
+    find_relief,
+    make_recipe,
+)
+from slimjax.tune.record import Facts
+from slimjax.tune.request import (
+    Request,
+    check_cost,
+    check_folder,
+    choose_sizes,
+    keep_plan,
+)
+from slimjax.tune.walk import Walk
+
+NO_COPIES_LOOKED_FOR = (
+    "Near-duplicates are not looked for: a document that is nearly one of another fold "
+    "makes errors too small."
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A tune that can be run.
+
+    Attributes:
+        request: The flags.
+        config: Blocks of the config.
+        facts: What is the same for all points.
+        share: What a path may cost.
+        blueprint: The config's model.
+        lines: What a user should know before it begins, one line each.
+        notes: What the report says as well.
+    """
+
+    request: Request
+    config: Mapping[str, Any]
+    facts: Facts
+    share: Share
+    blueprint: Blueprint
+    lines: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def targets_per_step(self) -> int:
+        """Targets of a step."""
+        return self.blueprint.targets_per_step
+
+    def walks(self, root: Path) -> list[Walk]:
+        """Returns the paths of all folds."""
+        numbers = range(len(self.facts.sizes))
+        return [
+            self._walk(
+                root,
+                f"fold{fold}/trunk",
+                {k: f"fold{fold}/point{k}" for k in numbers},
+                {"num_folds": self.facts.folds, "fold": fold},
+            )
+            for fold in range(self.facts.folds)
+        ]
+
+    def refit_walk(self, root: Path, number: int, trunk: str, chosen: str) -> Walk:
+        """Returns the path to one size on all documents outside the test split.
+
+        Args:
+            root: The folder.
+            number: Which size.
+            trunk: Folder of its pieces.
+            chosen: Folder of its end.
+        """
+        data = {"num_folds": 1, "fold": 0, "valid_fraction": 0.0}
+        return self._walk(root, trunk, {number: chosen}, data)
+
+    def recipe(self, data: Mapping[str, Any]) -> Recipe:
+        """Returns the recipe of a path on some documents; `data` are its settings."""
+        config = with_data(self.config, data)
+        run = take_shape(make_run_config(config))
+        return make_recipe(config, run, self.facts.sizes, self.facts.start_size)
+
+    def _walk(
+        self,
+        root: Path,
+        trunk: str,
+        points: dict[int, str],
+        data: Mapping[str, Any],
+    ) -> Walk:
+        recipe = self.recipe(data)
+        return Walk(root, trunk, points, recipe, self.share, self.targets_per_step)
+
+
+def with_data(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns blocks with other settings of ``config.data``."""
+    changed = copy.deepcopy(dict(config))
+    changed["data"] = {**changed.get("data", {}), **data}
+    return changed
+
+
+def prepare(
+    config: Mapping[str, Any], request: Request, root: Path, display: Display
+) -> Prepared:
+    """Checks all that can be known before any training.
+
+    Args:
+        config: Blocks of the config.
+        request: The flags.
+        root: The folder of the tune.
+        display: Where the reading of data is shown.
+
+    Raises:
+        SlimjaxError: If a setting, a size, the cost or the folder won't do.
+    """
+    check_folder(root)
+    check_run(make_run_config(config))
+    folds = {"num_folds": request.folds, "fold": 0}
+    run = take_shape(make_run_config(with_data(config, folds)))
+    check_feasible(run)
+    data = _load(run, display)
+    run = with_num_steps(run, data.num_rows("train"))
+    blueprint = make_blueprint(run, data.outline)
+    check_blueprint(blueprint)
+    facts, share = _reckon(request, blueprint)
+    given = with_data(config, {})
+    prepared = Prepared(
+        request,
+        given,
+        facts,
+        share,
+        blueprint,
+        lines=tuple(filter(None, (describe_own(run), NO_COPIES_LOOKED_FOR))),
+        notes=tuple(_note_pieces(run, request.folds)),
+    )
+    last = len(facts.sizes) - 1
+    reference = prepared.recipe(folds).trunk(last, 0, run.train.num_steps, "")
+    keep_plan(root, request, reference, facts.sizes)
+    return prepared
+
+
+def _load(run: RunConfig, display: Display) -> Dataset:
+    options: dict[str, Any] = dict(codecs=input_codecs(run) or None, head=run.head)
+    load = tasks.get(run.task).load
+    data: Dataset = load(run.data, **options, progress=display.prepare)
+    for note in data.notes:
+        display.say(note)
+    return data
+
+
+def _reckon(request: Request, blueprint: Blueprint) -> tuple[Facts, Share]:
+    """Returns sizes and cost, checked."""
+    run = blueprint.run
+    check_frozen(run.resize.limits(cautious=False), blueprint.inventory)
+    measure = run.objective.size
+    start = float(blueprint.start_sizes[measure])
+    sizes = choose_sizes(request, measure, start, least_of(blueprint))
+    of_step = 3 * blueprint.sizes["flops"] * blueprint.targets_per_step
+    run_flops = of_step * run.train.num_steps
+    total = request.cost * run_flops
+    share = Share(total, sizes, start, of_step, find_relief(run))
+    check_cost(request, share, run_flops)
+    facts = Facts(
+        task=run.task,
+        target=make_task(run, blueprint.outline).target,
+        measure=measure,
+        start_size=start,
+        sizes=sizes,
+        folds=request.folds,
+        cost=request.cost,
+        run_flops=run_flops,
+        seed=run.seed,
+    )
+    return facts, share
+
+
+def _note_pieces(run: RunConfig, folds: int) -> list[str]:
+    """Returns a warning if the documents of folds are pieces of one file."""
+    sources = parse_sources(run.data.source)
+    if any(source.has_records or source.scheme == "idx" for source in sources):
+        return []
+    num_files = sum(len(source.find_files(run.data.style)) for source in sources)
+    if num_files > folds:
+        return []
+    return [
+        f"The documents are pieces of {num_files} file{'s' * (num_files != 1)}: what "
+        "is held out is like what was learned, and other texts will fare worse."
+    ]

@@ -1,0 +1,101 @@
+"""``tune.json``: all that is known of the points of a path, over all folds.
+
+It has no times, hosts or paths, so whoever finishes a folder writes the same file. All
+rules read it, and nothing else.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from slimjax.metrics.frontier import find_corner, hypervolume
+from slimjax.tune.points import (
+    Facts,
+    Json,
+    describe_curve,
+    find_numbers,
+    list_axes,
+    range_of,
+)
+from slimjax.tune.pooled import Errors
+from slimjax.tune.rules import Curve
+
+FEW_DOCUMENTS = 20
+
+
+def describe_tune(
+    root: Path,
+    facts: Facts,
+    rule: str,
+    spent: Sequence[float],
+    compared: Mapping[str, Sequence[Sequence[str]]],
+    notes: Sequence[str],
+) -> Json:
+    """Returns the content of ``tune.json``.
+
+    Args:
+        root: The folder.
+        facts: What is the same for all points.
+        rule: The rule that was asked for.
+        spent: FLOPs of all pieces and decays of each fold.
+        compared: Folders of other models by what they are called, for each size those
+            of its folds.
+        notes: What a user should know.
+    """
+    names = [[f"fold{f}/point{k}" for f in range(facts.folds)] for k in range_of(facts)]
+    curve = describe_curve(root, facts, names)
+    others = {
+        name: describe_curve(root, facts, own, find_numbers(own))
+        for name, own in compared.items()
+    }
+    curves = [
+        list_axes(curve["points"]),
+        *(list_axes(c["points"]) for c in others.values()),
+    ]
+    corner = find_corner(curves)
+    for each, points in zip((curve, *others.values()), curves, strict=True):
+        each["hypervolume"] = hypervolume(points, corner)
+    return {
+        **dataclasses.asdict(facts),
+        "rule": rule,
+        "corner": list(corner),
+        **curve,
+        "compared": others,
+        "spent": list(spent),
+        "spent_in_runs": [each / facts.run_flops for each in spent],
+        "notes": [*notes, *_note_few(curve)],
+    }
+
+
+def _note_few(curve: Json) -> list[str]:
+    """Returns a warning of folds with few documents."""
+    few = [
+        f"fold {fold} has {count}"
+        for fold, count in enumerate(curve["held_out"]["documents"])
+        if count < FEW_DOCUMENTS
+    ]
+    if not few:
+        return []
+    return [
+        f"Few documents to compare points on: {', '.join(few)}. The intervals are "
+        "rough."
+    ]
+
+
+def read_curve(content: Json) -> Curve:
+    """Returns what rules know, from the content of ``tune.json``."""
+    points, held_out = content["points"], content["held_out"]
+    errors = Errors(
+        values=tuple(point["error"] for point in points),
+        by_documents=content["by_documents"],
+        by_folds=content["by_folds"],
+        num_documents=sum(held_out["documents"]),
+        num_folds=len(held_out["documents"]),
+    )
+    return Curve(
+        sizes=tuple(point["size"] for point in points),
+        start_size=content["start_size"],
+        errors=errors,
+        model_bits=tuple(8 * point["file_bytes"] for point in points),
+        text_targets=content["text_targets"],
+    )
