@@ -122,13 +122,14 @@ def can_run(words: list[str]) -> bool:
 
 def shorten(words: list[str]) -> list[str]:
     """Returns a command with few steps."""
-    if words[1] not in ("train", "sweep", "launch") or "--dry_run" in words:
+    if words[1] not in ("train", "sweep", "launch", "tune") or "--dry_run" in words:
         return words
     goes_on = any(word.startswith(NEEDS_A_RUN[1]) for word in words)
     steps = LONGER if goes_on else SHORT
     changes = [f"--config.{name}={value}" for name, value in (steps | ALWAYS).items()]
-    seeds = ["--seeds=1"] if words[1] == "sweep" else []
-    return [*words, *changes, *seeds]
+    few = ["--points=2", "--folds=2", "--cost=20", "--smallest=60%", "--refit=none"]
+    more = {"sweep": ["--seeds=1"], "tune": few}
+    return [*words, *changes, *more.get(words[1], [])]
 
 
 @pytest.mark.slow
