@@ -91,7 +91,7 @@ def evaluate(
     answers = can_answer(task, data, write) and (answers or task.score is not None)
     numbers = choose_rows(data, split, max_rows, run.seed)
     if not len(numbers):
-        return _of_nothing(task)
+        return nothing_measured(task)
     measured = measure_rows(stage, variables, data, split, numbers, by_position=losses)
     columns = dict(measured)
     kept = {n.removeprefix(KEPT): c for n, c in columns.items() if n.startswith(KEPT)}
@@ -115,8 +115,8 @@ def evaluate(
     )
 
 
-def _of_nothing(task: Task) -> Evaluation:
-    """Returns what is known of a split without rows: the names of the metrics."""
+def nothing_measured(task: Task) -> Evaluation:
+    """Returns what is known of what was not measured: the names of the metrics."""
     keys = [metric.key for metric in task.metrics if is_known(metric.key)]
     return Evaluation(math.nan, dict.fromkeys(keys, math.nan), 0)
 

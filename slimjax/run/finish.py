@@ -23,6 +23,7 @@ from slimjax.run.evaluate import (
     evaluate,
     input_names,
     make_writer,
+    nothing_measured,
     write_files,
     write_losses_of,
 )
@@ -59,34 +60,41 @@ def finish_weights(stage: Stage, state: TrainState, path: Path) -> tuple[PyTree,
 
 
 def make_report(
-    stage: Stage, state: TrainState, data: Dataset, history: History, folder: RunFolder
+    stage: Stage,
+    state: TrainState,
+    data: Dataset,
+    history: History,
+    folder: RunFolder,
+    *,
+    measured: bool = True,
 ) -> dict[str, Any]:
     """Evaluates and packs the finished model and returns the content of the report.
 
     The error is that of the packed weights, which is what a user gets.
+
+    Args:
+        stage: The last one.
+        state: The state at its end.
+        data: What it has learned from.
+        history: The stages, and what was spent.
+        folder: Where files are written.
+        measured: Whether error, speed and samples are asked for. A run that others
+            continue can do without.
     """
     blueprint, run = stage.blueprint, stage.blueprint.run
     variables, packed_bytes = finish_weights(stage, state, folder.packed)
     whole = to_host(variables)  # One process writes samples, and by itself.
-    rounded = stage.unrounded(variables)
-    valid = evaluate(stage, rounded, data, "valid", losses=True)
-    options: dict[str, Any] = dict(intervals=True, answers=True, losses=True)
-    if blueprint.task.generates and blueprint.task.answer is not None:
-        options["write"] = make_writer(run, blueprint.model, whole, data)
-    test = evaluate(stage, rounded, data, "test", **options)
-    if test.answered is not None:
-        described = describe_split(run.data.source, "test", test)
-        write_files(folder, "test", described, test.answered, input_names(run))
-    for name, found in (("valid", valid), ("test", test)):
-        write_losses_of(folder, name, found)
+    valid = test = nothing_measured(blueprint.task)
+    if measured:
+        valid, test = _evaluate_splits(stage, variables, whole, data, folder)
     lengths = {}
     if run.objective.report_in == "bits":
         length = describe_length(stage, variables, data, history, folder, packed_bytes)
         lengths = {"description_length": length}
-    writes = blueprint.task.generates and is_first()
+    writes = measured and blueprint.task.generates and is_first()
     samples = make_samples(blueprint.model, whole, data, run.seed) if writes else []
     training = _describe_training(blueprint, history, folder)
-    speed = compare_speed(stage, history, data)
+    speed = compare_speed(stage, history, data) if measured else None
     positions = blueprint.positions_per_step
     stages = [record.summary(positions) for record in history.stages]
     return {
@@ -107,6 +115,33 @@ def make_report(
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def _evaluate_splits(
+    stage: Stage, variables: PyTree, whole: PyTree, data: Dataset, folder: RunFolder
+) -> tuple[Evaluation, Evaluation]:
+    """Returns what the packed model is worth on valid and test, and writes the files.
+
+    Args:
+        stage: The last one.
+        variables: The packed model's.
+        whole: The same on the host.
+        data: What it has learned from.
+        folder: Where files are written.
+    """
+    blueprint, run = stage.blueprint, stage.blueprint.run
+    rounded = stage.unrounded(variables)
+    valid = evaluate(stage, rounded, data, "valid", losses=True)
+    options: dict[str, Any] = dict(intervals=True, answers=True, losses=True)
+    if blueprint.task.generates and blueprint.task.answer is not None:
+        options["write"] = make_writer(run, blueprint.model, whole, data)
+    test = evaluate(stage, rounded, data, "test", **options)
+    if test.answered is not None:
+        described = describe_split(run.data.source, "test", test)
+        write_files(folder, "test", described, test.answered, input_names(run))
+    for name, found in (("valid", valid), ("test", test)):
+        write_losses_of(folder, name, found)
+    return valid, test
 
 
 def describe_error(valid: Evaluation, test: Evaluation) -> dict[str, float]:

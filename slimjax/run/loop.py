@@ -256,14 +256,15 @@ class Loop:
             self.history.num_bad_in_a_row = 0
         self.saver.save(self.stage, self.state, self.history)
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self, *, measured: bool = True) -> dict[str, Any]:
         """Evaluates and packs the finished model, and writes ``report.json``."""
         write_json(self.folder.architecture, self.stage.blueprint.architecture())
         self.display.step(self.step, self.step, "evaluating", always=True)
         self.saver.add_time(self.history)
         last = self.stage, self.state, self.history, self.folder, self.display
         state = best_state(*last)
-        report = make_report(self.stage, state, self.data, self.history, self.folder)
+        parts = self.stage, state, self.data, self.history, self.folder
+        report = make_report(*parts, measured=measured)
         self.saver.add_time(self.history)
         report["train"]["seconds"] = self.history.seconds
         write_json(self.folder.report, report)

@@ -35,6 +35,7 @@ def train(
     display: Display,
     allow_fresh_start: bool = False,
     at_second_signal: Callable[[int], None] = interrupt,
+    measured: bool = True,
 ) -> dict[str, Any]:
     """Trains and slims a model, or goes on with a run that was interrupted.
 
@@ -46,6 +47,7 @@ def train(
             is whole; they are moved aside.
         at_second_signal: What a second SIGINT or SIGTERM does; by default it raises
             KeyboardInterrupt or SystemExit.
+        measured: Whether error, speed and samples of the finished model are asked for.
 
     Returns:
         The content of ``report.json``; of a finished run, as it stands there.
@@ -75,7 +77,7 @@ def train(
             run, folder, data, display, allow_fresh_start=allow_fresh_start
         )
         loop = Loop(run, folder, data, display, stop, start_time, beginning)
-        report = run_to_end(loop)
+        report = run_to_end(loop, measured=measured)
         if stop.noticed is not None:  # It came too late to stop anything here.
             raise StoppedError(
                 f"{stop.noticed.name}: the run is finished, its report is written.",
@@ -84,7 +86,7 @@ def train(
         return report
 
 
-def run_to_end(loop: Loop) -> dict[str, Any]:
+def run_to_end(loop: Loop, *, measured: bool = True) -> dict[str, Any]:
     """Takes all steps that are left, and returns the report."""
     try:
         loop.run_to_end()
@@ -92,7 +94,7 @@ def run_to_end(loop: Loop) -> dict[str, Any]:
         if processes.is_shared(error):
             loop.saver.finish()
         raise
-    return loop.finish()
+    return loop.finish(measured=measured)
 
 
 @contextlib.contextmanager

@@ -96,11 +96,11 @@ class Share:
         flops = [now * self._part(j) / before for j in range(k, len(self.sizes))]
         cost = 0.0
         for j, after in enumerate(flops, start=k):
-            first = now if j == k else flops[j - k - 1]
-            cost += self.trunk_weight(j) * (
-                BEFORE_SEAMS * first + (1 - BEFORE_SEAMS) * after
-            )
-            cost += self.decay_weight(j) * after
+            piece = now  # The next one, as if nothing went, so that it is affordable.
+            if j > k:
+                before = flops[j - k - 1]
+                piece = BEFORE_SEAMS * before + (1 - BEFORE_SEAMS) * after
+            cost += self.trunk_weight(j) * piece + self.decay_weight(j) * after
         return cost
 
     def _part(self, k: int) -> float:

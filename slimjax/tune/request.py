@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ from slimjax.errors import ConfigError, suggest
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.paths import check_utf8
 from slimjax.store.files import read_json, write_json
-from slimjax.store.run_folder import RunFolder
 from slimjax.tasks.base import DEFAULT_TASK
 from slimjax.train.config import RunConfig, check_same_run
 from slimjax.tune.cost import MIN_STEPS, Share, geometric_sizes
@@ -181,7 +181,11 @@ def check_folder(root: Path) -> None:
         raise ConfigError(
             f"--workdir={root} holds other files, no tune; name a new folder."
         )
-    RunFolder(root / "fold0").check_writable()
+    nearest = root.absolute()
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise ConfigError(f"--workdir={root}: {nearest} is not a writable folder.")
 
 
 def keep_plan(

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -121,6 +121,7 @@ class Tuner:
                     folder,
                     display=display,
                     at_second_signal=self.at_second_signal,
+                    measured=not piece.is_trunk,
                 )
             self._note(piece.name, "end")
             return report
@@ -151,8 +152,9 @@ def check_chosen(walk: Walk) -> None:
         return
     for piece in walk.pieces():
         if piece.name == name:
-            check_same_run(read_json(stored.config), piece.run)
-            return
+            with suppress(ConfigError):
+                check_same_run(read_json(stored.config), piece.run)
+                return
     raise ConfigError(
         f"{walk.root / name} holds a model of another size, chosen before. Move it "
         "away to train this one, or take --refit=none."

@@ -24,11 +24,13 @@ class Piece:
         name: Its folder, below that of the path's root.
         run: Its config.
         is_done: Whether it is finished.
+        is_trunk: Whether others continue it, so that its model is not measured.
     """
 
     name: str
     run: RunConfig
     is_done: bool
+    is_trunk: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Walk:
         for k in range(max(self.points) + 1):
             steps = self.share.trunk_steps(k, spent, now, probes)
             name = f"{self.trunk}/{k}"
-            trunk = self._piece(name, self.recipe.trunk(k, start, steps, before))
+            run = self.recipe.trunk(k, start, steps, before)
+            trunk = dataclasses.replace(self._piece(name, run), is_trunk=True)
             yield trunk
             if not trunk.is_done:
                 return

@@ -50,9 +50,10 @@ def test_steps_grow_as_sizes_fall_in_proportion_to_weights():
     sizes = geometric_sizes(1000.0, 100.0, 10)
     share = Share(1e6, sizes, 1000.0, 1.0)
     _, _, steps = walk(share, [size / 1000 for size in sizes])
-    decays = steps[1::2]
+    decays = steps[1:-2:2]  # The last one gets what is left.
     ratio = decays[-1] / decays[0]
-    assert ratio == pytest.approx(math.sqrt(10), rel=0.3)
+    # A piece must be affordable if nothing goes, so a little is kept for later.
+    assert ratio == pytest.approx(math.sqrt(sizes[0] / sizes[-2]), rel=0.15)
 
 
 def test_the_least_total_has_the_least_steps_everywhere():
