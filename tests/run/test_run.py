@@ -131,9 +131,9 @@ def test_a_signal_at_the_very_end_is_not_swallowed(tmp_path, text_folder, monkey
 
     make_report = loop.make_report
 
-    def signal_and_report(*arguments):
+    def signal_and_report(*arguments, **options):
         os.kill(os.getpid(), signal.SIGTERM)
-        return make_report(*arguments)
+        return make_report(*arguments, **options)
 
     monkeypatch.setattr(loop, "make_report", signal_and_report)
     with pytest.raises(StoppedError, match="its report is written") as caught:
