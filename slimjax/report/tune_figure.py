@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 COLORS = (style.BLUE, style.TEAL, style.ORANGE, style.GREEN, style.RED, "#8463b8")
 GREY = style.LINE
+TICKS = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)
+"""Sizes with a label, in each power of ten."""
 
 
 def plot_tune(content: Json, chosen: str) -> "Figure":
@@ -52,7 +54,7 @@ def _open(contents: Sequence[Json]) -> tuple["Figure", "Axes"]:
     style.dress(axes, x_label=x_label, y_label=f"held-out {loss_unit(first)}")
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(LogLocator(subs=TICKS))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(EngFormatter())
     axes.yaxis.set_major_locator(LogLocator(subs=tuple(1 + i / 20 for i in range(180))))

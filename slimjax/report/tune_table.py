@@ -60,7 +60,8 @@ def make_tune_table(content: Json) -> tuple[list[str], list[list[str]]]:
     unit = UNITS.get(content["measure"], "")
     metrics = [m for m in content["metrics"][:1] if m["words"] != loss_unit(content)]
     heads = ["point", MEASURES.get(content["measure"], content["measure"]), "of start"]
-    heads += ["parameters", f"held-out {loss_unit(content)}", "alpha"]
+    has_params = content["measure"] != "params"
+    heads += ["parameters"] * has_params + [f"held-out {loss_unit(content)}", "alpha"]
     heads += [
         f"{split} {m['words']}" for m in metrics for split in ("held-out", "test")
     ]
@@ -69,7 +70,8 @@ def make_tune_table(content: Json) -> tuple[list[str], list[list[str]]]:
     for point in content["points"]:
         ends = (number(point, end) for end in ("error", "low", "high"))
         row = [point["name"], format_si(point["size"], unit)]
-        row += [format_percent(point["fraction"]), format_count(point["params"])]
+        row += [format_percent(point["fraction"])]
+        row += [format_count(point["params"])] * has_params
         row += [format_interval(*ends, digits=4)]
         row += [format_decimal(number(point, "alpha"), digits=4)]
         for metric in metrics:

@@ -1,6 +1,7 @@
 """The answer: which point a rule chooses, and what its size is worth, in words."""
 
 import dataclasses
+import math
 from typing import Any
 
 from slimjax.errors import SlimjaxError
@@ -10,8 +11,8 @@ from slimjax.tasks.base import DEFAULT_TASK
 from slimjax.tune.record import Json, read_curve
 from slimjax.tune.rules import RULES, WITH_NUMBER, Curve, Rule, parse_rule
 
-UNITS = {"params": "parameters", "flops": "FLOPs a token", "bytes": "B"}
-UNITS |= {"kv_bytes": "B of KV cache a token"}
+UNITS = {"params": "", "flops": "FLOP", "bytes": "B", "kv_bytes": "B"}
+WORDS = {"params": " parameters", "flops": " a target", "kv_bytes": " of KV cache"}
 DECIDES_ALONE = 20.0
 """Ratio of the range of one part of a description length to that of the other."""
 
@@ -88,8 +89,10 @@ def list_answers(content: Json) -> list[tuple[str, str]]:
 
 def show_size(content: Json, size: float) -> str:
     """Returns a size with its unit."""
-    unit = UNITS.get(content["measure"])
-    return format_si(size, unit) if unit else f"{size:.4f} ({content['measure']})"
+    measure = content["measure"]
+    if measure not in UNITS:  # A sum of measures.
+        return f"{size:.4f} ({measure})"
+    return f"{format_si(size, UNITS[measure])}{WORDS.get(measure, '')}"
 
 
 def _unit(content: Json) -> str:
@@ -121,10 +124,22 @@ def _name_worth(
     if prices is None:
         sentences.append("No price chooses this point: it lies above the lower hull.")
     else:
-        low, high = (format_decimal(price, digits=4) for price in prices)
-        above = f"{low} or more" if prices[1] == float("inf") else f"{low} to {high}"
-        sentences.append(f"Prices of {above} choose this point among all.")
+        sentences.append(f"{_name_prices(*prices)} this point among all.")
     return sentences
+
+
+def _name_prices(low: float, high: float) -> str:
+    """Returns the prices that choose a point, as the beginning of a sentence.
+
+    Examples:
+        >>> _name_prices(0.0, math.inf), _name_prices(0.5, math.inf)
+        ('Every price chooses', 'Prices of 0.5000 or more choose')
+    """
+    if high == math.inf:
+        at_least = f"Prices of {format_decimal(low, digits=4)} or more choose"
+        return at_least if low else "Every price chooses"
+    ends = (format_decimal(price, digits=4) for price in (low, high))
+    return f"Prices of {' to '.join(ends)} choose"
 
 
 def _name_next(content: Json, curve: Curve, number: int) -> list[str]:

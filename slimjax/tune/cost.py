@@ -22,8 +22,8 @@ MIN_STEPS = 20
 POWER = 0.5
 """Steps grow as sizes fall to the power of minus this."""
 
-START_WEIGHT = 2.0
-"""Of the first piece, which begins from fresh weights."""
+START_WEIGHT = 5.0
+"""Of the first piece, which begins from fresh weights: about a third of the total."""
 
 DECAY_WEIGHT = 0.6
 """Of a decay, beside 1 for the piece before it."""
