@@ -19,7 +19,7 @@ FLOORS = [
     {"memory", "metrics", "native", "processes", "recipes"},
     {"config"},
     {"text"},
-    {"nn", "data"},
+    {"nn", "data", "augment"},
     {"models"},
     {"objective"},
     {"budget", "mesh", "store", "tasks"},

@@ -51,6 +51,10 @@ class Dataset:
             numbers of its rows. An image of many rows is stored once.
         documents: Of held-out splits whose rows are a stream of documents: tokens, eos
             counted, and raw bytes of each document, ``[D 2]``. Empty otherwise.
+        encode: Makes rows of examples, as `slimjax.data.encoding.Encoded`; None
+            without labelled data.
+        change: Changes a batch of training, given its row numbers, the step and the
+            seed; None where rows stay as they are.
     """
 
     splits: Mapping[str, Mapping[str, np.ndarray]]
@@ -69,6 +73,8 @@ class Dataset:
     buckets: Buckets | None = None
     tables: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     documents: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    encode: Callable[[list[Example]], Any] | None = None
+    change: Callable[[Batch, Int64[np.ndarray, " B"], int, int], Batch] | None = None
 
     @property
     def outline(self) -> Outline:
@@ -118,11 +124,14 @@ class Dataset:
     def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:
         """Returns the batch of a step of training, cut to the length of its bucket.
 
-        Without buckets it is the `batch` of the split ``train``.
+        Without buckets it is the `batch` of the split ``train``, changed if rows are.
 
         Raises:
             DataError: If the split has no rows.
         """
+        if self.buckets is None and self.change is not None:
+            numbers = row_indices(step, batch_size, self.num_rows("train"), seed)
+            return self.change(self.rows("train", numbers), numbers, step, seed)
         if self.buckets is None:
             return self.batch("train", step, batch_size, seed)
         length, numbers = self.buckets.choose(step, batch_size, seed)

@@ -94,6 +94,7 @@ def load_labelled_dataset(
             notes=write_notes(config, found.kinds, found.dealt, columns, skips, counts),
             read_examples=lambda: again(Skips(), keep_records=True).dealt.splits,
             kinds=found.kinds,
+            encode=functools.partial(encode_examples, columns),
             buckets=_choose_buckets(config, fields, arrays["train"]),
         )
 

@@ -11,6 +11,7 @@ from slimjax.models.architecture import read_architecture
 from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig
 from slimjax.models.head import HeadConfig
+from slimjax.run.augmented import check_augment
 from slimjax.tasks.base import Task
 from slimjax.tasks.pixels import IMAGE, with_pixels
 from slimjax.tasks.spelling import with_bytes
@@ -30,7 +31,9 @@ def make_task(run: RunConfig, outline: Outline) -> Task:
     """Returns the task of a run, for data with these special ids."""
     task = tasks.get(run.task).make_task(outline.special)
     task = task if task.fit is None else task.fit(run.head)
-    return with_pixels(task, run.data.normalize) if IMAGE in outline.fields else task
+    if IMAGE not in outline.fields:
+        return task
+    return with_pixels(task, run.data.normalize, run.augment)
 
 
 def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
@@ -41,6 +44,7 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
             architecture file cannot be read or holds no model.
     """
     check_fields(run, outline)
+    check_augment(run, outline)
     task = make_task(run, outline)
     heads = tuple(_weigh(head, run, outline) for head in task.heads(outline.sizes))
     model = build_model(run.model, outline.sizes, heads, outline.lengths)

@@ -9,6 +9,7 @@ from typing import Any
 from slimjax import processes, tasks
 from slimjax.data.dataset import Dataset
 from slimjax.errors import StoppedError
+from slimjax.run.augmented import change_texts
 from slimjax.run.blueprints import expected_outline, make_blueprint
 from slimjax.run.branch import check_branch
 from slimjax.run.feasible import check_budget
@@ -68,6 +69,7 @@ def train(
         check_feasible(run)
     data = load_in_turn(run, folder, display)
     check_rows(run, data)
+    data = change_texts(run, data)
     run = count_steps(run, data, display)
     if expected_outline(run) is None:
         check_blueprint(make_blueprint(run, data.outline))

@@ -41,11 +41,14 @@ class Targets(NamedTuple):
             [0, 1], ``[*batch C]``; or numbers, float ``[*batch]``.
         weight: 1 for a target, 0 for padding, ``[*batch]``.
         is_open: Of a choice among positions: which may be chosen, ``[B T]``.
+        mixed: Of a row that is mixed with another one: the class of that, ``[B]``, and
+            the share of its own, ``[B]``.
     """
 
     values: Array
     weight: Float[Array, "*batch"]
     is_open: Array | None = None
+    mixed: tuple[Array, Float[Array, " B"]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ from slimjax.nn.losses import (
     gaussian_nats,
     position_nats,
 )
+from slimjax.nn.readout import Readout
 from slimjax.tasks.base import Readouts, Targets, Task
 
 Sums = dict[str, Float[Array, ""]]
@@ -165,10 +166,9 @@ def losses_of(
             continue
         readout, values = readouts[head.name], targets[head.name].values
         if head.loss == "classes":
-            scores = readout.scores(values)
-            loss = scores.loss(label_smoothing, z_loss)
-            losses[head.name] = _weighed(head, loss, scores.nats, values)
-            nats[head.name] = scores.nats
+            losses[head.name], nats[head.name] = _class_losses(
+                head, readout, targets[head.name], label_smoothing, z_loss
+            )
         elif head.loss == "binary":
             terms = binary_terms(readout.logits(), values)
             losses[head.name] = jnp.sum(_weighed(head, terms, terms), axis=-1)
@@ -194,6 +194,28 @@ def split_key(key: Array | None) -> tuple[Array | None, Array | None]:
     if key is None:
         return None, None
     return jax.random.fold_in(key, 0), jax.random.fold_in(key, 1)
+
+
+def _class_losses(
+    head: HeadConfig,
+    readout: Readout,
+    target: Targets,
+    label_smoothing: float,
+    z_loss: float,
+) -> tuple[Array, Array]:
+    """Returns what is descended and the bare nats of classes, mixed or not."""
+
+    def of(values: Array) -> tuple[Array, Array]:
+        scores = readout.scores(values)
+        loss = scores.loss(label_smoothing, z_loss)
+        return _weighed(head, loss, scores.nats, values), scores.nats
+
+    own = of(target.values)
+    if target.mixed is None:
+        return own
+    other, share = of(target.mixed[0]), target.mixed[1]
+    mixed = [share * a + (1 - share) * b for a, b in zip(own, other, strict=True)]
+    return mixed[0], mixed[1]
 
 
 def _weighed(

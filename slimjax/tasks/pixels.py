@@ -1,15 +1,22 @@
-"""Images of a batch: from bytes to the numbers that a model reads."""
+"""Images of a batch: from bytes to what a model reads, changed and mixed."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+from slimjax.augment.config import AugmentConfig
+from slimjax.augment.images import change_images
+from slimjax.augment.mixing import draw_shares, mix, partners
 from slimjax.data.image_table import IMAGE as IMAGE
-from slimjax.tasks.base import Batch, Task
+from slimjax.tasks.base import Batch, Targets, Task
+
+CHANGE, SHARE = 101, 102
+"""Numbers that are folded into the key of a step, for changes and for mixup."""
 
 
 def read_image(batch: Batch) -> dict[str, Array]:
@@ -47,18 +54,56 @@ def to_numbers(pixels: Num[Array, "B H W C"]) -> Float[Array, "B H W C"]:
     return pixels.astype(jnp.float32) / 255
 
 
-def with_pixels(task: Task, normalize: Sequence[float]) -> Task:
+def with_pixels(
+    task: Task, normalize: Sequence[float], augment: AugmentConfig | None = None
+) -> Task:
     """Returns a task whose batches hold images as bytes.
 
     Args:
         task: The task, which reads numbers.
         normalize: See `scale`.
+        augment: How images are changed where there is a key, that is, in training.
     """
+    augment = augment or AugmentConfig()
 
     def inputs(batch: Batch, key: Array | None) -> dict[str, Array]:
         if IMAGE not in batch:
             return task.inputs(batch, key)
-        pixels: Any = scale(to_numbers(batch[IMAGE]), normalize)
-        return task.inputs({**batch, IMAGE: pixels}, key)
+        x: Any = to_numbers(batch[IMAGE])
+        if key is not None and augment.of_images:
+            x = change_images(x, jax.random.fold_in(key, CHANGE), augment)
+        if key is not None and augment.mixup:
+            x = mix(x, _shares(key, len(x), augment))
+        return task.inputs({**batch, IMAGE: scale(x, normalize)}, key)
 
-    return dataclasses.replace(task, inputs=inputs)
+    def targets(batch: Batch, key: Array | None) -> dict[str, Targets]:
+        found = task.targets(batch, key)
+        if key is None or not augment.mixup:
+            return found
+        return _mix_targets(found, _shares(key, len(batch[IMAGE]), augment))
+
+    is_random = bool(task.is_random or augment.of_images or augment.mixup)
+    changes = dict[str, Any](inputs=inputs, targets=targets, is_random=is_random)
+    return dataclasses.replace(task, **changes)
+
+
+def _shares(key: Array, num_rows: int, augment: AugmentConfig) -> Float[Array, " B"]:
+    return draw_shares(jax.random.fold_in(key, SHARE), num_rows, augment.mixup)
+
+
+def _mix_targets(
+    targets: Mapping[str, Targets], share: Float[Array, " B"]
+) -> dict[str, Targets]:
+    """Returns targets that are mixed as their images are.
+
+    Of classes by themselves the probabilities are mixed; of one class among all there
+    are two, each with its share of the loss.
+    """
+    mixed = {}
+    for name, target in targets.items():
+        values = target.values
+        if values.ndim == 2:
+            mixed[name] = target._replace(values=mix(jnp.float32(values), share))
+        else:
+            mixed[name] = target._replace(mixed=(partners(values), share))
+    return mixed

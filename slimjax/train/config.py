@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from slimjax.augment.config import AugmentConfig
 from slimjax.config import build
 from slimjax.data.config import DataConfig
 from slimjax.distill.config import START, DistillConfig
@@ -43,6 +44,7 @@ class RunConfig:
     seed: int
     task: str
     data: DataConfig
+    augment: AugmentConfig
     model: ModelSettings
     head: HeadSettings
     decode: DecodeConfig
@@ -89,6 +91,7 @@ class RunConfig:
 
 BLOCKS = {
     "data": DataConfig,
+    "augment": AugmentConfig,
     "model": ModelSettings,
     "head": HeadSettings,
     "decode": DecodeConfig,
@@ -189,6 +192,12 @@ def _check_together(run: RunConfig) -> None:
             f"config.optim.accumulation_steps={optim.accumulation_steps}."
         )
     _check_bits(run)
+    if run.distill.is_on and run.augment.mixup:
+        raise ConfigError(
+            f"config.augment.mixup={run.augment.mixup} mixes answers, which are not "
+            f"part of the loss of config.distill.teacher={run.distill.teacher!r}. Set "
+            "it to 0."
+        )
     if run.train.continue_from and run.model.init_from:
         raise ConfigError(
             f"config.train.continue_from={run.train.continue_from!r} and "

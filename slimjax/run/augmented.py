@@ -1,0 +1,117 @@
+"""Changed training examples: what may be changed of which data, and changed texts.
+
+Texts are changed before they become tokens, so their rows are made again in each step.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int64
+
+from slimjax.augment.config import AugmentConfig
+from slimjax.augment.texts import change_text, make_generator
+from slimjax.data.dataset import Batch, Dataset
+from slimjax.data.image_table import IMAGE
+from slimjax.data.outline import POSITIONS, Outline
+from slimjax.errors import ConfigError
+from slimjax.run.answers import owners_of
+from slimjax.text.examples import Example
+from slimjax.train.config import RunConfig
+
+CHANGED = "text"
+"""The kind of values that are changed."""
+
+ALLOWED = (CHANGED, "image", "label", "labels", "value", "texts", "passage")
+"""Kinds that stay right whatever becomes of a text: no places in it, no words of it."""
+
+
+def check_augment(run: RunConfig, outline: Outline) -> None:
+    """Refuses changes of images where there are none.
+
+    Raises:
+        ConfigError: Naming the setting.
+    """
+    augment = run.augment
+    asked = [*augment.of_images, *(["mixup"] if augment.mixup else [])]
+    if asked and IMAGE not in outline.fields:
+        raise ConfigError(
+            f"config.augment.{asked[0]}={getattr(augment, asked[0])} changes images, "
+            f"and config.task={run.task!r} reads none. Leave it out."
+        )
+    reads_text = any(POSITIONS in field.axes for field in outline.fields.values())
+    if augment.mixup and reads_text:
+        raise ConfigError(
+            f"config.augment.mixup={augment.mixup} mixes images, and the texts of "
+            f"config.task={run.task!r} cannot be mixed. Set it to 0."
+        )
+
+
+def change_texts(run: RunConfig, data: Dataset) -> Dataset:
+    """Returns data whose texts are changed in training, if the config asks for it.
+
+    The training examples are read once more, and held in memory.
+
+    Raises:
+        ConfigError: If the task reads no text, or if what it learns stands at places of
+            its texts.
+    """
+    asked = run.augment.of_texts
+    if not asked:
+        return data
+    names = [name for name, kind in data.kinds.items() if kind == CHANGED]
+    where = f"config.augment.{asked[0]}={getattr(run.augment, asked[0])} changes texts"
+    if not names or data.read_examples is None:
+        raise ConfigError(
+            f"{where}, and config.task={run.task!r} reads none of labelled examples. "
+            "Leave it out."
+        )
+    others = [kind for kind in data.kinds.values() if kind not in ALLOWED]
+    if others or owners_of(data, "train") is not None:
+        why = f"has {others[0]} in its texts" if others else "cuts texts into windows"
+        raise ConfigError(
+            f"{where}, and config.task={run.task!r} {why}, which would no longer fit. "
+            "Leave it out."
+        )
+    clashes = {
+        f"config.data.buckets={list(run.data.buckets)}": data.buckets is not None,
+        f"config.distill.top_k={run.distill.top_k}": run.distill.keeps_outcomes,
+    }
+    for setting, is_set in clashes.items():
+        if is_set:
+            raise ConfigError(
+                f"{where}, and {setting} is for rows that stay as they are. Leave one "
+                "of them out."
+            )
+    examples = data.read_examples()["train"]
+    change = _TextChanger(data, examples, tuple(names), run.augment)
+    return dataclasses.replace(data, change=change)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _TextChanger:
+    """Makes rows of changed texts."""
+
+    data: Dataset
+    examples: Sequence[Example]
+    names: tuple[str, ...]
+    config: AugmentConfig
+
+    def __call__(
+        self, batch: Batch, numbers: Int64[np.ndarray, " B"], step: int, seed: int
+    ) -> Batch:
+        changed = [
+            self._change(self.examples[number], make_generator(seed, step, place))
+            for place, number in enumerate(numbers)
+        ]
+        assert self.data.encode is not None
+        arrays = self.data.encode(changed).arrays
+        own = {n: f for n, f in self.data.fields.items() if n not in self.data.tables}
+        return {**batch, **{n: f.decode(arrays[n]) for n, f in own.items()}}
+
+    def _change(self, example: Example, generator: np.random.Generator) -> Example:
+        texts = {
+            name: change_text(example.values[name], self.config, generator)
+            for name in self.names
+        }
+        return dataclasses.replace(example, values={**example.values, **texts})
