@@ -13,6 +13,7 @@ from slimjax.models import (
     GPT2,
     LLAMA,
     T5,
+    VIT,
     HeadConfig,
     LayerConfig,
     ModelConfig,
@@ -21,7 +22,10 @@ from slimjax.models import (
     encoder_decoder,
     mlp,
 )
+from slimjax.nn.axes import is_filters
 from slimjax.nn.gates import SUBLAYER
+from slimjax.nn.implementations import IMAGE_NORMS, IMAGE_POOLS
+from slimjax.nn.pictures import Picture, Stage
 from slimjax.nn.positions import RopeScaling
 from slimjax.trees import axis_names, flatten
 
@@ -45,6 +49,7 @@ STYLES = (
     dataclasses.replace(GPT2, cell="lstm", positions="none"),
     dataclasses.replace(BERT, cell="gru", positions="none"),
 )
+IMAGE_STYLES = (VIT, BERT, dataclasses.replace(LLAMA, positions="sinusoidal"))
 LENGTH = 5
 """Positions of the rows that `draw_inputs` draws."""
 
@@ -88,12 +93,15 @@ def models(draw, max_layers: int = 3, style=LLAMA, **options) -> ModelConfig:
 @st.composite
 def recipes(draw, max_layers: int = 2) -> ModelConfig:
     """Draws models of all kinds: styles, widths, looped layers, several heads."""
-    kind = draw(st.sampled_from(["decoder", "encoder", "two towers", "mlp"]))
+    kinds = ["decoder", "encoder", "two towers", "mlp", "pictures"]
+    kind = draw(st.sampled_from(kinds))
     heads = draw(st.sampled_from([CLASSES, PAIR, NUMBER, ENDS, VECTOR, "gaps"]))
     if kind == "mlp":
         units, act = draw(st.integers(1, 9)), draw(st.sampled_from(["sigmoid", "relu"]))
         heads = draw(st.sampled_from([CLASSES, NUMBER, MANY]))
         return mlp(draw(st.integers(1, 6)), units, heads=heads, activation=act)
+    if kind == "pictures":
+        return draw(picture_encoders())
     options = dict(
         style=draw(st.sampled_from(STYLES)),
         scan_layers=draw(st.sampled_from([False, True])),
@@ -130,6 +138,53 @@ def recipes(draw, max_layers: int = 2) -> ModelConfig:
 
 
 @st.composite
+def pictures(draw) -> Picture:
+    """Draws pictures of 8 x 4 pixels, with stages of filters or patches."""
+    size = 8, 4, draw(st.sampled_from([1, 3]))
+    if draw(st.sampled_from([False, False, True])):
+        return Picture(*size, patch=draw(st.sampled_from([1, 2, 4])))
+    stages = tuple(
+        Stage(draw(st.integers(1, 5)), draw(st.integers(1, 4)), *ends)
+        for ends in draw(st.sampled_from(ENDS_OF_STAGES))
+    )
+    norm = draw(st.sampled_from(IMAGE_NORMS))
+    return Picture(*size, stages, 0, norm, draw(st.sampled_from(IMAGE_POOLS)))
+
+
+ENDS_OF_STAGES = (
+    ((1, 2),),
+    ((2, 1), (1, 2)),
+    ((2, 1), (1, 1), (1, 2)),
+)
+"""Strides and pools of stages."""
+
+
+def picture_options(picture: Picture, positions: str = "learned") -> dict:
+    """Returns the fields of a tower that reads these pictures."""
+    in_table = positions in ("learned", "sinusoidal")
+    return dict(
+        stem="patches" if picture.patch else "convolution",
+        picture=picture,
+        reads="image",
+        num_positions=picture.num_positions if in_table else 0,
+    )
+
+
+@st.composite
+def picture_encoders(draw) -> ModelConfig:
+    """Draws models that read pictures, some of them without a layer."""
+    style = dataclasses.replace(draw(st.sampled_from(IMAGE_STYLES)), tied=False)
+    own = many(draw, 2) if draw(st.booleans()) else ()
+    return encoder(
+        *(0, draw(st.integers(3, 8)), own),
+        heads=draw(st.sampled_from([CLASSES, PAIR, NUMBER])),
+        style=style,
+        attention_impl="reference",
+        **picture_options(draw(pictures()), style.positions),
+    )
+
+
+@st.composite
 def hard_gates(draw, config: ModelConfig) -> dict:
     """Draws gates of 0 and 1 that leave equal numbers of heads in each group."""
     boxed = config.abstract_variables()
@@ -149,7 +204,8 @@ def hard_gates(draw, config: ModelConfig) -> dict:
             gates[path] = np.concatenate(rows).astype(float)
         else:
             gates[path] = (source.random(shape) < 0.6).astype(float)
-            if len(path) == 1:  # A model without width is not a model.
+            # A model without width is not a model, nor is a stage without filters.
+            if len(path) == 1 or is_filters(path[-1]):
                 gates[path][source.integers(shape[0])] = 1.0
     return gates
 
@@ -178,6 +234,11 @@ def draw_inputs(config: ModelConfig, num_rows: int = 2, seed: int = 0) -> dict:
     """Returns inputs of a model: rows of 5 positions, the last of them padding."""
     source, inputs = np.random.default_rng(seed), {}
     for tower in config.towers:
+        if tower.picture is not None:
+            picture = tower.picture
+            shape = num_rows, picture.height, picture.width, picture.colors
+            inputs[tower.reads] = source.integers(0, 256, shape).astype(np.uint8)
+            continue
         if tower.stem == "features":
             shape = num_rows, tower.num_inputs
             inputs[tower.reads] = source.normal(size=shape).astype(np.float32)

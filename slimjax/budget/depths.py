@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.budget.limits import Limits
-from slimjax.nn.gates import SUBLAYER, is_width
+from slimjax.nn.gates import SUBLAYER, is_shared
 from slimjax.nn.quantize import FULL, STATES, bit_axis, bit_key, least_bits, num_groups
 from slimjax.objective.inventory import Bits, Inventory, uniform_bits
 from slimjax.objective.size import SizeFn
@@ -31,6 +31,7 @@ def least_depths(
     """Returns how far the depths of each bit key may fall.
 
     To 0, where units have a gate by which they may be removed; else to the fewest bits.
+    Filters are not removed this way: they are part of the weights of other units.
 
     Args:
         inventory: The model.
@@ -42,6 +43,7 @@ def least_depths(
         key = bit_key(leaf.path, leaf.axes)
         floor = max(lowest, least_bits(leaf.axes))
         is_removable = key in inventory.gates and limits.may_move(key)
+        is_removable = is_removable and not is_shared(key[-1])
         least[key] = 0.0 if is_removable else float(floor)
     return least
 
@@ -50,7 +52,7 @@ def depth_gates(depths: PyTree, inventory: Inventory) -> dict[Path, Any]:
     """Returns the gates of units, by how much of them is there."""
     flat, gates = flatten(depths), {}
     for path, shape in inventory.gates.items():
-        has_depth = path in flat and path[-1] != SUBLAYER and not is_width(path[-1])
+        has_depth = path in flat and path[-1] != SUBLAYER and not is_shared(path[-1])
         part = jnp.clip(flat[path] / min(STATES), 0.0, 1.0) if has_depth else None
         gates[path] = np.ones(shape, np.float32) if part is None else part
     return gates

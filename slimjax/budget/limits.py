@@ -3,13 +3,16 @@
 import dataclasses
 from fnmatch import fnmatchcase
 
-from slimjax.nn.gates import CHANNELS, SUBLAYER, is_width
+from slimjax.nn.gates import CHANNELS, SUBLAYER, kind_of
 from slimjax.trees import Path
 
 LAYER = "layer"
 """A layer, that is, all sublayers of a module together; it has no gate of its own."""
 
-UNITS = ("heads", "kv_heads", "mlp", "state", SUBLAYER, LAYER, CHANNELS)
+FILTERS = "filters"
+"""Filters of a stage of a convolution, of which one stays."""
+
+UNITS = ("heads", "kv_heads", "mlp", "state", FILTERS, SUBLAYER, LAYER, CHANNELS)
 """Kinds of units: axes that have gates, sublayers and layers."""
 
 
@@ -19,10 +22,10 @@ class Limits:
 
     Attributes:
         units: Kinds of units that may be removed: heads (query heads), kv_heads (KV
-            groups), mlp, state (of recurrent layers), sublayer, layer, and embed, the
-            channels of the residual streams. These are left out unless named: each is a
-            row or column of every weight, which other units and strategies are not
-            prepared for at all prices.
+            groups), mlp, state (of recurrent layers), filters (of convolutions),
+            sublayer, layer, and embed, the channels of the residual streams. These are
+            left out unless named: each is a row or column of every weight, which other
+            units and strategies are not prepared for at all prices.
         frozen: Patterns of parts that are kept, as dotted paths of modules or gates,
             such as ``layer_0``, ``*.attention`` or ``layer_1.mlp.*``.
         multiple: MLP widths stay multiples of this.
@@ -57,13 +60,14 @@ class Limits:
             "kv_heads": max(self.min_kv_heads, floor),
             "mlp": max(self.min_mlp_dim, floor * self.multiple),
             CHANNELS: self.min_width,
+            FILTERS: 1,
         }
-        return minima.get(_kind_of(axis), 0)
+        return minima.get(kind_of(axis), 0)
 
     def block(self, axis: str) -> int:
         """Returns the number of units of an axis that are removed together."""
         blocks = {"mlp": self.multiple, "kv_heads": self.kv_heads_multiple}
-        return (blocks | {CHANNELS: self.width_multiple}).get(_kind_of(axis), 1)
+        return (blocks | {CHANNELS: self.width_multiple}).get(kind_of(axis), 1)
 
     def is_frozen(self, path: Path) -> bool:
         """Whether the units of a gate must stay.
@@ -83,15 +87,10 @@ class Limits:
 
     def may_move(self, path: Path) -> bool:
         """Whether a gate may leave 1 at all: its units, or what they are part of."""
-        kind = _kind_of(path[-1])
+        kind = kind_of(path[-1])
         kind = LAYER if kind == SUBLAYER and SUBLAYER not in self.units else kind
         return kind in self.units and not self.is_frozen(path)
 
     def may_close_units(self, path: Path) -> bool:
         """Whether units of a gate may be removed one by one."""
-        return _kind_of(path[-1]) in self.units and path[-1] != SUBLAYER
-
-
-def _kind_of(axis: str) -> str:
-    """Returns the kind of units of an axis: all widths are of one kind."""
-    return CHANNELS if is_width(axis) else axis
+        return kind_of(path[-1]) in self.units and path[-1] != SUBLAYER

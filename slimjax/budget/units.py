@@ -5,7 +5,8 @@ together. Most families are the units of one gate. Query heads are removed one f
 group, so that groups stay equal; hidden units in blocks, where hardware asks for them;
 and when all layers of a tower must stay alike, one step takes a unit from each. The
 channels of each residual stream are a family of their own, since all others weigh less
-when it is narrower. Sublayers can be removed as a whole, and so can layers.
+when it is narrower, and so are the filters of each stage of a convolution, which those
+of the next stage read. Sublayers can be removed as a whole, and so can layers.
 """
 
 import collections
@@ -17,7 +18,7 @@ import numpy as np
 
 from slimjax.budget.limits import LAYER, Limits
 from slimjax.models.paths import layer_module, layer_of
-from slimjax.nn.gates import NESTED, SUBLAYER, is_width
+from slimjax.nn.gates import NESTED, SUBLAYER, is_shared
 from slimjax.objective.inventory import Inventory
 from slimjax.trees import Path
 
@@ -113,7 +114,7 @@ class Units:
     """All that can be removed.
 
     Attributes:
-        channels: Those of each residual stream.
+        channels: Those of each residual stream, and the filters of each stage.
         families: All others, groups before the heads in them.
         sublayers: The modules that families stand in.
         layers: The layers that sublayers stand in.
@@ -132,7 +133,7 @@ def list_units(inventory: Inventory, costs: Costs, limits: Limits) -> Units:
     ]
     orders = {p: _order_units(p, inventory, costs[p], limits) for p in free}
     paths = sorted(orders, key=lambda path: (path[-1] in NESTED, path))
-    inner = [path for path in paths if not is_width(path[-1])]
+    inner = [path for path in paths if not is_shared(path[-1])]
     bundles = (
         _bundle_alike(inner, inventory) if limits.uniform else [(p,) for p in inner]
     )
@@ -141,7 +142,7 @@ def list_units(inventory: Inventory, costs: Costs, limits: Limits) -> Units:
         [] if limits.uniform else _list_sublayers(families, inventory, costs, limits)
     )
     layers = _list_layers(sublayers, inventory, costs, limits)
-    channels = (_make_family((p,), orders, costs) for p in paths if is_width(p[-1]))
+    channels = (_make_family((p,), orders, costs) for p in paths if is_shared(p[-1]))
     return Units(tuple(channels), families, sublayers, layers)
 
 

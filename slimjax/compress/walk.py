@@ -126,10 +126,10 @@ class Streams(NamedTuple):
 
 def check_walkable(model: ModelConfig) -> None:
     """Raises `ConfigError` for a model that is not one tower with layers."""
-    if len(model.towers) > 1 or not model.layers or model.main.stem == "features":
+    if len(model.towers) > 1 or not model.layers or model.main.reads_numbers:
         raise ConfigError(
-            "slimjax compress takes models of one tower: decoders and encoders. Slim "
-            "this one with slimjax train and config.model.init_from."
+            "slimjax compress takes models of one tower that read tokens. Slim this "
+            "one with slimjax train and config.model.init_from."
         )
     if model.main.style.cell:
         raise ConfigError(

@@ -8,6 +8,9 @@ A model of one tower with layers is a list of these; each entry tells the width,
 Of other models it is an object, with such a list for each tower:
 
     {"towers": {"encoder": {"width": 64, "layers": [...]}, "": {"width": 48, ...}}}
+
+A tower that reads pictures by a convolution also tells the filters of each stage, under
+``filters``.
 """
 
 import dataclasses
@@ -21,6 +24,7 @@ from slimjax.models.layer_config import LayerConfig
 from slimjax.models.paths import Path as PathNames
 from slimjax.models.paths import layer_of
 from slimjax.models.tower_config import TowerConfig
+from slimjax.nn.axes import is_filters
 
 BESIDE = ("width", "bits")
 """What a layer's entry may tell beside its shape."""
@@ -39,13 +43,31 @@ def describe(
         towers: The towers.
         bits: Bits of units, by bit key, that stand beside the layers; None for none.
     """
-    if len(towers) == 1 and towers[0].layers:
+    if len(towers) == 1 and towers[0].layers and not _filters(towers[0]):
         return _describe_layers(towers[0], bits)
-    entries = {
-        tower.name: {"width": tower.width, "layers": _describe_layers(tower, bits)}
-        for tower in towers
-    }
-    return {"towers": entries}
+    return {"towers": {tower.name: _describe_tower(tower, bits) for tower in towers}}
+
+
+def _describe_tower(
+    tower: TowerConfig, bits: Mapping[PathNames, Any] | None
+) -> dict[str, Any]:
+    entry: dict[str, Any] = {"width": tower.width}
+    if _filters(tower):
+        entry["filters"] = _filters(tower)
+        own = {k: b.tolist() for k, b in (bits or {}).items() if is_filters(k[-1])}
+        own = {k[-1]: b for k, b in own.items() if k[:-2] == _root(tower)}
+        entry |= {"bits": own} if own else {}
+    return {**entry, "layers": _describe_layers(tower, bits)}
+
+
+def _root(tower: TowerConfig) -> PathNames:
+    return (tower.name,) if tower.name else ()
+
+
+def _filters(tower: TowerConfig) -> list[int]:
+    """Returns the filters of each stage; an empty list without a convolution."""
+    stages = tower.picture.stages if tower.picture else ()
+    return [stage.filters for stage in stages]
 
 
 def layers_of(entries: Any) -> dict[str, list[dict[str, Any]]]:
@@ -111,7 +133,25 @@ def _apply_to_tower(tower: TowerConfig, entry: Any, where: str) -> TowerConfig:
     widths = {layer.get("width", told) for layer in entries or ()} or {told}
     if len(widths) > 1 or not all(type(w) is int and w > 0 for w in widths):
         raise ConfigError(f"{where}: layers must have one width, 1 or more.")
+    tower = _apply_filters(tower, entry, where)
     return dataclasses.replace(tower, width=widths.pop(), layers=layers)
+
+
+def _apply_filters(tower: TowerConfig, entry: Any, where: str) -> TowerConfig:
+    """Returns a tower with the filters of each stage that an entry has, if any."""
+    if tower.picture is None or "filters" not in entry:
+        return tower
+    told, stages = entry["filters"], tower.picture.stages
+    are_counts = isinstance(told, list) and all(type(n) is int and n > 0 for n in told)
+    if not are_counts or len(told) != len(stages):
+        raise ConfigError(
+            f"{where}: filters={told!r} must be a list of {len(stages)} numbers of 1 "
+            "or more."
+        )
+    pairs = zip(stages, told, strict=True)
+    new = tuple(dataclasses.replace(stage, filters=n) for stage, n in pairs)
+    picture = dataclasses.replace(tower.picture, stages=new)
+    return dataclasses.replace(tower, picture=picture)
 
 
 def parse_architecture(

@@ -12,6 +12,12 @@ from slimjax.models.head import HeadConfig
 from slimjax.models.settings import ModelSettings
 from slimjax.models.tower_config import Compute
 
+IMAGE = "image"
+"""What a tower that reads pictures reads."""
+
+IMAGE_SIZES = ("height", "width", "colors")
+"""Names of the sizes of pictures, in the order of the axes of a batch."""
+
 
 def build_model(
     settings: ModelSettings,
@@ -23,7 +29,8 @@ def build_model(
 
     Args:
         settings: The block ``config.model``.
-        sizes: Numbers of kinds, ``vocab`` or ``features``; or the vocabulary alone.
+        sizes: Numbers of kinds, ``vocab`` or ``features``, or `IMAGE_SIZES`; or the
+            vocabulary alone.
         heads: What the task asks for; by default the next token. Those that read the
             ``first`` position pool as the setting says, and those of a tied table have
             one of their own where tables are not tied.
@@ -57,6 +64,9 @@ def _build_decoder(
 ) -> ModelConfig:
     layers = (settings.uniform_layer(),) * settings.num_layers
     options = _tower_options(settings, longest) | dict(style=settings.full_style)
+    if settings.reads_images:
+        options |= _image_options(settings, sizes)
+        return recipes.decoder(0, settings.width, layers, heads=heads, **options)
     num_tokens = sizes["vocab"] if settings.token_table else 0
     return recipes.decoder(num_tokens, settings.width, layers, heads=heads, **options)
 
@@ -119,13 +129,28 @@ def _tower_options(settings: ModelSettings, longest: int) -> dict[str, Any]:
     )
 
 
+def _image_options(settings: ModelSettings, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """Returns the fields of a tower that reads pictures."""
+    picture = settings.picture(*(sizes[name] for name in IMAGE_SIZES))
+    in_table = settings.full_style.positions in ("learned", "sinusoidal")
+    return dict(
+        stem=settings.stem,
+        picture=picture,
+        reads=IMAGE,
+        num_positions=picture.num_positions if in_table else 0,
+        position_offset=0,
+        token_types=0,
+    )
+
+
 def _compute(settings: ModelSettings) -> dict[str, Any]:
     names = (field.name for field in dataclasses.fields(Compute))
     return {name: getattr(settings, name) for name in names}
 
 
 def _fit_head(settings: ModelSettings, head: HeadConfig) -> HeadConfig:
-    pool = settings.pool or ("first" if settings.kind == "encoder" else "mean")
+    is_text = settings.kind == "encoder" and not settings.reads_images
+    pool = settings.pool or ("first" if is_text else "mean")
     changes: dict[str, Any] = {}
     if head.at == "first":
         changes = dict(at=pool, pooler=settings.width * settings.pooler)

@@ -5,8 +5,9 @@ from typing import Any
 
 from slimjax.config import check_most
 from slimjax.errors import ConfigError, suggest
+from slimjax.models.image_checks import check_image_settings
 from slimjax.models.style import STYLES
-from slimjax.models.tower_config import STEMS
+from slimjax.models.tower_config import IMAGE_STEMS, STEMS
 from slimjax.nn.axes import RULES
 from slimjax.nn.implementations import ACTIVATIONS, IMPLEMENTATIONS, POOLS
 
@@ -31,6 +32,7 @@ def check_settings(settings: Any) -> None:
     _check_heads(settings)
     _check_rope(settings.rope_scaling)
     _check_kind(settings)
+    check_image_settings(settings)
 
 
 def _check_choices(settings: Any) -> None:
@@ -59,8 +61,10 @@ def _check_numbers(settings: Any) -> None:
             raise ConfigError(
                 f"config.model.{name}={getattr(settings, name)} must be in [1, 256]."
             )
+    is_image = settings.kind == "encoder" and settings.stem in IMAGE_STEMS
     for name in ("width", "num_layers", "num_heads", "mlp_dim"):
-        if getattr(settings, name) < 1 and not (settings.kind, name) == ("mlp", name):
+        is_none = settings.kind == "mlp" or (name == "num_layers" and is_image)
+        if getattr(settings, name) < 0 or not (getattr(settings, name) or is_none):
             raise ConfigError(
                 f"config.model.{name}={getattr(settings, name)} must be 1 or more."
             )
@@ -106,11 +110,12 @@ def _check_drop_connect(settings: Any) -> None:
 def _check_kind(settings: Any) -> None:
     """Refuses settings that a kind of model does not have."""
     stem = "features" if settings.kind == "mlp" else "tokens"
-    others = ("characters",) if settings.kind == "encoder" else ()
+    others = ("characters", *IMAGE_STEMS) if settings.kind == "encoder" else ()
     if settings.stem not in ("", stem, *others):
         raise ConfigError(
             f"config.model.stem={settings.stem!r} is not a stem of "
-            f"config.model.kind={settings.kind!r}, which has {stem!r}."
+            f"config.model.kind={settings.kind!r}, which has "
+            f"{' or '.join(map(repr, (stem, *others)))}."
         )
     if settings.kind == "mlp" and settings.mlp not in ("", *ACTIVATIONS):
         hint = suggest(settings.mlp, ACTIVATIONS)

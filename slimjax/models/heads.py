@@ -45,7 +45,7 @@ class Head(nn.Module):
         axis = "pooled" if head.pooler else self.tower.axis
         entries = "vocab" if self._scores_tokens else "classes"
         if head.table == "own":
-            is_plain = self.tower.stem == "features" and not self.tower.layers
+            is_plain = self.tower.reads_numbers and not self.tower.layers
             self.own = OutputTable(head.answers, entries, axis, head.bias, is_plain)
             nn.share_scope(self, self.own)
         elif head.bias:

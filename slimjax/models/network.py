@@ -216,6 +216,11 @@ def abstract_inputs(towers: tuple[TowerConfig, ...]) -> dict[str, jax.ShapeDtype
     """Returns shapes of inputs with which variables can be made."""
     shapes = {}
     for tower in towers:
+        if tower.picture is not None:
+            picture = tower.picture
+            shape = 1, picture.height, picture.width, picture.colors
+            shapes[tower.reads] = jax.ShapeDtypeStruct(shape, jnp.uint8)
+            continue
         is_table = tower.stem != "features"
         shape = (1, 2) if is_table else (1, tower.num_inputs)
         dtype = jnp.int32 if is_table else jnp.float32

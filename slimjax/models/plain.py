@@ -21,6 +21,7 @@ TOWER = ("embed_scale", "rope_base")
 COMPUTE = ("dtype", "attention_impl", "remat", "scan_layers")
 
 _TOWER_FIELDS = ("rope_scaling", "position_offset", "attention_scale", "buckets")
+_TOWER_FIELDS += ("picture",)
 _HEAD_FIELDS = ("pooler_activation", "transform", "epsilon", "scale")
 
 

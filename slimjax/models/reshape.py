@@ -9,6 +9,7 @@ from jaxtyping import PyTree
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.paths import layer_name
 from slimjax.models.tower_config import TowerConfig
+from slimjax.nn.pictures import Picture
 
 
 def reshape_tower(
@@ -25,8 +26,21 @@ def reshape_tower(
         _reshape_layer(layer, params.get(layer_name(i), {}))
         for i, layer in enumerate(tower.layers)
     )
-    kernel = params[tower.stem]["kernel"] if table is None else table
-    return dataclasses.replace(tower, width=kernel.shape[-1], layers=layers)
+    changes: dict[str, Any] = dict(layers=layers)
+    if tower.picture is not None:
+        changes["picture"] = _reshape_picture(tower.picture, params[tower.stem])
+    if table is None:
+        own = params[tower.stem]
+        table = own["out"] if "out" in own else own["kernel"]
+    return dataclasses.replace(tower, width=table.shape[-1], **changes)
+
+
+def _reshape_picture(picture: Picture, params: Mapping[str, Any]) -> Picture:
+    stages = (
+        dataclasses.replace(stage, filters=params[f"kernel_{number}"].shape[-1])
+        for number, stage in enumerate(picture.stages)
+    )
+    return dataclasses.replace(picture, stages=tuple(stages))
 
 
 def _reshape_layer(layer: LayerConfig, parts: Mapping[str, PyTree]) -> LayerConfig:

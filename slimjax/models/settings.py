@@ -6,6 +6,8 @@ from slimjax.errors import ConfigError
 from slimjax.models.checks import ROPE, check_settings
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.style import STYLES, Style
+from slimjax.models.tower_config import IMAGE_STEMS
+from slimjax.nn.pictures import Picture, Stage
 from slimjax.nn.positions import RopeScaling
 
 STYLED = tuple(field.name for field in dataclasses.fields(Style))
@@ -48,12 +50,24 @@ class ModelSettings:
         window: Number of positions that are seen on each side, the position itself
             included; 0 for all.
         stem: Input of the model: tokens, characters (the bytes of tokens, by a
-            convolution) or features; empty means that of the kind.
+            convolution), features, or pictures, by a convolution or in patches; empty
+            means that of the kind. Of an encoder of pictures `num_layers` may be 0.
+        filters: Of a convolution of pictures: filters of each stage.
+        kernels: Height and width of the filters of each stage, in places. Of this and
+            the next two settings, one number stands for all stages.
+        strides: Places from one use of a filter to the next, of each stage.
+        pools: Height and width of the squares of places that become one at the end of
+            each stage; 1 for none.
+        image_pool: How squares become one place: max or mean.
+        image_norm: Kind of the norm of filters: rms, layer, group (over all places of a
+            picture and all filters) or none.
+        image_activation: Activation of filters.
+        patch_size: Of patches: their height and width, in pixels.
         token_table: Of characters: whether a table of tokens is read beside them.
         token_bytes: Of characters: bytes of a token that are read.
         byte_dim: Of characters: width of the vectors of bytes.
         pool: What a head that reads whole rows uses: first (the first position), mean
-            or max. Empty means first for an encoder and mean otherwise. Where
+            or max. Empty means first for an encoder of texts and mean otherwise. Where
             positions see only the past, first is refused.
         pooler: Whether such a head reads through BERT's pooler, a product and tanh.
         pooler_activation: Activation of the pooler.
@@ -122,6 +136,14 @@ class ModelSettings:
     state_dim: int = 0
     window: int = 0
     stem: str = ""
+    filters: tuple[int, ...] = (16, 32, 64)
+    kernels: tuple[int, ...] = (3,)
+    strides: tuple[int, ...] = (1,)
+    pools: tuple[int, ...] = (2,)
+    image_pool: str = "max"
+    image_norm: str = "rms"
+    image_activation: str = "relu"
+    patch_size: int = 8
     token_table: bool = True
     token_bytes: int = 12
     byte_dim: int = 32
@@ -156,6 +178,8 @@ class ModelSettings:
         if self.kind == "mlp":
             return
         self.full_style.check("config.model")
+        if not self.num_layers:
+            return
         if not self.head_dim and self.width % self.num_heads:
             raise ConfigError(
                 f"config.model.width={self.width} must be a multiple of "
@@ -177,9 +201,33 @@ class ModelSettings:
         return RopeScaling(**{names[name]: value for name, value in given.items()})
 
     @property
+    def reads_images(self) -> bool:
+        """Whether pictures are read."""
+        return self.stem in IMAGE_STEMS
+
+    def picture(self, height: int, width: int, colors: int) -> Picture:
+        """Returns what reads pictures of a size.
+
+        Raises:
+            ConfigError: If strides, pools or patches do not divide it.
+        """
+        size = height, width, colors
+        if self.stem == "patches":
+            picture = Picture(*size, patch=self.patch_size)
+        else:
+            of_stages = (self.kernels, self.strides, self.pools)
+            spread = (v * (len(self.filters) if len(v) == 1 else 1) for v in of_stages)
+            stages = map(Stage, self.filters, *spread)
+            options = self.image_norm, self.image_pool, self.image_activation
+            picture = Picture(*size, tuple(stages), 0, *options)
+        picture.check()
+        return picture
+
+    @property
     def full_style(self) -> Style:
         """How layers compute."""
         by_kind = {"encoder": "bert", "encoder_decoder": "t5"}
+        by_kind |= {"encoder": "vit"} if self.reads_images else {}
         base = STYLES[self.style or by_kind.get(self.kind, "llama")]
         given = {name: getattr(self, name) for name in STYLED}
         given = {name: value for name, value in given.items() if value != ""}

@@ -10,9 +10,21 @@ from jaxtyping import Array, DTypeLike, Float, Int
 from slimjax.models.tower_config import TowerConfig
 from slimjax.nn.activations import activate
 from slimjax.nn.axes import named
+from slimjax.nn.convolution import Convolution
 from slimjax.nn.gates import is_width
+from slimjax.nn.patches import Patches
 from slimjax.nn.positions import sinusoids
 from slimjax.nn.products import product
+
+
+def make_image_stem(tower: TowerConfig, dtype: DTypeLike) -> Convolution | Patches:
+    """Returns what makes a residual stream of pictures."""
+    picture = tower.picture
+    assert picture is not None
+    if picture.patch:
+        return Patches(picture.patch, tower.width, dtype, tower.axis, name="patches")
+    options = tower.width, dtype, tower.axis, tower.epsilon
+    return Convolution(picture, *options, name="convolution")
 
 
 class FeatureStem(nn.Module):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from slimjax.models.context import Context
 from slimjax.models.layer import Layer, Streams, apply_layers
 from slimjax.models.paths import layer_name
-from slimjax.models.stems import FeatureStem, Sinusoids
+from slimjax.models.stems import FeatureStem, Sinusoids, make_image_stem
 from slimjax.models.tower_config import Compute, TowerConfig
 from slimjax.nn.cache import CACHE
 from slimjax.nn.characters import Characters
@@ -29,7 +29,7 @@ class Tower(nn.Module):
 
     Inputs are found by the name that the tower reads: ``tokens`` int32 ``[B T]``, say,
     with ``tokens_segments`` (0 for padding) and ``tokens_types`` beside it, which may
-    be left out; or ``features`` ``[B F]``, of one position.
+    be left out; ``features`` ``[B F]``, of one position; or ``image`` ``[B H W C]``.
 
     Attributes:
         tower: The shape.
@@ -46,6 +46,8 @@ class Tower(nn.Module):
         tower, dtype = self.tower, jnp.dtype(self.compute.dtype)
         if tower.stem == "features":
             self.stem = FeatureStem(tower, dtype, name="features")
+        elif tower.picture is not None:
+            self.stem = make_image_stem(tower, dtype)
         elif tower.table_of is None and tower.has_table:
             self.embed = TiedEmbedding(
                 *(tower.num_inputs, tower.width, tower.embed_scale, dtype),
@@ -106,7 +108,7 @@ class Tower(nn.Module):
         """
         x = self._embed(inputs, channels, table, positions)
         x = dropout(x, self.compute.dropout, fold_name(key, "embedding"))
-        context = self._context(inputs, channels, memory, key, positions)
+        context = self._context(x, inputs, channels, memory, key, positions)
         xs = [x]
         has_cache = self.is_mutable_collection(CACHE)
         if self.is_initializing() or wants_moments(self) or has_cache:
@@ -124,7 +126,7 @@ class Tower(nn.Module):
     ) -> tuple[Float[Array, "*batch D"], Context]:
         """Returns the residual stream before the first layer, and what layers get."""
         x = self._embed(inputs, channels, None, None)
-        return x, self._context(inputs, channels, None, None, None)
+        return x, self._context(x, inputs, channels, None, None, None)
 
     def finish(
         self, x: Float[Array, "*batch D"], channels: Float[Array, " D"]
@@ -146,10 +148,13 @@ class Tower(nn.Module):
         values = inputs[self.tower.reads]
         if self.tower.stem == "features":
             return self.stem(values, channels)
-        x = self._vectors(inputs, channels, table)
         scaled = self.tower.embed_scale * channels
+        if self.tower.picture is not None:
+            x, scaled = self.stem(values, channels), channels
+        else:
+            x = self._vectors(inputs, channels, table)
         if self.tower.num_positions:
-            shared = jnp.arange(values.shape[1])[None]
+            shared = jnp.arange(x.shape[1])[None]
             x += self.places(shared if positions is None else positions, scaled)
         if self.tower.token_types:
             kinds = inputs.get(f"{self.tower.reads}_types", jnp.zeros_like(values))
@@ -171,6 +176,7 @@ class Tower(nn.Module):
 
     def _context(
         self,
+        x: Float[Array, "*batch D"],
         inputs: Mapping[str, Array],
         channels: Float[Array, " D"],
         memory: Context | None,
@@ -178,7 +184,7 @@ class Tower(nn.Module):
         positions: Int[Array, "B T"] | None,
     ) -> Context:
         if positions is None:
-            shape = inputs[self.tower.reads].shape[:2]
+            shape = x.shape[:2]
             positions = jnp.broadcast_to(jnp.arange(shape[1]), shape)
         context = Context(positions, channels, self.segments(inputs))
         if key is not None and self.compute.dropout:

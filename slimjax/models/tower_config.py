@@ -5,9 +5,12 @@ from collections.abc import Mapping
 
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.style import LLAMA, Style
+from slimjax.nn.pictures import Picture
 from slimjax.nn.positions import RopeScaling
 
-STEMS = ("tokens", "characters", "features")
+STEMS = ("tokens", "characters", "features", "convolution", "patches")
+IMAGE_STEMS = ("convolution", "patches")
+"""Stems that read pictures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,8 +23,10 @@ class TowerConfig:
         layers: The layers, in order; L of them.
         style: How they compute.
         stem: What it reads: ``tokens``, by a table, ``characters``, the bytes of tokens
-            by a convolution, or ``features``, by a product.
+            by a convolution, ``features``, by a product, or pictures, by a
+            ``convolution`` or in ``patches``.
         num_inputs: Tokens of the table, V, or features; 0 for characters alone.
+        picture: The pictures that it reads, and what reads them; None for none.
         token_bytes: Of ``characters``: bytes of a token that are read, L.
         byte_dim: Of ``characters``: width of the vectors of bytes, E.
         axis: Name of the width. Towers that share it are cut alike, and share channels.
@@ -48,6 +53,7 @@ class TowerConfig:
     style: Style = LLAMA
     stem: str = "tokens"
     num_inputs: int = 0
+    picture: Picture | None = None
     token_bytes: int = 0
     byte_dim: int = 0
     axis: str = "embed"
@@ -70,6 +76,8 @@ class TowerConfig:
         """Fixes the scale of the embedding, and takes what a file holds."""
         first, last = self.buckets
         object.__setattr__(self, "buckets", (first, last))
+        if isinstance(self.picture, dict):
+            object.__setattr__(self, "picture", Picture(**self.picture))
         if isinstance(self.rope_scaling, dict):
             scaling = RopeScaling(**self.rope_scaling)
             object.__setattr__(self, "rope_scaling", scaling)
@@ -84,7 +92,12 @@ class TowerConfig:
     @property
     def has_table(self) -> bool:
         """Whether it reads a table of tokens, alone or beside characters."""
-        return self.stem != "features" and self.num_inputs > 0
+        return self.stem in ("tokens", "characters") and self.num_inputs > 0
+
+    @property
+    def reads_numbers(self) -> bool:
+        """Whether it reads numbers, features or pictures, and no tokens."""
+        return self.stem == "features" or self.picture is not None
 
     @property
     def norms_embedding(self) -> bool:
@@ -99,10 +112,12 @@ class TowerConfig:
     def length(self, lengths: Mapping[str, int]) -> int:
         """Returns the positions of a row, by the name of the tower or of its input.
 
-        A row of features has one.
+        A row of features has one, and a picture has its places.
         """
         if self.stem == "features":
             return 1
+        if self.picture is not None:
+            return self.picture.num_positions
         return lengths[self.name] if self.name in lengths else lengths[self.reads]
 
     def num_keys(self, length: int) -> float:

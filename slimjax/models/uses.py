@@ -12,6 +12,7 @@ from slimjax.models.paths import Path, layer_of
 from slimjax.models.tower_config import TowerConfig
 from slimjax.models.use import Use, UseFn
 from slimjax.nn.implementations import PARTS, STATES
+from slimjax.nn.pictures import Picture
 
 READING = ("query", "out", "gate", "up", "down", "reading")
 """Weights that multiply each position of their own tower."""
@@ -72,10 +73,20 @@ class _Uses:
         if found:
             return Use(self.head_rate(found[0]))
         tower = self.towers["" if len(path) < 3 else path[0]]
+        if tower.picture is not None and path[-2] == tower.stem:
+            return Use(self.places(tower.picture, path[-1]) / self.num_targets)
         if "characters" in path:
             reads = path[-1:] == ("kernel",)
             return Use(self.rate(tower) * tower.token_bytes * reads)
         return Use(self.rate(tower) if axes[0] == "features" else 0.0)
+
+    def places(self, picture: Picture, name: str) -> int:
+        """Returns at how many places a weight that reads pictures is used."""
+        number = name.removeprefix("kernel_")
+        if not number.isdigit():
+            return picture.num_positions
+        height, width = picture.grids[int(number)]
+        return height * width
 
     def is_tied(self, head: HeadConfig, path: Path) -> bool:
         owner = self.towers[head.tower].table_of

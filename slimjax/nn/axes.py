@@ -27,6 +27,7 @@ RULES: Mapping[str, tuple[str, ...]] = {
     "kv_heads": ("model",),
     "mlp": ("model",),
     "vocab": ("model",),
+    "filters": ("model",),  # Of every stage; see `kind_of`.
     "batch": ("data", "fsdp"),
     "positions": ("context",),
 }
@@ -52,6 +53,37 @@ def is_width(name: str | None) -> bool:
     return name is not None and name.endswith("embed")
 
 
+def is_filters(name: str | None) -> bool:
+    """Whether an axis is the filters of a stage of a convolution: ``filters_0``.
+
+    Examples:
+        >>> is_filters("filters_1"), is_filters("image_embed")
+        (True, False)
+    """
+    return name is not None and name.startswith("filters_")
+
+
+def is_shared(name: str | None) -> bool:
+    """Whether the units of an axis are part of weights that other units are part of.
+
+    Those are the channels of a residual stream, and the filters of a stage, which
+    those of the next stage read.
+    """
+    return is_width(name) or is_filters(name)
+
+
+def kind_of(name: str) -> str:
+    """Returns the kind of an axis: all widths are of one kind, and all filters.
+
+    Examples:
+        >>> kind_of("image_embed"), kind_of("filters_2"), kind_of("mlp")
+        ('embed', 'filters', 'mlp')
+    """
+    if is_width(name):
+        return "embed"
+    return "filters" if is_filters(name) else name
+
+
 def mesh_axes(name: str | None) -> tuple[str, ...]:
     """Returns the axes of the mesh over which an axis of this name is spread.
 
@@ -59,7 +91,7 @@ def mesh_axes(name: str | None) -> tuple[str, ...]:
         >>> mesh_axes("image_embed"), mesh_axes("head_dim")
         (('fsdp',), ())
     """
-    return RULES.get("embed" if is_width(name) else name or "", ())
+    return RULES.get(kind_of(name or ""), ())
 
 
 def named(init: Initializer, *axes: str) -> Any:
@@ -89,7 +121,8 @@ def spread(
 ) -> PartitionSpec:
     """Returns over which axes of a mesh each axis of an array is spread.
 
-    An axis that cannot be cut evenly lies whole on every device.
+    An axis that cannot be cut evenly lies whole on every device. So does one whose axis
+    of the mesh a later axis of the array takes: filters that are read, for example.
 
     Args:
         names: Names of the axes; None for one that stays whole.
@@ -99,15 +132,20 @@ def spread(
     Examples:
         >>> spread(("embed", "mlp"), (6, 9), {"data": 8, "fsdp": 2, "model": 2})
         P('fsdp', None)
+        >>> spread(("filters_0", "filters_1"), (6, 4), {"model": 2})
+        P(None, 'model')
     """
+    taken: set[str] = set()
 
     def place(name: str | None, length: int) -> Any:
         axes = [a for a in mesh_axes(name) if sizes.get(a, 1) > 1]
-        if not axes or length % num_parts(name, sizes):
+        if not axes or length % num_parts(name, sizes) or not taken.isdisjoint(axes):
             return None
+        taken.update(axes)
         return tuple(axes) if len(axes) > 1 else axes[0]
 
-    return PartitionSpec(*map(place, names, shape))
+    pairs = list(zip(names, shape, strict=True))
+    return PartitionSpec(*reversed([place(*pair) for pair in reversed(pairs)]))
 
 
 def mesh_to_share() -> AbstractMesh | None:

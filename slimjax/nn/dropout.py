@@ -23,7 +23,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from slimjax.nn.quantize import is_matrix
+from slimjax.nn.axes import is_filters
+from slimjax.nn.bit_axes import is_matrix
 from slimjax.nn.random_bits import is_kept
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
@@ -111,12 +112,13 @@ def _drop_weight(
         return weight
     key = jax.random.fold_in(key, zlib.crc32("/".join(path).encode()))
     for axis, name in enumerate(axes):
-        if rates.get(name):
+        rate = rates.get("filters" if is_filters(name) else name, 0.0)
+        if rate:
             units = [n if i == axis else 1 for i, n in enumerate(weight.shape)]
             own = jax.random.fold_in(key, axis)
             shape = tuple(units) if whole else weight.shape
-            kept = is_kept(own, rates[name], shape)
-            weight = jnp.where(kept, weight / (1.0 - rates[name]), 0.0)
+            kept = is_kept(own, rate, shape)
+            weight = jnp.where(kept, weight / (1.0 - rate), 0.0)
     return weight
 
 

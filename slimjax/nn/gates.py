@@ -20,7 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Shaped
 
+from slimjax.nn.axes import is_shared as is_shared
 from slimjax.nn.axes import is_width as is_width
+from slimjax.nn.axes import kind_of as kind_of
 from slimjax.trees import Path
 
 CHANNELS = "embed"

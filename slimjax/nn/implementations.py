@@ -6,6 +6,12 @@ IMPLEMENTATIONS = ("auto", "reference", "blocked", "native", "cudnn", "splash")
 NORMS = ("rms", "layer")
 """The kinds of normalisation."""
 
+IMAGE_NORMS = (*NORMS, "group", "none")
+"""The kinds of normalisation of filters; group is over all places of a picture too."""
+
+IMAGE_POOLS = ("max", "mean")
+"""The ways to make one place of a square of them."""
+
 ACTIVATIONS = (
     *("silu", "gelu", "gelu_tanh", "relu", "relu2", "sigmoid", "tanh", "none"),
 )

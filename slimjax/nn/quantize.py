@@ -27,8 +27,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
-from slimjax.nn.axes import ONE_ROW, is_spread, is_width, numpy_of, to_host
-from slimjax.nn.gates import PAST
+from slimjax.nn.axes import is_spread, numpy_of, to_host
+from slimjax.nn.bit_axes import bit_axis as bit_axis
+from slimjax.nn.bit_axes import bit_key as bit_key
+from slimjax.nn.bit_axes import is_matrix as is_matrix
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
 PRECISION = "precision"
@@ -46,12 +48,6 @@ LEAST_OF_VECTORS = 8
 STEPS = {2: 0.9957, 3: 0.5860, 4: 0.3352, 6: 0.1041, 8: 0.0308, FULL: 1.0}
 """Distance of levels that is best for normal numbers of deviation 1, by bits."""
 
-BIT_AXES = ("heads", "kv_heads", "mlp", "state", "vocab")
-"""Axes along which bits may differ, one for each matrix."""
-
-STACKED = "layer"
-"""The axis of layers whose weights are stacked."""
-
 FITS = np.linspace(0.5, 1.5, 21, dtype=np.float32)
 """Factors of the best step for normal numbers, among which `fit_rows` chooses."""
 
@@ -62,53 +58,6 @@ Units = Shaped[Array, " U"] | Shaped[np.ndarray, " U"]
 
 Precision = Mapping[str, PyTree]
 """``bits``: int32 [U] by bit key; ``fit``: float32 [U] by path of the weight."""
-
-
-def is_matrix(axes: AxisNames) -> bool:
-    """Whether a weight maps vectors, or is a table of them.
-
-    Biases are none, whatever their shape, nor are tables of relative positions: their
-    numbers are few, and each counts for many.
-
-    Examples:
-        >>> is_matrix(("embed", "heads", "head_dim")), is_matrix(("places", "embed"))
-        (True, True)
-        >>> is_matrix(("heads", "head_dim")), is_matrix(("bias", "embed"))
-        (False, False)
-    """
-    own = [name for name in axes if name != STACKED]
-    if len(own) < 2 or not set(own).isdisjoint(ONE_ROW):
-        return False
-    return PAST in own or any(map(is_width, own)) or set(own).isdisjoint(BIT_AXES)
-
-
-def bit_axis(axes: AxisNames) -> int | None:
-    """Returns which axis of a weight its bits belong to; None if it is one unit.
-
-    A bias of a unit is not quantized with it: its row would be one number.
-
-    Examples:
-        >>> bit_axis(("embed", "mlp")), bit_axis(("embed",)), bit_axis(("mlp",))
-        (1, None, None)
-    """
-    if not is_matrix(axes):
-        return None
-    return next((i for i, name in enumerate(axes) if name in BIT_AXES), None)
-
-
-def bit_key(path: Path, axes: AxisNames) -> Path:
-    """Returns where a weight's bits are kept: those of one module's units are shared.
-
-    Examples:
-        >>> bit_key(("encoder", "mlp", "up"), ("embed", "mlp"))
-        ('encoder', 'mlp', 'mlp')
-        >>> bit_key(("embed", "embedding"), ("vocab", "embed"))
-        ('embed', 'embedding')
-    """
-    axis = bit_axis(axes)
-    if axis is None or axes[axis] == "vocab":
-        return path
-    return (*path[:-1], axes[axis])
 
 
 def least_bits(axes: AxisNames) -> int:

@@ -13,6 +13,7 @@ from slimjax.report.read import SIZES, Json, Run
 
 UNITS = {
     "embed": "channels",
+    "filters": "filters",
     "heads": "heads",
     "kv_heads": "KV heads",
     "mlp": "MLP units",

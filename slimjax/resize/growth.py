@@ -1,8 +1,8 @@
 """Adding units: the grown model computes what it did.
 
 What a new unit writes is 0, so that nothing changes, and what it reads is drawn anew,
-so that it can learn. Channels of a residual stream cannot be added this way: a norm
-takes its mean over them.
+so that it can learn. Channels of a residual stream cannot be added this way, nor can
+filters of a convolution: a norm takes its mean over them.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.nn.axes import numpy_of
-from slimjax.nn.gates import NESTED, is_width
+from slimjax.nn.gates import NESTED, is_shared
 from slimjax.resize.plan import NEW, Change
 from slimjax.resize.shrink import take, writes
 from slimjax.trees import Path, flatten, unflatten
@@ -28,7 +28,7 @@ def plan_growth(
             group gets as many query heads as the others have.
 
     Raises:
-        ValueError: If channels of a residual stream would be added.
+        ValueError: If channels of a residual stream or filters would be added.
 
     Examples:
         >>> change = plan_growth({("mlp", "mlp"): (2,)}, {("mlp", "mlp"): 1})
@@ -38,8 +38,8 @@ def plan_growth(
     origin = {}
     for path, shape in sizes.items():
         num, group = more.get(path, 0), (*path[:-1], NESTED.get(path[-1], ""))
-        if num and is_width(path[-1]):
-            raise ValueError(f"{path}: channels of a residual stream are not added")
+        if num and is_shared(path[-1]):
+            raise ValueError(f"{path}: channels and filters are not added")
         groups = sizes[group][0] if group in sizes else 1
         units = np.arange(shape[0] if shape else 1).reshape(groups, -1)
         added = more.get(group, 0) if group in sizes else 0

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import PyTree
 
-from slimjax.nn.axes import constrain, numpy_of
+from slimjax.nn.axes import constrain, is_filters, numpy_of
 from slimjax.nn.gates import PAST, SUBLAYER, axis_gates, is_width
 from slimjax.resize.plan import NEW, Change
 from slimjax.trees import AxisNames, Path, flatten, unflatten
@@ -56,8 +56,9 @@ def writes(axes: AxisNames) -> bool:
     """Whether gates are folded into a weight with these axes.
 
     They are where units are written to a residual stream, its last axis, from any other
-    axis, where recurrent units are written to their next state, and where a head's
-    table or its pooler reads what they hold. Biases that write to a stream are
+    axis, where recurrent units are written to their next state, where filters are read
+    by those of the next stage, and where a head's table or its pooler reads what they
+    hold. Biases that write to a stream are
     ``[1 D]``, with an axis of their own, and so are among them.
 
     Examples:
@@ -69,6 +70,7 @@ def writes(axes: AxisNames) -> bool:
     if len(axes) < 2:
         return False
     to_stream = axes[0] == PAST or (is_width(axes[-1]) and axes[0] != axes[-1])
+    to_stream = to_stream or (is_filters(axes[-1]) and is_filters(axes[-2]))
     return to_stream or axes[0] in ANSWERS or axes[-1] == POOLED
 
 
@@ -79,15 +81,17 @@ def written_gate(
 
     If it writes to a residual stream, those of a stream that it reads are not among
     them: what wrote to that stream has them. If it writes to the next state of
-    recurrent units, they are those of the state that it reads.
+    recurrent units, they are those of the state that it reads; if to the next filters,
+    those of the filters that it reads.
     """
     if axes[0] == PAST:
         units = axis_gates(path, PAST, shape[0], gates)
         return _as_float32(units, list(range(1, len(shape))))
     product: Any = np.ones((1,) * len(shape), np.float32)
     for i, (name, length) in enumerate(zip(axes, shape, strict=True)):
-        is_read = is_width(name) and i < len(shape) - 1 and is_width(axes[-1])
-        units = None if is_read else axis_gates(path, name, length, gates)
+        is_left_out = is_width(name) and i < len(shape) - 1 and is_width(axes[-1])
+        is_left_out = is_left_out or (is_filters(name) and i == len(shape) - 1)
+        units = None if is_left_out else axis_gates(path, name, length, gates)
         if units is not None:
             others = [j for j in range(len(shape)) if j != i]
             product = product * _as_float32(units, others)

@@ -8,8 +8,8 @@ from slimjax.data.dataset import Outline
 from slimjax.data.labels import Labels
 from slimjax.errors import ConfigError, suggest
 from slimjax.models.architecture import read_architecture
-from slimjax.models.build import build_model
-from slimjax.models.config import ModelConfig
+from slimjax.models.build import IMAGE_SIZES, build_model
+from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.head import HeadConfig
 from slimjax.run.augmented import check_augment
 from slimjax.tasks.base import Task
@@ -25,6 +25,11 @@ READS = {
     "mlp": ("features",),
 }
 """Fields of a batch that each kind of model reads."""
+
+
+def fields_read(settings: ModelSettings) -> tuple[str, ...]:
+    """Returns the fields of a batch that a model reads."""
+    return (IMAGE,) if settings.reads_images else READS[settings.kind]
 
 
 def make_task(run: RunConfig, outline: Outline) -> Task:
@@ -47,7 +52,7 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
     check_augment(run, outline)
     task = make_task(run, outline)
     heads = tuple(_weigh(head, run, outline) for head in task.heads(outline.sizes))
-    model = build_model(run.model, outline.sizes, heads, outline.lengths)
+    model = build_model(run.model, _sizes(outline), heads, outline.lengths)
     if task.hides_future and model.main.sees_all:
         raise ConfigError(
             f"config.task={run.task!r} predicts what comes next, and this model "
@@ -66,6 +71,13 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
             "config.distill.top_k=0."
         )
     return model
+
+
+def _sizes(outline: Outline) -> dict[str, int]:
+    """Returns numbers of kinds, and the sizes of pictures, if there are any."""
+    picture = outline.fields.get(IMAGE)
+    shape = () if picture is None else picture.shape
+    return {**outline.sizes, **dict(zip(IMAGE_SIZES, shape, strict=False))}
 
 
 def _weigh(head: HeadConfig, run: RunConfig, outline: Outline) -> HeadConfig:
@@ -96,11 +108,23 @@ def check_fields(run: RunConfig, outline: Outline) -> None:
     kind = run.model.kind
     known = {*outline.fields, *outline.lengths}  # Some are made of others.
     known |= {"features"} if IMAGE in known else set()
-    missing = [name for name in READS[kind] if name not in known]
+    reads = fields_read(run.model)
+    missing = [name for name in reads if name not in known]
+    if IMAGE in missing:
+        raise ConfigError(
+            f"config.model.stem={run.model.stem!r} reads pictures; the data of "
+            f"config.task={run.task!r} have none. Set config.model.stem=''."
+        )
+    if IMAGE in known and IMAGE not in reads and kind != "mlp":
+        raise ConfigError(
+            f"config.model.kind={kind!r} with config.model.stem={run.model.stem!r} "
+            f"does not read the pictures of config.task={run.task!r}. Set "
+            "config.model.kind='encoder' and config.model.stem='convolution'."
+        )
     if missing:
         fit = [k for k, names in READS.items() if set(names) <= known]
         raise ConfigError(
-            f"config.model.kind={kind!r} reads {' and '.join(READS[kind])}; the data "
+            f"config.model.kind={kind!r} reads {' and '.join(reads)}; the data "
             f"of config.task={run.task!r} have no {missing[0]}. {suggest('', fit)}"
         )
     if "source" in known and "source" not in READS[kind]:

@@ -121,7 +121,8 @@ def _without_bits(entries: Any) -> Any:
     if isinstance(entries, list):
         return [{k: v for k, v in entry.items() if k != "bits"} for entry in entries]
     towers = {
-        name: {**tower, "layers": _without_bits(tower["layers"])}
+        name: {k: v for k, v in tower.items() if k != "bits"}
+        | {"layers": _without_bits(tower["layers"])}
         for name, tower in entries["towers"].items()
     }
     return {"towers": towers}

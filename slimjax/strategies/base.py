@@ -12,7 +12,7 @@ from slimjax.budget.bits import BitCosts
 from slimjax.budget.limits import Limits
 from slimjax.budget.units import Costs, Gates
 from slimjax.nn.axes import to_host
-from slimjax.nn.gates import NESTED, SUBLAYER, is_width
+from slimjax.nn.gates import NESTED, SUBLAYER, is_shared
 from slimjax.nn.quantize import Precision
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.curvature import WeightMoments
@@ -207,10 +207,11 @@ def goes_with_its_group(path: Path, shapes: Mapping[Path, tuple[int, ...]]) -> b
 def stays_open(path: Path, shapes: Mapping[Path, tuple[int, ...]]) -> bool:
     """Whether strategies that act inside the step leave the units of a gate alone.
 
-    They leave units that are removed only with their groups, and the channels of the
-    residual stream, whose weights are part of all other units.
+    They leave units that are removed only with their groups, and the channels of
+    residual streams and the filters of convolutions, whose weights are part of other
+    units.
     """
-    return is_width(path[-1]) or goes_with_its_group(path, shapes)
+    return is_shared(path[-1]) or goes_with_its_group(path, shapes)
 
 
 def find_state(opt_state: PyTree, kind: type) -> PyTree:

@@ -37,7 +37,7 @@ from slimjax.budget.depths import least_depths, unit_bytes
 from slimjax.budget.units import Costs
 from slimjax.nn.axes import to_host
 from slimjax.nn.depths import DEPTHS
-from slimjax.nn.gates import is_width
+from slimjax.nn.gates import is_shared
 from slimjax.nn.quantize import FULL, bit_key, is_matrix, least_bits
 from slimjax.objective.price import add_budget_penalty, add_size_penalty
 from slimjax.objective.size import SizeFn
@@ -135,7 +135,7 @@ def cost(context: SeamContext) -> Costs:
     opened, costs = context.inventory.open_gates(), _costs(context, (0,))
     finite = {key: own[:, 0] for key, own in costs.items() if np.isfinite(own).all()}
     channels = {
-        path: gate * np.inf for path, gate in opened.items() if is_width(path[-1])
+        path: gate * np.inf for path, gate in opened.items() if is_shared(path[-1])
     }
     return by_gate(finite, opened) | channels
 

@@ -30,7 +30,7 @@ import optax
 from jaxtyping import Array, Float, PyTree
 
 from slimjax.budget.units import Costs
-from slimjax.nn.gates import NESTED, is_width
+from slimjax.nn.gates import NESTED, is_shared
 from slimjax.objective.inventory import Inventory
 from slimjax.objective.size import SizeFn, unit_sizes
 from slimjax.strategies.base import (
@@ -176,7 +176,7 @@ def relative_sizes(inventory: Inventory, size_fn: SizeFn) -> dict[Path, float]:
     sizes = unit_sizes(size_fn, inventory.open_gates())
     counts = units_weights(inventory)
     outer = [
-        path for path in counts if path[-1] not in NESTED and not is_width(path[-1])
+        path for path in counts if path[-1] not in NESTED and not is_shared(path[-1])
     ]
     total = lambda values: sum(values[p] * inventory.gates[p][0] for p in outer)
     mean = total(sizes) / max(total(counts), 1)

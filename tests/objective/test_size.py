@@ -20,6 +20,7 @@ from slimjax.models import (
     BERT,
     GPT2,
     LLAMA,
+    VIT,
     HeadConfig,
     LayerConfig,
     ModelConfig,
@@ -29,6 +30,7 @@ from slimjax.models import (
     make_cache,
     mlp,
 )
+from slimjax.nn.pictures import Picture, Stage
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
 from slimjax.resize.plan import make_plan
@@ -144,6 +146,24 @@ OTHERS = {
         byte_dim=24,
     ),
     "perceptron": mlp(100, 128, heads=(LABEL,)),
+    "a convolution": encoder(
+        *(0, 64, (BIG,)),
+        heads=(LABEL,),
+        style=VIT,
+        stem="convolution",
+        picture=Picture(24, 16, 3, (Stage(16, 5, 1, 2), Stage(32, 3, 2))),
+        reads="image",
+        num_positions=6 * 4,
+    ),
+    "patches": encoder(
+        *(0, 64, (BIG,)),
+        heads=(LABEL,),
+        style=VIT,
+        stem="patches",
+        picture=Picture(24, 16, 3, patch=4),
+        reads="image",
+        num_positions=6 * 4,
+    ),
 }
 
 
@@ -155,6 +175,11 @@ def test_flops_of_all_models_are_those_of_their_dot_products_per_target(name):
     counted = float(make_size_fn("flops", inventory)(inventory.open_gates()))
     inputs = {}
     for tower in config.towers:
+        if tower.picture is not None:
+            picture = tower.picture
+            shape = 1, picture.height, picture.width, picture.colors
+            inputs[tower.reads] = jax.ShapeDtypeStruct(shape, jnp.uint8)
+            continue
         shape, dtype = (1, tower.num_inputs), jnp.float32
         if tower.token_bytes:
             shape = (1, lengths[tower.name], tower.token_bytes)

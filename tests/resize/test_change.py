@@ -80,9 +80,10 @@ def test_a_grown_group_has_as_many_heads_as_the_others():
     np.testing.assert_array_equal(origin, [0, 1, -1, 2, 3, -1, -1, -1, -1])
 
 
-def test_channels_are_not_added():
+@pytest.mark.parametrize("axis", ["embed", "filters_0"])
+def test_channels_and_filters_are_not_added(axis):
     with pytest.raises(ValueError, match="channels"):
-        plan_growth({("embed",): (4,)}, {("embed",): 1})
+        plan_growth({(axis,): (4,)}, {(axis,): 1})
 
 
 def test_heads_without_gates_of_their_own_follow_their_groups():
