@@ -17,9 +17,12 @@ from slimjax.models import (
     HeadConfig,
     LayerConfig,
     ModelConfig,
+    Parts,
+    captioner,
     decoder,
     encoder,
     encoder_decoder,
+    fusion,
     mlp,
 )
 from slimjax.nn.axes import is_filters
@@ -93,15 +96,15 @@ def models(draw, max_layers: int = 3, style=LLAMA, **options) -> ModelConfig:
 @st.composite
 def recipes(draw, max_layers: int = 2) -> ModelConfig:
     """Draws models of all kinds: styles, widths, looped layers, several heads."""
-    kinds = ["decoder", "encoder", "two towers", "mlp", "pictures"]
+    kinds = ["decoder", "encoder", "two towers", "mlp", "pictures", "fusion"]
     kind = draw(st.sampled_from(kinds))
     heads = draw(st.sampled_from([CLASSES, PAIR, NUMBER, ENDS, VECTOR, "gaps"]))
     if kind == "mlp":
         units, act = draw(st.integers(1, 9)), draw(st.sampled_from(["sigmoid", "relu"]))
         heads = draw(st.sampled_from([CLASSES, NUMBER, MANY]))
         return mlp(draw(st.integers(1, 6)), units, heads=heads, activation=act)
-    if kind == "pictures":
-        return draw(picture_encoders())
+    if kind in ("pictures", "fusion"):
+        return draw(picture_encoders() if kind == "pictures" else fusions())
     options = dict(
         style=draw(st.sampled_from(STYLES)),
         scan_layers=draw(st.sampled_from([False, True])),
@@ -185,6 +188,39 @@ def picture_encoders(draw) -> ModelConfig:
 
 
 @st.composite
+def fusions(draw) -> ModelConfig:
+    """Draws models of pictures and texts, some of one of them, some that write."""
+    style = draw(st.sampled_from(IMAGE_STYLES))
+    options: dict = dict(style=style, attention_impl="reference")
+    if style.positions in ("learned", "sinusoidal"):
+        options["num_positions"] = LENGTH + 1
+    across = draw(layers(cross=True))
+    none = dict(attention=False, num_heads=0, num_kv_heads=0)
+    widths = st.integers(3, 7)
+    parts = Parts(
+        image_width=draw(widths),
+        image_layers=draw(st.sampled_from([(), (draw(layers()),)])),
+        text_width=draw(widths),
+        text_layers=(draw(layers()),),
+        mixing_layers=(dataclasses.replace(across, **none),),
+        width=draw(widths),
+        layers=many(draw, 2),
+    )
+    picture, vocab_size = draw(pictures()), draw(st.integers(5, 12))
+    options |= dict(picture=picture)
+    if draw(st.sampled_from([False, False, True])):
+        own = many(draw, 1, cross=True)
+        source = draw(st.sampled_from([0, 9]))
+        sizes = vocab_size, draw(widths), own, parts
+        return captioner(*sizes, source_vocab_size=source, **options)
+    reads = draw(st.sampled_from(["both", "both", "image", "text"]))
+    vocab_size *= reads != "image"
+    options["picture"] = None if reads == "text" else picture
+    heads = draw(st.sampled_from([CLASSES, PAIR, NUMBER]))
+    return fusion(vocab_size, parts, heads=heads, **options)
+
+
+@st.composite
 def hard_gates(draw, config: ModelConfig) -> dict:
     """Draws gates of 0 and 1 that leave equal numbers of heads in each group."""
     boxed = config.abstract_variables()
@@ -233,7 +269,7 @@ def make_variables(config: ModelConfig, seed: int = 0) -> tuple[dict, dict]:
 def draw_inputs(config: ModelConfig, num_rows: int = 2, seed: int = 0) -> dict:
     """Returns inputs of a model: rows of 5 positions, the last of them padding."""
     source, inputs = np.random.default_rng(seed), {}
-    for tower in config.towers:
+    for tower in (tower for tower in config.towers if not tower.of):
         if tower.picture is not None:
             picture = tower.picture
             shape = num_rows, picture.height, picture.width, picture.colors

@@ -12,6 +12,7 @@ from jaxtyping import PyTree
 from slimjax import native
 from slimjax.errors import NotFeasibleError
 from slimjax.models.config import ModelConfig
+from slimjax.models.reading import join_segments
 
 ROWS, LENGTH = 2, 24
 TOLERANCE = 1e-3
@@ -19,16 +20,24 @@ TOLERANCE = 1e-3
 
 
 def random_inputs(model: ModelConfig, pad_id: int = 0) -> dict[str, np.ndarray]:
-    """Returns rows for all towers of a model that read tokens, some with padding.
+    """Returns rows for all towers of a model, some with padding.
 
     Args:
         model: The model.
         pad_id: The id of padding.
     """
     rng, inputs = np.random.default_rng(0), {}
-    longest = [t.num_positions for t in model.towers if t.num_positions]
-    length = min([LENGTH, *longest])
-    for tower in model.towers:
+    texts = [t for t in model.towers if not t.reads_numbers]
+    length = min([LENGTH, *(t.num_positions for t in texts if t.num_positions)])
+    for tower in (tower for tower in model.towers if not tower.of):
+        if tower.picture is not None:
+            size = tower.picture.height, tower.picture.width, tower.picture.colors
+            inputs[tower.reads] = rng.integers(0, 256, (ROWS, *size), np.uint8)
+            continue
+        if tower.reads_numbers:
+            size = ROWS, tower.num_inputs
+            inputs[tower.reads] = rng.normal(size=size).astype(np.float32)
+            continue
         shape = ROWS, length
         tokens = rng.integers(0, tower.num_inputs, shape).astype(np.int32)
         if tower.sees_all:
@@ -64,7 +73,7 @@ def answers_of(
         logits = jax.jit(lambda readout: readout.logits())
         found = readout.x if head.table == "batch" else logits(readout)
     found = np.asarray(found, np.float32)
-    there = inputs.get(f"{model.by_name[head.tower].reads}_segments")
+    there = join_segments(head.tower, model.by_name, inputs)
     return found if there is None or found.ndim < 3 else found[np.asarray(there) > 0]
 
 

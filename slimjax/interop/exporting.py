@@ -139,6 +139,15 @@ def make_foreign(weighed: Weighed) -> Foreign:
     return Foreign(config, tensors, files)
 
 
+def check_reads_tokens(model: ModelConfig) -> None:
+    """Raises `ConfigError` for a model that no format of other software holds."""
+    if any(tower.reads_numbers for tower in model.towers):
+        raise ConfigError(
+            "This model reads pictures or features, which only --format=stablehlo and "
+            "--format=packed can hold."
+        )
+
+
 def _family(model: ModelConfig, base: Mapping[str, Any]) -> str:
     """Returns a ``model_type`` of the family that computes what a model does."""
     style = model.main.style

@@ -11,7 +11,12 @@ from slimjax.data.piece_tokenizer import SentencePieceTokenizer
 from slimjax.errors import ConfigError
 from slimjax.interop.card import make_card
 from slimjax.interop.comparing import answers_of, compare, random_inputs
-from slimjax.interop.exporting import Weighed, make_foreign, open_weighed
+from slimjax.interop.exporting import (
+    Weighed,
+    check_reads_tokens,
+    make_foreign,
+    open_weighed,
+)
 from slimjax.interop.families import family_of
 from slimjax.interop.foreign import Foreign
 from slimjax.interop.gguf_blocks import LEVELS, Blocks
@@ -73,6 +78,7 @@ def export_gguf(
     if output.exists() or output.is_symlink():
         raise ConfigError(f"--output={printable(output)} is there already.")
     model, weighed = open_weighed(workdir)
+    check_reads_tokens(model.config)
     inputs = random_inputs(model.config, model.tokenizer.pad_id)
     before = answers_of(model.config, model.params, inputs)
     foreign, tokenizer = make_foreign(weighed), model.codecs["tokens"]

@@ -13,7 +13,7 @@ from jaxtyping import PyTree
 from slimjax.data.json_tokenizer import JSON_FILE
 from slimjax.interop.card import EXACT, ODD, PADDED, RAGGED, make_card
 from slimjax.interop.comparing import answers_of, compare, random_inputs
-from slimjax.interop.exporting import make_foreign, open_weighed
+from slimjax.interop.exporting import check_reads_tokens, make_foreign, open_weighed
 from slimjax.interop.families import FAMILIES
 from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.hf_writing import check_dtype, write_folder
@@ -54,6 +54,7 @@ def export_hf(
     """
     check_dtype(dtype)
     model, weighed = open_weighed(workdir)
+    check_reads_tokens(model.config)
     inputs = random_inputs(model.config, model.tokenizer.pad_id)
     before = answers_of(model.config, model.params, inputs)
     weighed = pad(weighed) if padded else weighed

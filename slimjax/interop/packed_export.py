@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from slimjax.data.codecs import special_of
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
 from slimjax.interop.comparing import answers_of, compare, random_inputs
@@ -35,7 +36,7 @@ def export_packed(workdir: str | Path, output: Path) -> dict[str, Any]:
         raise ConfigError(f"--output={printable(output)} is there already.")
     folder, model = RunFolder(workdir), load(workdir)
     plain = dataclasses.replace(model.config, dtype="float32")
-    inputs = random_inputs(plain, model.tokenizer.pad_id)
+    inputs = random_inputs(plain, special_of(model.codecs).get("pad", 0))
     before = answers_of(plain, model.params, inputs)
     part = output.with_name(f".{output.name}.part")
     output.parent.mkdir(parents=True, exist_ok=True)

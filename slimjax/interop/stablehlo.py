@@ -16,6 +16,7 @@ from flax import linen as nn
 from jax import export
 
 from slimjax import native
+from slimjax.data.codecs import special_of
 from slimjax.data.json_tokenizer import JSON_FILE, JsonTokenizer
 from slimjax.errors import ConfigError
 from slimjax.interop.card import make_card
@@ -24,6 +25,7 @@ from slimjax.interop.exporting import Weighed, open_weighed
 from slimjax.interop.run_folders import new_folder, read_report
 from slimjax.memory import give_back
 from slimjax.models.config import ModelConfig
+from slimjax.models.reading import join_segments
 from slimjax.store.files import write_atomic
 from slimjax.store.run_folder import RunFolder
 from slimjax.store.tensor_file import Entry, write_tensors
@@ -60,9 +62,9 @@ def export_stablehlo(workdir: str | Path, output: Path) -> dict[str, Any]:
     plain = dataclasses.replace(
         weighed.model, dtype="float32", attention_impl="reference", scan_layers=False
     )
-    inputs = random_inputs(plain, model.tokenizer.pad_id)
+    tokenizer = model.codecs.get("tokens")
+    inputs = random_inputs(plain, special_of(model.codecs).get("pad", 0))
     before = answers_of(model.config, model.params, inputs)
-    tokenizer = model.codecs["tokens"]
     with new_folder(output) as made:
         program = _make_program(plain, inputs)
         write_atomic(made / PROGRAM, program)
@@ -73,7 +75,8 @@ def export_stablehlo(workdir: str | Path, output: Path) -> dict[str, Any]:
         give_back()
         after = _answer_again(made, plain, inputs)
         difference = compare(before, after)
-        names = ", ".join(f'"{name}": np.ones((2, 8), np.int32)' for name in inputs)
+        ones = lambda x: f"np.ones({x.shape}, np.{x.dtype})"
+        names = ", ".join(f'"{name}": {ones(x)}' for name, x in inputs.items())
         card = make_card(
             output.name,
             read_report(RunFolder(workdir)),
@@ -116,17 +119,24 @@ def _make_program(model: ModelConfig, inputs: dict[str, np.ndarray]) -> bytes:
 
 
 def _symbolic(model: ModelConfig, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
-    """Returns shapes of inputs: any rows, and any positions of each tower."""
+    """Returns shapes of inputs: any rows, and any positions of each tower of texts."""
     scope = export.SymbolicScope()
-    most = [t.num_positions for t in model.towers if t.num_positions]
+    texts = [tower for tower in model.towers if not tower.reads_numbers]
+    most = [t.num_positions for t in texts if t.num_positions]
     letters = {tower.reads: "T" if not tower.name else "S" for tower in model.towers}
     if most:
         scope = export.SymbolicScope([f"T <= {min(most)}"])
-    shapes = {
-        name: export.symbolic_shape(f"B, {letters[name.split('_')[0]]}", scope=scope)
-        for name in inputs
+    numbers = {tower.reads for tower in model.towers if tower.reads_numbers}
+
+    def shape_of(name: str, x: np.ndarray) -> Any:
+        sizes = ", ".join(map(str, x.shape[1:]))
+        sizes = sizes if name in numbers else letters[name.split("_")[0]]
+        return export.symbolic_shape(f"B, {sizes}", scope=scope)
+
+    return {
+        name: jax.ShapeDtypeStruct(shape_of(name, x), x.dtype)
+        for name, x in inputs.items()
     }
-    return {n: jax.ShapeDtypeStruct(shape, jnp.int32) for n, shape in shapes.items()}
 
 
 def _write_weights(weighed: Weighed, folder: Path) -> int:
@@ -145,5 +155,5 @@ def _answer_again(
     weights = safetensors.numpy.load_file(folder / WEIGHTS)
     head = model.heads[0]
     found = np.asarray(program.call(weights, inputs)[head.name], np.float32)
-    there = inputs.get(f"{model.by_name[head.tower].reads}_segments")
+    there = join_segments(head.tower, model.by_name, inputs)
     return found if there is None or found.ndim < 3 else found[there > 0]

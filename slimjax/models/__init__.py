@@ -2,7 +2,8 @@
 
 A `ModelConfig` holds towers, each a residual stream with one `LayerConfig` a layer,
 since a slimmed model is ragged, and heads that read them. `recipes` has functions that
-make the usual ones: `decoder`, `encoder`, `encoder_decoder`, `mlp`.
+make the usual ones: `decoder`, `encoder`, `encoder_decoder`, `fusion`, `captioner` and
+`mlp`.
 """
 
 from typing import TYPE_CHECKING
@@ -15,12 +16,15 @@ if TYPE_CHECKING:
     from slimjax.models.cached import freeze_decoder as freeze_decoder
     from slimjax.models.cached import make_cache as make_cache
     from slimjax.models.config import ModelConfig as ModelConfig
+    from slimjax.models.fusing import Parts as Parts
     from slimjax.models.head import HeadConfig as HeadConfig
     from slimjax.models.layer_config import LayerConfig as LayerConfig
     from slimjax.models.network import Network as Network
+    from slimjax.models.recipes import captioner as captioner
     from slimjax.models.recipes import decoder as decoder
     from slimjax.models.recipes import encoder as encoder
     from slimjax.models.recipes import encoder_decoder as encoder_decoder
+    from slimjax.models.recipes import fusion as fusion
     from slimjax.models.recipes import mlp as mlp
     from slimjax.models.settings import ModelSettings as ModelSettings
     from slimjax.models.style import BERT as BERT
@@ -43,14 +47,17 @@ __getattr__ = exports(
         "ModelConfig": "config",
         "ModelSettings": "settings",
         "Network": "network",
+        "Parts": "fusing",
         "Style": "style",
         "T5": "style",
         "TowerConfig": "tower_config",
         "VIT": "style",
+        "captioner": "recipes",
         "decoder": "recipes",
         "encoder": "recipes",
         "encoder_decoder": "recipes",
         "freeze_decoder": "cached",
+        "fusion": "recipes",
         "make_cache": "cached",
         "mlp": "recipes",
         "read_architecture": "architecture",

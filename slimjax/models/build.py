@@ -7,16 +7,16 @@ from typing import Any
 from slimjax.errors import ConfigError
 from slimjax.models import recipes
 from slimjax.models.architecture import read_architecture
+from slimjax.models.build_images import (
+    build_captioner,
+    build_fusion,
+    build_image_encoder,
+    cross_heads,
+)
+from slimjax.models.build_options import compute_options, tower_options
 from slimjax.models.config import ModelConfig
 from slimjax.models.head import HeadConfig
 from slimjax.models.settings import ModelSettings
-from slimjax.models.tower_config import Compute
-
-IMAGE = "image"
-"""What a tower that reads pictures reads."""
-
-IMAGE_SIZES = ("height", "width", "colors")
-"""Names of the sizes of pictures, in the order of the axes of a batch."""
 
 
 def build_model(
@@ -29,8 +29,9 @@ def build_model(
 
     Args:
         settings: The block ``config.model``.
-        sizes: Numbers of kinds, ``vocab`` or ``features``, or `IMAGE_SIZES`; or the
-            vocabulary alone.
+        sizes: Numbers of kinds, ``vocab`` or ``features``, and sizes of pictures, as
+            `slimjax.models.build_images.IMAGE_SIZES` names them; or the vocabulary
+            alone.
         heads: What the task asks for; by default the next token. Those that read the
             ``first`` position pool as the setting says, and those of a tied table have
             one of their own where tables are not tied.
@@ -44,12 +45,15 @@ def build_model(
         3
     """
     sizes = {"vocab": sizes} if isinstance(sizes, int) else sizes
-    longest = max((lengths or {"": 0}).values())
+    lengths = lengths or {"": 0}
+    longest = max(lengths.values())
     make: dict[str, Callable[..., ModelConfig]] = {
         "encoder_decoder": _build_encoder_decoder,
+        "fusion": build_fusion,
         "mlp": _build_mlp,
     }
     fitted = tuple(_fit_head(settings, head) for head in heads) or None
+    sizes = {**sizes, "source": int("source" in lengths)}
     config = make.get(settings.kind, _build_decoder)(settings, sizes, fitted, longest)
     entries, where = settings.architecture, "config.model.architecture"
     if not entries:
@@ -63,10 +67,9 @@ def _build_decoder(
     settings: ModelSettings, sizes: Mapping[str, int], heads: Any, longest: int
 ) -> ModelConfig:
     layers = (settings.uniform_layer(),) * settings.num_layers
-    options = _tower_options(settings, longest) | dict(style=settings.full_style)
+    options = tower_options(settings, longest) | dict(style=settings.full_style)
     if settings.reads_images:
-        options |= _image_options(settings, sizes)
-        return recipes.decoder(0, settings.width, layers, heads=heads, **options)
+        return build_image_encoder(settings, sizes, heads)
     num_tokens = sizes["vocab"] if settings.token_table else 0
     return recipes.decoder(num_tokens, settings.width, layers, heads=heads, **options)
 
@@ -75,8 +78,9 @@ def _build_encoder_decoder(
     settings: ModelSettings, sizes: Mapping[str, int], heads: Any, longest: int
 ) -> ModelConfig:
     layer = settings.uniform_layer()
-    heads_across = settings.num_kv_heads or settings.num_heads
-    across = dict(cross_heads=settings.num_heads, cross_kv_heads=heads_across)
+    if settings.reads_images:
+        return build_captioner(settings, sizes, heads, longest)
+    across = cross_heads(settings)
     own_table = settings.width if "source_vocab" in sizes else 0
     if settings.copies and own_table:
         raise ConfigError(
@@ -92,7 +96,7 @@ def _build_encoder_decoder(
         source_vocab_size=sizes.get("source_vocab", 0),
         heads=heads,
         style=settings.full_style,
-        **_tower_options(settings, longest),
+        **tower_options(settings, longest),
     )
 
 
@@ -100,52 +104,9 @@ def _build_mlp(
     settings: ModelSettings, sizes: Mapping[str, int], heads: Any, longest: int
 ) -> ModelConfig:
     del longest
-    options = _compute(settings) | dict(heads=heads)
+    options = compute_options(settings) | dict(heads=heads)
     options["activation"] = settings.mlp or "sigmoid"
     return recipes.mlp(sizes["features"], settings.width, **options)
-
-
-def _tower_options(settings: ModelSettings, longest: int) -> dict[str, Any]:
-    characters = {}
-    if settings.stem == "characters":
-        names = ("stem", "token_bytes", "byte_dim")
-        characters = {name: getattr(settings, name) for name in names}
-    in_table = settings.full_style.positions in ("learned", "sinusoidal")
-    return (
-        _compute(settings)
-        | characters
-        | dict(
-            window=settings.window,
-            embed_scale=settings.embed_scale,
-            rope_base=float(settings.rope_base),
-            rope_scaling=settings.rope,
-            position_offset=settings.position_offset,
-            attention_scale=float(settings.attention_scale),
-            buckets=(settings.relative_buckets, settings.relative_distance),
-            num_positions=longest if in_table else 0,
-            token_types=settings.token_types,
-            epsilon=float(settings.norm_epsilon),
-        )
-    )
-
-
-def _image_options(settings: ModelSettings, sizes: Mapping[str, int]) -> dict[str, Any]:
-    """Returns the fields of a tower that reads pictures."""
-    picture = settings.picture(*(sizes[name] for name in IMAGE_SIZES))
-    in_table = settings.full_style.positions in ("learned", "sinusoidal")
-    return dict(
-        stem=settings.stem,
-        picture=picture,
-        reads=IMAGE,
-        num_positions=picture.num_positions if in_table else 0,
-        position_offset=0,
-        token_types=0,
-    )
-
-
-def _compute(settings: ModelSettings) -> dict[str, Any]:
-    names = (field.name for field in dataclasses.fields(Compute))
-    return {name: getattr(settings, name) for name in names}
 
 
 def _fit_head(settings: ModelSettings, head: HeadConfig) -> HeadConfig:

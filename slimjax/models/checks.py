@@ -11,7 +11,7 @@ from slimjax.models.tower_config import IMAGE_STEMS, STEMS
 from slimjax.nn.axes import RULES
 from slimjax.nn.implementations import ACTIVATIONS, IMPLEMENTATIONS, POOLS
 
-KINDS = ("decoder", "encoder", "encoder_decoder", "mlp")
+KINDS = ("decoder", "encoder", "encoder_decoder", "fusion", "mlp")
 DTYPES = ("float32", "bfloat16")
 REMATS = ("none", "dots", "full")
 ROPE = ("rope_type", "factor", "low_freq_factor", "high_freq_factor")
@@ -21,8 +21,10 @@ ROPES = {"linear": ROPE[:2], "llama3": ROPE}
 
 
 _SIZES = ("width", "encoder_width", "num_heads", "num_kv_heads", "head_dim", "mlp_dim")
-_SIZES += ("window", "token_types")
-MOST = dict.fromkeys(_SIZES, 1 << 20) | dict(num_layers=4096, encoder_layers=4096)
+_SIZES += ("window", "token_types", "image_width", "text_width")
+_LAYERS = ("num_layers", "encoder_layers")
+_LAYERS += ("image_layers", "text_layers", "mixing_layers")
+MOST = dict.fromkeys(_SIZES, 1 << 20) | dict.fromkeys(_LAYERS, 4096)
 
 
 def check_settings(settings: Any) -> None:
@@ -69,7 +71,8 @@ def _check_numbers(settings: Any) -> None:
                 f"config.model.{name}={getattr(settings, name)} must be 1 or more."
             )
     derived = ("num_kv_heads", "head_dim", "encoder_layers", "encoder_width")
-    for name in (*derived, "window", "token_types"):
+    derived += ("image_width", "text_width", "image_layers", "text_layers")
+    for name in (*derived, "mixing_layers", "window", "token_types"):
         if getattr(settings, name) < 0:
             raise ConfigError(
                 f"config.model.{name}={getattr(settings, name)} must be 0 (derived, or "
@@ -110,12 +113,15 @@ def _check_drop_connect(settings: Any) -> None:
 def _check_kind(settings: Any) -> None:
     """Refuses settings that a kind of model does not have."""
     stem = "features" if settings.kind == "mlp" else "tokens"
-    others = ("characters", *IMAGE_STEMS) if settings.kind == "encoder" else ()
+    others: tuple[str, ...] = ("characters",) if settings.kind == "encoder" else ()
+    if settings.kind in ("encoder", "encoder_decoder", "fusion"):
+        others += IMAGE_STEMS
+    stem = IMAGE_STEMS[0] if settings.kind == "fusion" else stem
     if settings.stem not in ("", stem, *others):
         raise ConfigError(
             f"config.model.stem={settings.stem!r} is not a stem of "
             f"config.model.kind={settings.kind!r}, which has "
-            f"{' or '.join(map(repr, (stem, *others)))}."
+            f"{' or '.join(map(repr, dict.fromkeys((stem, *others))))}."
         )
     if settings.kind == "mlp" and settings.mlp not in ("", *ACTIVATIONS):
         hint = suggest(settings.mlp, ACTIVATIONS)
@@ -132,16 +138,16 @@ def _check_kind(settings: Any) -> None:
         raise ConfigError(
             "config.model.copies=True is for config.model.kind='encoder_decoder'."
         )
-    if settings.pool == "first" and settings.kind not in ("encoder", "mlp"):
+    if settings.pool == "first" and settings.kind in ("decoder", "encoder_decoder"):
         raise ConfigError(
             "config.model.pool='first' is for encoders: in config.model.kind="
             f"{settings.kind!r} the first position sees only itsettings. Did you mean "
             "'mean'?"
         )
-    if settings.kind == "encoder" and settings.sees == "past":
+    if settings.kind in ("encoder", "fusion") and settings.sees == "past":
         raise ConfigError(
-            "config.model.sees='past' is not what an encoder does. Did you mean "
-            "config.model.kind='decoder'?"
+            f"config.model.sees='past' is not what config.model.kind={settings.kind!r} "
+            "does. Did you mean config.model.kind='decoder'?"
         )
 
 

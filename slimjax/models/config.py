@@ -157,7 +157,10 @@ class ModelConfig:
             table = shared["tokens"]["embedding"] if tower.has_table else None
             return reshape_tower(tower, own, table)
 
-        return dataclasses.replace(self, towers=tuple(map(reshape, self.towers)))
+        towers = tuple(map(reshape, self.towers))
+        widths = {tower.axis: tower.width for tower in reversed(towers)}
+        towers = (dataclasses.replace(t, width=widths[t.axis]) for t in towers)
+        return dataclasses.replace(self, towers=tuple(towers))
 
     def architecture(self, bits: Mapping[tuple[str, ...], Any] | None = None) -> Any:
         """Returns widths and layers as plain data, for ``architecture.json``.

@@ -20,6 +20,7 @@ from slimjax.errors import ConfigError
 from slimjax.models.config import ModelConfig
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.paths import layer_name
+from slimjax.models.reading import count_here, join_segments
 from slimjax.nn.cache import CACHE, empty_cache
 from slimjax.nn.copying import Source
 from slimjax.nn.implementations import STATES
@@ -140,11 +141,12 @@ class DecodingModel:
         """Returns the cache of rows that have read a source, and nothing else yet.
 
         Args:
-            source: Inputs of the other towers, ``[B S]``.
+            source: Inputs of the other towers, rows first.
             length: Longest text that can be written.
         """
-        main, tokens = self.config.main, next(iter(source.values()))
-        batch_size, source_length = tokens.shape
+        main, towers = self.config.main, self.config.by_name
+        batch_size = next(iter(source.values())).shape[0]
+        source_length = count_here(main.memory or "", towers, source)
         empty = make_layers_cache(self._shape, batch_size, length, source_length)
         # One token is enough to have keys and values of the source made. What it leaves
         # in other caches is thrown away.
@@ -158,11 +160,10 @@ class DecodingModel:
             return after if is_source else before
 
         filled = dict(changed[CACHE])
-        memory = self.config.by_name[main.memory or ""]
         return DecodingCache(
             jax.tree_util.tree_map_with_path(take, empty, filled),
-            source.get(f"{memory.reads}_segments"),
-            source[memory.reads],
+            join_segments(main.memory or "", towers, source),
+            source.get(towers[main.memory or ""].reads),
         )
 
     @property

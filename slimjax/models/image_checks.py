@@ -5,6 +5,10 @@ from typing import Any
 from slimjax.errors import ConfigError, suggest
 from slimjax.nn.implementations import ACTIVATIONS, IMAGE_NORMS, IMAGE_POOLS
 
+INPUTS = ("both", "image", "text")
+FUSING = ("fusion", "encoder_decoder")
+"""Kinds of models that may read pictures and texts."""
+
 MOST_STAGES = 16
 MOST = {"filters": 1 << 16, "kernels": 64, "strides": 64, "pools": 64}
 """Largest number of each setting of stages."""
@@ -32,7 +36,17 @@ def check_image_settings(settings: Any) -> None:
         raise ConfigError(
             f"config.model.patch_size={settings.patch_size} must be 1 to {1 << 12}."
         )
-    choices = dict(image_norm=IMAGE_NORMS, image_pool=IMAGE_POOLS)
+    if settings.inputs != "both" and settings.kind not in FUSING:
+        raise ConfigError(
+            f"config.model.inputs={settings.inputs!r} is for config.model.kind="
+            f"{' or '.join(map(repr, FUSING))}."
+        )
+    if settings.copies and settings.reads_images:
+        raise ConfigError(
+            "config.model.copies=True copies tokens of a source, and this model reads "
+            "pictures. Set config.model.copies=False."
+        )
+    choices = dict(inputs=INPUTS, image_norm=IMAGE_NORMS, image_pool=IMAGE_POOLS)
     choices |= dict(image_activation=ACTIVATIONS)
     for name, known in choices.items():
         value = getattr(settings, name)

@@ -14,6 +14,7 @@ from slimjax.models.head import HeadConfig
 from slimjax.models.heads import Head
 from slimjax.models.layer import Streams
 from slimjax.models.paths import layer_name, layer_of
+from slimjax.models.reading import join_segments
 from slimjax.models.tower import Tower
 from slimjax.models.tower_config import Compute, TowerConfig
 from slimjax.nn.copying import Source
@@ -52,8 +53,9 @@ class Network(nn.Module):
         parts = {}
         for tower in self.towers:
             axis = self._memory_axis(tower)
+            sources = tuple(self._tower(name).axis for name in tower.of)
             name = tower.name or None
-            parts[tower.name] = Tower(tower, self.compute, axis, name=name)
+            parts[tower.name] = Tower(tower, self.compute, axis, sources, name=name)
         self.parts = parts
         nn.share_scope(self, self.parts[""])
         dtype = jnp.dtype(self.compute.dtype)
@@ -153,7 +155,11 @@ class Network(nn.Module):
         """
         part, channels = self.parts[""], self.channels[self._tower("").axis]
         x = part.finish(self._run(inputs, None, keep=False)[""][-1], channels)
-        return pool(x, kind, part.segments(inputs)) if x.ndim > 2 else x
+        return pool(x, kind, self._segments("", inputs)) if x.ndim > 2 else x
+
+    def _segments(self, name: str, inputs: Inputs) -> Array | None:
+        towers = {tower.name: tower for tower in self.towers}
+        return join_segments(name, towers, inputs)
 
     def _tower(self, name: str) -> TowerConfig:
         return next(tower for tower in self.towers if tower.name == name)
@@ -171,6 +177,9 @@ class Network(nn.Module):
                 options["key"] = jax.random.fold_in(key, i)
             if tower.memory is not None:
                 options["memory"] = self._memory(tower.memory, streams, inputs)
+            if tower.of:
+                options["sources"] = [self._end(name, streams) for name in tower.of]
+                options["segments"] = self._segments(tower.name, inputs)
             streams[tower.name] = part(inputs, self.channels[tower.axis], **options)
         return streams
 
@@ -178,25 +187,29 @@ class Network(nn.Module):
         self, name: str, streams: Mapping[str, Streams], inputs: Inputs
     ) -> Context:
         """Returns what cross-attention reads of a tower."""
-        part, channels = self.parts[name], self.channels[self._tower(name).axis]
         return Context(
             positions=None,
             channels=None,
-            memory=part.finish(streams[name][-1], channels),
-            memory_segments=part.segments(inputs),
-            memory_channels=channels,
+            memory=self._end(name, streams),
+            memory_segments=self._segments(name, inputs),
+            memory_channels=self.channels[self._tower(name).axis],
         )
+
+    def _end(self, name: str, streams: Mapping[str, Streams]) -> Float[Array, "B T D"]:
+        """Returns the last stream of a tower, as others read it."""
+        channels = self.channels[self._tower(name).axis]
+        return self.parts[name].finish(streams[name][-1], channels)
 
     def _read(
         self, streams: Mapping[str, Streams], inputs: Inputs, key: Array | None
     ) -> dict[str, Readout]:
         readouts = {}
         for head, reader in zip(self.heads, self.readers, strict=True):
-            tower, part = self._tower(head.tower), self.parts[head.tower]
+            tower = self._tower(head.tower)
             channels = self.channels[tower.axis]
-            x = part.finish(streams[head.tower][-1], channels)
+            x = self._end(head.tower, streams)
             if head.at != "each" and x.ndim > 2:
-                x = pool(x, head.at, part.segments(inputs))
+                x = pool(x, head.at, self._segments(head.tower, inputs))
             x = dropout(x, self.compute.dropout, fold_name(key, head.module))
             table = self._table(tower) if head.table == "tied" else None
             source = None
@@ -215,7 +228,7 @@ class Network(nn.Module):
 def abstract_inputs(towers: tuple[TowerConfig, ...]) -> dict[str, jax.ShapeDtypeStruct]:
     """Returns shapes of inputs with which variables can be made."""
     shapes = {}
-    for tower in towers:
+    for tower in (tower for tower in towers if not tower.of):
         if tower.picture is not None:
             picture = tower.picture
             shape = 1, picture.height, picture.width, picture.colors

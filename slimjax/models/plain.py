@@ -21,7 +21,7 @@ TOWER = ("embed_scale", "rope_base")
 COMPUTE = ("dtype", "attention_impl", "remat", "scan_layers")
 
 _TOWER_FIELDS = ("rope_scaling", "position_offset", "attention_scale", "buckets")
-_TOWER_FIELDS += ("picture",)
+_TOWER_FIELDS += ("picture", "of")
 _HEAD_FIELDS = ("pooler_activation", "transform", "epsilon", "scale")
 
 

@@ -4,14 +4,16 @@ import dataclasses
 from typing import Any
 
 from slimjax.models.config import ModelConfig
+from slimjax.models.fusing import captioner as captioner
+from slimjax.models.fusing import fusion as fusion
 from slimjax.models.head import HeadConfig
 from slimjax.models.layer_config import LayerConfig
+from slimjax.models.options import next_token as next_token
+from slimjax.models.options import split_options
 from slimjax.models.style import BERT, LLAMA, T5, Style
-from slimjax.models.tower_config import Compute, TowerConfig
+from slimjax.models.tower_config import TowerConfig
 
 Layers = tuple[LayerConfig, ...]
-
-COMPUTE = tuple(field.name for field in dataclasses.fields(Compute))
 
 
 def decoder(
@@ -39,7 +41,7 @@ def decoder(
         >>> model.width, model.num_layers, model.heads[0].name
         (8, 3, 'tokens')
     """
-    compute, own = _split(options)
+    compute, own = split_options(options)
     tower = TowerConfig("", width, layers, style, num_inputs=vocab_size, **own)
     return ModelConfig((tower,), heads or next_token(vocab_size, style), **compute)
 
@@ -87,7 +89,7 @@ def encoder_decoder(
         style: How all layers compute.
         **options: Fields of `ModelConfig` and `TowerConfig`.
     """
-    compute, own = _split(options)
+    compute, own = split_options(options)
     table: dict[str, Any] = dict(num_inputs=vocab_size, **own)
     past, full = (dataclasses.replace(style, sees=sees) for sees in ("past", "all"))
     other = dict(axis="encoder_embed") if encoder_width else dict(table_of="")
@@ -169,7 +171,7 @@ def mlp(
         >>> same(step["features"]["kernel"], (w1 - rate * np.outer(dz1, x)).T)
         True
     """
-    compute, own = _split(options)
+    compute, own = split_options(options)
     stem = dict(stem="features", reads="features", axis="mlp")
     own = dict[str, Any](stem) | own
     style = Style(bias=True, positions="none", tied=False, sees="all")
@@ -180,15 +182,3 @@ def mlp(
         activation=activation,
     )
     return ModelConfig((tower,), heads, **compute)
-
-
-def next_token(vocab_size: int, style: Style) -> tuple[HeadConfig, ...]:
-    """Returns the head of a language model."""
-    table = "tied" if style.tied else "own"
-    return (HeadConfig("tokens", vocab_size, table=table),)
-
-
-def _split(options: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Returns options of the model, and those of towers."""
-    compute = {name: value for name, value in options.items() if name in COMPUTE}
-    return compute, {k: v for k, v in options.items() if k not in COMPUTE}

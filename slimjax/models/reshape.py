@@ -21,6 +21,9 @@ def reshape_tower(
         tower: The shape before; its layers tell what a removed sublayer was.
         params: Weights of the tower, or their shapes, by name.
         table: The table of tokens that it reads; None if it reads none.
+
+    Returns:
+        The tower; its width stays as it was where all that it reads has its own axis.
     """
     layers = tuple(
         _reshape_layer(layer, params.get(layer_name(i), {}))
@@ -30,9 +33,16 @@ def reshape_tower(
     if tower.picture is not None:
         changes["picture"] = _reshape_picture(tower.picture, params[tower.stem])
     if table is None:
-        own = params[tower.stem]
-        table = own["out"] if "out" in own else own["kernel"]
-    return dataclasses.replace(tower, width=table.shape[-1], **changes)
+        table = _widest(tower, params.get(tower.stem, {}))
+    if table is not None:
+        changes["width"] = table.shape[-1]
+    return dataclasses.replace(tower, **changes)
+
+
+def _widest(tower: TowerConfig, own: Mapping[str, Any]) -> Any:
+    """Returns a weight that writes the stream; None where all comes from elsewhere."""
+    names = (*tower.of, "out", "kernel")
+    return next((own[name] for name in names if name in own), None)
 
 
 def _reshape_picture(picture: Picture, params: Mapping[str, Any]) -> Picture:

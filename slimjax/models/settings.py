@@ -19,7 +19,8 @@ class ModelSettings:
     """The block ``config.model``: a uniform start, or an architecture from a file.
 
     Attributes:
-        kind: decoder, encoder, encoder_decoder, or mlp (a plain perceptron).
+        kind: decoder, encoder, encoder_decoder, fusion (of pictures and texts), or mlp
+            (a plain perceptron).
         width: Width of the residual stream, D; of an mlp the number of hidden units.
         num_layers: Number of layers, L.
         encoder_layers: Layers of the encoder of an encoder_decoder; 0 means num_layers.
@@ -63,6 +64,13 @@ class ModelSettings:
             picture and all filters) or none.
         image_activation: Activation of filters.
         patch_size: Of patches: their height and width, in pixels.
+        inputs: Of a fusion, and of an encoder_decoder of pictures: both, or image or
+            text alone, as a control.
+        image_width: Width of the stream of pictures of such models; 0 means width.
+        image_layers: Its layers, behind the convolution or the patches.
+        text_width: Width of the stream of texts of such models; 0 means width.
+        text_layers: Its layers.
+        mixing_layers: Layers of attention of the text over the picture.
         token_table: Of characters: whether a table of tokens is read beside them.
         token_bytes: Of characters: bytes of a token that are read.
         byte_dim: Of characters: width of the vectors of bytes.
@@ -144,6 +152,12 @@ class ModelSettings:
     image_norm: str = "rms"
     image_activation: str = "relu"
     patch_size: int = 8
+    inputs: str = "both"
+    image_width: int = 0
+    image_layers: int = 0
+    text_width: int = 0
+    text_layers: int = 1
+    mixing_layers: int = 1
     token_table: bool = True
     token_bytes: int = 12
     byte_dim: int = 32
@@ -203,7 +217,8 @@ class ModelSettings:
     @property
     def reads_images(self) -> bool:
         """Whether pictures are read."""
-        return self.stem in IMAGE_STEMS
+        reads = self.stem in IMAGE_STEMS or (self.kind == "fusion" and not self.stem)
+        return reads and self.inputs != "text"
 
     def picture(self, height: int, width: int, colors: int) -> Picture:
         """Returns what reads pictures of a size.
@@ -228,11 +243,13 @@ class ModelSettings:
         """How layers compute."""
         by_kind = {"encoder": "bert", "encoder_decoder": "t5"}
         by_kind |= {"encoder": "vit"} if self.reads_images else {}
+        by_kind |= {"fusion": "vit"}
         base = STYLES[self.style or by_kind.get(self.kind, "llama")]
         given = {name: getattr(self, name) for name in STYLED}
         given = {name: value for name, value in given.items() if value != ""}
         if self.kind != "decoder":
-            given["sees"] = "all" if self.kind == "encoder" else "past"
+            sees_all = self.kind in ("encoder", "fusion")
+            given["sees"] = "all" if sees_all else "past"
         return dataclasses.replace(base, **given)
 
     def uniform_layer(self) -> LayerConfig:

@@ -1,5 +1,6 @@
 """What a tower reads, and how it becomes a residual stream, beside tables of tokens."""
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import flax.linen as nn
@@ -12,6 +13,7 @@ from slimjax.nn.activations import activate
 from slimjax.nn.axes import named
 from slimjax.nn.convolution import Convolution
 from slimjax.nn.gates import is_width
+from slimjax.nn.moments import note_input
 from slimjax.nn.patches import Patches
 from slimjax.nn.positions import sinusoids
 from slimjax.nn.products import product
@@ -58,6 +60,48 @@ class FeatureStem(nn.Module):
         out = product(x.reshape(-1, x.shape[-1]), kernel, self.dtype) + bias
         out = activate(out, tower.activation)
         return out.reshape(*x.shape[:-1], tower.width)
+
+
+class StreamStem(nn.Module):
+    """The last streams of other towers as one, one after the other.
+
+    A stream of another width is multiplied with a kernel ``NAME [E D]``, and gets a
+    bias ``NAME_bias [1 D]``, which also tells where a position is from. A stream of the
+    same axis is read as it is.
+
+    Attributes:
+        tower: The tower that reads.
+        axes: Names of the widths of what it reads.
+        dtype: Type of the operands of products.
+    """
+
+    tower: TowerConfig
+    axes: tuple[str, ...]
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, streams: Sequence[Float[Array, "B T _"]], channels: Float[Array, " D"]
+    ) -> Float[Array, "B S D"]:
+        """Returns one stream.
+
+        Args:
+            streams: What is read, as the last norm of each tower leaves it.
+            channels: Gates of the tower's own stream.
+        """
+        parts, axis, width = [], self.tower.axis, self.tower.width
+        for name, own, x in zip(self.tower.of, self.axes, streams, strict=True):
+            if own == axis:
+                parts.append(x)
+                continue
+            init = named(nn.initializers.lecun_normal(), own, axis)
+            kernel = self.param(name, init, (x.shape[-1], width), jnp.float32)
+            init = named(nn.initializers.normal(0.02), "bias", axis)
+            bias = self.param(f"{name}_bias", init, (1, width), jnp.float32)
+            note_input(self, name, x)
+            made = product(x, kernel * channels[None], self.dtype)
+            parts.append(made + (bias * channels[None])[None])
+        return jnp.concatenate(parts, axis=1)
 
 
 class Sinusoids(nn.Module):

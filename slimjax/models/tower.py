@@ -1,7 +1,7 @@
 """One tower: a stem that makes a residual stream, layers, and a norm at its end."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import flax.linen as nn
 import jax
@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from slimjax.models.context import Context
 from slimjax.models.layer import Layer, Streams, apply_layers
 from slimjax.models.paths import layer_name
-from slimjax.models.stems import FeatureStem, Sinusoids, make_image_stem
+from slimjax.models.stems import FeatureStem, Sinusoids, StreamStem, make_image_stem
 from slimjax.models.tower_config import Compute, TowerConfig
 from slimjax.nn.cache import CACHE
 from slimjax.nn.characters import Characters
@@ -35,11 +35,13 @@ class Tower(nn.Module):
         tower: The shape.
         compute: How it computes.
         memory_axis: Name of the width of what cross-attention reads.
+        source_axes: Names of the widths of other towers' streams, if it reads these.
     """
 
     tower: TowerConfig
     compute: Compute
     memory_axis: str = ""
+    source_axes: tuple[str, ...] = ()
 
     def setup(self) -> None:
         """Makes the parts."""
@@ -48,6 +50,8 @@ class Tower(nn.Module):
             self.stem = FeatureStem(tower, dtype, name="features")
         elif tower.picture is not None:
             self.stem = make_image_stem(tower, dtype)
+        elif tower.of:
+            self.stem = StreamStem(tower, self.source_axes, dtype, name="streams")
         elif tower.table_of is None and tower.has_table:
             self.embed = TiedEmbedding(
                 *(tower.num_inputs, tower.width, tower.embed_scale, dtype),
@@ -92,6 +96,8 @@ class Tower(nn.Module):
         *,
         table: Table | None = None,
         positions: Int[Array, "B T"] | None = None,
+        sources: Sequence[Float[Array, "B T _"]] = (),
+        segments: Int[Array, "B T"] | None = None,
         keep: bool = True,
     ) -> Streams:
         """Returns the residual stream before the first layer and after each.
@@ -103,12 +109,19 @@ class Tower(nn.Module):
             key: Root of random numbers; None for none.
             table: Another tower's table of tokens, if this one reads that.
             positions: Where the tokens stand; 0, 1, 2 ... by default.
+            sources: Last streams of other towers, if it reads these.
+            segments: Segments of these; None for all of them together.
             keep: Whether streams between layers are asked for; if not, only the last
                 one is sure to be there.
         """
-        x = self._embed(inputs, channels, table, positions)
+        if self.tower.of:
+            x = self.stem(sources, channels)
+            x = self._add_positions(x, channels, positions)
+        else:
+            x = self._embed(inputs, channels, table, positions)
+            segments = self.segments(inputs)
         x = dropout(x, self.compute.dropout, fold_name(key, "embedding"))
-        context = self._context(x, inputs, channels, memory, key, positions)
+        context = self._context(x, channels, segments, memory, key, positions)
         xs = [x]
         has_cache = self.is_mutable_collection(CACHE)
         if self.is_initializing() or wants_moments(self) or has_cache:
@@ -126,7 +139,8 @@ class Tower(nn.Module):
     ) -> tuple[Float[Array, "*batch D"], Context]:
         """Returns the residual stream before the first layer, and what layers get."""
         x = self._embed(inputs, channels, None, None)
-        return x, self._context(x, inputs, channels, None, None, None)
+        segments = self.segments(inputs)
+        return x, self._context(x, channels, segments, None, None, None)
 
     def finish(
         self, x: Float[Array, "*batch D"], channels: Float[Array, " D"]
@@ -153,12 +167,30 @@ class Tower(nn.Module):
             x, scaled = self.stem(values, channels), channels
         else:
             x = self._vectors(inputs, channels, table)
-        if self.tower.num_positions:
-            shared = jnp.arange(x.shape[1])[None]
-            x += self.places(shared if positions is None else positions, scaled)
         if self.tower.token_types:
             kinds = inputs.get(f"{self.tower.reads}_types", jnp.zeros_like(values))
             x += self.types(kinds, scaled)
+        return self._add_positions(x, channels, positions, scaled)
+
+    def _add_positions(
+        self,
+        x: Float[Array, "B T D"],
+        channels: Float[Array, " D"],
+        positions: Int[Array, "B T"] | None,
+        scaled: Float[Array, " D"] | None = None,
+    ) -> Float[Array, "B T D"]:
+        """Returns a stream with the vectors of its positions, as layers begin with it.
+
+        Args:
+            x: The stream.
+            channels: Its gates.
+            positions: Where its positions stand; 0, 1, 2 ... by default.
+            scaled: What the vectors of positions are multiplied by, if not the gates.
+        """
+        if self.tower.num_positions:
+            shared = jnp.arange(x.shape[1])[None]
+            places = shared if positions is None else positions
+            x += self.places(places, channels if scaled is None else scaled)
         return self.embed_norm(x, channels) if self.tower.norms_embedding else x
 
     def _vectors(
@@ -177,8 +209,8 @@ class Tower(nn.Module):
     def _context(
         self,
         x: Float[Array, "*batch D"],
-        inputs: Mapping[str, Array],
         channels: Float[Array, " D"],
+        segments: Int[Array, "B T"] | None,
         memory: Context | None,
         key: Array | None,
         positions: Int[Array, "B T"] | None,
@@ -186,7 +218,7 @@ class Tower(nn.Module):
         if positions is None:
             shape = x.shape[:2]
             positions = jnp.broadcast_to(jnp.arange(shape[1]), shape)
-        context = Context(positions, channels, self.segments(inputs))
+        context = Context(positions, channels, segments)
         if key is not None and self.compute.dropout:
             context = dataclasses.replace(context, key=jax.random.fold_in(key, 1))
         if memory is None:

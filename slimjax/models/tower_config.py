@@ -9,6 +9,9 @@ from slimjax.nn.pictures import Picture
 from slimjax.nn.positions import RopeScaling
 
 STEMS = ("tokens", "characters", "features", "convolution", "patches")
+STREAMS = "streams"
+"""The stem of a tower that reads the last streams of other towers."""
+
 IMAGE_STEMS = ("convolution", "patches")
 """Stems that read pictures."""
 
@@ -24,9 +27,10 @@ class TowerConfig:
         style: How they compute.
         stem: What it reads: ``tokens``, by a table, ``characters``, the bytes of tokens
             by a convolution, ``features``, by a product, or pictures, by a
-            ``convolution`` or in ``patches``.
+            ``convolution`` or in ``patches``. `STREAMS` reads other towers.
         num_inputs: Tokens of the table, V, or features; 0 for characters alone.
         picture: The pictures that it reads, and what reads them; None for none.
+        of: Of `STREAMS`: the towers whose last streams it reads, one after the other.
         token_bytes: Of ``characters``: bytes of a token that are read, L.
         byte_dim: Of ``characters``: width of the vectors of bytes, E.
         axis: Name of the width. Towers that share it are cut alike, and share channels.
@@ -54,6 +58,7 @@ class TowerConfig:
     stem: str = "tokens"
     num_inputs: int = 0
     picture: Picture | None = None
+    of: tuple[str, ...] = ()
     token_bytes: int = 0
     byte_dim: int = 0
     axis: str = "embed"
@@ -76,6 +81,7 @@ class TowerConfig:
         """Fixes the scale of the embedding, and takes what a file holds."""
         first, last = self.buckets
         object.__setattr__(self, "buckets", (first, last))
+        object.__setattr__(self, "of", tuple(self.of))
         if isinstance(self.picture, dict):
             object.__setattr__(self, "picture", Picture(**self.picture))
         if isinstance(self.rope_scaling, dict):
@@ -118,7 +124,8 @@ class TowerConfig:
             return 1
         if self.picture is not None:
             return self.picture.num_positions
-        return lengths[self.name] if self.name in lengths else lengths[self.reads]
+        names = (self.name, self.reads, "")
+        return lengths[next(name for name in names if name in lengths)]
 
     def num_keys(self, length: int) -> float:
         """Returns the keys that a query meets in the mean.

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from slimjax.models.head import HeadConfig
 from slimjax.models.paths import Path, layer_of
+from slimjax.models.reading import count_positions
 from slimjax.models.tower_config import TowerConfig
 from slimjax.models.use import Use, UseFn
 from slimjax.nn.implementations import PARTS, STATES
@@ -53,7 +54,10 @@ class _Uses:
         return targets_per_row(self.towers, self.heads, self.lengths)
 
     def rate(self, tower: TowerConfig) -> float:
-        return tower.length(self.lengths) / self.num_targets
+        return self.length(tower) / self.num_targets
+
+    def length(self, tower: TowerConfig) -> int:
+        return count_positions(tower, self.towers, self.lengths)
 
     def head_rate(self, head: HeadConfig) -> float:
         return _positions(head, self.towers, self.lengths) / self.num_targets
@@ -75,6 +79,8 @@ class _Uses:
         tower = self.towers["" if len(path) < 3 else path[0]]
         if tower.picture is not None and path[-2] == tower.stem:
             return Use(self.places(tower.picture, path[-1]) / self.num_targets)
+        if tower.of and path[-2] == tower.stem:
+            return Use(self.rate(self.towers[path[-1]]))
         if "characters" in path:
             reads = path[-1:] == ("kernel",)
             return Use(self.rate(tower) * tower.token_bytes * reads)
@@ -96,7 +102,7 @@ class _Uses:
     def in_copying(self, head: HeadConfig, name: str) -> Use:
         tower = self.towers[head.tower]
         source = self.towers[tower.memory or ""]
-        own, keys = tower.length(self.lengths), source.length(self.lengths)
+        own, keys = self.length(tower), self.length(source)
         if name == "key":
             return Use(self.rate(source), kept=keys / own)
         # Scores alone, and no mixed values: half of what attention costs.
@@ -105,7 +111,7 @@ class _Uses:
     def in_layer(self, tower: TowerConfig, rest: Path) -> Use:
         is_cross, name, rate = rest[0] == "cross", rest[-1], self.rate(tower)
         source = self.towers[tower.memory or ""] if is_cross else tower
-        own, keys = tower.length(self.lengths), source.length(self.lengths)
+        own, keys = self.length(tower), self.length(source)
         if name in ("key", "value"):
             kept = keys / own if is_cross else min(tower.window or own, own) / own
             return Use(self.rate(source), kept=0.0 if tower.sees_all else kept)
@@ -120,4 +126,6 @@ class _Uses:
 def _positions(
     head: HeadConfig, towers: Mapping[str, TowerConfig], lengths: Mapping[str, int]
 ) -> int:
-    return towers[head.tower].length(lengths) if head.at == "each" else 1
+    if head.at != "each":
+        return 1
+    return count_positions(towers[head.tower], towers, lengths)

@@ -4,9 +4,10 @@ Every parameter names its logical axes where it is made. The same names decide w
 gate governs, what size counts, what `slimjax.resize` cuts, and how arrays are sharded.
 
 Axes (`axes`): ``embed``, and every name that ends in it, is the width of a residual
-stream. ``heads``, ``kv_heads``, ``mlp`` and ``vocab`` are units. A vector that writes
-to a stream is stored as ``[1, D]`` with a first axis ``bias`` or ``scale``, so that it
-is folded and cut like a matrix. ``places``, ``types``, ``buckets``, ``head_dim``,
+stream. ``heads``, ``kv_heads``, ``mlp`` and ``vocab`` are units, and so are
+``filters_0``, ``filters_1`` ... of the stages of a convolution. A vector that writes to
+a stream is stored as ``[1, D]`` with a first axis ``bias`` or ``scale``, so that it is
+folded and cut like a matrix. ``places``, ``types``, ``buckets``, ``head_dim``,
 ``pooled`` and ``classes`` are neither cut nor sharded.
 
 Gates (`gates`): 1 is open, 0 is closed. A closed unit gives the same as a unit that is
@@ -24,6 +25,8 @@ passes the gates of its sublayer and of the channels, and is closed with the las
 | `TiedEmbedding`, `OutputTable` | `embed` | table of tokens or classes |
 | `Characters` | `characters` | bytes places kernel bias |
 | `PositionTable`, `TypeTable` | `embed` | table; sinusoids are in `positions` |
+| `Convolution` | `convolution` | kernel bias norm of each stage, and out with a bias |
+| `Patches` | `patches` | kernel bias |
 | `Copying` | `copying` | query key mix, beside the table of a head |
 | `Pooler`, `pool` | `pooling` | kernel bias; ``pool`` has none |
 

@@ -8,7 +8,7 @@ from slimjax.data.dataset import Outline
 from slimjax.data.labels import Labels
 from slimjax.errors import ConfigError, suggest
 from slimjax.models.architecture import read_architecture
-from slimjax.models.build import IMAGE_SIZES, build_model
+from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.head import HeadConfig
 from slimjax.run.augmented import check_augment
@@ -22,14 +22,19 @@ READS = {
     "decoder": ("tokens",),
     "encoder": ("tokens",),
     "encoder_decoder": ("tokens", "source"),
+    "fusion": ("tokens",),
     "mlp": ("features",),
 }
 """Fields of a batch that each kind of model reads."""
 
 
 def fields_read(settings: ModelSettings) -> tuple[str, ...]:
-    """Returns the fields of a batch that a model reads."""
-    return (IMAGE,) if settings.reads_images else READS[settings.kind]
+    """Returns the fields of a batch that a model must find."""
+    if not settings.reads_images:
+        return READS[settings.kind]
+    is_text_read = settings.kind == "fusion" and settings.inputs != "image"
+    writes = settings.kind == "encoder_decoder"
+    return (IMAGE, "tokens") if is_text_read or writes else (IMAGE,)
 
 
 def make_task(run: RunConfig, outline: Outline) -> Task:
@@ -52,7 +57,7 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
     check_augment(run, outline)
     task = make_task(run, outline)
     heads = tuple(_weigh(head, run, outline) for head in task.heads(outline.sizes))
-    model = build_model(run.model, _sizes(outline), heads, outline.lengths)
+    model = build_model(run.model, outline.sizes, heads, outline.lengths)
     if task.hides_future and model.main.sees_all:
         raise ConfigError(
             f"config.task={run.task!r} predicts what comes next, and this model "
@@ -71,13 +76,6 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
             "config.distill.top_k=0."
         )
     return model
-
-
-def _sizes(outline: Outline) -> dict[str, int]:
-    """Returns numbers of kinds, and the sizes of pictures, if there are any."""
-    picture = outline.fields.get(IMAGE)
-    shape = () if picture is None else picture.shape
-    return {**outline.sizes, **dict(zip(IMAGE_SIZES, shape, strict=False))}
 
 
 def _weigh(head: HeadConfig, run: RunConfig, outline: Outline) -> HeadConfig:
@@ -115,7 +113,8 @@ def check_fields(run: RunConfig, outline: Outline) -> None:
             f"config.model.stem={run.model.stem!r} reads pictures; the data of "
             f"config.task={run.task!r} have none. Set config.model.stem=''."
         )
-    if IMAGE in known and IMAGE not in reads and kind != "mlp":
+    may_ignore = run.model.kind == "mlp" or run.model.inputs != "both"
+    if IMAGE in known and IMAGE not in reads and not may_ignore:
         raise ConfigError(
             f"config.model.kind={kind!r} with config.model.stem={run.model.stem!r} "
             f"does not read the pictures of config.task={run.task!r}. Set "
@@ -127,7 +126,7 @@ def check_fields(run: RunConfig, outline: Outline) -> None:
             f"config.model.kind={kind!r} reads {' and '.join(reads)}; the data "
             f"of config.task={run.task!r} have no {missing[0]}. {suggest('', fit)}"
         )
-    if "source" in known and "source" not in READS[kind]:
+    if "source" in known and "source" not in READS[kind] and not may_ignore:
         raise ConfigError(
             f"config.model.kind={kind!r} does not read the source of config.task="
             f"{run.task!r}. Set config.model.kind='encoder_decoder'."

@@ -55,16 +55,20 @@ def make_samples(
 def _write_for_sources(
     model: ModelConfig, variables: PyTree, data: Dataset, rows: Batch
 ) -> list[dict[str, str]]:
-    memory = model.by_name[model.main.memory or ""].reads
+    read = [tower.reads for tower in model.towers if tower.name and not tower.of]
+    memory = "source" if "source" in read else read[0]
     tokenizer = data.tokenizer
     reader = cast(Tokenizer, data.codecs.get(memory, tokenizer))
     sources = rows[memory]
-    is_text = (sources != reader.pad_id).astype(np.int32)
-    inputs = {memory: sources, f"{memory}_segments": is_text}
+    inputs = {name: rows[name] for name in read}
+    if memory == "source":
+        is_text = (sources != reader.pad_id).astype(np.int32)
+        inputs["source_segments"] = is_text
     decode = DecodeConfig(1, 0.0, min(rows["tokens"].shape[1], SAMPLE_TOKENS))
     writer = freeze_decoder(model, variables)
     written = write_rows(writer, inputs, tokenizer.special, decode)["tokens"]
+    read_source = lambda x: reader.decode(x) if x.ndim == 1 else "(a picture)"
     return [
-        {"prompt": reader.decode(source), "text": tokenizer.decode(text)}
+        {"prompt": read_source(source), "text": tokenizer.decode(text)}
         for source, text in zip(sources, written, strict=True)
     ]

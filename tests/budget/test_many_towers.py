@@ -11,10 +11,12 @@ from slimjax.budget.least import least_size
 from slimjax.budget.limits import UNITS, Limits
 from slimjax.budget.units import list_units
 from slimjax.budget.width import WidthChooser
+from slimjax.models import HeadConfig, LayerConfig, Parts, fusion
 from slimjax.models.paths import layer_name
 from slimjax.models.use import Use
 from slimjax.nn.gates import SUBLAYER
-from slimjax.objective.inventory import Inventory, Leaf
+from slimjax.nn.pictures import Picture, Stage
+from slimjax.objective.inventory import Inventory, Leaf, take_inventory
 from slimjax.objective.size import make_size_fn
 
 ENCODER, DECODER = "encoder_embed", "embed"
@@ -161,3 +163,42 @@ def test_flops_are_those_of_what_is_multiplied():
     size_fn = make_size_fn("flops", Inventory(leaves, {}))
     attention = 2 * 5 * (8 * 2 * 4) + 4 * 5 * 7 * (2 * 4)
     assert size_fn({}) == 2 * 3 * 8 + attention
+
+
+SMALL = LayerConfig(2, 2, 4, 12)
+ACROSS = LayerConfig(0, 0, 4, 12, False, cross_heads=2, cross_kv_heads=2)
+STAGES = (Stage(12, pool=2), Stage(16, pool=2))
+FUSED = fusion(
+    24,
+    Parts(20, (), 16, (SMALL,), (ACROSS,), 24, (SMALL,)),
+    heads=(HeadConfig("answer", 5, at="mean"),),
+    picture=Picture(8, 8, 3, STAGES),
+    num_positions=7,
+)
+
+
+@pytest.mark.parametrize(("measure", "part"), [("params", 0.5), ("flops", 0.25)])
+def test_one_budget_is_met_over_filters_and_layers_of_all_towers(measure, part):
+    inventory = take_inventory(FUSED.abstract_variables(), FUSED.uses({"text": 7}))
+    size_fn = make_size_fn(measure, inventory)
+    whole = float(size_fn(inventory.open_gates()))
+    parts = lambda gates, bits=None: np.array([float(size_fn(gates)) / whole])  # noqa: ARG005
+    chooser = WidthChooser(inventory, parts, costs_of(inventory), Limits())
+    decision = chooser.at_budget(part)
+    assert decision is not None
+    assert 0.98 * part <= decision.sizes[0] <= part
+    kept = {path: gate.sum() for path, gate in decision.gates.items()}
+    assert all(kept["image", "convolution", f"filters_{n}"] >= 1 for n in (0, 1))
+    towers = {path[0] for path, gate in decision.gates.items() if not gate.all()}
+    assert {"image", "text", "mixed"} <= towers
+
+
+def test_filters_are_never_all_removed():
+    inventory = take_inventory(FUSED.abstract_variables(), FUSED.uses({"text": 7}))
+    size_fn = make_size_fn("params", inventory)
+    whole = float(size_fn(inventory.open_gates()))
+    parts = lambda gates, bits=None: np.array([float(size_fn(gates)) / whole])  # noqa: ARG005
+    chooser = WidthChooser(inventory, parts, costs_of(inventory), Limits())
+    gates = chooser.at_price(1e9).gates
+    kept = {path[-1]: int(gate.sum()) for path, gate in gates.items()}
+    assert (kept["filters_0"], kept["filters_1"]) == (1, 1)

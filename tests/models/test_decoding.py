@@ -15,6 +15,7 @@ from slimjax.errors import ConfigError
 from slimjax.models import BERT, GPT2, LayerConfig, decoder, encoder, freeze_decoder
 from slimjax.models.cached import can_cache, make_cache
 from slimjax.models.decoding import DecodingModel
+from slimjax.models.reading import count_positions
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.size import make_size_fn
 from slimjax.trees import count_elements, unflatten
@@ -25,9 +26,7 @@ LAYERS = (LayerConfig(4, 2, 4, 9), LayerConfig(2, 1, 2, 5))
 def writers(max_layers: int = 2):
     """Draws models that write, of all kinds but the one with kernels of its own."""
     is_writer = lambda config: (
-        not (
-            config.main.sees_all or config.main.stem == "features" or can_cache(config)
-        )
+        not (config.main.sees_all or config.main.stem != "tokens" or can_cache(config))
     )
     return recipes(max_layers).filter(is_writer)
 
@@ -36,7 +35,8 @@ def sources_of(config, inputs):
     """Returns what other towers than the main one read; None if there are none."""
     if config.main.memory is None:
         return None
-    return {name: x for name, x in inputs.items() if name.startswith("source")}
+    own = config.main.reads, f"{config.main.reads}_segments"
+    return {name: x for name, x in inputs.items() if name not in own}
 
 
 def decode(model, inputs, source, prefix):
@@ -101,7 +101,10 @@ def test_kv_bytes_are_those_of_the_cache_that_is_allocated(config):
     length, source_length = 12, 16
     if config.main.window:
         config = config.with_main(window=0)
-    lengths = {"": length, "encoder": source_length}
+    lengths = {"": length, "encoder": source_length, "text": source_length}
+    if config.main.memory is not None:
+        source = config.by_name[config.main.memory]
+        source_length = count_positions(source, config.by_name, lengths)
     inventory = take_inventory(config.abstract_variables(), config.uses(lengths))
     counted = make_size_fn("kv_bytes", inventory)(inventory.open_gates())
     cache = jax.eval_shape(lambda: make_cache(config, 1, length, source_length))

@@ -24,9 +24,12 @@ from slimjax.models import (
     HeadConfig,
     LayerConfig,
     ModelConfig,
+    Parts,
+    captioner,
     decoder,
     encoder,
     encoder_decoder,
+    fusion,
     make_cache,
     mlp,
 )
@@ -111,6 +114,8 @@ ACROSS = LayerConfig(2, 2, 32, 100, cross_heads=4, cross_kv_heads=1)
 CARRIED = LayerConfig(0, 0, 32, 100, attention=False, state_dim=96)
 TAGS = HeadConfig("tag", 40, bias=True)
 LABEL = HeadConfig("label", 30, at="mean")
+MIXED = dataclasses.replace(ACROSS, attention=False, num_heads=0, num_kv_heads=0)
+FUSED = Parts(96, (BIG,), 80, (BIG,), (MIXED,), 112, (BIG,))
 OTHERS = {
     "positions in a table": decoder(300, 128, (BIG,), style=GPT2, num_positions=64),
     "own table": decoder(
@@ -155,6 +160,18 @@ OTHERS = {
         reads="image",
         num_positions=6 * 4,
     ),
+    "a fusion": fusion(
+        300,
+        FUSED,
+        heads=(LABEL,),
+        picture=Picture(24, 16, 3, (Stage(16, 5, 1, 2), Stage(32, 3, 2))),
+        num_positions=64,
+    ),
+    "a translator of captions": captioner(
+        *(300, 128, (ACROSS,), FUSED),
+        picture=Picture(24, 16, 3, patch=4),
+        source_vocab_size=200,
+    ),
     "patches": encoder(
         *(0, 64, (BIG,)),
         heads=(LABEL,),
@@ -170,11 +187,11 @@ OTHERS = {
 @pytest.mark.parametrize("name", OTHERS)
 def test_flops_of_all_models_are_those_of_their_dot_products_per_target(name):
     config = dataclasses.replace(OTHERS[name], attention_impl="reference")
-    lengths = {"": 60, "encoder": 44}
+    lengths = {"": 60, "encoder": 44, "text": 44}
     inventory = take_inventory(config.abstract_variables(), config.uses(lengths))
     counted = float(make_size_fn("flops", inventory)(inventory.open_gates()))
     inputs = {}
-    for tower in config.towers:
+    for tower in (tower for tower in config.towers if not tower.of):
         if tower.picture is not None:
             picture = tower.picture
             shape = 1, picture.height, picture.width, picture.colors

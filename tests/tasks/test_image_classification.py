@@ -96,5 +96,5 @@ def test_text_models_do_not_read_images(tmp_path):
     make_folder(tmp_path / "a", 20)
     changes = dict(model__kind="encoder", model__width=8)
     config = configure(f"images:{tmp_path / 'a'}", **changes)
-    with pytest.raises(ConfigError, match=r"the data of .* have no tokens"):
+    with pytest.raises(ConfigError, match="does not read the pictures"):
         slimjax.fit(config=config, workdir=tmp_path / "run")
