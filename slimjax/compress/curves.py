@@ -20,7 +20,7 @@ from slimjax.trees import Path
 SCORED = 16
 """Most inputs that are chosen without the inverse being computed anew."""
 
-GROUPS = {"attention": "kv_heads", "mlp": "mlp"}
+GROUPS = {"attention": "kv_heads", "cross": "kv_heads", "mlp": "mlp"}
 """The gate of each sublayer whose units go."""
 
 

@@ -82,15 +82,14 @@ def _describe_errors(
     before: Mapping[str, Error], after: Mapping[str, Error]
 ) -> list[dict[str, Any]]:
     """Returns the errors of both models on each source."""
-    return [
-        {
-            "source": source,
-            "before": before[source].as_dict(),
-            "after": after[source].as_dict(),
-            "ratio": after[source].perplexity / before[source].perplexity,
-        }
-        for source in before
-    ]
+    found = []
+    for source, start in before.items():
+        end = after[source]
+        entry = {"source": source, "before": start.as_dict(), "after": end.as_dict()}
+        if not start.is_distance:
+            entry["ratio"] = end.perplexity / start.perplexity
+        found.append(entry)
+    return found
 
 
 def _describe_size(measure: str, start: Sizes, end: Sizes) -> dict[str, Any]:
@@ -151,20 +150,24 @@ def table(reports: list[dict[str, Any]]) -> list[str]:
             f"{size['bytes'] / 1e6:.1f} MB"
         )
         lines += _describe_rows(found["vocabulary"])
-        for error in found["errors"]:
-            before, after = error["before"], error["after"]
-            line = (
-                f"  {error['source']}: perplexity {before['perplexity']:.2f} -> "
-                f"{after['perplexity']:.2f} ({error['ratio']:.3f} x)"
-            )
-            if "bits_per_byte" in after:
-                line += (
-                    f", {before['bits_per_byte']:.3f} -> {after['bits_per_byte']:.3f} "
-                    "bits per byte"
-                )
-            lines.append(line)
+        lines += [_line(error) for error in found["errors"]]
         lines.append(
             f"  loss change {found['true_loss_change']:+.4f} nats a target, predicted "
             f"{found['predicted_loss_change']:+.4f}"
         )
     return lines
+
+
+def _line(error: Mapping[str, Any]) -> str:
+    """Returns what became of the error on one source, in words."""
+    before, after = error["before"], error["after"]
+    if "cosine" in after:
+        return f"  {error['source']}: mean cosine to the original {after['cosine']:.5f}"
+    line = (
+        f"  {error['source']}: perplexity {before['perplexity']:.2f} -> "
+        f"{after['perplexity']:.2f} ({error['ratio']:.3f} x)"
+    )
+    if "bits_per_byte" not in after:
+        return line
+    values = before["bits_per_byte"], after["bits_per_byte"]
+    return f"{line}, {values[0]:.3f} -> {values[1]:.3f} bits per byte"

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from slimjax.compress.walk import Rows, Text
+from slimjax.compress.losses import loss, scores_classes
+from slimjax.compress.rows import Rows, Text
 from slimjax.models.config import ModelConfig
 
 
@@ -20,11 +21,13 @@ class Error(NamedTuple):
         nats: Sum over all targets that count.
         num_targets: Their number.
         num_bytes: Raw bytes that they stand for; 0 where they are no text.
+        is_distance: Whether half squared distances of vectors stand in place of nats.
     """
 
     nats: float
     num_targets: float
     num_bytes: float = 0.0
+    is_distance: bool = False
 
     @property
     def nats_per_target(self) -> float:
@@ -36,6 +39,11 @@ class Error(NamedTuple):
         """``exp`` of the mean loss."""
         return math.exp(min(self.nats_per_target, 700.0))
 
+    @property
+    def cosine(self) -> float:
+        """Mean cosine to the original's vectors, of vectors of length 1."""
+        return 1.0 - self.nats_per_target
+
     def as_dict(self) -> dict[str, float]:
         """Returns plain numbers for a report.
 
@@ -44,11 +52,11 @@ class Error(NamedTuple):
             >>> round(found["perplexity"], 6), round(found["bits_per_byte"], 6)
             (4.0, 1.0)
         """
-        found = {
-            "nats_per_target": self.nats_per_target,
-            "perplexity": self.perplexity,
-            "num_targets": self.num_targets,
-        }
+        found = {"nats_per_target": self.nats_per_target}
+        found["num_targets"] = self.num_targets
+        if self.is_distance:
+            return found | {"cosine": self.cosine}
+        found["perplexity"] = self.perplexity
         if self.num_bytes:
             found["bits_per_byte"] = self.nats / math.log(2) / self.num_bytes
         return found
@@ -71,7 +79,8 @@ def measure(
         total += float(
             step(variables, dict(batch.inputs), batch.targets, batch.weights)
         )
-    return Error(total, rows.num_targets, num_bytes)
+    is_distance = not scores_classes(model.heads[0])
+    return Error(total, rows.num_targets, num_bytes, is_distance)
 
 
 def measure_all(
@@ -86,13 +95,13 @@ def measure_all(
 
 @functools.lru_cache(maxsize=16)
 def _nats_fn(model: ModelConfig) -> Callable[..., Array]:
-    network, head = model.module(), model.heads[0].name
+    network, head = model.module(), model.heads[0]
 
     @jax.jit
     def step(
         variables: PyTree, inputs: Mapping[str, Array], targets: Any, weights: Any
     ):
-        scores = network.apply(variables, inputs)[head].scores(targets)
-        return jnp.sum(scores.nats * weights)
+        readout = network.apply(variables, inputs)[head.name]
+        return jnp.sum(loss(head, readout, targets) * weights)
 
     return step

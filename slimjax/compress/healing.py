@@ -2,6 +2,7 @@
 
     min  KL(original || student),    mean over the targets that count
 
+or half the squared distance of vectors, where a model gives these,
 so that it cannot look better than the original by learning what the text is about. The
 token table is frozen; Adam's moments are bfloat16, with a short memory of squares, of
 which bfloat16 can hold the changes.
@@ -14,9 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
-from slimjax.compress.walk import Rows
+from slimjax.compress.losses import divergence
+from slimjax.compress.rows import Rows
 from slimjax.models.config import ModelConfig
 from slimjax.trees import flatten, unflatten
 
@@ -66,17 +68,6 @@ def scale_by_small_adam() -> optax.GradientTransformation:
         return moved, SmallMoments(count, small(mean), small(square))
 
     return optax.GradientTransformation(init_fn, update_fn)
-
-
-def divergence(
-    teacher: Float[Array, "*batch C"],
-    student: Float[Array, "*batch C"],
-    weights: Float[Array, "*batch"],
-) -> Float[Array, ""]:
-    """Returns the weighted mean of ``KL(teacher || student)``, of logits."""
-    known, own = jax.nn.log_softmax(teacher), jax.nn.log_softmax(student)
-    each = jnp.sum(jnp.exp(known) * (known - own), axis=-1)
-    return jnp.sum(each * weights) / jnp.maximum(jnp.sum(weights), 1)
 
 
 def heal(
@@ -144,17 +135,18 @@ def _make_step(
     whole: ModelConfig, slim: ModelConfig, tx: optax.GradientTransformation
 ) -> Callable[..., Any]:
     teacher, student = whole.module(), slim.module()
-    name = whole.heads[0].name
+    head = whole.heads[0]
 
     @jax.jit
     def step(params, frozen, gates, state, variables, batch):
         inputs, weights = batch
-        known = jax.lax.stop_gradient(teacher.apply(variables, inputs)[name].logits())
+        known = jax.lax.stop_gradient(teacher.apply(variables, inputs)[head.name])
 
         def loss_of(params):
             own = unflatten({**flatten(params), **flatten(frozen)})
             readouts = student.apply({"params": own, "gates": gates}, inputs)
-            return divergence(known, readouts[name].logits(), weights)
+            each = divergence(head, known, readouts[head.name])
+            return jnp.sum(each * weights) / jnp.maximum(jnp.sum(weights), 1)
 
         loss, slopes = jax.value_and_grad(loss_of)(params)
         updates, state = tx.update(slopes, state, params)

@@ -17,9 +17,9 @@ from slimjax.compress.row_cut import (
     reencode_calibration,
     reencode_text,
 )
+from slimjax.compress.rows import Text
 from slimjax.compress.slimming import Material
 from slimjax.compress.vocabulary import Vocabulary
-from slimjax.compress.walk import Text
 from slimjax.data.reencoding import Reencoder
 from slimjax.data.vocabulary import cut_tokenizer
 from slimjax.objective.inventory import VOCAB
@@ -39,7 +39,7 @@ def narrow(work: Work, budget: str) -> Work:
     kept = vocabulary.kept(choice.gates)
     tokenizer = cut_tokenizer(vocabulary.tokenizer, kept)
     encoder = Reencoder(vocabulary.tokenizer, tokenizer, kept)
-    whole = cut_rows(work.whole, kept, work.settings.run.data.seq_len)
+    whole = cut_rows(work.whole, kept)
     most = whole.model.main.num_positions
     texts = {n: reencode_text(t, encoder, most) for n, t in work.texts.items()}
     model = dataclasses.replace(

@@ -219,12 +219,12 @@ def sides_of(
         return moments.inputs.get(source_of(leaf.path, moments.inputs)), slope
     if leaf.axes[0] not in ANSWERS or len(leaf.shape) != 2:
         return None, None
-    moment, slope = moments.inputs[HEAD], moments.slopes[HEAD]
+    moment, slope = moments.inputs.get(HEAD), moments.slopes.get(HEAD)
     if not leaf.use.rate:
-        moment, slope = (
-            moments.slopes[STREAM],
-            np.full(leaf.shape[0], 1 / leaf.shape[0]),
-        )
+        moment = moments.slopes.get((*leaf.path[:-2], *STREAM))
+        slope = np.full(leaf.shape[0], 1 / leaf.shape[0])
+    if moment is None or slope is None:
+        return None, None
     fits = leaf.shape == (len(slope), len(moment))
     return (moment, slope) if fits else (None, None)
 

@@ -8,11 +8,12 @@ from slimjax.compress.config import PRICE, Request
 from slimjax.compress.errors import Error, measure_all
 from slimjax.compress.moments import Moments, collect
 from slimjax.compress.offers import Catalogue, Choice
+from slimjax.compress.rows import Rows, Text
 from slimjax.compress.settings import Settings, size_of_budget
 from slimjax.compress.slimming import Material, Report, make_catalogue, make_material
 from slimjax.compress.texts import read_texts
 from slimjax.compress.vocabulary import Vocabulary, check_vocabulary, price_vocabulary
-from slimjax.compress.walk import Rows, Text, Walk
+from slimjax.compress.walk import Walk
 from slimjax.errors import ConfigError
 
 
@@ -73,7 +74,7 @@ def prepare(
         check_vocabulary(settings)
     model = settings.model
     walk = Walk(model.config)
-    whole = make_material(model.config, model.params, settings.run.data.seq_len)
+    whole = make_material(model.config, model.params, settings.lengths)
     for budget in request.budgets:
         size_of_budget(settings, budget, whole.sizes()[request.size])
     texts = read_texts(request, settings)

@@ -18,7 +18,7 @@ References:
 """
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -28,58 +28,19 @@ from jaxtyping import Array, PyTree
 
 from slimjax.compress.fitting import RIDGE, Fit
 from slimjax.compress.moments import Report
-from slimjax.compress.rounding import Rounder
+from slimjax.compress.rows import Rows, Streams
+from slimjax.compress.side import Side
 from slimjax.compress.sums import at_rest, second_moment, unpadded
-from slimjax.compress.walk import (
-    WRITERS,
-    Rows,
-    Streams,
-    Walk,
-    source_of,
-)
-from slimjax.models.paths import layer_name
+from slimjax.compress.walk import WRITERS, Place, Walk, inside, source_of
 from slimjax.nn.products import product
 from slimjax.trees import Path, flatten
 
-READERS = {"attention": ("query", "key", "value"), "mlp": ("gate", "up")}
-"""The weights of each sublayer that read the residual stream."""
-
-
-class Side:
-    """A cut model beside the original: its weights are changed in place.
-
-    Attributes:
-        walk: The cut model.
-        variables: Its variables, nested dicts of host arrays.
-        rounder: What rounds weights; None where nothing is rounded.
-        gone: Modules that write nothing, as if they were not there.
-        streams: Its residual stream at the place that was reached.
-    """
-
-    def __init__(
-        self,
-        walk: Walk,
-        variables: PyTree,
-        rounder: Rounder | None = None,
-        gone: Collection[Path] = (),
-    ):
-        """Takes the cut model."""
-        self.walk, self.variables, self.rounder = walk, variables, rounder
-        self.gone = gone
-        self.streams: Streams | None = None
-
-    def params(self, number: int, name: str) -> dict[str, Any]:
-        """Returns the weights of a sublayer."""
-        return self.variables["params"][layer_name(number)][name]
-
-    def layer(self, number: int) -> PyTree:
-        """Returns the variables of a layer, on the device."""
-        return self.walk.layer(self.variables, number)
-
-    def has(self, number: int, name: str) -> bool:
-        """Whether a sublayer is left."""
-        is_gone = (layer_name(number), name) in self.gone
-        return not is_gone and name in self.walk.sublayers(number)
+READERS = {
+    "attention": ("query", "key", "value"),
+    "cross": ("query", "key", "value"),
+    "mlp": ("gate", "up"),
+}
+"""The weights of each sublayer that read residual streams."""
 
 
 def refit(
@@ -103,30 +64,37 @@ def refit(
         ridge: See `Fit.solve`.
         report: Called while it goes on.
     """
-    streams = whole.begin(variables, rows)
-    for side in sides:
-        is_rounded = side.rounder is not None
-        side.streams = side.walk.begin(side.variables, rows) if is_rounded else streams
-    num_layers = whole.model.num_layers
-    for number in range(num_layers):
-        layer = whole.layer(variables, number)
-        for name in whole.sublayers(number):
-            params = variables["params"][layer_name(number)][name]
-            after, targets = _apply_original(whole, number, name, layer, streams)
-            for side in sides:
-                if _is_alike(side, number, name, params, streams):
-                    side.streams = after
-                else:
-                    side.streams = _refit_sublayer(side, number, name, targets, ridge)
-            streams = after
-        report("refit", (number + 1) / num_layers)
+    done, ends = 0, dict[str, Streams]()
+    for tower in whole.towers:
+        streams = whole.begin(variables, rows, tower.name, ends)
+        for side in sides:
+            is_alike = all(side.ends[name] is ends[name] for name in ends)
+            side.begin(rows, tower.name, streams, is_alike=is_alike)
+        for place in whole.places(tower.name):
+            layer = whole.layer(variables, place)
+            for name in whole.sublayers(place):
+                params = inside(variables["params"], (*place.path, name))
+                after, targets = _apply_original(whole, place, name, layer, streams)
+                for side in sides:
+                    if _is_alike(side, place, name, params, streams):
+                        side.streams = after
+                    else:
+                        own = _refit_sublayer(side, place, name, targets, ridge)
+                        side.streams = own
+                streams = after
+            done += 1
+            report("refit", done / whole.num_layers)
+        ends[tower.name] = streams
+        for side in sides:
+            assert side.streams is not None
+            side.ends[tower.name] = side.streams
 
 
 def _apply_original(
-    whole: Walk, number: int, name: str, layer: PyTree, streams: Streams
+    whole: Walk, place: Place, name: str, layer: PyTree, streams: Streams
 ) -> tuple[Streams, list[np.ndarray]]:
     """Returns the streams after a sublayer, and the sums that it added to."""
-    step, values, targets = _original_fn(whole, number, name), [], []
+    step, values, targets = _original_fn(whole, place, name), [], []
     for x, context in zip(streams.values, streams.contexts, strict=True):
         after, target = step(layer, x, context)
         values.append(at_rest(after))
@@ -135,65 +103,67 @@ def _apply_original(
 
 
 def _is_alike(
-    side: Side, number: int, name: str, whole: dict[str, Any], streams: Streams
+    side: Side, place: Place, name: str, whole: dict[str, Any], streams: Streams
 ) -> bool:
     """Whether nothing was cut or rounded, up to the end of a sublayer."""
     if side.streams is not streams or side.rounder is not None:
         return False
-    if not side.has(number, name):
+    if not side.has(place, name):
         return False
-    own, known = flatten(side.params(number, name)), flatten(whole)
+    own, known = flatten(side.params(place, name)), flatten(whole)
     return own.keys() == known.keys() and all(
         np.array_equal(leaf, known[path]) for path, leaf in own.items()
     )
 
 
 def _refit_sublayer(
-    side: Side, number: int, name: str, targets: list[np.ndarray], ridge: float
+    side: Side, place: Place, name: str, targets: list[np.ndarray], ridge: float
 ) -> Streams:
     """Returns the stream of a cut model after a sublayer, whose writer is refitted."""
     streams, hidden = side.streams, []
     assert streams is not None
-    if not side.has(number, name):
-        return _advance(side, number, name, streams, hidden)
+    if not side.has(place, name):
+        return _advance(side, place, name, streams, hidden)
     if side.rounder is not None:
-        _round_readers(side, number, name, streams)
-    read, layer, sums = _hidden_fn(side.walk, number, name), side.layer(number), Fit()
+        _round_readers(side, place, name, streams)
+    read, layer, sums = _hidden_fn(side.walk, place, name), side.layer(place), Fit()
     for i, (x, target) in enumerate(zip(streams.values, targets, strict=True)):
         mask = streams.mask(i)
         hidden.append(at_rest(read(layer, x, streams.contexts[i])))
         sums.add(unpadded(hidden[-1], mask), unpadded(target - x, mask))
-    _fit(side, number, name, sums, ridge)
-    return _advance(side, number, name, streams, hidden)
+    _fit(side, place, name, sums, ridge)
+    return _advance(side, place, name, streams, hidden)
 
 
-def _round_readers(side: Side, number: int, name: str, streams: Streams) -> None:
+def _round_readers(side: Side, place: Place, name: str, streams: Streams) -> None:
     """Rounds the weights of a sublayer that read the stream."""
     assert side.rounder is not None
-    read, layer = _inputs_fn(side.walk, number, name), side.layer(number)
+    read, layer = _inputs_fn(side.walk, place, name), side.layer(place)
     squares: dict[Path, Any] = {}
     for i, x in enumerate(streams.values):
         for path, inputs in read(layer, x, streams.contexts[i]).items():
-            moment = second_moment(inputs, streams.mask(i), side.walk.compute.dtype)
+            mask = streams.mask(i, path)
+            moment = second_moment(inputs, mask, side.walk.compute.dtype)
             squares[path] = squares.get(path, 0.0) + moment
-    params = side.params(number, name)
+    params = side.params(place, name)
     for reader in READERS[name]:
         if reader in params:
-            moment = squares[source_of((name, reader), squares)]
-            path = (layer_name(number), name, reader)
-            moment = np.asarray(moment) / streams.num_positions
+            source = source_of((name, reader), squares)
+            count = streams.num_positions(source)
+            moment = np.asarray(squares[source]) / count
+            path = (*place.path, name, reader)
             params[reader] = side.rounder.round(path, params[reader], moment)
 
 
-def _fit(side: Side, number: int, name: str, sums: Fit, ridge: float) -> None:
+def _fit(side: Side, place: Place, name: str, sums: Fit, ridge: float) -> None:
     """Refits the writer of a sublayer, and rounds it if weights are rounded."""
-    params, writer = side.params(number, name), WRITERS[name]
+    params, writer = side.params(place, name), WRITERS[name]
     weight, has_bias = np.asarray(params[writer]), f"{writer}_bias" in params
     rows = weight.reshape(-1, weight.shape[-1])
     fitted, bias = sums.solve(rows, ridge, has_bias=has_bias)
     fitted = fitted.reshape(weight.shape)
     if side.rounder is not None:
-        path, moment = (layer_name(number), name, writer), sums.moment
+        path, moment = (*place.path, name, writer), sums.moment
         fitted = side.rounder.round(path, fitted, moment)
     params[writer] = fitted
     if has_bias:
@@ -201,24 +171,24 @@ def _fit(side: Side, number: int, name: str, sums: Fit, ridge: float) -> None:
 
 
 def _advance(
-    side: Side, number: int, name: str, streams: Streams, hidden: list[np.ndarray]
+    side: Side, place: Place, name: str, streams: Streams, hidden: list[np.ndarray]
 ) -> Streams:
     """Returns the stream of a cut model after a sublayer.
 
     Args:
         side: The cut model.
-        number: Number of the layer.
+        place: The layer.
         name: Name of the sublayer, which may be gone.
         streams: The stream before it.
         hidden: What its writer reads.
     """
-    walk, layer = side.walk, side.layer(number)
+    walk, layer = side.walk, side.layer(place)
     if not walk.adds:
-        step = jax.jit(walk.reader(number, name))
+        step = jax.jit(walk.reader(place, name))
         pairs = zip(streams.values, streams.contexts, strict=True)
         values = [at_rest(step(layer, x, context)[0]) for x, context in pairs]
         return Streams(values, streams.contexts)
-    if not side.has(number, name):
+    if not side.has(place, name):
         return Streams(list(streams.values), streams.contexts)
     write, params = _write_fn(walk.compute.dtype), layer["params"][name]
     own = params[WRITERS[name]], params.get(f"{WRITERS[name]}_bias")
@@ -227,12 +197,12 @@ def _advance(
     return Streams(values, streams.contexts)
 
 
-def _original_fn(walk: Walk, number: int, name: str) -> Callable:
+def _original_fn(walk: Walk, place: Place, name: str) -> Callable:
     """Returns the function (layer, x, context) -> (x after a sublayer, x it added to).
 
     They differ where a norm stands behind the sublayer.
     """
-    return _original_of(walk.reader(number, name), name, walk.compute.dtype, walk.adds)
+    return _original_of(walk.reader(place, name), name, walk.compute.dtype, walk.adds)
 
 
 @functools.lru_cache(maxsize=256)
@@ -250,9 +220,9 @@ def _original_of(read: Callable, name: str, dtype: str, adds: bool) -> Callable:
     return step
 
 
-def _hidden_fn(walk: Walk, number: int, name: str) -> Callable:
+def _hidden_fn(walk: Walk, place: Place, name: str) -> Callable:
     """Returns the function (layer, x, context) -> what the writer of it reads."""
-    return _hidden_of(walk.reader(number, name), (name, WRITERS[name]))
+    return _hidden_of(walk.reader(place, name), (name, WRITERS[name]))
 
 
 @functools.lru_cache(maxsize=256)
@@ -260,9 +230,9 @@ def _hidden_of(read: Callable, path: Path) -> Callable:
     return jax.jit(lambda layer, x, context: read(layer, x, context)[1][path])
 
 
-def _inputs_fn(walk: Walk, number: int, name: str) -> Callable:
+def _inputs_fn(walk: Walk, place: Place, name: str) -> Callable:
     """Returns the function (layer, x, context) -> what its readers read, by path."""
-    return _inputs_of(walk.reader(number, name), WRITERS[name])
+    return _inputs_of(walk.reader(place, name), WRITERS[name])
 
 
 @functools.lru_cache(maxsize=256)

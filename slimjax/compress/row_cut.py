@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Int
 
 from slimjax.compress.moments import HEAD, Moments
+from slimjax.compress.rows import Rows, Text
 from slimjax.compress.slimming import Material, make_material
-from slimjax.compress.walk import Rows, Text
 from slimjax.data.reencoding import Reencoder
 from slimjax.errors import ConfigError
 from slimjax.models.config import ModelConfig
@@ -27,13 +27,12 @@ SHORTEST = 0.05
 """Part of the rows that may be left out, because they are shorter than the others."""
 
 
-def cut_rows(whole: Material, kept: Int[np.ndarray, " K"], length: int) -> Material:
+def cut_rows(whole: Material, kept: Int[np.ndarray, " K"]) -> Material:
     """Returns a model with some of the rows of its vocabulary.
 
     Args:
         whole: The model.
         kept: Rows that stay, ascending.
-        length: Positions of a row of text.
     """
     names = axis_names(whole.model.abstract_variables())["params"]
 
@@ -42,7 +41,7 @@ def cut_rows(whole: Material, kept: Int[np.ndarray, " K"], length: int) -> Mater
 
     params = jax.tree.map(cut, whole.variables["params"], names)
     model = with_vocabulary(whole.model, len(kept))
-    return make_material(model, {**whole.variables, "params": params}, length)
+    return make_material(model, {**whole.variables, "params": params}, whole.lengths)
 
 
 def with_vocabulary(model: ModelConfig, num_rows: int) -> ModelConfig:

@@ -5,6 +5,7 @@ from typing import Any
 
 from slimjax.compress.config import Request
 from slimjax.config import build, override
+from slimjax.data.pairs import pair_lengths
 from slimjax.errors import ConfigError, suggest
 from slimjax.generate.model import Model, load
 from slimjax.nn.quantize import STATES
@@ -42,6 +43,14 @@ class Settings:
     resize: ResizeConfig
     quantize: QuantizeConfig
     objective: ObjectiveConfig
+
+    @property
+    def lengths(self) -> dict[str, int]:
+        """Positions of a row, by tower."""
+        own, towers = self.run.data.seq_len, self.model.config.towers
+        pairs = pair_lengths(self.run.data) if len(towers) > 1 else {}
+        name_of = lambda tower: tower.reads if tower.name else ""
+        return {tower.name: pairs.get(name_of(tower), own) for tower in towers}
 
 
 def read_settings(request: Request) -> Settings:

@@ -1,7 +1,7 @@
 """One model made smaller: what may be made of it, and what is made of it."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
@@ -12,8 +12,10 @@ from slimjax.compress.curves import Curve, make_curves
 from slimjax.compress.levels import Levels
 from slimjax.compress.moments import Moments
 from slimjax.compress.offers import Catalogue, Choice, price_bits, sides_of
-from slimjax.compress.refit import Side, refit
-from slimjax.compress.walk import Rows, Walk
+from slimjax.compress.refit import refit
+from slimjax.compress.rows import Rows
+from slimjax.compress.side import Side
+from slimjax.compress.walk import Walk
 from slimjax.errors import ConfigError
 from slimjax.models.config import ModelConfig
 from slimjax.nn.gates import is_width
@@ -44,11 +46,13 @@ class Material:
         model: Its shape.
         variables: ``{"params": weights, "gates": gates}``, host arrays, gates open.
         inventory: What sizes are counted over.
+        lengths: Positions of a row, by tower.
     """
 
     model: ModelConfig
     variables: PyTree
     inventory: Inventory
+    lengths: Mapping[str, int]
 
     @property
     def weights(self) -> dict[Path, np.ndarray]:
@@ -78,11 +82,19 @@ class Slim(Material):
     choice: Choice
 
 
-def make_material(model: ModelConfig, variables: PyTree, length: int) -> Material:
-    """Returns a model with its inventory, for rows of some length."""
-    lengths = {tower.name: length for tower in model.towers}
+def make_material(
+    model: ModelConfig, variables: PyTree, lengths: Mapping[str, int]
+) -> Material:
+    """Returns a model with its inventory, for rows of some length.
+
+    Args:
+        model: Its shape.
+        variables: Its variables.
+        lengths: Positions of a row, by tower.
+    """
     inventory = take_inventory(model.abstract_variables(), model.uses(lengths))
-    return Material(model, jax.tree.map(np.asarray, variables), inventory)
+    variables = jax.tree.map(np.asarray, variables)
+    return Material(model, variables, inventory, lengths)
 
 
 def make_catalogue(
@@ -162,7 +174,7 @@ def slim_down(
     """
     sides = [close(cut_, quantize) for cut_ in cuts]
     refit(Walk(whole.model), whole.variables, sides, rows, report=report)
-    return [finish(cut_, sides.pop(0), rows.length) for cut_ in cuts]
+    return [finish(cut_, sides.pop(0)) for cut_ in cuts]
 
 
 def close(job: Cut, quantize: QuantizeConfig) -> Side:
@@ -190,13 +202,12 @@ def close(job: Cut, quantize: QuantizeConfig) -> Side:
     return Side(Walk(model), variables, levels, gone=make_plan(gates).gone)
 
 
-def finish(job: Cut, side: Side, length: int) -> Slim:
+def finish(job: Cut, side: Side) -> Slim:
     """Returns a refitted model without what was closed.
 
     Args:
         job: What was to be done.
         side: The model after it.
-        length: Positions of a row, for the cost of attention.
     """
     model, plan = side.walk.model, make_plan(job.choice.gates)
     boxed = axis_names(model.abstract_variables())
@@ -212,10 +223,11 @@ def finish(job: Cut, side: Side, length: int) -> Slim:
     model = model.reshaped(params)
     names = axis_names(model.abstract_variables())["params"]
     bits = kept_bits(params, names, job.choice.bits)
-    lengths = {tower.name: length for tower in model.towers}
+    lengths = job.current.lengths
     inventory = take_inventory(model.abstract_variables(), model.uses(lengths))
     variables = {"params": params, "gates": jax.tree.map(np.ones_like, gates)}
-    return Slim(model, variables, inventory, bits, steps, job.choice)
+    material = model, variables, inventory, lengths
+    return Slim(*material, bits, steps, job.choice)
 
 
 def cut_steps(

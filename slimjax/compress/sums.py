@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from slimjax.nn.products import product
+from slimjax.trees import Path
 
 
 def second_moment(
@@ -58,3 +59,12 @@ def at_rest(x: Array) -> Any:
     An accelerator keeps it: the way to the host would take longer than the layer.
     """
     return np.asarray(x) if jax.default_backend() == "cpu" else x
+
+
+def add_to(sums: dict[Path, Any], path: Path, value: Any) -> None:
+    """Adds an array to the sum of a path."""
+    if path in sums:
+        sums[path] += value
+    else:
+        is_view = isinstance(value, np.ndarray)  # It is added to in place.
+        sums[path] = np.array(value) if is_view else value

@@ -2,6 +2,7 @@
 
 A language model's row has one token more than targets: the first one is read and not
 scored, and nothing stands before it. Other tasks make their own inputs and targets.
+Models of vectors read texts alone (`slimjax.compress.vectors`).
 """
 
 import dataclasses
@@ -12,8 +13,10 @@ import numpy as np
 
 from slimjax import tasks
 from slimjax.compress.config import Request
+from slimjax.compress.losses import scores_classes
+from slimjax.compress.rows import Rows, Text
 from slimjax.compress.settings import Settings
-from slimjax.compress.walk import Rows, Text
+from slimjax.compress.vectors import read_vectors
 from slimjax.data.codecs import Codecs
 from slimjax.data.dataset import Dataset
 from slimjax.data.tokens import adds_bos
@@ -87,7 +90,10 @@ def read_rows(
     batch, key = jax.tree.map(jnp.asarray, dict(batch)), jax.random.key(run.seed)
     arrays = {n: np.asarray(x) for n, x in task.inputs(batch, key).items()}
     target = task.targets(batch, key)[model.heads[0].name]
-    return Text(Rows(arrays, np.asarray(target.values), np.asarray(target.weight)))
+    values, weights = np.asarray(target.values), np.asarray(target.weight)
+    if model.main.memory is not None:  # A decoder's padding is no text either.
+        arrays[f"{model.main.reads}_segments"] = (weights > 0).astype(np.int32)
+    return Text(Rows(arrays, values, weights))
 
 
 def _language_rows(tokens: np.ndarray, data: Dataset) -> Text:
@@ -108,6 +114,8 @@ def _language_rows(tokens: np.ndarray, data: Dataset) -> Text:
 def read_texts(request: Request, settings: Settings) -> dict[str, Text]:
     """Returns the rows to calibrate on, under an empty name, and held-out rows."""
     run, model, name = settings.run, settings.model, f"--data={request.data}"
+    if not scores_classes(model.config.heads[0]):
+        return read_vectors(request, run, model)
     data, most = load_data(run, model.codecs), request.num_error_rows
     read = lambda *parts: read_rows(run, model.config, *parts)
     texts = {"": read(data, "train", request.num_rows, name)}

@@ -22,10 +22,10 @@ from slimjax.compress.row_prices import (
     make_rows_curve,
     order_rows,
 )
+from slimjax.compress.rows import Rows, Text
 from slimjax.compress.settings import Settings
 from slimjax.compress.slimming import Material
 from slimjax.compress.texts import LANGUAGE_MODEL, load_data
-from slimjax.compress.walk import Rows, Text
 from slimjax.data.json_tokenizer import JsonTokenizer
 from slimjax.data.reencoding import Reencoder
 from slimjax.data.vocabulary import Entries, cut_tokenizer, list_entries
@@ -122,7 +122,7 @@ def price_vocabulary(
     chances = np.where([i in tokenizer.names for i in range(len(chances))], chances, 0)
     counts = _count(settings, len(chances))
     order = order_rows(entries, expect_rows(counts, chances))
-    price = measure_token(settings, whole, tokenizer, order, rows)
+    price = measure_token(whole, tokenizer, order, rows)
     return Vocabulary(tokenizer, order, chances, price)
 
 
@@ -139,7 +139,6 @@ def _count(settings: Settings, num_rows: int) -> np.ndarray:
 
 
 def measure_token(
-    settings: Settings,
     whole: Material,
     tokenizer: JsonTokenizer,
     order: RowOrder,
@@ -148,7 +147,6 @@ def measure_token(
     """Returns the nats that a token more costs, as measured.
 
     Args:
-        settings: Know the lengths.
         whole: The original.
         tokenizer: Its tokenizer.
         order: The order in which rows go.
@@ -159,7 +157,7 @@ def measure_token(
     kept = order.kept(num_gone, tokenizer.vocab_size)
     encoder = Reencoder(tokenizer, cut_tokenizer(tokenizer, kept), kept)
     text = reencode_text(Text(few), encoder, whole.model.main.num_positions)
-    small = cut_rows(whole, kept, settings.run.data.seq_len)
+    small = cut_rows(whole, kept)
     before = measure(whole.model, whole.variables, few)
     after = measure(small.model, small.variables, text.rows)
     usual, more = before.nats_per_target, after.num_targets - before.num_targets

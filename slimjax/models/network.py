@@ -131,12 +131,23 @@ class Network(nn.Module):
         table = self._table(tower) if head.table == "tied" else None
         return self.readers[0](x, self.channels[tower.axis], table, source)
 
-    def begin(self, inputs: Inputs) -> tuple[Float[Array, "*batch D"], Context]:
-        """Returns the main tower's stream before its layers, and what these are given.
+    def begin(
+        self, inputs: Inputs, tower: str = "", memory: Array | None = None
+    ) -> tuple[Float[Array, "*batch D"], Context]:
+        """Returns a tower's stream before its layers, and what these are given.
 
-        It is for towers that read nothing of other ones.
+        Args:
+            inputs: All that the towers read.
+            tower: Name of the tower.
+            memory: The last stream of the tower that it reads, if there is one.
         """
-        return self.parts[""].begin(inputs, self.channels[self._tower("").axis])
+        own, options = self._tower(tower), dict[str, Any]()
+        if own.table_of is not None:
+            options["table"] = self.parts[own.table_of].embed
+        if own.memory is not None:
+            assert memory is not None
+            options["memory"] = self._memory(own.memory, {own.memory: [memory]}, inputs)
+        return self.parts[tower].begin(inputs, self.channels[own.axis], **options)
 
     def end(self, x: Float[Array, "*batch D"], inputs: Inputs) -> Readout:
         """Returns the readout of the first head from the main tower's last stream."""

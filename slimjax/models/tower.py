@@ -135,12 +135,16 @@ class Tower(nn.Module):
         )
 
     def begin(
-        self, inputs: Mapping[str, Array], channels: Float[Array, " D"]
+        self,
+        inputs: Mapping[str, Array],
+        channels: Float[Array, " D"],
+        memory: Context | None = None,
+        table: Table | None = None,
     ) -> tuple[Float[Array, "*batch D"], Context]:
         """Returns the residual stream before the first layer, and what layers get."""
-        x = self._embed(inputs, channels, None, None)
+        x = self._embed(inputs, channels, table, None)
         segments = self.segments(inputs)
-        return x, self._context(x, channels, segments, None, None, None)
+        return x, self._context(x, channels, segments, memory, None, None)
 
     def finish(
         self, x: Float[Array, "*batch D"], channels: Float[Array, " D"]

@@ -4,10 +4,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compress.tiny import draw_rows, make_decoder, make_encoder
+from compress.tiny import (
+    draw_pairs,
+    draw_rows,
+    make_decoder,
+    make_encoder,
+    make_pair,
+)
 
 from slimjax.compress.fitting import fit
-from slimjax.compress.refit import Side, refit
+from slimjax.compress.refit import refit
+from slimjax.compress.side import Side
 from slimjax.compress.walk import Walk
 from slimjax.models import BERT, GPT2, LLAMA
 from slimjax.resize.plan import make_plan
@@ -57,6 +64,49 @@ def test_a_refitted_model_is_nearer_to_the_original(name):
     refit(walk, variables, [Side(slim, weights)], rows)
     after = last_streams(slim, weights, others)
     assert np.sum((after - whole) ** 2) < 0.8 * np.sum((before - whole) ** 2)
+
+
+def of_pair(gates):
+    gates["encoder", "layer_0", "mlp", "mlp"][3:15] = 0
+    gates["encoder", "layer_1", "attention", "kv_heads"][1] = 0
+    gates["layer_0", "cross", "kv_heads"][0] = 0
+    gates["layer_1", "attention", "sublayer"][...] = 0
+    gates["layer_1", "mlp", "mlp"][:6] = 0
+
+
+def pair_streams(walk, variables, rows):
+    inputs = {name: jnp.asarray(values) for name, values in rows.inputs.items()}
+    module = walk.model.module()
+    last = np.asarray(module.apply(variables, inputs, method="streams")[-1])
+    return last[rows.weights > 0]
+
+
+@pytest.mark.parametrize("encoder_width", [0, 12])
+def test_a_refitted_pair_of_towers_is_nearer_to_the_original(encoder_width):
+    model, variables, walk = make_pair(encoder_width=encoder_width)
+    slim, weights = cut_model(model, variables, of_pair)
+    rows, others = draw_pairs(300), draw_pairs(40, seed=1)
+    whole = pair_streams(walk, variables, others)
+    before = pair_streams(slim, weights, others)
+    refit(walk, variables, [Side(slim, weights)], rows)
+    after = pair_streams(slim, weights, others)
+    assert np.sum((after - whole) ** 2) < 0.8 * np.sum((before - whole) ** 2)
+
+
+def test_a_decoder_makes_good_what_its_encoder_lost():
+    """Its own weights are refitted although nothing of it was cut."""
+    model, variables, walk = make_pair()
+
+    def close(gates):
+        gates["encoder", "layer_0", "mlp", "mlp"][3:15] = 0
+
+    slim, weights = cut_model(model, variables, close)
+    refit(walk, variables, [Side(slim, weights)], draw_pairs(60))
+    own, known = (flatten(tree["params"]) for tree in (weights, variables))
+    path = ("layer_0", "cross", "out")
+    assert np.abs(own[path] - known[path]).max() > 1e-2
+    path = ("layer_0", "attention", "out")  # It stands before the first memory.
+    np.testing.assert_allclose(own[path], known[path], atol=1e-5)
 
 
 def test_a_model_that_lost_nothing_is_left_alone():

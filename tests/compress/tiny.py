@@ -1,11 +1,23 @@
 """Tiny models with random weights, and rows for them."""
 
+from typing import Any
+
 import jax
 import numpy as np
 from flax import linen as nn
 
-from slimjax.compress.walk import Rows, Walk
-from slimjax.models import BERT, LLAMA, HeadConfig, LayerConfig, decoder, encoder
+from slimjax.compress.rows import Rows
+from slimjax.compress.walk import Walk
+from slimjax.models import (
+    BERT,
+    LLAMA,
+    T5,
+    HeadConfig,
+    LayerConfig,
+    decoder,
+    encoder,
+    encoder_decoder,
+)
 
 SHAPES = (
     LayerConfig(6, 3, 4, 24),
@@ -23,8 +35,8 @@ def make_decoder(style=LLAMA, layers=SHAPES, **options):
     )
 
 
-def make_encoder(style=BERT, layers=SHAPES):
-    heads = (HeadConfig("label", 3, at="mean", bias=True),)
+def make_encoder(style=BERT, layers=SHAPES, head=None):
+    heads = (head or HeadConfig("label", 3, at="mean", bias=True),)
     return with_variables(
         encoder(
             *(29, 16, layers),
@@ -34,6 +46,33 @@ def make_encoder(style=BERT, layers=SHAPES):
             attention_impl="reference",
         )
     )
+
+
+def make_pair(**options):
+    """Returns an encoder-decoder, its variables as host arrays, and the walk."""
+    layers = tuple(
+        LayerConfig(n, k, 4, f, cross_heads=6, cross_kv_heads=3)
+        for n, k, f in ((6, 3, 20), (4, 2, 17))
+    )
+    usual: dict[str, Any] = dict(encoder_layers=SHAPES[1:], style=T5, buckets=(8, 20))
+    return with_variables(
+        encoder_decoder(29, 16, layers, attention_impl="reference", **(usual | options))
+    )
+
+
+def draw_pairs(num_rows=10, length=9, source_length=7, seed=0):
+    """Returns rows of sources and targets, some of whose ends are padding."""
+    rows = draw_rows(num_rows, length, seed)
+    source = np.random.default_rng(seed + 1)
+    tokens = source.integers(0, 29, (num_rows, source_length)).astype(np.int32)
+    tokens[:, 0] = rows.targets[:, 0]
+    segments = np.ones_like(tokens)
+    segments[::2, -2:] = 0
+    is_target = np.ones((num_rows, length), np.float32)
+    is_target[::3, -3:] = 0
+    inputs = {"source": tokens, "source_segments": segments, **rows.inputs}
+    inputs["tokens_segments"] = is_target.astype(np.int32)
+    return Rows(inputs, rows.targets, is_target)
 
 
 def with_variables(model):
