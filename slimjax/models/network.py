@@ -132,7 +132,7 @@ class Network(nn.Module):
         return self.readers[0](x, self.channels[tower.axis], table, source)
 
     def begin(
-        self, inputs: Inputs, tower: str = "", memory: Array | None = None
+        self, inputs: Inputs, tower: str = "", memory: Any = None
     ) -> tuple[Float[Array, "*batch D"], Context]:
         """Returns a tower's stream before its layers, and what these are given.
 
@@ -145,7 +145,6 @@ class Network(nn.Module):
         if own.table_of is not None:
             options["table"] = self.parts[own.table_of].embed
         if own.memory is not None:
-            assert memory is not None
             options["memory"] = self._memory(own.memory, {own.memory: [memory]}, inputs)
         return self.parts[tower].begin(inputs, self.channels[own.axis], **options)
 
