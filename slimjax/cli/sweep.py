@@ -4,9 +4,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slimjax.cli.flags import make_parser, parse, print_json
+from slimjax.cli.flags import Parser, make_parser, parse, print_json
+from slimjax.cli.workers import add_lease, add_workers, divide, hand_over, is_submitted
 from slimjax.config import override, read_config
-from slimjax.errors import NotFeasibleError
+from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.paths import user_path
 
 PAPER_WIDTH = 150  # Characters per line where there is no terminal.
@@ -14,6 +15,26 @@ PAPER_WIDTH = 150  # Characters per line where there is no terminal.
 
 def main(argv: Sequence[str]) -> None:
     """Runs a grid of settings with several seeds; prints means and intervals."""
+    parser, divided = _make_parser(), divide(argv)
+    parsed = parse(parser, divided.argv, config=True)
+    flags, workdir = parsed.flags, user_path(parsed.flags.workdir, "--workdir")
+    from slimjax.tune.claims import parse_lease
+
+    plan = _make_plan(flags, parsed.overrides)
+    lease_s = parse_lease(flags.lease)
+    if is_submitted(flags, divided):
+        from slimjax.tune.sweep import check_settings
+
+        check_settings(plan, workdir)
+        hand_over("sweep", divided, flags, workdir)
+        return
+    from slimjax.train.devices import prepare_devices
+
+    prepare_devices()
+    _sweep(plan, workdir, lease_s, as_json=flags.json)
+
+
+def _make_parser() -> Parser:
     parser = make_parser(
         "sweep",
         "Runs every combination of the grids' values with several seeds, one run after "
@@ -21,7 +42,9 @@ def main(argv: Sequence[str]) -> None:
         "several processes or hosts that share DIR share the work. Values are JSON or "
         "bare words; --config.a.b=VALUE changes a setting for all. With --equal=flops "
         "each arm trains as many steps as spend what the first one spends, its warm-up "
-        "and seams scaled in proportion.",
+        "and seams scaled in proportion. With --halving=3 all arms train to a ninth of "
+        "their steps, the best third of them to a third, and the best third of those "
+        "to the end.",
         "slimjax sweep --config=configs/quickstart.py --workdir=runs/strategies \\\n"
         "    --grid='objective.strategy=exchange,size_penalty' \\\n"
         '    --grid=\'objective.budget="30%","49%"\' --seeds=3',
@@ -38,25 +61,32 @@ def main(argv: Sequence[str]) -> None:
     )
     parser.add_argument("--equal", default="steps", help="steps, or flops")
     parser.add_argument(
-        "--lease",
-        default="10m",
-        help="after how long the work of a process without a sign of life is taken "
-        "over: 90s, 10m, 2h",
+        "--halving", type=int, help="leave arms out on the way; of how many one goes on"
     )
-    parsed = parse(parser, argv, config=True)
-    flags = parsed.flags
-    from slimjax.train.devices import prepare_devices
+    parser.add_argument(
+        "--metric",
+        default="",
+        help="what --halving ranks by, such as valid_bits_per_byte; by default the "
+        "task's headline metric",
+    )
+    add_lease(parser)
+    add_workers(parser)
+    return parser
+
+
+def _make_plan(flags, overrides):
     from slimjax.tune.arms import list_seeds, make_arms
-    from slimjax.tune.claims import parse_lease
     from slimjax.tune.grid import parse_axis
+    from slimjax.tune.halving import Halving
     from slimjax.tune.sweep import Plan
 
-    config = override(read_config(flags.config), parsed.overrides)
+    config = override(read_config(flags.config), overrides)
     arms = make_arms(config, [parse_axis(text) for text in flags.grid])
-    plan = Plan(tuple(arms), list_seeds(config, flags.seeds), flags.equal)
-    lease_s, workdir = parse_lease(flags.lease), user_path(flags.workdir, "--workdir")
-    prepare_devices()
-    _sweep(plan, workdir, lease_s, as_json=flags.json)
+    if flags.metric and flags.halving is None:
+        raise ConfigError("--metric is what --halving ranks by. Give both, or none.")
+    has_rounds = flags.halving is not None
+    halving = Halving(flags.halving, flags.metric) if has_rounds else None
+    return Plan(tuple(arms), list_seeds(config, flags.seeds), flags.equal, halving)
 
 
 def _sweep(plan, workdir: Path, lease_s: float, *, as_json: bool) -> None:

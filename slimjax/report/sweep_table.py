@@ -81,6 +81,7 @@ def make_sweep_table(sweep: Json) -> tuple[list[str], list[list[str]]]:
     heads = [*map(shorten, settings)] or ["arm"]
     heads += ["seeds", *(head for head, *_ in COLUMNS)]
     heads += ["of the reference"] if is_equal else []
+    heads += _name_rounds(sweep)
     metrics = list_sweep_metrics(sweep)
     heads += [f"{split}, {m.words}" for m in metrics for split in SPLIT_NAMES.values()]
     heads += ["model + tokenizer + text"] if has_bits else []
@@ -91,6 +92,7 @@ def make_sweep_table(sweep: Json) -> tuple[list[str], list[list[str]]]:
         row = [*(row or [str(arm.get("name"))]), _count_trials(arm)]
         row += [write(number(arm, "means", q, "mean")) for _, q, write in COLUMNS]
         row += [_compare_flops(arm)] if is_equal else []
+        row += _show_rounds(sweep, arm)
         row += [write_mean(arm["means"].get(name)) for name in names]
         total = number(arm, "means", "description_bits", "mean")
         row += [format_si(total, "bit")] if has_bits else []
@@ -139,6 +141,8 @@ def explain_sweep(sweep: Json) -> list[str]:
     sentences = [NOTE]
     if sweep.get("equal") == "flops":
         sentences.append(_explain_equal(sweep))
+    if sweep.get("halving"):
+        sentences += _explain_halving(sweep["halving"])
     trials = [trial for arm in sweep["arms"] for trial in arm["trials"]]
     num_open = sum(trial.get("state") == "open" for trial in trials)
     if num_open:
@@ -168,6 +172,8 @@ def print_sweep(sweep: Json, console: "Console") -> None:
 
 
 def _count_trials(arm: Json) -> str:
+    if all(trial.get("state") == "stopped" for trial in arm["trials"]):
+        return "left out"
     finished = sum(trial.get("state") == "finished" for trial in arm["trials"])
     total = len(arm["trials"])
     return str(total) if finished == total else f"{finished} of {total}"
@@ -188,3 +194,30 @@ def _explain_equal(sweep: Json) -> str:
         "warm-up and seams are scaled with them. The pilot runs that measured this "
         f"spent {format_si(sum(pilots), 'FLOP')} in all, which are not included."
     )
+
+
+def _name_rounds(sweep: Json) -> list[str]:
+    """Returns a heading for each round of a sweep that halves."""
+    halving = sweep.get("halving") or {}
+    rounds = halving.get("rounds") or []
+    return [f"round {i + 1}, {halving.get('words')}" for i in range(len(rounds))]
+
+
+def _show_rounds(sweep: Json, arm: Json) -> list[str]:
+    """Returns the values by which an arm was ranked, one for each round."""
+    values = arm.get("rounds") or []
+    missing = len(_name_rounds(sweep)) - len(values)
+    return [*(f"{value:.4g}" for value in values), *[ABSENT] * missing]
+
+
+def _explain_halving(halving: Json) -> list[str]:
+    factor, share = halving.get("factor"), number(halving, "steps_fraction")
+    percent = ABSENT if share is None else f"{100 * share:.0f} %"
+    spent = format_si(number(halving, "flops_spent"), "FLOP")
+    return [
+        f"The best of every {factor} arms went on after each round, by "
+        f"{halving.get('metric')}, the mean over the seeds. Before the last round arms "
+        "are compared at the peak of the learning rate, where arms with a high one "
+        "look worse than they would after its decay.",
+        f"The rounds took {percent} of the steps of all runs to their end, {spent}.",
+    ]

@@ -38,4 +38,6 @@ def without_places(flat: Mapping[str, Any]) -> dict[str, Any]:
         kept["distill.teacher"] = "a folder"
     if kept["model.init_from"]:
         kept["model.init_from"] = "a folder"
+    if kept["train.continue_from"]:
+        kept["train.continue_from"] = "a folder"
     return kept

@@ -1,9 +1,12 @@
 """Many runs: grids of settings, several seeds, one after the other.
 
 `grid` reads what is to vary, `arms` makes and checks the configs, `claims` shares the
-work between processes, `equal` finds steps of equal cost, `sweep` runs it all and
-writes ``sweep.json``, whose means and intervals `intervals` takes. Tables and figures
-are made from that file by `slimjax.report`.
+work between processes (their files are in `claim_file`, their processes in `holder`),
+and `runner` runs it. `equal` finds steps of equal cost; `halving` makes rounds, which
+`rounds` trains and `ranks` compares. `sweep` puts that together and writes
+``sweep.json`` from the `outcome` of each run, with means and intervals by `intervals`.
+Tables and figures are made from that file by `slimjax.report`. `submit` starts workers
+where a `submit_request` asks for them.
 """
 
 from typing import TYPE_CHECKING
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from slimjax.tune.claims import Claims as Claims
     from slimjax.tune.grid import Axis as Axis
     from slimjax.tune.grid import parse_axis as parse_axis
+    from slimjax.tune.halving import Halving as Halving
     from slimjax.tune.intervals import Interval as Interval
     from slimjax.tune.intervals import take_mean as take_mean
     from slimjax.tune.sweep import Plan as Plan
@@ -27,6 +31,7 @@ __getattr__ = exports(
         "Arm": "arms",
         "Axis": "grid",
         "Claims": "claims",
+        "Halving": "halving",
         "Interval": "intervals",
         "Plan": "sweep",
         "make_arms": "arms",

@@ -31,31 +31,30 @@ METRIC_KEYS = ("key", "words", "better")
 
 
 def describe_arm(
-    arm: Arm, seeds: Sequence[int], root: Path, failures: Mapping[str, str]
+    arm: Arm, trials: Sequence[Trial], root: Path, failures: Mapping[str, str]
 ) -> dict[str, Any]:
     """Returns an arm as ``sweep.json`` has it.
 
     Args:
         arm: The arm.
-        seeds: The seeds of its runs.
+        trials: Its runs.
         root: The sweep's folder.
         failures: Why runs have failed, by their name.
     """
-    trials = [read_trial(arm.trial(seed), root, failures) for seed in seeds]
-    run, means = arm.trial(seeds[0]).run, {}
-    metrics = next((t["metrics"] for t in trials if t.get("metrics")), [])
+    found, means = [read_trial(trial, root, failures) for trial in trials], {}
+    metrics = next((t["metrics"] for t in found if t.get("metrics")), [])
     for name in dict.fromkeys((*QUANTITIES, *(n for m in metrics for n in _names(m)))):
-        known = [t[name] for t in trials if t.get(name) is not None]
+        known = [t[name] for t in found if t.get(name) is not None]
         mean = take_mean(known)
         means[name] = None if mean is None else dataclasses.asdict(mean)
     return {
         "name": arm.name,
         "changes": arm.changes,
-        "measure": run.objective.size,
-        "num_steps": run.train.num_steps,
+        "measure": trials[0].run.objective.size,
+        "num_steps": trials[0].run.train.num_steps,
         "metrics": metrics,
         "means": means,
-        "trials": trials,
+        "trials": found,
     }
 
 

@@ -1,40 +1,24 @@
-"""The runner: one trial after the other, until all are finished somewhere.
+"""A sweep: arms with several seeds, and one file of what came out.
 
-A sweep's folder holds a run folder for each trial, ``claims/`` (see `claims`),
-``pilots/`` (see `equal`) and ``sweep.json``. Finished trials are skipped, and those
-that were interrupted continue, since training does; so the same command continues a
-sweep, too.
+Its folder holds a run folder for each trial, ``claims/`` (see `claims`), ``pilots/``
+(see `equal`), ``round1/`` and on (see `halving`) and ``sweep.json``. The same command
+continues a sweep, and may be started several times at once.
 """
 
 import dataclasses
-import gc
 import signal
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-import jax
-
-from slimjax.errors import (
-    ConfigError,
-    ProcessError,
-    SlimjaxError,
-    StoppedError,
-    suggest,
-)
-from slimjax.memory import describe, is_out_of_memory
+from slimjax.errors import ConfigError, StoppedError, suggest
 from slimjax.paths import check_utf8, user_path
-from slimjax.run.progress import Display
 from slimjax.run.signals import interrupt
-from slimjax.run.start import train
 from slimjax.store.files import read_json, write_json
-from slimjax.store.run_folder import RunFolder
-from slimjax.tune.arms import Arm, Trial, check_arm
+from slimjax.tune.arms import Arm, check_arm
 from slimjax.tune.claim_file import LEASE_S
-from slimjax.tune.claims import Claims
 from slimjax.tune.equal import (
     Cost,
     check_scalable,
@@ -44,10 +28,14 @@ from slimjax.tune.equal import (
     read_cost,
     scale,
 )
+from slimjax.tune.halving import Halving, check_halving, first_round
 from slimjax.tune.outcome import describe_arm
+from slimjax.tune.rounds import Rounds
+from slimjax.tune.runner import Runner
 
 EQUAL = ("steps", "flops")
-SECONDS_BETWEEN_LOOKS = 5.0
+BESIDE = ("claims", "jobs")
+"""Folders that may be there before the sweep begins."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,17 +47,24 @@ class Plan:
         seeds: Of every arm.
         equal: ``steps``, each arm as configured; ``flops``, each with as many steps as
             spend what the reference spends (`slimjax.tune.equal`).
+        halving: How arms are left out on the way; None to train all to the end.
     """
 
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     equal: str = "steps"
+    halving: Halving | None = None
 
     def __post_init__(self):
         """Refuses what cannot be equal."""
         if self.equal not in EQUAL:
             hint = suggest(self.equal, EQUAL)
             raise ConfigError(f"--equal={self.equal} is unknown. {hint}")
+        if self.halving is not None and self.equal == "flops":
+            raise ConfigError(
+                "--equal=flops and --halving exclude each other: rounds end at parts "
+                "of the steps. Leave out one of them."
+            )
 
 
 def sweep(
@@ -100,135 +95,90 @@ def sweep(
         SlimjaxError: For a mistake of the user, before anything is run.
     """
     root = user_path(workdir, "--workdir")
-    _check_folder(root)
+    check_plan(plan, root)
+    runner = Runner(
+        root, quiet=quiet, lease_s=lease_s, at_second_signal=at_second_signal
+    )
+    with _raise_on_sigterm():
+        return Sweep(plan, runner).run()
+
+
+def check_settings(plan: Plan, root: Path) -> None:
+    """Refuses what can be refused on any machine, without the data and the devices.
+
+    Raises:
+        SlimjaxError: Naming the arm, and what is wrong with it.
+    """
+    _check_folder(root, plan)
+    for arm in plan.arms:
+        try:
+            arm.trial(plan.seeds[0])
+        except ConfigError as error:
+            raise ConfigError(f"arm {arm.name}: {error}") from error
+        if plan.halving is not None:
+            check_halving(plan.halving, arm)
+    if plan.halving is not None:
+        Rounds(plan.halving, plan.arms, plan.seeds, root).check_folder()
+
+
+def check_plan(plan: Plan, root: Path) -> None:
+    """Refuses, before any arm runs, what training would refuse.
+
+    Raises:
+        SlimjaxError: Naming the arm, and what is wrong with it.
+    """
+    check_settings(plan, root)
+    if plan.halving is not None:
+        for arm in plan.arms:
+            check_arm(first_round(plan.halving, arm, root), plan.seeds, root)
+        return
     for index, arm in enumerate(plan.arms):
         has_its_steps = plan.equal == "steps" or index == 0
         check_arm(arm, plan.seeds, root if has_its_steps else None)
         if plan.equal == "flops":
             check_scalable(arm.trial(plan.seeds[0]).run)
-    with _raise_on_sigterm():
-        runner = Runner(
-            plan, root, quiet=quiet, lease_s=lease_s, at_second_signal=at_second_signal
-        )
-        return runner.run()
 
 
-class Runner:
+class Sweep:
     """One process's part of a sweep."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        root: Path,
-        *,
-        quiet: bool,
-        lease_s: float = LEASE_S,
-        at_second_signal: Callable[[int], None] = interrupt,
-    ):
+    def __init__(self, plan: Plan, runner: Runner):
         """Writes nothing yet."""
-        self.at_second_signal = at_second_signal
-        self.plan, self.root, self.quiet = plan, root, quiet
-        self.claims = Claims(root / "claims", lease_s=lease_s, say=self.say)
-        self.failures: dict[str, str] = {}
+        self.plan, self.runner, self.root = plan, runner, runner.root
         self.equal: dict[str, dict[str, float]] = {}
         self.arms = plan.arms
+        self.rounds: Rounds | None = None
+        if plan.halving is not None:
+            self.rounds = Rounds(plan.halving, plan.arms, plan.seeds, self.root)
 
     def run(self) -> dict[str, Any]:
         """Runs what is to be run, and writes ``sweep.json`` after each trial."""
         self.write()
         if self.plan.equal == "flops":
             self.arms = self._equalize()
-        self.finish([arm.trial(seed) for arm in self.arms for seed in self.plan.seeds])
+        if self.rounds is not None:
+            self.rounds.run(self.runner, self.write)
+        else:
+            trials = [arm.trial(seed) for arm in self.arms for seed in self.plan.seeds]
+            self.runner.finish(trials, self.write)
         return self.write()
-
-    def finish(self, trials: Sequence[Trial]) -> None:
-        """Runs trials, and waits for those that other processes run."""
-        elsewhere = []
-        for index, trial in enumerate(trials):
-            if trial.name in self.failures:
-                continue  # Its pilot failed.
-            self.say(f"[{index + 1}/{len(trials)}] {trial.name}")
-            with self._note_failure([trial]):
-                if self.attempt(trial) is None:
-                    self.say(f"  with {self.claims.describe(trial.name)}")
-                    elsewhere.append(trial)
-            self.write()
-        for trial in elsewhere:
-            with self._note_failure([trial]):
-                self.wait_for(trial)
-            self.write()
-
-    @contextmanager
-    def _note_failure(self, trials: Sequence[Trial]) -> Iterator[None]:
-        """Notes why some trials failed, so that the others are run all the same.
-
-        What ends the whole sweep passes: signals, lost processes, errors of ours.
-        """
-        try:
-            yield
-        except Exception as error:
-            is_ours = isinstance(error, SlimjaxError)
-            ends_all = isinstance(error, StoppedError | ProcessError)
-            if ends_all or not (is_ours or is_out_of_memory(error)):
-                raise
-            reason = str(error) if is_ours else f"out of memory: {describe(error)}"
-            for trial in trials:
-                self.failures[trial.name] = reason
-            self.say(f"  failed: {reason}")
-
-    def attempt(self, trial: Trial) -> dict[str, Any] | None:
-        """Runs or continues a trial; returns its report, None if it runs elsewhere.
-
-        Raises:
-            SlimjaxError: What training raises.
-        """
-        folder = RunFolder(self.root / trial.name)
-        if folder.report.is_file():
-            return read_json(folder.report, dict)
-
-        def work() -> dict[str, Any]:
-            with Display(quiet=self.quiet) as display:
-                return train(
-                    trial.run,
-                    folder.root,
-                    display=display,
-                    at_second_signal=self.at_second_signal,
-                )
-
-        report = self.claims.attempt(trial.name, folder.root, work)
-        if report is not None:
-            jax.clear_caches()  # Programs of this shape are of no more use.
-            gc.collect()
-        return report
-
-    def wait_for(self, trial: Trial) -> dict[str, Any]:
-        """Returns the report of a trial, run here or by another process."""
-        report = self.attempt(trial)
-        if report is None:
-            self.say(f"waiting for {trial.name}, {self.claims.describe(trial.name)}")
-        while report is None:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
-            report = self.attempt(trial)
-        return report
-
-    def say(self, text: str) -> None:
-        """Prints a line on stderr."""
-        Display(quiet=self.quiet).say(text)
 
     def _equalize(self) -> tuple[Arm, ...]:
         """Returns the arms with the steps that spend what the reference spends."""
         reference, *others = self.plan.arms
         seed, arms = self.plan.seeds[0], [reference]
-        self.say(f"the reference: {reference.name}")
-        report = self.wait_for(reference.trial(seed))
+        self.runner.say(f"the reference: {reference.name}")
+        report = self.runner.wait_for(reference.trial(seed))
         target = report["train"]["flops_total"]
         self.equal[reference.name] = {"target_flops": target}
         for arm in others:
             pilot = dataclasses.replace(arm, config=make_pilot(arm.config)).trial(seed)
             pilot = dataclasses.replace(pilot, name=f"pilots/{arm.name}")
-            self.say(f"pilot of {arm.name}")
-            with self._note_failure([arm.trial(seed) for seed in self.plan.seeds]):
-                self.wait_for(pilot)
+            self.runner.say(f"pilot of {arm.name}")
+            with self.runner.note_failure(
+                [arm.trial(seed) for seed in self.plan.seeds]
+            ):
+                self.runner.wait_for(pilot)
                 arm = self._scale(arm, read_cost(self.root / pilot.name), target)
                 check_arm(arm, self.plan.seeds, self.root)
             arms.append(arm)
@@ -246,29 +196,50 @@ class Runner:
 
     def write(self) -> dict[str, Any]:
         """Writes ``sweep.json`` from what the trials have written, and returns it."""
+        is_equal, rounds = self.plan.equal == "flops", self.rounds
         content = {
             "name": self.root.resolve().name,
             "seeds": list(self.plan.seeds),
             "equal": self.plan.equal,
-            "reference": self.arms[0].name if self.plan.equal == "flops" else None,
-            "arms": [
-                describe_arm(arm, self.plan.seeds, self.root, self.failures)
-                | self.equal.get(arm.name, {})
-                for arm in self.arms
-            ],
+            "reference": self.arms[0].name if is_equal else None,
+            "halving": None if rounds is None else rounds.describe(),
+            "arms": [self._describe(arm) for arm in self.arms],
         }
         write_json(self.root / "sweep.json", content)
         return read_json(self.root / "sweep.json")
 
+    def _describe(self, arm: Arm) -> dict[str, Any]:
+        failures = self.runner.failures
+        if self.rounds is not None:
+            return self.rounds.describe_arm(arm, failures)
+        trials = [arm.trial(seed) for seed in self.plan.seeds]
+        entry = describe_arm(arm, trials, self.root, failures)
+        return entry | self.equal.get(arm.name, {})
 
-def _check_folder(root: Path) -> None:
-    """Refuses a folder that holds something else than a sweep."""
+
+def _check_folder(root: Path, plan: Plan) -> None:
+    """Refuses a folder that holds something else than such a sweep."""
     check_utf8(root, "--workdir")
-    if not root.is_dir() or (root / "sweep.json").is_file():
+    path = root / "sweep.json"
+    if path.is_file():
+        _check_kind(root, read_json(path, dict), plan)
         return
-    if any(not path.name.startswith(".") for path in root.iterdir()):
+    present = {p.name for p in root.iterdir()} if root.is_dir() else set()
+    if any(not name.startswith(".") for name in present - {*BESIDE}):
         raise ConfigError(
             f"--workdir={root} holds other files, no sweep; name a new folder."
+        )
+
+
+def _check_kind(root: Path, old: dict[str, Any], plan: Plan) -> None:
+    """Refuses to go on with a sweep that halves as one that does not."""
+    before = (old.get("halving") or {}).get("factor", 0) if old.get("arms") else None
+    now = 0 if plan.halving is None else plan.halving.factor
+    if before is not None and before != now:
+        words = [f"--halving={n}" if n else "no --halving" for n in (now, before)]
+        raise ConfigError(
+            f"{words[0]}, but the sweep in --workdir={root} has {words[1]}. Go on with "
+            "that, or name a new --workdir."
         )
 
 

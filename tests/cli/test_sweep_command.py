@@ -112,6 +112,10 @@ def test_mistakes_are_told_in_one_line(tmp_path, capsys):
         ("--grid=objective.budgit=1", "arm budgit=1: config.objective.budgit=1"),
         ("--seeds=0", "--seeds=0 must be in [1, 1000]"),
         ("--equal=flop", "Did you mean flops?"),
+        ("--metric=valid_bits_per_byte", "is what --halving ranks by"),
+        ("--halving=1", "--halving=1 must be in [2, 10]"),
+        ("--lease=3", "--lease=3 must be a time from 10s"),
+        ("--workers=2", "--workers has no effect without --submit"),
     ):
         flags = ["--config=configs/tiny_test.py", f"--workdir={tmp_path / 's'}", flag]
         assert main(["sweep", *flags]) == 2

@@ -28,7 +28,9 @@ def test_metrics_of_a_task_are_summed_up_by_their_key(arm, tmp_path):
         metric = ACCURACY | {"valid": value, "test": None}
         report = {"metrics": [metric], "train": {"steps": 24}}
         write(tmp_path, arm.trial(seed).name, report)
-    found = describe_arm(arm, (0, 1, 2), tmp_path, {arm.trial(2).name: "no room"})
+    found = describe_arm(
+        arm, [arm.trial(s) for s in range(3)], tmp_path, {arm.trial(2).name: "no room"}
+    )
     assert found["metrics"] == [ACCURACY]
     assert found["means"]["valid_accuracy"]["mean"] == 0.625
     assert found["means"]["test_accuracy"] is None
@@ -42,6 +44,6 @@ def test_metrics_of_a_task_are_summed_up_by_their_key(arm, tmp_path):
 def test_reports_of_an_older_version_have_no_metrics(arm, tmp_path):
     report = {"error": {"test_bits_per_byte": 2.5}}
     write(tmp_path, arm.trial(0).name, report)
-    found = describe_arm(arm, (0,), tmp_path, {})
+    found = describe_arm(arm, [arm.trial(0)], tmp_path, {})
     assert found["metrics"] == []
     assert found["means"]["test_bits_per_byte"]["mean"] == 2.5

@@ -18,11 +18,13 @@ from slimjax.errors import (
     StoppedError,
 )
 from slimjax.store.files import write_json
+from slimjax.tune import runner
 from slimjax.tune import sweep as room
 from slimjax.tune.arms import make_arms
 from slimjax.tune.claims import Claims
 from slimjax.tune.grid import parse_axis
-from slimjax.tune.sweep import Plan, Runner, sweep
+from slimjax.tune.runner import Runner
+from slimjax.tune.sweep import Plan, sweep
 
 
 @pytest.fixture
@@ -46,7 +48,7 @@ def trained(monkeypatch):
         write_json(workdir / "report.json", report)
         return report
 
-    monkeypatch.setattr(room, "train", train)
+    monkeypatch.setattr(runner, "train", train)
     return names
 
 
@@ -84,7 +86,7 @@ def test_what_others_run_is_waited_for_and_taken_over(
         if len(looks) == 2:  # It ends before the work does.
             claim.drop()
 
-    monkeypatch.setattr(room.time, "sleep", sleep)
+    monkeypatch.setattr(runner.time, "sleep", sleep)
     result = run_it(plan, tmp_path / "s")
     assert looks == [5, 5]
     assert trained[-1] == "budget=50%-seed1"
@@ -105,14 +107,14 @@ def test_what_others_run_is_waited_for_and_taken_over(
 def test_a_run_that_fails_does_not_stop_the_others(
     plan, trained, tmp_path, monkeypatch, error
 ):
-    pretend = room.train
+    pretend = runner.train
 
     def train(run, workdir, **options):
         if run.seed == 1:
             raise error
         return pretend(run, workdir, **options)
 
-    monkeypatch.setattr(room, "train", train)
+    monkeypatch.setattr(runner, "train", train)
     result = run_it(plan, tmp_path / "s")
     assert len(trained) == 4
     failed = result["arms"][0]["trials"][1]
@@ -133,7 +135,7 @@ def test_what_concerns_all_runs_ends_the_sweep(plan, tmp_path, monkeypatch, erro
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(room, "train", fail)
+    monkeypatch.setattr(runner, "train", fail)
     with pytest.raises(type(error)):
         run_it(plan, tmp_path / "s")
 
@@ -143,7 +145,7 @@ def test_an_arm_whose_pilot_fails_does_not_stop_the_others(
 ):
     wide = override(plan.arms[0].config, [("data.vocab_size", "300")])
     arms = (*plan.arms, plan.arms[0].__class__("vocab_size=300", {}, wide))
-    pretend = room.train
+    pretend = runner.train
     cost = SimpleNamespace(flops_total=1.0)
     monkeypatch.setattr(room, "read_cost", lambda _: cost)
     monkeypatch.setattr(room, "find_steps", lambda *_: 24)
@@ -156,7 +158,7 @@ def test_an_arm_whose_pilot_fails_does_not_stop_the_others(
         write_json(workdir / "report.json", report)
         return report
 
-    monkeypatch.setattr(room, "train", train)
+    monkeypatch.setattr(runner, "train", train)
     result = run_it(Plan(arms, (0, 1), equal="flops"), tmp_path / "s")
     states = [[t["state"] for t in arm["trials"]] for arm in result["arms"]]
     assert states == [["finished"] * 2, ["finished"] * 2, ["failed"] * 2]
@@ -187,12 +189,12 @@ def test_a_signal_ends_the_sweep_and_gives_claims_back(plan, tmp_path, monkeypat
     def saved(*_, **__):
         raise StoppedError("SIGINT: saved at step 3.", exit_code=130)
 
-    monkeypatch.setattr(room, "train", saved)
+    monkeypatch.setattr(runner, "train", saved)
     with pytest.raises(StoppedError) as caught:
         run_it(plan, root)
     assert caught.value.exit_code == 130
 
-    monkeypatch.setattr(room, "train", lambda *_, **__: os.kill(os.getpid(), 15))
+    monkeypatch.setattr(runner, "train", lambda *_, **__: os.kill(os.getpid(), 15))
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(StoppedError) as caught:
         run_it(plan, root)
@@ -203,8 +205,8 @@ def test_a_signal_ends_the_sweep_and_gives_claims_back(plan, tmp_path, monkeypat
 
 
 def test_equal_flops_wait_for_what_others_run(plan, trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "SECONDS_BETWEEN_LOOKS", 0.0)
-    runner = Runner(plan, tmp_path, quiet=True)
+    monkeypatch.setattr(runner, "SECONDS_BETWEEN_LOOKS", 0.0)
+    one = Runner(tmp_path, quiet=True)
     trial, looks = plan.arms[0].trial(0), []
     other = Claims(tmp_path / "claims", host="elsewhere")
     claim = other.take(trial.name)
@@ -214,7 +216,7 @@ def test_equal_flops_wait_for_what_others_run(plan, trained, tmp_path, monkeypat
         if len(looks) == 3:
             claim.drop()
 
-    monkeypatch.setattr(room.time, "sleep", sleep)
-    assert runner.wait_for(trial)["error"]
+    monkeypatch.setattr(runner.time, "sleep", sleep)
+    assert one.wait_for(trial)["error"]
     assert len(looks) == 3
     assert trained == [trial.name]
