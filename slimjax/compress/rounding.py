@@ -11,12 +11,16 @@ References:
     Max, "Quantizing for Minimum Distortion", 1960 (the steps).
 """
 
-from typing import Protocol
+import functools
+from typing import Any, Protocol
 
+import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from slimjax.compress.removal import damp
+from slimjax.nn.axes import numpy_of
 from slimjax.nn.quantize import (
     FULL,
     STEPS,
@@ -77,7 +81,7 @@ def fit_steps(
     for own, counts in parts:
         width = min(size, own.shape[1])
         own, counts = own.reshape(-1, width), counts.reshape(-1, width)
-        fit, _ = fit_rows(own, counts, np.full(len(own), bits))
+        fit = _fit(own, counts, bits)
         own_steps = row_steps(own, np.float32(STEPS[bits]) * fit, 0)
         steps.append(own_steps.reshape(len(rows), -1))
     found = np.concatenate(steps, axis=1)
@@ -85,19 +89,27 @@ def fit_steps(
     return found
 
 
-def round_to_levels(
-    values: Float[np.ndarray, "*shape"],
-    steps: Float[np.ndarray, "*shape"],
-    bits: int,
-) -> Float[np.ndarray, "*shape"]:
+def _fit(rows: np.ndarray, counts: np.ndarray, bits: int) -> np.ndarray:
+    """Returns the fit of each row; on an accelerator, if there is one."""
+    if jax.default_backend() == "cpu":
+        return fit_rows(rows, counts, np.full(len(rows), bits))[0]
+    return np.asarray(_fit_on_device(rows, counts, bits))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _fit_on_device(rows: Array, counts: Array, bits: int) -> Any:
+    return fit_rows(rows, counts, jnp.full(len(rows), bits, jnp.int32))[0]
+
+
+def round_to_levels(values: Any, steps: Any, bits: int) -> Any:
     """Returns the nearest of ``2^bits`` levels around zero, as `nn.quantize` has them.
 
     Examples:
         >>> round_to_levels(np.array([0.1, -0.9, 7.0]), np.ones(3), 2)
         array([ 0.5, -0.5,  1.5])
     """
-    half = 2.0 ** (bits - 1)
-    return (np.clip(np.floor(values / steps), -half, half - 1) + 0.5) * steps
+    xp, half = numpy_of(values), 2.0 ** (bits - 1)
+    return (xp.clip(xp.floor(values / steps), -half, half - 1) + 0.5) * steps
 
 
 def round_columns(
@@ -119,6 +131,17 @@ def round_columns(
     order = np.argsort(-np.diag(moment), kind="stable")
     factor = _inverse_factor(damp(moment, damping)[np.ix_(order, order)])
     rest, steps = weight[order].astype(np.float32), steps[order]
+    is_cpu = jax.default_backend() == "cpu"
+    rounded = (_round_on_host if is_cpu else round_on_device)(rest, factor, steps, bits)
+    back = np.empty_like(rest)
+    back[order] = rounded
+    return back
+
+
+def _round_on_host(
+    rest: np.ndarray, factor: np.ndarray, steps: np.ndarray, bits: int
+) -> np.ndarray:
+    """Returns rounded rows; the changes of a block are added to the others at once."""
     rounded = np.empty_like(rest)
     for start in range(0, len(rest), BLOCK):
         stop = min(start + BLOCK, len(rest))
@@ -128,9 +151,34 @@ def round_columns(
             errors[i - start] = (rest[i] - rounded[i]) / factor[i, i]
             rest[i + 1 : stop] -= factor[i, i + 1 : stop, None] * errors[i - start]
         rest[stop:] -= factor[start:stop, stop:].T @ errors
-    back = np.empty_like(rounded)
-    back[order] = rounded
-    return back
+    return rounded
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def round_on_device(
+    rest: Float[Array, "I O"],
+    factor: Float[Array, "I I"],
+    steps: Float[Array, "I O"],
+    bits: int,
+) -> Float[Array, "I O"]:
+    """Returns rows that are rounded one after the other, in their order.
+
+    Args:
+        rest: The rows.
+        factor: Upper U with ``U^T U = A^-1``.
+        steps: The step of each element.
+        bits: Bits of an element.
+    """
+    numbers = jnp.arange(len(rest))
+
+    def round_row(i: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        rest, rounded = state
+        row = round_to_levels(rest[i], steps[i], bits)
+        error = (rest[i] - row) / factor[i, i]
+        later = jnp.where(numbers > i, factor[i], 0.0)
+        return rest - later[:, None] * error[None], rounded.at[i].set(row)
+
+    return jax.lax.fori_loop(0, len(rest), round_row, (rest, jnp.zeros_like(rest)))[1]
 
 
 def rounding_nats(

@@ -92,3 +92,18 @@ def test_the_price_of_bits_is_what_they_cost(bits):
     change = round_columns(weight, moment, steps, bits) - weight
     true = 0.5 * np.trace(change.T @ moment @ change * slopes)
     assert 0.7 < nats / true < 1.4
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_an_accelerator_rounds_as_the_host_does(bits, monkeypatch):
+    """Sums are taken in another order, so that single numbers may go the other way."""
+    moment, weight = draw(0.3)
+    steps = steps_of(weight, moment, bits, 32)
+    host = round_columns(weight, moment, steps, bits)
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    np.testing.assert_allclose(steps_of(weight, moment, bits, 32), steps, rtol=1e-6)
+    device = round_columns(weight, moment, steps, bits)
+    assert np.mean(np.isclose(device, host)) > 0.97
+    np.testing.assert_allclose(
+        miss(weight, device, moment), miss(weight, host, moment), rtol=0.03
+    )
