@@ -6,6 +6,7 @@ Run: python experiments/pretrained/bits.py --arm=ours --bits=4.5 --model=DIR
 
 import math
 import time
+from typing import Any
 
 import numpy as np
 from grids import GROUPS, round_rows
@@ -25,7 +26,7 @@ from slimjax.resize.shrink import ANSWERS
 from slimjax.trees import unflatten
 
 ARMS = ("nearest", "nearest-min", "nearest-fitted", "nearest-min-fitted")
-ARMS += ("ours-alike", "ours")
+ARMS += ("ours-alike", "ours-sublayers", "ours")
 KEEP = ResizeConfig(frozen=("*",))
 """No unit is removed."""
 
@@ -83,7 +84,8 @@ def choose(study: Study, arm: str, bits: float) -> tuple[Choice, QuantizeConfig]
         size = float(size_fn(gates, all_bits))
         return Choice(gates, all_bits, np.nan, 0.0, size), quantize
     quantize = QuantizeConfig(bits=STATES, group_size=64)
-    catalogue = make_catalogue(whole, study.moments(), "bytes", KEEP, quantize)
+    parts = whole, study.moments(), "bytes", KEEP, quantize
+    catalogue = make_catalogue(*parts, is_finer=arm == "ours")
     choice = catalogue.choose(bits / 8 * whole.sizes()["params"])
     assert choice is not None, "the budget is below the least model"
     return choice, quantize
@@ -99,7 +101,7 @@ def main() -> None:
     name = f"bits-{flags.arm}-{flags.bits}-{study.calibration}"
     if study.has(name):
         return
-    entry = dict(part="bits", arm=flags.arm, bits=flags.bits)
+    entry: dict[str, Any] = dict(part="bits", arm=flags.arm, bits=flags.bits)
     if flags.arm.startswith("ours"):
         choice, quantize = choose(study, flags.arm, flags.bits)
         entry |= dict(bytes=choice.size, predicted=choice.nats)

@@ -12,8 +12,9 @@ import numpy as np
 
 from slimjax.compress.curves import GROUPS, Curve
 from slimjax.compress.moments import Moments
+from slimjax.compress.rows import Rows
 from slimjax.compress.slimming import Material
-from slimjax.compress.walk import WRITERS, Rows, Walk
+from slimjax.compress.walk import WRITERS, Walk
 from slimjax.nn.quantize import to_rows
 from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.trees import Path
@@ -153,8 +154,8 @@ def influences(
     Expect", 2024, equation 1.
     """
     streams, found = walk.begin(variables, rows), []
-    for number in range(walk.model.num_layers):
-        step, layer = jax.jit(walk.reader(number)), walk.layer(variables, number)
+    for place in walk.places():
+        step, layer = jax.jit(walk.reader(place)), walk.layer(variables, place)
         cosines, values = [], []
         for x, context in zip(streams.values, streams.contexts, strict=True):
             after = np.asarray(step(layer, x, context)[0])

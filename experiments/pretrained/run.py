@@ -26,6 +26,7 @@ REST = (
     *(f"sizes.py --arm=round-prune --bits={b}" for b in (2, 3, 4)),
     *(f"bits.py --arm=ours --bits={b}" for b in BITS),
     *(f"bits.py --arm=ours-alike --bits={b}" for b in BITS),
+    *(f"bits.py --arm=ours-sublayers --bits={b}" for b in BITS[:3]),
     "structure.py --arm=ours --calibration=both",
     *(f"structure.py --arm={a}" for a in ("wanda", "wanda-alike", "flap", "layers")),
     *(f"structure.py --arm={a}" for a in ("magnitude", "magnitude-alike")),

@@ -11,6 +11,7 @@ refitted and rounded by the same functions.
 
 import dataclasses
 import time
+from typing import Any
 
 from bits import KEEP
 from structure import count
@@ -18,7 +19,8 @@ from study import Clock, Study, make_parser, open_study
 
 from slimjax.compress.offers import Choice
 from slimjax.compress.pipeline import PLAIN
-from slimjax.compress.refit import Side, refit
+from slimjax.compress.refit import refit
+from slimjax.compress.side import Side
 from slimjax.compress.slimming import Cut, Material, close, make_catalogue
 from slimjax.nn.quantize import STATES
 from slimjax.objective.inventory import uniform_bits
@@ -112,11 +114,12 @@ def main() -> None:
             print(name(size), "is below the least model", flush=True)
             continue
         choice, side = made
-        entry = dict(part="sizes", arm=flags.arm, bits=flags.bits, megabytes=size)
-        entry |= dict(bytes=choice.size, predicted=choice.nats)
+        entry: dict[str, Any] = dict(part="sizes", arm=flags.arm, bits=flags.bits)
+        entry |= dict(megabytes=size, bytes=choice.size, predicted=choice.nats)
         entry |= dict(seconds=time.perf_counter() - begun, left=count(choice.gates))
         chosen = {".".join(p): int(b[0]) for p, b in choice.bits.items() if len(b)}
-        study.write(name(size), side.variables, **(entry | dict(chosen=chosen)))
+        entry |= dict(chosen=chosen)
+        study.write(name(size), side.variables, **entry)
 
 
 if __name__ == "__main__":

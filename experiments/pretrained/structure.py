@@ -24,7 +24,8 @@ from study import Clock, Study, make_parser, open_study
 from slimjax.compress.moments import Moments
 from slimjax.compress.offers import Choice
 from slimjax.compress.pipeline import PLAIN
-from slimjax.compress.refit import Side, refit
+from slimjax.compress.refit import refit
+from slimjax.compress.side import Side
 from slimjax.compress.slimming import (
     Cut,
     Material,
@@ -32,8 +33,7 @@ from slimjax.compress.slimming import (
     make_catalogue,
     make_material,
 )
-from slimjax.compress.walk import WRITERS
-from slimjax.models.paths import layer_name
+from slimjax.compress.walk import WRITERS, Walk
 from slimjax.objective.inventory import uniform_bits
 from slimjax.objective.size import make_size_fn
 from slimjax.resize.config import ResizeConfig
@@ -93,7 +93,7 @@ def with_biases(whole: Material, length: int) -> Material:
         for path, leaf in shapes.items()
     }
     variables = dict(whole.variables, params=unflatten(weights))
-    return make_material(model, variables, length)
+    return make_material(model, variables, {"": length})
 
 
 def compensate(side: Side, whole: Material, moments: Moments, gates: dict) -> int:
@@ -103,9 +103,9 @@ def compensate(side: Side, whole: Material, moments: Moments, gates: dict) -> in
         The parameters that were added.
     """
     added = 0
-    for number in range(whole.model.num_layers):
+    for place in Walk(whole.model).places():
         for name, unit in (("attention", "heads"), ("mlp", "mlp")):
-            path = (layer_name(number), name, WRITERS[name])
+            path = (*place.path, name, WRITERS[name])
             weight = whole.weights[path]
             gate = gates.get((*path[:-1], unit))
             if gate is None:
@@ -116,7 +116,7 @@ def compensate(side: Side, whole: Material, moments: Moments, gates: dict) -> in
             rows = weight.reshape(-1, weight.shape[-1])
             closed = 1 - gate.repeat(len(rows) // len(gate))
             bias = (moments.means[path] * closed) @ rows
-            side.params(number, name)[f"{WRITERS[name]}_bias"] = bias[None].astype("f4")
+            side.params(place, name)[f"{WRITERS[name]}_bias"] = bias[None].astype("f4")
             added += len(bias)
     return added
 

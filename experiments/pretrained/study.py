@@ -20,10 +20,11 @@ from jaxtyping import PyTree
 from slimjax.compress.config import Request
 from slimjax.compress.errors import measure
 from slimjax.compress.moments import Moments, collect
+from slimjax.compress.rows import Rows, Text
 from slimjax.compress.settings import Settings, read_settings
 from slimjax.compress.slimming import Material, make_material
 from slimjax.compress.texts import load_data, read_rows
-from slimjax.compress.walk import Rows, Text, Walk
+from slimjax.compress.walk import Walk
 from slimjax.models.config import ModelConfig
 
 NOVELS = ("emma", "mansfield_park", "pride_and_prejudice", "sense_and_sensibility")
@@ -175,16 +176,20 @@ def open_study(flags: argparse.Namespace) -> Study:
     rows = join([part.at(part.spread(flags.rows)) for part in parts])
     names = (PERSUASION, STDLIB, HELD_OUT)
     measured = {name: texts[name] for name in names if name in texts}
-    whole = make_material(model.config, model.params, flags.length)
+    whole = make_material(model.config, model.params, {"": flags.length})
     return Study(flags, whole, rows, measured)
 
 
 def _request(flags: argparse.Namespace) -> Request:
     parts = [f"text:{flags.novels / name}.txt" for name in NOVELS]
     length = ("data.seq_len", str(flags.length))
-    usual = dict(num_rows=MOST_ROWS, num_error_rows=flags.error_rows)
-    own = str(flags.model), ",".join(parts), str(flags.workdir / "none"), ("100%",)
-    return Request(*own, "params", overrides=(length,), **usual)
+    return Request(
+        *(str(flags.model), ",".join(parts), str(flags.workdir / "none"), ("100%",)),
+        size="params",
+        num_rows=MOST_ROWS,
+        num_error_rows=flags.error_rows,
+        overrides=(length,),
+    )
 
 
 def make_texts(flags: argparse.Namespace, settings: Settings) -> dict[str, Text]:
@@ -219,7 +224,7 @@ def save_texts(path: Path, texts: Mapping[str, Text]) -> None:
         arrays |= {f"{name}/tokens": rows.inputs["tokens"]}
         arrays |= {f"{name}/targets": rows.targets, f"{name}/weights": rows.weights}
         arrays |= {f"{name}/bytes": np.array(num_bytes)}
-    _save(path, arrays)
+    _save(path, arrays, np.savez_compressed)
 
 
 def read_texts(path: Path) -> dict[str, Text]:
@@ -258,10 +263,10 @@ def read_moments(path: Path) -> Moments:
     return moments
 
 
-def _save(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def _save(path: Path, arrays: Mapping[str, Any], write: Any = np.savez) -> None:
     part = path.with_suffix(f".{os.getpid()}.part")
     with part.open("wb") as file:
-        np.savez(file, **arrays)
+        write(file, **arrays)
     part.replace(path)
 
 

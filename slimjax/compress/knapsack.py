@@ -70,6 +70,29 @@ def choose(
         capacity -= max(1, math.ceil(excess / unit))
 
 
+def best_offers(nats: np.ndarray, sizes: np.ndarray, grain: float) -> np.ndarray:
+    """Returns the numbers of offers that none beats in both cost and size.
+
+    Args:
+        nats: What each offer costs.
+        sizes: How large each is.
+        grain: Of offers whose sizes are in the same multiple of it, one is kept.
+
+    Examples:
+        >>> nats, sizes = np.array([0.0, 2.0, 1.0, 3.0]), np.array([9.0, 5, 4, 1])
+        >>> best_offers(nats, sizes, grain=0.1).tolist()
+        [0, 2, 3]
+    """
+    order = np.lexsort((sizes, nats))
+    least = np.minimum.accumulate(sizes[order])
+    is_smaller = np.append(True, least[1:] < least[:-1])
+    kept = order[is_smaller]
+    cells = np.floor(sizes[kept] / grain)
+    is_new = np.append(True, cells[1:] != cells[:-1])
+    is_new[-1] = True
+    return np.sort(kept[is_new])
+
+
 def _parts(sizes: np.ndarray, unit: float, grid: int) -> np.ndarray:
     """Returns sizes in parts of the grid, or ``grid + 1`` if they are larger."""
     return np.round(np.minimum(sizes / unit, grid + 1)).astype(int)

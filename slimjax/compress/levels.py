@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from slimjax.compress.rounding import DAMPING, fit_steps, round_columns
-from slimjax.nn.quantize import FULL, bit_axis, bit_key, from_rows, spread, to_rows
+from slimjax.nn.packing import key_in
+from slimjax.nn.quantize import FULL, bit_axis, from_rows, spread, to_rows
 from slimjax.objective.inventory import Bits
 from slimjax.trees import AxisNames, Path
 
@@ -44,7 +45,7 @@ class Levels:
 
     def bits_of(self, path: Path) -> int:
         """Returns the bits of a weight."""
-        own = self.bits[bit_key(path, self.axes[path])]
+        own = self.bits[key_in(self.bits, path, self.axes[path])]
         return int(own[0]) if len(own) else FULL
 
     def round(

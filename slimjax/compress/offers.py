@@ -1,18 +1,20 @@
 """All that may be made of each part of a model: what it costs, and how large it is.
 
-A part is a sublayer, with so many units and so many bits, or a table of tokens, with so
-many bits; where rows of the vocabulary may go, it is all tables together, with so many
-rows. Structure and bits have one price: what rounding a sublayer costs is taken to be
-in proportion to the units that are left of it.
+A part is a sublayer, with so many units and so many bits of each of its matrices, or a
+table of tokens, with so many bits; where rows of the vocabulary may go, it is all
+tables together, with so many rows. Structure and bits have one price: what rounding a
+sublayer costs is taken to be in proportion to the units that are left of it.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from slimjax.compress.curves import Curve
-from slimjax.compress.knapsack import Offers, choose
+from slimjax.compress.knapsack import Offers, best_offers, choose
 from slimjax.compress.moments import HEAD, STREAM, Moments
 from slimjax.compress.rounding import group_squares, rounding_nats
 from slimjax.compress.walk import source_of
@@ -24,6 +26,9 @@ from slimjax.trees import Path
 
 MAX_TRIES = 6
 """Times that a choice is made anew, since the last bytes of a file do not add up."""
+
+KEPT = 100_000
+"""Parts of a model's size; of offers that differ by less, one is kept."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +50,20 @@ class Choice:
     size: float
 
 
+class Part(NamedTuple):
+    """All that may be made of one part of a model.
+
+    Attributes:
+        offers: What each offer costs, and by how much it changes the size of the model.
+        points: The point of the part's curve of each offer, ``[K]``.
+        states: The state of each of its matrices, ``[K M]``.
+    """
+
+    offers: Offers
+    points: np.ndarray
+    states: np.ndarray
+
+
 class Catalogue:
     """The offers of one model, from which budgets choose."""
 
@@ -55,6 +74,8 @@ class Catalogue:
         size_fn: SizeFn,
         states: tuple[int, ...] = (FULL,),
         bit_nats: Mapping[Path, np.ndarray] | None = None,
+        *,
+        is_finer: bool = True,
     ):
         """Weighs all offers.
 
@@ -65,9 +86,10 @@ class Catalogue:
             states: Numbers of bits to choose from.
             bit_nats: Nats that each state costs each matrix, by path, ``[S]``; those
                 that are not named keep `FULL` bits.
+            is_finer: Whether matrices of one sublayer may have different bits.
         """
         self.inventory, self.curves, self.size_fn = inventory, curves, size_fn
-        self.states = tuple(sorted(states, reverse=True))
+        self.states, self.is_finer = tuple(sorted(states, reverse=True)), is_finer
         self.gates = inventory.open_gates()
         self.bit_nats = bit_nats or {}
         self._parts = {
@@ -80,16 +102,16 @@ class Catalogue:
                 if is_matrix(leaf.axes)
             }
         )
-        self.whole = float(size_fn(self.gates, self._bits([0] * len(self.modules))))
+        self.whole = float(size_fn(self.gates, self._bits({})))
+        self._start = float(size_fn(self.gates, self._bits({}, is_finer)))
         self._by_module = {curve.gate[:-1]: curve for curve in curves}
-        self._offers = [self._make_offers(module) for module in self.modules]
+        self._lists = [self._make_part(module) for module in self.modules]
 
     def choose(self, budget: float) -> Choice | None:
         """Returns the choice of least cost within a budget; None if there is none."""
-        floor = self.whole - sum(float(o.sizes[0]) for o in self._offers)
-        room = budget - floor
+        room = budget - self._start
         for _ in range(MAX_TRIES):
-            numbers = choose(self._offers, room)
+            numbers = choose([part.offers for part in self._lists], room)
             if numbers is None:
                 return None
             choice = self._describe(numbers)
@@ -100,72 +122,97 @@ class Catalogue:
 
     def least(self) -> float:
         """Returns the size of the smallest choice."""
-        numbers = [int(np.argmin(offers.sizes)) for offers in self._offers]
-        return self._describe(numbers).size
+        return self._describe(
+            [int(np.argmin(part.offers.sizes)) for part in self._lists]
+        ).size
 
-    def _make_offers(self, module: Path) -> Offers:
-        """Returns a module's offers: all points of its curve, by state."""
-        curve, index = self._by_module.get(module), self.modules.index(module)
-        nats, sizes = [], []
-        for state in range(len(self.states)):
-            bits = self._bits(
-                [state if i == index else 0 for i in range(len(self.modules))]
-            )
-            points = 1 if curve is None else len(curve.nats)
-            left = np.ones(points)
-            if curve is not None:
-                num_units = len(self.gates[curve.gate])
-                left = 1 - np.array([len(c) for c in curve.closed]) / num_units
-                left = left if curve.left is None else curve.left
-            structure = np.zeros(1) if curve is None else curve.nats
-            nats.append(structure + self._state_nats(module)[state] * left)
-            sizes.append(self._sizes(curve, bits))
-        return Offers(np.concatenate(nats), np.concatenate(sizes))
+    def _matrices(self, module: Path) -> list[Path]:
+        return [path for path in sorted(self.bit_nats) if self._parts[path] == module]
 
-    def _sizes(self, curve: Curve | None, bits: Bits) -> np.ndarray:
-        """Returns the size of the model at each point, relative to all else whole."""
-        whole = float(self.size_fn(self.gates, bits))
+    def _make_part(self, module: Path) -> Part:
+        """Returns a module's offers: points of its curve, by states of its matrices."""
+        curve, matrices = self._by_module.get(module), self._matrices(module)
+        num_points = 1 if curve is None else len(curve.nats)
+        left, structure = np.ones(num_points), np.zeros(num_points)
+        if curve is not None:
+            num_units = len(self.gates[curve.gate])
+            left -= np.array([len(c) for c in curve.closed]) / num_units
+            left = left if curve.left is None else curve.left
+            structure = curve.nats
+        base = self._sizes(curve, {})
+        states = self._combinations(len(matrices))
+        nats = np.repeat(structure[:, None], len(states), axis=1)
+        sizes = np.repeat(base[:, None] - self._start, len(states), axis=1)
+        for i, path in enumerate(matrices):
+            own = np.array([self._sizes(curve, {path: s}) - base for s in self.states])
+            nats += left[:, None] * self.bit_nats[path][states[:, i]]
+            sizes += own.T[:, states[:, i]]
+        kept = best_offers(nats.ravel(), sizes.ravel(), self.whole / KEPT)
+        points, numbers = np.unravel_index(kept, nats.shape)
+        offers = Offers(nats.ravel()[kept], sizes.ravel()[kept])
+        return Part(offers, points, states[numbers])
+
+    def _combinations(self, num_matrices: int) -> np.ndarray:
+        """Returns the states that matrices of a part may have together, ``[C M]``."""
+        numbers = range(len(self.states))
+        if not self.is_finer:
+            return np.array([[number] * num_matrices for number in numbers])
+        return np.array(list(itertools.product(numbers, repeat=num_matrices)))
+
+    def _sizes(self, curve: Curve | None, bits: Mapping[Path, int]) -> np.ndarray:
+        """Returns the size of the model at each point, all else being whole."""
+        own = self._bits(bits, self.is_finer)
+        whole = float(self.size_fn(self.gates, own))
         if curve is None:
             return np.array([whole])
         gates = {path: self.gates[path] for path in curve.patch(0, self.gates)}
-        unit = unit_sizes(lambda g: self.size_fn({**self.gates, **g}, bits), gates)
+        unit = unit_sizes(lambda g: self.size_fn({**self.gates, **g}, own), gates)
         counts = np.array([len(closed) for closed in curve.closed])
         sizes = whole - counts * float(unit[curve.gate])
         for point in np.flatnonzero(curve.is_whole):
             patch = curve.patch(int(point), self.gates)
-            sizes[point] = float(self.size_fn({**self.gates, **patch}, bits))
+            sizes[point] = float(self.size_fn({**self.gates, **patch}, own))
         return sizes
 
-    def _state_nats(self, module: Path) -> np.ndarray:
-        """Returns what each state costs all matrices of a module."""
-        own = [n for path, n in self.bit_nats.items() if self._parts[path] == module]
-        return np.sum(own, axis=0) if own else np.zeros(len(self.states))
+    def _bits(self, chosen: Mapping[Path, int], is_finer: bool = False) -> Bits:
+        """Returns the bits of all units.
 
-    def _bits(self, states: Sequence[int]) -> Bits:
-        """Returns the bits of all units, for the number of each module's state."""
+        Matrices whose units share a key keep it where all have the same bits.
+
+        Args:
+            chosen: Bits of matrices; others that may be rounded have the most.
+            is_finer: Whether all matrices have keys of their own, also where they are
+                alike.
+        """
         bits = dict(uniform_bits(self.inventory, FULL))
-        chosen = dict(zip(self.modules, states, strict=True))
+        by_key: dict[Path, list[Path]] = {}
         for leaf in self.inventory.leaves:
             key = bit_key(leaf.path, leaf.axes)
-            if leaf.path in self.bit_nats:
-                own = self.states[chosen[self._parts[leaf.path]]]
-                bits[key] = np.full_like(bits[key], own)
+            if key != leaf.path or leaf.path in self.bit_nats:
+                by_key.setdefault(key, []).append(leaf.path)
+        most = lambda path: self.states[0] if path in self.bit_nats else FULL
+        for key, paths in by_key.items():
+            own = {path: chosen.get(path, most(path)) for path in paths}
+            units = bits.pop(key)
+            is_alike = len(set(own.values())) == 1 and not is_finer
+            named = {key: own[paths[0]]} if is_alike else own
+            bits |= {name: np.full_like(units, b) for name, b in named.items()}
         return bits
 
     def _describe(self, numbers: Sequence[int]) -> Choice:
         gates = {path: gate.copy() for path, gate in self.gates.items()}
-        states, nats, structure = [], 0.0, 0.0
-        for module, number, offers in zip(
-            self.modules, numbers, self._offers, strict=True
+        chosen, nats, structure = {}, 0.0, 0.0
+        for module, number, part in zip(
+            self.modules, numbers, self._lists, strict=True
         ):
-            curve = self._by_module.get(module)
-            points = 1 if curve is None else len(curve.nats)
-            states.append(number // points)
-            nats += float(offers.nats[number])
+            curve, point = self._by_module.get(module), int(part.points[number])
+            own = [self.states[state] for state in part.states[number]]
+            chosen |= dict(zip(self._matrices(module), own, strict=True))
+            nats += float(part.offers.nats[number])
             if curve is not None:
-                gates |= curve.patch(number % points, self.gates)
-                structure += float(curve.nats[number % points])
-        bits = self._bits(states)
+                gates |= curve.patch(point, self.gates)
+                structure += float(curve.nats[point])
+        bits = self._bits(chosen)
         size = float(self.size_fn(gates, bits))
         return Choice(gates, bits, nats, structure, size)
 

@@ -19,12 +19,11 @@ from slimjax.compress.walk import Walk
 from slimjax.errors import ConfigError
 from slimjax.models.config import ModelConfig
 from slimjax.nn.gates import is_width
+from slimjax.nn.packing import key_in
 from slimjax.nn.quantize import (
     FULL,
     bit_axis,
-    bit_key,
     is_matrix,
-    uniform_precision,
 )
 from slimjax.objective.inventory import Bits, Inventory, take_inventory, uniform_bits
 from slimjax.objective.quantize import QuantizeConfig
@@ -104,6 +103,8 @@ def make_catalogue(
     resize: ResizeConfig,
     quantize: QuantizeConfig,
     rows: Curve | None = None,
+    *,
+    is_finer: bool = True,
 ) -> Catalogue:
     """Returns all that may be made of a model.
 
@@ -114,6 +115,7 @@ def make_catalogue(
         resize: What may be removed, and what must stay.
         quantize: Bits to choose from, and elements that share a step.
         rows: The curve of the rows of the vocabulary; None where they all stay.
+        is_finer: Whether matrices of one sublayer may have different bits.
 
     Raises:
         ConfigError: If channels of the residual stream may be removed.
@@ -134,7 +136,8 @@ def make_catalogue(
     if rounds(quantize):
         bit_nats = price_bits(material.weights, inventory, moments, states, group_size)
     size_fn = make_size_fn(measure, inventory, group_size)
-    return Catalogue(inventory, curves, size_fn, states, bit_nats)
+    parts = inventory, curves, size_fn, states, bit_nats
+    return Catalogue(*parts, is_finer=is_finer)
 
 
 def rounds(quantize: QuantizeConfig) -> bool:
@@ -248,11 +251,12 @@ def cut_steps(
 
 def kept_bits(params: PyTree, names: PyTree, chosen: Bits) -> Bits:
     """Returns the bits of the units that are left; vectors keep `FULL` ones."""
-    bits = dict(flatten(uniform_precision(params, names, FULL)["bits"]))
+    bits, weights = {}, flatten(params)
     for path, axes in flatten(names).items():
-        key = bit_key(path, axes)
-        if is_matrix(axes):
-            bits[key] = np.full_like(bits[key], chosen[key][0])
+        axis, key = bit_axis(axes), key_in(chosen, path, axes)
+        num_units = 1 if axis is None else weights[path].shape[axis]
+        own = chosen[key][0] if is_matrix(axes) else FULL
+        bits[key] = np.full(num_units, own, np.int32)
     return bits
 
 

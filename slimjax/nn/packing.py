@@ -13,7 +13,7 @@ Weights stand in the order of their names. What `slimjax.objective.size` counts 
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +35,7 @@ from slimjax.nn.quantize import (
     to_rows,
     uniform_precision,
 )
-from slimjax.trees import Path, flatten, unflatten
+from slimjax.trees import AxisNames, Path, flatten, unflatten
 
 FORMAT = "slimjax-packed-2"
 MAX_TABLE_BYTES = 1 << 26
@@ -54,7 +54,8 @@ def pack(
     Args:
         weights: Weights, by nested names.
         names: Names of their axes.
-        precision: Bits and fit of each unit; None for bfloat16 everywhere.
+        precision: Bits and fit of each unit; None for bfloat16 everywhere. A weight may
+            have bits of its own, under its path.
         group_size: Elements that share a step; 0 for all that a unit has of a weight.
         given_steps: Steps ``[U G]`` of weights that lie on their levels already, by
             path; those of others are computed from the weights.
@@ -64,7 +65,7 @@ def pack(
     bits, fits = flatten(precision["bits"]), flatten(precision["fit"])
     axes, steps, codes = flatten(names), [], []
     for path, weight in sorted(flatten(weights).items()):
-        own = np.asarray(bits[bit_key(path, axes[path])])
+        own = np.asarray(bits[key_in(bits, path, axes[path])])
         rows = to_rows(np.asarray(weight, np.float32), bit_axis(axes[path]))
         if path in given:
             row_steps = np.asarray(given[path], np.float32)
@@ -83,6 +84,18 @@ def pack(
         "codes": np.concatenate(codes),
     }
     return safetensors.numpy.save(arrays, metadata={"format": FORMAT})
+
+
+def key_in(bits: Container[Path], path: Path, axes: AxisNames) -> Path:
+    """Returns where the bits of a weight stand: its own, or those that it shares.
+
+    Examples:
+        >>> key_in({("mlp", "mlp"): 4}, ("mlp", "up"), ("embed", "mlp"))
+        ('mlp', 'mlp')
+        >>> key_in({("mlp", "up"): 3}, ("mlp", "up"), ("embed", "mlp"))
+        ('mlp', 'up')
+    """
+    return path if path in bits else bit_key(path, axes)
 
 
 def unpack(content: bytes) -> PyTree:
@@ -130,7 +143,7 @@ def make_table(
         "weights": [
             [".".join(path), list(weight.shape), bit_axis(axes[path]), keys.index(key)]
             for path, weight in sorted(flatten(weights).items())
-            for key in [bit_key(path, axes[path])]
+            for key in [key_in(bits, path, axes[path])]
         ],
     }
     return zlib.compress(json.dumps(table, separators=(",", ":")).encode(), 9)

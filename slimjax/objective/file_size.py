@@ -4,7 +4,9 @@ With the gates and bits of what stays it is what `slimjax.nn.packing` will write
 most a few dozen bytes more; the header is reckoned the same before and after a cut.
 """
 
+import functools
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +14,13 @@ from jaxtyping import PyTree
 
 from slimjax.nn.axes import numpy_of
 from slimjax.nn.gates import axis_gates, is_width
-from slimjax.nn.packing import make_table
-from slimjax.nn.quantize import FULL, bit_axis, bit_key, uniform_precision
+from slimjax.nn.packing import key_in, make_table
+from slimjax.nn.quantize import (
+    FULL,
+    bit_axis,
+    bit_key,
+    uniform_precision,
+)
 from slimjax.objective.inventory import (
     Bits,
     Inventory,
@@ -23,7 +30,7 @@ from slimjax.objective.inventory import (
     governors_of,
     weight_trees,
 )
-from slimjax.trees import Path, unflatten
+from slimjax.trees import Path, flatten, unflatten
 
 HEADER_BYTES = 336
 """Length field, names and offsets of a packed file, as long as they may get."""
@@ -36,11 +43,14 @@ BITS = np.arange(FULL + 1, dtype=np.float32)
 
 def make_bytes_fn(inventory: Inventory, group_size: int) -> Callable[..., Any]:
     """Returns the function from gates, and maybe bits, to bytes."""
-    header = _file_header_bytes(inventory, group_size)
+    header = functools.cache(partial(_file_header_bytes, inventory, group_size))
     weighers = [_make_weigher(leaf, inventory, group_size) for leaf in inventory.leaves]
+    shares = lambda leaf: bit_key(leaf.path, leaf.axes) != leaf.path
+    matrices = [leaf for leaf in inventory.leaves if shares(leaf)]
 
     def size_fn(gates: PyTree, bits: Bits | None = None) -> Any:
-        flat, sums, tallies, total = flat_gates(gates), {}, {}, header
+        is_finer = any(leaf.path in (bits or {}) for leaf in matrices)
+        flat, sums, tallies, total = flat_gates(gates), {}, {}, header(is_finer)
         for weigh in weighers:
             total = total + weigh(flat, sums, tallies, bits)
         return total
@@ -62,15 +72,15 @@ def _make_weigher(leaf: Leaf, inventory: Inventory, group_size: int) -> Callable
     Those are its codes, its steps below 16 bits, and, with the first weight of a bit
     key, the states of units that are not all alike.
     """
-    governed, key = governors_of(leaf, inventory), bit_key(leaf.path, leaf.axes)
-    axis = bit_axis(leaf.axes)
-    name = key[-1] if axis is None else leaf.axes[axis]
+    governed, axis = governors_of(leaf, inventory), bit_axis(leaf.axes)
+    name = leaf.path[-1] if axis is None else leaf.axes[axis]
     others = tuple(name for i, name in enumerate(leaf.axes) if i != axis)
 
     def weigh(gates: Mapping, sums: dict, tallies: dict, bits: Bits | None) -> Any:
         if bits is None:
             return FULL // 8 * count(governed, gates, sums, leaf.axes)
         row, whole = (count(governed, gates, sums, axes) for axes in (others, ()))
+        key = key_in(bits, leaf.path, leaf.axes)
         is_first = key not in tallies
         counts, num_states, num_ends = tallies.setdefault(
             key, _tally(key, name, bits[key], gates) if is_first else None
@@ -105,8 +115,10 @@ def _tally(key: Path, name: str, own: np.ndarray, gates: Mapping[Path, Any]) -> 
     return Tally(counts, int((present > 0).sum()), int((present[:FULL] > 0).sum()))
 
 
-def _file_header_bytes(inventory: Inventory, group_size: int) -> int:
+def _file_header_bytes(inventory: Inventory, group_size: int, is_finer: bool) -> int:
     """Returns the bytes of a packed file's header and table, give or take twenty.
+
+    With `is_finer` each matrix has bits of its own.
 
     The table has the lengths of axes; here each has three digits, so that what is
     predicted for a cut does not depend on how well its lengths can be deflated.
@@ -123,5 +135,12 @@ def _file_header_bytes(inventory: Inventory, group_size: int) -> int:
         for leaf in inventory.leaves
     }
     weights, (_, names) = unflatten(shapes), weight_trees(inventory)
-    table = make_table(weights, names, uniform_precision(weights, names, 8), group_size)
-    return HEADER_BYTES + len(table)
+    precision = uniform_precision(weights, names, 8)
+    if is_finer:
+        bits = flatten(precision["bits"])
+        own = {
+            leaf.path: bits[bit_key(leaf.path, leaf.axes)] - place % 2
+            for place, leaf in enumerate(inventory.leaves)
+        }
+        precision = {"bits": unflatten(own), "fit": precision["fit"]}
+    return HEADER_BYTES + len(make_table(weights, names, precision, group_size))

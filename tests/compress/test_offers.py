@@ -113,3 +113,18 @@ def test_fewer_bits_cost_more(material):
     assert ("tokens", "embedding") in found
     for nats in found.values():
         assert (np.diff(nats) > 0).all()
+
+
+def test_matrices_of_a_sublayer_may_have_different_bits(material):
+    """Then the same size costs no more, and the file is as large as was said."""
+    inventory, weights, moments = material
+    states = (FULL, 8, 4, 3, 2)
+    bit_nats = price_bits(weights, inventory, moments, states, group_size=16)
+    size_fn = make_size_fn("bytes", inventory, group_size=16)
+    parts = inventory, curves_of(material), size_fn, states, bit_nats
+    finer, coarser = Catalogue(*parts), Catalogue(*parts, is_finer=False)
+    budget = 0.3 * finer.whole
+    best, other = choose(finer, budget), choose(coarser, budget - 600)  # The table's.
+    assert best.nats < other.nats
+    assert any(path[-1] in ("query", "up", "gate") for path in best.bits)
+    assert best.size <= budget
