@@ -68,6 +68,8 @@ def main() -> None:
     cache = str(Path(workdir).absolute() / "compiled")
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", cache)
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+    threads = str(max(1, (os.cpu_count() or 1) // flags.jobs))
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", threads)
     run = lambda command: start(command, shared, logs)
     chosen = lambda commands: [c for c in commands if flags.only in c]
     with ThreadPoolExecutor(min(flags.jobs, len(FIRST))) as pool:
