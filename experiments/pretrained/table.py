@@ -1,0 +1,194 @@
+"""Makes the README's tables from results/*.json, and writes them into README.md.
+
+Run: python experiments/pretrained/table.py
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TEXTS = ("Persuasion", "standard library")
+BUDGETS = ("90%", "80%", "70%")
+BITS = (8.5, 4.5, 3.5, 2.5)
+SIZES = ("50", "35", "25")
+WORDS = {
+    "ours": "ours",
+    "magnitude": "magnitude, all layers compared",
+    "magnitude-alike": "magnitude, MLP units, layers alike",
+    "wanda": "Wanda, all layers compared",
+    "wanda-alike": "Wanda, MLP units, layers alike",
+    "flap": "FLAP, with its biases",
+    "layers": "whole layers, block influence",
+    "torch-pruning": "Torch-Pruning, Taylor, MLP units",
+    "nearest": "nearest, a step for 32 inputs",
+    "nearest-min": "nearest, a step and a minimum for 64",
+    "nearest-fitted": "the same, fitted, 32 inputs",
+    "nearest-min-fitted": "the same, fitted, 64 inputs",
+    "ours-alike": "ours, all matrices alike",
+    "ours-sublayers": "ours, priced by sublayer",
+    "llama.cpp-Q4_0": "llama.cpp, Q4_0",
+    "llama.cpp-Q4_0-importance": "llama.cpp, Q4_0, importance matrix",
+    "llama.cpp-IQ4_NL": "llama.cpp, IQ4_NL",
+    "llama.cpp-IQ4_NL-importance": "llama.cpp, IQ4_NL, importance matrix",
+    "alike": "units and bits in one pass, all matrices alike",
+    "prune-round": "prune, then quantize",
+    "round-prune": "quantize, then prune",
+    "round": "quantize only",
+}
+GOALS = {
+    ("structure", "90%"): 1.055,
+    ("structure", "80%"): 1.19,
+    ("structure", "70%"): 1.33,
+    ("bits", 8.5): 1.002,
+    ("bits", 4.5): 1.08,
+    ("bits", 3.5): 1.33,
+}
+Result = dict
+
+
+def main() -> None:
+    """Writes all tables."""
+    results = [json.loads(p.read_text()) for p in sorted(HERE.glob("results/*.json"))]
+    parts = lambda name: [r for r in results if r.get("part") == name]
+    write("original", list_original(results))
+    write("structure", list_structure(parts("structure")))
+    write("bits", list_bits(parts("bits")))
+    write("sizes", list_sizes(parts("sizes")))
+    write("goals", list_goals(results))
+
+
+def write(name: str, lines: list[str]) -> None:
+    """Writes lines into the page, between the marks of this name."""
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    page = (HERE / "README.md").read_text()
+    before, after = page.split(begin)[0], page.split(end)[1]
+    text = "\n".join(lines).strip()
+    (HERE / "README.md").write_text(f"{before}{begin}\n{text}\n{end}{after}")
+    print(text)
+
+
+def list_original(results: list[Result]) -> list[str]:
+    """Returns the table of the original's errors."""
+    lines = row("text", "perplexity", "targets", "bits per byte"), "|---|---|---|---|"
+    for result in results:
+        if "part" not in result:
+            lines += tuple(
+                row(
+                    text,
+                    f"{own['perplexity']:.2f}",
+                    f"{own['num_targets']:,.0f}",
+                    f"{own['bits_per_byte']:.3f}",
+                )
+                for text, own in result["errors"].items()
+            )
+    return list(lines)
+
+
+def row(*cells: str) -> str:
+    """Returns a line of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def head(*cells: str, columns: Iterable[str]) -> list[str]:
+    """Returns the head of a table with the same columns for each text."""
+    names = [f"{text}, {column}" for text in TEXTS for column in columns]
+    return [row(*cells, *names), "|---" * (len(cells) + len(names)) + "|"]
+
+
+def ratios(found: dict, columns: Iterable) -> list[str]:
+    """Returns how many times the original's perplexity each column has, by text."""
+    cells = []
+    for text in TEXTS:
+        for column in columns:
+            ratio = found[column]["errors"][text]["ratio"] if column in found else None
+            shown = "" if ratio is None else f"{ratio:.3f}"
+            cells.append(shown if len(shown) < 7 else f"{ratio:,.0f}")
+    return cells
+
+
+def gather(results: list[Result], keys: tuple[str, ...], column: str) -> dict:
+    """Returns results by what their rows have in common, and by column."""
+    found: dict = {}
+    for result in results:
+        key = tuple(result.get(name) for name in keys)
+        found.setdefault(key, {})[result[column]] = result
+    order = list(WORDS)
+    return dict(sorted(found.items(), key=lambda p: (order.index(p[0][0]), str(p[0]))))
+
+
+def list_structure(results: list[Result]) -> list[str]:
+    """Returns the table of models with fewer parameters."""
+    columns = [f"{100 - int(b.strip('%'))} % less" for b in BUDGETS]
+    lines = head("method", "least squares", "calibration", columns=columns)
+    keys = ("arm", "refit", "calibration", "multiple")
+    for (arm, refit, calibration, _), found in gather(results, keys, "budget").items():
+        cells = WORDS[arm], "yes" if refit else "no", describe(calibration)
+        lines.append(row(*cells, *ratios(found, BUDGETS)))
+    return lines
+
+
+def describe(calibration: str) -> str:
+    """Returns what was calibrated on.
+
+    Examples:
+        >>> describe("both-240-48")
+        'novels and library, 240/48 rows each'
+    """
+    text, rows, slopes = calibration.split("-")
+    words = {"novels": "novels", "both": "novels and library"}
+    return f"{words[text]}, {rows}/{slopes} rows{' each' if text == 'both' else ''}"
+
+
+def list_bits(results: list[Result]) -> list[str]:
+    """Returns the table of models with fewer bits."""
+    for result in results:
+        result["column"] = min(BITS, key=lambda b: abs(b - result["bits"]))
+    columns = [f"{bits} bits" for bits in BITS]
+    lines = head("method", "MB", columns=columns)
+    for (arm, _), found in gather(results, ("arm", "calibration"), "column").items():
+        sizes = [f"{found[b]['bytes'] / 1e6:.1f}" for b in BITS if b in found]
+        lines.append(row(WORDS[arm], ", ".join(sizes), *ratios(found, BITS)))
+    return lines
+
+
+def list_sizes(results: list[Result]) -> list[str]:
+    """Returns the table of packed files, each method at its best bits."""
+    columns = [f"{size} MB" for size in SIZES]
+    lines = head("method", "bits", columns=columns)
+    for (arm,), found in gather(best(results), ("arm",), "megabytes").items():
+        bits = [str(found[s]["bits"] or "priced") for s in SIZES if s in found]
+        bits = bits[:1] if len(set(bits)) == 1 else bits
+        lines.append(row(WORDS[arm], ", ".join(bits), *ratios(found, SIZES)))
+    return lines
+
+
+def best(results: list[Result]) -> list[Result]:
+    """Returns the best result of each method at each size, on the first text."""
+    error = lambda result: result["errors"][TEXTS[0]]["after"]
+    found: dict[tuple[str, str], Result] = {}
+    for result in sorted(results, key=error):
+        found.setdefault((result["arm"], result["megabytes"]), result)
+    return list(found.values())
+
+
+def list_goals(results: list[Result]) -> list[str]:
+    """Returns the table of bars, and by how much they were missed or met."""
+    lines = [row("figure", "bar", "reached", "the best other"), "|---|---|---|---|"]
+    ratio = lambda result: result["errors"][TEXTS[0]]["ratio"]
+    least = lambda found: f"{min(map(ratio, found)):.3f}" if found else "not run"
+    is_ours = lambda r: r["arm"].startswith("ours") and r.get("refit", True)
+    for (part, column), bar in GOALS.items():
+        key, words = ("budget", "of the parameters")
+        if part == "bits":
+            key, words = ("bits", "bits")
+        own = [r for r in results if r.get("part") == part and r[key] == column]
+        ours = [r for r in own if is_ours(r) and r["calibration"] == "novels-240-48"]
+        others = [r for r in own if not r["arm"].startswith("ours")]
+        name = f"{column} {words}"
+        lines.append(row(name, f"{bar} x", least(ours), least(others)))
+    return lines
+
+
+if __name__ == "__main__":
+    main()
