@@ -68,7 +68,7 @@ def round_ours(study: Study, choice: Choice, quantize: QuantizeConfig):
     """Returns variables that are rounded by second order."""
     side = close(Cut(study.whole, choice, study.moments()), quantize)
     whole = study.walk, study.whole.variables
-    refit(*whole, [side], study.rows, report=Clock())
+    refit(*whole, [side], study.refit_rows, report=Clock())
     return side.variables
 
 
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("--bits", type=float, required=True, help="in the mean: 4.5")
     flags = parser.parse_args()
     study, begun = open_study(flags), time.perf_counter()
-    name = f"bits-{flags.arm}-{flags.bits}-{study.calibration}"
+    name = f"bits-{flags.arm}-{flags.bits}-{study.name}"
     if study.has(name):
         return
     entry: dict[str, Any] = dict(part="bits", arm=flags.arm, bits=flags.bits)

@@ -65,7 +65,7 @@ def apply(
     """
     moments = study.moments()
     sides = [close(Cut(own, choice, moments), quantize) for own, choice in jobs]
-    refit(study.walk, original.variables, sides, study.rows, report=Clock())
+    refit(study.walk, original.variables, sides, study.refit_rows, report=Clock())
     return sides
 
 
@@ -106,7 +106,7 @@ def main() -> None:
     flags = parser.parse_args()
     study, begun = open_study(flags), time.perf_counter()
     bits = f"-{flags.bits}" if flags.bits else ""
-    name = lambda size: f"sizes-{flags.arm}{bits}-{size}-{study.calibration}"
+    name = lambda size: f"sizes-{flags.arm}{bits}-{size}-{study.name}"
     left = [size for size in flags.megabytes.split(",") if not study.has(name(size))]
     found = make(study, flags.arm, flags.bits, [float(s) * 1e6 for s in left])
     for size, made in zip(left, found, strict=True):

@@ -6,6 +6,7 @@ Run: python experiments/pretrained/structure.py --arm=ours --model=DIR --novels=
 
 import dataclasses
 import time
+from typing import Any, NamedTuple
 
 import numpy as np
 from flax import linen as nn
@@ -121,32 +122,76 @@ def compensate(side: Side, whole: Material, moments: Moments, gates: dict) -> in
     return added
 
 
-def run(study: Study, arm: str, refits: bool, budgets: list[str], multiple: int):
-    """Measures an arm at all budgets that are not there yet."""
-    start = f"structure-{arm}{'-refit' if refits else ''}"
-    end = f"{study.calibration}{f'-{multiple}' if arm == 'ours' else ''}"
-    name = lambda budget: f"{start}-{budget.strip('%')}-{end}"
-    left = [budget for budget in budgets if not study.has(name(budget))]
-    if not left:
-        return
-    begun, parts = time.perf_counter(), [float(b.strip("%")) / 100 for b in left]
-    choices, whole = choose(study, arm, parts, multiple), study.whole
+class Job(NamedTuple):
+    """One figure.
+
+    Attributes:
+        arm: What chooses the units.
+        budget: Parameters that are left.
+        choice: The units.
+        side: The model.
+        own: The model that it was made of; FLAP's has biases.
+        added: Parameters that were added.
+    """
+
+    arm: str
+    budget: str
+    choice: Choice
+    side: Side
+    own: Material
+    added: int
+
+
+def run(study: Study, arms: list[str], budgets: list[str], multiple: int) -> None:
+    """Measures all arms at all budgets, without and then with the refit."""
+    begun, jobs = time.perf_counter(), []
+    for arm in arms:
+        names = lambda budget, arm=arm: [
+            name_of(study, arm, budget, refit, multiple) for refit in (False, True)
+        ]
+        left = [b for b in budgets if not all(map(study.has, names(b)))]
+        jobs += make_jobs(study, arm, left, multiple)
+    for refits in (False, True):
+        sides = [job.side for job in jobs]
+        if refits and sides:
+            whole = study.walk, study.whole.variables
+            refit(*whole, sides, study.refit_rows, report=Clock())
+        for job in jobs:
+            name = name_of(study, job.arm, job.budget, refits, multiple)
+            if study.has(name):
+                continue
+            size_fn = make_size_fn("params", study.whole.inventory)
+            params = int(size_fn(job.choice.gates)) + job.added
+            entry: dict[str, Any] = dict(part="structure", arm=job.arm, refit=refits)
+            entry |= dict(budget=job.budget, params=params, multiple=multiple)
+            entry |= dict(seconds=time.perf_counter() - begun)
+            entry |= dict(predicted=job.choice.nats, left=count(job.choice.gates))
+            study.write(name, job.side.variables, job.own.model, **entry)
+
+
+def name_of(study: Study, arm: str, budget: str, refit: bool, multiple: int) -> str:
+    """Returns the name of a figure."""
+    end = f"-{multiple}" if arm == "ours" else ""
+    start = f"structure-{arm}{'-refit' if refit else ''}-{budget.strip('%')}"
+    return f"{start}-{study.name}{end}"
+
+
+def make_jobs(study: Study, arm: str, budgets: list[str], multiple: int) -> list[Job]:
+    """Returns the cut models of an arm, before any refit."""
+    whole, jobs = study.whole, []
+    if not budgets:
+        return jobs
+    parts = [float(budget.strip("%")) / 100 for budget in budgets]
     own = with_biases(whole, study.flags.length) if arm == "flap" else whole
-    sides, added = [], [0] * len(choices)
-    for i, choice in enumerate(choices):
+    choices = choose(study, arm, parts, multiple)
+    for budget, choice in zip(budgets, choices, strict=True):
         bits = uniform_bits(own.inventory, 16)
         cut = Cut(own, dataclasses.replace(choice, bits=bits), Moments())
-        sides.append(close(cut, PLAIN))
+        side, added = close(cut, PLAIN), 0
         if arm == "flap":
-            added[i] = compensate(sides[i], whole, study.moments(), choice.gates)
-    if refits:
-        refit(study.walk, whole.variables, sides, study.rows, report=Clock())
-    for budget, choice, side, more in zip(left, choices, sides, added, strict=True):
-        params = int(make_size_fn("params", whole.inventory)(choice.gates)) + more
-        entry = dict(part="structure", arm=arm, refit=refits, budget=budget)
-        entry |= dict(params=params, predicted=choice.nats, multiple=multiple)
-        entry |= dict(seconds=time.perf_counter() - begun, left=count(choice.gates))
-        study.write(name(budget), side.variables, own.model, **entry)
+            added = compensate(side, whole, study.moments(), choice.gates)
+        jobs.append(Job(arm, budget, choice, side, own, added))
+    return jobs
 
 
 def count(gates: dict) -> dict[str, list[int]]:
@@ -159,15 +204,16 @@ def count(gates: dict) -> dict[str, list[int]]:
 
 
 def main() -> None:
-    """Measures one arm, without and with the refit."""
+    """Measures some arms; the original is gone through once for all of them."""
     parser = make_parser(__doc__)
-    parser.add_argument("--arm", choices=ARMS, required=True)
+    parser.add_argument("--arm", required=True, help=f"{', '.join(ARMS)}; with commas")
     parser.add_argument("--budgets", default="90%,80%,70%")
     parser.add_argument("--multiple", type=int, default=16, help="of MLP widths, ours")
     flags = parser.parse_args()
-    study = open_study(flags)
-    for refits in (False, True):
-        run(study, flags.arm, refits, flags.budgets.split(","), flags.multiple)
+    arms = flags.arm.split(",")
+    if not set(arms) <= set(ARMS):
+        parser.error(f"--arm={flags.arm}: known are {', '.join(ARMS)}")
+    run(open_study(flags), arms, flags.budgets.split(","), flags.multiple)
 
 
 if __name__ == "__main__":

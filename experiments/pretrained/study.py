@@ -43,7 +43,9 @@ def make_parser(page: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--calibration", choices=CALIBRATIONS, default="novels")
     parser.add_argument("--rows", type=int, default=240, help="of each text")
     parser.add_argument("--slope_rows", type=int, default=48, help="of each text")
+    parser.add_argument("--refit_rows", type=int, default=0, help="0 for all of them")
     parser.add_argument("--error_rows", type=int, default=36)
+    parser.add_argument("--few_texts", action="store_true", help="none of the novels")
     parser.add_argument("--length", type=int, default=512, help="targets of a row")
     return parser
 
@@ -74,6 +76,18 @@ class Study:
         """Names the rows that statistics are from."""
         flags = self.flags
         return f"{flags.calibration}-{flags.rows}-{flags.slope_rows}"
+
+    @property
+    def name(self) -> str:
+        """Names what results are calibrated on."""
+        few = f"-{self.flags.refit_rows}" if self.flags.refit_rows else ""
+        return f"{self.calibration}{few}"
+
+    @property
+    def refit_rows(self) -> Rows:
+        """The rows on which weights are refitted."""
+        num_rows = self.flags.refit_rows
+        return self.rows.at(self.rows.spread(num_rows)) if num_rows else self.rows
 
     def moments(self) -> Moments:
         """Returns the statistics of the model, from a file if there is one."""
@@ -130,7 +144,7 @@ class Study:
             }
             for text, own in after.items()
         }
-        entry |= {"calibration": self.calibration, "errors": errors}
+        entry |= {"calibration": self.name, "errors": errors}
         write(self.result_path(name), entry | {"machine": machine()})
         ratios = {text: round(own["ratio"], 4) for text, own in errors.items()}
         print(name, ratios, flush=True)
@@ -174,10 +188,16 @@ def open_study(flags: argparse.Namespace) -> Study:
     texts, model = read_texts(path), settings.model
     parts = [texts[f"{name}, train"].rows for name in CALIBRATIONS[flags.calibration]]
     rows = join([part.at(part.spread(flags.rows)) for part in parts])
-    names = (PERSUASION, STDLIB, HELD_OUT)
-    measured = {name: texts[name] for name in names if name in texts}
+    names = (PERSUASION, STDLIB, *([] if flags.few_texts else [HELD_OUT]))
+    measured = {name: thin(texts[name], flags.error_rows) for name in names}
     whole = make_material(model.config, model.params, {"": flags.length})
     return Study(flags, whole, rows, measured)
+
+
+def thin(text: Text, num_rows: int) -> Text:
+    """Returns a text with at most so many rows."""
+    rows = text.rows.at(text.rows.spread(num_rows))
+    return Text(rows, text.num_bytes * rows.num_targets / text.rows.num_targets)
 
 
 def _request(flags: argparse.Namespace) -> Request:
