@@ -155,11 +155,12 @@ def machine() -> str:
     return f"{jax.devices()[0].device_kind}, jax {jax.__version__}"
 
 
-def write(path: Path, content: Any) -> None:
-    """Writes a JSON file, whole or not at all."""
+def write(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a JSON file, a line for each key, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(json.dumps(content, indent=1) + "\n")
+    lines = [f"{json.dumps(key)}: {json.dumps(own)}" for key, own in content.items()]
+    part.write_text("{\n" + ",\n".join(lines) + "\n}\n")
     part.replace(path)
 
 
