@@ -118,8 +118,9 @@ class Material:
         if not unknown:
             return True
         label = unknown[0]
+        word = name if name == "answer" else "label"
         problem = (
-            f"has the label {show(label)}, which no example of the train split has. "
+            f"has the {word} {show(label)}, which no example of the train split has. "
             f"{labels.suggest(label)}"
         )
         self.refuse(example.bad("unknown_label", problem))

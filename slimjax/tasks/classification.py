@@ -8,7 +8,8 @@ An example has a ``text``, and maybe a ``text_pair``, or ``features``; and a ``l
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, cast
 
 import jax
@@ -33,6 +34,8 @@ from slimjax.tasks.inputs import input_kinds, read_row
 from slimjax.tasks.labelled import expected_outline as expected_outline
 from slimjax.tasks.labelled import make_load
 
+InputsFn = Callable[[Batch, Array | None], dict[str, Array]]
+
 LABEL = "label"
 """Name of the head, of the field of the right class, and of what a file calls it."""
 
@@ -46,12 +49,12 @@ def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
 load = make_load(schema)
 
 
-def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
+def heads(sizes: Mapping[str, int], name: str = LABEL) -> tuple[HeadConfig, ...]:
     """Returns the one head: a class for each row, or yes or no for each class."""
     if "labels" in sizes:
         many = sizes["labels"]
-        return (HeadConfig(LABEL, many, at="first", loss="binary", bias=True),)
-    return (HeadConfig(LABEL, sizes["classes"], at="first", bias=True),)
+        return (HeadConfig(name, many, at="first", loss="binary", bias=True),)
+    return (HeadConfig(name, sizes["classes"], at="first", bias=True),)
 
 
 METRICS = (
@@ -70,15 +73,27 @@ def make_task(special: Mapping[str, int]) -> Task:
     def inputs(batch: Batch, _: Any) -> dict[str, Array]:
         return read_row(batch, special)
 
+    return make_choice("classification", inputs)
+
+
+def make_choice(name: str, inputs: InputsFn, target: str = LABEL) -> Task:
+    """Returns a task that answers with one class, or with several.
+
+    Args:
+        name: The task's name.
+        inputs: From a batch and a key to what the model reads.
+        target: Name of the head, of the field of the right class, and of its labels.
+    """
+    own = dict(name=target)
     task = Task(
-        name="classification",
-        heads=heads,
+        name=name,
+        heads=partial(heads, **own),
         inputs=inputs,
-        targets=targets,
+        targets=partial(targets, **own),
         metrics=METRICS,
-        outputs=outputs,
-        predict=predict,
-        answer=answer,
+        outputs=partial(outputs, **own),
+        predict=partial(predict, **own),
+        answer=partial(answer, **own),
     )
 
     def fit(head: HeadSettings) -> Task:
@@ -88,19 +103,19 @@ def make_task(special: Mapping[str, int]) -> Task:
     return dataclasses.replace(task, fit=fit)
 
 
-def targets(batch: Batch, _: Any) -> dict[str, Targets]:
+def targets(batch: Batch, _: Any, name: str = LABEL) -> dict[str, Targets]:
     """Returns the classes; below 0 in rows that only fill up a batch."""
-    label = batch[LABEL]
+    label = batch[name]
     is_target = label >= 0 if label.ndim == 1 else label[:, 0] >= 0
-    return {LABEL: Targets(jnp.maximum(label, 0), is_target.astype(jnp.float32))}
+    return {name: Targets(jnp.maximum(label, 0), is_target.astype(jnp.float32))}
 
 
-def outputs(readouts: Readouts, batch: Batch) -> dict[str, Array]:
+def outputs(readouts: Readouts, batch: Batch, name: str = LABEL) -> dict[str, Array]:
     """Returns the right class of each row, the predicted one, and all probabilities.
 
     Where a row may have many classes, the columns are ``labels`` and ``predictions``.
     """
-    logits, label = readouts[LABEL].logits(), batch[LABEL]
+    logits, label = readouts[name].logits(), batch[name]
     if label.ndim == 2:
         found = (jax.nn.sigmoid(logits) > 0.5).astype(jnp.int32)
         return {"predictions": found, "labels": label.astype(jnp.int32)}
@@ -111,13 +126,13 @@ def outputs(readouts: Readouts, batch: Batch) -> dict[str, Array]:
     }
 
 
-def predict(readouts: Readouts, batch: Batch) -> dict[str, Array]:
+def predict(readouts: Readouts, batch: Batch, name: str = LABEL) -> dict[str, Array]:
     """Returns the predicted class of each row, and probabilities of every class.
 
     ``scores`` is of one class among all, ``each`` of every class by itself.
     """
     del batch
-    logits = readouts[LABEL].logits()
+    logits = readouts[name].logits()
     return {
         "prediction": jnp.argmax(logits, axis=-1).astype(jnp.int32),
         "scores": jax.nn.softmax(logits, axis=-1),
@@ -125,13 +140,13 @@ def predict(readouts: Readouts, batch: Batch) -> dict[str, Array]:
     }
 
 
-def answer(results: Results) -> list[Answer]:
+def answer(results: Results, name: str = LABEL) -> list[Answer]:
     """Returns ``prediction``, a label, and ``scores``, ``{label: probability}``.
 
     Where an example may have many labels, ``prediction`` is the list of those that are
     more probable than not.
     """
-    labels, kept = cast(Labels, results.codecs[LABEL]), results.kept
+    labels, kept = cast(Labels, results.codecs[name]), results.kept
     names = labels.names
     if labels.is_many:
         return [

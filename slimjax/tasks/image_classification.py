@@ -7,7 +7,6 @@ row of numbers. With ``config.head.multi_label`` the label is a list, and each c
 answered by itself.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +15,8 @@ from jaxtyping import Array
 from slimjax.data.config import DataConfig
 from slimjax.data.schema import Schema
 from slimjax.models.head import HeadSettings
-from slimjax.tasks import classification
 from slimjax.tasks.base import Batch, Task
-from slimjax.tasks.classification import LABEL
+from slimjax.tasks.classification import LABEL, make_choice
 from slimjax.tasks.labelled import expected_outline as expected_outline
 from slimjax.tasks.labelled import make_load
 from slimjax.tasks.pixels import IMAGE, read_image
@@ -36,15 +34,9 @@ load = make_load(schema)
 
 def make_task(special: Mapping[str, int]) -> Task:
     """Returns the task, which answers as classification does."""
+    del special
 
     def inputs(batch: Batch, _: Any) -> dict[str, Array]:
         return read_image(batch)
 
-    task = classification.make_task(special)
-    own, changes = task.fit, dict[str, Any](name="image_classification", inputs=inputs)
-
-    def fit(head: HeadSettings) -> Task:
-        assert own is not None
-        return dataclasses.replace(own(head), **changes)
-
-    return dataclasses.replace(task, fit=fit, **changes)
+    return make_choice("image_classification", inputs)
