@@ -34,5 +34,5 @@ def prepare_captions(material: Material) -> list[Prepared]:
 
 
 def prepare_translations(material: Material) -> list[Prepared]:
-    """Returns the columns of images, sources and targets; without targets, the first."""
+    """Returns the columns of images, sources and targets, as far as they are there."""
     return [prepare_image(material), *prepare_pairs(material)]
