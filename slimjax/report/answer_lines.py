@@ -22,11 +22,13 @@ class Line:
         fields: All that its line holds.
         expected: The right answer, by the names of the task.
         loss: Nats per target of the example, if known.
+        number: Of the example among all lines, from 0.
     """
 
     fields: Json
     expected: Json
     loss: float | None = None
+    number: int = 0
 
     @property
     def prediction(self) -> Any:

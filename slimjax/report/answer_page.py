@@ -13,7 +13,7 @@ from slimjax.report.answer_figures import (
 )
 from slimjax.report.answer_lines import references_of
 from slimjax.report.answer_tables import make_class_table, make_metric_table
-from slimjax.report.answer_texts import rank_mistakes, show_mistakes
+from slimjax.report.answer_texts import rank_mistakes, show_mistakes, show_some
 from slimjax.report.answers import Answers
 from slimjax.report.images import embed
 from slimjax.report.markup import escape, write_table
@@ -55,6 +55,9 @@ def write_answers(
     if by_class is not None:
         word = "type" if answers.kind.name == "entities" else "class"
         parts += [f"<h3>By {word}</h3>", write_table(*by_class)]
+    some = show_some(answers)
+    if some:
+        parts += ["<h3>Some examples</h3>", some]
     return parts + _write_mistakes(answers)
 
 

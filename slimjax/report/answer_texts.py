@@ -56,7 +56,17 @@ def _show(answers: Answers, line: Line, types: Sequence[str]) -> str:
     if line.loss is not None:
         loss = f" <small>loss {line.loss:.2f} nats</small>"
         body = body.removesuffix("</p>") + loss + "</p>" * body.endswith("</p>")
-    return f"<li>{body}</li>"
+    return f"<li>{answers.images.tag(line.number)}{body}</li>"
+
+
+def show_some(answers: Answers) -> str:
+    """Returns examples with their images, right or wrong; empty without images."""
+    chosen = set(answers.images.shown) & set(answers.images.sources)
+    lines = [line for line in answers.lines if line.number in chosen]
+    if not lines:
+        return ""
+    items = [_show(answers, line, _find_types(lines)) for line in lines]
+    return f"<ul class='mistakes some'>{''.join(items)}</ul>"
 
 
 def _show_class(answers: Answers, line: Line, _: Sequence[str]) -> str:

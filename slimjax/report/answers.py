@@ -11,6 +11,7 @@ from jaxtyping import Float
 from slimjax.metrics.bootstrap import Columns, Estimates, estimate
 from slimjax.metrics.extra import is_known
 from slimjax.metrics.metric import Metric
+from slimjax.report.answer_images import Images, read_images
 from slimjax.report.answer_kinds import Kind, find_kind
 from slimjax.report.answer_lines import Json, Line
 from slimjax.report.quantities import number
@@ -23,7 +24,7 @@ MAX_LINES = 50_000
 """Lines of a file that are read; more would not fit on a page."""
 
 TARGETS = ("label", "value", "tags", "entities", "answers", "target")
-TARGETS += ("summary",)
+TARGETS += ("summary", "answer")
 """Names under which tasks know what is right."""
 
 INPUTS = ("text", "text_pair", "tokens", "question", "context", "document", "sentences")
@@ -42,6 +43,7 @@ class Answers:
         num_left_out: Lines without an answer, or with nothing to compare it to.
         seed: Seed of the bootstrap.
         names: Fields of the file, by the names of the task.
+        images: Those of some of the examples.
     """
 
     split: str
@@ -50,6 +52,7 @@ class Answers:
     num_left_out: int
     seed: int
     names: Json
+    images: Images = dataclasses.field(default_factory=Images)
 
     @functools.cached_property
     def columns(self) -> Columns:
@@ -92,7 +95,11 @@ def read_answers(run: Run) -> Answers | None:
         path = run.folder / f"predictions-{split}.jsonl"
         rows = read_lines(path, MAX_LINES) if path.is_file() else []
         if rows:
-            return _make(run, split, rows)
+            found = _make(run, split, rows)
+            if found is None:
+                return None
+            images = read_images(run.folder / f"images-{split}.npz")
+            return dataclasses.replace(found, images=images)
     return None
 
 
@@ -100,7 +107,7 @@ def _make(run: Run, split: str, rows: list[dict[str, Any]]) -> Answers | None:
     data = run.config.get("data")
     fields = data.get("fields") if isinstance(data, dict) else None
     names = fields if isinstance(fields, dict) else {}
-    lines = [_make_line(row, names) for row in rows]
+    lines = [_make_line(row, names, number) for number, row in enumerate(rows)]
     lines = [line for line in lines if is_answered(line)]
     kind = find_kind(lines)
     if kind is None:
@@ -114,7 +121,7 @@ def is_answered(line: Line) -> bool:
     return "rank" in line.fields or bool("prediction" in line.fields and line.expected)
 
 
-def _make_line(row: dict[str, Any], names: Json) -> Line:
+def _make_line(row: dict[str, Any], names: Json, place: int) -> Line:
     expected = row.get("expected")
     if not isinstance(expected, Mapping):
         fields = {name: str(names.get(name, name)) for name in TARGETS}
@@ -123,7 +130,9 @@ def _make_line(row: dict[str, Any], names: Json) -> Line:
             del expected["entities"]  # The answer's own.
     if not expected:
         row, expected = _split_chat(row, str(names.get("messages", "messages")))
-    return Line(row, expected, number(row, "loss"))
+    if "answer" in expected:  # What a class is called where a question is asked.
+        expected = {**expected, "label": expected["answer"]}
+    return Line(row, expected, number(row, "loss"), place)
 
 
 def _split_chat(row: dict[str, Any], key: str) -> tuple[dict[str, Any], Json]:

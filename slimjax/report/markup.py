@@ -29,6 +29,10 @@ pre { background: #f6f8fa; border: 1px solid var(--line); border-radius: 6px;
   font: .87rem/1.5 ui-monospace, Menlo, Consolas, monospace; }
 details { margin: .6rem 0; }
 .mistakes { padding-left: 1.6rem; }
+.some { list-style: none; padding-left: 0; display: grid; gap: .8rem;
+  grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
+.seen { display: block; min-width: 6rem; max-width: 14rem; height: auto;
+  image-rendering: pixelated; border: 1px solid var(--line); }
 .mistakes li { margin: 0 0 .9rem; overflow-wrap: anywhere; }
 .mistakes p, .mistakes dl { margin: .1rem 0; }
 dl { display: grid; grid-template-columns: 6rem 1fr; gap: .1rem .6rem; }

@@ -19,6 +19,7 @@ from slimjax.metrics.bootstrap import estimate
 from slimjax.metrics.extra import describe_left_out, is_known
 from slimjax.models.config import ModelConfig
 from slimjax.predict.windows import Run
+from slimjax.run.answered_images import write_images
 from slimjax.run.answers import Answered, answer_rows, write_predictions
 from slimjax.run.blueprints import make_task
 from slimjax.run.losses import Losses, find_losses, write_losses
@@ -199,6 +200,9 @@ def evaluate_folder(
     result = describe_split(run.data.source, split, found)
     name = split if source is None else "data"
     write_files(folder, name, result, found.answered, input_names(run))
+    if found.answered is not None:
+        path = folder.root / f"images-{name}.npz"
+        write_images(path, data, part, found.answered)
     write_losses_of(folder, name, found)
     return result
 

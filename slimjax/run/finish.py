@@ -15,6 +15,7 @@ from slimjax.objective.latency import LATENCY
 from slimjax.processes import barrier, is_first
 from slimjax.resize.shrink import fold
 from slimjax.run.accounting import describe_time
+from slimjax.run.answered_images import write_images
 from slimjax.run.code_length import describe_length
 from slimjax.run.environment import machine, versions
 from slimjax.run.evaluate import (
@@ -139,6 +140,7 @@ def _evaluate_splits(
     if test.answered is not None:
         described = describe_split(run.data.source, "test", test)
         write_files(folder, "test", described, test.answered, input_names(run))
+        write_images(folder.root / "images-test.npz", data, "test", test.answered)
     for name, found in (("valid", valid), ("test", test)):
         write_losses_of(folder, name, found)
     return valid, test

@@ -246,3 +246,44 @@ def test_a_page_of_a_classifier_has_its_figures(tmp_path):
     page = written[0].read_text()
     assert "Answers: 60 examples of test data" in page
     assert "<b>good" not in page
+
+
+def with_images(folder, num=40):
+    """Returns a run of questions, of which some have images."""
+    names = ("no", EVIL)
+    lines = [
+        {"image": f"{i}.png", "question": f"{EVIL} {i}", "prediction": names[i % 2]}
+        | {"scores": {"no": 0.7, EVIL: 0.3}, "loss": float(i)}
+        | {"expected": {"answer": names[i % 3 % 2]}}
+        for i in range(num)
+    ]
+    run = make_run(folder, lines)
+    numbers = np.arange(0, num, 3)
+    pixels = np.zeros((len(numbers), 300, 5, 1), np.uint8)
+    pixels[:, 0, 0, 0] = numbers
+    path, shown = folder / "images-test.npz", np.array([0, 9])
+    np.savez_compressed(path, numbers=numbers, pixels=pixels, shown=shown)
+    return run
+
+
+def test_images_stand_beside_their_questions(tmp_path):
+    answers = read_answers(with_images(tmp_path))
+    assert set(answers.images.sources) == set(range(0, 40, 3))
+    assert len(set(answers.images.sources.values())) == 14
+    (page,) = ["".join(write_answers(with_images(tmp_path), answers, {}, prefix=""))]
+    some, mistakes = page.split("Some examples</h3>")[1].split("mistakes (")
+    assert some.count("<img class='seen'") == 2
+    worst = rank_mistakes(answers)
+    assert mistakes.count("<img class='seen'") == sum(i % 3 == 0 for i in worst) > 0
+    assert EVIL not in page
+    assert "image of example 10" in some
+
+
+def test_damaged_images_are_named(tmp_path):
+    run = with_images(tmp_path)
+    (tmp_path / "images-test.npz").write_bytes(b"PK nothing")
+    with pytest.raises(CheckpointError, match=r"images-test\.npz is damaged"):
+        read_answers(run)
+    np.savez(tmp_path / "images-test.npz", numbers=np.zeros(2), pixels=np.zeros(3))
+    with pytest.raises(CheckpointError, match=r"images-test\.npz is damaged"):
+        read_answers(run)

@@ -15,6 +15,7 @@ from slimjax.tasks import get, lengths
 from slimjax.tasks.pixels import with_pixels
 from tests.image_files import draw, save, write_questions
 
+SLOW = pytest.mark.slow
 SIDE = 8
 COLOURS = {"red": (220, 20, 20), "green": (20, 200, 20), "blue": (30, 30, 220)}
 MODEL = {"width": 16, "num_layers": 1, "num_heads": 2, "mlp_dim": 16}
@@ -49,6 +50,10 @@ def configure(task, path, steps, **changes):
     return {"task": task, **blocks, "model": MODEL | changes, "train": train}
 
 
+def metrics_of(report):
+    return {metric["key"]: metric["test"] for metric in report["metrics"]}
+
+
 def ask(names):
     """Returns a question for each colour about each image; its answer is yes or no."""
     return [
@@ -70,6 +75,11 @@ def test_questions_are_answered_by_what_is_on_the_image(tmp_path):
     line = json.loads(lines[0])
     assert line["expected"] == {"answer": line["answer"]}
     assert set(line["scores"]) == {"yes", "no"}
+    page = (tmp_path / "run/report.html").read_text()
+    with np.load(tmp_path / "run/images-test.npz") as file:
+        assert file["pixels"].shape[1:] == (SIDE, SIDE, 3)
+        assert page.count("<img class='seen'") >= len(file["shown"]) > 0
+    assert "is it red?" in page.split("Some examples")[1]
     questions = [
         {"image": str(tmp_path / f"images/{i}.png"), "question": "is it green?"}
         for i in range(3)
@@ -80,7 +90,7 @@ def test_questions_are_answered_by_what_is_on_the_image(tmp_path):
     assert "which is not there" in bad["error"]
 
 
-@pytest.mark.parametrize("inputs", ["text", "image"])
+@pytest.mark.parametrize("inputs", [pytest.param("text", marks=SLOW), "image"])
 def test_a_control_does_not_see_the_other_input(tmp_path, inputs):
     names = make_images(tmp_path, 30)
     path = write_questions(tmp_path / "q.jsonl", ask(names))
@@ -97,6 +107,7 @@ def test_a_control_does_not_see_the_other_input(tmp_path, inputs):
     assert (one == other_text) == (inputs == "image")
 
 
+@SLOW
 def test_captions_are_written_for_images(tmp_path, capsys):
     names = make_images(tmp_path, 40)
     rows = [
@@ -107,7 +118,7 @@ def test_captions_are_written_for_images(tmp_path, capsys):
     kind = dict(kind="encoder_decoder", stem="convolution", encoder_layers=1)
     config = configure("caption", path, 120, **kind, data={"seq_len": 16})
     report = slimjax.fit(config, tmp_path / "run", quiet=True)
-    assert report["metrics"]["bleu"]["test"] > 80
+    assert metrics_of(report)["bleu"] > 80
     out = tmp_path / "out.jsonl"
     (tmp_path / "new.jsonl").write_text('{"image": "images/2.png"}\n')
     command = ["predict", f"--workdir={tmp_path / 'run'}", f"--output={out}"]
@@ -119,6 +130,7 @@ def test_captions_are_written_for_images(tmp_path, capsys):
 WORDS = {"red": "hong", "green": "lv", "blue": "lan"}
 
 
+@SLOW
 def test_an_image_tells_what_a_source_leaves_open(tmp_path):
     names = make_images(tmp_path, 40)
     rows = [
@@ -129,7 +141,7 @@ def test_an_image_tells_what_a_source_leaves_open(tmp_path):
     kind = dict(kind="encoder_decoder", stem="convolution", encoder_layers=1)
     config = configure("image_translation", path, 120, **kind, data={"seq_len": 12})
     report = slimjax.fit(config, tmp_path / "run", quiet=True)
-    assert report["metrics"]["chrf"]["test"] > 80
+    assert metrics_of(report)["chrf"] > 80
     asked = {"image": str(tmp_path / "images/1.png"), "source": "the thing"}
     (found,) = slimjax.load(tmp_path / "run").predict([asked])
     assert found["prediction"] == "lv"
