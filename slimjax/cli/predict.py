@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from slimjax.predict.source import Counts
 
 READING = ("fields", "header", "delimiter", "quote", "encoding", "tfds_dir")
+READING += ("image_dir",)
 """Settings of data that say how a file is read; they may differ from the run's."""
 
 
