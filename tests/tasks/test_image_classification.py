@@ -1,6 +1,7 @@
 """Classification of images: bytes become numbers in the step, and a run learns."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -98,3 +99,46 @@ def test_text_models_do_not_read_images(tmp_path):
     config = configure(f"images:{tmp_path / 'a'}", **changes)
     with pytest.raises(ConfigError, match="does not read the pictures"):
         slimjax.fit(config=config, workdir=tmp_path / "run")
+
+
+class PreparedImages:
+    """Stands for a data set that the library opens: images and classes, by splits."""
+
+    def __init__(self, number):
+        names = ["dark", "light"]
+        classes = SimpleNamespace(int2str=lambda i: names[i])
+        image = SimpleNamespace(encoding_format="png")
+        self.info = SimpleNamespace(features={"image": image, "label": classes})
+        self._examples = [
+            {"image": draw(i, 4, 5, 1) // 4 + 150 * (i % 2), "label": np.int64(i % 2)}
+            for i in range(number)
+        ]
+
+    def as_data_source(self, split):
+        assert split in ("train", "test")
+        return self
+
+    def __len__(self):
+        """Returns the number of examples."""
+        return len(self._examples)
+
+    def __getitems__(self, numbers):
+        """Returns some examples, as the library does."""
+        return [self._examples[i] for i in numbers]
+
+
+def test_a_prepared_set_of_images_trains(tmp_path, monkeypatch):
+    folder = tmp_path / "shades/1.0.0"
+    folder.mkdir(parents=True)
+    splits = [{"name": "train", "shardLengths": ["60"], "numBytes": "9"}]
+    info = {"fileFormat": "array_record", "splits": splits}
+    (folder / "dataset_info.json").write_text(json.dumps(info))
+    open_builder = lambda *_: PreparedImages(60)
+    monkeypatch.setattr("slimjax.text.tfds_records.open_builder", open_builder)
+    config = configure("tfds:shades", data__tfds_dir=str(tmp_path), data__channels=1)
+    report = slimjax.fit(config, tmp_path / "run", quiet=True)
+    assert report["error"]["test_accuracy"] == 1.0
+    lines = (tmp_path / "run/predictions-test.jsonl").read_text().splitlines()
+    line = json.loads(lines[0])
+    assert line["expected"]["label"] in ("dark", "light")
+    assert "image" not in line  # Pixels are no part of an answer's line.
