@@ -98,14 +98,16 @@ def _locate(record: Record, value: str) -> str | None:
             return os.fspath(user_path(value))
         except ConfigError:
             return None
-    if "\0" in value:
-        return None
+    return None if "\0" in value else _enter(folder, value, record.is_listed)
+
+
+@lru_cache(maxsize=1 << 16)
+def _enter(folder: str, value: str, is_listed: bool) -> str | None:
+    """Returns a path below a folder; None if it leads out of it."""
     path = os.path.normpath(os.path.join(folder, value))
-    resolve = os.path.abspath if record.is_listed else os.path.realpath
+    resolve = os.path.abspath if is_listed else os.path.realpath
     root = resolve(folder or ".")
-    if os.path.commonpath([root, resolve(path)]) != root:
-        return None
-    return path
+    return path if os.path.commonpath([root, resolve(path)]) == root else None
 
 
 @lru_cache(maxsize=1 << 16)
