@@ -93,7 +93,7 @@ def make_report(
         length = describe_length(stage, variables, data, history, folder, packed_bytes)
         lengths = {"description_length": length}
     writes = measured and blueprint.task.generates and is_first()
-    samples = make_samples(blueprint.model, whole, data, run.seed) if writes else []
+    samples = _make_samples(blueprint, whole, data) if writes else []
     training = _describe_training(blueprint, history, folder)
     speed = compare_speed(stage, history, data) if measured else None
     positions = blueprint.positions_per_step
@@ -116,6 +116,12 @@ def make_report(
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def _make_samples(blueprint: Blueprint, whole: PyTree, data: Dataset) -> list[Any]:
+    """Returns what the model writes, as samples for the report."""
+    seed = blueprint.run.seed
+    return make_samples(blueprint.task, blueprint.model, whole, data, seed)
 
 
 def _evaluate_splits(

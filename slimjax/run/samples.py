@@ -2,6 +2,7 @@
 
 from typing import cast
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
 
@@ -10,10 +11,11 @@ from slimjax.data.tokenizer import Tokenizer
 from slimjax.data.tokens import begin_row
 from slimjax.generate.decode import generate_all
 from slimjax.generate.decode_config import DecodeConfig
-from slimjax.generate.rows import write_rows
+from slimjax.generate.rows import TOKENS, write_rows
 from slimjax.generate.sampling import Sampling
 from slimjax.models.cached import freeze_decoder
 from slimjax.models.config import ModelConfig
+from slimjax.tasks.base import Task
 
 NUM_SAMPLES = 3
 PROMPT_TOKENS = 24
@@ -21,17 +23,25 @@ SAMPLE_TOKENS = 64
 
 
 def make_samples(
-    model: ModelConfig, variables: PyTree, data: Dataset, seed: int
+    task: Task, model: ModelConfig, variables: PyTree, data: Dataset, seed: int
 ) -> list[dict[str, str]]:
     """Returns what the model writes after the beginnings of validation rows.
 
-    A model that reads sources writes for some of them.
+    A model that reads sources or images writes for some of them.
+
+    Args:
+        task: What it was trained for, which generates.
+        model: Its shape.
+        variables: ``{"params": ..., "gates": ...}``.
+        data: What it has learned from.
+        seed: Decides the samples.
     """
     split = "valid" if data.num_rows("valid") else "train"
     rows = data.splits[split]["tokens"]
     chosen = np.linspace(0, len(rows) - 1, min(NUM_SAMPLES, len(rows))).astype(int)
     if model.main.memory is not None:
-        return _write_for_sources(model, variables, data, data.rows(split, chosen))
+        own = data.rows(split, chosen)
+        return _write_for_sources(task, model, variables, data, own)
     length, tokenizer = min(PROMPT_TOKENS, rows.shape[1]), data.tokenizer
     prompts = [np.asarray(rows[i][:length], np.int32) for i in chosen]
     writer, most = freeze_decoder(model, variables), model.main.num_positions
@@ -53,17 +63,15 @@ def make_samples(
 
 
 def _write_for_sources(
-    model: ModelConfig, variables: PyTree, data: Dataset, rows: Batch
+    task: Task, model: ModelConfig, variables: PyTree, data: Dataset, rows: Batch
 ) -> list[dict[str, str]]:
     read = [tower.reads for tower in model.towers if tower.name and not tower.of]
     memory = "source" if "source" in read else read[0]
     tokenizer = data.tokenizer
     reader = cast(Tokenizer, data.codecs.get(memory, tokenizer))
     sources = rows[memory]
-    inputs = {name: rows[name] for name in read}
-    if memory == "source":
-        is_text = (sources != reader.pad_id).astype(np.int32)
-        inputs["source_segments"] = is_text
+    without = {name: jnp.asarray(x) for name, x in rows.items() if name != TOKENS}
+    inputs = task.inputs(without, None)
     decode = DecodeConfig(1, 0.0, min(rows["tokens"].shape[1], SAMPLE_TOKENS))
     writer = freeze_decoder(model, variables)
     written = write_rows(writer, inputs, tokenizer.special, decode)["tokens"]
