@@ -17,7 +17,7 @@ from slimjax.text.documents import text_of
 from slimjax.text.files import show
 from slimjax.text.reading import BadDocument
 from slimjax.text.records import Record
-from slimjax.text.source_images import read_picture
+from slimjax.text.source_images import SourceImage, make_picture, read_picture
 from slimjax.text.span_kinds import (
     read_answers,
     read_choices,
@@ -204,6 +204,28 @@ def read_features(record: Record, keys: Keys) -> np.ndarray | BadDocument:
     return numbers
 
 
+def read_image(record: Record, keys: Keys) -> SourceImage | BadDocument:
+    """Returns an image: from its path or its pixels, or from many fields.
+
+    Many fields are the bytes of a square image of one channel, row by row.
+    """
+    if len(keys) == 1:
+        return read_picture(record, keys)
+    numbers = read_features(record, keys)
+    if isinstance(numbers, BadDocument):
+        return numbers
+    side, pixels = math.isqrt(len(numbers)), numbers.astype(np.uint8)
+    if side * side != len(numbers):
+        problem = f"has {len(numbers)} numbers for an image, which are no square."
+        return record.line.bad("wrong_columns", problem)
+    if (pixels != numbers).any():
+        problem = "has numbers for an image that are not whole, or not 0 to 255."
+        return record.line.bad("not_a_number", problem)
+    found = make_picture(pixels.reshape(side, side), record.line.where)
+    assert isinstance(found, SourceImage)
+    return found
+
+
 def _to_number(value: Any) -> float:
     try:
         return float(value)
@@ -219,7 +241,7 @@ KINDS = {
     "choices": Kind(read_choices, is_target=True),
     "messages": Kind(read_messages),
     "features": Kind(read_features, joins_fields=True),
-    "image": Kind(read_picture),
+    "image": Kind(read_image, joins_fields=True),
     "label": Kind(read_label, is_target=True),
     "labels": Kind(read_labels, is_target=True),
     "value": Kind(read_value, is_target=True),

@@ -272,6 +272,24 @@ def test_images_of_idx_files_keep_their_places(tmp_path):
     assert sorted(found) == sorted((i.tobytes(), int(n)) for i, n in pairs)
 
 
+def test_many_columns_are_the_pixels_of_a_square_image(tmp_path):
+    pixels, path = draw(8, 20, 9, 1)[..., 0], tmp_path / "a.csv"
+    lines = [",".join(map(str, [*row, i % 2])) for i, row in enumerate(pixels)]
+    path.write_text("\n".join(lines))
+    options = dict(header=False, channels=1)
+    fields = {"image": "0:9", "label": 9}
+    dataset = load(f"csv:{path}", fields=fields, **options)
+    rows = [dataset.rows(s, np.arange(dataset.num_rows(s))) for s in SPLITS]
+    found = sorted(row.tobytes() for batch in rows for row in batch["image"])
+    assert found == sorted(row.tobytes() for row in pixels)
+    assert rows[0]["image"].shape[1:] == (3, 3, 1)
+    with pytest.raises(DataError, match="has 8 numbers for an image, which are no sq"):
+        load(f"csv:{path}", fields={"image": "0:8", "label": 9}, **options)
+    path.write_text("\n".join([lines[0], "300" + lines[1][lines[1].index(",") :]]))
+    with pytest.raises(DataError, match="line 2 has numbers for an image that are not"):
+        load(f"csv:{path}", fields=fields, **options)
+
+
 def test_a_finished_model_reads_new_images(tmp_path):
     make_folder(tmp_path / "a", 20)
     dataset = load(f"images:{tmp_path / 'a'}")
