@@ -4,11 +4,12 @@ Texts are changed before they become tokens, so their rows are made again in eac
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Int64
 
+from slimjax import tasks
 from slimjax.augment.config import AugmentConfig
 from slimjax.augment.texts import change_text, make_generator
 from slimjax.data.dataset import Batch, Dataset
@@ -27,12 +28,20 @@ ALLOWED = (CHANGED, "image", "label", "labels", "value", "texts", "passage")
 
 
 def check_augment(run: RunConfig, outline: Outline) -> None:
-    """Refuses changes of images where there are none.
+    """Refuses changes of images or of texts where there are none.
 
     Raises:
         ConfigError: Naming the setting.
     """
-    augment = run.augment
+    augment, task_file = run.augment, tasks.get(run.task)
+    kinds: Mapping[str, str] = {}
+    if hasattr(task_file, "schema"):
+        kinds = task_file.schema(run.data, run.head).choose_kinds()
+    if augment.of_texts and CHANGED not in kinds.values():
+        raise ConfigError(
+            f"{_name_texts(run)}, and config.task={run.task!r} reads none of labelled "
+            "examples. Leave it out."
+        )
     asked = [*augment.of_images, *(["mixup"] if augment.mixup else [])]
     if asked and IMAGE not in outline.fields:
         raise ConfigError(
@@ -53,19 +62,15 @@ def change_texts(run: RunConfig, data: Dataset) -> Dataset:
     The training examples are read once more, and held in memory.
 
     Raises:
-        ConfigError: If the task reads no text, or if what it learns stands at places of
-            its texts.
+        ConfigError: If what is learned stands at places of the texts, or if rows must
+            stay as they are.
     """
-    asked = run.augment.of_texts
-    if not asked:
+    if not run.augment.of_texts:
         return data
+    check_augment(run, data.outline)
+    assert data.read_examples is not None
     names = [name for name, kind in data.kinds.items() if kind == CHANGED]
-    where = f"config.augment.{asked[0]}={getattr(run.augment, asked[0])} changes texts"
-    if not names or data.read_examples is None:
-        raise ConfigError(
-            f"{where}, and config.task={run.task!r} reads none of labelled examples. "
-            "Leave it out."
-        )
+    where = _name_texts(run)
     others = [kind for kind in data.kinds.values() if kind not in ALLOWED]
     if others or owners_of(data, "train") is not None:
         why = f"has {others[0]} in its texts" if others else "cuts texts into windows"
@@ -86,6 +91,12 @@ def change_texts(run: RunConfig, data: Dataset) -> Dataset:
     examples = data.read_examples()["train"]
     change = _TextChanger(data, examples, tuple(names), run.augment)
     return dataclasses.replace(data, change=change)
+
+
+def _name_texts(run: RunConfig) -> str:
+    """Returns the first setting that changes texts, and that it does so."""
+    name = run.augment.of_texts[0]
+    return f"config.augment.{name}={getattr(run.augment, name)} changes texts"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -78,9 +78,13 @@ def test_changes_that_do_not_fit_a_task_are_refused_by_name(tmp_path):
     with_spans = dataclasses.replace(data, kinds={**data.kinds, "spans": "spans"})
     with pytest.raises(ConfigError, match=r"augment\.casing=0\.5 .* has spans in its"):
         change_texts(run, with_spans)
-    bare = dataclasses.replace(data, kinds={"features": "features", "label": "label"})
-    with pytest.raises(ConfigError, match=r"augment\.casing=0\.5 .* reads none of lab"):
-        change_texts(run, bare)
+    for task in ("lm", "mlm", "image_classification", "chat"):
+        other = make_run(augment={"casing": 0.5}, task=task)
+        match = (
+            rf"augment\.casing=0\.5 changes texts, .*{task}.* reads none of labelled"
+        )
+        with pytest.raises(ConfigError, match=match):
+            check_augment(other, data.outline)
     in_buckets = load(
         write_reviews(tmp_path / "a.jsonl"),
         {"text": "text", "label": "label"},
