@@ -81,11 +81,13 @@ def load_labelled_dataset(
         counts = count_examples(found.dealt, skips, schema.inputs) | info
         fields, own = merge("fields"), {READS: found.reads} if schema.optional else {}
         arrays = {split: _open_all(folder, split) for split in SPLITS}
+        names = ("sizes", "lengths", "special", "tables")
+        merged: dict[str, Any] = {key: merge(key) for key in names}
         count = functools.partial(_count_rows, folder, inputs=schema.inputs)
         return Dataset(
             splits=arrays,
             fields=fields,
-            **{key: merge(key) for key in ("sizes", "lengths", "special", "tables")},
+            **merged,
             counts=counts,
             row_counts={split: count(split, splits[split]) for split in SPLITS},
             fingerprint=fingerprint,

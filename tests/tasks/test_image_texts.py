@@ -90,7 +90,8 @@ def test_questions_are_answered_by_what_is_on_the_image(tmp_path):
     assert "which is not there" in bad["error"]
 
 
-@pytest.mark.parametrize("inputs", [pytest.param("text", marks=SLOW), "image"])
+@SLOW
+@pytest.mark.parametrize("inputs", ["text", "image"])
 def test_a_control_does_not_see_the_other_input(tmp_path, inputs):
     names = make_images(tmp_path, 30)
     path = write_questions(tmp_path / "q.jsonl", ask(names))
