@@ -155,4 +155,5 @@ def place_borders(
     if (fair_test, fair_valid) == (num_test, num_valid):
         return borders
     ends = np.array([fair_test, fair_test + fair_valid])
-    return SplitBorders(*(float(f) for f in different[ends]))
+    test_end, valid_end = different[ends].tolist()
+    return SplitBorders(test_end, valid_end)
