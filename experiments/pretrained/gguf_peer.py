@@ -12,6 +12,7 @@ import ctypes
 import dataclasses
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from study import PERSUASION, STDLIB, Study, make_parser, open_study
@@ -59,7 +60,7 @@ def quantize(source: Path, output: Path, kind: str, known: dict[str, np.ndarray]
         kind: The type of its matrices.
         known: How much each input counts, by tensor; empty for all alike.
     """
-    from llama_cpp import llama_cpp as api
+    from llama_cpp import llama_cpp as api  # pyright: ignore
 
     params = api.llama_model_quantize_default_params()
     params.ftype, own = TYPES[kind]
@@ -95,7 +96,8 @@ def main() -> None:
             quantize(flags.gguf, file, kind, known)
             found = understand(read_gguf(file), str(file))
             weights = sum(int(tensor.size) for tensor in study.whole.weights.values())
-            entry = dict(part="bits", arm=arm, bytes=file.stat().st_size)
+            entry: dict[str, Any] = dict(part="bits", arm=arm)
+            entry |= dict(bytes=file.stat().st_size)
             entry |= dict(bits=entry["bytes"] * 8 / weights)
             entry |= dict(seconds=time.perf_counter() - begun)
             study.write(f"bits-{arm}", variables_of(found), found.model, **entry)

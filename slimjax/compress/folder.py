@@ -11,12 +11,14 @@ from jaxtyping import PyTree
 from slimjax.data.codecs import Codecs, save_codecs
 from slimjax.interop.run_folders import check_new, new_folder
 from slimjax.models.config import ModelConfig
-from slimjax.nn.quantize import Precision
+from slimjax.nn.packing import key_in
+from slimjax.nn.quantize import Precision, bit_key, is_matrix
 from slimjax.objective.inventory import Bits
 from slimjax.paths import user_path
 from slimjax.store.files import read_json, write_json
 from slimjax.store.packed import write_packed
 from slimjax.store.run_folder import RunFolder
+from slimjax.trees import AxisNames, flatten
 from slimjax.trees import Path as PathNames
 
 
@@ -29,6 +31,32 @@ def check_free(root: Path) -> Path:
     path = user_path(root, "--workdir")
     check_new(path, "--workdir")
     return path
+
+
+def bits_by_unit(bits: Bits, axes: Mapping[PathNames, AxisNames]) -> Bits:
+    """Returns the bits of units: those that most of a unit's matrices have.
+
+    Args:
+        bits: By shared key, or by path of a weight.
+        axes: Names of the axes of all weights.
+    """
+    found: dict[PathNames, list[np.ndarray]] = {}
+    for path, names in axes.items():
+        own = bits[key_in(bits, path, names)]
+        found.setdefault(bit_key(path, names), []).append(own)
+    middle = lambda columns: np.sort(columns, axis=0)[len(columns) // 2]
+    return {key: middle(np.array(columns)) for key, columns in found.items()}
+
+
+def bits_by_matrix(
+    bits: Bits, axes: Mapping[PathNames, AxisNames]
+) -> dict[str, list[int]]:
+    """Returns the different bits that each matrix has, by its dotted path."""
+    return {
+        ".".join(path): np.unique(bits[key_in(bits, path, names)]).tolist()
+        for path, names in axes.items()
+        if is_matrix(names)
+    }
 
 
 class Result:
@@ -76,8 +104,9 @@ class Result:
         Args:
             root: The folder, which is empty or not there.
             source: Folder of the original, whose settings and tokenizer are copied.
-            bits: Bits of units that stand beside the layers; None for none.
-            report: Content of ``report.json``; the size of the file is added.
+            bits: Bits of units or of single weights; None if nothing was rounded.
+            report: Content of ``report.json``; the size of the file is added, and the
+                bits of each matrix.
             codecs: Those of the result; None for the original's.
         """
         with new_folder(root, "--workdir") as made:
@@ -91,7 +120,11 @@ class Result:
                 save_codecs(codecs, folder.tokenizer)
                 own["vocab_size"] = self.model.vocab_size
             write_json(folder.config, config | {"data": own})
-            write_json(folder.architecture, self.model.architecture(bits))
+            axes = flatten(self.names)
+            shown = None if bits is None else bits_by_unit(bits, axes)
+            write_json(folder.architecture, self.model.architecture(shown))
+            if bits is not None:
+                report["compress"]["bits_by_matrix"] = bits_by_matrix(bits, axes)
             report["size"]["packed_file_bytes"] = self.pack(folder.packed)
             folder.seams.append(report["compress"]["seam"])
             (made / "metrics.jsonl").touch()

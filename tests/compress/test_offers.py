@@ -6,6 +6,7 @@ from compress.tiny import SHAPES, draw_rows, make_decoder
 
 from slimjax.budget.limits import Limits
 from slimjax.compress.curves import make_curves
+from slimjax.compress.folder import bits_by_matrix, bits_by_unit
 from slimjax.compress.moments import collect
 from slimjax.compress.offers import Catalogue, price_bits
 from slimjax.nn.quantize import FULL
@@ -128,3 +129,21 @@ def test_matrices_of_a_sublayer_may_have_different_bits(material):
     assert best.nats < other.nats
     assert any(path[-1] in ("query", "up", "gate") for path in best.bits)
     assert best.size <= budget
+
+
+def test_a_units_bits_are_those_of_most_of_its_matrices():
+    """Figures show units, and each of its matrices may have bits of its own."""
+    axes = {
+        ("mlp", "up"): ("embed", "mlp"),
+        ("mlp", "gate"): ("embed", "mlp"),
+        ("mlp", "down"): ("mlp", "embed"),
+        ("tokens", "embedding"): ("vocab", "embed"),
+    }
+    own = {path: np.full(5, 4) for path in axes}
+    own["mlp", "down"] = np.full(5, 8)
+    found = bits_by_unit(own, axes)
+    assert {key: bits.tolist() for key, bits in found.items()} == {
+        ("mlp", "mlp"): [4] * 5,
+        ("tokens", "embedding"): [4] * 5,
+    }
+    assert bits_by_matrix(own, axes)["mlp.down"] == [8]
