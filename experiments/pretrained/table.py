@@ -55,6 +55,7 @@ def main() -> None:
     write("structure", list_structure(parts("structure")))
     write("bits", list_bits(parts("bits")))
     write("sizes", list_sizes(parts("sizes")))
+    write("vectors", list_vectors(parts("vectors")))
     write("goals", list_goals(results))
 
 
@@ -72,7 +73,7 @@ def list_original(results: list[Result]) -> list[str]:
     """Returns the table of the original's errors."""
     lines = row("text", "perplexity", "targets", "bits per byte"), "|---|---|---|---|"
     for result in results:
-        if "part" not in result:
+        if "sizes" in result:
             lines += tuple(
                 row(
                     text,
@@ -170,6 +171,18 @@ def best(results: list[Result]) -> list[Result]:
     for result in sorted(results, key=error):
         found.setdefault((result["arm"], result["megabytes"]), result)
     return list(found.values())
+
+
+def list_vectors(results: list[Result]) -> list[str]:
+    """Returns the table of MiniLM and its smaller forms."""
+    names = "cosine to the original", "MRR", "MB", "ms for a text"
+    lines = [row("model", *names), "|---|---|---|---|---|"]
+    for result in results:
+        for name, own in result["arms"].items():
+            size, time = f"{own['bytes'] / 1e6:.1f}", f"{own['seconds'] * 1e3:.1f}"
+            cells = f"{own['cosine']:.4f}", f"{own['mrr']:.3f}", size, time
+            lines.append(row(name, *cells))
+    return lines
 
 
 def list_goals(results: list[Result]) -> list[str]:
