@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
     prepare_devices()
     with Display(quiet=flags.json) as display:
         reports = compress(request, display.prepare)
-    for budget in request.budgets:
+    for budget in request.targets:
         folder = request.folder_of(budget)
         report.write_report([report.read_run(folder)], folder / "report.html")
     if flags.json:
@@ -61,7 +61,7 @@ def _add_flags(parser: Parser) -> None:
         help="what is counted: bytes, params, flops, kv_bytes",
     )
     parser.add_argument(
-        "--budget", required=True, help="largest size, or several: 50M,35M or 80%%"
+        "--budget", default="", help="largest size, or several: 50M,35M or 80%%"
     )
     parser.add_argument(
         "--workdir", required=True, help="the new run folder, or folders"
@@ -93,7 +93,7 @@ def _make_request(flags: Any, overrides: list[tuple[str, str]]) -> "Request":
         model=flags.model,
         data=flags.data,
         workdir=flags.workdir,
-        budgets=tuple(part.strip() for part in flags.budget.split(",")),
+        budgets=tuple(part.strip() for part in flags.budget.split(",") if flags.budget),
         size=flags.size,
         also=tuple(flags.also),
         num_rows=flags.rows,

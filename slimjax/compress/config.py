@@ -8,6 +8,12 @@ from slimjax.errors import ConfigError, suggest
 KEEP, PRICE = "keep", "price"
 """What becomes of rows of the vocabulary: they stay, or go for a price."""
 
+ALL = "all budgets"
+"""Stands for a budget where several are kept to at once."""
+
+AT_ONCE = "objective.budgets"
+"""The setting that has them."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Request:
@@ -17,7 +23,8 @@ class Request:
         model: Folder of a finished or imported run.
         data: Source of text to calibrate on, and to measure on.
         workdir: Folder of the result; with several budgets, folder of their folders.
-        budgets: Sizes, as ``"50M"`` or ``"40%"``.
+        budgets: Sizes, as ``"50M"`` or ``"40%"``; none where the overrides have
+            ``objective.budgets``, which are kept to all at once.
         size: What is counted: params, flops, bytes or kv_bytes.
         also: Other sources to measure on.
         num_rows: Most rows that are calibrated on.
@@ -45,10 +52,7 @@ class Request:
 
     def __post_init__(self):
         """Refuses what cannot be meant."""
-        if not self.budgets or "" in self.budgets:
-            raise ConfigError(
-                "--budget needs a size, or several with commas, such as 50M,35M."
-            )
+        self._check_budgets()
         if len(set(self.budgets)) < len(self.budgets):
             raise ConfigError(f"--budget={','.join(self.budgets)} names a size twice.")
         if self.vocabulary not in (KEEP, PRICE):
@@ -64,8 +68,25 @@ class Request:
             if value < floor:
                 raise ConfigError(f"{flag}={value} must be {floor} or more.")
 
+    def _check_budgets(self) -> None:
+        at_once = [name for name, _ in self.overrides if name.startswith(AT_ONCE)]
+        if at_once and self.budgets:
+            raise ConfigError(
+                f"--budget={','.join(self.budgets)} and --config.{at_once[0]} exclude "
+                "each other. Set one of them."
+            )
+        if not at_once and (not self.budgets or "" in self.budgets):
+            raise ConfigError(
+                "--budget needs a size, or several with commas, such as 50M,35M."
+            )
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """What a model is made for: each of the budgets, or all at once."""
+        return self.budgets or (ALL,)
+
     def folder_of(self, budget: str) -> Path:
         """Returns the folder of a budget."""
-        if len(self.budgets) == 1:
+        if len(self.targets) == 1:
             return Path(self.workdir)
         return Path(self.workdir) / budget.replace("%", "percent").replace("/", "_")

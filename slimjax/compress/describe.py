@@ -24,6 +24,7 @@ def describe(
     choice: Choice,
     errors: tuple[Mapping[str, Error], Mapping[str, Error]],
     sizes: tuple[Sizes, Sizes],
+    limits: Mapping[str, float],
     seams: list[dict[str, float]],
     rows_gone: Mapping[str, Any],
     seconds: float,
@@ -39,6 +40,7 @@ def describe(
         choice: What it became.
         errors: Errors of the original, and of the result, by source.
         sizes: Sizes of both, by measure.
+        limits: The largest size in each measure that has a budget.
         seams: What each cut on the way cost.
         rows_gone: What there is to say of rows of the vocabulary that are gone.
         seconds: Time that this budget took, statistics included.
@@ -50,7 +52,7 @@ def describe(
     return {
         "task": settings.run.task,
         "error": {"valid_nats_per_target": own_after.nats_per_target},
-        "size": _describe_size(request.size, start, end),
+        "size": _describe_size(next(iter(limits)), start, end),
         "stages": [{"architecture": original}, {"architecture": layers}],
         "data": {"source": request.data, "codecs": fingerprints(settings.model.codecs)},
         "strategy": "compress",
@@ -59,7 +61,11 @@ def describe(
         "compress": {
             "model": str(settings.folder.root),
             "budget": budget,
-            "size": request.size,
+            "size": " and ".join(limits),
+            "budgets": {
+                name: {"budget": limit, "size": end[name]}
+                for name, limit in limits.items()
+            },
             "errors": _describe_errors(before, after),
             "predicted_loss_change": choice.nats,
             "predicted_loss_change_of_cut": choice.structure_nats,
@@ -149,6 +155,11 @@ def table(reports: list[dict[str, Any]]) -> list[str]:
             f"parameters, {size['bytes_start'] / 1e6:.1f} -> "
             f"{size['bytes'] / 1e6:.1f} MB"
         )
+        if len(found["budgets"]) > 1:
+            lines += [
+                f"  {name}: {one['size']:,.0f} of {one['budget']:,.0f}"
+                for name, one in found["budgets"].items()
+            ]
         lines += _describe_rows(found["vocabulary"])
         lines += [_line(error) for error in found["errors"]]
         lines.append(

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from slimjax.compress.curves import Curve
-from slimjax.compress.offers import Catalogue
-from slimjax.compress.preparing import Work, choose_within, size_of
+from slimjax.compress.preparing import Work, choose_within, limits_of, weigh_again
 from slimjax.compress.row_cut import (
     cut_moments,
     cut_rows,
@@ -18,12 +17,13 @@ from slimjax.compress.row_cut import (
     reencode_text,
 )
 from slimjax.compress.rows import Text
+from slimjax.compress.settings import Settings
+from slimjax.compress.several import Catalogues
 from slimjax.compress.slimming import Material
 from slimjax.compress.vocabulary import Vocabulary
 from slimjax.data.reencoding import Reencoder
 from slimjax.data.vocabulary import cut_tokenizer
 from slimjax.objective.inventory import VOCAB
-from slimjax.objective.size import make_size_fn
 
 
 def narrow(work: Work, budget: str) -> Work:
@@ -35,7 +35,7 @@ def narrow(work: Work, budget: str) -> Work:
     """
     if (vocabulary := work.vocabulary) is None:
         return work
-    choice = choose_within(work.catalogue, size_of(work, budget), budget)
+    choice = choose_within(work.catalogues, limits_of(work, budget), budget)
     kept = vocabulary.kept(choice.gates)
     tokenizer = cut_tokenizer(vocabulary.tokenizer, kept)
     encoder = Reencoder(vocabulary.tokenizer, tokenizer, kept)
@@ -55,7 +55,7 @@ def narrow(work: Work, budget: str) -> Work:
         settings=settings,
         whole=whole,
         moments=cut_moments(work.moments, kept),
-        catalogue=_without_rows(work.catalogue, whole, work),
+        catalogues=_without_rows(work.catalogues, whole, work.settings),
         rows=reencode_calibration(work.rows, encoder),
         texts=texts,
         vocabulary=None,
@@ -63,14 +63,16 @@ def narrow(work: Work, budget: str) -> Work:
     )
 
 
-def _without_rows(catalogue: Catalogue, whole: Material, work: Work) -> Catalogue:
+def _without_rows(
+    catalogues: Catalogues, whole: Material, settings: Settings
+) -> Catalogues:
     """Returns the same offers, but for the rows, which are gone."""
-    curves: list[Curve] = [c for c in catalogue.curves if c.gate != (VOCAB,)]
-    group_size = work.settings.quantize.group_size
-    size_fn = make_size_fn(work.request.size, whole.inventory, group_size)
-    return Catalogue(
-        whole.inventory, curves, size_fn, catalogue.states, catalogue.bit_nats
+    first = catalogues.first
+    curves: list[Curve] = [c for c in first.curves if c.gate != (VOCAB,)]
+    weigh = lambda measure: weigh_again(
+        first, whole.inventory, curves, measure, settings
     )
+    return Catalogues({measure: weigh(measure) for measure in catalogues.by_measure})
 
 
 def _describe(

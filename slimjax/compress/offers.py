@@ -76,6 +76,7 @@ class Catalogue:
         bit_nats: Mapping[Path, np.ndarray] | None = None,
         *,
         is_finer: bool = True,
+        keeps_all: bool = False,
     ):
         """Weighs all offers.
 
@@ -87,9 +88,12 @@ class Catalogue:
             bit_nats: Nats that each state costs each matrix, by path, ``[S]``; those
                 that are not named keep `FULL` bits.
             is_finer: Whether matrices of one sublayer may have different bits.
+            keeps_all: Whether offers stay that are larger than others and cost more;
+                in another measure they may be smaller.
         """
         self.inventory, self.curves, self.size_fn = inventory, curves, size_fn
         self.states, self.is_finer = tuple(sorted(states, reverse=True)), is_finer
+        self._keeps_all = keeps_all
         self.gates = inventory.open_gates()
         self.bit_nats = bit_nats or {}
         self._parts = {
@@ -103,18 +107,18 @@ class Catalogue:
             }
         )
         self.whole = float(size_fn(self.gates, self._bits({})))
-        self._start = float(size_fn(self.gates, self._bits({}, is_finer)))
+        self.start = float(size_fn(self.gates, self._bits({}, is_finer)))
         self._by_module = {curve.gate[:-1]: curve for curve in curves}
-        self._lists = [self._make_part(module) for module in self.modules]
+        self.lists = [self._make_part(module) for module in self.modules]
 
     def choose(self, budget: float) -> Choice | None:
         """Returns the choice of least cost within a budget; None if there is none."""
-        room = budget - self._start
+        room = budget - self.start
         for _ in range(MAX_TRIES):
-            numbers = choose([part.offers for part in self._lists], room)
+            numbers = choose([part.offers for part in self.lists], room)
             if numbers is None:
                 return None
-            choice = self._describe(numbers)
+            choice = self.describe(numbers)
             if choice.size <= budget:
                 return choice
             room -= choice.size - budget
@@ -122,8 +126,8 @@ class Catalogue:
 
     def least(self) -> float:
         """Returns the size of the smallest choice."""
-        return self._describe(
-            [int(np.argmin(part.offers.sizes)) for part in self._lists]
+        return self.describe(
+            [int(np.argmin(part.offers.sizes)) for part in self.lists]
         ).size
 
     def _matrices(self, module: Path) -> list[Path]:
@@ -142,12 +146,14 @@ class Catalogue:
         base = self._sizes(curve, {})
         states = self._combinations(len(matrices))
         nats = np.repeat(structure[:, None], len(states), axis=1)
-        sizes = np.repeat(base[:, None] - self._start, len(states), axis=1)
+        sizes = np.repeat(base[:, None] - self.start, len(states), axis=1)
         for i, path in enumerate(matrices):
             own = np.array([self._sizes(curve, {path: s}) - base for s in self.states])
             nats += left[:, None] * self.bit_nats[path][states[:, i]]
             sizes += own.T[:, states[:, i]]
-        kept = best_offers(nats.ravel(), sizes.ravel(), self.whole / KEPT)
+        kept = np.arange(nats.size)
+        if not self._keeps_all:
+            kept = best_offers(nats.ravel(), sizes.ravel(), self.whole / KEPT)
         points, numbers = np.unravel_index(kept, nats.shape)
         offers = Offers(nats.ravel()[kept], sizes.ravel()[kept])
         return Part(offers, points, states[numbers])
@@ -199,12 +205,11 @@ class Catalogue:
             bits |= {name: np.full_like(units, b) for name, b in named.items()}
         return bits
 
-    def _describe(self, numbers: Sequence[int]) -> Choice:
+    def describe(self, numbers: Sequence[int]) -> Choice:
+        """Returns what it means to take these offers, one of each list."""
         gates = {path: gate.copy() for path, gate in self.gates.items()}
         chosen, nats, structure = {}, 0.0, 0.0
-        for module, number, part in zip(
-            self.modules, numbers, self._lists, strict=True
-        ):
+        for module, number, part in zip(self.modules, numbers, self.lists, strict=True):
             curve, point = self._by_module.get(module), int(part.points[number])
             own = [self.states[state] for state in part.states[number]]
             chosen |= dict(zip(self._matrices(module), own, strict=True))

@@ -22,12 +22,13 @@ from slimjax.compress.narrowing import narrow
 from slimjax.compress.offers import Choice
 from slimjax.compress.preparing import (
     Work,
-    catalogue_of,
+    catalogues_of,
     choose_within,
+    limits_of,
     prepare,
-    size_of,
 )
 from slimjax.compress.settings import Settings, read_settings
+from slimjax.compress.several import Catalogues
 from slimjax.compress.slimming import (
     Cut,
     Material,
@@ -63,12 +64,12 @@ def compress(
         SlimjaxError: For a mistake of the user; nothing is left behind.
     """
     begun, reports = time.perf_counter(), []
-    folders = [check_free(request.folder_of(budget)) for budget in request.budgets]
+    folders = [check_free(request.folder_of(budget)) for budget in request.targets]
     settings = read_settings(request)
     work = prepare(request, settings, report)
-    made = make_slims_and_work(work, request.budgets)
+    made = make_slims_and_work(work, request.targets)
     for folder, budget, (own, slim, seams) in zip(
-        folders, request.budgets, made, strict=True
+        folders, request.targets, made, strict=True
     ):
         after = measure_slim(own, slim)
         seconds = time.perf_counter() - begun
@@ -138,8 +139,8 @@ def _next_cut(work: Work, slim: Slim | None, budget: str, number: int) -> Cut:
         budget: As it was asked for.
         number: Number of the seam; all but the last one remove units only.
     """
-    num_seams, size = work.request.num_seams, size_of(work, budget)
-    final = choose_within(work.catalogue, size, budget)
+    num_seams, limits = work.request.num_seams, limits_of(work, budget)
+    final = choose_within(work.catalogues, limits, budget)
     current, moments = slim or work.whole, work.moments
     if slim is not None:
         moments = collect(
@@ -154,13 +155,12 @@ def _next_cut(work: Work, slim: Slim | None, budget: str, number: int) -> Cut:
         )
         start = work.whole.sizes()["params"]
         part = (_params_of(work.whole, final) / start) ** ((number + 1) / num_seams)
-        return Cut(
-            current, choose_within(catalogue, part * start, f"{part:.1%}"), moments
-        )
+        least = Catalogues({"params": catalogue}), {"params": part * start}
+        return Cut(current, choose_within(*least, f"{part:.1%}"), moments)
     if slim is None:
         return Cut(current, final, moments)
-    catalogue = catalogue_of(current, moments, work.settings)
-    return Cut(current, choose_within(catalogue, size, budget), moments)
+    catalogues = catalogues_of(current, moments, work.settings)
+    return Cut(current, choose_within(catalogues, limits, budget), moments)
 
 
 def _params_of(material: Material, choice: Choice) -> float:
@@ -229,6 +229,7 @@ def describe_slim(
         choice=dataclasses.replace(slim.choice, nats=nats),
         errors=(work.before, after),
         sizes=(work.start.sizes(), sizes),
+        limits=limits_of(work, budget),
         seams=seams,
         rows_gone=work.rows_gone,
         seconds=seconds,

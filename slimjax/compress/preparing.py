@@ -1,20 +1,24 @@
 """What all budgets of a compression share: text, statistics and prices, taken once."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slimjax.compress.config import PRICE, Request
+from slimjax.compress.curves import Curve
 from slimjax.compress.errors import Error, measure_all
 from slimjax.compress.moments import Moments, collect
 from slimjax.compress.offers import Catalogue, Choice
 from slimjax.compress.rows import Rows, Text
-from slimjax.compress.settings import Settings, size_of_budget
+from slimjax.compress.settings import Settings, limits_of_budget, name_budget
+from slimjax.compress.several import Catalogues
 from slimjax.compress.slimming import Material, Report, make_catalogue, make_material
 from slimjax.compress.texts import read_texts
 from slimjax.compress.vocabulary import Vocabulary, check_vocabulary, price_vocabulary
 from slimjax.compress.walk import Walk
 from slimjax.errors import ConfigError
+from slimjax.objective.inventory import Inventory
+from slimjax.objective.size import make_size_fn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Work:
         start: The original.
         whole: The same, without rows of the vocabulary that are gone.
         moments: Those of the latter.
-        catalogue: All that may be made of it.
+        catalogues: All that may be made of it, in each measure.
         rows: Calibration.
         texts: Held-out rows by source, that of ``--data`` first.
         before: Errors of the original on them.
@@ -42,7 +46,7 @@ class Work:
     start: Material
     whole: Material
     moments: Moments
-    catalogue: Catalogue
+    catalogues: Catalogues
     rows: Rows
     texts: Mapping[str, Text]
     before: Mapping[str, Error]
@@ -75,8 +79,8 @@ def prepare(
     model = settings.model
     walk = Walk(model.config)
     whole = make_material(model.config, model.params, settings.lengths)
-    for budget in request.budgets:
-        size_of_budget(settings, budget, whole.sizes()[request.size])
+    for budget in request.targets:
+        limits_of_budget(settings, budget, whole.sizes())
     texts = read_texts(request, settings)
     rows = texts.pop("").rows
     moments = moments or collect(
@@ -87,27 +91,26 @@ def prepare(
     vocabulary = None
     if prices_rows:
         vocabulary = price_vocabulary(settings, whole, moments, rows)
-    catalogue = catalogue_of(whole, moments, settings, vocabulary)
+    catalogues = catalogues_of(whole, moments, settings, vocabulary)
     before = measure_all(whole.model, whole.variables, texts)
-    parts = settings, whole, whole, moments, catalogue, rows, texts, before, report
+    parts = settings, whole, whole, moments, catalogues, rows, texts, before, report
     work = Work(request, *parts, vocabulary)
-    for budget in request.budgets:
-        choose_within(catalogue, size_of(work, budget), budget)
+    for budget in request.targets:
+        choose_within(catalogues, limits_of(work, budget), budget)
     return work
 
 
-def size_of(work: Work, budget: str) -> float:
-    """Returns a budget in its measure."""
-    start = work.start.sizes()[work.request.size]
-    return size_of_budget(work.settings, budget, start)
+def limits_of(work: Work, budget: str) -> dict[str, float]:
+    """Returns the largest size in each measure that has a budget."""
+    return limits_of_budget(work.settings, budget, work.start.sizes())
 
 
-def catalogue_of(
+def catalogues_of(
     material: Material,
     moments: Moments,
     settings: Settings,
     vocabulary: Vocabulary | None = None,
-) -> Catalogue:
+) -> Catalogues:
     """Returns all that may be made of a model.
 
     Args:
@@ -116,32 +119,72 @@ def catalogue_of(
         settings: All settings.
         vocabulary: Prices of its rows; None where they stay.
     """
-    return make_catalogue(
+    measures = settings.objective.measures
+    catalogue = make_catalogue(
         material,
         moments,
-        settings.objective.size,
+        measures[0],
         settings.resize,
         settings.quantize,
         None if vocabulary is None else vocabulary.curve,
+        is_finer=len(measures) == 1,
+    )
+    if len(measures) == 1:
+        return Catalogues({measures[0]: catalogue})
+    weigh = lambda measure: weigh_again(
+        catalogue, catalogue.inventory, catalogue.curves, measure, settings
+    )
+    return Catalogues({measure: weigh(measure) for measure in measures})
+
+
+def weigh_again(
+    catalogue: Catalogue,
+    inventory: Inventory,
+    curves: Sequence[Curve],
+    measure: str,
+    settings: Settings,
+) -> Catalogue:
+    """Returns offers with the same costs, of another size.
+
+    Args:
+        catalogue: The offers.
+        inventory: What is counted.
+        curves: What may be made of sublayers.
+        measure: What counts as size.
+        settings: Know how many elements share a step.
+    """
+    is_one = len(settings.objective.measures) == 1
+    return Catalogue(
+        inventory,
+        curves,
+        make_size_fn(measure, inventory, settings.quantize.group_size),
+        catalogue.states,
+        catalogue.bit_nats,
+        is_finer=is_one,
+        keeps_all=not is_one,
     )
 
 
-def choose_within(catalogue: Catalogue, size: float, name: str) -> Choice:
-    """Returns the best choice within a size.
+def choose_within(
+    catalogues: Catalogues, limits: Mapping[str, float], name: str
+) -> Choice:
+    """Returns the best choice within all limits.
 
     Args:
-        catalogue: All choices.
-        size: The size, in the measure of the catalogue.
+        catalogues: All choices.
+        limits: Largest size in each measure.
         name: The budget, as it was asked for.
 
     Raises:
         ConfigError: If there is none.
     """
-    choice = catalogue.choose(size)
+    choice = catalogues.choose(limits)
     if choice is None:
+        least = catalogues.least()
+        sizes = [f"{least[n]:,.0f} {n}" for n in limits if least[n] > limits[n]]
         raise ConfigError(
-            f"--budget={name} is below {catalogue.least():,.0f}, the smallest that "
-            "can be made of this model. Set a larger one, or allow more by "
-            "--config.resize.units and --config.quantize.bits."
+            f"{name_budget(name)} is below {' and '.join(sizes) or 'what both need'}, "
+            "the smallest that can be made of this model. Set a larger one, or allow "
+            "more by --config.resize.units and --config.quantize.bits."
         )
     return choice

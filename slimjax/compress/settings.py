@@ -1,9 +1,10 @@
 """The settings of a compression: those of the model, and what was asked for."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
-from slimjax.compress.config import Request
+from slimjax.compress.config import ALL, AT_ONCE, Request
 from slimjax.config import build, override
 from slimjax.data.pairs import pair_lengths
 from slimjax.errors import ConfigError, suggest
@@ -76,18 +77,18 @@ def read_settings(request: Request) -> Settings:
     num_positions = model.config.main.num_positions
     blocks = _run_blocks(request, stored, asked, num_positions)
     run = make_run_config(blocks, is_stored=True)
+    objective = _objective(request, asked)
     quantize = dict(asked.get("quantize", {}))
-    if request.size == "bytes":
+    if "bytes" in objective.measures:
         quantize.setdefault("bits", STATES)
         quantize.setdefault("group_size", GROUP_SIZE)
-    objective = dict(strategy="exchange", size=request.size, budget=request.budgets[0])
     return Settings(
         folder=folder,
         model=model,
         run=run,
         resize=build(ResizeConfig, asked.get("resize", {}), "config.resize"),
         quantize=build(QuantizeConfig, quantize, "config.quantize"),
-        objective=build(ObjectiveConfig, objective, "config.objective"),
+        objective=objective,
     )
 
 
@@ -114,22 +115,59 @@ def _run_blocks(
     return blocks
 
 
-def size_of_budget(settings: Settings, budget: str, whole: float) -> float:
-    """Returns a budget in its measure.
+def limits_of_budget(
+    settings: Settings, budget: str, start: Mapping[str, float]
+) -> dict[str, float]:
+    """Returns the largest size in each measure that has a budget.
 
     Args:
-        settings: Know the measure.
-        budget: As it was asked for.
-        whole: Size of the original.
+        settings: Know the measures.
+        budget: As it was asked for; `ALL` for those of the settings.
+        start: Sizes of the original.
 
     Raises:
-        ConfigError: If it is no size, or above the model's.
+        ConfigError: If one is no size, or above the model's.
     """
-    asked = dataclasses.replace(settings.objective, budget=budget)
-    size = asked.budget_size(whole)
-    if size > whole:
-        raise ConfigError(
-            f"--budget={budget} is above the {whole:,.0f} {asked.size} that the model "
-            "has. Set a smaller one."
-        )
-    return size
+    asked = settings.objective
+    if budget != ALL:
+        asked = dataclasses.replace(asked, budget=budget)
+    limits = asked.budget_sizes(start)
+    for measure, size in limits.items():
+        if size > start[measure]:
+            raise ConfigError(
+                f"{name_budget(budget)} is above the {start[measure]:,.0f} {measure} "
+                "that the model has. Set a smaller one."
+            )
+    return limits
+
+
+def name_budget(budget: str) -> str:
+    """Returns what a budget is called in a message."""
+    return f"config.{AT_ONCE}" if budget == ALL else f"--budget={budget}"
+
+
+def _objective(request: Request, asked: Mapping[str, Any]) -> ObjectiveConfig:
+    """Returns what is counted, and the budgets.
+
+    Raises:
+        ConfigError: If it is unknown, or cannot be counted without a measurement.
+    """
+    given = dict(asked.get("objective", {}))
+    for name in given:
+        if name != "budgets":
+            raise ConfigError(
+                f"--config.objective.{name} is no setting of slimjax compress: give "
+                "--size and --budget, or --config.objective.budgets."
+            )
+    if not given:
+        given = dict(size=request.size, budget=request.budgets[0])
+    objective = build(
+        ObjectiveConfig, dict(strategy="exchange", **given), "config.objective"
+    )
+    for measure in objective.measures:
+        if measure not in MEASURES:
+            raise ConfigError(
+                f"config.objective.budgets: {measure!r} is no measure of slimjax "
+                f"compress. {suggest(measure, MEASURES)}"
+            )
+    return objective

@@ -18,6 +18,9 @@ from slimjax.store.run_folder import RunFolder
 from slimjax.trees import count_elements
 
 SMALL = (("data.seq_len", "20"), ("data.valid_fraction", "0.2"))
+AT_ONCE = ("objective.budgets", '{"params": "85%"}')
+ABOVE = ("objective.budgets", '{"params": "85%", "flops": "1G"}')
+UNKNOWN = ("objective.budgets", '{"weight": "85%"}')
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,20 @@ def test_the_packed_file_is_as_large_as_was_said(source, text_folder, tmp_path):
     assert 0 <= report["size"]["bytes"] - packed <= 128  # Its header is an estimate.
 
 
+def test_several_budgets_are_kept_to_at_once(source, text_folder, tmp_path):
+    budgets = ("objective.budgets", '{"params": "85%", "flops": "70%"}')
+    options = dict(budgets=(), overrides=(*SMALL, budgets))
+    (report,) = compress(ask(source, text_folder, tmp_path / "slim", **options))
+    size, told = report["size"], report["compress"]["budgets"]
+    assert size["params"] <= 0.85 * size["params_start"]
+    assert size["flops_per_token"] <= 0.7 * size["flops_per_token_start"]
+    assert told["params"] == {
+        "budget": pytest.approx(0.85 * size["params_start"]),
+        "size": size["params"],
+    }
+    assert told["flops"]["size"] == size["flops_per_token"]
+
+
 def test_what_is_measured_is_what_is_written(source, text_folder, tmp_path):
     options = dict(size="bytes", overrides=(*SMALL, ("quantize.group_size", "16")))
     request = ask(source, text_folder, tmp_path / "slim", ("40%",), **options)
@@ -103,6 +120,11 @@ def test_the_structure_figure_is_drawn(source, text_folder, tmp_path):
         (dict(budgets=("80%", "80%")), "twice"),
         (dict(size="weight"), "unknown"),
         (dict(num_rows=3), "12 or more"),
+        (dict(budgets=()), "needs a size"),
+        (dict(overrides=(*SMALL, AT_ONCE)), "exclude each other"),
+        (dict(budgets=(), overrides=(*SMALL, ABOVE)), "above the"),
+        (dict(budgets=(), overrides=(*SMALL, UNKNOWN)), "is unknown"),
+        (dict(overrides=(*SMALL, ("objective.alpha", "1"))), "no setting"),
         (dict(overrides=(*SMALL, ("train.num_steps", "3"))), "no setting"),
         (dict(overrides=(("data.seq_len", "100000"),)), "more than 23"),
     ],

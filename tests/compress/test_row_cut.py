@@ -11,7 +11,7 @@ from slimjax.compress.config import Request
 from slimjax.compress.errors import measure
 from slimjax.compress.narrowing import narrow
 from slimjax.compress.pipeline import compress
-from slimjax.compress.preparing import catalogue_of, prepare
+from slimjax.compress.preparing import catalogues_of, prepare
 from slimjax.compress.row_cut import cut_rows, reencode_text
 from slimjax.compress.settings import read_settings
 from slimjax.compress.slimming import make_material
@@ -144,9 +144,10 @@ def logits_of(material, tokens):
 
 def test_the_size_with_rows_in_the_choice_is_that_of_the_cut(work):
     budget = "88%"
-    choice = work.catalogue.choose(0.88 * work.start.sizes()["params"])
+    limits = {"params": 0.88 * work.start.sizes()["params"]}
+    choice = work.catalogues.choose(limits)
     narrowed = narrow(work, budget)
-    again = narrowed.catalogue.choose(0.88 * work.start.sizes()["params"])
+    again = narrowed.catalogues.choose(limits)
     assert again is not None
     assert choice is not None
     assert again.size == choice.size
@@ -156,9 +157,9 @@ def test_the_size_with_rows_in_the_choice_is_that_of_the_cut(work):
 
 def test_rows_and_units_have_one_price(work):
     """Less is lost than by either alone."""
-    budget = 0.88 * work.start.sizes()["params"]
-    both = work.catalogue.choose(budget)
-    units = catalogue_of(work.start, work.moments, work.settings).choose(budget)
+    limits = {"params": 0.88 * work.start.sizes()["params"]}
+    both = work.catalogues.choose(limits)
+    units = catalogues_of(work.start, work.moments, work.settings).choose(limits)
     assert both is not None
     assert units is not None
     assert both.nats < units.nats
