@@ -3,18 +3,19 @@
 Of a text, a row v is expected f_v times a target. Its count alone would say that rows
 that were not seen are free. So it is mixed with what the model itself expects, q_v,
 
-    f_v = (1 - s) n_v / N + s q_v,    s = (N_1 / N) / sum of q over rows not seen
+    f_v = (1 - s) n_v / N + s q_v,    s = u / sum of q over rows not seen
 
-where N_1 rows of N tokens were seen once: s gives rows that were not seen the chance
-that Good's estimate gives all of them together.
+where u is how often a part of the text has a row that no other part has: s gives rows
+that were not seen the chance that another text has one of them. Parts are long, since
+one book has names that others do not have; rows that were seen once tell too little.
 
 A row that goes is spelled with its parts, which then are met that much more often. Rows
 go one by one, the one first that makes a text the fewest tokens longer, and only once
 nothing that stays is made of it.
 
 References:
-    Good, "The population frequencies of species and the estimation of population
-    parameters", 1953, equation (9) (chance of all that was not seen).
+    Ney, Essen and Kneser, "On the estimation of 'small' probabilities by
+    leaving-one-out", 1995, section 2 (chance of all that was not seen).
     MacKay and Peto, "A hierarchical Dirichlet language model", 1995, section 3 (counts
     mixed with a prior).
 """
@@ -56,22 +57,24 @@ class RowOrder(NamedTuple):
 
 
 def expect_rows(
-    counts: Int[np.ndarray, " V"], chances: Float[np.ndarray, " V"]
+    counts: Int[np.ndarray, "P V"], chances: Float[np.ndarray, " V"]
 ) -> Float[np.ndarray, " V"]:
     """Returns how often each row is expected, a target.
 
     Args:
-        counts: How often each one was seen.
+        counts: How often each one was seen, in each part of a text.
         chances: How often the model expects it, a target.
 
     Examples:
-        >>> expect_rows(np.array([7, 1, 0]), np.array([0.5, 0.25, 0.25])).round(3)
+        >>> counts = np.array([[4, 1, 0], [3, 0, 0]])
+        >>> expect_rows(counts, np.array([0.5, 0.25, 0.25])).round(3)
         array([0.688, 0.188, 0.125])
     """
-    total, unseen = max(counts.sum(), 1), float(chances[counts == 0].sum())
-    seen_once = float((counts == 1).sum()) / total
-    share = min(seen_once / unseen, MOST_OF_MODEL) if unseen else 0.0
-    return (1 - share) * counts / total + share * chances
+    sums = counts.sum(0)
+    total, unseen = max(int(sums.sum()), 1), float(chances[sums == 0].sum())
+    alone = float(sums[(counts > 0).sum(0) == 1].sum()) / total
+    share = min(alone / unseen, MOST_OF_MODEL) if unseen else 0.0
+    return (1 - share) * sums / total + share * chances
 
 
 def order_rows(entries: Entries, expected: Float[np.ndarray, " V"]) -> RowOrder:

@@ -11,6 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Int
 
 from slimjax.compress.curves import Curve
 from slimjax.compress.errors import measure
@@ -49,6 +50,9 @@ Prices of rows are measured, and are divided by it where both are compared.
 
 NUM_COUNTED = 1 << 25
 """Most tokens of the training split that are counted."""
+
+NUM_PARTS = 8
+"""Parts of the training split, one after the other, that are counted apart."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,21 +124,22 @@ def price_vocabulary(
     tokenizer, entries = check_vocabulary(settings)
     chances = np.asarray(moments.slopes[HEAD], np.float64)  # p (1 - p), for p.
     chances = np.where([i in tokenizer.names for i in range(len(chances))], chances, 0)
-    counts = _count(settings, len(chances))
+    counts = count_tokens(settings, len(chances))
     order = order_rows(entries, expect_rows(counts, chances))
     price = measure_token(whole, tokenizer, order, rows)
     return Vocabulary(tokenizer, order, chances, price)
 
 
-def _count(settings: Settings, num_rows: int) -> np.ndarray:
-    """Returns how often each token is in the training split."""
+def count_tokens(settings: Settings, num_rows: int) -> Int[np.ndarray, "P V"]:
+    """Returns how often each token is in each part of the training split."""
     data = load_data(settings.run, settings.model.codecs)
     total, most = data.num_rows("train"), NUM_COUNTED // settings.run.data.seq_len
     chosen = np.linspace(0, total - 1, min(total, max(most, 1))).round().astype(int)
-    counts = np.zeros(num_rows, np.int64)
-    for part in np.array_split(np.unique(chosen), -(-len(chosen) // 1024)):
-        tokens = data.rows("train", part)["tokens"]
-        counts += np.bincount(tokens.reshape(-1), minlength=num_rows)[:num_rows]
+    counts = np.zeros((NUM_PARTS, num_rows), np.int64)
+    for own, numbers in zip(counts, np.array_split(chosen, NUM_PARTS), strict=True):
+        for part in np.array_split(numbers, -(-len(numbers) // 1024)):
+            tokens = data.rows("train", part)["tokens"]
+            own += np.bincount(tokens.reshape(-1), minlength=num_rows)[:num_rows]
     return counts
 
 
