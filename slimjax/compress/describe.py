@@ -62,10 +62,7 @@ def describe(
             "model": str(settings.folder.root),
             "budget": budget,
             "size": " and ".join(limits),
-            "budgets": {
-                name: {"budget": limit, "size": end[name]}
-                for name, limit in limits.items()
-            },
+            "budgets": _describe_budgets(limits, end),
             "errors": _describe_errors(before, after),
             "predicted_loss_change": choice.nats,
             "predicted_loss_change_of_cut": choice.structure_nats,
@@ -132,6 +129,11 @@ def _describe_seam(
     for when, sizes in (("before", start), ("after", end)):
         line |= {f"{words}_{when}": sizes[name] for name, words in names.items()}
     return line
+
+
+def _describe_budgets(limits: Sizes, end: Sizes) -> dict[str, dict[str, float]]:
+    """Returns the budget and the size of each measure that has one."""
+    return {n: {"budget": limit, "size": end[n]} for n, limit in limits.items()}
 
 
 def _describe_rows(rows: Mapping[str, Any]) -> list[str]:
