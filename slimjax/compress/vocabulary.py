@@ -42,12 +42,6 @@ NUM_MEASURED = 12
 LEAST, MOST = 0.25, 4.0
 """Bounds of the nats of a token more, in those that a target costs anyhow."""
 
-UNDERESTIMATE = 1.6
-"""True changes of cuts, as measured, over what curves of sublayers predict.
-
-Prices of rows are measured, and are divided by it where both are compared.
-"""
-
 NUM_COUNTED = 1 << 25
 """Most tokens of the training split that are counted."""
 
@@ -74,8 +68,7 @@ class Vocabulary:
     @property
     def curve(self) -> Curve:
         """Nats over rows, to be compared with the curves of sublayers."""
-        price = self.nats_per_token / UNDERESTIMATE
-        return make_rows_curve(self.order, price, self.chances)
+        return make_rows_curve(self.order, self.nats_per_token, self.chances)
 
     def kept(self, gates: Mapping[tuple[str, ...], np.ndarray]) -> np.ndarray:
         """Returns the rows that a choice keeps."""
