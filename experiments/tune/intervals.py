@@ -21,7 +21,7 @@ SIZES, STEPS, COST = "100%,80%,60%", "120", 6.0
 
 
 def main() -> None:
-    parser = recipe.make_parser(__doc__.splitlines()[0])
+    parser = recipe.make_parser(__doc__)
     parser.add_argument("--refits", type=int, default=20)
     flags = parser.parse_args()
     prepare_devices()

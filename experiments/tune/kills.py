@@ -23,7 +23,7 @@ SECONDS = (2.0, 40.0)
 
 
 def main() -> None:
-    parser = recipe.make_parser(__doc__.splitlines()[0])
+    parser = recipe.make_parser(__doc__)
     parser.add_argument("--kills", type=int, default=20)
     flags = parser.parse_args()
     assert os.environ.get("NPROC") == "1", "Set NPROC=1."

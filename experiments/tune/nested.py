@@ -34,7 +34,7 @@ DECAY = 0.4
 
 
 def main() -> None:
-    flags = recipe.make_parser(__doc__.splitlines()[0]).parse_args()
+    flags = recipe.make_parser(__doc__).parse_args()
     prepare_devices()
     for name, source in recipe.list_corpora(flags):
         content = read_json(recipe.RESULTS / f"{name}-tune.json")

@@ -52,9 +52,13 @@ def make_config(source: str, num_steps: int, seed: int = 0) -> dict[str, Any]:
     return override(config, [*more, ("train.num_steps", str(num_steps))])
 
 
-def make_parser(title: str) -> argparse.ArgumentParser:
-    """Returns a parser of the flags that all parts of the study have."""
-    parser = argparse.ArgumentParser(description=title)
+def make_parser(page: str | None) -> argparse.ArgumentParser:
+    """Returns a parser of the flags that all parts of the study have.
+
+    Args:
+        page: The docstring of a script, whose first line is the title.
+    """
+    parser = argparse.ArgumentParser(description=(page or "").partition("\n")[0])
     parser.add_argument("--workdir", type=Path, default=Path("runs/tune"))
     parser.add_argument(
         "--corpus",

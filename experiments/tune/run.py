@@ -26,7 +26,7 @@ from slimjax.tune.tuning import Tuner
 
 
 def main() -> None:
-    parser = recipe.make_parser(__doc__.splitlines()[0])
+    parser = recipe.make_parser(__doc__)
     parser.add_argument("--compare", default="scratch", help="none, or scratch")
     flags = parser.parse_args()
     prepare_devices()

@@ -50,7 +50,7 @@ def _open(contents: Sequence[Json]) -> tuple["Figure", "Axes"]:
     first = contents[0]
     figure = style.make_figure(4.8)
     axes = figure.subplots()
-    x_label = MEASURES.get(first["measure"], first["measure"])
+    x_label = MEASURES.get(first["measure"], str(first["measure"]))
     style.dress(axes, x_label=x_label, y_label=f"held-out {loss_unit(first)}")
     axes.set_xscale("log")
     axes.set_yscale("log")
