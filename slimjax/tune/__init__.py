@@ -7,6 +7,12 @@ and `runner` runs it. `equal` finds steps of equal cost; `halving` makes rounds,
 ``sweep.json`` from the `outcome` of each run, with means and intervals by `intervals`.
 Tables and figures are made from that file by `slimjax.report`. `submit` starts workers
 where a `submit_request` asks for them.
+
+How much is size worth? `request` has the flags of ``slimjax tune``, `path` the configs
+of a path through sizes, `cost` its steps, `walk` what may be done now, `fresh` models
+beside it; `preparing` checks it all, and `tuning` runs it. `points` and `record` write
+``tune.json``, with errors over folds by `pooled`; `rules` choose a point, and `answer`
+says so in words.
 """
 
 from typing import TYPE_CHECKING
@@ -14,6 +20,7 @@ from typing import TYPE_CHECKING
 from slimjax.lazy import exports
 
 if TYPE_CHECKING:
+    from slimjax.tune.answer import answer as answer
     from slimjax.tune.arms import Arm as Arm
     from slimjax.tune.arms import make_arms as make_arms
     from slimjax.tune.claims import Claims as Claims
@@ -22,8 +29,11 @@ if TYPE_CHECKING:
     from slimjax.tune.halving import Halving as Halving
     from slimjax.tune.intervals import Interval as Interval
     from slimjax.tune.intervals import take_mean as take_mean
+    from slimjax.tune.preparing import prepare as prepare
+    from slimjax.tune.request import Request as Request
     from slimjax.tune.sweep import Plan as Plan
     from slimjax.tune.sweep import sweep as sweep
+    from slimjax.tune.tuning import Tuner as Tuner
 
 __getattr__ = exports(
     __name__,
@@ -34,8 +44,12 @@ __getattr__ = exports(
         "Halving": "halving",
         "Interval": "intervals",
         "Plan": "sweep",
+        "Request": "request",
+        "Tuner": "tuning",
+        "answer": "answer",
         "make_arms": "arms",
         "parse_axis": "grid",
+        "prepare": "preparing",
         "sweep": "sweep",
         "take_mean": "intervals",
     },

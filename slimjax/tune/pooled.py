@@ -12,11 +12,15 @@ their errors has the variance of paired differences. With the residuals
 
 the variance of a ratio of two sums. A document is not all that varies: the models of
 another fold were trained on other documents, in another order. The same formula with
-folds in the place of documents sees that, but from few folds. The larger of both
-variances counts, with Student's quantile for its number of parts.
+folds in the place of documents sees that, but from few folds. What folds vary beyond
+what documents explain is added. So there are two variances, v_1 and v_2, known from D
+and from k parts, and half of the 95 % interval is, with Student's quantiles t_1, t_2,
+
+    (t_1 v_1 + t_2 v_2) / (v_1 + v_2) * sqrt(v_1 + v_2).
 
 References:
     Cochran, "Sampling Techniques", 1977, section 6.3 (ratio), 9A.2 (clusters).
+    Cochran and Cox, "Experimental Designs", 1957, section 4.14 (two variances).
     Miller, "Adding Error Bars to Evals", 2024, section 4 (paired differences).
 """
 
@@ -52,34 +56,36 @@ class Errors:
 
     def standard_error(self, i: int, j: int | None = None) -> float | None:
         """Returns that of an error, or of the difference of two; None if unknown."""
-        found = self._spread(i, j)
-        return None if found is None else found[0]
+        parts = self._variances(i, j)
+        return math.sqrt(sum(variance for variance, _ in parts)) if parts else None
 
     def half_width(self, i: int, j: int | None = None) -> float | None:
         """Returns half of the 95 % interval of an error, or of a difference."""
         from scipy.special import stdtrit
 
-        found = self._spread(i, j)
-        if found is None:
-            return None
-        deviation, num = found
-        return float(stdtrit(num - 1, (1 + LEVEL) / 2)) * deviation
-
-    def _spread(self, i: int, j: int | None) -> tuple[float, int] | None:
-        """Returns the larger standard error, and the number of its parts."""
-        sources = (
-            (self.by_documents, self.num_documents),
-            (
-                self.by_folds,
-                self.num_folds,
-            ),
+        parts = self._variances(i, j)
+        total = sum(variance for variance, _ in parts)
+        if not total:
+            return 0.0 if parts else None
+        quantile = sum(
+            variance * float(stdtrit(num - 1, (1 + LEVEL) / 2))
+            for variance, num in parts
         )
-        found = [
-            (math.sqrt(max(_variance(matrix, i, j), 0.0)), num)
-            for matrix, num in sources
-            if matrix is not None
-        ]
-        return max(found) if found else None
+        return quantile / total * math.sqrt(total)
+
+    def _variances(self, i: int, j: int | None) -> list[tuple[float, int]]:
+        """Returns variances that add up, and the number of parts that each is from.
+
+        The first is that from documents, the second what folds vary beyond it.
+        """
+        matrices = (self.by_documents, self.by_folds)
+        numbers = (self.num_documents, self.num_folds)
+        found: list[tuple[float, int]] = []
+        for matrix, num in zip(matrices, numbers, strict=True):
+            if matrix is not None:
+                known = sum(variance for variance, _ in found)
+                found.append((max(_variance(matrix, i, j) - known, 0.0), num))
+        return found
 
 
 def pool(

@@ -128,6 +128,7 @@ def test_pieces_continue_one_another_and_decays_branch_off(config, trained, tmp_
     assert trained["trunk/0"].seam_steps == ()
 
 
+@pytest.mark.slow
 def test_a_fold_costs_what_it_may(config, trained, tmp_path):
     content = make(config, tmp_path / "t", cost=5.0).walk_folds()
     assert len(trained) == 3 * POINTS
@@ -153,6 +154,7 @@ def test_the_file_is_the_same_whoever_writes_it(config, trained, tmp_path):
         assert word not in first.decode()
 
 
+@pytest.mark.slow
 def test_a_finished_folder_trains_nothing(config, trained, tmp_path):
     make(config, tmp_path / "t").walk_folds()
     trained.clear()
@@ -198,6 +200,7 @@ def test_the_answer_is_in_words(config, trained, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_fresh_models_stand_beside(config, trained, tmp_path):
     tuner = make(config, tmp_path / "t", compare="scratch")
     content = tuner.walk_folds()
@@ -241,6 +244,7 @@ def test_mistakes_are_told_before_anything_is_written(config, flags, told, tmp_p
     assert not (tmp_path / "t").exists()
 
 
+@pytest.mark.slow
 def test_the_least_cost_that_is_named_does(config, trained, tmp_path):
     with pytest.raises(ConfigError) as found:
         make(config, tmp_path / "t", cost=0.01)
