@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from slimjax.lazy import exports
 
 if TYPE_CHECKING:
-    from slimjax.tune.answer import answer as answer
     from slimjax.tune.arms import Arm as Arm
     from slimjax.tune.arms import make_arms as make_arms
     from slimjax.tune.claims import Claims as Claims
@@ -46,7 +45,6 @@ __getattr__ = exports(
         "Plan": "sweep",
         "Request": "request",
         "Tuner": "tuning",
-        "answer": "answer",
         "make_arms": "arms",
         "parse_axis": "grid",
         "prepare": "preparing",
