@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.cli.flags import Parsed, Parser, make_parser, parse, print_json
+from slimjax.cli.workers import add_lease, add_workers, divide, hand_over, is_submitted
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
 from slimjax.paths import printable, user_path
@@ -30,11 +31,14 @@ FLAGS: dict[str, tuple[Any, Any, str]] = {
 
 def main(argv: Sequence[str]) -> None:
     """Walks a path through sizes in each fold; prints which size is worth its price."""
-    parser = _make_parser()
-    parsed = parse(parser, argv, config=True)
-    flags = parsed.flags
-    root = user_path(flags.workdir, "--workdir")
-    content, chosen = _read(root, flags) if not flags.config else _run(root, parsed)
+    parser, divided = _make_parser(), divide(argv)
+    parsed = parse(parser, divided.argv, config=True)
+    flags, root = parsed.flags, user_path(parsed.flags.workdir, "--workdir")
+    if is_submitted(flags, divided):
+        _prepare(root, parsed)
+        hand_over("tune", divided, flags, root)
+        return
+    content, chosen = _run(root, parsed) if flags.config else _read(root, flags)
     from slimjax.tune.answer import answer
 
     found = answer(content, flags.rule or content["rule"])
@@ -57,12 +61,8 @@ def _make_parser() -> Parser:
     parser.add_argument("--workdir", required=True, help="the folder of the tune")
     for name, (kind, default, words) in FLAGS.items():
         parser.add_argument(f"--{name}", type=kind, default=default, help=words)
-    parser.add_argument(
-        "--lease",
-        default="10m",
-        help="after how long the work of a process without a sign of life is taken "
-        "over: 90s, 10m, 2h",
-    )
+    add_lease(parser)
+    add_workers(parser)
     return parser
 
 
@@ -87,19 +87,17 @@ def _read(root: Path, flags: Any) -> tuple[dict[str, Any], str]:
     return read_tune(root), ""
 
 
-def _run(root: Path, parsed: Parsed) -> tuple[dict[str, Any], str]:
-    """Trains what is not finished yet; returns the result and the chosen model."""
+def _prepare(root: Path, parsed: Parsed) -> Any:
+    """Checks all that is asked for, and says what a user should know."""
     from slimjax.run.progress import Display
-    from slimjax.run.signals import exit_at_once
     from slimjax.train.config import make_run_config
     from slimjax.train.devices import prepare_devices
-    from slimjax.tune.answer import answer
-    from slimjax.tune.claims import parse_lease
     from slimjax.tune.fresh import check_even
     from slimjax.tune.preparing import prepare
-    from slimjax.tune.tuning import CHOSEN, Tuner
 
-    request, lease_s = _request(parsed.flags), parse_lease(parsed.flags.lease)
+    if not parsed.flags.config:
+        raise ConfigError("--submit needs --config: without it nothing is trained.")
+    request = _request(parsed.flags)
     config = override(read_config(parsed.flags.config), parsed.overrides)
     if request.compare != "none":
         check_even(make_run_config(config))
@@ -108,9 +106,21 @@ def _run(root: Path, parsed: Parsed) -> tuple[dict[str, Any], str]:
         prepared = prepare(config, request, root, display)
         for line in (*prepared.lines, *prepared.notes):
             display.say(line)
+    return prepared
+
+
+def _run(root: Path, parsed: Parsed) -> tuple[dict[str, Any], str]:
+    """Trains what is not finished yet; returns the result and the chosen model."""
+    from slimjax.run.signals import exit_at_once
+    from slimjax.tune.answer import answer
+    from slimjax.tune.claims import parse_lease
+    from slimjax.tune.tuning import CHOSEN, Tuner
+
+    lease_s = parse_lease(parsed.flags.lease)
+    prepared = _prepare(root, parsed)
     tuner = Tuner(prepared, root, lease_s=lease_s, at_second_signal=exit_at_once)
     content = tuner.walk_folds()
-    if request.refit == "none":
+    if prepared.request.refit == "none":
         return content, ""
     number = answer(content, content["rule"]).number
     walk = tuner.refit(number)
