@@ -85,16 +85,27 @@ def nested_table() -> str:
     return write(heads, rows)
 
 
+def class_table() -> str:
+    heads = ["task", "rule", "chooses", "end of the path", "above the best, test"]
+    rows = []
+    for result in read("*-classes"):
+        chosen = result["answer"]["name"]
+        rows += [[result["task"], f"`{result['rule']}`", chosen, "", ""]]
+        rows += [[result["task"], *describe(rule)] for rule in result["prices"]]
+    return write(heads, rows)
+
+
+def describe(rule: dict[str, Any]) -> list[str]:
+    """Returns the cells of one rule."""
+    end = "yes" if rule["is_end"] else "no"
+    above = f"{100 * rule['above_best']:.2f} %"
+    return [f"`{rule['rule']}`", rule["chosen"], end, above]
+
+
 def rule_table() -> str:
     heads = ["corpus", "rule", "chooses", "end of the path", "above the best, test"]
     rows = [
-        [
-            result["corpus"],
-            f"`{rule['rule']}`",
-            rule["chosen"],
-            "yes" if rule["is_end"] else "no",
-            f"{100 * rule['above_best']:.2f} %",
-        ]
+        [result["corpus"], *describe(rule)]
         for result in corpora()
         for rule in result["rules"]
     ]
@@ -126,6 +137,7 @@ TABLES = {
     "fresh": fresh_table,
     "nested": nested_table,
     "rules": rule_table,
+    "classes": class_table,
     "intervals": interval_table,
     "kills": kill_table,
 }

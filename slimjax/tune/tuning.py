@@ -96,9 +96,16 @@ class Tuner:
 
     def _finish(self, parts: Sequence[Pieces]) -> None:
         """Runs pieces until all are finished, here or elsewhere."""
+        told = ""
         while not all(part.is_done() for part in parts):
-            if not self._run_one(parts):
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+            if self._run_one(parts):
+                continue
+            pieces = (piece for part in parts for piece in part.pieces())
+            first = next((piece.name for piece in pieces if not piece.is_done), told)
+            if first != told:
+                told = first
+                self.say(f"waiting for {first}, {self.claims.describe(first)}")
+            time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _run_one(self, parts: Sequence[Pieces]) -> bool:
         """Runs the first piece that nobody has; returns whether there was one."""
