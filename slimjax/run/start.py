@@ -37,6 +37,7 @@ def train(
     allow_fresh_start: bool = False,
     at_second_signal: Callable[[int], None] = interrupt,
     measured: bool = True,
+    load: Callable[[RunConfig, RunFolder, Display], Dataset] | None = None,
 ) -> dict[str, Any]:
     """Trains and slims a model, or goes on with a run that was interrupted.
 
@@ -49,6 +50,7 @@ def train(
         at_second_signal: What a second SIGINT or SIGTERM does; by default it raises
             KeyboardInterrupt or SystemExit.
         measured: Whether error, speed and samples of the finished model are asked for.
+        load: Returns the data; by default they are read.
 
     Returns:
         The content of ``report.json``; of a finished run, as it stands there.
@@ -67,7 +69,7 @@ def train(
                 display.say(f"{folder.root} is finished; nothing to train.")
                 return read_json(folder.report, dict)
         check_feasible(run)
-    data = load_in_turn(run, folder, display)
+    data = (load or load_in_turn)(run, folder, display)
     check_rows(run, data)
     data = change_texts(run, data)
     run = count_steps(run, data, display)

@@ -18,13 +18,14 @@ from typing import Protocol
 
 import jax
 
+from slimjax.data.dataset import Dataset
 from slimjax.errors import ConfigError, ProcessError, SlimjaxError, StoppedError
 from slimjax.run.progress import Display
 from slimjax.run.signals import interrupt
-from slimjax.run.start import train
+from slimjax.run.start import load_in_turn, train
 from slimjax.store.files import append_whole, read_json, write_json
 from slimjax.store.run_folder import RunFolder
-from slimjax.train.config import check_same_run
+from slimjax.train.config import RunConfig, check_same_run
 from slimjax.tune.claim_file import LEASE_S
 from slimjax.tune.claims import Claims
 from slimjax.tune.fresh import list_fresh
@@ -50,6 +51,24 @@ class Pieces(Protocol):
         ...
 
 
+class Loader:
+    """Reads data, and keeps them for the next piece, which as a rule has the same."""
+
+    def __init__(self):
+        """Reads nothing yet."""
+        self._key = ""
+        self._data: Dataset | None = None
+
+    def __call__(self, run: RunConfig, folder: RunFolder, display: Display) -> Dataset:
+        """Returns the data of a run."""
+        plain = run.as_dict()
+        key = [run.task, plain["data"], plain["head"], run.model.init_from]
+        key = json.dumps(key, sort_keys=True)
+        if self._data is None or key != self._key:
+            self._key, self._data = key, load_in_turn(run, folder, display)
+        return self._data
+
+
 class Tuner:
     """One process's part of a tune."""
 
@@ -64,7 +83,7 @@ class Tuner:
     ):
         """Trains nothing yet."""
         self.prepared, self.root, self.quiet = prepared, root, quiet
-        self.at_second_signal = at_second_signal
+        self.at_second_signal, self.load = at_second_signal, Loader()
         self.claims = Claims(root / "claims", lease_s=lease_s, say=self.say)
 
     def walk_folds(self) -> Json:
@@ -129,6 +148,7 @@ class Tuner:
                     display=display,
                     at_second_signal=self.at_second_signal,
                     measured=not piece.is_trunk,
+                    load=self.load,
                 )
             self._note(piece.name, "end")
             return report
