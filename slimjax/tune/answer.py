@@ -101,8 +101,8 @@ def _unit(content: Json) -> str:
 
 def _name_point(content: Json, curve: Curve, number: int, rule: str) -> str:
     point, half = content["points"][number], curve.errors.half_width(number)
-    error = format_decimal(point["error"], digits=4)
-    wide = "" if half is None else f" ± {format_decimal(half, digits=4)}"
+    error = _show(point["error"])
+    wide = "" if half is None else f" ± {_show(half)}"
     return (
         f"{rule} chooses {point['name']}: {show_size(content, point['size'])}, "
         f"{format_percent(point['fraction'])} of the start, with {error}{wide} "
@@ -113,33 +113,49 @@ def _name_point(content: Json, curve: Curve, number: int, rule: str) -> str:
 def _name_worth(
     content: Json, rule: Rule, point: Json, prices: tuple[float, float] | None
 ) -> list[str]:
-    """Returns alpha in words: what one per cent of the size is worth."""
-    alpha = rule.value if rule.name == "alpha" else point["alpha"]
-    sentences = []
-    if alpha is not None:
+    """Returns what one per cent of the size is worth: by the curve, and at the seam.
+
+    At a seam a price is found before the model has recovered, so it is the higher one.
+    """
+    unit, sentences = _unit(content), []
+    if rule.name == "alpha" and rule.value is not None:
+        sentences += [
+            f"At alpha {_show(rule.value)}, 1 % of the size is worth "
+            f"{_show(rule.value / 100)} {unit}."
+        ]
+    sentences.append(_name_prices(prices, unit))
+    if point["alpha"] is not None:
         sentences.append(
-            f"alpha is {format_decimal(alpha, digits=4)}: 1 % of the size is worth "
-            f"{format_decimal(alpha / 100, digits=4)} {_unit(content)} here."
+            f"The budget's own price at the last seam was {_show(point['alpha'])}: "
+            f"{_show(point['alpha'] / 100)} {unit} for 1 % of the size, before the "
+            "model recovered."
         )
-    if prices is None:
-        sentences.append("No price chooses this point: it lies above the lower hull.")
-    else:
-        sentences.append(f"{_name_prices(*prices)} this point among all.")
     return sentences
 
 
-def _name_prices(low: float, high: float) -> str:
-    """Returns the prices that choose a point, as the beginning of a sentence.
+def _name_prices(prices: tuple[float, float] | None, unit: str) -> str:
+    """Returns the prices that choose a point, and what they say of its size.
 
     Examples:
-        >>> _name_prices(0.0, math.inf), _name_prices(0.5, math.inf)
-        ('Every price chooses', 'Prices of 0.5000 or more choose')
+        >>> _name_prices((0.5, math.inf), "nats")
+        'Prices above 0.5000 choose it: 1 % of the size is worth more than 0.0050 nats.'
     """
+    if prices is None:
+        return "No price chooses it: it lies above the lower hull."
+    low, high = prices
+    if high == math.inf and not low:
+        return "Every price chooses it: no larger point is better."
+    words = f"{_show(low)} to {_show(high)}"
+    worth = f"{_show(low / 100)} to {_show(high / 100)}"
     if high == math.inf:
-        at_least = f"Prices of {format_decimal(low, digits=4)} or more choose"
-        return at_least if low else "Every price chooses"
-    ends = (format_decimal(price, digits=4) for price in (low, high))
-    return f"Prices of {' to '.join(ends)} choose"
+        words, worth = f"above {_show(low)}", f"more than {_show(low / 100)}"
+    elif not low:
+        words, worth = f"below {_show(high)}", f"less than {_show(high / 100)}"
+    return f"Prices {words} choose it: 1 % of the size is worth {worth} {unit}."
+
+
+def _show(value: float) -> str:
+    return format_decimal(value, digits=4)
 
 
 def _name_next(content: Json, curve: Curve, number: int) -> list[str]:
@@ -149,7 +165,7 @@ def _name_next(content: Json, curve: Curve, number: int) -> list[str]:
     point, after = (content["points"][i] for i in (number, number + 1))
     more = after["error"] - point["error"]
     half = curve.errors.half_width(number + 1, number)
-    wide = "" if half is None else f" ± {format_decimal(half, digits=4)}"
+    wide = "" if half is None else f" ± {_show(half)}"
     saved = 1 - after["size"] / point["size"]
     size = show_size(content, after["size"])
     return [

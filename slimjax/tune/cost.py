@@ -28,6 +28,9 @@ START_WEIGHT = 5.0
 DECAY_WEIGHT = 0.6
 """Of a decay, beside 1 for the piece before it."""
 
+RATIO, MAX_SEAMS = 1.35, 4
+"""By how much one seam may lower the size, and most seams of a piece."""
+
 BEFORE_SEAMS = 0.15
 """Part of a piece that is expected to run at the size before it."""
 
@@ -140,7 +143,7 @@ def seam_steps(start: int, steps: int, ratio: float, *, is_first: bool) -> tuple
         is_first: Whether it is the first piece.
     """
     first, between = (0.4, 0.12) if is_first else (0.05, 0.1)
-    number = min(max(math.ceil(math.log(ratio) / math.log(1.25)), 1), 4)
+    number = min(max(math.ceil(math.log(ratio) / math.log(RATIO)), 1), MAX_SEAMS)
     return (
         start + max(1, int(first * steps)),
         max(1, int(between * steps)),

@@ -29,7 +29,10 @@ def test_another_rule_is_answered_without_training(folder, capsys, monkeypatch):
     assert main(["tune", f"--workdir={folder}", "--rule=error_within=3%"]) == 0
     shown = capsys.readouterr().out
     assert "error_within=3% chooses point1: 40.0 kB, 67 % of the start" in shown
-    assert "alpha is 0.5000: 1 % of the size is worth 0.0050 nats per token" in shown
+    # (2.05 - 2.0) nats for a third of the size, and (2.4 - 2.05) for 25 / 60 of it.
+    told = "Prices 0.1500 to 0.8400 choose it: 1 % of the size is worth 0.0015 to"
+    assert f"{told} 0.0084 nats per token" in shown
+    assert "price at the last seam was 0.5000" in shown
     assert "The next smaller one, point2, has 25.0 kB (38 % less)" in shown
     assert f"slimjax generate --workdir={folder}/fold0/point1" in shown
     assert (folder / "tune.json").read_bytes() == before

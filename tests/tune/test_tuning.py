@@ -185,7 +185,7 @@ def test_the_answer_is_in_words(config, trained, tmp_path):
         ),
     )
     text = " ".join(found.sentences)
-    assert "1 % of the size is worth 0.0005 nats per token here" in text
+    assert "At alpha 0.0500, 1 % of the size is worth 0.0005 nats per token" in text
     first = answer(content, "alpha=0")
     assert "may lie beyond it, and be larger" in " ".join(first.sentences)
     assert "costs +" in " ".join(first.sentences)
