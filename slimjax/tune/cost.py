@@ -116,7 +116,7 @@ def geometric_sizes(largest: float, smallest: float, num: int) -> tuple[float, .
 
     Examples:
         >>> geometric_sizes(123456.0, 12345.6, 3)
-        (123456.0, 39030.0, 12340.0)
+        (123456.0, 39040.0, 12340.0)
     """
     ratio = (smallest / largest) ** (1 / (num - 1))
     return (largest, *(_four_digits(largest * ratio**k) for k in range(1, num)))
