@@ -12,8 +12,8 @@ from slimjax.config import override, read_config
 from slimjax.run.progress import Display
 from slimjax.store.files import write_json
 from slimjax.train.devices import prepare_devices
+from slimjax.tune.curve import read_curve
 from slimjax.tune.preparing import prepare
-from slimjax.tune.record import read_curve
 from slimjax.tune.request import Request
 from slimjax.tune.tuning import Tuner
 

@@ -19,8 +19,8 @@ from slimjax.run.progress import Display
 from slimjax.store.files import read_json, write_json
 from slimjax.train.devices import prepare_devices
 from slimjax.tune.answer import answer
+from slimjax.tune.curve import read_curve
 from slimjax.tune.preparing import prepare
-from slimjax.tune.record import read_curve
 from slimjax.tune.request import Request
 from slimjax.tune.tuning import Tuner
 

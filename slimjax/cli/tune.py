@@ -75,14 +75,14 @@ def _request(flags: Any):
 def _read(root: Path, flags: Any) -> tuple[dict[str, Any], str]:
     """Returns what a finished folder holds, and the folder of a model that it has."""
     from slimjax.report.tune_table import read_tune
-    from slimjax.tune.request import PLAN, RESULT
+    from slimjax.tune.curve import RESULT
+    from slimjax.tune.rules import parse_rule
 
     if flags.rule:
-        from slimjax.tune.rules import parse_rule
-
         parse_rule(flags.rule)
     if not (root / RESULT).is_file():
-        state = "is not finished" if (root / PLAN).is_file() else "holds no tune"
+        is_begun = (root / "plan.json").is_file()
+        state = "is not finished" if is_begun else "holds no tune"
         raise ConfigError(f"--workdir={root} {state}. Name its --config to train.")
     return read_tune(root), ""
 
@@ -114,7 +114,8 @@ def _run(root: Path, parsed: Parsed) -> tuple[dict[str, Any], str]:
     from slimjax.run.signals import exit_at_once
     from slimjax.tune.answer import answer
     from slimjax.tune.claims import parse_lease
-    from slimjax.tune.tuning import CHOSEN, Tuner
+    from slimjax.tune.curve import CHOSEN
+    from slimjax.tune.tuning import Tuner
 
     lease_s = parse_lease(parsed.flags.lease)
     prepared = _prepare(root, parsed)
@@ -134,7 +135,7 @@ def _run(root: Path, parsed: Parsed) -> tuple[dict[str, Any], str]:
 def _find_model(root: Path, content: dict[str, Any], found: Any) -> str:
     """Returns the folder of a model of the chosen size; the one of all folds if any."""
     from slimjax.tune.answer import answer
-    from slimjax.tune.tuning import CHOSEN
+    from slimjax.tune.curve import CHOSEN
 
     point = found.point["name"]
     is_there = (root / CHOSEN / "report.json").is_file()

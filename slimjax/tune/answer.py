@@ -7,9 +7,8 @@ from typing import Any
 from slimjax.errors import SlimjaxError
 from slimjax.metrics.frontier import find_prices
 from slimjax.report.quantities import format_decimal, format_percent, format_si
-from slimjax.tasks.base import DEFAULT_TASK
-from slimjax.tune.record import Json, read_curve
-from slimjax.tune.rules import RULES, WITH_NUMBER, Curve, Rule, parse_rule
+from slimjax.tune.curve import TEXT, Curve, Json, read_curve
+from slimjax.tune.rules import RULES, WITH_NUMBER, Rule, parse_rule
 
 UNITS = {"params": "", "flops": "FLOP", "bytes": "B", "kv_bytes": "B"}
 WORDS = {"params": " parameters", "flops": " a target", "kv_bytes": " of KV cache"}
@@ -188,7 +187,7 @@ def _name_reason(content: Json, curve: Curve, rule: Rule, number: int) -> list[s
     if rule.name == "description_length":
         return _name_parts(curve, number)
     keeps_all = rule.name == "one_standard_error" and number == curve.least == 0
-    if keeps_all and content["task"] == DEFAULT_TASK:
+    if keeps_all and content["task"] == TEXT:
         return [
             "That is the largest model: where a text is seen about once, the largest "
             "has nearly always the least error, and this rule keeps it all. "
@@ -224,6 +223,6 @@ def _name_parts(curve: Curve, number: int) -> list[str]:
 
 def describe_end(root: Any, chosen: str, task: str) -> str:
     """Returns the command that uses the chosen model."""
-    if task == DEFAULT_TASK:
+    if task == TEXT:
         return f"slimjax generate --workdir={root}/{chosen} --prompt='...'"
     return f"slimjax predict --workdir={root}/{chosen} --input=SOURCE --output=FILE"

@@ -17,8 +17,6 @@ from slimjax.tune.points import (
     list_axes,
     range_of,
 )
-from slimjax.tune.pooled import Errors
-from slimjax.tune.rules import Curve
 
 FEW_DOCUMENTS = 20
 
@@ -80,22 +78,3 @@ def _note_few(curve: Json) -> list[str]:
         f"Few documents to compare points on: {', '.join(few)}. The intervals are "
         "rough."
     ]
-
-
-def read_curve(content: Json) -> Curve:
-    """Returns what rules know, from the content of ``tune.json``."""
-    points, held_out = content["points"], content["held_out"]
-    errors = Errors(
-        values=tuple(point["error"] for point in points),
-        by_documents=content["by_documents"],
-        by_folds=content["by_folds"],
-        num_documents=sum(held_out["documents"]),
-        num_folds=len(held_out["documents"]),
-    )
-    return Curve(
-        sizes=tuple(point["size"] for point in points),
-        start_size=content["start_size"],
-        errors=errors,
-        model_bits=tuple(8 * point["file_bytes"] for point in points),
-        text_targets=content["text_targets"],
-    )

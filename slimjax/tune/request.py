@@ -12,12 +12,14 @@ from slimjax.errors import ConfigError, suggest
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.paths import check_utf8
 from slimjax.store.files import read_json, write_json
-from slimjax.tasks.base import DEFAULT_TASK
 from slimjax.train.config import RunConfig, check_same_run
 from slimjax.tune.cost import MIN_STEPS, Share, geometric_sizes
+from slimjax.tune.curve import TEXT
 from slimjax.tune.rules import FOR_TASKS, FOR_TEXT, parse_rule
 
-PLAN, RESULT = "plan.json", "tune.json"
+PLAN = "plan.json"
+"""The file of what decides all that is trained."""
+
 REFITS, COMPARISONS = ("chosen", "none"), ("none", "scratch")
 MAX_POINTS, MAX_FOLDS = 100, 100
 
@@ -77,7 +79,7 @@ class Request:
         """Returns the rule, by default the one that suits the task."""
         if self.rule:
             return self.rule
-        return FOR_TEXT if task == DEFAULT_TASK or self.folds == 1 else FOR_TASKS
+        return FOR_TEXT if task == TEXT or self.folds == 1 else FOR_TASKS
 
     def plan(self) -> dict[str, Any]:
         """Returns what a folder keeps: all that decides what is trained."""

@@ -14,48 +14,11 @@ import math
 from collections.abc import Callable, Sequence
 
 from slimjax.errors import ConfigError, NotFeasibleError, suggest
-from slimjax.objective.config import SUFFIXES
 from slimjax.report.quantities import format_decimal, format_si
-from slimjax.tune.pooled import Errors
+from slimjax.tune.curve import Curve
 
 FOR_TEXT, FOR_TASKS = "description_length", "one_standard_error"
 """The rules of those who name none."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Curve:
-    """What rules know of the points of a path, the largest first.
-
-    Attributes:
-        sizes: In the measure that counts.
-        start_size: Size of the model that the path starts from.
-        errors: Nats per target on held-out documents.
-        model_bits: Bits of each model file.
-        text_targets: Targets of the training text: those of all documents outside test.
-    """
-
-    sizes: tuple[float, ...]
-    start_size: float
-    errors: Errors
-    model_bits: tuple[float, ...]
-    text_targets: float
-
-    @property
-    def fractions(self) -> tuple[float, ...]:
-        """Sizes as parts of the start."""
-        return tuple(size / self.start_size for size in self.sizes)
-
-    @property
-    def least(self) -> int:
-        """The point of the least error; of equal ones the smallest."""
-        order = lambda i: (self.errors.values[i], self.sizes[i])
-        return min(range(len(self.sizes)), key=order)
-
-    @property
-    def text_bits(self) -> tuple[float, ...]:
-        """Bits of the training text under each model, at its held-out error."""
-        nats = (error * self.text_targets for error in self.errors.values)
-        return tuple(each / math.log(2) for each in nats)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +50,7 @@ def description_length(curve: Curve) -> int:
     """Returns the point with the least bits of model file and text together.
 
     Examples:
+        >>> from slimjax.tune.pooled import Errors
         >>> errors = Errors((1.0, 1.1, 2.0), None, None, 1, 1)
         >>> curve = Curve((3, 2, 1), 3, errors, (900.0, 500.0, 300.0), 1000)
         >>> [round(bits) for bits in curve.text_bits], description_length(curve)
@@ -102,6 +66,7 @@ def one_standard_error(curve: Curve) -> int:
     The standard error is that of the difference between the two.
 
     Examples:
+        >>> from slimjax.tune.pooled import Errors
         >>> cov = [[0.0, 0.0, 0.0], [0.0, 0.01, 0.0], [0.0, 0.0, 0.01]]
         >>> errors = Errors((1.0, 1.1, 1.2), cov, None, 9, 1)
         >>> one_standard_error(Curve((3, 2, 1), 3, errors, (1, 1, 1), 1))
@@ -125,6 +90,7 @@ def at_alpha(curve: Curve, alpha: float) -> int:
     """Returns the point of the least ``alpha * size fraction + error``.
 
     Examples:
+        >>> from slimjax.tune.pooled import Errors
         >>> curve = Curve((4, 2), 4, Errors((1.0, 1.2), None, None, 1, 1), (1, 1), 1)
         >>> at_alpha(curve, 0.3), at_alpha(curve, 0.5)
         (0, 1)
@@ -137,6 +103,7 @@ def error_within(curve: Curve, part: float) -> int:
     """Returns the smallest point whose error is at most such a part above the least.
 
     Examples:
+        >>> from slimjax.tune.pooled import Errors
         >>> errors = Errors((1.0, 1.01, 1.05), None, None, 1, 1)
         >>> error_within(Curve((3, 2, 1), 3, errors, (1, 1, 1), 1), 0.02)
         1
@@ -150,6 +117,7 @@ def size_below(curve: Curve, limit: float) -> int:
     """Returns the point of the least error among those of at most this size.
 
     Examples:
+        >>> from slimjax.tune.pooled import Errors
         >>> errors = Errors((1.0, 1.01, 1.05), None, None, 1, 1)
         >>> size_below(Curve((3, 2, 1), 3, errors, (1, 1, 1), 1), 2.5)
         1
@@ -172,6 +140,7 @@ def knee(curve: Curve) -> int:
     scaled to 1 between the least and the largest value.
 
     Examples:
+        >>> from slimjax.tune.pooled import Errors
         >>> errors = Errors((1.0, 1.1, 4.0), None, None, 1, 1)
         >>> knee(Curve((16, 4, 1), 16, errors, (1, 1, 1), 1))
         1
@@ -237,7 +206,11 @@ def parse_rule(text: str) -> Rule:
 
 def _parse_number(text: str, *, percent: bool) -> float:
     """Returns a number with an end such as k, M or %; NaN if it is none."""
-    ends = {"%": 0.01, "": 1.0} if percent else SUFFIXES
+    ends = {"%": 0.01, "": 1.0}
+    if not percent:
+        from slimjax.objective.config import SUFFIXES  # It loads jax.
+
+        ends = SUFFIXES
     end = max((end for end in ends if text.endswith(end)), key=len)
     try:
         return float(text.removesuffix(end)) * ends[end]

@@ -28,15 +28,15 @@ from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig, check_same_run
 from slimjax.tune.claim_file import LEASE_S
 from slimjax.tune.claims import Claims
+from slimjax.tune.curve import CHOSEN, RESULT
 from slimjax.tune.fresh import list_fresh
 from slimjax.tune.preparing import Prepared
 from slimjax.tune.record import Json, describe_tune
-from slimjax.tune.request import RESULT
 from slimjax.tune.walk import Piece, Walk
 
 SECONDS_BETWEEN_LOOKS = 2.0
-REFIT, CHOSEN = "refit/trunk", "chosen"
-"""Folders of the path to the chosen size, and of its end."""
+REFIT = "refit/trunk"
+"""Folder of the path to the chosen size, which ends in `CHOSEN`."""
 
 
 class Pieces(Protocol):

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.metrics.frontier import lower_hull
+from slimjax.tune.curve import Curve
 from slimjax.tune.pooled import Errors
-from slimjax.tune.rules import RULES, WITH_NUMBER, Curve, parse_rule
+from slimjax.tune.rules import RULES, WITH_NUMBER, parse_rule
 
 
 def make_curve(errors, sizes=None, covariance=None, text_targets=1000.0, bits=None):
