@@ -104,7 +104,10 @@ def factor_of(model: ModelConfig, path: Path) -> np.float32:
 
     Tables that are read grow by that scale, and the norm before a tied table shrinks.
     """
-    scale = np.float32(model.main.embed_scale)
+    tower = model.by_name.get(path[0], model.main)
+    if tower.reads_numbers:
+        return np.float32(1.0)
+    scale = np.float32(tower.embed_scale)
     if path[-1] == "embedding" or path[-2:] in (
         ("positions", "table"),
         ("types", "table"),

@@ -43,14 +43,13 @@ BITS = np.arange(FULL + 1, dtype=np.float32)
 
 def make_bytes_fn(inventory: Inventory, group_size: int) -> Callable[..., Any]:
     """Returns the function from gates, and maybe bits, to bytes."""
-    header = functools.cache(partial(_file_header_bytes, inventory, group_size))
+    header = functools.cache(partial(header_bytes, inventory, group_size))
     weighers = [_make_weigher(leaf, inventory, group_size) for leaf in inventory.leaves]
-    shares = lambda leaf: bit_key(leaf.path, leaf.axes) != leaf.path
-    matrices = [leaf for leaf in inventory.leaves if shares(leaf)]
+    matrices = _sharing(inventory)
 
     def size_fn(gates: PyTree, bits: Bits | None = None) -> Any:
-        is_finer = any(leaf.path in (bits or {}) for leaf in matrices)
-        flat, sums, tallies, total = flat_gates(gates), {}, {}, header(is_finer)
+        own = any(path in (bits or {}) for path in matrices)
+        flat, sums, tallies, total = flat_gates(gates), {}, {}, header(own)
         for weigh in weighers:
             total = total + weigh(flat, sums, tallies, bits)
         return total
@@ -115,7 +114,18 @@ def _tally(key: Path, name: str, own: np.ndarray, gates: Mapping[Path, Any]) -> 
     return Tally(counts, int((present > 0).sum()), int((present[:FULL] > 0).sum()))
 
 
-def _file_header_bytes(inventory: Inventory, group_size: int, is_finer: bool) -> int:
+def is_finer(inventory: Inventory, bits: Bits) -> bool:
+    """Whether matrices have bits of their own, and not those of a module's units."""
+    return any(path in bits for path in _sharing(inventory))
+
+
+def _sharing(inventory: Inventory) -> list[Path]:
+    """Returns the weights that share bits with others of their module."""
+    leaves = inventory.leaves
+    return [x.path for x in leaves if bit_key(x.path, x.axes) != x.path]
+
+
+def header_bytes(inventory: Inventory, group_size: int, is_finer: bool = False) -> int:
     """Returns the bytes of a packed file's header and table, give or take twenty.
 
     With `is_finer` each matrix has bits of its own.

@@ -43,6 +43,8 @@ def read_layers(content: Any) -> list[Json]:
         [{'num_heads': 2, 'index': 0}]
         >>> read_layers({"towers": {"encoder": {"layers": [{"mlp_dim": 4}]}}})
         [{'mlp_dim': 4, 'tower': 'encoder', 'index': 0}]
+        >>> read_layers({"towers": {"image": {"width": 8, "filters": [6]}}})
+        [{'mlp_dim': 6, 'tower': 'image filters', 'index': 0}]
     """
     if isinstance(content, list):
         return _number(content, "")
@@ -50,12 +52,21 @@ def read_layers(content: Any) -> list[Json]:
     layers = []
     for name, tower in towers.items() if isinstance(towers, dict) else ():
         tower = tower if isinstance(tower, dict) else {}
-        own = _number(tower.get("layers"), str(name))
+        own, filters = _number(tower.get("layers"), str(name)), _filters(tower, name)
         width = number(tower, WIDTH)
-        if not own and width is not None:  # A plain multilayer perceptron.
-            own = [{"mlp_dim": width, "tower": str(name) or "hidden", "index": 0}]
-        layers += own
+        if not (own or filters or name) and width is not None:  # A plain perceptron.
+            own = [{"mlp_dim": width, "tower": "hidden", "index": 0}]
+        layers += filters + own
     return layers
+
+
+def _filters(tower: Json, name: str) -> list[Json]:
+    """Returns the stages of a convolution, whose filters are shown as hidden units."""
+    found = tower.get("filters")
+    counts = found if isinstance(found, list) else []
+    label = f"{name} filters".strip()
+    rows = [{"mlp_dim": count, "tower": label} for count in counts]
+    return [row | {"index": index} for index, row in enumerate(rows)]
 
 
 def count_units(layer: Json, kind: str) -> float:

@@ -1,6 +1,7 @@
 """The table that closes a training run: the start, the end, and their ratio."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from slimjax.report.description import (
     HEADS,
@@ -163,29 +164,47 @@ def _describe_speed(train) -> str:
 
 def _size_rows(run: Run) -> list[Row]:
     size = run.report.get("size")
-
-    def compare(label: str, name: str, write) -> Row:
-        start, end = number(size, f"{name}_start"), number(size, name)
-        ratio = format_percent(divide(end, start))
-        return Row(label, write(start), write(end), ratio)
-
-    def in_bytes(value):
-        return format_si(value, "B")
-
-    file = in_bytes(number(size, "packed_file_bytes"))
-    latency = compare("time per token, by the table", "latency_s", format_duration)
+    file = format_si(number(size, "packed_file_bytes"), "B")
+    latency = _compare(size, "time per token, by the table", "latency_s")
     return [
-        compare("parameters", "params", format_count),
-        compare(
-            "FLOPs per token, forward",
-            "flops_per_token",
-            lambda value: format_si(value, "FLOP"),
-        ),
-        compare("bytes of the model", "bytes", in_bytes),
+        _compare(size, "parameters", "params"),
+        _compare(size, "FLOPs per token, forward", "flops_per_token"),
+        _compare(size, "bytes of the model", "bytes"),
         Row("bytes of the packed file", ABSENT, file, ABSENT),
-        compare("KV-cache bytes per token", "kv_bytes_per_token", in_bytes),
+        _compare(size, "KV-cache bytes per token", "kv_bytes_per_token"),
         *([latency] if number(size, "latency_s") else []),
+        *_tower_rows(size),
     ]
+
+
+def _tower_rows(size: Any) -> list[Row]:
+    """Returns how the size that was asked for is shared out among towers."""
+    towers = size.get("towers") if isinstance(size, dict) else None
+    if not isinstance(towers, dict) or len(towers) < 2:
+        return []
+    measure = str(size.get("measure"))
+    name = {"flops": "flops_per_token", "bytes": "bytes"}.get(measure, "params")
+    what = {"flops_per_token": "FLOPs", "bytes": "bytes"}.get(name, "parameters")
+    return [
+        _compare(own, f"{what} of the tower {tower}", name)
+        for tower, own in towers.items()
+    ]
+
+
+def _compare(size: Any, label: str, name: str) -> Row:
+    start, end = number(size, f"{name}_start"), number(size, name)
+    write = WRITERS[name]
+    return Row(label, write(start), write(end), format_percent(divide(end, start)))
+
+
+WRITERS: dict[str, Callable[[float | None], str]] = {
+    "params": format_count,
+    "flops_per_token": lambda value: format_si(value, "FLOP"),
+    "bytes": lambda value: format_si(value, "B"),
+    "kv_bytes_per_token": lambda value: format_si(value, "B"),
+    "latency_s": format_duration,
+}
+"""How sizes are written, by their key."""
 
 
 def _speed_rows(run: Run) -> list[Row]:

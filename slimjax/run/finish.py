@@ -32,6 +32,7 @@ from slimjax.run.patience import is_over
 from slimjax.run.samples import make_samples
 from slimjax.run.speed import compare_speed
 from slimjax.run.taught_rows import flops_here
+from slimjax.run.towers import describe_towers
 from slimjax.store.packed import read_packed, write_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.tasks.base import Metric, Task
@@ -236,24 +237,28 @@ def _describe_size(
     latency = {}
     if LATENCY in sizes:
         latency = {"latency_s": sizes[LATENCY], "latency_s_start": start[LATENCY]}
-    return latency | {
-        "params": int(sizes["params"]),
-        "params_start": int(start["params"]),
-        "params_fraction": sizes["params"] / start["params"],
-        "flops_per_token": sizes["flops"],
-        "flops_per_token_start": start["flops"],
-        "flops_fraction": sizes["flops"] / start["flops"],
-        "bytes": int(sizes["bytes"]),
-        "bytes_start": int(start["bytes"]),
-        "packed_file_bytes": packed_bytes,
-        "kv_bytes_per_token": int(sizes["kv_bytes"]),
-        "kv_bytes_per_token_start": int(start["kv_bytes"]),
-        "measure": measure,
-        "fraction": fraction,
-        "alpha": alpha,
-        "complexity": alpha * fraction + valid.error,
-        **_describe_rate(blueprint.task.headline, valid, alpha * fraction),
-    }
+    return (
+        latency
+        | describe_towers(blueprint)
+        | {
+            "params": int(sizes["params"]),
+            "params_start": int(start["params"]),
+            "params_fraction": sizes["params"] / start["params"],
+            "flops_per_token": sizes["flops"],
+            "flops_per_token_start": start["flops"],
+            "flops_fraction": sizes["flops"] / start["flops"],
+            "bytes": int(sizes["bytes"]),
+            "bytes_start": int(start["bytes"]),
+            "packed_file_bytes": packed_bytes,
+            "kv_bytes_per_token": int(sizes["kv_bytes"]),
+            "kv_bytes_per_token_start": int(start["kv_bytes"]),
+            "measure": measure,
+            "fraction": fraction,
+            "alpha": alpha,
+            "complexity": alpha * fraction + valid.error,
+            **_describe_rate(blueprint.task.headline, valid, alpha * fraction),
+        }
+    )
 
 
 def _describe_rate(metric: Metric, valid: Evaluation, price: float) -> dict[str, float]:

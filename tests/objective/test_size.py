@@ -33,16 +33,20 @@ from slimjax.models import (
     make_cache,
     mlp,
 )
+from slimjax.models.adapters import DOMAIN, add_adapters
 from slimjax.nn.pictures import Picture, Stage
-from slimjax.objective.inventory import take_inventory
+from slimjax.nn.quantize import uniform_precision
+from slimjax.objective.file_size import header_bytes
+from slimjax.objective.inventory import take_inventory, uniform_bits
 from slimjax.objective.size import MEASURES, make_size_fn, parse_measure
+from slimjax.objective.towers import sizes_by_tower
 from slimjax.resize.plan import make_plan
 from slimjax.resize.shrink import cut
 from slimjax.store.packed import write_packed
 from slimjax.trees import axis_names, count_elements, unflatten
 
 SEQ_LEN = 12
-LENGTHS = {"": SEQ_LEN, "encoder": SEQ_LEN + 4}
+LENGTHS = {"": SEQ_LEN, "encoder": SEQ_LEN + 4, "text": SEQ_LEN + 2}
 
 
 def inventory_of(config: ModelConfig):
@@ -116,6 +120,13 @@ TAGS = HeadConfig("tag", 40, bias=True)
 LABEL = HeadConfig("label", 30, at="mean")
 MIXED = dataclasses.replace(ACROSS, attention=False, num_heads=0, num_kv_heads=0)
 FUSED = Parts(96, (BIG,), 80, (BIG,), (MIXED,), 112, (BIG,))
+
+
+def with_adapters(config: ModelConfig) -> ModelConfig:
+    towers = (add_adapters(tower, ("movie", "shop"), 24) for tower in config.towers)
+    return dataclasses.replace(config, towers=tuple(towers))
+
+
 OTHERS = {
     "positions in a table": decoder(300, 128, (BIG,), style=GPT2, num_positions=64),
     "own table": decoder(
@@ -172,6 +183,7 @@ OTHERS = {
         picture=Picture(24, 16, 3, patch=4),
         source_vocab_size=200,
     ),
+    "adapters": with_adapters(encoder(300, 128, (BIG,), heads=(LABEL,))),
     "patches": encoder(
         *(0, 64, (BIG,)),
         heads=(LABEL,),
@@ -191,6 +203,8 @@ def test_flops_of_all_models_are_those_of_their_dot_products_per_target(name):
     inventory = take_inventory(config.abstract_variables(), config.uses(lengths))
     counted = float(make_size_fn("flops", inventory)(inventory.open_gates()))
     inputs = {}
+    if config.main.domains:
+        inputs[DOMAIN] = jax.ShapeDtypeStruct((1,), jnp.int32)
     for tower in (tower for tower in config.towers if not tower.of):
         if tower.picture is not None:
             picture = tower.picture
@@ -223,6 +237,33 @@ def test_bytes_are_those_of_the_packed_file_within_one_percent(
     actual = write_packed(path, variables["params"], names["params"])
     assert size_of("bytes", config) == pytest.approx(actual, rel=0.01)
     assert (tmp_path / "model.safetensors").stat().st_size == actual
+
+
+@pytest.mark.parametrize("name", ["a convolution", "patches", "a fusion"])
+@pytest.mark.parametrize("bits", [4, 16])
+def test_bytes_of_models_of_pictures_are_those_of_the_packed_file(name, bits, tmp_path):
+    variables, names = make_variables(OTHERS[name])
+    shapes, axes = variables["params"], names["params"]
+    precision = uniform_precision(shapes, axes, bits)
+    actual = write_packed(tmp_path / "model.safetensors", shapes, axes, precision)
+    inventory = inventory_of(OTHERS[name])
+    size_fn = make_size_fn("bytes", inventory)
+    predicted = size_fn(inventory.open_gates(), uniform_bits(inventory, bits))
+    assert float(predicted) == pytest.approx(actual, rel=0.01)
+
+
+def test_sizes_of_towers_add_up_to_that_of_the_model():
+    config = OTHERS["a fusion"]
+    inventory = inventory_of(config)
+    names, opened = [tower.name for tower in config.towers], inventory.open_gates()
+    bits = uniform_bits(inventory, 8)
+    found = sizes_by_tower(inventory, names, bits)
+    assert list(found) == ["image", "text", "mixed", "main"]
+    header = header_bytes(inventory, 0)
+    for measure, beside in (("params", 0), ("flops", 0), ("bytes", header)):
+        whole = float(make_size_fn(measure, inventory)(opened, bits))
+        total = sum(own[measure] for own in found.values())
+        assert total + beside == pytest.approx(whole)
 
 
 def test_the_slope_of_size_is_what_a_unit_weighs():
