@@ -25,6 +25,7 @@ from slimjax.models import (
     fusion,
     mlp,
 )
+from slimjax.models.adapters import DOMAIN, add_adapters
 from slimjax.nn.axes import is_filters
 from slimjax.nn.gates import SUBLAYER
 from slimjax.nn.implementations import IMAGE_NORMS, IMAGE_POOLS
@@ -95,6 +96,17 @@ def models(draw, max_layers: int = 3, style=LLAMA, **options) -> ModelConfig:
 
 @st.composite
 def recipes(draw, max_layers: int = 2) -> ModelConfig:
+    """Draws models of all kinds, some of those that see all with adapters."""
+    config = draw(trunks(max_layers))
+    if not config.main.sees_all or draw(st.booleans()):
+        return config
+    width = draw(st.integers(1, 3))
+    towers = (add_adapters(tower, ("a", "b"), width) for tower in config.towers)
+    return dataclasses.replace(config, towers=tuple(towers))
+
+
+@st.composite
+def trunks(draw, max_layers: int = 2) -> ModelConfig:
     """Draws models of all kinds: styles, widths, looped layers, several heads."""
     kinds = ["decoder", "encoder", "two towers", "mlp", "pictures", "fusion"]
     kind = draw(st.sampled_from(kinds))
@@ -269,6 +281,8 @@ def make_variables(config: ModelConfig, seed: int = 0) -> tuple[dict, dict]:
 def draw_inputs(config: ModelConfig, num_rows: int = 2, seed: int = 0) -> dict:
     """Returns inputs of a model: rows of 5 positions, the last of them padding."""
     source, inputs = np.random.default_rng(seed), {}
+    if config.main.domains:
+        inputs[DOMAIN] = np.arange(num_rows, dtype=np.int32) % 3 - 1
     for tower in (tower for tower in config.towers if not tower.of):
         if tower.picture is not None:
             picture = tower.picture

@@ -6,6 +6,7 @@ from typing import Any
 
 from slimjax.errors import ConfigError
 from slimjax.models import recipes
+from slimjax.models.adapters import add_adapters
 from slimjax.models.architecture import read_architecture
 from slimjax.models.build_images import (
     build_captioner,
@@ -24,6 +25,7 @@ def build_model(
     sizes: int | Mapping[str, int],
     heads: tuple[HeadConfig, ...] = (),
     lengths: Mapping[str, int] | None = None,
+    domains: tuple[str, ...] = (),
 ) -> ModelConfig:
     """Returns the model's shape for some data.
 
@@ -36,6 +38,7 @@ def build_model(
             ``first`` position pool as the setting says, and those of a tied table have
             one of their own where tables are not tied.
         lengths: Positions of a row, by tower, for tables of positions.
+        domains: Names of the domains that rows are of, for adapters.
 
     Raises:
         ConfigError: If the architecture file cannot be read or is not one.
@@ -53,8 +56,16 @@ def build_model(
         "mlp": _build_mlp,
     }
     fitted = tuple(_fit_head(settings, head) for head in heads) or None
-    sizes = {**sizes, "source": int("source" in lengths)}
-    config = make.get(settings.kind, _build_decoder)(settings, sizes, fitted, longest)
+    if settings.kind == "encoder_decoder" and settings.reads_images:
+        has_source = "source" in lengths
+        config = build_captioner(settings, sizes, fitted, longest, has_source)
+    else:
+        make_it = make.get(settings.kind, _build_decoder)
+        config = make_it(settings, sizes, fitted, longest)
+    if settings.adapters and domains:
+        options = domains, settings.adapters["width"]
+        towers = (add_adapters(tower, *options) for tower in config.towers)
+        config = dataclasses.replace(config, towers=tuple(towers))
     entries, where = settings.architecture, "config.model.architecture"
     if not entries:
         return config
@@ -78,8 +89,6 @@ def _build_encoder_decoder(
     settings: ModelSettings, sizes: Mapping[str, int], heads: Any, longest: int
 ) -> ModelConfig:
     layer = settings.uniform_layer()
-    if settings.reads_images:
-        return build_captioner(settings, sizes, heads, longest)
     across = cross_heads(settings)
     own_table = settings.width if "source_vocab" in sizes else 0
     if settings.copies and own_table:

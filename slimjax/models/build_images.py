@@ -46,18 +46,19 @@ def build_fusion(
 
 
 def build_captioner(
-    settings: ModelSettings, sizes: Sizes, heads: Any, longest: int
+    settings: ModelSettings, sizes: Sizes, heads: Any, longest: int, has_source: bool
 ) -> ModelConfig:
     """Returns a model that writes for a picture, and for a source if there is one."""
     layer = dataclasses.replace(settings.uniform_layer(), **cross_heads(settings))
-    source = sizes.get("source_vocab", sizes["vocab"] * bool(sizes.get("source")))
+    has_source = has_source and settings.inputs == "both"
+    source = sizes.get("source_vocab", sizes["vocab"])
     return captioner(
         sizes["vocab"],
         settings.width,
         (layer,) * settings.num_layers,
         _parts(settings),
         picture=_picture(settings, sizes),
-        source_vocab_size=source if settings.inputs == "both" else 0,
+        source_vocab_size=source if has_source else 0,
         heads=heads,
         style=settings.full_style,
         **tower_options(settings, longest),

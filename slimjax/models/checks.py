@@ -5,6 +5,7 @@ from typing import Any
 
 from slimjax.config import check_most
 from slimjax.errors import ConfigError, suggest
+from slimjax.models.adapters import check_adapters
 from slimjax.models.image_checks import check_image_settings
 from slimjax.models.style import STYLES
 from slimjax.models.tower_config import IMAGE_STEMS, STEMS
@@ -20,11 +21,18 @@ ROPES = {"linear": ROPE[:2], "llama3": ROPE}
 """Ways to slow rotary angles down, with the names of their settings."""
 
 
-_SIZES = ("width", "encoder_width", "num_heads", "num_kv_heads", "head_dim", "mlp_dim")
+_SIZES: tuple[str, ...] = (
+    "width",
+    "encoder_width",
+    "num_heads",
+    "num_kv_heads",
+    "head_dim",
+    "mlp_dim",
+)
 _SIZES += ("window", "token_types", "image_width", "text_width")
-_LAYERS = ("num_layers", "encoder_layers")
+_LAYERS: tuple[str, ...] = ("num_layers", "encoder_layers")
 _LAYERS += ("image_layers", "text_layers", "mixing_layers")
-MOST = dict.fromkeys(_SIZES, 1 << 20) | dict.fromkeys(_LAYERS, 4096)
+MOST: dict[str, int] = dict.fromkeys(_SIZES, 1 << 20) | dict.fromkeys(_LAYERS, 4096)
 
 
 def check_settings(settings: Any) -> None:
@@ -35,6 +43,7 @@ def check_settings(settings: Any) -> None:
     _check_rope(settings.rope_scaling)
     _check_kind(settings)
     check_image_settings(settings)
+    check_adapters(settings.adapters)
 
 
 def _check_choices(settings: Any) -> None:

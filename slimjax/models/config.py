@@ -31,6 +31,7 @@ class ModelConfig:
         remat: What layers compute again in the backward pass, to save memory.
         scan_layers: Whether runs of equal layers are compiled as loops.
         dropout: Part of the numbers that are dropped in training.
+        adapter_skip: Part of the rows that pass without an adapter in training.
     """
 
     towers: tuple[TowerConfig, ...]
@@ -40,6 +41,7 @@ class ModelConfig:
     remat: str = "none"
     scan_layers: str | bool = "auto"
     dropout: float = 0.0
+    adapter_skip: float = 0.0
 
     @property
     def compute(self) -> Compute:
@@ -80,7 +82,7 @@ class ModelConfig:
     @property
     def is_random(self) -> bool:
         """Whether training draws random numbers inside of the model."""
-        return self.dropout > 0
+        return self.dropout > 0 or self.adapter_skip > 0
 
     def with_main(self, **changes: Any) -> "ModelConfig":
         """Returns the model with changes of its main tower, such as ``width=64``."""
@@ -98,7 +100,7 @@ class ModelConfig:
 
     def init(self, key: Any) -> PyTree:
         """Returns fresh weights and open gates, boxed with the names of their axes."""
-        from slimjax.models.network import init_variables
+        from slimjax.models.variables import init_variables
 
         return init_variables(self.towers, self.heads, self.compute, key)
 
@@ -108,7 +110,7 @@ class ModelConfig:
         Nothing is computed, and each shape of a layer is traced once, so this is cheap
         for a model of any size.
         """
-        from slimjax.models.network import abstract_variables
+        from slimjax.models.variables import abstract_variables
 
         return abstract_variables(self.towers, self.heads, self.compute)
 

@@ -19,6 +19,8 @@ class Context:
             where its keys and values are in a cache.
         memory_segments: Segments of its positions, ``[B S]``.
         memory_channels: Gates of that stream, ``[E]``.
+        domains: Number of the domain of each row, ``[B]``, below 0 for none; None where
+            no row has one.
         key: Root of a layer's random numbers.
     """
 
@@ -28,6 +30,7 @@ class Context:
     memory: PyTree = None
     memory_segments: PyTree = None
     memory_channels: PyTree = None
+    domains: PyTree = None
     key: PyTree = None
 
     def of_layer(self, number: int | Array) -> "Context":

@@ -1,6 +1,7 @@
 """The shape of one layer; a slimmed model has layers of many shapes."""
 
 import dataclasses
+from typing import Any
 
 from slimjax.errors import ConfigError
 
@@ -19,6 +20,7 @@ class LayerConfig:
         cross_heads: Query heads of attention to another tower; 0 for none.
         cross_kv_heads: Its key/value heads.
         state_dim: Units of a recurrent layer; 0 for none.
+        adapters: Name and hidden width of each adapter of a domain.
     """
 
     num_heads: int
@@ -30,6 +32,12 @@ class LayerConfig:
     cross_heads: int = 0
     cross_kv_heads: int = 0
     state_dim: int = 0
+    adapters: tuple[tuple[str, int], ...] = ()
+
+    def __post_init__(self):
+        """Takes what a file holds."""
+        pairs = tuple((str(name), width) for name, width in self.adapters)
+        object.__setattr__(self, "adapters", pairs)
 
     @property
     def cross(self) -> bool:
@@ -44,15 +52,18 @@ class LayerConfig:
     @property
     def is_empty(self) -> bool:
         """Whether all sublayers were removed."""
-        return not (self.attention or self.recurrent or self.cross or self.mlp)
+        own = self.attention or self.recurrent or self.cross or self.mlp
+        return not (own or self.adapters)
 
-    def as_json(self) -> dict[str, int | bool]:
-        """Returns plain data, without cross-attention or a state if there is none."""
+    def as_json(self) -> dict[str, Any]:
+        """Returns plain data, without the parts that only some layers have."""
         data = dataclasses.asdict(self)
         if not self.cross:
             del data["cross_heads"], data["cross_kv_heads"]
         if not self.recurrent:
             del data["state_dim"]
+        if not self.adapters:
+            del data["adapters"]
         return data
 
     def check(self, where: str, *, rotary: bool = True) -> None:
@@ -70,6 +81,12 @@ class LayerConfig:
             if type(value) is not int or value < floor:
                 raise ConfigError(
                     f"{where}.{name}={value!r} must be an integer of {int(floor)} or "
+                    "more."
+                )
+        for name, width in self.adapters:
+            if type(width) is not int or width < 1:
+                raise ConfigError(
+                    f"{where}.adapters: {name}={width!r} must be an integer of 1 or "
                     "more."
                 )
         self._check_groups(where)

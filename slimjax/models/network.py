@@ -1,19 +1,18 @@
 """The one network: towers that read inputs and each other, and heads that read them."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree
+from jaxtyping import Array, Float, Int
 
+from slimjax.models.adapters import DOMAIN
 from slimjax.models.context import Context
 from slimjax.models.head import HeadConfig
 from slimjax.models.heads import Head
 from slimjax.models.layer import Streams
-from slimjax.models.paths import layer_name, layer_of
 from slimjax.models.reading import join_segments
 from slimjax.models.tower import Tower
 from slimjax.models.tower_config import Compute, TowerConfig
@@ -21,6 +20,7 @@ from slimjax.nn.copying import Source
 from slimjax.nn.dropout import dropout, fold_name
 from slimjax.nn.gates import gate
 from slimjax.nn.pooling import pool
+from slimjax.nn.random_bits import is_kept
 from slimjax.nn.readout import Readout
 
 Inputs = Mapping[str, Array]
@@ -179,6 +179,7 @@ class Network(nn.Module):
     ) -> dict[str, Streams]:
         """Returns the streams of all towers."""
         streams: dict[str, Streams] = {}
+        inputs = self._skip_adapters(inputs, key)
         for i, tower in enumerate(self.towers):
             part, options = self.parts[tower.name], dict[str, Any](keep=keep)
             if tower.table_of is not None:
@@ -192,6 +193,15 @@ class Network(nn.Module):
                 options["segments"] = self._segments(tower.name, inputs)
             streams[tower.name] = part(inputs, self.channels[tower.axis], **options)
         return streams
+
+    def _skip_adapters(self, inputs: Inputs, key: Array | None) -> Inputs:
+        """Returns inputs in which a share of the rows has no domain, in training."""
+        key, share = fold_name(key, DOMAIN), self.compute.adapter_skip
+        if key is None or not share or DOMAIN not in inputs:
+            return inputs
+        domains = inputs[DOMAIN]
+        kept = is_kept(key, share, domains.shape)
+        return {**inputs, DOMAIN: jnp.where(kept, domains, -1)}
 
     def _memory(
         self, name: str, streams: Mapping[str, Streams], inputs: Inputs
@@ -233,68 +243,3 @@ class Network(nn.Module):
     def _table(self, tower: TowerConfig) -> Array:
         owner = tower.name if tower.table_of is None else tower.table_of
         return self.parts[owner].embed.embedding
-
-
-def abstract_inputs(towers: tuple[TowerConfig, ...]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns shapes of inputs with which variables can be made."""
-    shapes = {}
-    for tower in (tower for tower in towers if not tower.of):
-        if tower.picture is not None:
-            picture = tower.picture
-            shape = 1, picture.height, picture.width, picture.colors
-            shapes[tower.reads] = jax.ShapeDtypeStruct(shape, jnp.uint8)
-            continue
-        is_table = tower.stem != "features"
-        shape = (1, 2) if is_table else (1, tower.num_inputs)
-        dtype = jnp.int32 if is_table else jnp.float32
-        shapes[tower.reads] = jax.ShapeDtypeStruct(shape, dtype)
-        if tower.stem == "characters":
-            shape = (1, 2, tower.token_bytes)
-            shapes[f"{tower.reads}_bytes"] = jax.ShapeDtypeStruct(shape, dtype)
-    return shapes
-
-
-def init_variables(
-    towers: tuple[TowerConfig, ...],
-    heads: tuple[HeadConfig, ...],
-    compute: Compute,
-    key: Array,
-) -> PyTree:
-    """Returns fresh weights and open gates, boxed with the names of their axes."""
-    zeros = lambda shape: jnp.zeros(shape.shape, shape.dtype)
-    inputs = jax.tree.map(zeros, abstract_inputs(towers))
-    return Network(towers, heads, compute).init(key, inputs)
-
-
-def abstract_variables(
-    towers: tuple[TowerConfig, ...], heads: tuple[HeadConfig, ...], compute: Compute
-) -> PyTree:
-    """Returns the shapes of weights and gates, boxed with the names of their axes.
-
-    Each shape of a layer is traced once.
-    """
-    kinds = {tower.name: tuple(dict.fromkeys(tower.layers)) for tower in towers}
-    few = tuple(dataclasses.replace(t, layers=kinds[t.name]) for t in towers)
-    model = Network(few, heads, compute)
-    found = jax.eval_shape(model.init, jax.random.key(0), abstract_inputs(towers))
-
-    def spread(tree: Mapping[str, Any]) -> dict[str, Any]:
-        for tower in towers:
-            own = tree.get(tower.name, {}) if tower.name else tree
-            own = _spread_layers(tower, kinds[tower.name], own)
-            tree = {**tree, tower.name: own} if tower.name else own
-        return {name: part for name, part in tree.items() if part}
-
-    return {kind: spread(tree) for kind, tree in found.items()}
-
-
-def _spread_layers(
-    tower: TowerConfig, kinds: tuple, tree: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Returns a tower's variables with those of a kind of layer for each such layer."""
-    spread = {k: v for k, v in tree.items() if layer_of((k,)).number is None}
-    for number, layer in enumerate(tower.layers):
-        own = tree.get(layer_name(kinds.index(layer)))
-        if own is not None:
-            spread[layer_name(number)] = jax.tree.map(lambda leaf: leaf, own)
-    return spread

@@ -21,7 +21,7 @@ TOWER = ("embed_scale", "rope_base")
 COMPUTE = ("dtype", "attention_impl", "remat", "scan_layers")
 
 _TOWER_FIELDS = ("rope_scaling", "position_offset", "attention_scale", "buckets")
-_TOWER_FIELDS += ("picture", "of")
+_TOWER_FIELDS += ("picture", "of", "domains")
 _HEAD_FIELDS = ("pooler_activation", "transform", "epsilon", "scale")
 
 
@@ -31,6 +31,7 @@ def _defaults(kind: type, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 LATER_OF_TOWERS = _defaults(TowerConfig, _TOWER_FIELDS)
+LATER_OF_LAYERS = _defaults(LayerConfig, ("adapters",))
 LATER_OF_HEADS = _defaults(HeadConfig, _HEAD_FIELDS)
 """Fields that the first files did not have, with what stands for nothing.
 
@@ -56,6 +57,10 @@ def as_json(model: ModelConfig) -> dict[str, Any]:
     plain = dataclasses.asdict(model)
     for kind, later in (("towers", LATER_OF_TOWERS), ("heads", LATER_OF_HEADS)):
         plain[kind] = [_without(entry, later) for entry in plain[kind]]
+    for tower in plain["towers"]:
+        tower["layers"] = [_without(own, LATER_OF_LAYERS) for own in tower["layers"]]
+    if not model.adapter_skip:
+        del plain["adapter_skip"]
     return plain
 
 

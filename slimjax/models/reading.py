@@ -1,6 +1,7 @@
 """What towers read: positions and segments, those of other towers' streams too."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int
@@ -10,7 +11,7 @@ from slimjax.models.tower_config import TowerConfig
 Towers = Mapping[str, TowerConfig]
 """All towers of a model by name."""
 
-Inputs = Mapping[str, Array]
+Inputs = Mapping[str, Any]
 """Arrays by the names that towers read."""
 
 

@@ -60,6 +60,8 @@ def _reshape_layer(layer: LayerConfig, parts: Mapping[str, PyTree]) -> LayerConf
     cross_heads, cross_kv_heads, cross_dim = _heads(parts.get("cross"))
     changes |= dict(cross_heads=cross_heads, cross_kv_heads=cross_kv_heads)
     changes |= dict(head_dim=head_dim or cross_dim or layer.head_dim)
+    kept = (name for name, _ in layer.adapters if name in parts)
+    changes["adapters"] = tuple((n, parts[n]["down"].shape[0]) for n in kept)
     own = parts.get("recurrent")
     changes["state_dim"] = 0 if own is None else own["carrying"].shape[0]
     changes["mlp_dim"] = parts["mlp"]["down"].shape[0] if changes["mlp"] else 0

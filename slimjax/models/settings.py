@@ -82,6 +82,9 @@ class ModelSettings:
         copies: Whether what is written may be copied from the source, of an
             encoder_decoder with one tokenizer.
         token_types: Number of kinds of tokens, each with a vector; 0 for none.
+        adapters: Adapters of domains, behind each sublayer, such as ``{"width": 16,
+            "skip": 0.1}``: their hidden units, and the part of the rows that training
+            passes through the trunk alone. Empty for none.
         dropout: Fraction of the numbers that are set to 0 in training: in embeddings,
             outputs of sublayers, inputs of heads and attention weights.
         drop_connect: Fraction of the weights that are set to 0 in training, by the name
@@ -166,6 +169,7 @@ class ModelSettings:
     pooler_activation: str = "tanh"
     copies: bool = False
     token_types: int = 0
+    adapters: dict = dataclasses.field(default_factory=dict)
     dropout: float = 0.0
     drop_connect: dict = dataclasses.field(default_factory=dict)
     dtype: str = "bfloat16"
@@ -202,6 +206,11 @@ class ModelSettings:
             )
         rotary = self.full_style.positions == "rotary"
         self.uniform_layer().check("config.model", rotary=rotary)
+
+    @property
+    def adapter_skip(self) -> float:
+        """The part of the rows that pass without an adapter in training."""
+        return float(self.adapters.get("skip", 0.0))
 
     @property
     def rope(self) -> RopeScaling | None:

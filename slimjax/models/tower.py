@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from slimjax.models.adapters import DOMAIN
 from slimjax.models.context import Context
-from slimjax.models.layer import Layer, Streams, apply_layers
+from slimjax.models.depth import apply_layers
+from slimjax.models.layer import Layer, Streams
 from slimjax.models.paths import layer_name
 from slimjax.models.stems import FeatureStem, Sinusoids, StreamStem, make_image_stem
 from slimjax.models.tower_config import Compute, TowerConfig
@@ -51,7 +53,7 @@ class Tower(nn.Module):
         elif tower.picture is not None:
             self.stem = make_image_stem(tower, dtype)
         elif tower.of:
-            self.stem = StreamStem(tower, self.source_axes, dtype, name="streams")
+            self.joined = StreamStem(tower, self.source_axes, dtype, name="streams")
         elif tower.table_of is None and tower.has_table:
             self.embed = TiedEmbedding(
                 *(tower.num_inputs, tower.width, tower.embed_scale, dtype),
@@ -115,13 +117,14 @@ class Tower(nn.Module):
                 one is sure to be there.
         """
         if self.tower.of:
-            x = self.stem(sources, channels)
+            x = self.joined(sources, channels)
             x = self._add_positions(x, channels, positions)
         else:
             x = self._embed(inputs, channels, table, positions)
             segments = self.segments(inputs)
         x = dropout(x, self.compute.dropout, fold_name(key, "embedding"))
         context = self._context(x, channels, segments, memory, key, positions)
+        context = self._with_domains(context, inputs)
         xs = [x]
         has_cache = self.is_mutable_collection(CACHE)
         if self.is_initializing() or wants_moments(self) or has_cache:
@@ -144,7 +147,13 @@ class Tower(nn.Module):
         """Returns the residual stream before the first layer, and what layers get."""
         x = self._embed(inputs, channels, table, None)
         segments = self.segments(inputs)
-        return x, self._context(x, channels, segments, memory, None, None)
+        context = self._context(x, channels, segments, memory, None, None)
+        return x, self._with_domains(context, inputs)
+
+    def _with_domains(self, context: Context, inputs: Mapping[str, Array]) -> Context:
+        if not self.tower.domains:
+            return context
+        return dataclasses.replace(context, domains=inputs.get(DOMAIN))
 
     def finish(
         self, x: Float[Array, "*batch D"], channels: Float[Array, " D"]

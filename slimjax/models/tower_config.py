@@ -38,6 +38,7 @@ class TowerConfig:
         table_of: The tower whose table of tokens it reads too; None for its own.
         window: Positions that are seen on each side, the own one included; 0 for all.
         memory: The tower that cross-attention reads; None for none.
+        domains: Names of domains, in the order of their numbers in a batch.
         embed_scale: Factor of the vectors of tokens, which no cut changes; 0 becomes
             sqrt(width).
         rope_base: Base of rotary angles.
@@ -66,6 +67,7 @@ class TowerConfig:
     table_of: str | None = None
     window: int = 0
     memory: str | None = None
+    domains: tuple[str, ...] = ()
     embed_scale: float = 0.0
     rope_base: float = 10_000.0
     rope_scaling: RopeScaling | None = None
@@ -82,6 +84,7 @@ class TowerConfig:
         first, last = self.buckets
         object.__setattr__(self, "buckets", (first, last))
         object.__setattr__(self, "of", tuple(self.of))
+        object.__setattr__(self, "domains", tuple(self.domains))
         if isinstance(self.picture, dict):
             object.__setattr__(self, "picture", Picture(**self.picture))
         if isinstance(self.rope_scaling, dict):
@@ -154,6 +157,7 @@ class Compute:
         scan_layers: Whether runs of equal layers are compiled as loops.
         dropout: Part of the numbers that are dropped in training: of embeddings, of
             what sublayers add, of what heads read, and of attention's weights.
+        adapter_skip: Part of the rows that pass without an adapter in training.
     """
 
     dtype: str = "float32"
@@ -161,3 +165,4 @@ class Compute:
     remat: str = "none"
     scan_layers: str | bool = "auto"
     dropout: float = 0.0
+    adapter_skip: float = 0.0

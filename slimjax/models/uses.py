@@ -77,10 +77,11 @@ class _Uses:
         if found:
             return Use(self.head_rate(found[0]))
         tower = self.towers["" if len(path) < 3 else path[0]]
-        if tower.picture is not None and path[-2] == tower.stem:
-            return Use(self.places(tower.picture, path[-1]) / self.num_targets)
-        if tower.of and path[-2] == tower.stem:
-            return Use(self.rate(self.towers[path[-1]]))
+        *_, module, name = ("", *path)
+        if tower.picture is not None and module == tower.stem:
+            return Use(self.places(tower.picture, name) / self.num_targets)
+        if tower.of and module == tower.stem:
+            return Use(self.rate(self.towers[name]))
         if "characters" in path:
             reads = path[-1:] == ("kernel",)
             return Use(self.rate(tower) * tower.token_bytes * reads)

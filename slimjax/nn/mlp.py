@@ -44,7 +44,8 @@ class MLP(nn.Module):
     Attributes:
         mlp_dim: Hidden width, F.
         dtype: Type of the operands of products; sums are float32.
-        out_scale: Factor of the initial output weights, such as 1 / sqrt(2 L).
+        out_scale: Factor of the initial output weights, such as 1 / sqrt(2 L); with 0
+            it adds nothing at first.
         gated: Whether each unit is a product of two, of which one is activated.
         activation: Name of the activation, of `slimjax.nn.implementations`.
         bias: Whether units and outputs have biases.
@@ -107,9 +108,11 @@ class MLP(nn.Module):
     def _kernels(self, width: int) -> tuple[Array | None, Array, Array]:
         """Returns the weights of gate, up and down."""
         read = named(nn.initializers.lecun_normal(), self.axis, "mlp")
-        out_init = nn.initializers.variance_scaling(
-            self.out_scale**2, "fan_in", "truncated_normal"
-        )
+        out_init = nn.initializers.zeros
+        if self.out_scale:
+            out_init = nn.initializers.variance_scaling(
+                self.out_scale**2, "fan_in", "truncated_normal"
+            )
         write = named(out_init, "mlp", self.axis)
         shape = (width, self.mlp_dim)
         return (

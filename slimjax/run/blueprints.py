@@ -7,12 +7,14 @@ from slimjax import tasks
 from slimjax.data.dataset import Outline
 from slimjax.data.labels import Labels
 from slimjax.errors import ConfigError, suggest
+from slimjax.models.adapters import DOMAIN
 from slimjax.models.architecture import read_architecture
 from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.head import HeadConfig
 from slimjax.run.augmented import check_augment
 from slimjax.tasks.base import Task
+from slimjax.tasks.inputs import with_domains
 from slimjax.tasks.pixels import IMAGE, with_pixels
 from slimjax.tasks.spelling import with_bytes
 from slimjax.train.blueprint import Blueprint
@@ -41,6 +43,7 @@ def make_task(run: RunConfig, outline: Outline) -> Task:
     """Returns the task of a run, for data with these special ids."""
     task = tasks.get(run.task).make_task(outline.special)
     task = task if task.fit is None else task.fit(run.head)
+    task = with_domains(task) if DOMAIN in outline.fields else task
     if IMAGE not in outline.fields:
         return task
     return with_pixels(task, run.data.normalize, run.augment)
@@ -57,7 +60,8 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
     check_augment(run, outline)
     task = make_task(run, outline)
     heads = tuple(_weigh(head, run, outline) for head in task.heads(outline.sizes))
-    model = build_model(run.model, outline.sizes, heads, outline.lengths)
+    options = outline.sizes, heads, outline.lengths, _domains(run, outline)
+    model = build_model(run.model, *options)
     if task.hides_future and model.main.sees_all:
         raise ConfigError(
             f"config.task={run.task!r} predicts what comes next, and this model "
@@ -76,6 +80,23 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
             "config.distill.top_k=0."
         )
     return model
+
+
+def _domains(run: RunConfig, outline: Outline) -> tuple[str, ...]:
+    """Returns the names of the domains that rows are of.
+
+    Raises:
+        ConfigError: If adapters are asked for, and rows have no domain.
+    """
+    names = outline.codecs.get(DOMAIN)
+    if DOMAIN in outline.fields and isinstance(names, Labels):
+        return tuple(names.names)
+    if run.model.adapters:
+        raise ConfigError(
+            f"config.model.adapters={run.model.adapters} is for data of several "
+            f"domains; those of config.task={run.task!r} have none. Leave it out."
+        )
+    return ()
 
 
 def _weigh(head: HeadConfig, run: RunConfig, outline: Outline) -> HeadConfig:

@@ -8,10 +8,13 @@ With a budget, alpha is the dual variable and rises while the size is above its
 schedule. At a seam units are ranked by the gates themselves.
 """
 
+import jax
+import jax.numpy as jnp
 import optax
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
 from slimjax.budget.units import Costs
+from slimjax.nn.axes import is_filters
 from slimjax.objective.price import (
     BudgetPriceState,
     add_budget_penalty,
@@ -44,8 +47,18 @@ def make_gate_tx(context: StepContext) -> optax.GradientTransformation:
         optax.scale_by_adam(),
         price,
         optax.scale_by_learning_rate(lambda step: peak * context.learning_rate(step)),
+        optax.stateless(_keep_filters),
         keep_in_interval(),
     )
+
+
+def _keep_filters(updates: PyTree, _: PyTree) -> PyTree:
+    """Returns updates that leave filters open: a stage without any has no norm."""
+
+    def keep(path: tuple, update: Array) -> Array:
+        return jnp.zeros_like(update) if is_filters(path[-1].key) else update
+
+    return jax.tree_util.tree_map_with_path(keep, updates)
 
 
 def cost(context: SeamContext) -> Costs:

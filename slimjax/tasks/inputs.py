@@ -1,12 +1,14 @@
 """What models read of the rows of labelled examples."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from slimjax.data.config import DataConfig
-from slimjax.tasks.base import Batch
+from slimjax.models.adapters import DOMAIN
+from slimjax.tasks.base import Batch, Task
 
 
 def read_row(batch: Batch, special: Mapping[str, int]) -> dict[str, Array]:
@@ -38,6 +40,16 @@ def find_types(tokens: Int[Array, "B T"], eos_id: int) -> Int[Array, "B T"]:
     """
     ends = (tokens == eos_id).at[:, 0].set(False).astype(jnp.int32)
     return jnp.minimum(jnp.cumsum(ends, axis=1) - ends, 1)
+
+
+def with_domains(task: Task) -> Task:
+    """Returns a task that also reads the number of each row's domain, if it has one."""
+
+    def inputs(batch: Batch, key: Array | None) -> dict[str, Array]:
+        read = task.inputs(batch, key)
+        return read | {DOMAIN: batch[DOMAIN]} if DOMAIN in batch else read
+
+    return dataclasses.replace(task, inputs=inputs)
 
 
 def reads_features(config: DataConfig) -> bool:

@@ -13,7 +13,7 @@ from slimjax.budget.limits import UNITS, Limits
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.recipes import decoder
 from slimjax.objective.config import DENSE, STRATEGIES, ObjectiveConfig
-from slimjax.objective.inventory import take_inventory
+from slimjax.objective.inventory import Inventory, take_inventory
 from slimjax.objective.price import GateMoments
 from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.strategies.base import SeamContext, StepContext, find_state
@@ -243,3 +243,19 @@ def test_sublayers_outside_of_layers_are_no_layer():
     context = dataclasses.replace(context, inventory=inventory)
     costs = strategies.get("exchange").cost(context)
     assert [path for path in costs if path[-1] == "layer"] == [("layer_0", "layer")]
+
+
+def test_the_price_of_size_within_the_step_leaves_filters_alone():
+    module = {"filters_0": jnp.ones(3), "mlp": jnp.ones(3)}
+    params = {"gates": {"convolution": module}}
+    context = dataclasses.replace(
+        step_context(strategy="size_penalty", alpha=1.0),
+        size_fn=lambda params: sum(map(jnp.sum, jax.tree.leaves(params))) / 6,
+        inventory=Inventory((), {("convolution", axis): (3,) for axis in module}),
+    )
+    tx = strategies.get("size_penalty").make_gate_tx(context)
+    slopes = jax.tree.map(jnp.ones_like, params)
+    updates, _ = tx.update(slopes, tx.init(params), params)
+    moved = updates["gates"]["convolution"]
+    assert (moved["filters_0"] == 0).all()
+    assert (moved["mlp"] < 0).all()
