@@ -89,9 +89,8 @@ class History:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "History":
         """Returns what `dataclasses.asdict` took apart."""
-        history = cls(**data)
-        history.stages = [StageRecord(**stage) for stage in data["stages"]]
-        return history
+        stages = [StageRecord(**stage) for stage in data["stages"]]
+        return cls(**{**data, "stages": stages})
 
     def go_back_from(self, later: "History") -> None:
         """Takes over from a later history what a way back does not undo."""

@@ -31,7 +31,7 @@ def make_layer_rates(model: ModelConfig, decay: float) -> Rates | None:
     def factor(keys: tuple, weight: Any) -> np.ndarray:
         names = tuple(str(getattr(key, "key", "")) for key in keys)
         distance = model.distance_to_heads(names[1:])  # Without the collection.
-        rates = np.float32(decay) ** distance.astype(np.float32)
+        rates = np.asarray(np.float32(decay) ** distance.astype(np.float32))
         others = range(rates.ndim, weight.ndim)
         return np.expand_dims(rates, tuple(others)) if rates.ndim else rates
 

@@ -71,7 +71,7 @@ def test_a_budget_of_bytes_is_never_exceeded_and_hardly_missed(part, seed):
     source = np.random.default_rng(seed)
     layers = tuple(
         LayerConfig(2 * k, k, 4, int(source.integers(20, 60)))
-        for k in source.integers(1, 4, size=3)
+        for k in source.integers(1, 4, size=3).tolist()
     )
     chooser, _, size_fn, whole = make_chooser(decoder(64, 32, layers), source)
     decision = chooser.at_budget(part)

@@ -18,14 +18,14 @@ NAMES = {"mlp": {"up": ("embed", "mlp"), "scale": ("embed",)}}
 @pytest.mark.parametrize("bits", [8, *STATES])
 def test_at_bits_that_units_may_have_it_is_the_quantizer(bits, group_size):
     source = np.random.default_rng(bits)
-    draw = lambda *shape: source.standard_normal(shape).astype(np.float32)
+    draw = lambda *shape: jnp.asarray(source.standard_normal(shape), jnp.float32)
     weights = {"mlp": {"up": draw(7, 5), "scale": draw(7)}}
     precision = uniform_precision(weights, NAMES, bits)
-    fits = {"mlp": {"up": np.linspace(0.8, 1.2, 5, dtype=np.float32)}}
-    fits["mlp"]["scale"] = np.ones(1, np.float32)
+    fits = {"mlp": {"up": jnp.linspace(0.8, 1.2, 5), "scale": jnp.ones(1)}}
     precision = jax.tree.map(jnp.asarray, {"bits": precision["bits"], "fit": fits})
     expected = quantize(weights, NAMES, precision, group_size)
     depths = depths_of(jax.tree.map(np.asarray, flatten(precision["bits"])))
+    depths = jax.tree.map(jnp.asarray, depths)
     actual = round_to_depths(weights, NAMES, depths, fits, group_size)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, 1e-6), actual, expected)
 
