@@ -18,11 +18,16 @@ from slimjax.interop.gguf_rope import llama3_divisors
 TABLES = {"Q4_0": "Q8_0", "Q4_1": "Q8_0"}
 """Types of the tables of tokens, where they differ: as llama.cpp has them."""
 
-_PARTS = {
+TABLE_NAMES = ("token_embd.weight", "output.weight")
+"""Names of the tables of tokens."""
+
+PARTS = {
     "qkv_bias": ".self_attn.q_proj.bias",
     "output_bias": ".self_attn.o_proj.bias",
     "mlp_bias": ".mlp.up_proj.bias",
 }
+"""What a model may have, by the end of the name of a tensor that tells of it."""
+
 _LAYER = re.compile(r"model\.layers\.(\d+)\.(.+)")
 
 
@@ -79,7 +84,7 @@ def list_items(
     is_tied = plan.config["tie_word_embeddings"]
     if is_tied:
         tensors.pop("lm_head.weight", None)
-    parts = {p for p, m in _PARTS.items() if any(n.endswith(m) for n in tensors)}
+    parts = {p for p, m in PARTS.items() if any(n.endswith(m) for n in tensors)}
     parts |= set() if is_tied else {"output"}
     used = set()
     for slot in slots(plan.architecture, plan.config, parts):
@@ -143,7 +148,7 @@ def _type_of(slot: Slot, kind: str, is_given: bool = False) -> str:
 
     if len(slot.shape) < 2:
         return "F32"
-    if slot.gguf in ("token_embd.weight", "output.weight") and not is_given:
+    if slot.gguf in TABLE_NAMES and not is_given:
         kind = TABLES.get(kind, kind)
     block, _ = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
     if slot.gguf_shape[-1] % block:

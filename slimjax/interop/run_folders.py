@@ -82,11 +82,17 @@ def new_folder(output: Path, name: str = "--output") -> Iterator[Path]:
 
 
 def check_new(output: Path, name: str = "--output") -> None:
-    """Raises `ConfigError` if a folder holds something, or is none."""
+    """Raises `ConfigError` if a folder holds something, or can be none."""
     is_free = not output.exists() or (output.is_dir() and not any(output.iterdir()))
     if output.is_symlink() or not is_free:
         raise ConfigError(
             f"{name}={printable(output)} is not empty. Name a new folder."
+        )
+    parent = next(p for p in output.absolute().parents if p.exists())
+    if not parent.is_dir():
+        raise ConfigError(
+            f"{name}={printable(output)}: {printable(parent)} is a file. Name a new "
+            "folder."
         )
 
 
