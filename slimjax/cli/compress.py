@@ -58,13 +58,20 @@ def _add_flags(parser: Parser) -> None:
     parser.add_argument(
         "--size",
         default="bytes",
-        help="what is counted: bytes, params, flops, kv_bytes",
+        help="what is counted: bytes, params, flops, kv_bytes, or gguf_bytes, those "
+        "of the GGUF file that is exported",
     )
     parser.add_argument(
         "--budget", default="", help="largest size, or several: 50M,35M or 80%%"
     )
     parser.add_argument(
         "--workdir", required=True, help="the new run folder, or folders"
+    )
+    parser.add_argument(
+        "--type", default="", help="of gguf_bytes: F16, Q8_0, Q4_0 or Q4_1"
+    )
+    parser.add_argument(
+        "--skip_speed", action="store_true", help="do not time how fast it writes"
     )
     parser.add_argument("--rows", type=int, default=240, help="rows to calibrate on")
     parser.add_argument(
@@ -101,6 +108,8 @@ def _make_request(flags: Any, overrides: list[tuple[str, str]]) -> "Request":
         num_error_rows=flags.error_rows,
         num_seams=flags.seams,
         heal_steps=flags.heal_steps,
+        kind=flags.type,
+        times_decoding=not flags.skip_speed,
         vocabulary=flags.vocabulary,
         overrides=tuple(overrides),
     )

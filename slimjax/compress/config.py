@@ -25,14 +25,17 @@ class Request:
         workdir: Folder of the result; with several budgets, folder of their folders.
         budgets: Sizes, as ``"50M"`` or ``"40%"``; none where the overrides have
             ``objective.budgets``, which are kept to all at once.
-        size: What is counted: params, flops, bytes or kv_bytes.
+        size: What is counted: params, flops, bytes, kv_bytes, or gguf_bytes, those of
+            the GGUF file that is exported.
         also: Other sources to measure on.
         num_rows: Most rows that are calibrated on.
         num_slope_rows: Rows among them that gradients are taken of.
         num_error_rows: Most rows of each source that errors are measured on.
         num_seams: Cuts on the way to a budget.
         heal_steps: Steps of distillation from the original afterwards.
+        kind: With gguf_bytes, type of the matrices of that file.
         vocabulary: Whether rows of the vocabulary may go: ``keep`` or ``price``.
+        times_decoding: Whether original and result are timed as they write.
         overrides: Other settings, ``("a.b", "value")``.
     """
 
@@ -47,7 +50,9 @@ class Request:
     num_error_rows: int = 36
     num_seams: int = 1
     heal_steps: int = 0
+    kind: str = ""
     vocabulary: str = KEEP
+    times_decoding: bool = False
     overrides: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self):
@@ -58,6 +63,7 @@ class Request:
         if self.vocabulary not in (KEEP, PRICE):
             hint = suggest(self.vocabulary, (KEEP, PRICE))
             raise ConfigError(f"--vocabulary={self.vocabulary} is unknown. {hint}")
+        self._check_kind()
         least = {
             "--rows": (self.num_rows, 12),
             "--slope_rows": (self.num_slope_rows, 1),
@@ -84,6 +90,25 @@ class Request:
     def targets(self) -> tuple[str, ...]:
         """What a model is made for: each of the budgets, or all at once."""
         return self.budgets or (ALL,)
+
+    def _check_kind(self) -> None:
+        """Refuses a type without a file, a file without one, and bits beside it."""
+        is_file = self.size == "gguf_bytes"
+        if is_file != bool(self.kind):
+            raise ConfigError(
+                "--size=gguf_bytes needs --type=F16, Q8_0, Q4_0 or Q4_1, the type of "
+                "the exported GGUF file; other sizes take no --type."
+            )
+        own = [name for name, _ in self.overrides if name.startswith("quantize")]
+        if is_file and own:
+            raise ConfigError(
+                f"--config.{own[0]} is not for --size=gguf_bytes: bits are those of "
+                "--type."
+            )
+        if is_file and self.vocabulary != KEEP:
+            raise ConfigError(
+                "--vocabulary=price is not for --size=gguf_bytes. Leave it out."
+            )
 
     def folder_of(self, budget: str) -> Path:
         """Returns the folder of a budget."""

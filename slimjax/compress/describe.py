@@ -9,6 +9,7 @@ from slimjax.compress.offers import Choice
 from slimjax.compress.settings import Settings
 from slimjax.data.codecs import fingerprints
 from slimjax.models.config import ModelConfig
+from slimjax.objective.size import MEASURES
 from slimjax.run.environment import machine, versions
 
 Sizes = Mapping[str, float]
@@ -27,6 +28,7 @@ def describe(
     limits: Mapping[str, float],
     seams: list[dict[str, float]],
     rows_gone: Mapping[str, Any],
+    decoding: list[dict[str, Any]],
     seconds: float,
 ) -> dict[str, Any]:
     """Returns the report of one budget.
@@ -43,17 +45,17 @@ def describe(
         limits: The largest size in each measure that has a budget.
         seams: What each cut on the way cost.
         rows_gone: What there is to say of rows of the vocabulary that are gone.
+        decoding: How many times as fast it writes, by format.
         seconds: Time that this budget took, statistics included.
     """
     (start, end), (before, after) = sizes, errors
-    own_before, own_after = before[request.data], after[request.data]
-    true_change = own_after.nats_per_target - own_before.nats_per_target
-    layers = slim.architecture({})
+    own_after = after[request.data]
+    true_change = own_after.nats_per_target - before[request.data].nats_per_target
     return {
         "task": settings.run.task,
         "error": {"valid_nats_per_target": own_after.nats_per_target},
         "size": _describe_size(next(iter(limits)), start, end),
-        "stages": [{"architecture": original}, {"architecture": layers}],
+        "stages": [{"architecture": a} for a in (original, slim.architecture({}))],
         "data": {"source": request.data, "codecs": fingerprints(settings.model.codecs)},
         "strategy": "compress",
         "seed": settings.run.seed,
@@ -73,6 +75,7 @@ def describe(
             "group_size": settings.quantize.group_size,
             "seams": seams,
             "heal_steps": request.heal_steps,
+            "decoding": decoding,
             "vocabulary": {"rows": slim.vocab_size, **rows_gone},
             "seam": _describe_seam(choice, true_change, start, end),
         },
@@ -96,7 +99,10 @@ def _describe_errors(
 
 
 def _describe_size(measure: str, start: Sizes, end: Sizes) -> dict[str, Any]:
-    return {
+    file = [name for name in end if name not in MEASURES]
+    own = {name: int(end[name]) for name in file}
+    own |= {f"{name}_start": int(start[name]) for name in file}
+    return own | {
         "params": int(end["params"]),
         "params_start": int(start["params"]),
         "flops_per_token": end["flops"],
@@ -164,6 +170,8 @@ def table(reports: list[dict[str, Any]]) -> list[str]:
             ]
         lines += _describe_rows(found["vocabulary"])
         lines += [_line(error) for error in found["errors"]]
+        lines += [_describe_decoding(timed) for timed in found["decoding"]]
+        lines += _describe_file(report.get("gguf"), found["errors"])
         lines.append(
             f"  loss change {found['true_loss_change']:+.4f} nats a target, predicted "
             f"{found['predicted_loss_change']:+.4f}"
@@ -184,3 +192,28 @@ def _line(error: Mapping[str, Any]) -> str:
         return line
     values = before["bits_per_byte"], after["bits_per_byte"]
     return f"{line}, {values[0]:.3f} -> {values[1]:.3f} bits per byte"
+
+
+def _describe_file(
+    file: Mapping[str, Any] | None, errors: list[dict[str, Any]]
+) -> list[str]:
+    """Returns lines on the exported file, if there is one."""
+    if file is None:
+        return []
+    lines = [f"  {file['file']}: {file['bytes']:,} bytes"]
+    for plain, rounded in zip(errors, file["errors"], strict=True):
+        before, after = plain["after"]["perplexity"], rounded["perplexity"]
+        lines.append(
+            f"    {plain['source']}: perplexity {before:.2f} -> {after:.2f} when "
+            f"rounded to {file['type']}"
+        )
+    return lines
+
+
+def _describe_decoding(timed: Mapping[str, Any]) -> str:
+    """Returns how many times as fast a model writes, in words."""
+    return (
+        f"  writes {timed['ratio']:.2f} x as fast in {timed['weights']} "
+        f"({timed['low']:.2f} to {timed['high']:.2f}); a token reads "
+        f"{timed['bytes_ratio']:.2f} x fewer bytes"
+    )

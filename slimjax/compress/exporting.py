@@ -1,23 +1,19 @@
 """Export as a GGUF file whose rounding is calibrated on text, measured on text."""
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
-import numpy as np
-
 from slimjax.compress.config import Request
 from slimjax.compress.errors import measure
-from slimjax.compress.moments import Report, collect_inputs
+from slimjax.compress.moments import Report, collect_inputs, spread
 from slimjax.compress.settings import read_settings
 from slimjax.compress.texts import read_texts
-from slimjax.compress.walk import SHARES, Walk
+from slimjax.compress.walk import Walk
 from slimjax.interop.gguf_export import export_gguf
 from slimjax.interop.gguf_reading import read_gguf
 from slimjax.interop.hf_export import variables_of
 from slimjax.interop.importing import understand
-from slimjax.trees import Path
 
 
 def export_calibrated(
@@ -68,18 +64,3 @@ def export_calibrated(
     after = measure(shape, variables_of(again), *held_out)
     perplexity = {"before": before.perplexity, "after": after.perplexity}
     return result | {"perplexity": perplexity}
-
-
-def spread(moments: Mapping[Path, np.ndarray]) -> dict[Path, np.ndarray]:
-    """Returns moments for all weights, of those with one for what they share.
-
-    Examples:
-        >>> sorted(spread({("mlp", "up"): np.eye(2)}))
-        [('mlp', 'gate'), ('mlp', 'up')]
-    """
-    found = dict(moments)
-    for path, moment in moments.items():
-        for name, first in SHARES.items():
-            if path[-1] == first:
-                found.setdefault((*path[:-1], name), moment)
-    return found

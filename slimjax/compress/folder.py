@@ -1,7 +1,7 @@
 """The run folder of a compressed model: whole, or not there."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,7 @@ class Result:
         bits: Bits | None,
         report: dict[str, Any],
         codecs: Codecs | None = None,
+        export: Callable[[Path], dict[str, Any]] | None = None,
     ) -> None:
         """Writes a finished run folder in one step.
 
@@ -108,6 +109,8 @@ class Result:
             report: Content of ``report.json``; the size of the file is added, and the
                 bits of each matrix.
             codecs: Those of the result; None for the original's.
+            export: Writes another file into the folder, and returns what the report
+                says of it; None for no such file.
         """
         with new_folder(root, "--workdir") as made:
             folder = RunFolder(made)
@@ -129,3 +132,6 @@ class Result:
             folder.seams.append(report["compress"]["seam"])
             (made / "metrics.jsonl").touch()
             write_json(folder.report, report)
+            if export is not None:
+                report["gguf"] = export(made)
+                write_json(folder.report, report)

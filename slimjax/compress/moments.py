@@ -12,7 +12,7 @@ References:
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -23,7 +23,7 @@ from slimjax.compress.gradients import STREAM as STREAM
 from slimjax.compress.losses import scores_classes
 from slimjax.compress.rows import Rows, Streams
 from slimjax.compress.sums import add_to, at_rest, second_moment, total
-from slimjax.compress.walk import Place, Walk, outside_of_layers
+from slimjax.compress.walk import SHARES, Place, Walk, outside_of_layers
 from slimjax.trees import Path
 
 
@@ -170,3 +170,18 @@ def _of_head(
 def _end_fn(walk: Walk) -> Callable:
     network = walk.model.module()
     return jax.jit(lambda v, x, inputs: network.apply(v, x, inputs, method="end"))
+
+
+def spread(moments: Mapping[Path, np.ndarray]) -> dict[Path, np.ndarray]:
+    """Returns moments for all weights, of those with one for what they share.
+
+    Examples:
+        >>> sorted(spread({("mlp", "up"): np.eye(2)}))
+        [('mlp', 'gate'), ('mlp', 'up')]
+    """
+    found = dict(moments)
+    for path, moment in moments.items():
+        for name, first in SHARES.items():
+            if path[-1] == first:
+                found.setdefault((*path[:-1], name), moment)
+    return found

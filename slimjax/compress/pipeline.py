@@ -9,14 +9,18 @@ cut.
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from slimjax.compress.config import Request
+from slimjax.compress.decode_speed import compare_decoding
 from slimjax.compress.describe import describe
 from slimjax.compress.errors import Error, measure, measure_all
 from slimjax.compress.folder import Result, check_free
+from slimjax.compress.gguf_budget import export_within
 from slimjax.compress.healing import heal
+from slimjax.compress.measures import sizes_of
 from slimjax.compress.moments import collect
 from slimjax.compress.narrowing import narrow
 from slimjax.compress.offers import Choice
@@ -38,6 +42,7 @@ from slimjax.compress.slimming import (
     rounds,
     slim_down,
 )
+from slimjax.compress.texts import LANGUAGE_MODEL
 from slimjax.compress.walk import Walk
 from slimjax.nn.quantize import FULL, uniform_precision
 from slimjax.objective.quantize import QuantizeConfig
@@ -77,7 +82,8 @@ def compress(
         bits = slim.bits if rounds(settings.quantize) else None
         codecs = own.settings.model.codecs if own.rows_gone else None
         result = _as_result(slim, settings)
-        result.write(folder, settings.folder, bits, described, codecs)
+        export = _make_export(own, slim, budget)
+        result.write(folder, settings.folder, bits, described, codecs, export)
         reports.append(described)
     return reports
 
@@ -218,8 +224,9 @@ def describe_slim(
     seconds: float,
 ) -> dict[str, Any]:
     """Returns the content of ``report.json``; see `slimjax.compress.describe`."""
-    sizes = slim.sizes(slim.bits, work.settings.quantize.group_size)
+    sizes = sizes_of(work.settings, slim, slim.bits)
     nats = slim.choice.nats + _nats_of_rows(work)
+    timed = work.request.times_decoding and work.settings.run.task == LANGUAGE_MODEL
     return describe(
         work.request,
         work.settings,
@@ -228,12 +235,33 @@ def describe_slim(
         slim=slim.model,
         choice=dataclasses.replace(slim.choice, nats=nats),
         errors=(work.before, after),
-        sizes=(work.start.sizes(), sizes),
-        limits=limits_of(work, budget),
+        sizes=(sizes_of(work.settings, work.start), sizes),
+        limits=_named(work.request, limits_of(work, budget)),
         seams=seams,
         rows_gone=work.rows_gone,
+        decoding=compare_decoding(work.start, slim) if timed else [],
         seconds=seconds,
     )
+
+
+def _make_export(
+    work: Work, slim: Slim, budget: str
+) -> Callable[[Path], dict[str, Any]] | None:
+    """Returns what writes a compressed model's GGUF file, if its bytes are counted."""
+    request, settings = work.request, work.settings
+    if not request.kind:
+        return None
+    own = dict(config=slim.model, params=slim.variables, _frozen={})
+    model = dataclasses.replace(settings.model, **own)
+    parts = model, settings.run.task, request.kind, limits_of(work, budget)["bytes"]
+    return lambda folder: export_within(
+        folder, *parts, work.rows, work.texts, work.report
+    )
+
+
+def _named(request: Request, limits: dict[str, float]) -> dict[str, float]:
+    """Returns limits by the measure that was asked for, if that is of a file."""
+    return {request.size: limits["bytes"]} if request.kind else limits
 
 
 def _nats_of_rows(work: Work) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 from slimjax.compress.config import PRICE, Request
 from slimjax.compress.curves import Curve
 from slimjax.compress.errors import Error, measure_all
+from slimjax.compress.measures import counted_sizes, size_fn_of
 from slimjax.compress.moments import Moments, collect
 from slimjax.compress.offers import Catalogue, Choice
 from slimjax.compress.rows import Rows, Text
@@ -80,7 +81,7 @@ def prepare(
     walk = Walk(model.config)
     whole = make_material(model.config, model.params, settings.lengths)
     for budget in request.targets:
-        limits_of_budget(settings, budget, whole.sizes())
+        limits_of_budget(settings, budget, counted_sizes(settings, whole))
     texts = read_texts(request, settings)
     rows = texts.pop("").rows
     moments = moments or collect(
@@ -102,7 +103,9 @@ def prepare(
 
 def limits_of(work: Work, budget: str) -> dict[str, float]:
     """Returns the largest size in each measure that has a budget."""
-    return limits_of_budget(work.settings, budget, work.start.sizes())
+    return limits_of_budget(
+        work.settings, budget, counted_sizes(work.settings, work.start)
+    )
 
 
 def catalogues_of(
@@ -127,6 +130,7 @@ def catalogues_of(
         settings.resize,
         settings.quantize,
         None if vocabulary is None else vocabulary.curve,
+        size_fn_of(settings, material),
         is_finer=len(measures) == 1,
     )
     if len(measures) == 1:

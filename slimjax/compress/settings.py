@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from slimjax.compress.config import ALL, AT_ONCE, Request
+from slimjax.compress.gguf_budget import GGUF_BYTES, make_file_size, with_blocks
 from slimjax.config import build, override
 from slimjax.data.pairs import pair_lengths
 from slimjax.errors import ConfigError, suggest
 from slimjax.generate.model import Model, load
+from slimjax.interop.gguf_size import FileSize
 from slimjax.nn.quantize import STATES
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.quantize import QuantizeConfig
@@ -36,6 +38,7 @@ class Settings:
         resize: What may be removed, and what must stay.
         quantize: Bits to choose from, and elements that share a step.
         objective: What is counted.
+        file_size: Tells the length of an exported file, if that is counted.
     """
 
     folder: RunFolder
@@ -44,6 +47,7 @@ class Settings:
     resize: ResizeConfig
     quantize: QuantizeConfig
     objective: ObjectiveConfig
+    file_size: FileSize | None = None
 
     @property
     def lengths(self) -> dict[str, int]:
@@ -60,9 +64,10 @@ def read_settings(request: Request) -> Settings:
     Raises:
         SlimjaxError: If the folder, or what was asked for, is no good.
     """
-    if request.size not in MEASURES:
+    known = (*MEASURES, GGUF_BYTES)
+    if request.size not in known:
         raise ConfigError(
-            f"--size={request.size} is unknown. {suggest(request.size, MEASURES)}"
+            f"--size={request.size} is unknown. {suggest(request.size, known)}"
         )
     for name, _ in request.overrides:
         block = name.split(".")[0]
@@ -72,6 +77,11 @@ def read_settings(request: Request) -> Settings:
                 f"blocks {', '.join(BLOCKS)}."
             )
     folder = RunFolder(request.model)
+    if not folder.holds_run:
+        raise ConfigError(
+            f"--model={request.model} holds no run: config.json is missing. Make one "
+            "with slimjax import or slimjax train."
+        )
     model, stored = load(request.model), read_json(folder.config, dict)
     asked = override({}, request.overrides)
     num_positions = model.config.main.num_positions
@@ -79,16 +89,22 @@ def read_settings(request: Request) -> Settings:
     run = make_run_config(blocks, is_stored=True)
     objective = _objective(request, asked)
     quantize = dict(asked.get("quantize", {}))
-    if "bytes" in objective.measures:
+    if "bytes" in objective.measures and not request.kind:
         quantize.setdefault("bits", STATES)
         quantize.setdefault("group_size", GROUP_SIZE)
+    resize = build(ResizeConfig, asked.get("resize", {}), "config.resize")
+    file_size = None
+    if request.kind:
+        file_size = make_file_size(model, run.task, request.kind)
+        resize = with_blocks(resize, model.config, request.kind)
     return Settings(
         folder=folder,
         model=model,
         run=run,
-        resize=build(ResizeConfig, asked.get("resize", {}), "config.resize"),
+        resize=resize,
         quantize=build(QuantizeConfig, quantize, "config.quantize"),
         objective=objective,
+        file_size=file_size,
     )
 
 
@@ -160,7 +176,8 @@ def _objective(request: Request, asked: Mapping[str, Any]) -> ObjectiveConfig:
                 "--size and --budget, or --config.objective.budgets."
             )
     if not given:
-        given = dict(size=request.size, budget=request.budgets[0])
+        measure = "bytes" if request.kind else request.size  # Of the exported file.
+        given = dict(size=measure, budget=request.budgets[0])
     objective = build(
         ObjectiveConfig, dict(strategy="exchange", **given), "config.objective"
     )

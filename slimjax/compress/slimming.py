@@ -27,7 +27,7 @@ from slimjax.nn.quantize import (
 )
 from slimjax.objective.inventory import Bits, Inventory, take_inventory, uniform_bits
 from slimjax.objective.quantize import QuantizeConfig
-from slimjax.objective.size import MEASURES, make_size_fn
+from slimjax.objective.size import MEASURES, SizeFn, make_size_fn
 from slimjax.resize.config import ResizeConfig
 from slimjax.resize.plan import make_plan
 from slimjax.resize.shrink import ANSWERS, cut, written_gate
@@ -103,6 +103,7 @@ def make_catalogue(
     resize: ResizeConfig,
     quantize: QuantizeConfig,
     rows: Curve | None = None,
+    size_fn: SizeFn | None = None,
     *,
     is_finer: bool = True,
 ) -> Catalogue:
@@ -115,6 +116,7 @@ def make_catalogue(
         resize: What may be removed, and what must stay.
         quantize: Bits to choose from, and elements that share a step.
         rows: The curve of the rows of the vocabulary; None where they all stay.
+        size_fn: Another size, in place of the measure.
         is_finer: Whether matrices of one sublayer may have different bits.
 
     Raises:
@@ -135,7 +137,7 @@ def make_catalogue(
     bit_nats = {}
     if rounds(quantize):
         bit_nats = price_bits(material.weights, inventory, moments, states, group_size)
-    size_fn = make_size_fn(measure, inventory, group_size)
+    size_fn = size_fn or make_size_fn(measure, inventory, group_size)
     parts = inventory, curves, size_fn, states, bit_nats
     return Catalogue(*parts, is_finer=is_finer)
 

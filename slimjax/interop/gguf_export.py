@@ -9,6 +9,7 @@ import numpy as np
 
 from slimjax.data.piece_tokenizer import SentencePieceTokenizer
 from slimjax.errors import ConfigError
+from slimjax.generate.model import Model
 from slimjax.interop.card import make_card
 from slimjax.interop.comparing import answers_of, compare, random_inputs
 from slimjax.interop.exporting import (
@@ -52,6 +53,7 @@ def export_gguf(
     *,
     kind: str = "F16",
     moments: Mapping[TreePath, np.ndarray] = MappingProxyType({}),
+    opened: tuple[Model, Weighed] | None = None,
 ) -> dict[str, Any]:
     """Writes the model of a run folder as a GGUF file, whole or not at all.
 
@@ -63,6 +65,7 @@ def export_gguf(
         kind: Type of its matrices.
         moments: ``E[x^T x]`` of the inputs of products, by path of the weight. These
             are rounded by second order, others to the nearest.
+        opened: The model, if it is in memory already.
 
     Returns:
         ``largest_difference`` of logits after reading it again, and of weights,
@@ -77,12 +80,13 @@ def export_gguf(
         raise ConfigError(f"--type={kind!r} is unknown. Known: {', '.join(TYPES)}.")
     if output.exists() or output.is_symlink():
         raise ConfigError(f"--output={printable(output)} is there already.")
-    model, weighed = open_weighed(workdir)
+    model, weighed = opened or open_weighed(workdir)
+    del opened
     check_reads_tokens(model.config)
     inputs = random_inputs(model.config, model.tokenizer.pad_id)
     before = answers_of(model.config, model.params, inputs)
     foreign, tokenizer = make_foreign(weighed), model.codecs["tokens"]
-    config, settings = foreign.config, _settings(foreign, tokenizer)
+    config, settings = foreign.config, tokenizer_of(foreign, tokenizer)
     predict_bytes(foreign, kind, tokenizer=settings)  # Refuses what does not fit.
     blocks = _round(weighed, foreign, moments, kind)
     part = output.with_name(f".{output.name}.part")
@@ -116,7 +120,7 @@ def export_gguf(
     }
 
 
-def _settings(foreign: Foreign, tokenizer: Any) -> dict[str, Any]:
+def tokenizer_of(foreign: Foreign, tokenizer: Any) -> dict[str, Any]:
     """Returns the settings of a tokenizer: of its files, or of our own kind."""
     size = foreign.config["vocab_size"]
     if not isinstance(tokenizer, SentencePieceTokenizer):

@@ -67,7 +67,8 @@ class Row(NamedTuple):
 
 def make_table(run: Run) -> list[Row]:
     """Returns the table of a run, from its size to its cost."""
-    return [*_size_rows(run), *_speed_rows(run), *_error_rows(run), *_cost_rows(run)]
+    rows = [*_size_rows(run), *_speed_rows(run), *_compress_rows(run)]
+    return [*rows, *_error_rows(run), *_cost_rows(run)]
 
 
 def print_table(run: Run, console: "Console | None" = None) -> None:
@@ -225,6 +226,27 @@ def _speed_rows(run: Run) -> list[Row]:
             format_times(divide(after, before)),
         ),
     ]
+
+
+def _compress_rows(run: Run) -> list[Row]:
+    """Returns what became of a model by ``slimjax compress``: its errors, its speed."""
+    block = run.report.get("compress")
+    found = block if isinstance(block, dict) else {}
+    rows = []
+    for error in found.get("errors") or []:
+        before, after = (error.get(when) or {} for when in ("before", "after"))
+        key = "cosine" if "cosine" in after else "perplexity"
+        values = number(before, key), number(after, key)
+        words = {"cosine": "mean cosine to the original"}.get(key, key)
+        start, end = (format_decimal(value) for value in values)
+        ratio = format_times(divide(*reversed(values)))
+        rows.append(Row(f"{words}, {error.get('source')}", start, end, ratio))
+    for timed in found.get("decoding") or []:
+        ends = (format_decimal(number(timed, end), digits=2) for end in ENDS)
+        cell = f"{format_times(number(timed, 'ratio'))} as fast ({' to '.join(ends)})"
+        label = f"writing, {timed.get('weights')}"
+        rows.append(Row(label, ABSENT, cell, ABSENT))
+    return rows
 
 
 def _error_rows(run: Run) -> list[Row]:

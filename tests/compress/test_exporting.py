@@ -1,12 +1,20 @@
 """Export with text: less is lost by rounding, and the command says how much."""
 
+import dataclasses
+import json
+from typing import Any
+
 import gguf_models as files
 import numpy as np
 import pytest
 
 from slimjax.cli.main import main
 from slimjax.compress import exporting
+from slimjax.compress.config import Request
 from slimjax.compress.exporting import export_calibrated
+from slimjax.compress.pipeline import compress
+from slimjax.errors import SlimjaxError
+from slimjax.generate.model import load
 from slimjax.interop.gguf_header import read_header
 from slimjax.interop.gguf_reading import read_gguf
 from slimjax.interop.importing import understand
@@ -68,3 +76,59 @@ def test_text_that_is_too_short_leaves_no_file(made, tmp_path, capsys):
     assert main(argv) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
     assert [file.name for file in tmp_path.iterdir()] == ["short.txt"]
+
+
+def ask(made, workdir, budget, **options):
+    usual: dict[str, Any] = dict(
+        size="gguf_bytes", kind="Q4_0", num_rows=16, num_slope_rows=4
+    )
+    usual |= dict(num_error_rows=12)
+    data = f"text:{made}/text.txt"
+    return Request(
+        str(made / "run"), data, str(workdir), (budget,), **(usual | options)
+    )
+
+
+def test_a_budget_is_that_of_the_exported_file(made, tmp_path, capsys):
+    """What is left over is less than a block of the smallest MLP."""
+    flags = [f"--model={made / 'run'}", f"--data=text:{made}/text.txt"]
+    flags += ["--size=gguf_bytes", "--type=Q4_0", "--budget=90%", "--rows=16"]
+    flags += [
+        "--slope_rows=4",
+        "--error_rows=12",
+        "--skip_speed",
+        f"--workdir={tmp_path / 'slim'}",
+    ]
+    assert main(["compress", *flags, "--json"]) == 0
+    (report,) = json.loads(capsys.readouterr().out.splitlines()[-1])["results"]
+    path = tmp_path / "slim" / "model.Q4_0.gguf"
+    length = path.stat().st_size
+    assert report["gguf"]["bytes"] == length
+    budget = 0.9 * report["size"]["gguf_bytes_start"]
+    width = read_gguf(path).config["hidden_size"]
+    block = 3 * 32 * width / 32 * 18
+    assert budget - block - 200 < length <= budget
+    assert all(y.mlp_dim % 32 == 0 for y in load(tmp_path / "slim").config.layers)
+    (error,) = report["gguf"]["errors"]
+    plain = report["compress"]["errors"][0]["after"]["perplexity"]
+    assert error["perplexity"] != plain
+    assert error["perplexity"] == pytest.approx(plain, rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (dict(kind=""), "needs --type"),
+        (dict(kind="Q2_K"), "Q2_K is unknown"),
+        (dict(size="bytes"), "take no --type"),
+        (dict(overrides=(("quantize.bits", "[4]"),)), "bits are those"),
+        (dict(budgets=("1k",)), "below"),
+        (dict(budgets=("1G",)), "above"),
+    ],
+)
+def test_mistakes_of_files_are_one_line(made, tmp_path, options, message):
+    request = ask(made, tmp_path / "slim", "90%")
+    with pytest.raises(SlimjaxError, match=message) as caught:
+        compress(dataclasses.replace(request, **options))
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "slim").exists()

@@ -15,7 +15,7 @@ from slimjax.errors import ConfigError, SlimjaxError
 from slimjax.generate.model import load
 from slimjax.report import read_run, write_report
 from slimjax.store.run_folder import RunFolder
-from slimjax.trees import count_elements
+from slimjax.trees import count_elements, flatten
 
 SMALL = (("data.seq_len", "20"), ("data.valid_fraction", "0.2"))
 AT_ONCE = ("objective.budgets", '{"params": "85%"}')
@@ -159,8 +159,28 @@ def test_the_command_prints_what_it_cost(source, text_folder, tmp_path, capsys):
     flags += ["--rows=12", "--slope_rows=2", "--error_rows=12"]
     flags += [f"--config.{name}={value}" for name, value in SMALL]
     assert main(["compress", *flags]) == 0
-    assert "perplexity" in capsys.readouterr().out
-    assert (tmp_path / "slim" / "report.html").is_file()
+    said = capsys.readouterr().out
+    assert "perplexity" in said
+    assert "as fast in bfloat16" in said
+    page = (tmp_path / "slim" / "report.html").read_text()
+    assert "writing, bfloat16" in page
+    assert "perplexity, text:" in page
+
+
+def test_a_token_of_a_smaller_model_reads_fewer_bytes(source, text_folder, tmp_path):
+    request = ask(source, text_folder, tmp_path / "slim", times_decoding=True)
+    (report,) = compress(request)
+    names = ("query", "key", "value", "out", "up", "down", "gate", "embedding")
+    whole, slim = (
+        sum(
+            w.size for p, w in flatten(model.params["params"]).items() if p[-1] in names
+        )
+        for model in (load(source), load(tmp_path / "slim"))
+    )
+    assert report["compress"]["decoding"][0]["weights"] == "bfloat16"
+    for timed in report["compress"]["decoding"]:
+        assert timed["bytes_ratio"] == pytest.approx(whole / slim)
+        assert 0 < timed["low"] <= timed["ratio"] <= timed["high"]
 
 
 def test_logits_of_the_result_are_finite(source, text_folder, tmp_path):
