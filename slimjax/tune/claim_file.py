@@ -144,13 +144,35 @@ def look(path: Path) -> Sighting | None:
 
 
 def clock_ns(folder: Path) -> int:
-    """Returns the time by the clock of a folder's file system: that of a new file."""
-    handle, name = tempfile.mkstemp(prefix=".clock.", dir=folder)
+    """Returns the time by the clock of a folder's file system: that of a new file.
+
+    Raises:
+        CheckpointError: If there cannot be one.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=".clock.", dir=folder)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder} cannot be written, so it is not known whether claims in it are "
+            f"old: {error.strerror}."
+        ) from error
     try:
         return os.fstat(handle).st_mtime_ns
     finally:
         os.close(handle)
         os.unlink(name)
+
+
+def put_back(aside: Path, path: Path) -> None:
+    """Gives a claim its name again, unless another one has it by now."""
+    try:
+        os.link(aside, path)
+    except FileExistsError:
+        pass
+    except OSError:  # The file system knows no links.
+        if not path.exists():
+            aside.rename(path)
+    aside.unlink(missing_ok=True)
 
 
 def name_holder(record: dict[str, Any]) -> str:

@@ -44,6 +44,7 @@ from slimjax.tune.claim_file import (
     create,
     look,
     name_holder,
+    put_back,
 )
 from slimjax.tune.holder import has_ended
 
@@ -179,7 +180,8 @@ class Claims:
         if not self._is_stale(name, found):
             return False
         if folder is not None and is_locked(folder):
-            os.utime(path)
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path)
             return False
         aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
         try:
@@ -189,12 +191,11 @@ class Claims:
         moved = look(aside)
         is_same = moved is not None and moved.identity == found.identity
         if not is_same:  # It was touched just now, or is another one already.
-            with contextlib.suppress(FileExistsError):
-                os.link(aside, path)
+            put_back(aside, path)
+            return False
         aside.unlink(missing_ok=True)
-        if is_same:
-            self.say(f"taking over {name} from {name_holder(found.record)}")
-        return is_same
+        self.say(f"taking over {name} from {name_holder(found.record)}")
+        return True
 
     def _is_stale(self, name: str, found: Sighting) -> bool:
         """Whether the holder of a claim has ended, or its lease has."""

@@ -16,6 +16,7 @@ from slimjax.train.config import RunConfig, check_same_run
 from slimjax.tune.cost import MIN_STEPS, Share, geometric_sizes
 from slimjax.tune.curve import TEXT
 from slimjax.tune.rules import FOR_TASKS, FOR_TEXT, parse_rule
+from slimjax.tune.submit import BESIDE
 
 PLAN = "plan.json"
 """The file of what decides all that is trained."""
@@ -178,8 +179,9 @@ def check_folder(root: Path) -> None:
     for name, what in OTHERS.items():
         if (root / name).is_file() and not (root / PLAN).is_file():
             raise ConfigError(f"--workdir={root} holds {what}; name a new folder.")
-    present = root.iterdir() if root.is_dir() else ()
-    if any(not p.name.startswith(".") for p in present) and not (root / PLAN).is_file():
+    present = {p.name for p in root.iterdir()} if root.is_dir() else set()
+    foreign = [name for name in present - {*BESIDE} if not name.startswith(".")]
+    if foreign and not (root / PLAN).is_file():
         raise ConfigError(
             f"--workdir={root} holds other files, no tune; name a new folder."
         )

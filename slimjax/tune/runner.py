@@ -61,15 +61,24 @@ class Runner:
             if trial.name in self.failures:
                 continue
             self.say(f"[{index + 1}/{len(trials)}] {trial.name}")
-            with self.note_failure([trial]):
-                if self.attempt(trial) is None:
-                    self.say(f"  with {self.claims.describe(trial.name)}")
-                    elsewhere.append(trial)
+            if not self._is_settled(trial):
+                self.say(f"  with {self.claims.describe(trial.name)}")
+                elsewhere.append(trial)
             after()
-        for trial in elsewhere:
-            with self.note_failure([trial]):
-                self.wait_for(trial)
-            after()
+        if elsewhere:
+            self.say(f"waiting for {len(elsewhere)} runs of other processes")
+        while elsewhere:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+            still = [trial for trial in elsewhere if not self._is_settled(trial)]
+            if len(still) < len(elsewhere):
+                after()
+            elsewhere = still
+
+    def _is_settled(self, trial: Trial) -> bool:
+        """Runs a trial, unless another process does; whether it has come to an end."""
+        with self.note_failure([trial]):
+            return self.attempt(trial) is not None
+        return True
 
     def attempt(self, trial: Trial) -> dict[str, Any] | None:
         """Runs or continues a trial; returns its report, None if it runs elsewhere.

@@ -26,6 +26,9 @@ from slimjax.tune.submit_request import Request, to_parameters
 JOBS = "jobs"
 """The folder of logs and scripts, below the work's own."""
 
+BESIDE = ("claims", JOBS)
+"""Folders that may be there before the work begins."""
+
 MAX_TIMEOUTS = 100
 """How often a job is queued again that has used up its time."""
 

@@ -32,10 +32,9 @@ from slimjax.tune.halving import Halving, check_halving, first_round
 from slimjax.tune.outcome import describe_arm
 from slimjax.tune.rounds import Rounds
 from slimjax.tune.runner import Runner
+from slimjax.tune.submit import BESIDE
 
 EQUAL = ("steps", "flops")
-BESIDE = ("claims", "jobs")
-"""Folders that may be there before the sweep begins."""
 
 
 @dataclasses.dataclass(frozen=True)
