@@ -112,7 +112,9 @@ def _sweep(plan, workdir: Path, lease_s: float, *, as_json: bool) -> None:
         print_json(result)
     failed = [trial["name"] for trial in trials if trial["state"] == "failed"]
     if failed:
+        remedy = "The same command tries them again."
+        if result["halving"]:
+            remedy = "Their arms did not go on."
         raise NotFeasibleError(
-            f"{len(failed)} of {len(trials)} runs failed: {', '.join(failed)}. The "
-            "same command tries them again."
+            f"{len(failed)} of {len(trials)} runs failed: {', '.join(failed)}. {remedy}"
         )

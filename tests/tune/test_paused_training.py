@@ -110,10 +110,10 @@ def test_sweeps_that_are_killed_at_random_end_as_one_that_was_not(
 ):
     """No run is left undone, and what each run's log has is what it has alone."""
     words = [sys.executable, "-m", "slimjax.cli", "sweep"]
-    words += ["--config=configs/tiny_test.py", "--config.model.num_layers=1"]
+    words += ["--config=configs/tiny_test.py", "--config.mesh.data=1"]
     words += [f"--config.data.source=text:{text_folder}/part1*.txt", "--seeds=2"]
     words += [
-        "--grid=objective.budget=50%,60%,70%",
+        "--grid=objective.budget=60%,70%,80%",
         "--config.train.save_every_steps=2",
     ]
     environment = dict(os.environ, NPROC="1", XLA_FLAGS="")
