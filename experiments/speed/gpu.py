@@ -105,8 +105,13 @@ def torch_step(shape: dict, length: int, batch: int, compiled: bool):
 
     torch.set_float32_matmul_precision("high")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    options = dict(compiled=compiled, bfloat16=True, device=device)
-    return torch_peer.make_step(shape | {"length": length}, batch, **options)
+    return torch_peer.make_step(
+        shape | {"length": length},
+        batch,
+        compiled=compiled,
+        bfloat16=True,
+        device=device,
+    )
 
 
 def time_attention(rounds: int, *, tiny: bool) -> dict:

@@ -60,7 +60,7 @@ class Job(NamedTuple):
 
     def needs(self) -> list["Job"]:
         """Returns the runs whose results it reads."""
-        other = lambda name: self._replace(name=name)
+        other = lambda name: Job(self.study, name, self.seed)
         if self.name in ("gru", "lstm"):
             return [other("attention")]
         if self.name.startswith(("slim5", "slim2", "taught")):

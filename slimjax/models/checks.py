@@ -32,7 +32,8 @@ _SIZES: tuple[str, ...] = (
 _SIZES += ("window", "token_types", "image_width", "text_width")
 _LAYERS: tuple[str, ...] = ("num_layers", "encoder_layers")
 _LAYERS += ("image_layers", "text_layers", "mixing_layers")
-MOST: dict[str, int] = dict.fromkeys(_SIZES, 1 << 20) | dict.fromkeys(_LAYERS, 4096)
+MOST: dict[str, int] = {name: 1 << 20 for name in _SIZES}
+MOST |= {name: 4096 for name in _LAYERS}
 
 
 def check_settings(settings: Any) -> None:

@@ -88,7 +88,11 @@ class Layer(nn.Module):
             name = adapter_name(sublayer, domain)
             if name not in widths:
                 continue
-            options = self._options | dict(out_scale=0.0, gated=False)
+            options: dict[str, Any] = {
+                **self._options,
+                "out_scale": 0.0,
+                "gated": False,
+            }
             adapter = MLP(widths[name], activation="gelu", **options, name=name)
             added = adapter(stream, context.channels)
             if context.domains is not None:
