@@ -13,8 +13,8 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-LEASE_S, PATIENCE_S = 4.0, 600.0
-NUM_PROCESSES, NUM_KILLS = 3, 4
+LEASE_S, PATIENCE_S = 4.0, 1800.0
+NUM_PROCESSES, NUM_KILLS = 3, 3
 
 TRAIN = """
 import sys, time
@@ -111,7 +111,7 @@ def test_sweeps_that_are_killed_at_random_end_as_one_that_was_not(
     """No run is left undone, and what each run's log has is what it has alone."""
     words = [sys.executable, "-m", "slimjax.cli", "sweep"]
     words += ["--config=configs/tiny_test.py", "--config.mesh.data=1"]
-    words += [f"--config.data.source=text:{text_folder}/part1*.txt", "--seeds=2"]
+    words += [f"--config.data.source=text:{text_folder}/part1*.txt", "--seeds=1"]
     words += [
         "--grid=objective.budget=60%,70%,80%",
         "--config.train.save_every_steps=2",
@@ -136,7 +136,7 @@ def test_sweeps_that_are_killed_at_random_end_as_one_that_was_not(
         processes[i] = run(wild)
     assert [process.wait(PATIENCE_S) for process in processes] == [0] * NUM_PROCESSES
     runs = sorted(path.parent.name for path in calm.glob("*/report.json"))
-    assert len(runs) == 6
+    assert len(runs) == 3
     for name in runs:
         steps = [read_steps(root / name) for root in (calm, wild)]
         assert steps[0] == steps[1]
