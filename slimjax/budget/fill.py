@@ -2,21 +2,18 @@
 
 At the price that meets a budget, ever smaller things are left over: units are opened,
 the costliest for their size first, then bits are added to those that stay. Where much
-is left for want of a small unit, a large one is opened and others are removed.
+is left for want of a small unit, a large one is opened and small ones are removed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from slimjax.budget.bits import States
 from slimjax.budget.decision import Decision, Sizes
 from slimjax.budget.ledger import Ledger, is_open, step_sizes
-from slimjax.budget.units import Gates
+from slimjax.budget.units import Family, Gates
 from slimjax.trees import Path
-
-Weigh = Callable[[float, float], float]
-"""From the nats that a step costs and its size to what tells which goes first."""
 
 Reopening = tuple[Gates, float, Sizes]
 """Gates that change, the nats that are won back, the sizes that are added."""
@@ -31,24 +28,21 @@ def fill(ledger: Ledger, decision: Decision, budget: Sizes) -> Decision:
 
 
 def swap(ledger: Ledger, decision: Decision, budget: Sizes) -> Iterator[Decision]:
-    """Yields decisions in which a unit came back, and others went for it.
-
-    Those that cost least for their size go, or the smallest.
-    """
-    states, bits = decision.states, decision.bits
+    """Yields decisions in which a unit came back, and smaller ones went for it."""
+    states, bits, families = decision.states, decision.bits, ledger.units.families
     for patch, _, _ in _reopenings(
         ledger, decision.gates, decision.sizes, decision, {}
     ):
-        for weigh in (lambda cost, size: cost / size, lambda _, size: size):
-            gates = {path: gate.copy() for path, gate in decision.gates.items()} | patch
-            while (ledger.size_fn(gates, bits) > budget).any():
-                weakest = _weakest(ledger, patch, gates, budget, states, weigh)
-                if weakest is None:
-                    break
-                gates |= weakest
-            else:
-                swapped = ledger.decide(gates, decision.alphas, states)
-                yield fill(ledger, swapped, budget)
+        gates = {path: gate.copy() for path, gate in decision.gates.items()} | patch
+        others = [f for f in families if not patch.keys() & f.members.keys()]
+        while (ledger.size_fn(gates, bits) > budget).any():
+            weakest = _weakest_step(ledger, others, gates, budget, states)
+            if weakest is None:
+                break
+            weakest.close(gates, weakest.count_closed(gates) + 1)
+        else:
+            swapped = ledger.decide(gates, decision.alphas, states)
+            yield fill(ledger, swapped, budget)
 
 
 def _open_again(ledger: Ledger, decision: Decision, budget: Sizes) -> Decision:
@@ -85,46 +79,24 @@ def _add_bits(ledger: Ledger, decision: Decision, budget: Sizes) -> Decision:
     return decision
 
 
-def _weakest(
+def _weakest_step(
     ledger: Ledger,
-    kept: Gates,
+    families: list[Family],
     gates: Gates,
     budget: Sizes,
     states: States | None,
-    weigh: Weigh,
-) -> Gates | None:
-    """Returns the gates after what weighs least went; None if nothing can go."""
-    weakest, measures = (np.inf, None), ledger.sizes_by_measure(states)
-    for family in ledger.units.families:
+) -> Family | None:
+    """Returns the family whose next step costs least for its size; None if none is."""
+    weakest, measures = (None, np.inf), ledger.sizes_by_measure(states)
+    for family in families:
         count = family.count_closed(gates)
-        if kept.keys() & family.members.keys() or count == len(family.steps):
+        if count == len(family.steps) or not is_open(family, gates):
             continue
-        if is_open(family, gates):
-            size = float((step_sizes(family, measures, gates)[count] / budget).max())
-            weight = weigh(family.costs[count], size) if size > 0 else np.inf
-            if weight < weakest[0]:
-                closed = {path: gates[path].copy() for path in family.members}
-                family.close(closed, count + 1)
-                weakest = weight, closed
-    whole = ledger.size_fn(gates, None)
-    for path in _removable(ledger, gates, kept):
-        closed = {path: np.zeros(())}
-        size = float(((whole - ledger.size_fn(gates | closed, None)) / budget).max())
-        cost = ledger.cost(gates | closed) - ledger.cost(gates)
-        weight = weigh(cost, size) if size > 0 else np.inf
-        if weight < weakest[0]:
-            weakest = weight, closed
-    return weakest[1]
-
-
-def _removable(ledger: Ledger, gates: Gates, kept: Gates) -> Iterator[Path]:
-    """Yields sublayers that can go alone: another one of their layer stays."""
-    sublayers = ledger.units.sublayers
-    for layer in ledger.units.layers:
-        opened = [i for i in layer.sublayers if gates[sublayers[i].path] > 0]
-        for i in opened if len(opened) > 1 or layer.tower is None else ():
-            if sublayers[i].is_removable and sublayers[i].path not in kept:
-                yield sublayers[i].path
+        sizes = step_sizes(family, measures, gates)[count]
+        size = float((sizes / budget).max())
+        if size > 0 and family.costs[count] / size < weakest[1]:
+            weakest = family, family.costs[count] / size
+    return weakest[0]
 
 
 def _reopenings(
