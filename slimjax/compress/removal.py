@@ -191,7 +191,7 @@ def mean_square(moment: Float[np.ndarray, "I I"]) -> float:
         2.0
     """
     diagonal = np.diag(moment)
-    return float(diagonal.sum()) / max(np.count_nonzero(diagonal), 1)
+    return float(diagonal.sum() / max(np.count_nonzero(diagonal), 1))
 
 
 def root(slope: Float[np.ndarray, "D D"]) -> Float[np.ndarray, "D D"]:

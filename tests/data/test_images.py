@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from image_files import HEIGHT, WIDTH, draw, make_folder, save, write_questions
 from PIL import Image
 
 from slimjax.data import DataConfig, load_labelled_dataset
@@ -23,7 +24,6 @@ from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError, DataError
 from slimjax.text.reading import BadDocument
 from slimjax.text.source_images import SourceImage, make_picture
-from tests.image_files import HEIGHT, WIDTH, draw, make_folder, save, write_questions
 
 KINDS = {"image": "image", "label": "label"}
 SPLITS = ("train", "valid", "test")

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from image_files import draw, make_folder
 
 import slimjax
 from slimjax.augment.config import AugmentConfig
@@ -21,7 +22,6 @@ from slimjax.tasks import get
 from slimjax.tasks.error import make_error_fn
 from slimjax.tasks.pixels import to_numbers, with_pixels
 from slimjax.train.config import make_run_config
-from tests.image_files import draw, make_folder
 
 TEXTS = ("a good film", "a dull film", "fine work, well done", "nothing to see")
 

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from image_files import make_folder
 
 import slimjax
 from slimjax.cli.main import main
 from slimjax.errors import ConfigError
 from slimjax.run import loop
-from tests.image_files import make_folder
 
 CONFIG = {
     "task": "image_classification",

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from image_files import draw, make_folder, save
 
 import slimjax
 from slimjax.cli.main import main
 from slimjax.errors import ConfigError
 from slimjax.tasks import get
 from slimjax.tasks.pixels import with_pixels
-from tests.image_files import draw, make_folder, save
 
 CONFIG = {
     "task": "image_classification",

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from image_files import draw, save, write_questions
 
 import slimjax
 from slimjax.cli.main import main
@@ -13,7 +14,6 @@ from slimjax.data import DataConfig
 from slimjax.errors import ConfigError, DataError
 from slimjax.tasks import get, lengths
 from slimjax.tasks.pixels import with_pixels
-from tests.image_files import draw, save, write_questions
 
 SLOW = pytest.mark.slow
 SIDE = 8
@@ -64,6 +64,7 @@ def ask(names):
     ]
 
 
+@pytest.mark.slow
 def test_questions_are_answered_by_what_is_on_the_image(tmp_path):
     names = make_images(tmp_path, 40)
     path = write_questions(tmp_path / "q.jsonl", ask(names))
