@@ -7,7 +7,6 @@ Files in the workdir: ``rows.npz`` (the tokens), ``moments-*.npz`` (statistics) 
 import argparse
 import dataclasses
 import json
-import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from slimjax.compress.slimming import Material, make_material
 from slimjax.compress.texts import load_data, read_rows
 from slimjax.compress.walk import Walk
 from slimjax.models.config import ModelConfig
+from slimjax.store.files import replacing, write_atomic
 
 NOVELS = ("emma", "mansfield_park", "pride_and_prejudice", "sense_and_sensibility")
 PERSUASION, STDLIB, HELD_OUT = "Persuasion", "standard library", "novels, held out"
@@ -157,11 +157,8 @@ def machine() -> str:
 
 def write(path: Path, content: Mapping[str, Any]) -> None:
     """Writes a JSON file, a line for each key, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
     lines = [f"{json.dumps(key)}: {json.dumps(own)}" for key, own in content.items()]
-    part.write_text("{\n" + ",\n".join(lines) + "\n}\n")
-    part.replace(path)
+    write_atomic(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 class Clock:
@@ -285,10 +282,8 @@ def read_moments(path: Path) -> Moments:
 
 
 def _save(path: Path, arrays: Mapping[str, Any], write: Any = np.savez) -> None:
-    part = path.with_suffix(f".{os.getpid()}.part")
-    with part.open("wb") as file:
+    with replacing(path) as file:
         write(file, **arrays)
-    part.replace(path)
 
 
 def main() -> None:

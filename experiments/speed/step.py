@@ -73,7 +73,9 @@ def repeat(stage, state):
     import numpy as np
 
     holder = {"state": state}
-    tokens = np.random.default_rng(0).integers(3, SHAPE["vocab"], (BATCH, LENGTH))
+    data = stage.blueprint.run.data
+    shape = data.batch_size, data.seq_len
+    tokens = np.random.default_rng(0).integers(3, data.vocab_size, shape)
     batch = stage.put({"tokens": tokens.astype(np.int32)})
     train_step = stage.programs.train_step
 

@@ -9,14 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from slimjax.generate.decode import round_up
 from slimjax.generate.model import Model
 from slimjax.models.config import ModelConfig
 
 BATCH_TOKENS = 1024
 """Positions that are scored at a time: logits are as wide as the vocabulary."""
-
-SHORTEST = 16
-"""Positions of the shortest rows; longer ones double."""
 
 
 class Span(NamedTuple):
@@ -75,7 +73,7 @@ def score_spans(model: Model, spans: Sequence[Span]) -> list[Likelihood]:
     """
     found: list[Likelihood] = [Likelihood(0.0, is_greedy=True)] * len(spans)
     most = model.config.main.num_positions
-    lengths = [_round_up(len(span.tokens) - 1, most) for span in spans]
+    lengths = [_num_positions(len(span.tokens) - 1, most) for span in spans]
     for length in sorted(set(lengths)):
         own = [i for i, other in enumerate(lengths) if other == length]
         size = max(1, BATCH_TOKENS // length)
@@ -87,9 +85,9 @@ def score_spans(model: Model, spans: Sequence[Span]) -> list[Likelihood]:
     return found
 
 
-def _round_up(length: int, most: int) -> int:
+def _num_positions(length: int, most: int) -> int:
     """Returns the positions of a row; at most those that a model has, if it counts."""
-    rounded = max(SHORTEST, 1 << max(length - 1, 0).bit_length())
+    rounded = round_up(length)
     return min(rounded, most) if most else rounded
 
 
