@@ -18,7 +18,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums;
   font-size: .92rem; }
 th, td { padding: .32rem .8rem; border-bottom: 1px solid var(--line);
   text-align: right; white-space: nowrap; }
-th { font-weight: 600; }
+th { font-weight: 600; white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 .words { text-align: left; white-space: normal; min-width: 11rem; }
 figure { margin: 1.2rem 0 2rem; }

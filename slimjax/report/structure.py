@@ -51,7 +51,10 @@ def plot_structure(run: Run) -> "Figure":
 
     figure, axes = make_canvas(TOP + depth * height + BOTTOM)
     pen = Pen(axes, height, numbered=len(run.architectures) == len(run.stages))
-    pen.write_headings(start if any(row.heads for row in rows) else None, mlp_at)
+    is_filters = all("filters" in row.label for row in rows)
+    hidden = "filters" if is_filters else "MLP width, hidden units"
+    has_heads = any(row.heads for row in rows)
+    pen.write_headings(start if has_heads else None, mlp_at, hidden)
     draw_heads = pen.draw_bar if most_heads > MAX_SQUARES else pen.draw_squares
     for index, row in enumerate(rows):
         y = TOP + (index + 0.5) * height
@@ -155,13 +158,13 @@ class Pen:
         usual = {"va": "center_baseline", "color": style.INK, "fontsize": self.text_pt}
         self.axes.text(x, y, text, **(usual | look))
 
-    def write_headings(self, heads_at: float | None, mlp_at: float) -> None:
+    def write_headings(self, heads_at: float | None, mlp_at: float, mlp: str) -> None:
         """Names the columns and their units; no heads where their place is None."""
         y, look = TOP - 0.18, {"fontsize": style.FONT_PT, "fontweight": "bold"}
         self.write(0.08, y, "layer", **look)
         if heads_at is not None:
             self.write(heads_at, y, "attention heads", **look)
-        self.write(mlp_at, y, "MLP width, hidden units", **look)
+        self.write(mlp_at, y, mlp, **look)
 
     def describe(self, x: float, y: float, counts: list[float], what: str) -> None:
         """Writes what is left, in numbers; nothing where the row has no such units."""

@@ -167,12 +167,13 @@ def _size_rows(run: Run) -> list[Row]:
     size = run.report.get("size")
     file = format_si(number(size, "packed_file_bytes"), "B")
     latency = _compare(size, "time per token, by the table", "latency_s")
+    cache = _compare(size, "KV-cache bytes per token", "kv_bytes_per_token")
     return [
         _compare(size, "parameters", "params"),
         _compare(size, "FLOPs per token, forward", "flops_per_token"),
         _compare(size, "bytes of the model", "bytes"),
         Row("bytes of the packed file", ABSENT, file, ABSENT),
-        _compare(size, "KV-cache bytes per token", "kv_bytes_per_token"),
+        *([cache] if number(size, "kv_bytes_per_token_start") != 0 else []),
         *([latency] if number(size, "latency_s") else []),
         *_tower_rows(size),
     ]
