@@ -2,8 +2,9 @@
 
 `units` lists what can be removed, as far as `limits` allow it; `bits` has the prices of
 bits. A `ledger` holds what each unit costs and saves, `chooser` decides at one width of
-the residual streams and `fill` uses up what is left of a budget; `width` searches over
-widths, and `kinds` keeps a seam from taking too much of one kind of sublayer.
+the residual streams, `fill` uses up what is left of a budget and `swap` exchanges units
+where that is not enough; `width` searches over widths, and `kinds` keeps a seam from
+taking too much of one kind of sublayer.
 """
 
 from typing import TYPE_CHECKING

@@ -22,9 +22,10 @@ from collections import Counter
 import numpy as np
 
 from slimjax.budget.decision import Decision, Sizes
-from slimjax.budget.fill import fill, swap
+from slimjax.budget.fill import fill
 from slimjax.budget.ledger import Ledger, step_sums
 from slimjax.budget.limits import Limits
+from slimjax.budget.swap import swap_cheap
 from slimjax.budget.units import Layer
 from slimjax.trees import Path
 
@@ -75,7 +76,7 @@ class Chooser:
         found = [fill(self.ledger, d, budget) for d in (coarse, fine) if d is not None]
         best = min(found, key=lambda decision: decision.rank(budget))
         misses, _ = best.rank(budget)
-        swaps = swap(self.ledger, best, budget) if misses else ()
+        swaps = swap_cheap(self.ledger, best, budget) if misses else ()
         return min((best, *swaps), key=lambda decision: decision.rank(budget))
 
     def _choose_sublayers(self, inner: list[float], kept: frozenset[Path]) -> set[int]:

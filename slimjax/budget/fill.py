@@ -1,18 +1,16 @@
 """What is opened again after the cut: a budget is used up, as far as units are small.
 
 At the price that meets a budget, ever smaller things are left over: units are opened,
-the costliest for their size first, then bits are added to those that stay. Where much
-is left for want of a small unit, a large one is opened and small ones are removed.
+the costliest for their size first, then bits are added to those that stay.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
-from slimjax.budget.bits import States
 from slimjax.budget.decision import Decision, Sizes
 from slimjax.budget.ledger import Ledger, is_open, step_sizes
-from slimjax.budget.units import Family, Gates
+from slimjax.budget.units import Gates
 from slimjax.trees import Path
 
 Reopening = tuple[Gates, float, Sizes]
@@ -27,79 +25,7 @@ def fill(ledger: Ledger, decision: Decision, budget: Sizes) -> Decision:
     return _add_bits(ledger, _open_again(ledger, decision, budget), budget)
 
 
-def swap(ledger: Ledger, decision: Decision, budget: Sizes) -> Iterator[Decision]:
-    """Yields decisions in which a unit came back, and smaller ones went for it."""
-    states, bits, families = decision.states, decision.bits, ledger.units.families
-    for patch, _, _ in _reopenings(
-        ledger, decision.gates, decision.sizes, decision, {}
-    ):
-        gates = {path: gate.copy() for path, gate in decision.gates.items()} | patch
-        others = [f for f in families if not patch.keys() & f.members.keys()]
-        while (ledger.size_fn(gates, bits) > budget).any():
-            weakest = _weakest_step(ledger, others, gates, budget, states)
-            if weakest is None:
-                break
-            weakest.close(gates, weakest.count_closed(gates) + 1)
-        else:
-            swapped = ledger.decide(gates, decision.alphas, states)
-            yield fill(ledger, swapped, budget)
-
-
-def _open_again(ledger: Ledger, decision: Decision, budget: Sizes) -> Decision:
-    gates = {path: gate.copy() for path, gate in decision.gates.items()}
-    sizes, added_by = decision.sizes, {}
-    while True:
-        reopenings = _reopenings(ledger, gates, sizes, decision, added_by)
-        offers = [
-            (value / max(float((added / budget).max()), 1e-12), patch)
-            for patch, value, added in reopenings
-            if value >= 0 and (sizes + added <= budget).all()
-        ]
-        for _, patch in sorted(offers, key=lambda offer: -offer[0]):
-            larger = ledger.size_fn({**gates, **patch}, decision.bits)
-            if (larger <= budget).all():  # What was added is right but for ends.
-                gates, sizes = {**gates, **patch}, larger
-                break
-        else:
-            return ledger.decide(gates, decision.alphas, decision.states)
-
-
-def _add_bits(ledger: Ledger, decision: Decision, budget: Sizes) -> Decision:
-    if ledger.choice is None or decision.states is None:
-        return decision
-    prices, m, whole = ledger.choice.prices, ledger.choice.measure, ledger.choice.whole
-    gates, room = decision.gates, float(budget[m] - decision.sizes[m]) * whole
-    opened = prices.open_units(gates)
-    for _ in range(MAX_TRIES):
-        states = prices.raise_to(decision.states, opened, room)
-        raised = ledger.decide(gates, decision.alphas, states)
-        if raised.sizes[m] <= budget[m]:
-            return raised
-        room -= float(raised.sizes[m] - budget[m]) * whole
-    return decision
-
-
-def _weakest_step(
-    ledger: Ledger,
-    families: list[Family],
-    gates: Gates,
-    budget: Sizes,
-    states: States | None,
-) -> Family | None:
-    """Returns the family whose next step costs least for its size; None if none is."""
-    weakest, measures = (None, np.inf), ledger.sizes_by_measure(states)
-    for family in families:
-        count = family.count_closed(gates)
-        if count == len(family.steps) or not is_open(family, gates):
-            continue
-        sizes = step_sizes(family, measures, gates)[count]
-        size = float((sizes / budget).max())
-        if size > 0 and family.costs[count] / size < weakest[1]:
-            weakest = family, family.costs[count] / size
-    return weakest[0]
-
-
-def _reopenings(
+def reopenings(
     ledger: Ledger,
     gates: Gates,
     sizes: Sizes,
@@ -131,3 +57,37 @@ def _reopenings(
             larger = ledger.size_fn({**gates, **patch}, decision.bits)
             added_by[sublayer.path] = larger - sizes
         yield patch, value, added_by[sublayer.path]
+
+
+def _open_again(ledger: Ledger, decision: Decision, budget: Sizes) -> Decision:
+    gates = {path: gate.copy() for path, gate in decision.gates.items()}
+    sizes, added_by = decision.sizes, {}
+    while True:
+        may_return = reopenings(ledger, gates, sizes, decision, added_by)
+        offers = [
+            (value / max(float((added / budget).max()), 1e-12), patch)
+            for patch, value, added in may_return
+            if value >= 0 and (sizes + added <= budget).all()
+        ]
+        for _, patch in sorted(offers, key=lambda offer: -offer[0]):
+            larger = ledger.size_fn({**gates, **patch}, decision.bits)
+            if (larger <= budget).all():  # What was added is right but for ends.
+                gates, sizes = {**gates, **patch}, larger
+                break
+        else:
+            return ledger.decide(gates, decision.alphas, decision.states)
+
+
+def _add_bits(ledger: Ledger, decision: Decision, budget: Sizes) -> Decision:
+    if ledger.choice is None or decision.states is None:
+        return decision
+    prices, m, whole = ledger.choice.prices, ledger.choice.measure, ledger.choice.whole
+    gates, room = decision.gates, float(budget[m] - decision.sizes[m]) * whole
+    opened = prices.open_units(gates)
+    for _ in range(MAX_TRIES):
+        states = prices.raise_to(decision.states, opened, room)
+        raised = ledger.decide(gates, decision.alphas, states)
+        if raised.sizes[m] <= budget[m]:
+            return raised
+        room -= float(raised.sizes[m] - budget[m]) * whole
+    return decision

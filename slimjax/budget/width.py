@@ -18,12 +18,13 @@ from slimjax.budget.chooser import Chooser
 from slimjax.budget.decision import BitChoice, Decision, Sizes
 from slimjax.budget.ledger import Ledger
 from slimjax.budget.limits import Limits
+from slimjax.budget.swap import swap_small
 from slimjax.budget.units import Costs, list_units
 from slimjax.objective.inventory import Bits, Inventory
 from slimjax.objective.size import SizeFn
 
 MAX_TURNS = 4
-"""Turns that each of several widths gets to be found."""
+"""Turns that each of several widths gets to be found, and swaps one after another."""
 
 Widths = tuple[int, ...]
 """For each residual stream, the number of steps by which it is narrower."""
@@ -71,9 +72,18 @@ class WidthChooser:
         Returns None if even all that may be removed is not enough.
         """
         sizes = np.atleast_1d(np.asarray(budget, float))
-        return self._search(
+        found = self._search(
             lambda chooser: chooser.at_budget(sizes), lambda d: d.rank(sizes)
         )
+        if found is None or not found.rank(sizes)[0]:
+            return found
+        for _ in range(MAX_TURNS):
+            before = found
+            ledgers = [chooser.ledger for chooser in self._nearest_wider(before)]
+            found = swap_small(ledgers, self.limits, before, sizes)
+            if found is before:
+                break
+        return found
 
     def at_widths(self, widths: Widths) -> Chooser:
         """Returns what decides where residual streams are that much narrower."""
@@ -92,6 +102,12 @@ class WidthChooser:
             )
             self._choosers[widths] = Chooser(ledger, self.limits)
         return self._choosers[widths]
+
+    def _nearest_wider(self, decision: Decision) -> list[Chooser]:
+        """Returns what decides at a decision's widths, and one step wider in each."""
+        widths = tuple(f.count_closed(decision.gates) for f in self.units.channels)
+        wider = [_with_width(widths, i, n - 1) for i, n in enumerate(widths) if n]
+        return [self.at_widths(own) for own in (widths, *wider)]
 
     def _search(
         self,

@@ -102,15 +102,25 @@ def draw_configs(num):
 CONFIGS = tuple(draw_configs(2 * settings.default.max_examples))
 
 
+def check_a_request(config, measure, i):
+    """Asserts that a budget is met, and missed by less than the cheapest unit."""
+    case = Case(config, [measure], seed=i)
+    budget = case.budget((0.1, 0.3, 0.5, 0.8, 0.95)[i % 5])
+    decision = case.chooser.at_budget(budget)
+    case.check(decision, budget)
+    allowed = np.maximum(0.01 * budget, case.cheapest(decision.gates))
+    assert budget - decision.sizes <= allowed + 1e-9
+
+
 @pytest.mark.parametrize("measure", [*MEASURES, "0.5*params+0.5*kv_bytes"])
 def test_a_request_is_never_exceeded_and_missed_by_less_than_the_cheapest_unit(measure):
     for i, config in enumerate(CONFIGS):
-        case = Case(config, [measure], seed=i)
-        budget = case.budget((0.1, 0.3, 0.5, 0.8, 0.95)[i % 5])
-        decision = case.chooser.at_budget(budget)
-        case.check(decision, budget)
-        allowed = np.maximum(0.01 * budget, case.cheapest(decision.gates))
-        assert budget - decision.sizes <= allowed + 1e-9
+        check_a_request(config, measure, i)
+
+
+@pytest.mark.parametrize(("measure", "i"), [("flops", 24), ("kv_bytes", 28)])
+def test_a_wider_stream_or_a_whole_sublayer_closes_a_gap(measure, i):
+    check_a_request(list(draw_configs(i + 1))[i], measure, i)
 
 
 @pytest.mark.parametrize("measures", [("bytes", "kv_bytes"), ("params", "flops")])
