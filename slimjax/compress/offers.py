@@ -16,6 +16,7 @@ import numpy as np
 from slimjax.compress.curves import Curve
 from slimjax.compress.knapsack import Offers, best_offers, choose
 from slimjax.compress.moments import HEAD, STREAM, Moments
+from slimjax.compress.removal import shrink
 from slimjax.compress.rounding import group_squares, rounding_nats
 from slimjax.compress.walk import source_of
 from slimjax.nn.quantize import FULL, bit_axis, bit_key, from_rows, is_matrix, to_rows
@@ -263,7 +264,8 @@ def sides_of(
 
     None for those that are not rounded, such as tables of positions. An error in a row
     of a table of tokens that scores nothing is an error of the stream: there the moment
-    is that of the stream's gradients, and all rows are taken to be read equally often.
+    is that of the stream's gradients, of which there may be few, and all rows are taken
+    to be read equally often.
     """
     if leaf.path in moments.slopes:
         slope = moments.slopes[leaf.path]
@@ -274,6 +276,8 @@ def sides_of(
     moment, slope = moments.inputs.get(HEAD), moments.slopes.get(HEAD)
     if not leaf.use.rate:
         moment = moments.slopes.get((*leaf.path[:-2], *STREAM))
+        if moment is not None:
+            moment = shrink(moment, moments.num_targets)
         slope = np.full(leaf.shape[0], 1 / leaf.shape[0])
     if moment is None or slope is None:
         return None, None

@@ -8,7 +8,9 @@ original again as nearly as can be:
 
     W' = argmin  E |x' + h' W' - (x + h W)|^2 + ridge |W' - W_kept|^2
 
-where x, h are of the original and x', h' of the cut model. Where weights are rounded,
+where x, h are of the original and x', h' of the cut model. The ridge is chosen on text
+that the fit has not seen (`slimjax.compress.fitting`): in a model of which little was
+lost, or with little text, the weight stays as it is. Where weights are rounded,
 those that read the stream are rounded before (with the moment of the cut model's own
 stream), and the one that writes after; what rounding changes is made good like a cut.
 
@@ -26,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from slimjax.compress.fitting import RIDGE, Fit
+from slimjax.compress.fitting import RIDGES, Fit
 from slimjax.compress.moments import Report
 from slimjax.compress.rows import Rows, Streams
 from slimjax.compress.side import Side
@@ -49,7 +51,7 @@ def refit(
     sides: Sequence[Side],
     rows: Rows,
     *,
-    ridge: float = RIDGE,
+    ridges: Sequence[float] = RIDGES,
     report: Report = lambda *_: None,
 ) -> None:
     """Refits all writers of cut models of one original, on some text.
@@ -61,7 +63,7 @@ def refit(
         variables: Its variables, gates open.
         sides: The cut models, whose weights are changed.
         rows: The text.
-        ridge: See `Fit.solve`.
+        ridges: See `Fit.solve`.
         report: Called while it goes on.
     """
     done, ends = 0, dict[str, Streams]()
@@ -79,7 +81,7 @@ def refit(
                     if _is_alike(side, place, name, params, streams):
                         side.streams = after
                     else:
-                        own = _refit_sublayer(side, place, name, targets, ridge)
+                        own = _refit_sublayer(side, place, name, targets, ridges)
                         side.streams = own
                 streams = after
             done += 1
@@ -117,7 +119,11 @@ def _is_alike(
 
 
 def _refit_sublayer(
-    side: Side, place: Place, name: str, targets: list[np.ndarray], ridge: float
+    side: Side,
+    place: Place,
+    name: str,
+    targets: list[np.ndarray],
+    ridges: Sequence[float],
 ) -> Streams:
     """Returns the stream of a cut model after a sublayer, whose writer is refitted."""
     streams, hidden = side.streams, []
@@ -131,7 +137,7 @@ def _refit_sublayer(
         mask = streams.mask(i)
         hidden.append(at_rest(read(layer, x, streams.contexts[i])))
         sums.add(unpadded(hidden[-1], mask), unpadded(target - x, mask))
-    _fit(side, place, name, sums, ridge)
+    _fit(side, place, name, sums, ridges)
     return _advance(side, place, name, streams, hidden)
 
 
@@ -155,12 +161,14 @@ def _round_readers(side: Side, place: Place, name: str, streams: Streams) -> Non
             params[reader] = side.rounder.round(path, params[reader], moment)
 
 
-def _fit(side: Side, place: Place, name: str, sums: Fit, ridge: float) -> None:
+def _fit(
+    side: Side, place: Place, name: str, sums: Fit, ridges: Sequence[float]
+) -> None:
     """Refits the writer of a sublayer, and rounds it if weights are rounded."""
     params, writer = side.params(place, name), WRITERS[name]
     weight, has_bias = np.asarray(params[writer]), f"{writer}_bias" in params
     rows = weight.reshape(-1, weight.shape[-1])
-    fitted, bias = sums.solve(rows, ridge, has_bias=has_bias)
+    fitted, bias = sums.solve(rows, ridges, has_bias=has_bias)
     fitted = fitted.reshape(weight.shape)
     if side.rounder is not None:
         path, moment = (*place.path, name, writer), sums.moment

@@ -183,6 +183,29 @@ def damp(
     return moment + (part * mean_square(moment) + least) * np.eye(len(moment))
 
 
+def shrink(moment: Float[np.ndarray, "I I"], count: float) -> Float[np.ndarray, "I I"]:
+    """Returns a moment from few samples, drawn towards its diagonal.
+
+    Of fewer samples than it has rows a moment is singular, and what seems to cost
+    nothing does.
+
+    Args:
+        moment: The moment.
+        count: Number of independent samples.
+
+    References:
+        Ledoit and Wolf, "A Well-Conditioned Estimator for Large-Dimensional Covariance
+        Matrices", 2004 (a moment and a plain matrix, weighted by the samples).
+
+    Examples:
+        >>> shrink(np.array([[1.0, 1.0], [1.0, 1.0]]), count=2)
+        array([[1. , 0.5],
+               [0.5, 1. ]])
+    """
+    part = len(moment) / (len(moment) + count)
+    return (1 - part) * moment + part * np.diag(np.diag(moment))
+
+
 def mean_square(moment: Float[np.ndarray, "I I"]) -> float:
     """Returns the mean of the diagonal of a moment, over inputs that are ever used.
 

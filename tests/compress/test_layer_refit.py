@@ -12,11 +12,13 @@ from compress.tiny import (
     make_pair,
 )
 
-from slimjax.compress.fitting import fit
+from slimjax.compress.fitting import RIDGES, fit
+from slimjax.compress.levels import Levels
 from slimjax.compress.refit import refit
 from slimjax.compress.side import Side
 from slimjax.compress.walk import Walk
 from slimjax.models import BERT, GPT2, LLAMA
+from slimjax.objective.inventory import take_inventory, uniform_bits
 from slimjax.resize.plan import make_plan
 from slimjax.resize.shrink import cut
 from slimjax.trees import axis_names, flatten, unflatten
@@ -101,12 +103,32 @@ def test_a_decoder_makes_good_what_its_encoder_lost():
         gates["encoder", "layer_0", "mlp", "mlp"][3:15] = 0
 
     slim, weights = cut_model(model, variables, close)
-    refit(walk, variables, [Side(slim, weights)], draw_pairs(60))
+    refit(walk, variables, [Side(slim, weights)], draw_pairs(600))
     own, known = (flatten(tree["params"]) for tree in (weights, variables))
     path = ("layer_0", "cross", "out")
     assert np.abs(own[path] - known[path]).max() > 1e-2
     path = ("layer_0", "attention", "out")  # It stands before the first memory.
     np.testing.assert_allclose(own[path], known[path], atol=1e-5)
+
+
+def test_rounded_weights_are_not_fitted_to_few_rows():
+    """On other rows the model is as near to the original as without any refit."""
+    model, variables, walk = make_decoder()
+    axes = flatten(axis_names(model.abstract_variables())["params"])
+    inventory = take_inventory(model.abstract_variables(), model.uses({"": 9}))
+    bits = uniform_bits(inventory, 6)
+    others = draw_rows(60, seed=1)
+    whole = last_streams(walk, variables, others)
+
+    def distance(ridges):
+        params = {p: np.array(w) for p, w in flatten(variables["params"]).items()}
+        own = {**variables, "params": unflatten(params)}
+        side = Side(walk, own, Levels(axes, bits))
+        refit(walk, variables, [side], draw_rows(5), ridges=ridges)
+        return np.sum((last_streams(walk, own, others) - whole) ** 2)
+
+    unfitted = distance((1e9,))
+    assert distance(RIDGES) < 1.05 * unfitted < distance((0.002,))
 
 
 def test_a_model_that_lost_nothing_is_left_alone():
@@ -124,7 +146,7 @@ def test_layers_before_the_first_cut_are_left_alone():
         gates["layer_1", "mlp", "mlp"][:5] = 0
 
     slim, weights = cut_model(model, variables, close)
-    refit(walk, variables, [Side(slim, weights)], draw_rows(60))
+    refit(walk, variables, [Side(slim, weights)], draw_rows(300))
     own, known = (flatten(tree["params"]) for tree in (weights, variables))
     changed = {path for path in own if not np.array_equal(own[path], known[path])}
     read = {("layer_1", "mlp", "gate"), ("layer_1", "mlp", "up")}
@@ -145,7 +167,7 @@ def test_twins_stand_in_for_each_other():
 
     slim, weights = cut_model(model, variables, close)
     rows, others = draw_rows(300), draw_rows(40, seed=1)
-    refit(walk, variables, [Side(slim, weights)], rows, ridge=1e-9)
+    refit(walk, variables, [Side(slim, weights)], rows, ridges=(1e-9,))
     whole, after = (
         last_streams(w, v, others) for w, v in ((walk, variables), (slim, weights))
     )

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from slimjax.compress.removal import shrink
 from slimjax.compress.rounding import (
     fit_steps,
     group_squares,
@@ -107,3 +108,26 @@ def test_an_accelerator_rounds_as_the_host_does(bits, monkeypatch):
     np.testing.assert_allclose(
         miss(weight, device, moment), miss(weight, host, moment), rtol=0.03
     )
+
+
+def test_few_gradients_do_not_make_a_table_seem_cheap():
+    """A table is rounded, and priced, by the moment of few gradients."""
+    source = np.random.default_rng(0)
+    mixed = source.standard_normal((I, I)) * 0.1 + np.eye(I)
+    draw_slopes = lambda count: source.standard_normal((count, I)) @ mixed
+    few, many = draw_slopes(48), draw_slopes(20_000)
+    true, own = many.T @ many / len(many), few.T @ few / len(few)
+    table = source.standard_normal((I, O)).astype(np.float32)
+
+    def costs(moment):
+        steps = steps_of(table, moment, 4)
+        change = round_columns(table, moment, steps, 4) - table
+        squares = group_squares(table.T).T
+        (nats,) = rounding_nats(table, moment, np.ones(O), squares, (4,))
+        return nats, 0.5 * np.trace(change.T @ true @ change)
+
+    price, cost = costs(shrink(own, len(few)))
+    raw_price, raw_cost = costs(own)
+    assert 0.5 < price / cost < 2.0
+    assert raw_price / raw_cost < 0.1
+    assert cost < 0.8 * raw_cost
