@@ -31,18 +31,6 @@ DIGITS = Arm(
     {"data.header": False, "data.fields": {"features": "0:784", "label": 784}},
 )
 CLOTHES = Arm("mnist_mlp", {})
-PIXELS = Arm(
-    "mnist_cnn",
-    {"data.header": False, "data.fields": {"image": "0:784", "label": 784}},
-)
-PERCEPTRON: Settings = {
-    "model.kind": "mlp",
-    "model.stem": "",
-    "model.mlp": "relu",
-    "model.width": 256,
-}
-UNMOVED: Settings = {"augment.shift": 0, "augment.flip": False}
-
 ARMS: dict[str, dict[str, Arm]] = {
     "mnist": {
         "textbook": DIGITS.but(TEXTBOOK),
@@ -50,14 +38,9 @@ ARMS: dict[str, dict[str, Arm]] = {
         "tuned": DIGITS.but(TUNED),
         "slim-units": DIGITS.but(UNITS),
         "slim-bits": DIGITS.but(BITS),
-        "cnn": PIXELS,
-        "cnn-unmoved": PIXELS.but(UNMOVED),
-        "shifted": PIXELS.but(PERCEPTRON),
     },
     "fashion": {
         "textbook": CLOTHES.but(TEXTBOOK),
         "textbook-relu": CLOTHES.but(TEXTBOOK | RELU),
-        "cnn": Arm("fashion_cnn", {}),
-        "cnn-unmoved": Arm("fashion_cnn", UNMOVED),
     },
 }

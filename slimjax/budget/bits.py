@@ -79,6 +79,11 @@ class BitPrices:
         """Returns the prices where rows have lost the channels that gates close."""
         return BitPrices(*self._of, gates)
 
+    def with_nats(self, nats: Mapping[Path, np.ndarray]) -> "BitPrices":
+        """Returns the prices where states cost other nats, ``[U S]`` by bit key."""
+        inventory, costs, group_size = self._of
+        return BitPrices(inventory, BitCosts(costs.states, nats), group_size)
+
     def best(self, alpha: float, whole: float) -> States:
         """Returns the number of the best state of each unit at a price."""
         sums = lambda key: self.nats[key] + alpha * self.bytes[key] / whole

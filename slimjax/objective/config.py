@@ -9,6 +9,7 @@ from typing import ClassVar
 from slimjax.errors import ConfigError, suggest
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import parse_measure
+from slimjax.objective.towers import SHARED_OUT
 
 DENSE = ("none", "scratch")
 """Strategies that remove nothing."""
@@ -50,6 +51,10 @@ class ObjectiveConfig:
             ``"2M"``) or a part of the start (``"40%"``); empty for none.
         budgets: Several budgets at once, by measure, instead of `size` and `budget`:
             ``{"bytes": "2M", "kv_bytes": "50%"}``.
+        division: How a budget is divided between the towers of a model (exchange).
+            Empty means by one price for all, which takes what costs least. ``even``:
+            each tower keeps the same part of its size. The name of a tower, such as
+            ``image``, or ``main``: it is cut to its least before anything else is.
         gate_learning_rate: Largest step of gates (size_penalty, hard_concrete), or of
             depths as parts of 16 bits (learned_bits).
         price_rate: Factor on how fast a budget raises the price inside the step
@@ -67,6 +72,7 @@ class ObjectiveConfig:
     alpha: float = 0.0
     budget: float | str = ""
     budgets: dict = dataclasses.field(default_factory=dict)
+    division: str = ""
     gate_learning_rate: float = 0.01
     price_rate: float = 1.0
     max_price_ratio: float = 0.0
@@ -90,6 +96,7 @@ class ObjectiveConfig:
                 )
         self._check_price()
         self._check_price_ratio()
+        self._check_division()
         parse_measure(self.size)
         if self.latency_table and not self.counts_latency:
             raise ConfigError(
@@ -149,6 +156,23 @@ class ObjectiveConfig:
                 f"{ratio} limits prices that a budget finds at seams, in nats: it "
                 "needs config.objective.strategy='exchange' and "
                 "config.objective.budget."
+            )
+
+    def _check_division(self) -> None:
+        """Refuses to divide what is no budget, or is no sum over weights."""
+        if not self.division:
+            return
+        division = f"config.objective.division={self.division!r}"
+        if not (self.strategy == "exchange" and self.has_budget):
+            raise ConfigError(
+                f"{division} divides a budget at seams: it needs "
+                "config.objective.strategy='exchange' and config.objective.budget."
+            )
+        odd = [name for name in self.measures if name not in SHARED_OUT]
+        if odd:
+            raise ConfigError(
+                f"{division} needs measures that are {', '.join(SHARED_OUT)}, not "
+                f"{odd[0]!r}."
             )
 
     @property

@@ -1,7 +1,9 @@
 """How a size is shared out among the towers of a model."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from slimjax.objective.file_size import header_bytes, is_finer
 from slimjax.objective.inventory import Bits, Inventory
@@ -16,7 +18,11 @@ SHARED_OUT = ("params", "flops", "bytes")
 
 
 def sizes_by_tower(
-    inventory: Inventory, towers: Sequence[str], bits: Bits, group_size: int = 0
+    inventory: Inventory,
+    towers: Sequence[str],
+    bits: Bits,
+    group_size: int = 0,
+    gates: Mapping[Path, np.ndarray] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Returns the sizes of the weights of each tower, by its name and by measure.
 
@@ -25,6 +31,7 @@ def sizes_by_tower(
         towers: Names of the towers; empty for the main one.
         bits: Bits of the units.
         group_size: Weights that share a step between levels.
+        gates: 0 for what is closed; None where all is open.
 
     Examples:
         >>> import numpy as np
@@ -38,9 +45,9 @@ def sizes_by_tower(
     """
     named, found = [name for name in towers if name], {}
     for tower in towers:
-        leaves = (x for x in inventory.leaves if _owner(x.path, named) == tower)
+        leaves = (x for x in inventory.leaves if owner_of(x.path, named) == tower)
         own = dataclasses.replace(inventory, leaves=tuple(leaves))
-        opened = own.open_gates()
+        opened = gates or own.open_gates()
         sizes = {
             measure: float(make_size_fn(measure, own, group_size)(opened, bits))
             for measure in SHARED_OUT
@@ -50,5 +57,11 @@ def sizes_by_tower(
     return found
 
 
-def _owner(path: Path, named: Sequence[str]) -> str:
+def owner_of(path: Path, named: Sequence[str]) -> str:
+    """Returns the tower that a weight or a gate stands in, of towers with a name.
+
+    Examples:
+        >>> owner_of(("image", "up"), ["image", "text"]), owner_of(("head",), ["image"])
+        ('image', '')
+    """
     return path[0] if path[0] in named else ""

@@ -10,8 +10,10 @@ from slimjax.errors import ConfigError, suggest
 from slimjax.objective.inventory import Inventory, uniform_bits
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import MEASURES, SizeFn, make_size_fn, parse_measure
+from slimjax.objective.towers import MAIN
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig
+from slimjax.train.dividing import EVEN
 
 
 def check_budget(blueprint: Blueprint) -> None:
@@ -28,6 +30,7 @@ def check_budget(blueprint: Blueprint) -> None:
     run, inventory = blueprint.run, blueprint.inventory
     limits = run.resize.limits(cautious=False)
     check_frozen(limits, inventory)
+    check_division(run.objective.division, blueprint)
     if not run.objective.has_budget:
         return
     size_fns, wholes = _measure(run, inventory)
@@ -58,6 +61,21 @@ def check_frozen(limits: Limits, inventory: Inventory) -> None:
                 f"config.resize.frozen: {pattern!r} is no part of the model. "
                 f"{suggest(pattern, names)}"
             )
+
+
+def check_division(division: str, blueprint: Blueprint) -> None:
+    """Refuses to divide a budget between towers that are not there.
+
+    Raises:
+        ConfigError: Naming the towers of the model.
+    """
+    names = [tower.name or MAIN for tower in blueprint.model.towers]
+    known = (EVEN, *names) if len(names) > 1 else ()
+    if division and division not in known:
+        raise ConfigError(
+            f"config.objective.division={division!r} divides a budget between towers; "
+            f"those of this model are {', '.join(names)}. {suggest(division, known)}"
+        )
 
 
 def least_of(blueprint: Blueprint) -> float:

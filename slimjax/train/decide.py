@@ -1,7 +1,6 @@
 """What a seam removes, and how many bits the rest keeps: measured, then decided."""
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -9,16 +8,15 @@ from jax.typing import ArrayLike
 
 from slimjax.budget.bits import BitPrices
 from slimjax.budget.decision import BitChoice, Decision
-from slimjax.budget.kinds import decide_within
-from slimjax.budget.units import Costs, Gates
-from slimjax.budget.width import WidthChooser
+from slimjax.budget.units import Costs
 from slimjax.nn.axes import is_spread, to_host
-from slimjax.objective.inventory import Bits
 from slimjax.strategies.base import SeamContext
 from slimjax.train.blueprint import Blueprint
+from slimjax.train.dividing import decide_divided
 from slimjax.train.history import History
 from slimjax.train.pricing import budget_parts
 from slimjax.train.probe import Probe
+from slimjax.train.search import Search, parts_fn
 from slimjax.train.state import TrainState
 
 DIGITS = 3
@@ -44,47 +42,21 @@ def decide(
 ) -> Decision:
     """Returns what a seam removes, at the config's price or towards its budget."""
     run, objective, index = blueprint.run, blueprint.run.objective, history.num_seams
-    costs, choice = measure_costs(blueprint, state, probe, history)
-    size_fn = _sizes_fn(blueprint)
-
-    def chooser(costs: Costs, *, cautious: bool) -> WidthChooser:
-        limits = run.resize.limits(cautious=cautious)
-        return WidthChooser(
-            blueprint.inventory, size_fn, costs, limits, blueprint.bits, choice
-        )
-
-    def cautiously(
-        choose: Callable[[WidthChooser], Decision | None],
-    ) -> Decision | None:
-        decide = lambda costs: choose(chooser(costs, cautious=True))
-        fraction = run.resize.max_kind_fraction
-        size_now = lambda gates: size_fn(gates, blueprint.bits)[0]
-        return decide_within(fraction, decide, costs, blueprint.inventory, size_now)
-
+    search = Search(blueprint, *measure_costs(blueprint, state, probe, history))
     if not objective.has_budget:
-        decision = cautiously(lambda chooser: chooser.at_price(objective.alpha))
+        decision = search.at_price(objective.alpha)
         assert decision is not None
         return decision
     budget = budget_at(blueprint, index)
-    decision = cautiously(lambda chooser: chooser.at_budget(budget))
-    decision = decision or chooser(costs, cautious=False).at_budget(budget)
+    if objective.division:
+        return decide_divided(search, budget)
+    decision = search.at_budget(budget)
     assert decision is not None, "the budget was checked against the smallest model"
     highest = objective.max_price_ratio * (history.alpha or 0.0)
     if highest and decision.alpha > highest and index < len(run.seam_steps) - 1:
         alphas = decision.alphas * (highest / decision.alpha)
-        decision = cautiously(lambda chooser: chooser.at_price(alphas)) or decision
+        decision = search.at_price(alphas) or decision
     return decision
-
-
-def _sizes_fn(blueprint: Blueprint) -> Callable[[Gates, Bits | None], np.ndarray]:
-    """Returns the function to sizes in all priced measures, as parts of the start's."""
-    names, whole = blueprint.run.objective.measures, blueprint.start_sizes
-    size_fns = {name: blueprint.size_fn(name) for name in names}
-
-    def size_fn(gates: Gates, bits: Bits | None) -> np.ndarray:
-        return np.array([float(size_fns[m](gates, bits)) / whole[m] for m in names])
-
-    return size_fn
 
 
 def measure_costs(
@@ -98,7 +70,7 @@ def measure_costs(
     reachable = lambda tree: tree if is_spread(tree) else jax.device_get(tree)
     assert strategy.cost is not None
     measures = run.objective.measures
-    sizes_fn = _sizes_fn(blueprint)
+    sizes_fn = parts_fn(blueprint)
     context = SeamContext(
         objective=run.objective,
         inventory=blueprint.inventory,

@@ -1,0 +1,92 @@
+"""Trains many arms and seeds at the same time, for a machine with a GPU or many cores.
+
+Run: python experiments/towers/many.py [--processes=14] [--seconds=0]
+    [--only=questions,digits] [--seeds=0,1,2] [--data=data] [--workdir=runs/towers]
+
+Each run is a process of run.py. Where the time is up, what still runs is ended; started
+again, those runs go on from their last checkpoints, and what has a result is left
+alone. On a GPU several processes share its memory with
+XLA_PYTHON_CLIENT_PREALLOCATE=false.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from arms import STUDIES
+from run import HERE, result_path
+
+
+class Job(NamedTuple):
+    """A run of a seed."""
+
+    study: str
+    arm: str
+    seed: int
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its result is there."""
+        return result_path(*self).exists()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Many runs at the same time")
+    parser.add_argument("--processes", type=int, default=14)
+    parser.add_argument("--seconds", type=float, default=0.0, help="0: until the end")
+    parser.add_argument("--only", default="", help="studies, with commas")
+    parser.add_argument("--seeds", default="0,1,2", help="with commas")
+    parser.add_argument("--data", type=Path, default=Path("data"))
+    parser.add_argument("--workdir", type=Path, default=Path("runs/towers"))
+    flags = parser.parse_args()
+    only = flags.only.split(",") if flags.only else list(STUDIES)
+    seeds = [int(seed) for seed in flags.seeds.split(",")]
+    jobs = [job for job in list_jobs(seeds) if job.study in only and not job.is_done]
+    run_all(jobs, flags)
+
+
+def list_jobs(seeds: list[int]) -> list[Job]:
+    """Returns all runs, those of the first seed first."""
+    return [
+        Job(name, arm, seed)
+        for seed in seeds
+        for name, study in STUDIES.items()
+        for arm in study.arms
+        if seed < study.num_seeds
+    ]
+
+
+def run_all(waiting: list[Job], flags: argparse.Namespace) -> None:
+    """Runs jobs, at most so many at a time, until all are done or the time is up."""
+    begun, running = time.perf_counter(), {}
+    (flags.workdir / "logs").mkdir(parents=True, exist_ok=True)
+    spent = lambda: time.perf_counter() - begun
+    while (waiting or running) and spent() < (flags.seconds or float("inf")):
+        while waiting and len(running) < flags.processes:
+            job = waiting.pop(0)
+            running[job] = start(job, flags)
+        for job, process in list(running.items()):
+            if process.poll() is not None:
+                del running[job]
+                print(f"{spent():5.0f} s", *job, process.returncode, flush=True)
+        time.sleep(0.2)
+    for process in running.values():
+        process.kill()
+    print("not done:", [tuple(job) for job in [*running, *waiting]])
+
+
+def start(job: Job, flags: argparse.Namespace) -> subprocess.Popen:
+    """Starts a run whose output goes to a file."""
+    path = flags.workdir / "logs" / f"{'-'.join(map(str, job))}.log"
+    command = [sys.executable, str(HERE / "run.py"), f"--study={job.study}"]
+    command += [f"--arm={job.arm}", f"--seed={job.seed}"]
+    command += [f"--data={flags.data}", f"--workdir={flags.workdir}"]
+    with path.open("w") as log:
+        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+
+
+if __name__ == "__main__":
+    main()

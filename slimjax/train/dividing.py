@@ -1,0 +1,155 @@
+"""How a budget is divided between the towers of a model, where one price does not.
+
+One price for all takes what costs least, wherever it stands. With these rules it is
+compared; they say what a tower keeps before costs are asked:
+
+    even    each tower keeps the same part of its size
+    NAME    the tower NAME is cut to its least before anything else is
+
+What goes is decided for some towers at a time, the others being as they are. A weight
+between two towers is counted in one, and is smaller where the other is narrower. So all
+together is smaller than the sum, and what is asked for is raised until the budget is
+used up.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from slimjax.budget.decision import TOLERANCE, Decision, Sizes
+from slimjax.objective.towers import MAIN, owner_of, sizes_by_tower
+from slimjax.train.blueprint import Blueprint
+from slimjax.train.search import Search, parts_fn
+from slimjax.trees import Path
+
+EVEN = "even"
+"""The rule by which each tower keeps the same part."""
+
+MAX_TRIES = 12
+"""Times that a budget is divided anew, since parts of it were left over."""
+
+Towers = tuple[str, ...]
+"""Names of towers; that of the main one is `MAIN`."""
+
+
+def decide_divided(search: Search, budget: Sizes) -> Decision:
+    """Returns what goes by the rule ``config.objective.division``.
+
+    Args:
+        search: Decides, with what all units cost.
+        budget: Largest size in each measure, as a part of the start's.
+    """
+    rule = search.blueprint.run.objective.division
+    divider = Divider(search)
+    return divider.evenly(budget) if rule == EVEN else divider.first(rule, budget)
+
+
+class Divider:
+    """Divides budgets of one model.
+
+    Attributes:
+        sizes: Sizes of each tower now, as parts of the whole model's at the start.
+        whole: Sizes of the model now, in the same measures.
+    """
+
+    def __init__(self, search: Search):
+        """Measures the towers of the model that is searched."""
+        blueprint = search.blueprint
+        self._search, self._size_fn = search, parts_fn(blueprint)
+        self._owner = {
+            path: _owner(path, blueprint)
+            for path in (*blueprint.inventory.gates, *blueprint.bits)
+        }
+        self.sizes = _measure_towers(blueprint)
+        opened = blueprint.inventory.open_gates()
+        self.whole = self._size_fn(opened, blueprint.bits)
+
+    def evenly(self, budget: Sizes) -> Decision:
+        """Returns the decision in which all towers keep the same part.
+
+        A tower whose least is more keeps that, and the others keep less.
+        """
+        part, found = float((budget / self.whole).min()), []
+        for _ in range(MAX_TRIES):
+            decision = self._keep(min(part, 1.0))
+            room = float((budget / decision.sizes).min())
+            found += [decision] * (room >= 1)
+            if 1 <= room < 1 + TOLERANCE or part >= 1 <= room:
+                break
+            part *= room if room >= 1 else room * (1 - TOLERANCE / 2)
+        best = lambda decision: decision.rank(budget)
+        return min(found, key=best) if found else self._keep(0.0)
+
+    def first(self, name: str, budget: Sizes) -> Decision:
+        """Returns the decision for which one tower gives all it has, if need be."""
+        own = {(name,): self._alone((name,), budget)}
+        decision = self._join(own)
+        if (decision.sizes <= budget).all():
+            return decision
+        rest = tuple(other for other in self.sizes if other != name)
+        room, found = budget + self.whole - decision.sizes, []
+        for _ in range(MAX_TRIES):
+            decision = self._join(own | {rest: self._alone(rest, room)})
+            is_within = (decision.sizes <= budget).all()
+            found += [decision] * bool(is_within)
+            if is_within and (budget / decision.sizes).min() < 1 + TOLERANCE:
+                break
+            room = room + budget - decision.sizes
+        best = lambda decision: decision.rank(budget)
+        nothing = np.zeros_like(budget)
+        least = lambda: self._join(own | {rest: self._alone(rest, nothing)})
+        return min(found, key=best) if found else least()
+
+    def _keep(self, part: float) -> Decision:
+        """Returns the decision in which each tower by itself keeps a part."""
+        goals = {
+            name: self.whole - (1 - part) * own for name, own in self.sizes.items()
+        }
+        return self._join({(n,): self._alone((n,), goal) for n, goal in goals.items()})
+
+    def _alone(self, towers: Towers, budget: Sizes) -> Decision:
+        """Returns what goes of some towers; all that may, if that is not enough."""
+        blueprint = self._search.blueprint
+        is_own = lambda path: self._owner[path] in towers
+        gates = frozenset(filter(is_own, blueprint.inventory.gates))
+        search = self._search.among(gates, frozenset(filter(is_own, blueprint.bits)))
+        return search.at_budget(budget) or search.at_least()
+
+    def _join(self, decisions: Mapping[Towers, Decision]) -> Decision:
+        """Returns as one what was decided for towers by themselves."""
+        blueprint = self._search.blueprint
+        gates, bits = blueprint.inventory.open_gates(), dict(blueprint.bits)
+        for towers, own in decisions.items():
+            for path in gates:
+                gates[path] = (
+                    own.gates[path] if self._owner[path] in towers else gates[path]
+                )
+            for key in bits if own.bits else ():
+                bits[key] = own.bits[key] if self._owner[key] in towers else bits[key]
+        parts = list(decisions.values())
+        return Decision(
+            gates,
+            np.max([own.alphas for own in parts], axis=0),
+            sum(own.predicted_loss_change for own in parts),
+            self._size_fn(gates, bits),
+            bits,
+        )
+
+
+def _owner(path: Path, blueprint: Blueprint) -> str:
+    """Returns the tower of a gate or of a bit key; widths have gates at the root."""
+    towers = blueprint.model.towers
+    axes = {(tower.axis,): tower.name for tower in towers}
+    name = axes.get(path, owner_of(path, [t.name for t in towers if t.name]))
+    return name or MAIN
+
+
+def _measure_towers(blueprint: Blueprint) -> dict[str, Sizes]:
+    """Returns the sizes of each tower, as parts of the whole model's at the start."""
+    run, whole = blueprint.run, blueprint.start_sizes
+    names = [tower.name for tower in blueprint.model.towers]
+    given = blueprint.inventory, names, blueprint.bits, run.quantize.group_size
+    return {
+        name: np.array([own[m] / whole[m] for m in run.objective.measures])
+        for name, own in sizes_by_tower(*given).items()
+    }
