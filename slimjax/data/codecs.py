@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import cast
 
 from slimjax.data.dataset import Codec
+from slimjax.data.domains import DOMAINS_FILE, Domains, load_domains
 from slimjax.data.image_table import (
     IMAGE,
     IMAGE_FILE,
@@ -12,6 +13,7 @@ from slimjax.data.image_table import (
     load_image_shape,
 )
 from slimjax.data.labels import LABELS_FILE, Labels, load_labels
+from slimjax.data.outline import DOMAIN
 from slimjax.data.pairs import OWN_VOCAB, PAD, SOURCE
 from slimjax.data.reads import INPUTS_FILE, READS, Reads, load_reads
 from slimjax.data.scaling import FEATURES_FILE, Scaling, load_scaling
@@ -47,6 +49,8 @@ def load_codecs(folder: str | os.PathLike[str]) -> dict[str, Codec]:
         codecs[VALUE] = load_values(folder)
     if has(INPUTS_FILE):
         codecs[READS] = load_reads(folder)
+    if has(DOMAINS_FILE):
+        codecs[DOMAIN] = load_domains(folder)
     return codecs
 
 
@@ -60,7 +64,7 @@ def sizes_of(codecs: Codecs) -> dict[str, int]:
             sizes["features"] = codec.size
         elif isinstance(codec, ImageShape):
             sizes |= codec.sizes
-        elif not isinstance(codec, Reads | ValueScale):
+        elif not isinstance(codec, Reads | ValueScale | Domains):
             size = OWN_VOCAB if name == SOURCE else "vocab"
             sizes[size] = _tokenizer(codec).vocab_size
     return sizes

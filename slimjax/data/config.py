@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from typing import Any
 
+from slimjax.data.domain_config import DomainSettings
 from slimjax.data.image_config import ImageSettings, check_normalize
 from slimjax.errors import ConfigError, suggest
 from slimjax.text.corpus import check_field
@@ -22,7 +23,8 @@ NUM_RESERVED = 260  # 4 specials and 256 bytes: no text is ever unknown.
 MIN_VOCAB_SIZE = NUM_RESERVED + 4  # Then some room for characters and pieces.
 MAX_SIZE = 1 << 20
 
-PLACES = ("source", "valid_source", "test_source", "encoding", "tfds_dir", "image_dir")
+PLACES = ("source", "valid_source", "test_source", "domains", "encoding")
+PLACES += ("tfds_dir", "image_dir")
 """Settings whose effect is part of a dataset's fingerprint: while that is the same,
 they may change when a run is resumed, such as after files were moved."""
 
@@ -30,12 +32,12 @@ TOKENIZING = ("tokenizer", "vocab_size", "source_vocab_size")
 """Settings that decide what tokens a text has."""
 
 
-_OF_EXAMPLES = ("group_field", "stratify", "buckets")
+_OF_EXAMPLES = ("group_field", "stratify", "buckets", "domains")
 """Settings that plain text does not know."""
 
 
 @dataclasses.dataclass(frozen=True)
-class DataConfig(ImageSettings):
+class DataConfig(ImageSettings, DomainSettings):
     """Everything that decides which batches a run reads, but for the seed.
 
     Attributes:
@@ -135,6 +137,7 @@ class DataConfig(ImageSettings):
 
     def __post_init__(self):
         """Refuses invalid values, by the name of the setting."""
+        object.__setattr__(self, "source", self.take_domains(self.source))
         self._check_sources()
         if not is_tokenizer_file(self.tokenizer):
             _check_choice("tokenizer", self.tokenizer, TOKENIZERS)

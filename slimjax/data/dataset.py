@@ -14,6 +14,7 @@ from jaxtyping import Int64, Shaped
 
 from slimjax.data.batches import row_indices
 from slimjax.data.buckets import Buckets
+from slimjax.data.mixture import Mixture
 from slimjax.data.outline import Codec, Field, Outline
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.errors import DataError
@@ -47,6 +48,7 @@ class Dataset:
             labelled data.
         kinds: Names and kinds of what an example has; empty without labelled data.
         buckets: The rows of train by length; None if all batches have whole rows.
+        mixture: The rows of train by domain; None if each comes once in an epoch.
         tables: By field, ``[N *row]``: then the arrays of the field in `splits` are
             numbers of its rows. An image of many rows is stored once.
         documents: Of held-out splits whose rows are a stream of documents: tokens, eos
@@ -71,6 +73,7 @@ class Dataset:
     read_examples: Callable[[], Mapping[str, list[Example]]] | None = None
     kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
     buckets: Buckets | None = None
+    mixture: Mixture | None = None
     tables: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     documents: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     encode: Callable[[list[Example]], Any] | None = None
@@ -110,16 +113,28 @@ class Dataset:
             batch[name] = field.decode(stored)
         return batch
 
-    def batch(self, split: str, step: int, batch_size: int, seed: int) -> Batch:
-        """Returns the batch of a step, a function of these arguments alone.
+    def row_numbers(
+        self, split: str, step: int, batch_size: int, seed: int
+    ) -> Int64[np.ndarray, " B"]:
+        """Returns the rows of a step without buckets.
 
-        Each row comes once in an epoch, in another order in each epoch.
+        Each row comes once in an epoch, in another order in each epoch; in training
+        domains may have other shares (see `Mixture`).
 
         Raises:
             DataError: If the split has no rows.
         """
-        numbers = row_indices(step, batch_size, self.num_rows(split), seed)
-        return self.rows(split, numbers)
+        if self.mixture is not None and split == "train":
+            return self.mixture.choose(step, batch_size, seed)
+        return row_indices(step, batch_size, self.num_rows(split), seed)
+
+    def batch(self, split: str, step: int, batch_size: int, seed: int) -> Batch:
+        """Returns the batch of a step, a function of these arguments alone.
+
+        Raises:
+            DataError: If the split has no rows.
+        """
+        return self.rows(split, self.row_numbers(split, step, batch_size, seed))
 
     def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:
         """Returns the batch of a step of training, cut to the length of its bucket.
@@ -130,7 +145,7 @@ class Dataset:
             DataError: If the split has no rows.
         """
         if self.buckets is None and self.change is not None:
-            numbers = row_indices(step, batch_size, self.num_rows("train"), seed)
+            numbers = self.row_numbers("train", step, batch_size, seed)
             return self.change(self.rows("train", numbers), numbers, step, seed)
         if self.buckets is None:
             return self.batch("train", step, batch_size, seed)

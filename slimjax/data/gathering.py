@@ -8,6 +8,7 @@ from slimjax.data.census import CLASSES
 from slimjax.data.config import DataConfig
 from slimjax.data.copies import to_bytes
 from slimjax.data.dealing import Dealt, deal
+from slimjax.data.domains import find_domains, prepare_domain
 from slimjax.data.encoding import Prepared, find_problem
 from slimjax.data.image_table import (
     IMAGE,
@@ -70,7 +71,9 @@ def gather(
     """
     known = codecs.get(READS)
     names = known.names if isinstance(known, Reads) else None
+    domains = find_domains(config, codecs)
     options: dict[str, Any] = dict(only_source=all_valid, keep_records=keep_records)
+    options["has_domains"] = domains is not None
     pools = read_pools(config, schema, skips, reads=names, **options)
     report("read", 1.0)
     first = next(iter(pools.values()))[0]
@@ -86,6 +89,8 @@ def gather(
         dealt = deal(pools, inputs, config, _choose_classes(config, kinds), image_of)
     material = Material(config, kinds, dealt.splits, codecs, refuse, report, images)
     columns = schema.prepare(material)
+    if domains is not None:
+        columns = [*columns, prepare_domain(domains, dealt.splits)]
     _check(columns, dealt.splits, refuse)
     if not all_valid and not dealt.splits["train"]:
         raise DataError("No example is left for the train split.")

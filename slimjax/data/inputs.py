@@ -11,14 +11,16 @@ from typing import Any
 
 from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Codec
+from slimjax.data.domains import Domains, choose_all_columns, prepare_domain
 from slimjax.data.encoding import Prepared, find_problem
 from slimjax.data.idx import is_idx, iterate_idx
 from slimjax.data.material import Material
+from slimjax.data.outline import DOMAIN
 from slimjax.data.reads import READS, Reads
 from slimjax.data.schema import Schema
 from slimjax.text import examples as of_text
 from slimjax.text.examples import Example
-from slimjax.text.fields import Column, choose_columns
+from slimjax.text.fields import Column
 from slimjax.text.reading import BadDocument
 from slimjax.text.sources import Names, parse_sources
 from slimjax.text.splits import SPLITS
@@ -41,7 +43,11 @@ def prepare_inputs(
     kinds = choose_kinds(schema, codecs)
     inputs = {name: kinds[name] for name in schema.inputs if name in kinds}
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
-    return schema.prepare(Material(config, inputs, splits, codecs))
+    columns = schema.prepare(Material(config, inputs, splits, codecs))
+    domains = codecs.get(DOMAIN)
+    if isinstance(domains, Domains):
+        return [*columns, prepare_domain(domains, splits)]
+    return columns
 
 
 def iterate_inputs(
@@ -119,8 +125,10 @@ def choose_input_columns(
     """Returns where the inputs that a model was trained on stand in files."""
     kinds = choose_kinds(schema, codecs)
     inputs = {name: kinds[name] for name in schema.inputs if name in kinds}
-    fields = {name: key for name, key in config.fields.items() if name in inputs}
-    return choose_columns(inputs, fields, header=config.header)
+    has_domains = DOMAIN in codecs
+    return choose_all_columns(
+        inputs, config.fields, header=config.header, has_domains=has_domains
+    )
 
 
 def _check(found: Found, schema: Schema) -> Found:

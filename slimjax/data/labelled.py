@@ -4,6 +4,7 @@ Files are read once, and all examples are held in memory. Their rows are kept in
 cache under a hash of all that determines them.
 """
 
+import dataclasses
 import functools
 import hashlib
 from collections.abc import Mapping
@@ -18,9 +19,11 @@ from slimjax.data.census import count_bytes, count_examples, write_notes
 from slimjax.data.config import DataConfig
 from slimjax.data.copies import hash_inputs
 from slimjax.data.dataset import Codec, Dataset
+from slimjax.data.domains import names_of
 from slimjax.data.encoding import Prepared, encode_examples
 from slimjax.data.gathering import gather
-from slimjax.data.outline import POSITIONS, Field
+from slimjax.data.mixture import make_mixture
+from slimjax.data.outline import DOMAIN, POSITIONS, Field
 from slimjax.data.reads import READS
 from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError
@@ -106,7 +109,15 @@ def load_labelled_dataset(
         load,
     )
     report("encode", 1.0)
-    return dataset
+    return dataset if all_valid else _mix(config, dataset)
+
+
+def _mix(config: DataConfig, dataset: Dataset) -> Dataset:
+    """Returns data whose training rows are drawn by domain, if that is asked for."""
+    if not config.domains:
+        return dataset
+    names, numbers = names_of(dataset.codecs), dataset.splits["train"][DOMAIN]
+    return dataclasses.replace(dataset, mixture=make_mixture(config, names, numbers))
 
 
 def _choose_buckets(

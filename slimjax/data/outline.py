@@ -11,6 +11,9 @@ from jaxtyping import Shaped
 POSITIONS = "positions"
 """Name of the axis along which a row may be cut."""
 
+DOMAIN = "domain"
+"""Name of the field that holds the number of each row's domain, below 0 for none."""
+
 
 @runtime_checkable
 class Codec(Protocol):

@@ -2,13 +2,17 @@
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping
+from typing import NamedTuple
 
 from slimjax.data.config import DataConfig
+from slimjax.data.domain_config import name_source
+from slimjax.data.domains import choose_all_columns, in_domain
 from slimjax.data.idx import has_test_part, is_idx, iterate_idx
+from slimjax.data.outline import DOMAIN
 from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError, DataError
 from slimjax.text.examples import Example, iterate_examples, refuse_or_skip
-from slimjax.text.fields import check_names, choose_columns
+from slimjax.text.fields import check_names
 from slimjax.text.files import show
 from slimjax.text.reading import BadDocument
 from slimjax.text.skips import Skips
@@ -20,6 +24,15 @@ _IDX_KINDS = ({"features": "features"}, {"image": "image"})
 Pools = dict[str, list[Example]]
 
 
+class _Wanted(NamedTuple):
+    """Sources to read: their names, their split, their setting, and their domain."""
+
+    names: Names
+    split: str
+    where: str
+    domain: str = ""
+
+
 def read_pools(
     config: DataConfig,
     schema: Schema,
@@ -28,6 +41,7 @@ def read_pools(
     reads: Collection[str] | None = None,
     only_source: bool = False,
     keep_records: bool = False,
+    has_domains: bool = False,
 ) -> Pools:
     """Returns the examples of ``train``, and of splits with a source of their own.
 
@@ -39,38 +53,49 @@ def read_pools(
             that the first example has.
         keep_records: Whether examples keep all fields of their files.
         only_source: Whether to leave other sources than ``config.data.source`` alone.
+        has_domains: Whether examples may name a domain.
 
     Raises:
         ConfigError: If the settings do not fit the task or the files.
         DataError: If a source holds no example, or a bad one.
     """
-    sources: dict[str, tuple[Names, str]] = {"train": (config.source, "source")}
-    if not only_source:
-        for split in ("valid", "test"):
-            names = getattr(config, f"{split}_source")
-            if names:
-                sources[split] = (names, f"{split}_source")
-    pools = {}
-    check_names(schema.kinds, config.fields)
-    for split, (names, key) in sources.items():
-        where = f"config.data.{key}"
+    pools: Pools = {}
+    check_names([*schema.kinds, *([DOMAIN] if has_domains else [])], config.fields)
+    for names, split, where, domain in _list_wanted(config, only_source=only_source):
         kinds = schema.kinds if reads is None else schema.choose_kinds(reads)
         options = dict(keep_records=keep_records)
         options["with_groups"] = split == "train" and not only_source
+        options["has_domains"] = has_domains and not domain
         found = list(_read(config, kinds, names, where, skips, **options))
         if reads is None:
             reads = [n for n in schema.optional if found and n in found[0].values]
-        pools[split] = _check(config, schema, reads, found, skips)
-        if not pools[split]:
+        found = _check(config, schema, reads, found, skips)
+        if not found:
             left_out = skips.describe("config.data.on_bad_example", "examples")
             name = show(name_sources(names))
             raise DataError(f"{where}={name} holds no example. {left_out}".rstrip())
-    if is_idx(config.source) and "test" not in sources and not only_source:
+        own = [in_domain(example, domain) for example in found] if domain else found
+        pools.setdefault(split, []).extend(own)
+    if is_idx(config.source) and "test" not in pools and not only_source:
         folders = [source.pattern for source in parse_sources(config.source)]
         if all(has_test_part(folder) for folder in folders):
             parts = (iterate_idx(f, "test", schema.kinds) for f in folders)
             pools["test"] = [example for part in parts for example in part]
     return pools
+
+
+def _list_wanted(config: DataConfig, *, only_source: bool) -> list[_Wanted]:
+    """Returns all sources of a config, those of ``train`` first."""
+    wanted = [_Wanted(config.source, "train", "config.data.source")]
+    if config.domains:
+        wanted = [
+            _Wanted(names, "train", name_source(domain), domain)
+            for domain, names in config.domains.items()
+        ]
+    for split in () if only_source else ("valid", "test"):
+        if names := getattr(config, f"{split}_source"):
+            wanted.append(_Wanted(names, split, f"config.data.{split}_source"))
+    return wanted
 
 
 def _read(
@@ -82,6 +107,7 @@ def _read(
     *,
     with_groups: bool,
     keep_records: bool,
+    has_domains: bool,
 ) -> Iterator[Example]:
     """Yields all examples of one source or several."""
     role = where.rpartition(".")[2].partition("_")[0]
@@ -101,11 +127,13 @@ def _read(
         for source in parse_sources(names, where):
             yield from iterate_idx(source.pattern, part, kinds)
         return
-    fields = {n: key for n, key in config.fields.items() if n in kinds}
+    columns = choose_all_columns(
+        kinds, config.fields, header=config.header, has_domains=has_domains
+    )
     style = dataclasses.replace(config.style, split=role)
     yield from iterate_examples(
         names,
-        choose_columns(kinds, fields, header=config.header),
+        columns,
         style=style,
         on_bad_example=config.on_bad_example,
         skips=skips,

@@ -10,6 +10,7 @@ from jaxtyping import PyTree
 from slimjax.generate.beam import Ends, search
 from slimjax.generate.decode import Writer
 from slimjax.generate.decode_config import DecodeConfig
+from slimjax.models.adapters import DOMAIN
 from slimjax.models.cached import freeze_decoder
 from slimjax.models.config import ModelConfig
 from slimjax.tasks.base import Task
@@ -79,9 +80,10 @@ def make_row_writer(
         ConfigError: If the model does not write with such weights.
     """
     writer = freeze_decoder(config, variables, weights)
+    left_out = (TOKENS,) if config.main.domains else (TOKENS, DOMAIN)
 
     def write(batch: Mapping[str, Any]) -> Rows:
-        known = {n: jnp.asarray(x) for n, x in batch.items() if n != TOKENS}
+        known = {n: jnp.asarray(x) for n, x in batch.items() if n not in left_out}
         return write_rows(writer, task.inputs(known, None), special, decode)
 
     return write

@@ -7,6 +7,7 @@ from jaxtyping import PyTree
 from slimjax import tasks
 from slimjax.config import build
 from slimjax.data.codecs import Codecs, sizes_of, special_of
+from slimjax.data.domains import names_of
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig, ModelSettings
@@ -41,7 +42,8 @@ def read_model_config(folder: RunFolder, codecs: Codecs) -> ModelConfig:
         settings = build(ModelSettings, block | {"architecture": ""}, "config.model")
         task = tasks.get(config.get("task", DEFAULT_TASK)).make_task(special_of(codecs))
         sizes, lengths = sizes_of(codecs), tasks.lengths(task.name, data)
-        model = build_model(settings, sizes, task.heads(sizes), lengths)
+        own = sizes, task.heads(sizes), lengths, names_of(codecs)
+        model = build_model(settings, *own)
         return model.with_architecture(read_json(folder.architecture), where)
     except ConfigError as error:
         raise CheckpointError(f"{folder.root} is damaged: {error}") from error

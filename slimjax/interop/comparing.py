@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 
 from slimjax import native
 from slimjax.errors import NotFeasibleError
+from slimjax.models.adapters import DOMAIN
 from slimjax.models.config import ModelConfig
 from slimjax.models.reading import join_segments
 
@@ -46,6 +47,9 @@ def random_inputs(model: ModelConfig, pad_id: int = 0) -> dict[str, np.ndarray]:
             tokens = np.where(there > 0, tokens, pad_id).astype(np.int32)
             inputs[f"{tower.reads}_segments"] = there
         inputs[tower.reads] = tokens
+    if model.main.domains:
+        numbers = np.arange(ROWS) % (len(model.main.domains) + 1) - 1
+        inputs[DOMAIN] = numbers[::-1].astype(np.int32)
     return inputs
 
 

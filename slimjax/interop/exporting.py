@@ -149,6 +149,11 @@ def check_reads_tokens(model: ModelConfig) -> None:
             "This model reads pictures or features, which only --format=stablehlo and "
             "--format=packed can hold."
         )
+    if model.main.domains:
+        raise ConfigError(
+            "This model has adapters of domains, which only --format=stablehlo and "
+            "--format=packed can hold."
+        )
 
 
 def _family(model: ModelConfig, base: Mapping[str, Any]) -> str:

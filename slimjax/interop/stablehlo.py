@@ -129,6 +129,8 @@ def _symbolic(model: ModelConfig, inputs: dict[str, np.ndarray]) -> dict[str, An
     numbers = {tower.reads for tower in model.towers if tower.reads_numbers}
 
     def shape_of(name: str, x: np.ndarray) -> Any:
+        if x.ndim == 1:  # A number for each row.
+            return export.symbolic_shape("B", scope=scope)
         sizes = ", ".join(map(str, x.shape[1:]))
         sizes = sizes if name in numbers else letters[name.split("_")[0]]
         return export.symbolic_shape(f"B, {sizes}", scope=scope)

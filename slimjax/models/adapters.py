@@ -11,18 +11,18 @@ References:
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from slimjax.data.outline import DOMAIN as DOMAIN
 from slimjax.errors import ConfigError, suggest
+from slimjax.models.architecture import layers_of
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.tower_config import TowerConfig
 
-DOMAIN = "domain"
-"""The input that has the number of each row's domain."""
-
-
 MOST_WIDTH = 1 << 16
+SUBLAYERS = ("attention", "recurrent", "cross", "mlp")
+"""What an adapter may stand behind."""
 
 
 def check_adapters(adapters: Mapping[str, Any]) -> None:
@@ -51,6 +51,38 @@ def adapter_name(sublayer: str, domain: str) -> str:
     return f"{sublayer}_adapter_{domain}"
 
 
+def is_adapter(name: str) -> bool:
+    """Returns whether a module is an adapter.
+
+    Examples:
+        >>> is_adapter("mlp_adapter_movie"), is_adapter("mlp")
+        (True, False)
+    """
+    return name.startswith(tuple(adapter_name(part, "") for part in SUBLAYERS))
+
+
+def count_adapters(entries: Any, domains: Iterable[str]) -> dict[str, dict[str, int]]:
+    """Returns the sublayers and the hidden units of each domain's adapters.
+
+    Args:
+        entries: What `slimjax.models.architecture.describe` returns.
+        domains: Names of the domains.
+
+    Examples:
+        >>> entries = [{"adapters": [["mlp_adapter_movie", 16]]}]
+        >>> count_adapters(entries, ["movie", "shop"])["movie"]
+        {'sublayers': 1, 'units': 16}
+    """
+    layers = [layer for own in layers_of(entries).values() for layer in own]
+    widths = [pair for layer in layers for pair in layer.get("adapters", [])]
+    counts = {}
+    for domain in domains:
+        names = [adapter_name(part, domain) for part in SUBLAYERS]
+        own = [width for name, width in widths if name in names]
+        counts[domain] = {"sublayers": len(own), "units": sum(own)}
+    return counts
+
+
 def add_adapters(
     tower: TowerConfig, domains: tuple[str, ...], width: int
 ) -> TowerConfig:
@@ -68,7 +100,6 @@ def add_adapters(
 def _add_to_layer(
     layer: LayerConfig, domains: tuple[str, ...], width: int
 ) -> LayerConfig:
-    sublayers = ("attention", "recurrent", "cross", "mlp")
-    own = [name for name in sublayers if getattr(layer, name)]
+    own = [name for name in SUBLAYERS if getattr(layer, name)]
     names = [adapter_name(name, domain) for name in own for domain in domains]
     return dataclasses.replace(layer, adapters=tuple((name, width) for name in names))

@@ -62,16 +62,26 @@ def build_model(
     else:
         make_it = make.get(settings.kind, _build_decoder)
         config = make_it(settings, sizes, fitted, longest)
-    if settings.adapters and domains:
-        options = domains, settings.adapters["width"]
-        towers = (add_adapters(tower, *options) for tower in config.towers)
-        config = dataclasses.replace(config, towers=tuple(towers))
     entries, where = settings.architecture, "config.model.architecture"
-    if not entries:
-        return config
-    if isinstance(entries, str):
-        where, entries = entries, read_architecture(entries)
-    return config.with_architecture(entries, where)
+    if entries:
+        if isinstance(entries, str):
+            where, entries = entries, read_architecture(entries)
+        config = config.with_architecture(entries, where)
+    if settings.adapters and domains:
+        return _adapt(config, domains, settings.adapters["width"])
+    return config
+
+
+def _adapt(config: ModelConfig, domains: tuple[str, ...], width: int) -> ModelConfig:
+    """Returns a model of these domains, with adapters if it has none yet."""
+    has_some = any(layer.adapters for t in config.towers for layer in t.layers)
+    towers = (
+        dataclasses.replace(tower, domains=domains)
+        if has_some
+        else add_adapters(tower, domains, width)
+        for tower in config.towers
+    )
+    return dataclasses.replace(config, towers=tuple(towers))
 
 
 def _build_decoder(

@@ -124,6 +124,7 @@ def can_cache(config: ModelConfig) -> bool:
         and main.stem == "tokens"
         and not (main.window or main.token_types or main.num_positions)
         and not main.attention_scale
+        and not main.domains
         and [(head.table, head.is_bare) for head in config.heads] == [("tied", True)]
     )
 

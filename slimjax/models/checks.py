@@ -45,6 +45,11 @@ def check_settings(settings: Any) -> None:
     _check_kind(settings)
     check_image_settings(settings)
     check_adapters(settings.adapters)
+    if settings.adapters and settings.kind == "mlp":
+        raise ConfigError(
+            "config.model.adapters stand behind sublayers, and config.model.kind='mlp' "
+            "has none. Leave them out."
+        )
 
 
 def _check_choices(settings: Any) -> None:

@@ -17,6 +17,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree
 
 from slimjax.errors import ConfigError
+from slimjax.models.adapters import DOMAIN
 from slimjax.models.config import ModelConfig
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.paths import layer_name
@@ -39,11 +40,13 @@ class DecodingCache:
         layers: Keys, values and states of the main tower's layers, under their paths.
         memory_segments: Segments of what cross-attention reads, ``[B S]``, or None.
         source: Tokens of what cross-attention reads, ``[B S]``, or None.
+        domains: Number of the domain of each row, ``[B]``, or None.
     """
 
     layers: PyTree
     memory_segments: PyTree = None
     source: PyTree = None
+    domains: PyTree = None
 
     def of_rows(self, rows: Int[Array, " R"]) -> "DecodingCache":
         """Returns the cache of rows that go on from other rows.
@@ -60,7 +63,8 @@ class DecodingCache:
             return leaf if is_shared else jnp.take(leaf, rows, axis=0)
 
         picked = jax.tree_util.tree_map_with_path(pick, self.layers)
-        return dataclasses.replace(self, layers=picked)
+        domains = None if self.domains is None else jnp.take(self.domains, rows)
+        return dataclasses.replace(self, layers=picked, domains=domains)
 
 
 SHARED = ("cross", "copying")
@@ -102,6 +106,7 @@ class DecodingModel:
         reads, is_there = self.config.main.reads, positions >= 0
         positions = jnp.maximum(positions, 0)
         inputs = {reads: tokens, f"{reads}_segments": is_there.astype(jnp.int32)}
+        inputs |= {} if cache.domains is None else {DOMAIN: cache.domains}
         x, changed = self._network.apply(
             self._variables | {CACHE: cache.layers},
             *(inputs, positions, cache.memory_segments),
@@ -141,11 +146,15 @@ class DecodingModel:
         """Returns the cache of rows that have read a source, and nothing else yet.
 
         Args:
-            source: Inputs of the other towers, rows first.
+            source: Inputs of the other towers, rows first, and maybe the domain of each
+                row.
             length: Longest text that can be written.
         """
         main, towers = self.config.main, self.config.by_name
-        batch_size = next(iter(source.values())).shape[0]
+        batch_size, domains = next(iter(source.values())).shape[0], source.get(DOMAIN)
+        if main.memory is None:  # It reads its own text alone.
+            cache = self.make_cache(batch_size, length)
+            return dataclasses.replace(cache, domains=domains)
         source_length = count_here(main.memory or "", towers, source)
         empty = make_layers_cache(self._shape, batch_size, length, source_length)
         # One token is enough to have keys and values of the source made. What it leaves
@@ -164,6 +173,7 @@ class DecodingModel:
             jax.tree_util.tree_map_with_path(take, empty, filled),
             join_segments(main.memory or "", towers, source),
             source.get(towers[main.memory or ""].reads),
+            domains,
         )
 
     @property

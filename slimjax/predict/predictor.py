@@ -15,6 +15,7 @@ from slimjax.data.codecs import special_of
 from slimjax.data.config import DataConfig
 from slimjax.data.encoding import Prepared
 from slimjax.data.inputs import Found, iterate_inputs, make_inputs, prepare_inputs
+from slimjax.data.outline import DOMAIN
 from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError, DataError, suggest
 from slimjax.generate.decode_config import DecodeConfig
@@ -28,6 +29,7 @@ from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.tasks.answers import Answer
 from slimjax.tasks.base import DEFAULT_TASK, Task
+from slimjax.tasks.inputs import with_domains
 from slimjax.tasks.pixels import IMAGE, with_pixels
 from slimjax.tasks.spelling import with_bytes
 from slimjax.text.examples import Example
@@ -220,6 +222,7 @@ def make_predictor(
     task = task_file.make_task(special_of(model.codecs))
     task = task if task.fit is None else task.fit(head)
     config = build(DataConfig, stored.get("data", {}), "config.data")
+    task = with_domains(task) if DOMAIN in model.codecs else task
     if IMAGE in model.codecs:
         task = with_pixels(task, config.normalize)
     task = with_bytes(task, model.config, model.codecs)

@@ -20,6 +20,7 @@ from slimjax.report.description import (
     explain_description,
     make_description_table,
 )
+from slimjax.report.domains import show_domains
 from slimjax.report.figures import plot_run, plot_seams, plot_speed
 from slimjax.report.frontier import plot_frontier
 from slimjax.report.history import make_seam_table, make_stage_table
@@ -104,6 +105,7 @@ def _one_run(run: Run, images: dict[str, bytes]) -> list[str]:
         write_table(["", "start", "end", "end / start"], rows),
         *(f"<p class='muted'>{escape(note)}</p>" for note in explain_table(run)),
         *_description(run),
+        *show_domains(run),
         *_run_figures(run, images, prefix=""),
         *write_answers(run, read_answers(run), images, prefix=""),
         *_history(run),

@@ -5,6 +5,7 @@ from typing import Any
 
 from slimjax import tasks
 from slimjax.data.dataset import Outline
+from slimjax.data.domains import names_of
 from slimjax.data.labels import Labels
 from slimjax.errors import ConfigError, suggest
 from slimjax.models.adapters import DOMAIN
@@ -88,15 +89,13 @@ def _domains(run: RunConfig, outline: Outline) -> tuple[str, ...]:
     Raises:
         ConfigError: If adapters are asked for, and rows have no domain.
     """
-    names = outline.codecs.get(DOMAIN)
-    if DOMAIN in outline.fields and isinstance(names, Labels):
-        return tuple(names.names)
-    if run.model.adapters:
+    names = names_of(outline.codecs)
+    if run.model.adapters and not names:
         raise ConfigError(
             f"config.model.adapters={run.model.adapters} is for data of several "
-            f"domains; those of config.task={run.task!r} have none. Leave it out."
+            f"domains, and there are none. Set config.data.domains, or leave it out."
         )
-    return ()
+    return names
 
 
 def _weigh(head: HeadConfig, run: RunConfig, outline: Outline) -> HeadConfig:

@@ -11,6 +11,8 @@ from jaxtyping import PyTree
 
 from slimjax import tasks
 from slimjax.data.dataset import Dataset
+from slimjax.data.domain_config import PLAIN
+from slimjax.data.outline import DOMAIN
 from slimjax.errors import ConfigError, DataError
 from slimjax.generate.model import load
 from slimjax.generate.rows import make_row_writer
@@ -22,6 +24,7 @@ from slimjax.predict.windows import Run
 from slimjax.run.answered_images import write_images
 from slimjax.run.answers import Answered, answer_rows, write_predictions
 from slimjax.run.blueprints import make_task
+from slimjax.run.domains import OfDomain, measure_domains
 from slimjax.run.losses import Losses, find_losses, write_losses
 from slimjax.run.measure import by_example, choose_rows, measure_rows, write_all
 from slimjax.store.files import read_json, write_json
@@ -46,6 +49,7 @@ class Evaluation:
         answered: The answers to all examples, where asked for.
         losses: Those of each document or example, where asked for.
         notes: How answers were measured, and which metrics are left out.
+        domains: Error and metrics of each domain, where losses are asked for.
     """
 
     error: float
@@ -57,6 +61,7 @@ class Evaluation:
     answered: Answered | None = None
     losses: Losses | None = None
     notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    domains: Sequence[OfDomain] = ()
 
 
 def evaluate(
@@ -84,7 +89,8 @@ def evaluate(
         intervals: Whether intervals are computed, by 1,000 resamples of the examples.
         answers: Whether answers are asked for. Otherwise they are made only where
             metrics need them.
-        losses: Whether the loss of each document or example is asked for.
+        losses: Whether the loss of each document or example is asked for, and what
+            is measured of each domain.
         write: Writes the rows of a batch, for a task that generates; without it, such
             a task gives no answers here.
     """
@@ -113,6 +119,9 @@ def evaluate(
         answered=answered,
         losses=found,
         notes=describe_answers(task, answered) if answered else {},
+        domains=measure_domains(data, split, numbers, columns, metrics)
+        if losses
+        else (),
     )
 
 
@@ -181,7 +190,7 @@ def evaluate_folder(
     _check_has_data(folder, source)
     model, config = load(workdir), read_json(folder.config, dict)
     if source is not None:
-        config["data"]["source"] = source
+        config["data"] |= {**PLAIN, "source": source}
     run = make_run_config(config, is_stored=True)
     run = dataclasses.replace(run, mesh=mesh_here(run.mesh))
     everything, task_file = split == "all", tasks.get(run.task)
@@ -248,6 +257,7 @@ def describe_split(source: Any, split: str, found: Evaluation) -> dict[str, Any]
         "nats_per_target": found.error,
         **found.metrics,
         **counts,
+        **({"domains": list(found.domains)} if found.domains else {}),
         **found.notes,
         "intervals": {key: list(ends) for key, ends in found.intervals.items()},
     }
@@ -284,4 +294,5 @@ def write_losses_of(folder: RunFolder, name: str, found: Evaluation) -> None:
 def input_names(run: RunConfig) -> tuple[str, ...]:
     """Returns what the task of a run calls its inputs; none without examples."""
     task_file = tasks.get(run.task)
-    return task_file.schema(run.data).inputs if hasattr(task_file, "schema") else ()
+    has_schema = hasattr(task_file, "schema")
+    return (*task_file.schema(run.data).inputs, DOMAIN) if has_schema else ()

@@ -17,6 +17,7 @@ from slimjax.resize.shrink import fold
 from slimjax.run.accounting import describe_time
 from slimjax.run.answered_images import write_images
 from slimjax.run.code_length import describe_length
+from slimjax.run.domains import describe_domains
 from slimjax.run.environment import machine, versions
 from slimjax.run.evaluate import (
     Evaluation,
@@ -107,6 +108,7 @@ def make_report(
         **lengths,
         "train": training | {"speed": speed},
         "stages": stages,
+        **describe_domains(blueprint, data, valid.domains, test.domains),
         "data": describe_data(data),
         "init_from": history.init_from,
         "strategy": run.objective.strategy,

@@ -13,6 +13,7 @@ from typing import Any, cast
 from slimjax.config import build
 from slimjax.data.codecs import Codecs, load_codecs
 from slimjax.data.dataset import Codec
+from slimjax.data.outline import DOMAIN
 from slimjax.data.pairs import SOURCE
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.data.tokenizer_choice import choose_tokenizer
@@ -103,13 +104,18 @@ def find_source(run: RunConfig, folder: RunFolder | None) -> RunFolder:
 def input_codecs(run: RunConfig, folder: RunFolder | None = None) -> dict[str, Codec]:
     """Returns the codecs of inputs that a config cannot name.
 
-    These are how features are scaled, the shape of images, and two tokenizers. A single
-    tokenizer is named by the config; labels belong to the data.
+    These are how features are scaled, the shape of images, the names of domains, and
+    two tokenizers. A single tokenizer is named by the config; labels belong to the
+    data.
     """
     if not run.model.init_from:
         return {}
-    codecs: Codecs = load_codecs(find_source(run, folder).tokenizer)
-    names = ("features", "image", *((TOKENS, SOURCE) if SOURCE in codecs else ()))
+    source = find_source(run, folder)
+    codecs: Codecs = load_codecs(source.tokenizer)
+    has_adapters = read_json(source.config, dict).get("model", {}).get("adapters")
+    own = (DOMAIN,) if has_adapters else ()
+    own += (TOKENS, SOURCE) if SOURCE in codecs else ()
+    names = ("features", "image", *own)
     return {name: codec for name, codec in codecs.items() if name in names}
 
 

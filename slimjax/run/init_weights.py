@@ -12,10 +12,11 @@ import jax
 import numpy as np
 from jaxtyping import PyTree
 
-from slimjax.data.codecs import fingerprints
+from slimjax.data.codecs import Codecs, fingerprints
 from slimjax.data.dataset import Dataset
 from slimjax.errors import ConfigError
 from slimjax.generate.model import Model, load
+from slimjax.models.adapters import DOMAIN, is_adapter
 from slimjax.models.head import HeadConfig
 from slimjax.nn.axes import to_host
 from slimjax.resize.shrink import fold
@@ -43,7 +44,7 @@ def take_weights(stage: Stage, data: Dataset) -> tuple[PyTree, dict[str, Any]]:
     source, task = load(run.model.init_from), task_of(run.model.init_from)
     old = flatten(_folded_weights(source))
     fresh = to_host(init_params(model, run.seed))
-    same_codecs = fingerprints(source.codecs) == fingerprints(data.codecs)
+    same_codecs = _meanings(source.codecs) == _meanings(data.codecs)
     same_answers = task == run.task and same_codecs
     heads = {head.module: head for head in model.heads}
     own = _fresh_heads(heads, fresh["params"], old, same_answers, model.vocab_size)
@@ -73,6 +74,11 @@ def describe_start(record: Mapping[str, Any]) -> str:
         f"{record['digest'][:8]}): {record['taken']} arrays are taken over; fresh: "
         f"{fresh}; left out: {left}."
     )
+
+
+def _meanings(codecs: Codecs) -> dict[str, str]:
+    """Returns what numbers mean, as fingerprints; domains answer nothing."""
+    return {n: own for n, own in fingerprints(codecs).items() if n != DOMAIN}
 
 
 def _folded_weights(source: Model) -> PyTree:
@@ -105,8 +111,13 @@ def _fresh_heads(
 def _take(
     path: Path, fresh: np.ndarray, old: Mapping[Path, np.ndarray], folder: str
 ) -> np.ndarray:
-    """Returns a weight of the folder; of a table of positions, those that are read."""
+    """Returns a weight of the folder; of a table of positions, those that are read.
+
+    Adapters that the folder lacks start as all adapters do.
+    """
     weight = old.get(path)
+    if weight is None and any(map(is_adapter, path)):
+        return fresh
     if weight is not None and path[-2:] in PLACES:
         weight = weight[: len(fresh)]
     if weight is None or weight.shape != fresh.shape:

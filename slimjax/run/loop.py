@@ -10,7 +10,6 @@ from typing import Any
 import jax
 
 from slimjax import processes
-from slimjax.data.batches import row_indices
 from slimjax.data.dataset import Dataset
 from slimjax.distill.outcome_store import OutcomeStore
 from slimjax.errors import StoppedError
@@ -180,7 +179,7 @@ class Loop:
         batch: dict[str, Any] = self.data.training_batch(number, size, seed)
         if self.outcomes is None or not self.stage.is_taught(self.step):
             return batch
-        rows = row_indices(number, size, self.data.num_rows("train"), seed)
+        rows = self.data.row_numbers("train", number, size, seed)
         return batch | self.outcomes.read(rows)._asdict()
 
     def _compiled_step(self, batch: Any) -> Any:

@@ -77,6 +77,12 @@ def check_room(run: RunConfig, data: Dataset, display: Display) -> None:
             f"config.distill.top_k={distill.top_k} keeps a teacher's outputs of whole "
             "rows, and config.data.buckets cuts rows. Leave one of them out."
         )
+    if data.mixture is not None:
+        raise ConfigError(
+            f"config.distill.top_k={distill.top_k} keeps a teacher's outputs of rows "
+            "that come once in an epoch, and config.data.domain_weights or "
+            "config.data.temperature draws them otherwise. Leave one of them out."
+        )
     num_rows = len(planned_rows(run, data.num_rows("train"), History(), 0))
     megabytes = num_rows * _record(run, data).itemsize / 1e6
     told = f"config.distill.top_k={distill.top_k} keeps {megabytes:,.1f} MB"

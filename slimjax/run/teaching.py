@@ -6,6 +6,7 @@ import jax
 
 from slimjax.data.codecs import fingerprints, sizes_of
 from slimjax.data.dataset import Dataset
+from slimjax.data.outline import DOMAIN
 from slimjax.distill.alignment import without_maps
 from slimjax.distill.config import START, DistillConfig
 from slimjax.distill.teacher import Teacher
@@ -118,7 +119,8 @@ def _of_run(folder: str | Path, data: Dataset) -> Teacher:
     own, others = sizes_of(data.codecs), sizes_of(model.codecs)
     known = fingerprints(model.codecs)
     for name, fingerprint in fingerprints(data.codecs).items():
-        if known.get(name) != fingerprint:
+        is_trunk = name == DOMAIN and name not in known  # It reads no domain.
+        if known.get(name) != fingerprint and not is_trunk:
             what = {"tokens": "another tokenizer"}.get(name, f"other {name}")
             raise ConfigError(
                 f"config.distill.teacher={str(folder)!r} has {what} (sizes {others}) "

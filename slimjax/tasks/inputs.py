@@ -47,7 +47,11 @@ def with_domains(task: Task) -> Task:
 
     def inputs(batch: Batch, key: Array | None) -> dict[str, Array]:
         read = task.inputs(batch, key)
-        return read | {DOMAIN: batch[DOMAIN]} if DOMAIN in batch else read
+        if DOMAIN not in batch:
+            return read
+        own = batch[DOMAIN]
+        times = len(next(iter(read.values()), own)) // len(own)  # 2 for two texts.
+        return read | {DOMAIN: jnp.concatenate([own] * times)}
 
     return dataclasses.replace(task, inputs=inputs)
 

@@ -138,6 +138,17 @@ def name_label(value: Any, record: Record, field: str) -> str | BadDocument:
     return record.line.bad("no_label", f"{field} is {show(shown)}, not a label.")
 
 
+def read_domain(record: Record, keys: Keys) -> str | BadDocument:
+    """Returns the name of a domain; "" where a record leaves it open."""
+    value = record.get(keys[0])
+    if value is None or value == "" or isinstance(value, BadDocument):
+        return value or ""
+    if isinstance(value, list | dict):
+        problem = f"field {show(str(keys[0]))} is {show(value)}, not a domain."
+        return record.line.bad("wrong_type", problem)
+    return str(value).strip()
+
+
 def read_labels(record: Record, keys: Keys) -> tuple[str, ...] | BadDocument:
     """Returns the names of all classes of an example, sorted, each once.
 
@@ -242,6 +253,7 @@ KINDS = {
     "messages": Kind(read_messages),
     "features": Kind(read_features, joins_fields=True),
     "image": Kind(read_image, joins_fields=True),
+    "domain": Kind(read_domain),
     "label": Kind(read_label, is_target=True),
     "labels": Kind(read_labels, is_target=True),
     "value": Kind(read_value, is_target=True),

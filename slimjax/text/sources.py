@@ -144,12 +144,25 @@ def parse_sources(names: Names, where: str = "config.data.source") -> list[Sourc
         [Source(scheme='text', pattern='a,b.txt', field=''),
          Source(scheme='jsonl', pattern='logs/*.gz', field='text')]
     """
+    return [parse_source(name, where) for name in split_names(names, where)]
+
+
+def split_names(names: Names, where: str = "config.data.source") -> list[str]:
+    """Returns one text for each source.
+
+    Raises:
+        ConfigError: If there is none.
+
+    Examples:
+        >>> split_names("csv:a,b.csv,jsonl:c.jsonl")
+        ['csv:a,b.csv', 'jsonl:c.jsonl']
+    """
     if isinstance(names, str):
         is_one = _is_file(names.partition(":")[2])
-        names = [names] if is_one else _NEXT_SOURCE.split(names)
+        return [names] if is_one else _NEXT_SOURCE.split(names)
     if not isinstance(names, list | tuple) or not names:
         raise ConfigError(f"{where}={show(names)} is not a source. Write text:GLOB.")
-    return [parse_source(name, where) for name in names]
+    return [*names]
 
 
 def parse_source(text: str, where: str = "config.data.source") -> Source:

@@ -11,7 +11,7 @@ from flax import linen as nn
 from shapes import CLASSES, draw_inputs, logits_of, make_variables
 
 from slimjax.config import override, read_config
-from slimjax.data.labels import Labels
+from slimjax.data.domains import Domains
 from slimjax.data.outline import Field
 from slimjax.errors import ConfigError
 from slimjax.models import BERT, VIT, LayerConfig, ModelSettings, encoder
@@ -122,7 +122,7 @@ def test_adapters_need_rows_that_have_a_domain():
     with pytest.raises(ConfigError, match="is for data of several domains"):
         make_model(run, outline)
     fields = {**outline.fields, DOMAIN: Field((), "int32", ())}
-    codecs = {**outline.codecs, DOMAIN: Labels(("movie", "shop"), (1, 1), field=DOMAIN)}
+    codecs = {**outline.codecs, DOMAIN: Domains(("movie", "shop"))}
     outline = dataclasses.replace(outline, fields=fields, codecs=codecs)
     model = make_model(run, outline)
     assert model.main.domains == ("movie", "shop")

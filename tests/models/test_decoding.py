@@ -9,10 +9,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapes import draw_inputs, hard_gates, logits_of, make_variables, recipes
+from shapes import (
+    draw_inputs,
+    hard_gates,
+    logits_of,
+    make_variables,
+    recipes,
+    trunks,
+)
 
 from slimjax.errors import ConfigError
 from slimjax.models import BERT, GPT2, LayerConfig, decoder, encoder, freeze_decoder
+from slimjax.models.adapters import DOMAIN, add_adapters
 from slimjax.models.cached import can_cache, make_cache
 from slimjax.models.decoding import DecodingModel
 from slimjax.models.reading import count_positions
@@ -32,9 +40,9 @@ def writers(max_layers: int = 2):
 
 
 def sources_of(config, inputs):
-    """Returns what other towers than the main one read; None if there are none."""
+    """Returns what is read beside the text that is written; None if that is nothing."""
     if config.main.memory is None:
-        return None
+        return {DOMAIN: inputs[DOMAIN]} if DOMAIN in inputs else None
     own = config.main.reads, f"{config.main.reads}_segments"
     return {name: x for name, x in inputs.items() if name not in own}
 
@@ -68,8 +76,7 @@ def decode(model, inputs, source, prefix):
     return np.concatenate(outs, axis=1)
 
 
-def check_that_decoding_is_the_full_forward(data, prefix):
-    config = data.draw(writers())
+def check_that_decoding_is_the_full_forward(data, config, prefix):
     gates = unflatten(data.draw(hard_gates(config)))
     variables = make_variables(config)[0] | {"gates": gates}
     inputs = draw_inputs(config)
@@ -85,14 +92,24 @@ def check_that_decoding_is_the_full_forward(data, prefix):
 @given(st.data(), st.integers(1, 4))
 @settings(max_examples=3)
 def test_writing_with_a_cache_is_the_whole_forward_pass(data, prefix):
-    check_that_decoding_is_the_full_forward(data, prefix)
+    check_that_decoding_is_the_full_forward(data, data.draw(writers()), prefix)
+
+
+@given(st.data(), st.integers(1, 4))
+@settings(max_examples=3)
+def test_each_row_is_written_with_the_adapters_of_its_domain(data, prefix):
+    is_writer = lambda c: not c.main.sees_all and c.main.stem == "tokens"
+    config = data.draw(trunks().filter(is_writer))
+    towers = (add_adapters(tower, ("a", "b"), 2) for tower in config.towers)
+    config = dataclasses.replace(config, towers=tuple(towers))
+    check_that_decoding_is_the_full_forward(data, config, prefix)
 
 
 @pytest.mark.slow
 @given(st.data(), st.integers(1, 4))
 @settings(max_examples=25)
 def test_so_it_is_for_many_models(data, prefix):
-    check_that_decoding_is_the_full_forward(data, prefix)
+    check_that_decoding_is_the_full_forward(data, data.draw(writers()), prefix)
 
 
 @given(writers())
