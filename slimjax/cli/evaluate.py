@@ -1,6 +1,7 @@
 """``slimjax evaluate``."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from slimjax.cli.flags import make_parser, parse, print_json
 from slimjax.errors import ConfigError, suggest
@@ -36,6 +37,14 @@ def main(argv: Sequence[str]) -> None:
     if flags.json:
         print_json(result)
         return
+    domains = result.pop("domains", [])
     for name, value in result.items():
-        shown = f"{value:.4f}" if isinstance(value, float) else value
-        print(f"{name:16} {shown}")
+        print(f"{name:16} {_show(value)}")
+    for own in domains:
+        name = own.pop("domain") or "no domain"
+        facts = [f"{key} {_show(value)}" for key, value in own.items()]
+        print(f"{name:16} {', '.join(facts)}")
+
+
+def _show(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

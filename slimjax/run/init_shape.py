@@ -146,7 +146,8 @@ def _merge(
         if name.startswith("model.")
     }
     known = {field.name for field in dataclasses.fields(ModelSettings)}
-    for name in (known & given.keys()) - {*FREE}:
+    free = {*FREE} if source.adapters else {*FREE, "adapters"}  # They may be added.
+    for name in (known & given.keys()) - free:
         _check_same(run, source, name, given.pop(name), architecture)
     default = ModelSettings()
     settings = dataclasses.asdict(source)
