@@ -22,6 +22,7 @@ from jaxtyping import Array, Float
 from slimjax.compress.removal import damp
 from slimjax.nn.axes import numpy_of
 from slimjax.nn.quantize import (
+    FITS,
     FULL,
     STEPS,
     fit_rows,
@@ -36,6 +37,9 @@ DAMPING = 0.01
 
 BLOCK = 128
 """Inputs whose changes are added to the rest of a weight at once."""
+
+PARTS = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 1.0], np.float32)
+"""Parts of the largest number of a group, to which levels may reach."""
 
 DISTORTION = {2: 0.1188, 3: 0.03744, 4: 0.01154, 6: 0.00104, 8: 9.2e-5, FULL: 1.3e-6}
 """Mean squared error of normal numbers of deviation 1 at the steps of `STEPS`, by bits;
@@ -92,13 +96,28 @@ def fit_steps(
 def _fit(rows: np.ndarray, counts: np.ndarray, bits: int) -> np.ndarray:
     """Returns the fit of each row; on an accelerator, if there is one."""
     if jax.default_backend() == "cpu":
-        return fit_rows(rows, counts, np.full(len(rows), bits))[0]
+        factors = _factors(rows, bits)
+        return fit_rows(rows, counts, np.full(len(rows), bits), 0, factors)[0]
     return np.asarray(_fit_on_device(rows, counts, bits))
+
+
+def _factors(rows: Any, bits: int) -> Any:
+    """Returns factors of the best step for normal numbers, ``[K U]``.
+
+    Those of `FITS`, and those whose levels reach to parts of the largest number of each
+    row: a few weights of pretrained models are far larger than all others.
+    """
+    xp = numpy_of(rows)
+    rms = xp.sqrt((rows * rows).mean(1)) + np.float32(1e-12)
+    reach = xp.abs(rows).max(1) / (rms * np.float32(STEPS[bits] * 2 ** (bits - 1)))
+    usual = xp.broadcast_to(FITS[:, None], (len(FITS), len(rows)))
+    return xp.concatenate([usual, PARTS[:, None] * reach[None]], axis=0)
 
 
 @functools.partial(jax.jit, static_argnums=2)
 def _fit_on_device(rows: Array, counts: Array, bits: int) -> Any:
-    return fit_rows(rows, counts, jnp.full(len(rows), bits, jnp.int32))[0]
+    own = jnp.full(len(rows), bits, jnp.int32)
+    return fit_rows(rows, counts, own, 0, _factors(rows, bits))[0]
 
 
 def round_to_levels(values: Any, steps: Any, bits: int) -> Any:

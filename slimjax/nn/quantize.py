@@ -161,7 +161,11 @@ def num_groups(length: int, group_size: int) -> int:
 
 
 def fit_rows(
-    rows: Rows, curvature: Rows, bits: Units, group_size: int = 0
+    rows: Rows,
+    curvature: Rows,
+    bits: Units,
+    group_size: int = 0,
+    factors: Any = FITS,
 ) -> tuple[Any, Any]:
     """Returns the fit [U] of each row with the least ``sum h (w - Q(w))^2``, and that.
 
@@ -171,12 +175,14 @@ def fit_rows(
             the plain error counts.
         bits: Bits of each unit; those of `FULL` ones have no error.
         group_size: Elements that share a step.
+        factors: What is chosen among, one for all rows or one for each, ``[K]`` or
+            ``[K U]``.
     """
     xp = numpy_of(rows)
     exact = np.float64 if xp is np else np.float32
 
     def compare(best: tuple[Any, Any], factor: Any) -> tuple[tuple[Any, Any], None]:
-        fit = xp.full(len(rows), factor, np.float32)
+        fit = xp.broadcast_to(xp.asarray(factor, np.float32), (len(rows),))
         codes, steps = encode(rows, bits, fit, group_size)
         errors = (rows - decode(codes, steps, bits, group_size)) ** 2
         sums = ((curvature + np.float32(1e-20)) * errors).sum(1, dtype=exact)
@@ -185,10 +191,10 @@ def fit_rows(
 
     best = xp.ones(len(rows), np.float32), xp.full(len(rows), np.inf, exact)
     if xp is np:
-        for factor in FITS:
+        for factor in factors:
             best, _ = compare(best, factor)
     else:
-        best, _ = jax.lax.scan(compare, best, jnp.asarray(FITS))
+        best, _ = jax.lax.scan(compare, best, jnp.asarray(factors))
     is_full = bits >= FULL
     return xp.where(is_full, np.float32(1), best[0]), xp.where(is_full, 0, best[1])
 

@@ -131,3 +131,14 @@ def test_few_gradients_do_not_make_a_table_seem_cheap():
     assert 0.5 < price / cost < 2.0
     assert raw_price / raw_cost < 0.1
     assert cost < 0.8 * raw_cost
+
+
+@pytest.mark.parametrize("group_size", [0, 64])
+def test_the_largest_numbers_are_not_cut_off(group_size):
+    """A few weights of pretrained models are far larger than all others."""
+    _, weight = draw(0.0)
+    weight[7] *= 40.0
+    steps = fit_steps(weight.T, np.ones_like(weight.T), 8, group_size)
+    full = np.broadcast_to(spread(steps, I, group_size), (O, I))
+    error = np.sum((round_to_levels(weight.T, full, 8) - weight.T) ** 2)
+    assert error < 1e-3 * np.sum(weight**2)
