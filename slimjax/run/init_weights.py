@@ -53,13 +53,15 @@ def take_weights(stage: Stage, data: Dataset) -> tuple[PyTree, dict[str, Any]]:
         path: leaf if path[0] in own else take(path, leaf)
         for path, leaf in flatten(fresh["params"]).items()
     }
+    added = {path for path in weights if path not in old and path[0] not in own}
     left_out = {path[0] for path in old if path[0] in own or path not in weights}
     record = {
         "folder": run.model.init_from,
         "task": task,
         "digest": hash_tree(jax.device_get(source.params)),
-        "taken": sum(path[0] not in own for path in weights),
-        "fresh": sorted(own & {path[0] for path in weights}),
+        "taken": sum(path[0] not in own for path in weights) - len(added),
+        "fresh": sorted(own & {path[0] for path in weights})
+        + ["adapters"] * any(added),
         "left_out": sorted(left_out),
     }
     return {"params": unflatten(weights), "gates": fresh["gates"]}, record
