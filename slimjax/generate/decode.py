@@ -97,7 +97,8 @@ def check_room(
         ConfigError: If they do not.
     """
     num_rows, most = shape[0], getattr(model, "most_positions", 0)
-    cache = jax.eval_shape(lambda: start_cache(model, num_rows, length, source))
+    make = lambda read: start_cache(model, num_rows, length, read)
+    cache = jax.eval_shape(make, source)
     if most and needed > most:
         raise ConfigError(
             f"A text of {needed:,} tokens is longer than the {most:,} positions that "

@@ -215,7 +215,7 @@ class Network(nn.Module):
             memory_channels=self.channels[self._tower(name).axis],
         )
 
-    def _end(self, name: str, streams: Mapping[str, Streams]) -> Float[Array, "B T D"]:
+    def _end(self, name: str, streams: Mapping[str, Streams]) -> Float[Array, "..."]:
         """Returns the last stream of a tower, as others read it."""
         channels = self.channels[self._tower(name).axis]
         return self.parts[name].finish(streams[name][-1], channels)

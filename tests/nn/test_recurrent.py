@@ -1,6 +1,7 @@
 """What recurrent layers promise: their formulas, no trace of padding, one carry."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -15,7 +16,7 @@ def make(cell, both_ways=False):
     """Returns a layer, its variables (random, gates open) and x [B T D]."""
     layer = Recurrent(C, cell, both_ways=both_ways, norm=None, bias=True)
     draw = np.random.default_rng(0)
-    x = draw.normal(size=(B, T, D)).astype(np.float32)
+    x = jnp.float32(draw.normal(size=(B, T, D)))
     fresh = jax.eval_shape(layer.init, jax.random.key(0), x)
     shapes = jax.tree.map(
         lambda leaf: leaf.value.shape,
@@ -23,9 +24,9 @@ def make(cell, both_ways=False):
         is_leaf=lambda leaf: hasattr(leaf, "value"),
     )
     is_shape = lambda node: isinstance(node, tuple)
-    make = lambda shape: draw.normal(size=shape).astype(np.float32)
+    make = lambda shape: jnp.float32(draw.normal(size=shape))
     params = jax.tree.map(make, shapes["params"], is_leaf=is_shape)
-    gates = jax.tree.map(np.ones, shapes["gates"], is_leaf=is_shape)
+    gates = jax.tree.map(jnp.ones, shapes["gates"], is_leaf=is_shape)
     return layer, {"params": params, "gates": gates}, x
 
 
@@ -69,7 +70,7 @@ def test_padding_leaves_no_trace_and_segments_share_no_state(cell):
     layer, variables, x = make(cell, both_ways=True)
     apply = jax.jit(layer.apply)
     alone = [apply(variables, x[:, :2]), apply(variables, x[:, 2:4])]
-    segments = np.array([[1, 1, 2, 2, 0]] * B, np.int32)
+    segments = jnp.array([[1, 1, 2, 2, 0]] * B)
     together = apply(variables, x, segments=segments)
     np.testing.assert_allclose(together[:, :2], alone[0], atol=1e-6)
     np.testing.assert_allclose(together[:, 2:4], alone[1], atol=1e-6)
@@ -85,7 +86,7 @@ def test_the_past_does_not_see_the_future(cell):
 def test_a_carry_goes_on_where_it_stopped():
     layer, variables, x = make("lstm")
     whole = layer.apply(variables, x)
-    zeros = np.zeros((B, 1, C), np.float32)
+    zeros = jnp.zeros((B, 1, C))
     cache = {name: zeros for name in STATES["lstm"]}
     parts = []
     for piece in (slice(0, 3), slice(3, 5)):

@@ -3,6 +3,8 @@
 import json
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -19,6 +21,7 @@ from slimjax.run.start import train
 from slimjax.tasks import regression
 from slimjax.tasks.answers import Results
 from slimjax.tasks.error import losses_of
+from slimjax.text.examples import Example
 from slimjax.train.config import make_run_config
 
 SOURCE = np.random.default_rng(0)
@@ -50,7 +53,7 @@ def test_values_become_deviations_from_the_mean_of_train(tmp_path):
     values = SOURCE.normal(MEAN, DEVIATION, 60).tolist()
     data = load(write_reviews(tmp_path / "a.jsonl", values))
     own = np.float64(data.splits["train"]["value"])
-    batch = data.batch("train", 0, 8, seed=0)
+    batch = jax.tree.map(jnp.asarray, data.batch("train", 0, 8, seed=0))
     assert set(batch) == {"tokens", "value", "value_unit"}
     target = regression.targets(batch, None)["value"]
     expected = (batch["value"] - own.mean()) / own.std()
@@ -63,19 +66,19 @@ def test_values_become_deviations_from_the_mean_of_train(tmp_path):
 def test_rows_that_fill_up_a_batch_are_no_targets(tmp_path):
     data = load(write_reviews(tmp_path / "a.jsonl", range(40)))
     batch = list(data.evaluation_batches("valid", np.arange(3), 4))[-1]
-    target = regression.targets(batch, None)["value"]
+    target = regression.targets(jax.tree.map(jnp.asarray, batch), None)["value"]
     np.testing.assert_array_equal(target.weight, [1, 1, 1, 0])
     assert np.isfinite(target.values).all()
 
 
 def make_readouts(numbers):
-    x = np.float32(numbers)[:, None]
-    return {"value": Readout(x, np.ones((1, 1), np.float32))}
+    x = jnp.float32(numbers)[:, None]
+    return {"value": Readout(x, jnp.ones((1, 1)))}
 
 
 def test_the_error_is_a_normal_distribution_of_the_training_variance():
-    values, means = np.float32([100.0, 640.0]), np.float32([300.0, 500.0])
-    unit = np.tile(np.float32([MEAN, DEVIATION]), (2, 1))
+    values, means = jnp.float32([100.0, 640.0]), jnp.float32([300.0, 500.0])
+    unit = jnp.tile(jnp.float32([MEAN, DEVIATION]), (2, 1))
     batch = {"value": values, "value_unit": unit}
     readouts = make_readouts((means - MEAN) / DEVIATION)
     head = regression.heads({})
@@ -92,7 +95,8 @@ def test_the_error_is_a_normal_distribution_of_the_training_variance():
 def test_an_answer_has_the_unit_of_the_files():
     kept = regression.predict(make_readouts([0.5, -1.0]), {})
     kept = {name: np.asarray(array) for name, array in kept.items()}
-    results = Results([None] * 2, kept, {}, np.arange(3), {"value": SCALE})
+    examples = [Example({"value": 1.0}, "x.jsonl", line) for line in (1, 2)]
+    results = Results(examples, kept, {}, np.arange(3), {"value": SCALE})
     assert regression.answer(results) == [{"prediction": 600.0}, {"prediction": 300.0}]
 
 
