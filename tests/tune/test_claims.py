@@ -47,7 +47,7 @@ def work_to_the_end(folder: Path, host: str, num_jobs: int, seconds: float) -> N
             root = folder / f"job{i}"
 
             def train(root: Path = root) -> bool:
-                if (root / "report.json").is_file():
+                if is_done(root):
                     return True
                 with RunFolder(root).lock():
                     append_whole(root / "log", f"begin {host}\n".encode())
@@ -55,12 +55,18 @@ def work_to_the_end(folder: Path, host: str, num_jobs: int, seconds: float) -> N
                         time.sleep(seconds / 4)
                         append_whole(root / "log", f"step {host}\n".encode())
                     append_whole(root / "log", f"end {host}\n".encode())
-                    write_json(root / "report.json", {})
                 return True
 
             if claims.attempt(f"job{i}", root, train):
                 todo.remove(i)
         time.sleep(0.02)
+
+
+def is_done(root: Path) -> bool:
+    """Whether the log of a job has its end, which is written at one stroke."""
+    log = root / "log"
+    lines = log.read_text().splitlines() if log.is_file() else []
+    return bool(lines) and lines[-1].startswith("end")
 
 
 def write_until_lost(folder: Path, *, locks: bool, lease_s: float) -> None:
@@ -325,7 +331,7 @@ def kill_at_random(folder: Path, num_jobs: int, num_kills: int, seconds: float) 
         kills[i] -= 1
         workers[i] = run(i)
     for worker in workers:
-        worker.join(PATIENCE_S)
+        worker.join(10 * PATIENCE_S)  # Far more than it takes, even on a busy machine.
         assert worker.exitcode == 0
     check_jobs(folder, num_jobs)
 

@@ -115,6 +115,8 @@ def test_sweeps_that_are_killed_at_random_end_as_one_that_was_not(
     words += [
         "--grid=objective.budget=60%,70%,80%",
         "--config.train.save_every_steps=2",
+        # A line of several steps has fewer of them after a restart between two lines.
+        "--config.train.log_every_steps=1",
     ]
     environment = dict(os.environ, NPROC="1", XLA_FLAGS="")
     calm, wild = tmp_path / "a" / "s", tmp_path / "b" / "s"
