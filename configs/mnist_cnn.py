@@ -4,7 +4,7 @@ Run: python experiments/towers/fetch.py mnist_5k
      slimjax train --config=mnist_cnn --workdir=runs/mnist_cnn
 
 or with the four files of MNIST: ``--config.data.source=idx:mnist``. The head reads the
-mean of all places of the last stage; there is no attention. The model is dense.
+maximum over all places of the last stage; there is no attention. The model is dense.
 
 The perceptron of mnist_mlp.py with shifts reads the same images:
 
@@ -26,7 +26,7 @@ def get_config() -> ConfigDict:
     config.augment = dict(shift=2)
     config.model = dict(kind="encoder", stem="convolution", width=64, num_layers=0)
     config.model.update(filters=(16, 32, 64), pools=(2, 2, 1), image_norm="group")
-    config.model.update(dropout=0.2, dtype="float32")
+    config.model.update(pool="max", dropout=0.2, dtype="float32")
     config.objective = dict(strategy="none")
     config.optim = dict(learning_rate=2e-3, warmup_steps=50, weight_decay=0.05)
     config.train = dict(num_steps=1_500, eval_every_steps=150, eval_rows=0)

@@ -16,6 +16,7 @@ from slimjax.data.batches import row_indices
 from slimjax.data.buckets import Buckets
 from slimjax.data.mixture import Mixture
 from slimjax.data.outline import Codec, Field, Outline
+from slimjax.data.rows_of_images import RowsOfImages
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.errors import DataError
 from slimjax.text.examples import Example
@@ -55,6 +56,8 @@ class Dataset:
             counted, and raw bytes of each document, ``[D 2]``. Empty otherwise.
         encode: Makes rows of examples, as `slimjax.data.encoding.Encoded`; None
             without labelled data.
+        together: Chooses the rows of training batches where those of one image stand
+            together; None where every row is by itself.
         change: Changes a batch of training, given its row numbers, the step and the
             seed; None where rows stay as they are.
     """
@@ -77,6 +80,7 @@ class Dataset:
     tables: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     documents: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     encode: Callable[[list[Example]], Any] | None = None
+    together: RowsOfImages | None = None
     change: Callable[[Batch, Int64[np.ndarray, " B"], int, int], Batch] | None = None
 
     @property
@@ -139,16 +143,19 @@ class Dataset:
     def training_batch(self, step: int, batch_size: int, seed: int) -> Batch:
         """Returns the batch of a step of training, cut to the length of its bucket.
 
-        Without buckets it is the `batch` of the split ``train``, changed if rows are.
+        Without buckets it is the `batch` of the split ``train``, or rows that stand
+        `together`, changed if rows are.
 
         Raises:
             DataError: If the split has no rows.
         """
-        if self.buckets is None and self.change is not None:
-            numbers = self.row_numbers("train", step, batch_size, seed)
-            return self.change(self.rows("train", numbers), numbers, step, seed)
         if self.buckets is None:
-            return self.batch("train", step, batch_size, seed)
+            if self.together is not None:
+                numbers = self.together.choose(step, batch_size, seed)
+            else:
+                numbers = self.row_numbers("train", step, batch_size, seed)
+            rows = self.rows("train", numbers)
+            return self.change(rows, numbers, step, seed) if self.change else rows
         length, numbers = self.buckets.choose(step, batch_size, seed)
         whole, rows = self.buckets.lengths[-1], self.rows("train", numbers)
         return {

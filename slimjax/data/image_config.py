@@ -26,6 +26,8 @@ class ImageSettings:
         max_pixels: Most pixels of an image file; a larger one is refused before it is
             decoded.
         image_dir: Folder of the images that rows name; empty for that of the file.
+        rows_per_image: Rows of one image, such as its questions, that stand together in
+            training batches, and for which it is read once.
     """
 
     image_size: int | tuple[int, ...] = 0
@@ -33,6 +35,7 @@ class ImageSettings:
     channels: int = 3
     max_pixels: int = 64_000_000
     image_dir: str = ""
+    rows_per_image: int = 1
 
     @property
     def image_shape(self) -> tuple[int, int] | None:
@@ -68,6 +71,12 @@ class ImageSettings:
             raise ConfigError(
                 f"config.data.channels={show(self.channels)} is invalid. Set 1 for "
                 "grey, or 3 for colour."
+            )
+        rows = self.rows_per_image
+        if type(rows) is not int or rows < 1:
+            raise ConfigError(
+                f"config.data.rows_per_image={show(rows)} is invalid. Set a whole "
+                "number, 1 or more."
             )
         most = self.max_pixels
         if type(most) is not int or not 1 <= most <= MAX_PIXELS:

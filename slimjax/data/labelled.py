@@ -22,9 +22,11 @@ from slimjax.data.dataset import Codec, Dataset
 from slimjax.data.domains import names_of
 from slimjax.data.encoding import Prepared, encode_examples
 from slimjax.data.gathering import gather
+from slimjax.data.image_table import IMAGE
 from slimjax.data.mixture import make_mixture
 from slimjax.data.outline import DOMAIN, POSITIONS, Field
 from slimjax.data.reads import READS
+from slimjax.data.rows_of_images import RowsOfImages
 from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError
 from slimjax.text.examples import Example
@@ -101,6 +103,7 @@ def load_labelled_dataset(
             kinds=found.kinds,
             encode=functools.partial(encode_examples, columns),
             buckets=_choose_buckets(config, fields, arrays["train"]),
+            together=_choose_together(config, fields, arrays["train"]),
         )
 
     dataset = open_entry(
@@ -118,6 +121,38 @@ def _mix(config: DataConfig, dataset: Dataset) -> Dataset:
         return dataset
     names, numbers = names_of(dataset.codecs), dataset.splits["train"][DOMAIN]
     return dataclasses.replace(dataset, mixture=make_mixture(config, names, numbers))
+
+
+def _choose_together(
+    config: DataConfig, fields: Mapping[str, Field], train: Mapping[str, np.ndarray]
+) -> RowsOfImages | None:
+    """Returns the rows of train by image, if those of one image are to stand together.
+
+    Raises:
+        ConfigError: If there are no images, or nothing else to tell their rows apart.
+    """
+    per_image = config.rows_per_image
+    if per_image == 1:
+        return None
+    asked = f"config.data.rows_per_image={per_image}"
+    has_positions = any(POSITIONS in field.axes for field in fields.values())
+    if IMAGE not in fields or not has_positions:
+        raise ConfigError(
+            f"{asked} is for rows that read an image and a text, such as questions "
+            "about it. Set it to 1."
+        )
+    if config.batch_size % per_image:
+        raise ConfigError(
+            f"config.data.batch_size={config.batch_size} must be a multiple of {asked}."
+        )
+    others = {"buckets": list(config.buckets), "domains": config.domains}
+    for name, value in others.items():
+        if value:
+            raise ConfigError(
+                f"{asked} and config.data.{name}={value} exclude each other. Set one "
+                "of them."
+            )
+    return RowsOfImages(np.asarray(train[IMAGE]), per_image)
 
 
 def _choose_buckets(

@@ -178,6 +178,7 @@ class Tower(nn.Module):
         scaled = self.tower.embed_scale * channels
         if self.tower.picture is not None:
             x, scaled = self.stem(values, channels), channels
+            x = _give_all_rows(x, inputs)
         else:
             x = self._vectors(inputs, channels, table)
         if self.tower.token_types:
@@ -242,3 +243,18 @@ class Tower(nn.Module):
             memory_segments=memory.memory_segments,
             memory_channels=memory.memory_channels,
         )
+
+
+def _give_all_rows(
+    x: Float[Array, "R T D"], inputs: Mapping[str, Array]
+) -> Float[Array, "B T D"]:
+    """Returns the stream of images for all rows; those that share one stand together.
+
+    Args:
+        x: One for each image.
+        inputs: All that is read, of which some have more rows than there are images.
+    """
+    rows = {value.shape[0] for value in inputs.values()}
+    if rows == {x.shape[0]}:
+        return x
+    return jnp.repeat(x, max(rows) // x.shape[0], axis=0)

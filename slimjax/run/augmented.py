@@ -56,6 +56,26 @@ def check_augment(run: RunConfig, outline: Outline) -> None:
         )
 
 
+def check_together(run: RunConfig) -> None:
+    """Refuses what deals out rows of a batch that must stand together.
+
+    Raises:
+        ConfigError: Naming both settings.
+    """
+    rows, parts = run.data.rows_per_image, run.optim.accumulation_steps
+    asked = f"config.data.rows_per_image={rows}"
+    if rows > 1 and parts > 1:
+        raise ConfigError(
+            f"{asked} keeps rows of a batch together, and config.optim."
+            f"accumulation_steps={parts} deals them out. Set one of them to 1."
+        )
+    if rows > 1 and run.distill.is_on:
+        raise ConfigError(
+            f"{asked} is for training without a teacher. Set it to 1, or "
+            "config.distill.teacher=''."
+        )
+
+
 def change_texts(run: RunConfig, data: Dataset) -> Dataset:
     """Returns data whose texts are changed in training, if the config asks for it.
 

@@ -13,7 +13,7 @@ from slimjax.models.architecture import read_architecture
 from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.head import HeadConfig
-from slimjax.run.augmented import check_augment
+from slimjax.run.augmented import check_augment, check_together
 from slimjax.tasks.base import Task
 from slimjax.tasks.inputs import with_domains
 from slimjax.tasks.pixels import IMAGE, with_pixels
@@ -47,7 +47,8 @@ def make_task(run: RunConfig, outline: Outline) -> Task:
     task = with_domains(task) if DOMAIN in outline.fields else task
     if IMAGE not in outline.fields:
         return task
-    return with_pixels(task, run.data.normalize, run.augment)
+    data = run.data
+    return with_pixels(task, data.normalize, run.augment, data.rows_per_image)
 
 
 def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
@@ -59,6 +60,7 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
     """
     check_fields(run, outline)
     check_augment(run, outline)
+    check_together(run)
     task = make_task(run, outline)
     heads = tuple(_weigh(head, run, outline) for head in task.heads(outline.sizes))
     options = outline.sizes, heads, outline.lengths, _domains(run, outline)

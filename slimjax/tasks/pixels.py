@@ -55,7 +55,10 @@ def to_numbers(pixels: Num[Array, "B H W C"]) -> Float[Array, "B H W C"]:
 
 
 def with_pixels(
-    task: Task, normalize: Sequence[float], augment: AugmentConfig | None = None
+    task: Task,
+    normalize: Sequence[float],
+    augment: AugmentConfig | None = None,
+    rows_per_image: int = 1,
 ) -> Task:
     """Returns a task whose batches hold images as bytes.
 
@@ -63,13 +66,17 @@ def with_pixels(
         task: The task, which reads numbers.
         normalize: See `scale`.
         augment: How images are changed where there is a key, that is, in training.
+        rows_per_image: Rows of one image that stand together where there is a key. The
+            model is then given the image of every such group.
     """
     augment = augment or AugmentConfig()
 
     def inputs(batch: Batch, key: Array | None) -> dict[str, Array]:
         if IMAGE not in batch:
             return task.inputs(batch, key)
-        x: Any = to_numbers(batch[IMAGE])
+        pixels = batch[IMAGE]
+        pixels = pixels if key is None else pixels[::rows_per_image]
+        x: Any = to_numbers(pixels)
         if key is not None and augment.of_images:
             x = change_images(x, jax.random.fold_in(key, CHANGE), augment)
         if key is not None and augment.mixup:
@@ -83,6 +90,7 @@ def with_pixels(
         return _mix_targets(found, _shares(key, len(batch[IMAGE]), augment))
 
     is_random = bool(task.is_random or augment.of_images or augment.mixup)
+    is_random = is_random or rows_per_image > 1  # Training batches come with a key.
     changes = dict[str, Any](inputs=inputs, targets=targets, is_random=is_random)
     return dataclasses.replace(task, **changes)
 

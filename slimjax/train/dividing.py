@@ -120,12 +120,10 @@ class Divider:
         blueprint = self._search.blueprint
         gates, bits = blueprint.inventory.open_gates(), dict(blueprint.bits)
         for towers, own in decisions.items():
-            for path in gates:
-                gates[path] = (
-                    own.gates[path] if self._owner[path] in towers else gates[path]
-                )
-            for key in bits if own.bits else ():
-                bits[key] = own.bits[key] if self._owner[key] in towers else bits[key]
+            is_own = lambda path, towers=towers: self._owner[path] in towers
+            gates |= {path: gate for path, gate in own.gates.items() if is_own(path)}
+            chosen = own.bits or {}
+            bits |= {key: each for key, each in chosen.items() if is_own(key)}
         parts = list(decisions.values())
         return Decision(
             gates,
@@ -139,8 +137,10 @@ class Divider:
 def _owner(path: Path, blueprint: Blueprint) -> str:
     """Returns the tower of a gate or of a bit key; widths have gates at the root."""
     towers = blueprint.model.towers
-    axes = {(tower.axis,): tower.name for tower in towers}
-    name = axes.get(path, owner_of(path, [t.name for t in towers if t.name]))
+    axes = {tower.axis: tower.name for tower in towers}
+    named = [tower.name for tower in towers if tower.name]
+    name = axes.get(path[-1]) if len(path) == 1 else None
+    name = owner_of(path, named) if name is None else name
     return name or MAIN
 
 

@@ -120,7 +120,7 @@ def test_captions_are_written_for_images(tmp_path, capsys):
     kind = dict(kind="encoder_decoder", stem="convolution", encoder_layers=1)
     config = configure("caption", path, 120, **kind, data={"seq_len": 16})
     report = slimjax.fit(config, tmp_path / "run", quiet=True)
-    assert metrics_of(report)["bleu"] > 80
+    assert metrics_of(report)["chrf"] > 90  # Three words have no BLEU.
     out = tmp_path / "out.jsonl"
     (tmp_path / "new.jsonl").write_text('{"image": "images/2.png"}\n')
     command = ["predict", f"--workdir={tmp_path / 'run'}", f"--output={out}"]

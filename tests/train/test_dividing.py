@@ -75,6 +75,7 @@ def test_all_towers_keep_the_same_part():
     parts = list(parts_by_tower(blueprint, decision).values())
     assert max(parts) < 1.05 * min(parts)
     free = search.at_budget(np.array([part]))
+    assert free is not None
     assert free.predicted_loss_change <= decision.predicted_loss_change
     others = list(parts_by_tower(blueprint, free).values())
     assert max(others) > 1.3 * min(others)  # One price takes where it costs least.
@@ -99,6 +100,7 @@ def test_others_stay_as_they_are_where_one_tower_is_enough():
     assert 0.94 <= decision.sizes[0] <= 0.95
     for path, gate in decision.gates.items():
         assert gate.all() or path[0] in ("text", "text_embed")
+    assert decision.bits is not None
     for key, bits in decision.bits.items():
         assert (bits == 16).all() or key[0] in ("text", "text_embed")
 
