@@ -33,6 +33,7 @@ def get_config() -> ConfigDict:
     config.model = dict(kind="encoder", stem="convolution", width=64, num_layers=0)
     config.model.update(filters=(16, 32, 64), pools=(2,), image_norm="group")
     config.model.update(num_heads=4, mlp_dim=128, dropout=0.2, dtype="float32")
+    config.model.pool = "max"  # Over all places of the last stage.
     config.objective = dict(strategy="none")
     config.optim = dict(learning_rate=2e-3, warmup_steps=50, weight_decay=0.1)
     config.train = dict(num_steps=1_500, eval_every_steps=100, eval_rows=0)

@@ -103,7 +103,6 @@ def load_labelled_dataset(
             kinds=found.kinds,
             encode=functools.partial(encode_examples, columns),
             buckets=_choose_buckets(config, fields, arrays["train"]),
-            together=_choose_together(config, fields, arrays["train"]),
         )
 
     dataset = open_entry(
@@ -112,11 +111,14 @@ def load_labelled_dataset(
         load,
     )
     report("encode", 1.0)
-    return dataset if all_valid else _mix(config, dataset)
+    return dataset if all_valid else _order(config, dataset)
 
 
-def _mix(config: DataConfig, dataset: Dataset) -> Dataset:
-    """Returns data whose training rows are drawn by domain, if that is asked for."""
+def _order(config: DataConfig, dataset: Dataset) -> Dataset:
+    """Returns data with the order of training rows that is asked for, if one is."""
+    together = _choose_together(config, dataset.fields, dataset.splits["train"])
+    if together is not None:
+        return dataclasses.replace(dataset, together=together)
     if not config.domains:
         return dataset
     names, numbers = names_of(dataset.codecs), dataset.splits["train"][DOMAIN]
