@@ -7,10 +7,10 @@ in a field ``domain``; those of another domain, or of none, take the trunk alone
 Run: slimjax train --config=domains --workdir=runs/domains \
         --config.data.domains='{"movie": "csv:movie.csv", "shop": "csv:shop.csv"}'
 
-Training draws as many rows of each domain as there are; `data.temperature` above 1
-draws more of the small ones. Half of the bytes go in two seams, also those of adapters
-that are not worth them: the report says which domain kept what. docs/domains.md has
-more, and experiments/domains/README.md results.
+Training draws domains by the square roots of their rows, so that a small one counts.
+Half of the bytes go in two seams, also those of adapters that are not worth them: the
+report says which domain kept what. docs/domains.md has more, and
+experiments/domains/README.md results.
 """
 
 from ml_collections import ConfigDict

@@ -13,12 +13,15 @@ from shapes import CLASSES, draw_inputs, logits_of, make_variables
 from slimjax.config import override, read_config
 from slimjax.data.domains import Domains
 from slimjax.data.outline import Field
+from slimjax.data.two_columns import PARTNER_TOKENS
 from slimjax.errors import ConfigError
 from slimjax.models import BERT, VIT, LayerConfig, ModelSettings, encoder
-from slimjax.models.adapters import DOMAIN, add_adapters
+from slimjax.models.adapters import DOMAIN, add_adapters, count_adapters
 from slimjax.models.architecture import parse_architecture
 from slimjax.models.paths import layer_name
 from slimjax.run.blueprints import expected_outline, make_model, make_task
+from slimjax.tasks import ranking
+from slimjax.tasks.inputs import with_domains
 from slimjax.train.config import make_run_config
 
 LAYERS = (LayerConfig(2, 1, 4, 5),) * 2
@@ -145,3 +148,21 @@ def test_adapters_need_rows_that_have_a_domain():
 def test_settings_that_describe_no_adapter_are_refused(adapters, words):
     with pytest.raises(ConfigError, match=words):
         ModelSettings(adapters=adapters)
+
+
+def test_both_texts_of_a_row_have_its_domain():
+    task = with_domains(ranking.make_task({"pad": 0, "bos": 1, "eos": 2}))
+    tokens = jnp.array([[1, 5, 2], [1, 6, 2]])
+    batch = {"tokens": tokens, PARTNER_TOKENS: tokens, DOMAIN: jnp.array([1, -1])}
+    assert task.inputs(batch, None)[DOMAIN].tolist() == [1, -1, 1, -1]
+    del batch[PARTNER_TOKENS]
+    assert task.inputs(batch, None)[DOMAIN].tolist() == [1, -1]
+
+
+def test_units_of_adapters_are_counted_in_all_towers():
+    entry = {"adapters": [["mlp_adapter_movie", 3], ["attention_adapter_a_b", 2]]}
+    towers = {"": {"layers": [entry, {}]}, "encoder": {"layers": [entry]}}
+    found = count_adapters({"towers": towers}, ["movie", "a_b", "b"])
+    assert found["movie"] == {"sublayers": 2, "units": 6}
+    assert found["a_b"] == {"sublayers": 2, "units": 4}
+    assert found["b"] == {"sublayers": 0, "units": 0}
