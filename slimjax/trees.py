@@ -8,7 +8,7 @@ gates are nested dicts; `flatten` turns them into one dict from path to leaf and
 import hashlib
 import math
 import zlib
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Any
 
 import flax.linen as nn
@@ -117,8 +117,12 @@ def leaf_table(tree: PyTree) -> dict[str, dict]:
     return table
 
 
-def hash_tree(tree: PyTree) -> str:
+def hash_tree(tree: PyTree, read: Callable[[Any], Any] = np.asarray) -> str:
     """Returns the sha256 over names, dtypes, shapes and bytes of all leaves, as hex.
+
+    Args:
+        tree: The tree.
+        read: Returns the array of a leaf; one is read after the other.
 
     Examples:
         >>> hash_tree({"a": np.zeros(2)}) == hash_tree({"a": np.zeros(3)})
@@ -126,7 +130,7 @@ def hash_tree(tree: PyTree) -> str:
     """
     digest = hashlib.sha256()
     for name, leaf in named_leaves(tree).items():
-        update_digest(digest, name, np.asarray(leaf))
+        update_digest(digest, name, np.asarray(read(leaf)))
     return digest.hexdigest()
 
 

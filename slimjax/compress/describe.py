@@ -73,6 +73,8 @@ def describe(
             "slope_rows": request.num_slope_rows,
             "bits": list(settings.quantize.bits),
             "group_size": settings.quantize.group_size,
+            "group_axis": settings.quantize.group_axis,
+            "minimum": settings.quantize.minimum,
             "seams": seams,
             "heal_steps": request.heal_steps,
             "decoding": decoding,

@@ -11,6 +11,7 @@ from jaxtyping import PyTree
 from slimjax.data.codecs import Codecs, save_codecs
 from slimjax.interop.run_folders import check_new, new_folder
 from slimjax.models.config import ModelConfig
+from slimjax.nn.grids import Grid, Scales
 from slimjax.nn.packing import key_in
 from slimjax.nn.quantize import Precision, bit_key, is_matrix
 from slimjax.objective.inventory import Bits
@@ -68,8 +69,8 @@ class Result:
         weights: PyTree,
         names: PyTree,
         precision: Precision,
-        steps: Mapping[PathNames, np.ndarray],
-        group_size: int,
+        scales: Mapping[PathNames, Scales],
+        grid: Grid,
     ):
         """Takes what a packed file holds.
 
@@ -78,17 +79,17 @@ class Result:
             weights: The weights, on their levels.
             names: Names of their axes.
             precision: Bits of their units.
-            steps: Steps of those that were rounded, by path.
-            group_size: Elements that share a step.
+            scales: Where the levels of those that were rounded lie, by path.
+            grid: Which elements share a step.
         """
         self.model, self.weights, self.names = model, weights, names
-        self.precision, self.steps, self.group_size = precision, steps, group_size
+        self.precision, self.scales, self.grid = precision, scales, grid
 
     def pack(self, path: Path) -> int:
         """Writes the packed file, and returns its size in bytes."""
         return write_packed(
-            *(path, self.weights, self.names, self.precision, self.group_size),
-            steps=self.steps,
+            *(path, self.weights, self.names, self.precision, self.grid),
+            scales=self.scales,
         )
 
     def write(

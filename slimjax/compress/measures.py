@@ -24,7 +24,7 @@ def sizes_of(
         material: The model.
         bits: Bits of its units; None for 16 everywhere.
     """
-    sizes = material.sizes(bits, settings.quantize.group_size if bits else 0)
+    sizes = material.sizes(bits, settings.quantize.grid if bits else 0)
     size_fn = size_fn_of(settings, material)
     if size_fn is None:
         return sizes

@@ -15,17 +15,12 @@ import numpy as np
 
 from slimjax.compress.curves import Curve
 from slimjax.compress.knapsack import Offers, best_offers, choose
-from slimjax.compress.moments import HEAD, STREAM, Moments
-from slimjax.compress.removal import shrink
-from slimjax.compress.rounding import group_squares, rounding_nats
-from slimjax.compress.walk import source_of
-from slimjax.nn.quantize import FULL, bit_axis, bit_key, from_rows, is_matrix, to_rows
+from slimjax.nn.quantize import FULL, bit_key, is_matrix
 from slimjax.objective.inventory import VOCAB, Bits, Inventory, Leaf, uniform_bits
 from slimjax.objective.size import SizeFn, unit_sizes
-from slimjax.resize.shrink import ANSWERS
 from slimjax.trees import Path
 
-MAX_TRIES = 6
+MAX_TRIES = 16
 """Times that a choice is made anew, since the last bytes of a file do not add up."""
 
 KEPT = 100_000
@@ -115,14 +110,14 @@ class Catalogue:
     def choose(self, budget: float) -> Choice | None:
         """Returns the choice of least cost within a budget; None if there is none."""
         room = budget - self.start
-        for _ in range(MAX_TRIES):
+        for number in range(MAX_TRIES):
             numbers = choose([part.offers for part in self.lists], room)
             if numbers is None:
                 return None
             choice = self.describe(numbers)
             if choice.size <= budget:
                 return choice
-            room -= choice.size - budget
+            room -= (choice.size - budget) * (1 + number / 4)
         return None
 
     def least(self) -> float:
@@ -221,68 +216,6 @@ class Catalogue:
         bits = self._bits(chosen)
         size = float(self.size_fn(gates, bits))
         return Choice(gates, bits, nats, structure, size)
-
-
-def price_bits(
-    weights: Mapping[Path, np.ndarray],
-    inventory: Inventory,
-    moments: Moments,
-    states: tuple[int, ...],
-    group_size: int = 0,
-) -> dict[Path, np.ndarray]:
-    """Returns the nats that each number of bits costs each matrix.
-
-    Args:
-        weights: The weights, by path.
-        inventory: Knows the names of their axes.
-        moments: See `slimjax.compress.moments`.
-        states: Numbers of bits, the most first.
-        group_size: Elements that share a step.
-    """
-    found = {}
-    for leaf in inventory.leaves:
-        path, axis = leaf.path, bit_axis(leaf.axes)
-        if not is_matrix(leaf.axes):
-            continue
-        moment, slope = sides_of(leaf, moments)
-        if moment is None or slope is None:
-            continue
-        weight = np.asarray(weights[path], np.float32)
-        squares = group_squares(to_rows(weight, axis), group_size)
-        squares = from_rows(squares, axis, weight.shape)
-        if leaf.axes[0] in ANSWERS:
-            weight, squares = weight.T, squares.T
-        flat = weight.reshape(len(moment), -1), squares.reshape(len(moment), -1)
-        found[path] = rounding_nats(flat[0], moment, slope, flat[1], states)
-    return found
-
-
-def sides_of(
-    leaf: Leaf, moments: Moments
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Returns the moment of what a matrix reads, and the diagonal of its gradients'.
-
-    None for those that are not rounded, such as tables of positions. An error in a row
-    of a table of tokens that scores nothing is an error of the stream: there the moment
-    is that of the stream's gradients, of which there may be few, and all rows are taken
-    to be read equally often.
-    """
-    if leaf.path in moments.slopes:
-        slope = moments.slopes[leaf.path]
-        slope = np.diag(slope) if slope.ndim == 2 else slope
-        return moments.inputs.get(source_of(leaf.path, moments.inputs)), slope
-    if leaf.axes[0] not in ANSWERS or len(leaf.shape) != 2:
-        return None, None
-    moment, slope = moments.inputs.get(HEAD), moments.slopes.get(HEAD)
-    if not leaf.use.rate:
-        moment = moments.slopes.get((*leaf.path[:-2], *STREAM))
-        if moment is not None:
-            moment = shrink(moment, moments.num_targets)
-        slope = np.full(leaf.shape[0], 1 / leaf.shape[0])
-    if moment is None or slope is None:
-        return None, None
-    fits = leaf.shape == (len(slope), len(moment))
-    return (moment, slope) if fits else (None, None)
 
 
 def _part_of(leaf: Leaf, inventory: Inventory) -> Path:

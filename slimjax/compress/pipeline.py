@@ -206,7 +206,7 @@ def _measure_seam(work: Work, slim: Slim) -> dict[str, float]:
     before = work.before[work.request.data]
     after = measure(slim.model, slim.variables, work.texts[work.request.data].rows)
     change = (after.nats - before.nats) / before.num_targets
-    sizes = slim.sizes(slim.bits, work.settings.quantize.group_size)
+    sizes = slim.sizes(slim.bits, work.settings.quantize.grid)
     return {
         "predicted_loss_change": slim.choice.nats + _nats_of_rows(work),
         "true_loss_change": change,
@@ -274,5 +274,5 @@ def _as_result(slim: Slim, settings: Settings) -> Result:
     names = axis_names(slim.model.abstract_variables())["params"]
     fits = uniform_precision(params, names, FULL)["fit"]
     precision = {"bits": unflatten(dict(slim.bits)), "fit": fits}
-    group_size = settings.quantize.group_size
-    return Result(slim.model, params, names, precision, slim.steps, group_size)
+    grid = settings.quantize.grid
+    return Result(slim.model, params, names, precision, slim.scales, grid)

@@ -161,7 +161,7 @@ def weigh_again(
     return Catalogue(
         inventory,
         curves,
-        make_size_fn(measure, inventory, settings.quantize.group_size),
+        make_size_fn(measure, inventory, settings.quantize.grid),
         catalogue.states,
         catalogue.bit_nats,
         is_finer=is_one,

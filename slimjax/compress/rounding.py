@@ -20,16 +20,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from slimjax.compress.removal import damp
+from slimjax.compress.scales import fit_scales, group_squares
 from slimjax.nn.axes import numpy_of
-from slimjax.nn.quantize import (
-    FITS,
-    FULL,
-    STEPS,
-    fit_rows,
-    num_groups,
-    row_steps,
-    spread,
-)
+from slimjax.nn.grids import Grid
+from slimjax.nn.quantize import FULL, spread
 from slimjax.trees import Path
 
 DAMPING = 0.01
@@ -38,8 +32,8 @@ DAMPING = 0.01
 BLOCK = 128
 """Inputs whose changes are added to the rest of a weight at once."""
 
-PARTS = np.array([0.5, 0.6, 0.7, 0.8, 0.9, 1.0], np.float32)
-"""Parts of the largest number of a group, to which levels may reach."""
+NUM_MEASURED = 64
+"""Rows of a weight whose error is measured for the price of its bits."""
 
 DISTORTION = {2: 0.1188, 3: 0.03744, 4: 0.01154, 6: 0.00104, 8: 9.2e-5, FULL: 1.3e-6}
 """Mean squared error of normal numbers of deviation 1 at the steps of `STEPS`, by bits;
@@ -60,64 +54,6 @@ class Rounder(Protocol):
             moment: Of what it reads.
         """
         ...
-
-
-def fit_steps(
-    rows: Float[np.ndarray, "U E"],
-    weights: Float[np.ndarray, "U E"],
-    bits: int,
-    group_size: int = 0,
-) -> Float[np.ndarray, "U G"]:
-    """Returns the steps between levels with the least weighted error in each group.
-
-    Args:
-        rows: What each unit holds.
-        weights: How much an error of each element counts.
-        bits: Bits of an element.
-        group_size: Elements that share a step; 0 for the whole row.
-    """
-    length, size = rows.shape[1], group_size or rows.shape[1]
-    groups = num_groups(length, group_size)
-    whole = length // size * size
-    parts = [(rows[:, :whole], weights[:, :whole])] if whole else []
-    parts += [(rows[:, whole:], weights[:, whole:])] if whole < length else []
-    steps = []
-    for own, counts in parts:
-        width = min(size, own.shape[1])
-        own, counts = own.reshape(-1, width), counts.reshape(-1, width)
-        fit = _fit(own, counts, bits)
-        own_steps = row_steps(own, np.float32(STEPS[bits]) * fit, 0)
-        steps.append(own_steps.reshape(len(rows), -1))
-    found = np.concatenate(steps, axis=1)
-    assert found.shape[1] == groups
-    return found
-
-
-def _fit(rows: np.ndarray, counts: np.ndarray, bits: int) -> np.ndarray:
-    """Returns the fit of each row; on an accelerator, if there is one."""
-    if jax.default_backend() == "cpu":
-        factors = _factors(rows, bits)
-        return fit_rows(rows, counts, np.full(len(rows), bits), 0, factors)[0]
-    return np.asarray(_fit_on_device(rows, counts, bits))
-
-
-def _factors(rows: Any, bits: int) -> Any:
-    """Returns factors of the best step for normal numbers, ``[K U]``.
-
-    Those of `FITS`, and those whose levels reach to parts of the largest number of each
-    row: a few weights of pretrained models are far larger than all others.
-    """
-    xp = numpy_of(rows)
-    rms = xp.sqrt((rows * rows).mean(1)) + np.float32(1e-12)
-    reach = xp.abs(rows).max(1) / (rms * np.float32(STEPS[bits] * 2 ** (bits - 1)))
-    usual = xp.broadcast_to(FITS[:, None], (len(FITS), len(rows)))
-    return xp.concatenate([usual, PARTS[:, None] * reach[None]], axis=0)
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def _fit_on_device(rows: Array, counts: Array, bits: int) -> Any:
-    own = jnp.full(len(rows), bits, jnp.int32)
-    return fit_rows(rows, counts, own, 0, _factors(rows, bits))[0]
 
 
 def round_to_levels(values: Any, steps: Any, bits: int) -> Any:
@@ -207,6 +143,7 @@ def rounding_nats(
     squares: Float[np.ndarray, "I O"],
     states: tuple[int, ...],
     damping: float = DAMPING,
+    distortions: Float[np.ndarray, " S"] | None = None,
 ) -> Float[np.ndarray, " S"]:
     """Returns the nats that rounding a weight to each number of bits is to cost.
 
@@ -221,6 +158,8 @@ def rounding_nats(
         squares: Mean square of the elements that share a step with each element.
         states: Numbers of bits.
         damping: Added to the diagonal of A, as a part of its mean.
+        distortions: Error of each state as a part of the squares; None for that of
+            normal numbers.
     """
     assert weight.shape == squares.shape
     order = np.argsort(-np.diag(moment), kind="stable")
@@ -228,15 +167,44 @@ def rounding_nats(
     left = np.empty(len(order))
     left[order] = 1.0 / np.diag(factor).astype(np.float64) ** 2
     unit = 0.5 * float(left @ squares.astype(np.float64) @ slopes)
-    return unit * np.array([DISTORTION[bits] for bits in states])
+    if distortions is None:
+        distortions = np.array([DISTORTION[bits] for bits in states])
+    return unit * distortions
 
 
-def group_squares(
-    rows: Float[np.ndarray, "U E"], group_size: int = 0
-) -> Float[np.ndarray, "U E"]:
-    """Returns, for each element, the mean square of those that share its step."""
-    rms = row_steps(rows, np.ones(len(rows), np.float32), group_size)
-    return np.broadcast_to(spread(rms, rows.shape[1], group_size) ** 2, rows.shape)
+def measure_distortions(
+    rows: Float[np.ndarray, "R E"],
+    weights: Float[np.ndarray, "R E"],
+    states: tuple[int, ...],
+    grid: Grid,
+) -> Float[np.ndarray, " S"]:
+    """Returns the error of each number of bits, as a part of the mean square of groups.
+
+    Of a few rows. Weights of pretrained models are no normal numbers: a few are far
+    larger than all others.
+
+    Args:
+        rows: The rows.
+        weights: How much an error of each element counts.
+        states: Numbers of bits.
+        grid: Which elements share a step.
+    """
+    few = slice(None, None, max(1, len(rows) // NUM_MEASURED))
+    rows, weights = rows[few], weights[few]
+    total = float(np.sum(weights * group_squares(rows, grid), dtype=np.float64))
+    found = []
+    for bits in states:
+        if bits >= FULL or not total:
+            found.append(DISTORTION[bits])
+            continue
+        scales = fit_scales(rows, weights, bits, grid)
+        middles, steps = (
+            0.0 if own is None else spread(own, rows.shape[1], grid.group_size)
+            for own in (scales.middles, scales.steps)
+        )
+        error = round_to_levels(rows - middles, steps, bits) + middles - rows
+        found.append(float(np.sum(weights * error**2, dtype=np.float64)) / total)
+    return np.array(found)
 
 
 def _inverse_factor(moment: Float[np.ndarray, "I I"]) -> Float[np.ndarray, "I I"]:

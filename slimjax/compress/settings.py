@@ -11,6 +11,7 @@ from slimjax.data.pairs import pair_lengths
 from slimjax.errors import ConfigError, suggest
 from slimjax.generate.model import Model, load
 from slimjax.interop.gguf_size import FileSize
+from slimjax.nn.grids import INPUT
 from slimjax.nn.quantize import STATES
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.quantize import QuantizeConfig
@@ -92,6 +93,7 @@ def read_settings(request: Request) -> Settings:
     if "bytes" in objective.measures and not request.kind:
         quantize.setdefault("bits", STATES)
         quantize.setdefault("group_size", GROUP_SIZE)
+        quantize.setdefault("group_axis", INPUT)
     resize = build(ResizeConfig, asked.get("resize", {}), "config.resize")
     file_size = None
     if request.kind:

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, PyTree
+from jaxtyping import PyTree
 
+from slimjax.compress.bit_prices import price_bits, sides_of
 from slimjax.compress.curves import Curve, make_curves
 from slimjax.compress.levels import Levels
 from slimjax.compress.moments import Moments
-from slimjax.compress.offers import Catalogue, Choice, price_bits, sides_of
+from slimjax.compress.offers import Catalogue, Choice
 from slimjax.compress.refit import refit
 from slimjax.compress.rows import Rows
 from slimjax.compress.side import Side
@@ -19,6 +20,7 @@ from slimjax.compress.walk import Walk
 from slimjax.errors import ConfigError
 from slimjax.models.config import ModelConfig
 from slimjax.nn.gates import is_width
+from slimjax.nn.grids import Grid, Scales
 from slimjax.nn.packing import key_in
 from slimjax.nn.quantize import (
     FULL,
@@ -58,11 +60,11 @@ class Material:
         """The weights, by path."""
         return flatten(self.variables["params"])
 
-    def sizes(self, bits: Bits | None = None, group_size: int = 0) -> dict[str, float]:
+    def sizes(self, bits: Bits | None = None, grid: Grid | int = 0) -> dict[str, float]:
         """Returns its size in all measures; with 16 bits everywhere by default."""
         bits = uniform_bits(self.inventory, FULL) if bits is None else bits
         gates = self.inventory.open_gates()
-        fn = lambda name: make_size_fn(name, self.inventory, group_size)
+        fn = lambda name: make_size_fn(name, self.inventory, grid)
         return {name: float(fn(name)(gates, bits)) for name in MEASURES}
 
 
@@ -72,12 +74,12 @@ class Slim(Material):
 
     Attributes:
         bits: Bits of its units.
-        steps: Steps between levels of the weights that were rounded, by path.
+        scales: Where the levels of the weights that were rounded lie, by path.
         choice: What was chosen.
     """
 
     bits: Bits
-    steps: dict[Path, np.ndarray]
+    scales: dict[Path, Scales]
     choice: Choice
 
 
@@ -128,7 +130,7 @@ def make_catalogue(
             "stream. Leave 'embed' out."
         )
     inventory = material.inventory.with_row_gate() if rows else material.inventory
-    group_size = quantize.group_size
+    grid = quantize.grid
     gates, states = inventory.open_gates(), tuple(sorted(quantize.bits, reverse=True))
     curves = make_curves(
         material.weights, gates, moments, resize.limits(cautious=False)
@@ -136,8 +138,8 @@ def make_catalogue(
     curves += [rows] if rows else []
     bit_nats = {}
     if rounds(quantize):
-        bit_nats = price_bits(material.weights, inventory, moments, states, group_size)
-    size_fn = size_fn or make_size_fn(measure, inventory, group_size)
+        bit_nats = price_bits(material.weights, inventory, moments, states, grid)
+    size_fn = size_fn or make_size_fn(measure, inventory, grid)
     parts = inventory, curves, size_fn, states, bit_nats
     return Catalogue(*parts, is_finer=is_finer)
 
@@ -193,7 +195,7 @@ def close(job: Cut, quantize: QuantizeConfig) -> Side:
     """
     model, inventory = job.current.model, job.current.inventory
     names, gates = axis_names(model.abstract_variables())["params"], job.choice.gates
-    axes = flatten(names)
+    axes, plan = flatten(names), make_plan(gates)
     weights = {
         path: np.array(weight * written_gate(path, weight.shape, axes[path], gates))
         for path, weight in job.current.weights.items()
@@ -201,10 +203,11 @@ def close(job: Cut, quantize: QuantizeConfig) -> Side:
     params, levels = unflatten(weights), None
     if rounds(quantize):
         bits = kept_bits(params, names, job.choice.bits)
-        levels = Levels(axes, bits, quantize.group_size)
+        kept = lambda path, shape: plan.indices(path, shape, axes[path])
+        levels = Levels(axes, bits, quantize.grid, kept=kept)
         params = round_tables(params, inventory, levels, job.moments)
     variables = {"params": params, "gates": job.current.variables["gates"]}
-    return Side(Walk(model), variables, levels, gone=make_plan(gates).gone)
+    return Side(Walk(model), variables, levels, gone=plan.gone)
 
 
 def finish(job: Cut, side: Side) -> Slim:
@@ -216,13 +219,8 @@ def finish(job: Cut, side: Side) -> Slim:
     """
     model, plan = side.walk.model, make_plan(job.choice.gates)
     boxed = axis_names(model.abstract_variables())
-    shapes, axes = flatten(side.variables["params"]), flatten(boxed["params"])
-    steps = {
-        path: cut_steps(own, plan.indices(path, shapes[path].shape, axes[path]), axis)
-        for path, own in getattr(side.rounder, "steps", {}).items()
-        for axis in [bit_axis(axes[path])]
-        if not plan.drops(path)
-    }
+    found = getattr(side.rounder, "scales", {})
+    scales = {path: own for path, own in found.items() if not plan.drops(path)}
     params = cut(side.variables["params"], boxed["params"], plan)
     gates = cut(side.variables["gates"], boxed["gates"], plan)
     model = model.reshaped(params)
@@ -232,23 +230,7 @@ def finish(job: Cut, side: Side) -> Slim:
     inventory = take_inventory(model.abstract_variables(), model.uses(lengths))
     variables = {"params": params, "gates": jax.tree.map(np.ones_like, gates)}
     material = model, variables, inventory, lengths
-    return Slim(*material, bits, steps, job.choice)
-
-
-def cut_steps(
-    steps: Float[np.ndarray, "U G"],
-    indices: Sequence[np.ndarray | None],
-    axis: int | None,
-) -> Float[np.ndarray, "_ G"]:
-    """Returns the steps of the units that are left.
-
-    Args:
-        steps: Those of all units.
-        indices: Units that are left along each axis of the weight; None for all.
-        axis: The axis along which the weight has steps; None for a single unit.
-    """
-    kept = None if axis is None else indices[axis]
-    return steps if kept is None else steps[kept]
+    return Slim(*material, bits, scales, job.choice)
 
 
 def kept_bits(params: PyTree, names: PyTree, chosen: Bits) -> Bits:

@@ -1,18 +1,20 @@
 """How a state lies: stacked by runs of layers, and spread over the mesh."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import jax
+import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import PyTree
 
-from slimjax.mesh.shardings import put, shardings
+from slimjax.mesh.shardings import named_sharding, put, shardings
 from slimjax.models.config import ModelConfig
 from slimjax.models.runs import Run, scanned_runs, stack, stack_names, unstack
 from slimjax.models.runs import is_stacked as is_stacked
 from slimjax.nn.axes import is_spread
 from slimjax.nn.quantize import PRECISION, precision_names
+from slimjax.trees import Path, flatten, unflatten
 
 
 def make_layout(
@@ -79,6 +81,25 @@ class Layout:
     def place_unstacked(self, tree: PyTree) -> PyTree:
         """Puts it on the devices with arrays of its own for each layer."""
         return self._move(tree, self.unstack) if self.runs else tree
+
+    def place_each(
+        self, kind: str, leaves: Iterable[tuple[Path, np.ndarray]]
+    ) -> PyTree:
+        """Puts host arrays on the devices one after the other, each layer by itself.
+
+        On one device they stay where they are: `place` stacks them first.
+
+        Args:
+            kind: What they are: ``params``, for example.
+            leaves: Path and array of each of them.
+        """
+        if self.mesh.size == 1:
+            return unflatten(dict(leaves))
+        placed, axes = {}, flatten(self.names[kind])
+        for path, array in leaves:
+            place = named_sharding(axes[path], array.shape, self.mesh)
+            placed[path] = put(array, place)
+        return unflatten(placed)
 
     def _move(self, tree: PyTree, arrange: Callable[[PyTree], PyTree]) -> PyTree:
         shape = jax.eval_shape(arrange, tree) if self.runs else tree

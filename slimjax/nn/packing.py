@@ -1,89 +1,135 @@
 """All weights of a model in one small file, at the bits they are worth.
 
-Four arrays, since each name costs room in a small file:
+Few arrays, since each name costs room in a small file:
 
-    table   zlib of JSON: name, shape, bit axis and bit key of every weight
-    bits    the bits of the units of each key that is not uniform, 3 bits a unit
-    steps   steps between levels, bfloat16's bits, of all units below 16 bits
-    codes   the codes of all weights, packed without gaps between units
+    table    zlib of JSON: name, shape, bit axis and bit key of every weight; in the
+             second format also how many of its axes are read (`slimjax.nn.grids`)
+    bits     the bits of the units of each key that is not uniform, 3 bits a unit
+    steps    steps between levels, bfloat16's bits, of all rows below 16 bits
+    middles  the numbers around which levels lie, likewise; only if groups have them
+    codes    the codes of all weights, packed without gaps between rows
 
-Weights stand in the order of their names. What `slimjax.objective.size` counts as
-``bytes`` is this file.
+Weights stand in the order of their names, and are written and read one at a time. What
+`slimjax.objective.size` counts as ``bytes`` is this file.
 """
 
+import io
 import json
+import math
 import zlib
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
+from typing import Any, BinaryIO
 
-import jax.numpy as jnp
 import numpy as np
 import safetensors.numpy
 from jaxtyping import PyTree
 
-from slimjax.nn.bitstream import pack_codes, packed_bytes, unpack_codes
+from slimjax.nn.bitstream import pack_codes, unpack_codes
+from slimjax.nn.grids import Grid, Scales, as_grid, spread_units
+from slimjax.nn.packed_parts import Encoded, Part, decode_part, encode_part
 from slimjax.nn.quantize import (
     FULL,
     STATES,
     Precision,
     bit_axis,
     bit_key,
-    codes_at,
-    decode,
-    encode,
-    from_rows,
-    num_groups,
-    to_rows,
     uniform_precision,
 )
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
-FORMAT = "slimjax-packed-2"
+FORMATS = ("slimjax-packed-2", "slimjax-packed-3")
+"""The first one has groups of units with levels around zero, the second one any."""
+
 MAX_TABLE_BYTES = 1 << 26
 """Length up to which a table is inflated."""
+
+ALIGNMENT = 8
+
+Take = Callable[[str, int, int], np.ndarray]
+"""From the name of an array, a start and a stop to what stands between them."""
 
 
 def pack(
     weights: PyTree,
     names: PyTree,
     precision: Precision | None = None,
-    group_size: int = 0,
-    given_steps: Mapping[Path, np.ndarray] | None = None,
+    grid: Grid | int = 0,
+    scales: Mapping[Path, Scales] | None = None,
 ) -> bytes:
-    """Returns the content of a packed file.
+    """Returns the content of a packed file; see `pack_into`."""
+    leaves, file = flatten(weights), io.BytesIO()
+    precision = precision or uniform_precision(weights, names, FULL)
+    pack_into(file, weights, names, precision, leaves.__getitem__, grid, scales)
+    return file.getvalue()
+
+
+def pack_into(
+    file: BinaryIO,
+    shapes: PyTree,
+    names: PyTree,
+    precision: Precision,
+    read: Callable[[Path], Any],
+    grid: Grid | int = 0,
+    scales: Mapping[Path, Scales] | None = None,
+) -> int:
+    """Writes a packed file, one weight after the other, and returns its length.
 
     Args:
-        weights: Weights, by nested names.
+        file: A new file.
+        shapes: Weights, or their shapes, by nested names.
         names: Names of their axes.
-        precision: Bits and fit of each unit; None for bfloat16 everywhere. A weight may
-            have bits of its own, under its path.
-        group_size: Elements that share a step; 0 for all that a unit has of a weight.
-        given_steps: Steps ``[U G]`` of weights that lie on their levels already, by
-            path; those of others are computed from the weights.
+        precision: Bits and fit of each unit. A weight may have bits of its own, under
+            its path.
+        read: Returns a weight.
+        grid: Which elements share a step; a number is the size of groups of units.
+        scales: Those of weights that lie on their levels already, by path; those of
+            others are computed from the weights.
+
+    Raises:
+        ValueError: If units that one row reads have different bits.
     """
-    given = given_steps or {}
-    precision = precision or uniform_precision(weights, names, FULL)
-    bits, fits = flatten(precision["bits"]), flatten(precision["fit"])
-    axes, steps, codes = flatten(names), [], []
-    for path, weight in sorted(flatten(weights).items()):
-        own = np.asarray(bits[key_in(bits, path, axes[path])])
-        rows = to_rows(np.asarray(weight, np.float32), bit_axis(axes[path]))
-        if path in given:
-            row_steps = np.asarray(given[path], np.float32)
-            row_codes = codes_at(rows, row_steps, own, group_size)
-        else:
-            fit = np.asarray(fits[path])
-            row_codes, row_steps = encode(rows, own, fit, group_size)
-        is_full = own[:, None] >= FULL
-        codes.append(pack_codes(np.where(is_full, _to_bfloat16(rows), row_codes), own))
-        steps.append(row_steps[own < FULL].reshape(-1))
-    table = make_table(weights, names, precision, group_size)
+    grid, fits = as_grid(grid), flatten(precision["fit"])
+    bits, parts = flatten(precision["bits"]), list_parts(shapes, names, precision, grid)
     arrays = {
-        "table": np.frombuffer(table, np.uint8),
-        "bits": _pack_bits(bits),
-        "steps": _to_bfloat16(np.concatenate(steps)).astype(np.uint16),
-        "codes": np.concatenate(codes),
+        "bits": _pack_bits(bits).tobytes(),
+        "table": make_table(shapes, names, precision, grid),
     }
-    return safetensors.numpy.save(arrays, metadata={"format": FORMAT})
+    num_scales = 2 * sum(part.num_scales(grid) for part in parts)
+    lengths = {"steps": num_scales}
+    lengths |= {"middles": num_scales} if grid.has_minimum else {}
+    lengths |= {name: len(content) for name, content in arrays.items()}
+    lengths["codes"] = sum(part.num_bytes for part in parts)
+    places = _write_header(file, lengths, grid)
+    for name, content in arrays.items():
+        file.seek(places[name])
+        file.write(content)
+    for part in parts:
+        weight = np.asarray(read(part.path), np.float32)
+        fit = part.spread(np.asarray(fits[part.path]))
+        own = encode_part(part, weight, fit, grid, (scales or {}).get(part.path))
+        for name, content in own.as_bytes():
+            file.seek(places[name])
+            places[name] += file.write(content)
+    return file.seek(0, io.SEEK_END)
+
+
+def list_parts(
+    shapes: PyTree, names: PyTree, precision: Precision, grid: Grid
+) -> list[Part]:
+    """Returns how a file has each weight, in its order.
+
+    Raises:
+        ValueError: If units that one row reads have different bits.
+    """
+    bits, axes = flatten(precision["bits"]), flatten(names)
+    parts = []
+    for path, weight in sorted(flatten(shapes).items()):
+        own = np.asarray(bits[key_in(bits, path, axes[path])])
+        shape, axis = tuple(weight.shape), bit_axis(axes[path])
+        num_read = grid.num_read(axes[path])
+        rows = spread_units(own, axis, num_read, shape)
+        parts.append(Part(path, shape, axis, num_read, rows))
+    return parts
 
 
 def key_in(bits: Container[Path], path: Path, axes: AxisNames) -> Path:
@@ -105,48 +151,92 @@ def unpack(content: bytes) -> PyTree:
         ValueError: If it is damaged; what safetensors raises, if it is none.
     """
     arrays = safetensors.numpy.load(content)
-    table = json.loads(_inflate(arrays["table"].tobytes()))
-    group_size, keys = table["group"], _unpack_bits(table["keys"], arrays["bits"])
-    steps, codes = _from_bfloat16(arrays["steps"]), arrays["codes"]
-    leaves = {}
-    for name, shape, axis, key in table["weights"]:
-        own = keys[key]
-        length = int(np.prod(shape)) // max(len(own), 1)
-        row_codes = unpack_codes(codes, own, length)
-        codes = codes[packed_bytes(own, length) :]
-        row_steps = np.ones((len(own), num_groups(length, group_size)), np.float32)
-        needed = row_steps[own < FULL]
-        row_steps[own < FULL] = steps[: needed.size].reshape(needed.shape)
-        steps = steps[needed.size :]
-        rows = decode(row_codes, row_steps, own, group_size)
-        rows = np.where(own[:, None] >= FULL, _from_bfloat16(row_codes), rows)
-        weight = from_rows(rows, axis, tuple(shape))
-        leaves[tuple(name.split("."))] = np.ascontiguousarray(weight)
-    return unflatten(leaves)
+    take = lambda name, start, stop: arrays[name][start:stop]
+    lengths = {name: len(array) for name, array in arrays.items()}
+    return unflatten(dict(unpack_from(take, lengths)))
+
+
+def unpack_from(
+    take: Take, lengths: Mapping[str, int]
+) -> Iterator[tuple[Path, np.ndarray]]:
+    """Yields the weights of a packed file, float32, one after the other.
+
+    Args:
+        take: Returns a part of one of its arrays.
+        lengths: Lengths of these arrays.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    table = json.loads(_inflate(take("table", 0, lengths["table"]).tobytes()))
+    grid = Grid(table["group"], has_minimum="middles" in lengths)
+    most = lengths["codes"] * 8 // min(STATES)
+    keys = _unpack_bits(table["keys"], take("bits", 0, lengths["bits"]), most)
+    at, kinds = dict.fromkeys(lengths, 0), ["steps", "middles"]
+
+    def following(name: str, count: int) -> np.ndarray:
+        start, at[name] = at[name], at[name] + count
+        return take(name, start, at[name])
+
+    for name, shape, axis, key, *rest in table["weights"]:
+        num_read = rest[0] if rest else 0
+        if math.prod(shape) > most:
+            raise ValueError("the stream of codes is too short")
+        bits = spread_units(keys[key], axis, num_read, shape)
+        part = Part(tuple(name.split(".")), tuple(shape), axis, num_read, bits)
+        count = part.num_scales(grid)
+        scales = [following(kind, count) for kind in kinds if kind in lengths]
+        own = Encoded(following("codes", part.num_bytes), *scales)
+        yield part.path, decode_part(part, own, grid)
 
 
 def make_table(
-    weights: PyTree, names: PyTree, precision: Precision, group_size: int
+    weights: PyTree, names: PyTree, precision: Precision, grid: Grid | int
 ) -> bytes:
     """Returns what is to be known of the weights beside their codes, deflated."""
-    bits, axes = flatten(precision["bits"]), flatten(names)
+    bits, axes, grid = flatten(precision["bits"]), flatten(names), as_grid(grid)
     keys = sorted(bits)
     uniform = [
         len(bits[k]) and len(set(np.asarray(bits[k]).tolist())) == 1 for k in keys
     ]
     table = {
-        "group": group_size,
+        "group": grid.group_size,
         "keys": [
             [len(bits[key]), int(bits[key][0]) if same else 0]
             for key, same in zip(keys, uniform, strict=True)
         ],
         "weights": [
-            [".".join(path), list(weight.shape), bit_axis(axes[path]), keys.index(key)]
+            [
+                *(".".join(path), list(weight.shape)),
+                *(bit_axis(axes[path]), keys.index(key)),
+                *([] if grid.is_plain else [grid.num_read(axes[path])]),
+            ]
             for path, weight in sorted(flatten(weights).items())
             for key in [key_in(bits, path, axes[path])]
         ],
     }
     return zlib.compress(json.dumps(table, separators=(",", ":")).encode(), 9)
+
+
+def _write_header(
+    file: BinaryIO, lengths: Mapping[str, int], grid: Grid
+) -> dict[str, int]:
+    """Writes the header of a safetensors file, and returns where each array begins."""
+    name_of = FORMATS[0] if grid.is_plain else FORMATS[1]
+    header: dict[str, Any] = {"__metadata__": {"format": name_of}}
+    starts, start = {}, 0
+    for name, length in lengths.items():
+        width = 2 if name in ("steps", "middles") else 1
+        header[name] = {
+            "dtype": f"U{8 * width}",
+            "shape": [length // width],
+            "data_offsets": [start, start + length],
+        }
+        starts[name], start = start, start + length
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    file.write(len(text).to_bytes(8, "little") + text)
+    return {name: 8 + len(text) + start for name, start in starts.items()}
 
 
 def _pack_bits(bits: dict) -> np.ndarray:
@@ -156,7 +246,10 @@ def _pack_bits(bits: dict) -> np.ndarray:
     return pack_codes(states[None], np.array([3]))
 
 
-def _unpack_bits(keys: list, stream: np.ndarray) -> list[np.ndarray]:
+def _unpack_bits(keys: list, stream: np.ndarray, most: int) -> list[np.ndarray]:
+    """Returns the bits of the units of each key, of which none has more than `most`."""
+    if any(num_units > most for num_units, _ in keys):
+        raise ValueError("the stream of codes is too short")
     num_ragged = sum(num_units for num_units, same in keys if not same)
     states = unpack_codes(stream, np.array([3]), num_ragged)[0]
     rest = iter(np.array(STATES, np.int32)[states])
@@ -173,12 +266,3 @@ def _inflate(data: bytes) -> bytes:
     if not inflator.eof:
         raise ValueError("its table does not end")
     return table
-
-
-def _to_bfloat16(rows: np.ndarray) -> np.ndarray:
-    """Returns the bits of numbers in bfloat16, as codes."""
-    return rows.astype(jnp.bfloat16).view(np.uint16).astype(np.int32)
-
-
-def _from_bfloat16(codes: np.ndarray) -> np.ndarray:
-    return codes.astype(np.uint16).view(jnp.bfloat16).astype(np.float32)

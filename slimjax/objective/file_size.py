@@ -14,6 +14,7 @@ from jaxtyping import PyTree
 
 from slimjax.nn.axes import numpy_of
 from slimjax.nn.gates import axis_gates, is_width
+from slimjax.nn.grids import Grid, as_grid
 from slimjax.nn.packing import key_in, make_table
 from slimjax.nn.quantize import (
     FULL,
@@ -35,16 +36,20 @@ from slimjax.trees import Path, flatten, unflatten
 HEADER_BYTES = 336
 """Length field, names and offsets of a packed file, as long as they may get."""
 
+ARRAY_BYTES = 88
+"""What one array more takes of it."""
+
 STATE_BITS = 3
 """Bits that tell which of its states a unit is in."""
 
 BITS = np.arange(FULL + 1, dtype=np.float32)
 
 
-def make_bytes_fn(inventory: Inventory, group_size: int) -> Callable[..., Any]:
+def make_bytes_fn(inventory: Inventory, grid: Grid | int) -> Callable[..., Any]:
     """Returns the function from gates, and maybe bits, to bytes."""
-    header = functools.cache(partial(header_bytes, inventory, group_size))
-    weighers = [_make_weigher(leaf, inventory, group_size) for leaf in inventory.leaves]
+    grid = as_grid(grid)
+    header = functools.cache(partial(header_bytes, inventory, grid))
+    weighers = [_make_weigher(leaf, inventory, grid) for leaf in inventory.leaves]
     matrices = _sharing(inventory)
 
     def size_fn(gates: PyTree, bits: Bits | None = None) -> Any:
@@ -65,7 +70,7 @@ class Tally(NamedTuple):
     num_ends: int  # Distinct bits below 16: each of them begins with a new byte.
 
 
-def _make_weigher(leaf: Leaf, inventory: Inventory, group_size: int) -> Callable:
+def _make_weigher(leaf: Leaf, inventory: Inventory, grid: Grid) -> Callable:
     """Returns the function to a weight's bytes in the packed file.
 
     Those are its codes, its steps below 16 bits, and, with the first weight of a bit
@@ -84,13 +89,37 @@ def _make_weigher(leaf: Leaf, inventory: Inventory, group_size: int) -> Callable
         counts, num_states, num_ends = tallies.setdefault(
             key, _tally(key, name, bits[key], gates) if is_first else None
         )
-        groups = -(-row // group_size) if group_size else whole
-        num_bits = row * (counts @ BITS) + FULL * groups * counts[:FULL].sum()
+        total = lambda axes: count(governed, gates, sums, axes)
+        groups = _count_groups(leaf, grid, total, counts[:FULL].sum(), counts.sum())
+        num_bits = row * (counts @ BITS) + FULL * grid.numbers * groups
         if is_first and num_states > 1:
             num_bits = num_bits + STATE_BITS * whole * counts.sum()
         return num_bits / 8 + num_ends * whole
 
     return weigh
+
+
+def _count_groups(
+    leaf: Leaf, grid: Grid, total: Callable, num_rounded: Any, num_units: Any
+) -> Any:
+    """Returns how many groups of elements of a weight share a step.
+
+    Args:
+        leaf: The weight.
+        grid: Which elements share a step.
+        total: From names of axes to the elements along them that stay.
+        num_rounded: Units that stay, and have fewer than `FULL` bits.
+        num_units: Units that stay.
+    """
+    axis, num_read = bit_axis(leaf.axes), grid.num_read(leaf.axes)
+    read = tuple(name for i, name in enumerate(leaf.axes) if i != axis)
+    num_rows = num_rounded
+    if num_read:
+        read, written = leaf.axes[:num_read], leaf.axes[num_read:]
+        num_rows = total(written) * num_rounded / max(num_units, 1)  # All, or none.
+    length = total(read)
+    groups = -(-length // grid.group_size) if grid.group_size else total(())
+    return groups * num_rows
 
 
 def _tally(key: Path, name: str, own: np.ndarray, gates: Mapping[Path, Any]) -> Tally:
@@ -125,7 +154,7 @@ def _sharing(inventory: Inventory) -> list[Path]:
     return [x.path for x in leaves if bit_key(x.path, x.axes) != x.path]
 
 
-def header_bytes(inventory: Inventory, group_size: int, is_finer: bool = False) -> int:
+def header_bytes(inventory: Inventory, grid: Grid | int, is_finer: bool = False) -> int:
     """Returns the bytes of a packed file's header and table, give or take twenty.
 
     With `is_finer` each matrix has bits of its own.
@@ -153,4 +182,6 @@ def header_bytes(inventory: Inventory, group_size: int, is_finer: bool = False) 
             for place, leaf in enumerate(inventory.leaves)
         }
         precision = {"bits": unflatten(own), "fit": precision["fit"]}
-    return HEADER_BYTES + len(make_table(weights, names, precision, group_size))
+    grid = as_grid(grid)
+    arrays = HEADER_BYTES + (ARRAY_BYTES if grid.has_minimum else 0)
+    return arrays + len(make_table(weights, names, precision, grid))

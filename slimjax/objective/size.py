@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.errors import ConfigError, suggest
+from slimjax.nn.grids import Grid
 from slimjax.objective.file_size import make_bytes_fn
 from slimjax.objective.inventory import (
     Bits,
@@ -71,7 +72,7 @@ def parse_measure(measure: str, where: str = "config.objective.size") -> dict:
 def make_size_fn(
     measure: str,
     inventory: Inventory,
-    group_size: int = 0,
+    grid: Grid | int = 0,
     start: Mapping[str, float] | None = None,
 ) -> SizeFn:
     """Returns the function from gates to size in one measure, or a sum of measures.
@@ -86,7 +87,7 @@ def make_size_fn(
     Args:
         measure: A measure, or a sum as `parse_measure` reads it.
         inventory: What is counted.
-        group_size: Elements that share a step between levels; 0 for a whole row.
+        grid: Which elements share a step; a number is the size of groups of units.
         start: Sizes of the model that the run started from, by measure; None means
             that `inventory` is of that model, at 16 bits.
 
@@ -95,8 +96,8 @@ def make_size_fn(
     """
     weights = parse_measure(measure)
     if measure in (*MEASURES, LATENCY):
-        return _make_plain_size_fn(measure, inventory, group_size)
-    size_fns = {m: _make_plain_size_fn(m, inventory, group_size) for m in weights}
+        return _make_plain_size_fn(measure, inventory, grid)
+    size_fns = {m: _make_plain_size_fn(m, inventory, grid) for m in weights}
     gates = inventory.open_gates()
     whole = start or {name: float(fn(gates)) for name, fn in size_fns.items()}
 
@@ -107,9 +108,9 @@ def make_size_fn(
     return mixed_size_fn
 
 
-def _make_plain_size_fn(measure: str, inventory: Inventory, group_size: int) -> SizeFn:
+def _make_plain_size_fn(measure: str, inventory: Inventory, grid: Grid | int) -> SizeFn:
     if measure == "bytes":
-        return make_bytes_fn(inventory, group_size)
+        return make_bytes_fn(inventory, grid)
     if measure == LATENCY:
         return make_latency_fn(inventory, inventory.latency or UNKNOWN)
     leaf_size = {

@@ -34,32 +34,43 @@ from slimjax.run.samples import make_samples
 from slimjax.run.speed import compare_speed
 from slimjax.run.taught_rows import flops_here
 from slimjax.run.towers import describe_towers
-from slimjax.store.packed import read_packed, write_packed
+from slimjax.store.packed import iterate_packed, write_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.tasks.base import Metric, Task
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.history import History
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
-from slimjax.trees import flatten, hash_tree
+from slimjax.trees import Path as Names
+from slimjax.trees import flatten, hash_tree, unflatten
 
 
 def finish_weights(stage: Stage, state: TrainState, path: Path) -> tuple[PyTree, int]:
     """Packs the finished weights, and returns the variables that a reader will have.
 
+    One weight at a time: of models on a mesh no process has more of them at once.
+
     Returns:
         The variables, with gates folded in, and the size of the file in bytes.
     """
-    state = to_host(stage.layout.place_unstacked(stage.deterministic(state)))
+    state = stage.layout.place_unstacked(stage.deterministic(state))
     weights = state.params["params"] if state.ema is None else state.ema
-    gates = state.params["gates"]
-    names = stage.blueprint.names["params"]
+    gates, precision = to_host((state.params["gates"], state.precision))
+    names, leaves = stage.blueprint.names["params"], flatten(weights)
+    axes, open_gates = flatten(names), flatten(gates)
+
+    def read(name: Names) -> np.ndarray:
+        own = unflatten({name: to_host(leaves[name])})
+        folded = fold(own, unflatten({name: axes[name]}), open_gates)
+        return flatten(folded)[name]
+
     group_size = stage.blueprint.run.quantize.group_size
-    weights = fold(weights, names, flatten(gates))
-    opened = jax.tree.map(np.ones_like, gates)
-    num_bytes = write_packed(path, weights, names, state.precision, group_size)
+    write_packed(path, weights, names, precision, group_size, read=read)
     barrier("the packed file")
-    return stage.place({"params": read_packed(path), "gates": opened}), num_bytes
+    opened = jax.tree.map(np.ones_like, gates)
+    packed = stage.layout.place_each("params", iterate_packed(path))
+    variables = stage.place({"params": packed, "gates": opened})
+    return variables, path.stat().st_size
 
 
 def make_report(
@@ -114,7 +125,7 @@ def make_report(
         "strategy": run.objective.strategy,
         "seed": run.seed,
         "config_hash": run.hash(),
-        "state_hash": hash_tree(to_host(state)),
+        "state_hash": hash_tree(state, to_host),
         "samples": samples,
         "versions": versions(),
         "machine": machine(),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 
 from slimjax.data.codecs import fingerprints, sizes_of
 from slimjax.data.dataset import Dataset
@@ -13,7 +14,7 @@ from slimjax.distill.teacher import Teacher
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
 from slimjax.generate.model import load
 from slimjax.models.head import HeadConfig
-from slimjax.nn.axes import to_host
+from slimjax.nn.axes import is_spread, to_host
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.tasks.base import DEFAULT_TASK
@@ -144,9 +145,11 @@ def keep_start(
     if stage.teacher is not None or not config.is_on or config.teacher != START:
         return stage.teacher
     state = stage.layout.place_unstacked(state)
-    params = to_host(without_maps(state.params))
+    params = without_maps(state.params)
     if state.ema is not None:
-        params = params | {"params": to_host(state.ema)}
-    teacher = Teacher.of(stage.blueprint.model, params)
+        params = params | {"params": state.ema}
+    # On a mesh no process has the whole teacher; the state's own arrays are used up.
+    own = jax.tree.map(jnp.copy, params) if is_spread(params) else to_host(params)
+    teacher = Teacher.of(stage.blueprint.model, own)
     teacher.write(folder.teacher)
     return teacher

@@ -1,18 +1,25 @@
 """``model.packed.safetensors``: the finished weights, at their bits."""
 
-import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors
 from jaxtyping import PyTree
 
 from slimjax.errors import CheckpointError
-from slimjax.nn.packing import FORMAT, pack, unpack
-from slimjax.nn.quantize import Precision
-from slimjax.store.files import write_atomic
+from slimjax.nn.grids import Grid, Scales
+from slimjax.nn.packing import FORMATS, pack_into, unpack_from
+from slimjax.nn.quantize import FULL, Precision, uniform_precision
+from slimjax.processes import is_first
+from slimjax.store.files import replacing
+from slimjax.store.tensor_file import list_places
+from slimjax.trees import Path as Names
+from slimjax.trees import flatten, unflatten
+
+DAMAGE = (KeyError, TypeError, ValueError, IndexError, RecursionError, zlib.error)
 
 
 def write_packed(
@@ -20,13 +27,33 @@ def write_packed(
     weights: PyTree,
     names: PyTree,
     precision: Precision | None = None,
-    group_size: int = 0,
-    steps: Mapping[tuple[str, ...], np.ndarray] | None = None,
+    grid: Grid | int = 0,
+    scales: Mapping[Names, Scales] | None = None,
+    read: Callable[[Names], Any] | None = None,
 ) -> int:
-    """Writes the weights and returns the size of the file in bytes; see `pack`."""
-    content = pack(weights, names, precision, group_size, steps)
-    write_atomic(path, content)
-    return len(content)
+    """Writes the weights and returns the size of the file in bytes.
+
+    Weights are written one at a time. Of several processes the first one writes, and
+    the others only read.
+
+    Args:
+        path: The file.
+        weights: The weights, or their shapes if `read` is given.
+        names: Names of their axes.
+        precision: See `pack_into`; None for bfloat16 everywhere.
+        grid: See there.
+        scales: See there.
+        read: Returns a weight; it is called in all processes, in the same order.
+    """
+    precision = precision or uniform_precision(weights, names, FULL)
+    leaves = flatten(weights)
+    read = read or leaves.__getitem__
+    if not is_first():
+        for name in sorted(leaves):
+            read(name)
+        return 0
+    with replacing(path) as file:
+        return pack_into(file, weights, names, precision, read, grid, scales)
 
 
 def read_packed(path: Path) -> PyTree:
@@ -35,35 +62,36 @@ def read_packed(path: Path) -> PyTree:
     Raises:
         CheckpointError: If the file is missing, damaged or of another format.
     """
+    return unflatten(dict(iterate_packed(path)))
+
+
+def iterate_packed(path: Path) -> Iterator[tuple[Names, np.ndarray]]:
+    """Yields the weights of a packed file, float32, one after the other.
+
+    Raises:
+        CheckpointError: If the file is missing, damaged or of another format.
+    """
     try:
-        content = path.read_bytes()
-        if _read_metadata(content).get("format") != FORMAT:
-            raise CheckpointError(f"{path} is not of format {FORMAT}.")
-        return unpack(content)
+        places, metadata = list_places(path)
+        if metadata.get("format") not in FORMATS:
+            raise CheckpointError(f"{path} is not of format {FORMATS[-1]}.")
+        with path.open("rb") as file:
+
+            def take(name: str, start: int, stop: int) -> np.ndarray:
+                dtype = np.dtype(DTYPES[places[name].dtype])
+                file.seek(places[name].offset + start * dtype.itemsize)
+                stop = max(start, min(stop, lengths[name]))
+                return np.frombuffer(file.read((stop - start) * dtype.itemsize), dtype)
+
+            lengths = {name: place.shape[0] for name, place in places.items()}
+            yield from unpack_from(take, lengths)
     except CheckpointError:
         raise
     except (OSError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
-    except (
-        KeyError,
-        TypeError,
-        ValueError,
-        IndexError,
-        RecursionError,
-        zlib.error,
-    ) as error:
+    except DAMAGE as error:
         raise CheckpointError(f"{path} is damaged: {error}.") from error
 
 
-def _read_metadata(content: bytes) -> dict[str, str]:
-    """Returns the metadata in the header of a safetensors file.
-
-    Raises:
-        ValueError: If there is no header.
-    """
-    length = int.from_bytes(content[:8], "little")
-    if not 0 < length <= len(content) - 8:
-        raise ValueError("its header is longer than the file")
-    header = json.loads(content[8 : 8 + length])
-    metadata = header.get("__metadata__") if isinstance(header, dict) else None
-    return metadata if isinstance(metadata, dict) else {}
+DTYPES = {"U8": "u1", "U16": "<u2"}
+"""Types of the arrays of such a file."""

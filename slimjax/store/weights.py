@@ -19,6 +19,7 @@ from jaxtyping import PyTree
 from slimjax.errors import CheckpointError, ConfigError
 from slimjax.models.config import ModelConfig
 from slimjax.models.plain import as_json, from_json
+from slimjax.nn.axes import to_host
 from slimjax.store.tensor_file import (
     Entry,
     Place,
@@ -51,16 +52,20 @@ class StoredModel:
 
     @classmethod
     def of(cls: type[T], model: ModelConfig, variables: PyTree) -> T:
-        """Returns the model with these weights, and its digest."""
+        """Returns the model with these weights, and its digest.
+
+        Weights may lie on a mesh; they are read one after the other.
+        """
         shape = json.dumps(as_json(model), sort_keys=True)
         named = {"shape": np.frombuffer(shape.encode(), np.uint8), **variables}
-        return cls(model, variables, hash_tree(named))
+        return cls(model, variables, hash_tree(named, to_host))
 
     def write(self, path: Path) -> None:
         """Writes the file so that it is there whole or not at all."""
         leaves = {".".join(n): leaf for n, leaf in flatten(self.variables).items()}
         shapes = {name: np.shape(leaf) for name, leaf in leaves.items()}
-        self.write_parts(path, self.model, shapes, lambda name: leaves[name])
+        read = lambda name: to_host(leaves[name])
+        self.write_parts(path, self.model, shapes, read)
 
     @staticmethod
     def write_parts(

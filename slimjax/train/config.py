@@ -235,6 +235,12 @@ def _check_together(run: RunConfig) -> None:
 
 def _check_bits(run: RunConfig) -> None:
     bits, objective = run.quantize, run.objective
+    if not bits.grid.is_plain:
+        name = "minimum" if bits.minimum else "group_axis"
+        raise ConfigError(
+            f"config.quantize.{name} is for slimjax compress: in training units share "
+            "steps, with levels around zero. Leave it out."
+        )
     asked = f"config.quantize.bits={list(bits.bits)}"
     keeps_bits = run.train.continue_from and objective.strategy == "none"
     if bits.chooses and objective.strategy not in CHOOSES_BITS and not keeps_bits:

@@ -5,10 +5,11 @@ import pytest
 from compress.tiny import SHAPES, draw_rows, make_decoder
 
 from slimjax.budget.limits import Limits
+from slimjax.compress.bit_prices import price_bits
 from slimjax.compress.curves import make_curves
 from slimjax.compress.folder import bits_by_matrix, bits_by_unit
 from slimjax.compress.moments import collect
-from slimjax.compress.offers import Catalogue, price_bits
+from slimjax.compress.offers import Catalogue
 from slimjax.nn.quantize import FULL
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.size import make_size_fn
@@ -94,8 +95,8 @@ def test_smaller_budgets_cost_more(material):
 def test_bits_and_units_have_one_price(material):
     inventory, weights, moments = material
     states = (FULL, 8, 4, 2)
-    bit_nats = price_bits(weights, inventory, moments, states, group_size=16)
-    size_fn = make_size_fn("bytes", inventory, group_size=16)
+    bit_nats = price_bits(weights, inventory, moments, states, 16)
+    size_fn = make_size_fn("bytes", inventory, 16)
     curves = curves_of(material)
     mixed = Catalogue(inventory, curves, size_fn, states, bit_nats)
     units = Catalogue(inventory, curves, size_fn)
@@ -120,8 +121,8 @@ def test_matrices_of_a_sublayer_may_have_different_bits(material):
     """Then the same size costs no more, and the file is as large as was said."""
     inventory, weights, moments = material
     states = (FULL, 8, 4, 3, 2)
-    bit_nats = price_bits(weights, inventory, moments, states, group_size=16)
-    size_fn = make_size_fn("bytes", inventory, group_size=16)
+    bit_nats = price_bits(weights, inventory, moments, states, 16)
+    size_fn = make_size_fn("bytes", inventory, 16)
     parts = inventory, curves_of(material), size_fn, states, bit_nats
     finer, coarser = Catalogue(*parts), Catalogue(*parts, is_finer=False)
     budget = 0.3 * finer.whole

@@ -5,12 +5,12 @@ import pytest
 
 from slimjax.compress.removal import shrink
 from slimjax.compress.rounding import (
-    fit_steps,
-    group_squares,
     round_columns,
     round_to_levels,
     rounding_nats,
 )
+from slimjax.compress.scales import fit_scales, fit_steps, group_squares
+from slimjax.nn.grids import Grid
 from slimjax.nn.quantize import codes_at, decode, spread
 
 I, O = 150, 24
@@ -142,3 +142,18 @@ def test_the_largest_numbers_are_not_cut_off(group_size):
     full = np.broadcast_to(spread(steps, I, group_size), (O, I))
     error = np.sum((round_to_levels(weight.T, full, 8) - weight.T) ** 2)
     assert error < 1e-3 * np.sum(weight**2)
+
+
+@pytest.mark.parametrize("bits", [3, 4])
+def test_a_minimum_helps_groups_that_lie_aside_of_zero(bits):
+    _, weight = draw(0.0)
+    rows, counts = np.abs(weight.T), np.ones_like(weight.T)
+    errors = []
+    for has_minimum in (False, True):
+        grid = Grid(32, has_minimum=has_minimum)
+        own = fit_scales(rows, counts, bits, grid)
+        full = lambda x: 0.0 if x is None else spread(x, I, 32)
+        middles = full(own.middles)
+        rounded = round_to_levels(rows - middles, full(own.steps), bits) + middles
+        errors.append(np.sum((rounded - rows) ** 2))
+    assert errors[1] < 0.5 * errors[0]

@@ -7,10 +7,11 @@ import pytest
 from compress.tiny import draw_rows, make_decoder
 
 from slimjax.budget.limits import Limits
+from slimjax.compress.bit_prices import price_bits
 from slimjax.compress.curves import make_curves
 from slimjax.compress.knapsack import Offers, choose
 from slimjax.compress.moments import collect
-from slimjax.compress.offers import Catalogue, price_bits
+from slimjax.compress.offers import Catalogue
 from slimjax.compress.several import Catalogues, Part, choose_within_all
 from slimjax.nn.quantize import FULL
 from slimjax.objective.inventory import take_inventory
@@ -79,7 +80,7 @@ def catalogues():
     moments = collect(walk, variables, draw_rows(30), num_slope_rows=10)
     inventory = take_inventory(model.abstract_variables(), model.uses({"": 9}))
     weights, states = flatten(variables["params"]), (FULL, 8, 4, 2)
-    bit_nats = price_bits(weights, inventory, moments, states, group_size=16)
+    bit_nats = price_bits(weights, inventory, moments, states, 16)
     curves = make_curves(weights, inventory.open_gates(), moments, Limits())
 
     def weigh(measure):
