@@ -9,6 +9,7 @@ from slimjax.compress.offers import Choice
 from slimjax.compress.settings import Settings
 from slimjax.data.codecs import fingerprints
 from slimjax.models.config import ModelConfig
+from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import MEASURES
 from slimjax.run.environment import machine, versions
 
@@ -71,10 +72,7 @@ def describe(
             "true_loss_change": true_change,
             "rows": request.num_rows,
             "slope_rows": request.num_slope_rows,
-            "bits": list(settings.quantize.bits),
-            "group_size": settings.quantize.group_size,
-            "group_axis": settings.quantize.group_axis,
-            "minimum": settings.quantize.minimum,
+            **_describe_bits(settings.quantize),
             "seams": seams,
             "heal_steps": request.heal_steps,
             "decoding": decoding,
@@ -84,6 +82,13 @@ def describe(
         "versions": versions(),
         "machine": machine(),
     }
+
+
+def _describe_bits(quantize: QuantizeConfig) -> dict[str, Any]:
+    """Returns the bits to choose from, and which weights share a step."""
+    names = "group_size", "group_axis", "minimum"
+    own = {name: getattr(quantize, name) for name in names}
+    return {"bits": list(quantize.bits), **own}
 
 
 def _describe_errors(
