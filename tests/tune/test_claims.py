@@ -322,14 +322,16 @@ def kill_at_random(folder: Path, num_jobs: int, num_kills: int, seconds: float) 
     source, kills = random.Random(0), [num_kills] * 3
     hosts = [f"host{i}" for i in range(3)]
     run = lambda i: start(work_to_the_end, folder, hosts[i], num_jobs, seconds)
-    workers = [run(i) for i in range(3)]
+    workers, num_hit = [run(i) for i in range(3)], 0
     while any(kills):
-        time.sleep(source.uniform(0.0, 2 * seconds))
+        time.sleep(source.uniform(0.0, seconds))
         i = source.choice([i for i in range(3) if kills[i]])
-        os.kill(workers[i].pid, signal.SIGKILL)
+        num_hit += workers[i].is_alive()
+        workers[i].kill()  # One that has found all done by now has ended.
         workers[i].join()
         kills[i] -= 1
         workers[i] = run(i)
+    assert num_hit >= num_kills
     for worker in workers:
         worker.join(10 * PATIENCE_S)  # Far more than it takes, even on a busy machine.
         assert worker.exitcode == 0
