@@ -6,6 +6,7 @@ could still go, the smallest go, whole sublayers and layers among them.
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -15,7 +16,7 @@ from slimjax.budget.decision import TOLERANCE, Decision, Sizes
 from slimjax.budget.fill import fill, reopenings
 from slimjax.budget.ledger import Ledger, is_open, step_sizes
 from slimjax.budget.limits import Limits
-from slimjax.budget.units import Family, Gates, Sublayer
+from slimjax.budget.units import Family, Gates, Layer, Sublayer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,10 +115,8 @@ def _swap(
     gates = {path: gate.copy() for path, gate in decision.gates.items()} | patch
     sizes = ledger.size_fn(gates, decision.bits)
     while (sizes > budget).any():
-        closings = list_fn(ledger, decision, gates)
-        least = min(
-            (c for c in closings if not c.is_in(patch)), key=weigh, default=None
-        )
+        closings = (c for c in list_fn(ledger, decision, gates) if not c.is_in(patch))
+        least = min(closings, key=weigh, default=None)
         if least is None:
             return None
         least.close(gates)
@@ -161,26 +160,30 @@ def _list_sublayers(
     limits: Limits, ledger: Ledger, decision: Decision, gates: Gates
 ) -> Iterator[Closing]:
     """Yields the sublayers that can go, with their layer if they are its last."""
-    units, measures = ledger.units, ledger.sizes_by_measure(decision.states)
-    of_layers = [
-        [units.sublayers[i] for i in layer.sublayers] for layer in units.layers
-    ]
-    open_ones = [[s for s in own if gates[s.path] > 0] for own in of_layers]
-    towers = [x.tower for x, own in zip(units.layers, open_ones, strict=True) if own]
-    for layer, own in zip(units.layers, open_ones, strict=True):
-        is_last = len(own) == 1 and layer.tower is not None
-        is_spare = towers.count(layer.tower) > limits.min_layers
-        for sublayer in own:
-            may_go = (
-                layer.is_removable and is_spare if is_last else sublayer.is_removable
-            )
-            sizes = (
-                _left_of(ledger, sublayer, measures, gates) if may_go else np.zeros(1)
-            )
+    measures, opened = ledger.sizes_by_measure(decision.states), _opened(ledger, gates)
+    num_layers = Counter(layer.tower for layer, _ in opened)
+    for layer, sublayers in opened:
+        is_last = len(sublayers) == 1 and layer.tower is not None
+        is_spare = layer.is_removable and num_layers[layer.tower] > limits.min_layers
+        for sublayer in sublayers:
+            if not (is_spare if is_last else sublayer.is_removable):
+                continue
+            sizes = _left_of(ledger, sublayer, measures, gates)
             if sizes.max() > 0:
                 closed = gates | {sublayer.path: np.zeros(())}
                 cost = ledger.cost(closed) - ledger.cost(gates)
                 yield Closing(cost, sizes, sublayer)
+
+
+def _opened(ledger: Ledger, gates: Gates) -> list[tuple[Layer, list[Sublayer]]]:
+    """Returns the layers that are there, each with its sublayers that are."""
+    found = []
+    for layer in ledger.units.layers:
+        inside = (ledger.units.sublayers[i] for i in layer.sublayers)
+        sublayers = [sublayer for sublayer in inside if gates[sublayer.path] > 0]
+        if sublayers:
+            found.append((layer, sublayers))
+    return found
 
 
 def _left_of(
