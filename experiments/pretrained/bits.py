@@ -77,13 +77,13 @@ def choose(study: Study, arm: str, bits: float) -> tuple[Choice, QuantizeConfig]
     whole = study.whole
     if arm == "ours-alike":
         own = int(bits)
-        quantize = QuantizeConfig(bits=(own,), group_size=32)
+        quantize = QuantizeConfig(bits=(own,), group_size=32, group_axis="input")
         all_bits, gates = uniform_bits(whole.inventory, own), {}
         gates = whole.inventory.open_gates()
         size_fn = make_size_fn("bytes", whole.inventory, 32)
         size = float(size_fn(gates, all_bits))
         return Choice(gates, all_bits, np.nan, 0.0, size), quantize
-    quantize = QuantizeConfig(bits=STATES, group_size=64)
+    quantize = QuantizeConfig(bits=STATES, group_size=64, group_axis="input")
     parts = whole, study.moments(), "bytes", KEEP, quantize
     catalogue = make_catalogue(*parts, is_finer=arm == "ours")
     choice = catalogue.choose(bits / 8 * whole.sizes()["params"])

@@ -46,7 +46,7 @@ def choose(
     """
     states = STATES if arm in ("ours", "round") else (bits,)
     resize = KEEP if arm == "round" else ResizeConfig(multiple=study.flags.multiple)
-    quantize = QuantizeConfig(bits=states, group_size=GROUP_SIZE)
+    quantize = QuantizeConfig(bits=states, group_size=GROUP_SIZE, group_axis="input")
     parts = material, study.moments(), "bytes", resize, quantize
     catalogue = make_catalogue(*parts)
     return [catalogue.choose(size) for size in sizes]
@@ -71,7 +71,10 @@ def apply(
 
 def make(study: Study, arm: str, bits: int, sizes: list[float]) -> list:
     """Returns a choice and the variables for each size; None where it is too small."""
-    whole, rounding = study.whole, QuantizeConfig(bits=STATES, group_size=GROUP_SIZE)
+    whole, rounding = (
+        study.whole,
+        QuantizeConfig(bits=STATES, group_size=GROUP_SIZE, group_axis="input"),
+    )
     if arm == "round-prune":
         every = uniform_bits(whole.inventory, bits)
         gates = whole.inventory.open_gates()
