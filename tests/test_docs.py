@@ -23,7 +23,7 @@ NEEDS_A_RUN += ("--config.model.init_from",)
 
 SHORT = {"train.num_steps": 24, "resize.first_step": 8, "resize.every_steps": 8}
 LONGER = {"train.num_steps": 48, "resize.first_step": 32, "resize.every_steps": 8}
-ALWAYS = {"optim.warmup_steps": 4, "train.eval_every_steps": 0, "train.eval_rows": 16}
+ALWAYS = {"optim.warmup_steps": 2, "train.eval_every_steps": 0, "train.eval_rows": 16}
 ALWAYS |= {"train.num_epochs": 0, "train.patience": 0}
 """Few steps in the place of many; everything else stays as it is shown."""
 

@@ -12,7 +12,7 @@ References:
 """
 
 import functools
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,7 @@ DISTORTION = {2: 0.1188, 3: 0.03744, 4: 0.01154, 6: 0.00104, 8: 9.2e-5, FULL: 1.
 of bfloat16 that of its eight bits of precision."""
 
 
+@runtime_checkable
 class Rounder(Protocol):
     """What rounds weights, and remembers how."""
 

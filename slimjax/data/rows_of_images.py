@@ -46,7 +46,7 @@ class RowsOfImages:
         Examples:
             >>> rows = RowsOfImages(np.array([7, 5, 7, 5, 5, 7]), per_image=3)
             >>> sorted(rows.choose(0, 6, seed=1)[:3].tolist())
-            [0, 2, 5]
+            [1, 3, 4]
         """
         per_step = batch_size // self.per_image
         numbers = int(step) * per_step + np.arange(per_step, dtype=np.int64)

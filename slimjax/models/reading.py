@@ -49,7 +49,8 @@ def join_segments(
     """
     tower = towers[name]
     if not tower.of:
-        return inputs.get(f"{tower.reads}_segments")
+        segments = inputs.get(f"{tower.reads}_segments")
+        return None if segments is None else jnp.asarray(segments)
     found = [join_segments(own, towers, inputs) for own in tower.of]
     if all(own is None for own in found):
         return None

@@ -165,9 +165,10 @@ def _vector(
 ) -> Float[Array, " D"]:
     """Makes or reads a norm's vector, times the gates of the channels it writes to."""
     if not module.writes:
-        return module.param(name, named(init, module.axis), (width,), jnp.float32)
+        init = named(init, module.axis)
+        return jnp.asarray(module.param(name, init, (width,), jnp.float32))
     init = named(init, name, module.axis)
-    vector = module.param(name, init, (1, width), jnp.float32)[0]
+    vector = jnp.asarray(module.param(name, init, (1, width), jnp.float32))[0]
     return vector if channels is None else vector * channels
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 
@@ -39,6 +39,7 @@ REFIT = "refit/trunk"
 """Folder of the path to the chosen size, which ends in `CHOSEN`."""
 
 
+@runtime_checkable
 class Pieces(Protocol):
     """Runs of which some may wait for others."""
 
