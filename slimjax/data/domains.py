@@ -17,7 +17,8 @@ from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Field
 from slimjax.data.encoding import Encoded, Prepared
 from slimjax.data.outline import DOMAIN, Codec
-from slimjax.errors import ConfigError, DataError, suggest
+from slimjax.data.stored import load_stored
+from slimjax.errors import ConfigError, suggest
 from slimjax.text.examples import Example
 from slimjax.text.fields import Column, choose_columns
 from slimjax.text.files import show
@@ -60,19 +61,16 @@ def load_domains(folder: str | os.PathLike[str]) -> Domains:
     Raises:
         DataError: If there is no such file, or a damaged one.
     """
-    path = os.path.join(folder, DOMAINS_FILE)
-    try:
-        with open(path, encoding="utf-8") as file:
-            names = json.load(file)["domains"]
+
+    def make(content: Any) -> Domains:
+        names = content["domains"]
         if not isinstance(names, list) or not all(type(n) is str for n in names):
             raise ValueError("it lists no names")
         if not names or len(set(names)) < len(names):
             raise ValueError("it names a domain twice, or none")
         return Domains(tuple(names))
-    except FileNotFoundError:
-        raise DataError(f"{show(os.fspath(folder))} holds no {DOMAINS_FILE}.") from None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DataError(f"{show(path)} is damaged: {show(str(error))}.") from None
+
+    return load_stored(folder, DOMAINS_FILE, make)
 
 
 def find_domains(config: DataConfig, codecs: Mapping[str, Codec]) -> Domains | None:

@@ -19,6 +19,7 @@ from jaxtyping import UInt8
 from slimjax.data.cache import Info, hash_json, open_entry
 from slimjax.data.config import DataConfig
 from slimjax.data.image_decoding import BadImageError, Fit, choose_fit, decode
+from slimjax.data.stored import load_stored
 from slimjax.errors import DataError
 from slimjax.text.examples import Example
 from slimjax.text.files import show
@@ -69,17 +70,13 @@ def load_image_shape(folder: str | os.PathLike[str]) -> ImageShape:
     Raises:
         DataError: If there is no such file, or a damaged one.
     """
-    path = os.path.join(folder, IMAGE_FILE)
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+
+    def make(content: Any) -> ImageShape:
         names = ("height", "width", "channels")
         height, width, channels = (int(content[name]) for name in names)
         return ImageShape(Fit(height, width, channels, str(content["how"])))
-    except FileNotFoundError:
-        raise DataError(f"{show(os.fspath(folder))} holds no {IMAGE_FILE}.") from None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DataError(f"{show(path)} is damaged: {show(str(error))}.") from None
+
+    return load_stored(folder, IMAGE_FILE, make)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

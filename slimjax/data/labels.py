@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, SupportsIndex
 
+from slimjax.data.stored import load_stored
 from slimjax.errors import ConfigError, DataError, suggest
 from slimjax.text.files import show
 
@@ -162,18 +163,14 @@ def load_labels(
     Raises:
         DataError: If there is no such file, or a damaged one.
     """
-    path = os.path.join(folder, LABELS_FILE)
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+
+    def make_checked(content: Any) -> Labels:
         names, counts = content["labels"], content["train_counts"]
         if len(set(names)) != len(counts) or not all(type(n) is str for n in names):
             raise ValueError("names and counts do not fit together")
         return make(content)
-    except FileNotFoundError:
-        raise DataError(f"{show(os.fspath(folder))} holds no {LABELS_FILE}.") from None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DataError(f"{show(path)} is damaged: {show(str(error))}.") from None
+
+    return load_stored(folder, LABELS_FILE, make_checked)
 
 
 def _order(name: str) -> tuple[bool, float, str]:

@@ -3,10 +3,10 @@
 import dataclasses
 import json
 import os
+from typing import Any
 
 from slimjax.data.cache import hash_json
-from slimjax.errors import DataError
-from slimjax.text.files import show
+from slimjax.data.stored import load_stored
 
 READS = "inputs"
 """Name of this codec among those of a dataset."""
@@ -36,14 +36,11 @@ def load_reads(folder: str | os.PathLike[str]) -> Reads:
     Raises:
         DataError: If there is no such file, or a damaged one.
     """
-    path = os.path.join(folder, INPUTS_FILE)
-    try:
-        with open(path, encoding="utf-8") as file:
-            names = json.load(file)["optional"]
+
+    def make(content: Any) -> Reads:
+        names = content["optional"]
         if not isinstance(names, list) or not all(type(n) is str for n in names):
             raise ValueError("it lists no names")
         return Reads(tuple(names))
-    except FileNotFoundError:
-        raise DataError(f"{show(os.fspath(folder))} holds no {INPUTS_FILE}.") from None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DataError(f"{show(path)} is damaged: {show(str(error))}.") from None
+
+    return load_stored(folder, INPUTS_FILE, make)

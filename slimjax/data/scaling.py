@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import os
+from typing import Any
 
 import numpy as np
 
 from slimjax.data.cache import hash_json
-from slimjax.errors import ConfigError, DataError
-from slimjax.text.files import show
+from slimjax.data.stored import load_stored
+from slimjax.errors import ConfigError
 
 FEATURES_FILE = "features.json"
 
@@ -93,14 +94,9 @@ def load_scaling(folder: str | os.PathLike[str]) -> Scaling:
     Raises:
         DataError: If there is no such file, or a damaged one.
     """
-    path = os.path.join(folder, FEATURES_FILE)
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+
+    def make(content: Any) -> Scaling:
         scale, shift = float(content["scale"]), float(content["shift"])
         return Scaling(int(content["size"]), scale, shift)
-    except FileNotFoundError:
-        folder = show(os.fspath(folder))
-        raise DataError(f"{folder} holds no {FEATURES_FILE}.") from None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DataError(f"{show(path)} is damaged: {show(str(error))}.") from None
+
+    return load_stored(folder, FEATURES_FILE, make)

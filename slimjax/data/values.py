@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import os
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
 from slimjax.data.cache import hash_json
+from slimjax.data.stored import load_stored
 from slimjax.errors import DataError
-from slimjax.text.files import show
 
 VALUE = "value"
 """Name of the field, of the codec, and of what a file calls it."""
@@ -81,16 +82,12 @@ def load_values(folder: str | os.PathLike[str]) -> ValueScale:
     Raises:
         DataError: If there is no such file, or a damaged one.
     """
-    path = os.path.join(folder, VALUES_FILE)
     names = [field.name for field in dataclasses.fields(ValueScale)]
-    try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+
+    def make(content: Any) -> ValueScale:
         scale = ValueScale(*(float(content[name]) for name in names))
         if not scale.deviation > 0:
             raise ValueError("the deviation is not above 0")
         return scale
-    except FileNotFoundError:
-        raise DataError(f"{show(os.fspath(folder))} holds no {VALUES_FILE}.") from None
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-        raise DataError(f"{show(path)} is damaged: {show(str(error))}.") from None
+
+    return load_stored(folder, VALUES_FILE, make)
