@@ -11,11 +11,12 @@ XLA_PYTHON_CLIENT_PREALLOCATE=false.
 import argparse
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import NamedTuple
 
+sys.path.append(str(Path(__file__).parents[1] / "tasks"))
 from arms import ARMS, FIRST, MATRIX, MINILM, SOURCE, TARGET
+from processes import run_all, start_logged
 from reviews import DOMAINS, path_of
 from run import EVERY, HERE, name_of, result_path
 
@@ -72,13 +73,19 @@ def main() -> None:
         if job.name.startswith(only) and not result_path(job.name, job.seed).exists()
     ]
     prepare(waiting, flags.workdir)
-    run_all(waiting, flags.processes, flags.seconds or float("inf"), flags.workdir)
+    run_all(
+        waiting,
+        lambda job: start(job, flags.workdir),
+        processes=flags.processes,
+        seconds=flags.seconds,
+        label=lambda job: f"{job.name} {job.seed}",
+        is_ready=Job.is_ready,
+    )
 
 
 def prepare(jobs: list[Job], workdir: Path) -> None:
     """Writes the files that several runs read."""
     data = workdir / "data"
-    (workdir / "logs").mkdir(parents=True, exist_ok=True)
     for seed in {job.seed for job in jobs}:
         has_matrix = any("matrix" in job.name for job in jobs)
         for domain in DOMAINS if has_matrix else (SOURCE, TARGET):
@@ -90,33 +97,11 @@ def prepare(jobs: list[Job], workdir: Path) -> None:
         make_folder(data)
 
 
-def run_all(waiting: list[Job], processes: int, seconds: float, workdir: Path) -> None:
-    """Runs jobs, at most so many at a time, until all are done or the time is up."""
-    begun, running = time.perf_counter(), {}
-    while (waiting or running) and time.perf_counter() - begun < seconds:
-        ready = [job for job in waiting if job.is_ready()]
-        for job in ready[: processes - len(running)]:
-            waiting.remove(job)
-            running[job] = start(job, workdir)
-        if not running:
-            break  # What is left waits for a run that failed.
-        for job, process in list(running.items()):
-            if process.poll() is not None:
-                del running[job]
-                spent = time.perf_counter() - begun
-                print(f"{spent:5.0f} s", job.name, job.seed, process.returncode)
-        time.sleep(0.2)
-    for process in running.values():
-        process.kill()
-    print("not done:", [(job.name, job.seed) for job in [*running, *waiting]])
-
-
 def start(job: Job, workdir: Path) -> subprocess.Popen:
     """Starts a run whose output goes to a file."""
     command = [sys.executable, str(HERE / "run.py"), *job.flags]
     command += [f"--seed={job.seed}", f"--workdir={workdir}"]
-    with (workdir / "logs" / f"{job.name}-{job.seed}.log").open("w") as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    return start_logged(command, workdir / "logs" / f"{job.name}-{job.seed}.log")
 
 
 if __name__ == "__main__":

@@ -5,12 +5,16 @@ Run: python experiments/domains/table.py
 
 import json
 import statistics
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1] / "tasks"))
 from arms import ALL, ARMS, FIRST
+from marks import write_marked
 from peers import SEEDS
 from reviews import DOMAINS
 
@@ -57,12 +61,7 @@ def main() -> None:
 
 def write(name: str, lines: list[str]) -> None:
     """Writes lines into the page, between the marks of this name."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    page = (HERE / "README.md").read_text()
-    before, after = page.split(begin)[0], page.split(end)[1]
-    text = "\n".join(lines).strip()
-    (HERE / "README.md").write_text(f"{before}{begin}\n{text}\n{end}{after}")
-    print(text)
+    write_marked(HERE / "README.md", name, lines)
 
 
 def table(head: list[str], rows: list[list[str]]) -> list[str]:

@@ -4,8 +4,12 @@ Run: python experiments/pretrained/table.py
 """
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "tasks"))
+from marks import write_marked
 
 HERE = Path(__file__).parent
 TEXTS = ("Persuasion", "standard library")
@@ -61,12 +65,7 @@ def main() -> None:
 
 def write(name: str, lines: list[str]) -> None:
     """Writes lines into the page, between the marks of this name."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    page = (HERE / "README.md").read_text()
-    before, after = page.split(begin)[0], page.split(end)[1]
-    text = "\n".join(lines).strip()
-    (HERE / "README.md").write_text(f"{before}{begin}\n{text}\n{end}{after}")
-    print(text)
+    write_marked(HERE / "README.md", name, lines)
 
 
 def list_original(results: list[Result]) -> list[str]:

@@ -11,10 +11,10 @@ processes share its memory with XLA_PYTHON_CLIENT_PREALLOCATE=false.
 import argparse
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import NamedTuple
 
+from processes import run_all, start_logged
 from run import HERE, result_path
 from slim_table import BASE, CELLS
 
@@ -98,37 +98,20 @@ def main() -> None:
     only = flags.only.split(",") if flags.only else []
     waiting = list(dict.fromkeys(list_jobs()))
     waiting = [j for j in waiting if not j.is_done() and (j.study in only or not only)]
-    run_all(waiting, flags.processes, flags.seconds or float("inf"), flags.workdir)
-
-
-def run_all(waiting: list[Job], processes: int, seconds: float, workdir: Path) -> None:
-    """Runs jobs, at most so many at a time, until all are done or the time is up."""
-    begun, running = time.perf_counter(), {}
-    (workdir / "logs").mkdir(parents=True, exist_ok=True)
-    while (waiting or running) and time.perf_counter() - begun < seconds:
-        ready = [j for j in waiting if all(need.is_done() for need in j.needs())]
-        for job in ready[: processes - len(running)]:
-            waiting.remove(job)
-            running[job] = start(job, workdir)
-        if not running:
-            break  # What is left waits for a run that failed.
-        for job, process in list(running.items()):
-            if process.poll() is not None:
-                del running[job]
-                spent = time.perf_counter() - begun
-                print(f"{spent:5.0f} s", *job, process.returncode, flush=True)
-        time.sleep(0.2)
-    for process in running.values():
-        process.kill()
-    print("not done:", [tuple(job) for job in [*running, *waiting]])
+    run_all(
+        waiting,
+        lambda job: start(job, flags.workdir),
+        processes=flags.processes,
+        seconds=flags.seconds,
+        label=lambda job: " ".join(map(str, job)),
+        is_ready=lambda job: all(need.is_done() for need in job.needs()),
+    )
 
 
 def start(job: Job, workdir: Path) -> subprocess.Popen:
     """Starts a run whose output goes to a file."""
-    path = workdir / "logs" / f"{'-'.join(map(str, job))}.log"
-    with path.open("w") as log:
-        command = job.command(workdir)
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    name = "-".join(map(str, job))
+    return start_logged(job.command(workdir), workdir / "logs" / f"{name}.log")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+from marks import write_marked
 from shown import ARMS, GOALS, METRICS, PAIRS, STUDIES, get, spread, value
 from slim_table import list_slim
 from trials import list_trials
@@ -38,12 +39,7 @@ def main() -> None:
 
 def write(name: str, lines: list[str]) -> None:
     """Writes lines into the page, between the marks of this name."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    page = (HERE / "README.md").read_text()
-    before, after = page.split(begin)[0], page.split(end)[1]
-    text = "\n".join(lines).strip()
-    (HERE / "README.md").write_text(f"{before}{begin}\n{text}\n{end}{after}")
-    print(text)
+    write_marked(HERE / "README.md", name, lines)
 
 
 def describe(study: str, arm: str, results: Results) -> str:

@@ -12,11 +12,12 @@ XLA_PYTHON_CLIENT_PREALLOCATE=false.
 import argparse
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import NamedTuple
 
+sys.path.append(str(Path(__file__).parents[1] / "tasks"))
 from arms import STUDIES
+from processes import run_all, start_logged
 from run import HERE, result_path
 
 
@@ -45,7 +46,13 @@ def main() -> None:
     only = flags.only.split(",") if flags.only else list(STUDIES)
     seeds = [int(seed) for seed in flags.seeds.split(",")]
     jobs = [job for job in list_jobs(seeds) if job.study in only and not job.is_done]
-    run_all(jobs, flags)
+    run_all(
+        jobs,
+        lambda job: start(job, flags),
+        processes=flags.processes,
+        seconds=flags.seconds,
+        label=lambda job: " ".join(map(str, job)),
+    )
 
 
 def list_jobs(seeds: list[int]) -> list[Job]:
@@ -59,33 +66,13 @@ def list_jobs(seeds: list[int]) -> list[Job]:
     ]
 
 
-def run_all(waiting: list[Job], flags: argparse.Namespace) -> None:
-    """Runs jobs, at most so many at a time, until all are done or the time is up."""
-    begun, running = time.perf_counter(), {}
-    (flags.workdir / "logs").mkdir(parents=True, exist_ok=True)
-    spent = lambda: time.perf_counter() - begun
-    while (waiting or running) and spent() < (flags.seconds or float("inf")):
-        while waiting and len(running) < flags.processes:
-            job = waiting.pop(0)
-            running[job] = start(job, flags)
-        for job, process in list(running.items()):
-            if process.poll() is not None:
-                del running[job]
-                print(f"{spent():5.0f} s", *job, process.returncode, flush=True)
-        time.sleep(0.2)
-    for process in running.values():
-        process.kill()
-    print("not done:", [tuple(job) for job in [*running, *waiting]])
-
-
 def start(job: Job, flags: argparse.Namespace) -> subprocess.Popen:
     """Starts a run whose output goes to a file."""
     path = flags.workdir / "logs" / f"{'-'.join(map(str, job))}.log"
     command = [sys.executable, str(HERE / "run.py"), f"--study={job.study}"]
     command += [f"--arm={job.arm}", f"--seed={job.seed}"]
     command += [f"--data={flags.data}", f"--workdir={flags.workdir}"]
-    with path.open("w") as log:
-        return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+    return start_logged(command, path)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,16 @@ Run: python experiments/towers/table.py
 """
 
 import json
+import sys
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).parents[1] / "tasks"))
 from arms import BUDGETS, RULES
+from marks import write_marked
 
 from slimjax.metrics.bootstrap import total
 from slimjax.metrics.paired import compare_metric
@@ -49,12 +53,8 @@ def main() -> None:
 
 def write(name: str, lines: list[str]) -> None:
     """Writes a table into the page; `NOT_RUN` where it has a head alone."""
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    page = (HERE / "README.md").read_text()
-    before, after = page.split(begin)[0], page.split(end)[1]
-    text = "\n".join(lines) if len(lines) > 2 else NOT_RUN
-    (HERE / "README.md").write_text(f"{before}{begin}\n{text}\n{end}{after}")
-    print(text)
+    shown = lines if len(lines) > 2 else [NOT_RUN]
+    write_marked(HERE / "README.md", name, shown)
 
 
 def accuracy(result: dict[str, Any]) -> float:
