@@ -132,21 +132,32 @@ def shorten(words: list[str]) -> list[str]:
     return [*words, *changes, *more.get(words[1], [])]
 
 
+def lines_of(block) -> list[list[str]]:
+    """Returns what a block has run, with few steps."""
+    if block.language == "python":
+        prefix = f"CHANGES = {SHORT | ALWAYS!r}\n{PYTHON}"
+        return [[sys.executable, "-c", prefix + block.text]]
+    commands = [words for words in list_commands(block) if can_run(words)]
+    return [
+        [sys.executable, "-m", "slimjax.cli", *shorten(words)[1:]] for words in commands
+    ]
+
+
+RUNNABLE = [
+    (block.page, lines) for block in list_blocks() if (lines := lines_of(block))
+]
+
+
 @pytest.mark.slow
-def test_all_that_is_shown_runs_in_its_order(folder):
+@pytest.mark.parametrize(
+    ("page", "lines"), RUNNABLE, ids=[page for page, _ in RUNNABLE]
+)
+def test_all_that_is_shown_runs_in_its_order(page, lines, folder):
+    """In one folder: a command finds what those before it have left."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
     environment.pop("JAX_NUM_CPU_DEVICES", None)
-    for block in list_blocks():
-        commands = [words for words in list_commands(block) if can_run(words)]
-        lines = [
-            [sys.executable, "-m", "slimjax.cli", *shorten(words)[1:]]
-            for words in commands
-        ]
-        if block.language == "python":
-            prefix = f"CHANGES = {SHORT | ALWAYS!r}\n{PYTHON}"
-            lines = [[sys.executable, "-c", prefix + block.text]]
-        for line in lines:
-            done = subprocess.run(
-                line, cwd=folder, env=environment, capture_output=True, check=False
-            )
-            assert done.returncode == 0, (block.page, line, done.stderr[-2000:])
+    for line in lines:
+        done = subprocess.run(
+            line, cwd=folder, env=environment, capture_output=True, check=False
+        )
+        assert done.returncode == 0, (page, line, done.stderr[-2000:])

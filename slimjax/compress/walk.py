@@ -158,7 +158,7 @@ class Walk:
             slopes: The gradient of the memory.
         """
         network, outside = self.model.module(), outside_of_layers(variables)
-        inputs = dict(batch.inputs)
+        inputs = {name: jnp.asarray(read) for name, read in batch.inputs.items()}
 
         def memory(x: Array) -> Array:
             _, context = network.apply(outside, inputs, tower, x, method="begin")

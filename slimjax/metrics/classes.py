@@ -10,6 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+YesNo = Bool[np.ndarray, "*batch N C"] | Int[np.ndarray, "*batch N C"]
+"""Whether an example has a class; as numbers, 1 or 0."""
+
 
 class ClassScores(NamedTuple):
     """Scores of each class, between 0 and 1; 0 where a denominator is 0.
@@ -145,9 +148,7 @@ def matthews(scores: ClassScores) -> Float[np.ndarray, "*batch"]:
     return _divide(right * total - np.sum(labels * predictions, -1), wide)
 
 
-def score_answers(
-    labels: Bool[np.ndarray, "*batch N C"], predictions: Bool[np.ndarray, "*batch N C"]
-) -> ClassScores:
+def score_answers(labels: YesNo, predictions: YesNo) -> ClassScores:
     """Returns the scores of each class where an example may have several classes.
 
     Examples:

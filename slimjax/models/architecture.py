@@ -179,9 +179,11 @@ def parse_architecture(
             raise ConfigError(
                 f"{where}[{i}] is not a layer. Known keys: {sorted(known)}."
             )
+        own = {key: value for key, value in entry.items() if key in known}
         try:
-            layer = LayerConfig(**{k: v for k, v in entry.items() if k in known})
-        except TypeError as error:
+            pairs = tuple((str(name), width) for name, width in own.pop("adapters", ()))
+            layer = LayerConfig(**own, adapters=pairs)
+        except (TypeError, ValueError) as error:
             raise ConfigError(f"{where}[{i}] is not a whole layer: {error}.") from error
         layer.check(f"{where}[{i}]", rotary=rotary)
         layers.append(layer)

@@ -34,11 +34,6 @@ class LayerConfig:
     state_dim: int = 0
     adapters: tuple[tuple[str, int], ...] = ()
 
-    def __post_init__(self):
-        """Takes what a file holds."""
-        pairs = tuple((str(name), width) for name, width in self.adapters)
-        object.__setattr__(self, "adapters", pairs)
-
     @property
     def cross(self) -> bool:
         """Whether the layer attends to another tower."""

@@ -97,7 +97,7 @@ class Network(nn.Module):
         self,
         inputs: Inputs,
         positions: Int[Array, "B T"],
-        memory_segments: Int[Array, "B S"] | None = None,
+        memory_segments: Int[Array, "_ S"] | None = None,
     ) -> Float[Array, "B T D"]:
         """Returns what heads read of the main tower at the next positions of rows.
 
@@ -107,7 +107,8 @@ class Network(nn.Module):
         Args:
             inputs: The tokens that follow.
             positions: Where they stand, consecutive in each row.
-            memory_segments: Segments of the memory; None if none of it is padding.
+            memory_segments: Segments of the memory, a row for each of its texts, which
+                several beams may share; None if none of it is padding.
         """
         tower, options = self._tower(""), dict[str, Any](positions=positions)
         if tower.table_of is not None:

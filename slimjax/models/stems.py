@@ -81,7 +81,7 @@ class StreamStem(nn.Module):
 
     @nn.compact
     def __call__(
-        self, streams: Sequence[Float[Array, "B T _"]], channels: Float[Array, " D"]
+        self, streams: Sequence[Float[Array, "B _ _"]], channels: Float[Array, " D"]
     ) -> Float[Array, "B S D"]:
         """Returns one stream.
 

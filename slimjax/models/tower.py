@@ -98,7 +98,7 @@ class Tower(nn.Module):
         *,
         table: Table | None = None,
         positions: Int[Array, "B T"] | None = None,
-        sources: Sequence[Float[Array, "B T _"]] = (),
+        sources: Sequence[Float[Array, "B _ _"]] = (),
         segments: Int[Array, "B T"] | None = None,
         keep: bool = True,
     ) -> Streams:

@@ -63,7 +63,7 @@ def mlp_backward(
     gate: Float[Array, "D F"],
     up: Float[Array, "D F"],
     down: Float[Array, "F D"],
-    kept: tuple[Num[Array, "M _"], Num[Array, "M _"]],
+    kept: Sequence[Num[Array, "M _"]],
     slope: Float[Array, "M D"],
     dtype: DTypeLike,
 ) -> tuple[Array, Array, Array, Array]:

@@ -153,7 +153,7 @@ class CrossAttention(Heads):
         channels: Float[Array, " D"] | None = None,
         *,
         segments: Int[Array, "B T"] | None = None,
-        memory_segments: Int[Array, "B S"] | None = None,
+        memory_segments: Int[Array, "_ S"] | None = None,
         key: Array | None = None,
     ) -> Float[Array, "B T D"]:
         """Returns what attention to the memory adds to the residual stream.

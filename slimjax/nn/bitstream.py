@@ -1,11 +1,11 @@
 """Codes of few bits, one after the other, in as few bytes as that takes."""
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Int, Integer, UInt8
 
 
 def pack_codes(
-    codes: Int[np.ndarray, "U E"], bits: Int[np.ndarray, " U"]
+    codes: Integer[np.ndarray, "U E"], bits: Int[np.ndarray, " U"]
 ) -> UInt8[np.ndarray, " bytes"]:
     """Returns the codes of all rows, each in as many bits as its row has.
 

@@ -40,7 +40,8 @@ class TiedEmbedding(nn.Module):
         """Makes the table."""
         init = named(nn.initializers.normal(0.02), "vocab", self.axis)
         shape = (self.vocab_size, self.width)
-        self.embedding = self.param("embedding", init, shape, jnp.float32)
+        table = self.param("embedding", init, shape, jnp.float32)
+        self.embedding = jnp.asarray(table)
 
     def __call__(
         self, tokens: Int[Array, "B T"], channels: Float[Array, " D"]
@@ -166,8 +167,8 @@ class OutputTable(nn.Module):
         spread = width**-0.5 if self.is_plain else 0.02
         init = named(nn.initializers.normal(spread), self.entries, self.axis)
         shape = self.num_entries, width
-        table = self.param("table", init, shape, jnp.float32)
+        table = jnp.asarray(self.param("table", init, shape, jnp.float32))
         if not self.bias:
             return table, None
         init = named(nn.initializers.zeros, self.entries)
-        return table, self.param("bias", init, shape[:1], jnp.float32)
+        return table, jnp.asarray(self.param("bias", init, shape[:1], jnp.float32))

@@ -64,7 +64,7 @@ def pack(
 
 
 def pack_into(
-    file: BinaryIO,
+    file: BinaryIO | io.BytesIO,
     shapes: PyTree,
     names: PyTree,
     precision: Precision,
@@ -219,7 +219,7 @@ def make_table(
 
 
 def _write_header(
-    file: BinaryIO, lengths: Mapping[str, int], grid: Grid
+    file: BinaryIO | io.BytesIO, lengths: Mapping[str, int], grid: Grid
 ) -> dict[str, int]:
     """Writes the header of a safetensors file, and returns where each array begins."""
     name_of = FORMATS[0] if grid.is_plain else FORMATS[1]

@@ -164,7 +164,9 @@ def _alone_in(store: OutcomeStore, stop: StopRequests) -> Iterator[None]:
         yield
 
 
-def _missing_anywhere(store: OutcomeStore, rows: Rows, num_rows: int) -> Rows:
+def _missing_anywhere(
+    store: OutcomeStore, rows: Rows, num_rows: int
+) -> Int64[np.ndarray, " _"]:
     """Returns the rows that a process misses; they may have caches of their own."""
     is_missing = np.zeros(num_rows, bool)
     is_missing[store.missing(rows)] = True

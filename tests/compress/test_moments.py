@@ -28,6 +28,7 @@ def test_inputs_have_the_moments_that_a_seam_measures(style):
     rows = draw_rows()
     found = collect(walk, variables, rows, num_slope_rows=2)
     inputs = {"tokens": jnp.asarray(rows.inputs["tokens"])}
+    variables = jax.tree.map(jnp.asarray, variables)
     _, known = model.module().apply(variables, inputs, mutable=[MOMENTS])
     for path, squares in flatten(known[MOMENTS]).items():
         np.testing.assert_allclose(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -138,7 +139,9 @@ def json_tokenizer(model) -> JsonTokenizer:
 
 
 def logits_of(material, tokens):
-    readouts = material.model.module().apply(material.variables, {"tokens": tokens})
+    readouts = material.model.module().apply(
+        material.variables, {"tokens": jnp.asarray(tokens)}
+    )
     return np.asarray(readouts[material.model.heads[0].name].logits())
 
 

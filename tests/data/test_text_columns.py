@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def test_two_texts_stand_in_a_row_with_their_ends(len_a, len_b, seq_len):
 
 
 def test_types_change_behind_the_end_of_the_first_text():
-    row = encode_pair(TOKENIZER, np.array([7, 8]), np.array([9]), 8)[None]
+    row = encode_pair(TOKENIZER, np.int32([7, 8]), np.int32([9]), 8)[None]
     row = jnp.asarray(row)
     np.testing.assert_array_equal(find_types(row, EOS), [[0, 0, 0, 0, 1, 1, 1, 1]])
     inputs = read_row({"tokens": row}, TOKENIZER.special)
@@ -116,7 +117,7 @@ def test_lists_of_labels_become_yes_and_no(tmp_path):
         assert own == set(example.values["label"])
     labels.save(tmp_path)
     batch = list(data.evaluation_batches("valid", np.arange(3), 4))[-1]
-    target = classification.targets(batch, None)["label"]
+    target = classification.targets(jax.tree.map(jnp.asarray, batch), None)["label"]
     assert target.values.shape == (4, 3)
     np.testing.assert_array_equal(target.weight, [1, 1, 1, 0])
     assert set(np.unique(target.values)) <= {0.0, 1.0}
@@ -146,7 +147,7 @@ def test_many_labels_are_answered_one_by_one():
     assert float(task.headline.of(columns)) == pytest.approx(2 * 1 / (2 + 2))
     kept = {k: np.asarray(v) for k, v in task.predict(readouts, batch).items()}
     labels = {"label": Labels(names, [1, 1, 1], is_many=True)}
-    answers = task.answer(Results([None] * 2, kept, {}, np.arange(3), labels))
+    answers = task.answer(Results([], kept, {}, np.arange(3), labels))
     assert [answer["prediction"] for answer in answers] == [["good", "old"], []]
     expected = 1 / (1 + np.exp(-logits[0]))
     assert list(answers[0]["scores"].values()) == pytest.approx(expected)

@@ -33,7 +33,14 @@ EVERY = {"run folders": 7, "manifests": 5}
 """Of these, which read much for each case, one of so many is tried."""
 
 
-@pytest.mark.parametrize("source", SOURCES)
+TYPED = "settings", "configs"
+"""These hold values of wrong types, which reach checks of ours that name them."""
+
+
+@pytest.mark.parametrize(
+    "source",
+    [pytest.param(s, marks=[pytest.mark.wrong_types] * (s in TYPED)) for s in SOURCES],
+)
 def test_it_is_one_line_and_exit_code_2(tmp_path, finished, source):
     assert CONFIG.is_file()
     cases = SOURCES[source](tmp_path, finished)

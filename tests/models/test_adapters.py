@@ -109,6 +109,10 @@ def test_an_architecture_tells_which_domain_kept_what():
         for domain in ("movie", "phone")
     ]
     assert parse_architecture(entries, "here", rotary=False) == small.layers
+    for broken in (5, [["mlp_adapter_movie"]]):
+        entries[0]["adapters"] = broken
+        with pytest.raises(ConfigError, match=r"here\[0\] is not a whole layer"):
+            parse_architecture(entries, "here", rotary=False)
     entries[0]["adapters"] = [["mlp_adapter_movie", 0]]
     with pytest.raises(ConfigError, match="mlp_adapter_movie=0 must be"):
         parse_architecture(entries, "here", rotary=False)

@@ -47,13 +47,12 @@ def on_one_tpu(monkeypatch):
 
 @pytest.mark.usefixtures("on_one_tpu")
 def test_a_tpu_takes_splash_where_the_shapes_allow():
-    shape = lambda length, head_dim: jax.ShapeDtypeStruct(
-        (2, length, 4, head_dim), "f4"
-    )
+    shape = lambda length, head_dim: jnp.zeros((2, length, 4, head_dim))
 
     def pick(query, key=None, dtype=jnp.bfloat16, **more):
         mask, rest = as_kernel_takes_it(query, **more)
-        return choose(query, key or query, mask, dtype=dtype, **rest)
+        key = query if key is None else key
+        return choose(query, key, mask, dtype=dtype, **rest)
 
     assert pick(shape(384, 64)) == "splash"
     assert pick(shape(384, 64), dtype=jnp.float32, window=5) == "splash"

@@ -80,7 +80,7 @@ def test_a_patch_is_one_position():
     layer = Patches(2, D)
     params = draw(dict(kernel=(2, 2, C, D), bias=(1, D)))
     pixels = np.random.default_rng(1).integers(0, 256, (B, H, W, C), np.uint8)
-    actual = layer.apply({"params": params}, pixels, jnp.ones(D))
+    actual = layer.apply({"params": params}, jnp.asarray(pixels), jnp.ones(D))
     assert actual.shape == (B, 8, D)
     part = pixels[1, 2:4, 2:4] / 127.5 - 1.0
     expected = np.einsum("rsc,rscd->d", part, params["kernel"]) + params["bias"][0]
@@ -89,7 +89,8 @@ def test_a_patch_is_one_position():
 
 def test_bytes_and_scaled_numbers_are_read_alike():
     pixels = np.random.default_rng(1).integers(0, 256, (2, 3), np.uint8)
-    np.testing.assert_allclose(scale_pixels(scale_pixels(pixels)), pixels / 127.5 - 1)
+    twice = scale_pixels(scale_pixels(jnp.asarray(pixels)))
+    np.testing.assert_allclose(twice, pixels / 127.5 - 1, atol=1e-6)  # Of float32.
 
 
 def test_sizes_that_do_not_divide_are_refused_by_name():

@@ -45,7 +45,8 @@ def load(path, head=None, **changes):
 
 @given(st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 12))
 def test_what_is_marked_is_kept_longest(before, core, after, room):
-    parts = np.full(before, 1), np.full(core, 2), np.full(after, 3)
+    sizes = before, core, after
+    parts = tuple(np.full(n, i + 1, np.int32) for i, n in enumerate(sizes))
     kept = fit_around(parts, room)
     assert len(kept) == min(room, before + core + after)
     assert (np.diff(kept) >= 0).all()

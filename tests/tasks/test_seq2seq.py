@@ -4,6 +4,7 @@ import json
 import random
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -160,9 +161,8 @@ def test_a_run_keeps_two_tokenizers_and_writes_answers(tmp_path, monkeypatch):
     columns = seq2seq.SCHEMA.prepare
     assert columns is not None
     rows = {"source": np.array([[1, 70, 71, 2, 0], [1, 72, 2, 0, 0]], np.int32)}
-    kept = write_rows(
-        model.freeze(), task.inputs(rows, None), codecs["tokens"].special, DECODE
-    )
+    read = task.inputs(jax.tree.map(jnp.asarray, rows), None)
+    kept = write_rows(model.freeze(), read, codecs["tokens"].special, DECODE)
     results = Results([], kept, rows, np.array([0, 1, 2]), codecs)
     answers = seq2seq.answer(results)
     assert [set(answer) for answer in answers] == [{"prediction", "logprob"}] * 2

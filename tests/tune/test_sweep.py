@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-from types import SimpleNamespace
 
 import jax
 import pytest
@@ -22,6 +21,7 @@ from slimjax.tune import runner
 from slimjax.tune import sweep as room
 from slimjax.tune.arms import make_arms
 from slimjax.tune.claims import Claims
+from slimjax.tune.equal import Cost
 from slimjax.tune.grid import parse_axis
 from slimjax.tune.runner import Runner
 from slimjax.tune.sweep import Plan, sweep
@@ -146,7 +146,7 @@ def test_an_arm_whose_pilot_fails_does_not_stop_the_others(
     wide = override(plan.arms[0].config, [("data.vocab_size", "300")])
     arms = (*plan.arms, plan.arms[0].__class__("vocab_size=300", {}, wide))
     pretend = runner.train
-    cost = SimpleNamespace(flops_total=1.0)
+    cost = Cost((1.0,), 0.0, 0.0, flops_total=1.0)
     monkeypatch.setattr(room, "read_cost", lambda _: cost)
     monkeypatch.setattr(room, "find_steps", lambda *_: 24)
     monkeypatch.setattr(room, "predictor", lambda *_: float)
