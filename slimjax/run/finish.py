@@ -97,7 +97,8 @@ def make_report(
     """
     blueprint, run = stage.blueprint, stage.blueprint.run
     variables, packed_bytes = finish_weights(stage, state, folder.packed)
-    whole = to_host(variables)  # One process writes samples, and by itself.
+    # One process writes samples, and by itself; other tasks need no whole model.
+    whole = to_host(variables) if measured and blueprint.task.generates else None
     valid = test = nothing_measured(blueprint.task)
     if measured:
         valid, test = _evaluate_splits(stage, variables, whole, data, folder)
@@ -146,7 +147,7 @@ def _evaluate_splits(
     Args:
         stage: The last one.
         variables: The packed model's.
-        whole: The same on the host.
+        whole: The same on the host, if the task writes texts.
         data: What it has learned from.
         folder: Where files are written.
     """

@@ -107,6 +107,22 @@ def test_two_processes_stop_together_and_go_on_as_one_and_as_two(tmp_path, text_
 
 
 @pytest.mark.slow
+def test_two_processes_pack_to_the_same_bytes_as_one(tmp_path, text_folder):
+    """From the last checkpoint, so that both have the same weights to the bit."""
+    workdir = tmp_path / "run"
+    expected = train_here(workdir, text_folder, devices=2)
+    packed = workdir / "model.packed.safetensors"
+    before = packed.read_bytes()
+    packed.unlink()
+    (workdir / "report.json").unlink()
+    two = launch(workdir, text_folder)
+    out, err = two.communicate(timeout=300)
+    assert two.returncode == 0, err
+    assert json.loads(out.splitlines()[-1])["state_hash"] == expected["state_hash"]
+    assert packed.read_bytes() == before
+
+
+@pytest.mark.slow
 def test_a_killed_process_takes_the_others_along_and_is_named(tmp_path, text_folder):
     two = launch(tmp_path / "run", text_folder)
     wait_for_line(tmp_path / "run" / "metrics.jsonl", two)
