@@ -102,7 +102,9 @@ def slopes_of_head(
     network, outside = walk.model.module(), outside_of_layers(variables)
     head = walk.model.heads[0]
 
-    def nats(x: Array, inputs: Any, weights: Array, key: Array) -> tuple[Array, Array]:
+    def nats(
+        x: Array, outside: PyTree, inputs: Any, weights: Array, key: Array
+    ) -> tuple[Array, Array]:
         readout = network.apply(outside, x, inputs, method="end")
         own, chances = own_loss(head, readout, key)
         spread = jnp.einsum("...V,...->V", chances * (1 - chances), weights)
@@ -115,7 +117,7 @@ def slopes_of_head(
         for j, row in enumerate(batch.batches(1)):
             own = jax.random.fold_in(jax.random.fold_in(key, i), j)
             x = streams.values[i][j : j + 1]
-            slope, spread = slope_of(x, dict(row.inputs), row.weights, own)
+            slope, spread = slope_of(x, outside, dict(row.inputs), row.weights, own)
             spreads = spreads + spread
             parts.append(np.asarray(slope))
         slopes.append(np.concatenate(parts))

@@ -9,7 +9,7 @@ takes is a function of the step and the seed.
 from functools import lru_cache
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int, Int64
 
 TOGETHER = 3
 """A number of the seed of these orders, which no other order has."""
@@ -22,7 +22,7 @@ class RowsOfImages:
         per_image: Rows that stand together, k.
     """
 
-    def __init__(self, images: Int64[np.ndarray, " R"], per_image: int):
+    def __init__(self, images: Int[np.ndarray, " R"], per_image: int):
         """Counts the rows of each image.
 
         Args:

@@ -99,7 +99,7 @@ class Tower(nn.Module):
         table: Table | None = None,
         positions: Int[Array, "B T"] | None = None,
         sources: Sequence[Float[Array, "B _ _"]] = (),
-        segments: Int[Array, "B T"] | None = None,
+        segments: Int[Array, "B S"] | None = None,
         keep: bool = True,
     ) -> Streams:
         """Returns the residual stream before the first layer and after each.

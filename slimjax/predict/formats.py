@@ -1,5 +1,6 @@
 """Ways to write answers: lines of JSON, plain text, CoNLL, and SQuAD's predictions."""
 
+import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,9 @@ _ENDINGS = {".txt": "text", ".conll": "conll", ".bio": "conll", ".json": "squad"
 
 Line = Mapping[str, Any]
 """An example with its answer, as a line of JSON holds it."""
+
+Output = BinaryIO | io.BytesIO
+"""What bytes are written to."""
 
 
 def choose_format(name: str, path: str, known: tuple[str, ...]) -> str:
@@ -50,24 +54,24 @@ def convert(name: str, source: Path, target: Path) -> None:
         write_lines(name, map(json.loads, file), out)
 
 
-def write_lines(name: str, lines: Iterable[Line], out: BinaryIO) -> None:
+def write_lines(name: str, lines: Iterable[Line], out: Output) -> None:
     """Writes lines in a format."""
     WRITERS[name](lines, out)
 
 
-def write_jsonl(lines: Iterable[Line], out: BinaryIO) -> None:
+def write_jsonl(lines: Iterable[Line], out: Output) -> None:
     """Writes one object of JSON for each example."""
     for line in lines:
         out.write(to_line(line) + b"\n")
 
 
-def write_text(lines: Iterable[Line], out: BinaryIO) -> None:
+def write_text(lines: Iterable[Line], out: Output) -> None:
     """Writes one line for each example: its prediction; empty where it has none."""
     for line in lines:
         out.write(_to_text(line.get("prediction")).encode() + b"\n")
 
 
-def write_conll(lines: Iterable[Line], out: BinaryIO) -> None:
+def write_conll(lines: Iterable[Line], out: Output) -> None:
     """Writes a token and its tag in each line, and a blank line after an example."""
     for line in lines:
         tags = line.get("prediction") or []
@@ -77,7 +81,7 @@ def write_conll(lines: Iterable[Line], out: BinaryIO) -> None:
         out.write(b"\n")
 
 
-def write_squad(lines: Iterable[Line], out: BinaryIO) -> None:
+def write_squad(lines: Iterable[Line], out: Output) -> None:
     """Writes ``{id: text of the answer}``, which SQuAD's own script reads.
 
     Raises:
@@ -96,7 +100,7 @@ def write_squad(lines: Iterable[Line], out: BinaryIO) -> None:
     out.write(b"\n}\n")
 
 
-WRITERS: dict[str, Callable[[Iterable[Line], BinaryIO], None]] = {
+WRITERS: dict[str, Callable[[Iterable[Line], Output], None]] = {
     JSONL: write_jsonl,
     "text": write_text,
     "conll": write_conll,

@@ -31,7 +31,7 @@ def choose_models(model: ModelConfig, *, narrower: bool = False) -> list[ModelCo
     models = [whole]
     for width in widths:
         for layer in _alone(largest):
-            layers = (layer,) * len(whole.layers) if layer else ()
+            layers = (layer,) * len(whole.layers)
             models.append(whole.with_main(width=width, layers=layers))
     shares = np.linspace(0.1, 1.0, NUM_RAGGED)
     models += [ragged_model(whole, share, source) for share in shares]
@@ -63,9 +63,11 @@ def ragged_model(
     return model.with_main(layers=tuple(map(slim, model.layers)))
 
 
-def _alone(layer: LayerConfig) -> Iterator[LayerConfig | None]:
-    """Yields no layer, then attention and MLP alone, each whole and at its least."""
-    yield None
+def _alone(layer: LayerConfig) -> Iterator[LayerConfig]:
+    """Yields an empty layer, then attention and MLP alone, whole and at their least."""
+    yield replace(
+        layer, attention=False, mlp=False, num_heads=0, num_kv_heads=0, mlp_dim=0
+    )
     num_kv_heads, units = layer.num_kv_heads, layer.mlp_dim
     for num_groups in sorted({1, num_kv_heads} if layer.attention else ()):
         num_heads = num_groups * layer.num_heads // num_kv_heads

@@ -44,8 +44,9 @@ def test_a_text_is_encoded_as_the_tokenizer_does_it(both):
 
 def test_tokens_without_text_become_their_new_ids(both):
     whole, small, kept = both
-    parts = whole.encode("lower"), [whole.eos_id, whole.bos_id], whole.encode(" new")
-    (made,) = Reencoder(whole, small, kept).encode([np.concatenate(parts)])
+    ends = np.int32([whole.eos_id, whole.bos_id])
+    row = np.concatenate([whole.encode("lower"), ends, whole.encode(" new")])
+    (made,) = Reencoder(whole, small, kept).encode([row])
     new = [small.eos_id, small.bos_id]
     expected = [*small.encode("lower"), *new, *small.encode(" new")]
     assert made.tolist() == expected

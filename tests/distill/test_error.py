@@ -1,6 +1,7 @@
 """What a model says of itself is what its teacher's error is made of."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
@@ -20,7 +21,7 @@ def test_outputs_multiply_out_to_the_logits_whatever_the_gates():
     abstract = nn.meta.unbox(config.abstract_variables())
     variables = jax.tree.map(numbers, abstract)
     tokens = draw.integers(0, 11, (2, 5))
-    inputs = {"tokens": tokens}
+    inputs = {"tokens": jnp.asarray(tokens)}
     readouts, streams = model.apply(variables, inputs, method="outputs")
     readout = readouts["tokens"]
     assert len(streams) == 3

@@ -10,7 +10,7 @@ from slimjax.nn.readout import Readout
 from slimjax.tasks.base import Targets
 
 OPEN = np.array([[1, 1, 1, 0], [0, 1, 0, 0], [1, 1, 0, 1]], bool)
-TARGET = Targets(np.array([2, 1, 0]), np.array([1.0, 1.0, 0.0]), OPEN)
+TARGET = Targets(jnp.array([2, 1, 0]), jnp.array([1.0, 1.0, 0.0]), jnp.asarray(OPEN))
 WEIGHT, HEAT = 0.3, 2.0
 
 

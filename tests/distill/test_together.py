@@ -25,7 +25,7 @@ TASK = classification.make_task({})
 def batch():
     draw = np.random.default_rng(0)
     features = draw.standard_normal((6, 4)).astype("f4")
-    return {"features": features, "label": np.array([0, 1, 2, 1, 0, -1], np.int32)}
+    return {"features": jnp.asarray(features), "label": jnp.array([0, 1, 2, 1, 0, -1])}
 
 
 @pytest.fixture(scope="module")

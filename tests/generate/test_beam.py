@@ -3,6 +3,7 @@
 import itertools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from shapes import make_variables
@@ -61,7 +62,8 @@ def all_texts(variables) -> tuple[list[tuple[int, ...]], np.ndarray]:
     module, scores = CONFIG.module(), []
     for i in range(len(SOURCE["source"])):
         source = {k: np.repeat(x[i : i + 1], len(texts), 0) for k, x in SOURCE.items()}
-        logits = module.apply(variables, {"tokens": shifted, **source})["tokens"]
+        inputs = jax.tree.map(jnp.asarray, {"tokens": shifted, **source})
+        logits = module.apply(variables, inputs)["tokens"]
         log_p = jax.nn.log_softmax(logits.logits())
         own = np.take_along_axis(np.asarray(log_p), padded[..., None], -1)[..., 0]
         is_text = np.arange(ROOM)[None] <= np.array([len(t) for t in texts])[:, None]

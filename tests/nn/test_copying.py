@@ -21,9 +21,10 @@ def readout():
     tokens = np.array([[3, 1, 3, 6, 0], [2, 2, 2, 5, 1]])
     segments = np.array([[1, 1, 1, 1, 0], [1, 1, 1, 1, 1]])
     source = Source(tokens, draw.normal(size=(B, S, M)).astype(np.float32), segments)
+    source = jax.tree.map(jnp.asarray, source)
     layer = Copying(3, dtype=jnp.float32)
-    x, table = x.astype(np.float32), table.astype(np.float32)
-    plain = Readout(jnp.asarray(x), jnp.asarray(table))
+    x, table = (jnp.asarray(array, jnp.float32) for array in (x, table))
+    plain = Readout(x, table)
     variables = layer.init(jax.random.key(1), x, source, plain)
     variables = jax.tree.map(
         lambda w: jnp.asarray(draw.normal(size=w.value.shape), jnp.float32),

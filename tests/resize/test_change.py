@@ -3,6 +3,7 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -58,8 +59,10 @@ def test_a_grown_model_computes_the_same_and_cut_again_is_the_same(data, seed):
     change = plan_growth(sizes, more)
     shapes = cut(variables["params"], names["params"], change)
     fresh = jax.tree.map(lambda x: source.normal(size=x.shape).astype("f4"), shapes)
-    grown = grow(variables["params"], names["params"], change, fresh)
-    gates = jax.tree.map(np.ones_like, cut(variables["gates"], names["gates"], change))
+    host = jax.tree.map(np.asarray, variables["params"])
+    grown = grow(host, names["params"], change, fresh)
+    grown = jax.tree.map(jnp.asarray, grown)
+    gates = jax.tree.map(jnp.ones_like, cut(variables["gates"], names["gates"], change))
 
     large = config.reshaped(grown)
     inputs = draw_inputs(config)

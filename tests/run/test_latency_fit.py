@@ -37,6 +37,13 @@ def test_models_are_of_all_sizes_and_the_first_is_the_whole():
     assert all(len(m.layers) <= 8 for m in choose_models(deep))
 
 
+def add(one, other, amount):
+    """Returns one entry, or tuple of entries, plus so many times another."""
+    if not isinstance(one, tuple):
+        return float(one + amount * other)
+    return tuple(add(*both, amount) for both in zip(one, other, strict=True))
+
+
 def test_a_table_is_found_again_from_what_models_take():
     models = choose_models(MODEL, narrower=True)[::3]
     empty, source = empty_table(models), np.random.default_rng(0)
@@ -45,7 +52,7 @@ def test_a_table_is_found_again_from_what_models_take():
     for step in steps(empty):
         amount = source.exponential()
         added = {
-            name: amount * np.array(getattr(step, name)) + np.array(getattr(true, name))
+            name: add(getattr(true, name), getattr(step, name), amount)
             for name in ("base", "attention", "mlp", "spill")
         }
         true = dataclasses.replace(true, **added)

@@ -3,6 +3,7 @@
 import time
 
 import numpy as np
+import pytest
 
 from slimjax.run import speed
 from slimjax.run.speed import ROUNDS, time_in_turns
@@ -28,6 +29,7 @@ def test_a_machine_that_gets_slower_does_not_change_the_ratio(monkeypatch):
     assert 0.7 < np.median(ratios) < 1.3
 
 
+@pytest.mark.wrong_types  # Nothing of the stage is read.
 def test_a_machine_without_room_for_two_models_reports_no_speed(monkeypatch):
     def fail(*_):
         raise MemoryError

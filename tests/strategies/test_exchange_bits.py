@@ -9,7 +9,10 @@ ONES = np.ones(4)
 
 
 def test_factors_are_the_measured_ones_to_the_root_of_the_root_of_two():
-    predicted, measured = np.array([0, 1, 4, 60]), np.array([0, 0.01, 0.09, 0.6])
+    predicted, measured = (
+        np.array([0.0, 1.0, 4.0, 60.0]),
+        np.array([0, 0.01, 0.09, 0.6]),
+    )
     ratios = find_factors(predicted, measured, ONES)[1:] * predicted[1:] / measured[1:]
     assert np.all(np.abs(np.log2(ratios)) <= 0.25 + 1e-12)
 

@@ -47,7 +47,8 @@ def slow_nats(vectors, groups, weight, temperature):
 def test_nats_are_those_of_finding_the_partner_both_ways():
     vectors = unit(SOURCE.normal(size=(2 * B, D))).astype(np.float32)
     groups, weight = np.array([3, 9, 3, 7, 0]), np.array([1.0, 1.0, 1.0, 1.0, 0.0])
-    found = contrast_nats(jnp.asarray(vectors), jnp.asarray(groups), weight, 0.5)
+    inputs = map(jnp.asarray, (vectors, groups, weight))
+    found = contrast_nats(*inputs, 0.5)
     expected = slow_nats(vectors, groups, weight, 0.5)
     np.testing.assert_allclose(found[:4], expected[:4], rtol=1e-5)
     assert np.isfinite(found).all()
