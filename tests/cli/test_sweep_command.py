@@ -3,7 +3,7 @@
 import json
 import math
 
-import numpy as np
+import jax.numpy as jnp
 import pytest
 
 from slimjax.cli.main import main
@@ -134,7 +134,7 @@ def test_the_description_length_is_what_it_is_by_hand(finished, text_folder):
     dataset = load_rows(data)
     rows = dataset.splits["train"]["tokens"]
     error_fn = make_error_fn(make_task(dataset.special), model.config)
-    _, sums = error_fn(model.params, {"tokens": np.asarray(rows, np.int32)})
+    _, sums = error_fn(model.params, {"tokens": jnp.asarray(rows, jnp.int32)})
     nats = sums["nats_sum"]
 
     assert length["model_bits"] == 8 * model_file

@@ -1,12 +1,11 @@
 """A real tune of a tiny model: from the command line to the model that it chooses."""
 
+import contextlib
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -52,7 +51,8 @@ def read(root: Path) -> dict:
 
 def test_sizes_are_met_and_the_cost_is_kept(finished):
     content = read(finished)
-    assert all(5.9 < spent <= 6.0 for spent in content["spent_in_runs"])
+    spent = content["spent_in_runs"]
+    assert 5.9 < min(spent) <= max(spent) <= 6.0
     for point in content["points"]:
         for size in point["sizes"]:
             # Packed files are within 1 % of what is reckoned, which is never above.
@@ -95,9 +95,10 @@ def test_killed_again_and_again_it_ends_the_same(finished, text_folder, tmp_path
     rng = random.Random(0)
     for _ in range(KILLS):
         process = start()
-        time.sleep(rng.uniform(5, 40))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=rng.uniform(5, 40))
+        process.kill()
+        process.communicate()
     for process in (start(), start()):
         _, errors = process.communicate()
         assert process.returncode == 0, errors[-2000:]
@@ -130,6 +131,7 @@ def test_examples_are_dealt_by_label_and_the_headline_stands_beside(
         "--config.model.num_layers=1",
         "--config.train.num_steps=60",
         "--config.optim.warmup_steps=5",
+        "--config.resize.first_step=20",
         f"--workdir={tmp_path / 't'}",
         "--points=2",
         "--folds=2",

@@ -32,14 +32,19 @@ def test_a_string_is_one_prompt_and_no_prompts_give_no_texts(model):
     (alone,) = model.generate("the", **GREEDY)
     assert model.generate(["the"], **GREEDY) == [alone]
     assert model.generate(iter(("the", "of")), **GREEDY)[0] == alone
-    with pytest.raises(ConfigError, match=r"prompts\[1\]=3 must be a text"):
-        model.generate(["a", 3])
-    with pytest.raises(ConfigError, match="must be a text or a list"):
-        model.generate(3)
     with pytest.raises(ConfigError, match="not UTF-8"):
         model.generate("caf\udce9")
 
 
+@pytest.mark.wrong_types
+def test_prompts_of_other_types_are_refused_by_name(model):
+    with pytest.raises(ConfigError, match=r"prompts\[1\]=3 must be a text"):
+        model.generate(["a", 3])
+    with pytest.raises(ConfigError, match="must be a text or a list"):
+        model.generate(3)
+
+
+@pytest.mark.wrong_types
 def test_keywords_and_defaults_are_those_of_the_command(model):
     expected = model.generate("the", max_new_tokens=8)
     assert expected == model.generate("the", **vars(DEFAULTS) | {"max_new_tokens": 8})

@@ -150,6 +150,7 @@ def test_names_of_another_model_are_refused(finished):
         path.write_text(content)
 
 
+@pytest.mark.wrong_types  # Lengths that are symbols are no ints.
 def test_a_program_reads_the_domain_and_other_formats_are_refused(finished, tmp_path):
     pytest.importorskip("flatbuffers")
     folder, _ = finished
