@@ -17,7 +17,7 @@ import dataclasses
 import math
 
 MIN_STEPS = 20
-"""Least steps of a piece, or of a decay."""
+"""Least steps of a piece, or of a decay but the last one."""
 
 POWER = 0.5
 """Steps grow as sizes fall to the power of minus this."""
@@ -80,9 +80,9 @@ class Share:
         left = self.total - spent - probes * (len(self.sizes) - k - 1)
         weight = self.decay_weight(k)
         cost = weight * now
-        if k + 1 < len(self.sizes):
-            cost += self._cost_from(k + 1, now)
-        return _floor(left / cost * weight)
+        if k + 1 == len(self.sizes):  # It may be short, so that no path costs more.
+            return _floor(left / now, least=1)
+        return _floor(left / (cost + self._cost_from(k + 1, now)) * weight)
 
     def least_total(self) -> float:
         """Returns the FLOPs at which all pieces are expected to have `MIN_STEPS`."""
@@ -127,8 +127,8 @@ def _four_digits(size: float) -> float:
     return math.floor(size * scale * (1 + 1e-12)) / scale
 
 
-def _floor(steps: float) -> int:
-    return max(MIN_STEPS, math.floor(steps * (1 + 1e-9)))
+def _floor(steps: float, least: int = MIN_STEPS) -> int:
+    return max(least, math.floor(steps * (1 + 1e-9)))
 
 
 def seam_steps(start: int, steps: int, ratio: float, *, is_first: bool) -> tuple:

@@ -29,7 +29,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Num
 
 LEVEL = 0.95
 
@@ -90,7 +90,7 @@ class Errors:
 
 def pool(
     nats: Float[np.ndarray, "D K"],
-    targets: Int[np.ndarray, " D"],
+    targets: Num[np.ndarray, " D"],
     folds: Int[np.ndarray, " D"],
 ) -> Errors:
     """Returns the errors of K points on D documents.

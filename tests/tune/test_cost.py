@@ -65,6 +65,17 @@ def test_the_least_total_has_the_least_steps_everywhere():
     assert min(steps) == MIN_STEPS
 
 
+def test_a_path_that_can_hardly_be_paid_ends_with_a_short_decay():
+    """Nobody knows beforehand what the first probes cost."""
+    sizes = (1000.0, 550.0, 300.0)
+    least = Share(1.0, sizes, 1000.0, 34.0, relief=4.0).least_total()
+    share = Share(1.01 * least, sizes, 1000.0, 34.0, relief=4.0)
+    spent, _, steps = walk(share, [1.0, 1.0, 1.0], probes_of_piece=0.1 * least)
+    assert spent <= share.total
+    assert 1 < steps[-1] < MIN_STEPS
+    assert min(steps[:-1]) >= MIN_STEPS
+
+
 def test_sizes_have_even_ratios_and_are_never_above():
     sizes = geometric_sizes(95_000.0, 9_500.0, 10)
     assert sizes[0] == 95_000.0
