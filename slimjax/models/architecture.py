@@ -181,8 +181,7 @@ def parse_architecture(
             )
         own = {key: value for key, value in entry.items() if key in known}
         try:
-            pairs = tuple((str(name), width) for name, width in own.pop("adapters", ()))
-            layer = LayerConfig(**own, adapters=pairs)
+            layer = LayerConfig.from_json(own)
         except (TypeError, ValueError) as error:
             raise ConfigError(f"{where}[{i}] is not a whole layer: {error}.") from error
         layer.check(f"{where}[{i}]", rotary=rotary)

@@ -1,6 +1,7 @@
 """The shape of one layer; a slimmed model has layers of many shapes."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 from slimjax.errors import ConfigError
@@ -33,6 +34,17 @@ class LayerConfig:
     cross_kv_heads: int = 0
     state_dim: int = 0
     adapters: tuple[tuple[str, int], ...] = ()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "LayerConfig":
+        """Returns the layer that plain data describe, unchecked.
+
+        Raises:
+            TypeError: If an attribute is missing or unknown.
+            ValueError: If an adapter is no pair of a name and a width.
+        """
+        pairs = tuple((str(name), width) for name, width in data.get("adapters", ()))
+        return cls(**{**data, "adapters": pairs})
 
     @property
     def cross(self) -> bool:

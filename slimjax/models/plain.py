@@ -86,7 +86,7 @@ def from_json(data: Any, where: str) -> ModelConfig:
 
 
 def _decoder(data: Mapping[str, Any]) -> ModelConfig:
-    layers = tuple(LayerConfig(**layer) for layer in data["layers"])
+    layers = tuple(LayerConfig.from_json(layer) for layer in data["layers"])
     return decoder(**{**data, "layers": layers})
 
 
@@ -96,7 +96,7 @@ def _head(data: Mapping[str, Any]) -> HeadConfig:
 
 def _tower(data: Mapping[str, Any]) -> TowerConfig:
     fields = {**data, "style": Style(**data["style"])}
-    fields["layers"] = tuple(LayerConfig(**layer) for layer in data["layers"])
+    fields["layers"] = tuple(LayerConfig.from_json(layer) for layer in data["layers"])
     if data.get("rope_scaling") is not None:
         fields["rope_scaling"] = RopeScaling(**data["rope_scaling"])
     if "buckets" in data:

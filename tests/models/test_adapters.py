@@ -19,6 +19,7 @@ from slimjax.models import BERT, VIT, LayerConfig, ModelSettings, encoder
 from slimjax.models.adapters import DOMAIN, add_adapters, count_adapters
 from slimjax.models.architecture import parse_architecture
 from slimjax.models.paths import layer_name
+from slimjax.models.plain import as_json, from_json
 from slimjax.run.blueprints import expected_outline, make_model, make_task
 from slimjax.tasks import ranking
 from slimjax.tasks.inputs import with_domains
@@ -109,6 +110,8 @@ def test_an_architecture_tells_which_domain_kept_what():
         for domain in ("movie", "phone")
     ]
     assert parse_architecture(entries, "here", rotary=False) == small.layers
+    again = from_json(json.loads(json.dumps(as_json(small))), "here")
+    assert hash(again) == hash(small)  # A list of a file would have none.
     for broken in (5, [["mlp_adapter_movie"]]):
         entries[0]["adapters"] = broken
         with pytest.raises(ConfigError, match=r"here\[0\] is not a whole layer"):
