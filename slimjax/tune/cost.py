@@ -78,11 +78,10 @@ class Share:
     def decay_steps(self, k: int, spent: float, now: float, probes: float) -> int:
         """Returns the steps of the decay from size k, whose piece is done by now."""
         left = self.total - spent - probes * (len(self.sizes) - k - 1)
-        weight = self.decay_weight(k)
-        cost = weight * now
-        if k + 1 == len(self.sizes):  # It may be short, so that no path costs more.
+        if k + 1 == len(self.sizes):  # A short one, rather than a path that costs more.
             return _floor(left / now, least=1)
-        return _floor(left / (cost + self._cost_from(k + 1, now)) * weight)
+        weight = self.decay_weight(k)
+        return _floor(left / (weight * now + self._cost_from(k + 1, now)) * weight)
 
     def least_total(self) -> float:
         """Returns the FLOPs at which all pieces are expected to have `MIN_STEPS`."""

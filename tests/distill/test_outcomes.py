@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from distill.close import assert_close
 from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,11 +63,6 @@ def plain_sums(student, outcomes, targets, mask, temperature):
     return tuple(jnp.sum(mask * x) for x in (mixed, nats, away))
 
 
-def assert_close(*trees):
-    for a, b in zip(*map(jax.tree.leaves, trees), strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-5, atol=5e-6)
-
-
 @functools.cache
 def sums_and_slopes(temperature: float):
     """Returns compiled functions of (student, outcomes, targets, mask)."""
@@ -86,7 +82,7 @@ def test_sums_and_gradient_are_those_of_the_formula(seed, top_k, temperature):
     student, taught, *rest = draw_inputs(seed)
     inputs = student, outcomes_of(taught, top_k), *rest
     actual, expected = (f(*inputs) for f in sums_and_slopes(temperature))
-    assert_close(actual, expected)
+    assert_close(actual, expected, atol=5e-6)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 2.5])
@@ -104,7 +100,7 @@ def test_all_tokens_as_outcomes_are_the_whole_distribution(temperature):
         )[0]
     )
     values = [jax.value_and_grad(error(who))(student) for who in (heard, teacher)]
-    assert_close(*values)
+    assert_close(*values, atol=5e-6)
 
 
 def test_fewer_outcomes_tell_less():

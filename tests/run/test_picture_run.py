@@ -126,4 +126,4 @@ def test_eight_devices_go_the_way_of_one(finished, pictures, tmp_path):
     )
     # The loss falls from 0.05 to 2e-6 between two entries: where it falls so fast,
     # sums in another order move it by some thousandths (3.3e-3 with full effort).
-    np.testing.assert_allclose(actual, expected, rtol=1e-2, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, rtol=5e-3, atol=1e-5)
