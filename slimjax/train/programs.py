@@ -32,6 +32,9 @@ from slimjax.train.taught_step import (
     put_teacher,
 )
 
+Outputs = Callable[[PyTree, PyTree], dict[str, jax.Array]]
+"""(variables, batch) -> what is kept of each row."""
+
 Step = Callable[[TrainState, PyTree], Any]
 """(state, batch) -> (state, metrics); the state that goes in is gone afterwards."""
 
@@ -59,6 +62,7 @@ class Programs:
         self.abstract_state = abstract_state
         self.compile_seconds = 0.0
         self._steps: dict[Any, Step] = {}
+        self._outputs: dict[int, Outputs] = {}
         self._teachers: dict[str, PyTree] = {}
 
     @property
@@ -108,12 +112,19 @@ class Programs:
             self._steps[key] = self._compile_step(step, fields)
         return self._steps[key]
 
-    @cached_property
-    def outputs(self) -> Callable[[PyTree, PyTree], dict[str, jax.Array]]:
+    @property
+    def outputs(self) -> Outputs:
         """Evaluation: (variables, batch) -> what is kept of each row."""
-        outputs_fn = make_outputs_fn(self.blueprint.task, self.blueprint.model)
-        variables = self.abstract_state.variables
-        return self._compile_for(self._quantized(outputs_fn), variables)
+        return self.outputs_of(self.blueprint.run.data.batch_size)
+
+    def outputs_of(self, num_rows: int) -> Outputs:
+        """Returns the evaluation of batches of so many rows, compiled on first use."""
+        if num_rows not in self._outputs:
+            outputs_fn = make_outputs_fn(self.blueprint.task, self.blueprint.model)
+            variables, batch = self.abstract_state.variables, self._rows(num_rows)
+            compiled = self._compile_for(self._quantized(outputs_fn), variables, batch)
+            self._outputs[num_rows] = compiled
+        return self._outputs[num_rows]
 
     @cached_property
     def moments(self) -> Callable[[PyTree, PyTree], PyTree]:
@@ -159,6 +170,10 @@ class Programs:
         """Returns shapes and shardings of a batch."""
         fields = self.blueprint.outline.fields if fields is None else fields
         return abstract_batch(fields, self.blueprint.run.data.batch_size, self.mesh)
+
+    def _rows(self, num_rows: int) -> PyTree:
+        """Returns the same of whole rows, of any number."""
+        return abstract_batch(self.blueprint.outline.fields, num_rows, self.mesh)
 
     def _plain_step(self) -> Step:
         return self._make_step(self._quantized(self._dropped(self.error_fn())))
@@ -252,9 +267,12 @@ class Programs:
         )
         return self.compile(jitted, *arguments)
 
-    def _compile_for(self, fn: Callable, variables: PyTree) -> Callable[..., Any]:
+    def _compile_for(
+        self, fn: Callable, variables: PyTree, batch: PyTree | None = None
+    ) -> Callable[..., Any]:
         """Compiles (variables, batch) -> any, which passes over maps to a teacher."""
-        arguments = without_maps(variables), self.abstract_batch()
+        batch = self.abstract_batch() if batch is None else batch
+        arguments = without_maps(variables), batch
         jitted = jax.jit(
             fn, in_shardings=_places(arguments), out_shardings=replicated(self.mesh)
         )
