@@ -4,6 +4,14 @@ Any text will do, such as the sources and targets that are to be learned later.
 
 Run: slimjax train --config=denoise --workdir=runs/denoise \
         --config.data.source='text:books/*.txt'
+
+Then write: slimjax train --config=finetune --config.task=seq2seq \
+        --workdir=runs/summaries --config.model.init_from=runs/denoise \
+        --config.data.source='jsonl:pairs/*.jsonl' --config.data.seq_len=128 \
+        --config.optim.learning_rate=1e-3
+
+The recipe `seq2seq` states another shape, and a tokenizer for each side. Here both
+sides share one.
 """
 
 from ml_collections import ConfigDict

@@ -1,7 +1,8 @@
 """Fine-tuning: a run of any task that starts from the weights of another run.
 
 Shape, style and tokenizer come from the folder that `model.init_from` names, which may
-hold a model of any task, also a slim one. Only the head is fresh.
+hold a model of any task, also a slim one. Only the head is fresh. The task is
+classification unless `--config.task` names another one.
 
 Run: slimjax train --config=finetune --workdir=runs/reviews \
         --config.model.init_from=runs/pretrained \
@@ -22,7 +23,6 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.task = "classification"
     config.data = dict(source="jsonl:examples.jsonl", seq_len=64, batch_size=32)
-    config.data.fields = dict(text="text", label="label")
     config.model = dict(init_from="runs/pretrained", pool="mean", dropout=0.1)
     config.objective = dict(strategy="none")
     config.optim = dict(learning_rate=1e-4, warmup_steps=50, weight_decay=0.01)

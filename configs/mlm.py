@@ -5,10 +5,12 @@ Any text will do, such as that of the files that are to be classified later.
 Run: slimjax train --config=mlm --workdir=runs/mlm \
         --config.data.source='text:books/*.txt'
 
-Then fine-tune: slimjax train --config=classification --workdir=runs/reviews \
-        --config.data.source='jsonl:reviews/*.jsonl' --config.model.init_from=runs/mlm
+Then fine-tune: slimjax train --config=finetune --workdir=runs/reviews \
+        --config.model.init_from=runs/mlm --config.optim.learning_rate=1e-3 \
+        --config.data.source='jsonl:reviews/*.jsonl'
 
-The model is dense: a classifier of it is slimmed while it is fine-tuned.
+Other recipes state another shape, and refuse these weights. The model is dense: a
+classifier of it is slimmed while it is fine-tuned.
 """
 
 from ml_collections import ConfigDict

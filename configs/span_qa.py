@@ -8,7 +8,12 @@ Run: slimjax train --config=span_qa --workdir=runs/squad \
         --config.data.valid_source='squad:dev.json'
 
 Some ten thousand questions are needed to learn this from scratch. With fewer, start
-from a model that knows the language: --config.model.init_from=runs/mlm.
+from a model that knows the language, such as one of the recipe `mlm`:
+
+     slimjax train --config=finetune --config.task=span_qa --workdir=runs/squad \
+        --config.model.init_from=runs/mlm --config.optim.learning_rate=1e-3 \
+        --config.data.source='squad:train.json' --config.data.seq_len=128 \
+        --config.data.valid_source='squad:dev.json'
 """
 
 from ml_collections import ConfigDict

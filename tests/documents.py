@@ -1,5 +1,6 @@
 """Commands and programs that README and docs show."""
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -50,6 +51,43 @@ def list_commands(block: Block) -> list[list[str]]:
     lines = block.text.replace("\\\n", " ").splitlines()
     words = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
     return [command for command in words if command]
+
+
+def list_shown_commands() -> list[tuple[str, list[str]]]:
+    """Returns commands of slimjax in blocks of plain text, with their page.
+
+    They name files of the reader, so they cannot be run as they are.
+    """
+    blocks = [block for block in list_blocks() if block.language == "text"]
+    return [
+        (block.page, words)
+        for block in blocks
+        for words in _find_commands(block.text.replace("\\\n", " "))
+    ]
+
+
+def list_recipe_commands() -> list[tuple[str, list[str]]]:
+    """Returns commands of slimjax in the docstrings of recipes, with their file."""
+    return [
+        (path.name, words)
+        for path in sorted((ROOT / "configs").glob("*.py"))
+        for words in _find_commands(
+            ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        )
+    ]
+
+
+def _find_commands(text: str) -> list[list[str]]:
+    """Returns the words of each command that a line begins with.
+
+    A word and a colon may stand before it.
+
+    Examples:
+        >>> _find_commands("Run: slimjax train --a='b c'")
+        [['slimjax', 'train', '--a=b c']]
+    """
+    lines = re.findall(r"(?m)^(?:[\w -]+:)? *(slimjax .*)$", text)
+    return [shlex.split(line, comments=True) for line in lines]
 
 
 def list_inline_commands() -> list[tuple[str, list[str]]]:

@@ -10,14 +10,27 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from documents import ROOT, list_blocks, list_commands, list_inline_commands
+from documents import (
+    ROOT,
+    list_blocks,
+    list_commands,
+    list_inline_commands,
+    list_recipe_commands,
+    list_shown_commands,
+)
+from recipe_runs import write_examples, write_start
 
 from slimjax.cli.main import COMMANDS, main
-from slimjax.train.config import BLOCKS
+from slimjax.config import override, read_config
+from slimjax.recipes import list_recipes
+from slimjax.train.config import BLOCKS, RunConfig, make_run_config
 
 SHOWN = [(b.page, c) for b in list_blocks() for c in list_commands(b)]
 OURS = [(page, words) for page, words in SHOWN if words[0] == "slimjax"]
 OTHERS = [(page, words) for page, words in SHOWN if words[0] != "slimjax"]
+WITH_OWN_FILES = [*list_recipe_commands(), *list_shown_commands()]
+"""Commands that read files of the user, which are not here."""
+
 NEEDS_A_RUN = ("--config.distill.teacher", "--config.train.continue_from")
 NEEDS_A_RUN += ("--config.model.init_from",)
 
@@ -51,7 +64,9 @@ def test_commands_are_found():
     assert {words[1] for _, words in OURS} >= {"train", "generate"}
 
 
-@pytest.mark.parametrize("shown", [*OURS, *list_inline_commands()], ids=words_of)
+@pytest.mark.parametrize(
+    "shown", [*OURS, *WITH_OWN_FILES, *list_inline_commands()], ids=words_of
+)
 def test_every_command_and_flag_exists(shown, capsys):
     _, words = shown
     if words[1].startswith("-") or not re.fullmatch(r"[a-z]+", words[1]):
@@ -112,6 +127,52 @@ def test_every_training_that_is_shown_can_be_begun(shown, folder, capsys, monkey
         pytest.skip("it needs a run that another command makes")
     monkeypatch.chdir(folder)
     code = main([*words[1:], *([] if "--dry_run" in words else ["--dry_run"])])
+    assert code == 0, capsys.readouterr().err
+
+
+def flags_of(words: list[str]) -> dict[str, str]:
+    """Returns the values of flags by their names."""
+    return {
+        name.removeprefix("--"): value
+        for name, _, value in (word.partition("=") for word in words)
+    }
+
+
+def is_of_recipe(words: list[str]) -> bool:
+    recipe = Path(flags_of(words).get("config", "")).stem
+    return words[1] == "train" and recipe in list_recipes()
+
+
+def make_run(words: list[str]) -> RunConfig:
+    """Returns the run that a command means."""
+    flags = flags_of(words)
+    changes = [(k.removeprefix("config."), v) for k, v in flags.items() if "." in k]
+    return make_run_config(override(read_config(Path(flags["config"]).stem), changes))
+
+
+TRAININGS = [shown for shown in WITH_OWN_FILES if is_of_recipe(shown[1])]
+STARTS = {flags_of(words).get("workdir"): words for _, words in reversed(TRAININGS)}
+
+
+@pytest.mark.parametrize("shown", TRAININGS, ids=words_of)
+def test_every_training_with_own_files_fits_the_run_that_it_starts_from(
+    shown, tmp_path, monkeypatch, capsys
+):
+    """It is a run; and it can be begun, with other files of its kind."""
+    _, words = shown
+    run = make_run(words)
+    if not run.model.init_from:
+        return
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLIMJAX_CACHE", str(tmp_path / "cache"))
+    before = STARTS.get(run.model.init_from, STARTS["runs/mlm"])
+    write_start(Path(run.model.init_from), make_run(before))
+    changes = ["--config.optim.warmup_steps=2"]  # There are few examples.
+    for i, name in enumerate(("source", "valid_source")):
+        if getattr(run.data, name):
+            source = write_examples(tmp_path / f"{name}.jsonl", run.task, start=90 * i)
+            changes.append(f"--config.data.{name}={source}")
+    code = main([*words[1:], *changes, "--dry_run"])
     assert code == 0, capsys.readouterr().err
 
 

@@ -49,8 +49,7 @@ class Arm:
 
 def minilm(task: str, settings: Settings) -> Arm:
     """Returns an arm that fine-tunes MiniLM."""
-    changed = FINETUNE | {"task": task, "data.fields": {}} | settings
-    return Arm("finetune", changed, start=MINILM)
+    return Arm("finetune", FINETUNE | {"task": task} | settings, start=MINILM)
 
 
 def as_changes(settings: Settings) -> list[tuple[str, str]]:

@@ -1,11 +1,10 @@
 """The error of a batch does not depend on how far its rows are filled up."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from recipe_runs import OF_TEXTS, write_examples
 
 from slimjax import tasks
 from slimjax.config import override, read_config
@@ -14,50 +13,13 @@ from slimjax.tasks.error import make_error_fn
 from slimjax.train.config import make_run_config
 from slimjax.train.state import init_params
 
-WORDS = ["a red fox", "one", "the old grey dog barks", "two small birds sing here"]
-NAMES = [("Rome", "LOC"), ("Ada", "PER"), ("Acme", "ORG")]
-
-
-def make_example(task, i):
-    """Returns an example of a task, short or longer."""
-    text = f"{WORDS[i % 4]} {i}"
-    name, kind = NAMES[i % 3]
-    answer = {"text": [name], "answer_start": [len(text) + 1]}
-    return {
-        "classification": {"text": text, "label": "ab"[i % 2]},
-        "regression": {"text": text, "value": i / 7},
-        "relation": {"text": text, "spans": [[0, 1], [1, 3]], "label": "ab"[i % 2]},
-        "tagging": {
-            "tokens": [*text.split(), name],
-            "tags": ["O"] * len(text.split()) + [f"B-{kind}"],
-        },
-        "span_qa": {"question": kind, "context": f"{text} {name}", "answers": answer},
-        "ranking": {"text": text, "text_pair": f"{name} {i}"},
-        "seq2seq": {"source": text, "target": f"{name} {text}"},
-        "chat": {
-            "messages": [
-                {"role": "user", "content": text},
-                {"role": "assistant", "content": name},
-            ]
-        },
-        "extractive": {"sentences": [text, f"{name}."], "labels": [i % 2, 1]},
-    }[task]
-
-
-OF_IMAGES = {"caption", "image_classification", "image_question", "image_translation"}
-"""Their texts are filled up in tests/models/test_fusion.py."""
-TASKS = [name for name in tasks.names() if hasattr(tasks.get(name), "schema")]
-TASKS = [name for name in TASKS if name not in OF_IMAGES]
-
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", TASKS)
+@pytest.mark.parametrize("name", OF_TEXTS)
 def test_the_error_of_a_batch_is_that_of_its_whole_rows(name, tmp_path, monkeypatch):
     monkeypatch.setenv("SLIMJAX_CACHE", str(tmp_path / "cache"))
-    path = tmp_path / "examples.jsonl"
-    path.write_text("\n".join(json.dumps(make_example(name, i)) for i in range(80)))
     settings = {
-        "data.source": f"jsonl:{path}",
+        "data.source": write_examples(tmp_path / "examples.jsonl", name),
         "data.tokenizer": "bytes",
         "data.seq_len": 96,
         "data.buckets": "[24,48]",

@@ -7,8 +7,10 @@ import jax
 import numpy as np
 import pytest
 from folders import SLIM, make_folder, make_perceptron
+from recipe_runs import OF_TEXTS, write_examples, write_start
 
-from slimjax.config import override
+from slimjax import tasks
+from slimjax.config import override, read_config
 from slimjax.data.codecs import load_codecs
 from slimjax.data.scaling import Scaling
 from slimjax.errors import ConfigError
@@ -113,6 +115,26 @@ def test_features_are_scaled_as_they_were(tmp_path):
     assert (run.model.kind, run.model.mlp, run.model.width) == ("mlp", "relu", 5)
     _, record = take_weights(make_stage(make_blueprint(run, data.outline)), data)
     assert record["fresh"] == []
+
+
+@pytest.mark.parametrize("task", OF_TEXTS)
+def test_the_recipe_of_finetuning_fits_every_task(task, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLIMJAX_CACHE", str(tmp_path / "cache"))
+    writes = task in ("seq2seq", "chat")
+    small = [("model.width", "8"), ("model.num_layers", "1"), ("model.mlp_dim", "8")]
+    before = override(read_config("denoise" if writes else "mlm"), small)
+    write_start(tmp_path / "start", make_run_config(before))
+    own = {
+        "task": task,
+        "model.init_from": str(tmp_path / "start"),
+        "data.source": write_examples(tmp_path / "examples.jsonl", task),
+    }
+    changed = override(read_config("finetune"), [*own.items()])
+    run = take_shape(make_run_config(changed))
+    data = tasks.get(task).load(run.data, head=run.head)
+    model = make_blueprint(run, data.outline).model
+    assert model.main.width == 8
+    assert len(model.towers) == 1 + writes
 
 
 @pytest.mark.parametrize(
