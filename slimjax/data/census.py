@@ -14,6 +14,15 @@ from slimjax.text.splits import SPLITS
 
 CLASSES = ("label", "labels")
 """Kinds of values that name classes."""
+NAMED = {
+    **dict.fromkeys(CLASSES, "Classes"),
+    "tags": "Tags",
+    "entities": "Types of entities",
+    "choices": "Choices",
+}
+"""Kinds of values whose names are counted, and what these are."""
+CUT = {"cut": "Longer", "cut_targets": "Targets longer"}
+"""Counts of examples that lost tokens, and how a sentence about them begins."""
 NUM_NAMED = 5
 
 
@@ -40,11 +49,17 @@ def count_bytes(example: Example, inputs: tuple[str, ...]) -> int:
 
 
 def count_classes(examples: Iterable[Example], name: str) -> Counter[str]:
-    """Returns how many examples each class has, most frequent first."""
+    """Returns how often each class, tag, choice or type is there, most frequent first.
+
+    Args:
+        examples: Have the value.
+        name: That of a value of one of the kinds of `NAMED`.
+    """
     counts: Counter[str] = Counter()
     for example in examples:
         value = example.values[name]
-        counts.update([value] if isinstance(value, str) else value)
+        parts = [value] if isinstance(value, str) else value
+        counts.update(str(p[-1]) if isinstance(p, tuple) else str(p) for p in parts)
     return Counter(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))))
 
 
@@ -60,8 +75,8 @@ def write_notes(
     notes = [
         skips.describe("config.data.on_bad_example", "examples"),
         *_note_copies(dealt),
-        *(_note_classes(dealt, name) for name, k in kinds.items() if k in CLASSES),
-        _note_cut(config, counts),
+        *(_note_classes(dealt, n, NAMED[k]) for n, k in kinds.items() if k in NAMED),
+        *(_note_cut(config, counts, what) for what in CUT),
         *(column.note for column in columns),
     ]
     return tuple(note for note in notes if note)
@@ -89,8 +104,14 @@ def _note_copies(dealt: Dealt) -> list[str]:
     return notes
 
 
-def _note_classes(dealt: Dealt, name: str) -> str:
-    """Returns which classes of train a held-out split has no example of."""
+def _note_classes(dealt: Dealt, name: str, what: str) -> str:
+    """Returns which classes of train a held-out split has no example of.
+
+    Args:
+        dealt: The examples.
+        name: That of the value.
+        what: Its classes, for people.
+    """
     classes = {
         split: count_classes(examples, name)
         for split, examples in dealt.splits.items()
@@ -105,21 +126,21 @@ def _note_classes(dealt: Dealt, name: str) -> str:
             names = ", ".join(map(show, missing[:NUM_NAMED]))
             more = len(missing) - NUM_NAMED
             parts.append(f"{split} has no {names}{f' and {more:,} more' * (more > 0)}")
-    return f"Classes without an example: {'; '.join(parts)}." if parts else ""
+    return f"{what} without an example: {'; '.join(parts)}." if parts else ""
 
 
-def _note_cut(config: DataConfig, counts: Mapping[str, Any]) -> str:
+def _note_cut(config: DataConfig, counts: Mapping[str, Any], what: str) -> str:
+    """Returns how many examples of each split lost tokens; "" if none did."""
     parts = [
         f"{number:,} of {counts['examples'][split]:,} in {split}"
-        for split, number in counts.get("cut", {}).items()
+        for split, number in counts.get(what, {}).items()
         if number
     ]
-    if not parts:
-        return ""
-    return (
-        f"Longer than config.data.seq_len={config.seq_len} tokens, and cut: "
-        f"{', '.join(parts)}."
-    )
+    has_own = what == "cut_targets" and config.target_len
+    limit = "target_len" if has_own else "seq_len"
+    limit = f"config.data.{limit}={getattr(config, limit)}"
+    cut = f"{CUT[what]} than {limit} tokens, and cut: {', '.join(parts)}."
+    return cut if parts else ""
 
 
 def _num_bytes(value: Any) -> int:

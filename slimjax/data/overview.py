@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from slimjax.data.census import CLASSES, count_classes
+from slimjax.data.census import CUT, NAMED, count_classes
 from slimjax.data.dataset import Dataset, spread_rows
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.text.examples import Example
@@ -36,8 +36,11 @@ def describe_examples(data: Dataset) -> dict[str, Any]:
 def _describe_answers(
     splits: Mapping[str, Sequence[Example]], name: str, kind: str
 ) -> dict[str, Any]:
-    """Returns the classes of each split, or the mean and the range of its values."""
-    if kind in CLASSES:
+    """Returns the classes of each split, or the mean and the range of its values.
+
+    Of answers in a text: how many questions have none.
+    """
+    if kind in NAMED:
         classes = {s: dict(count_classes(splits[s], name)) for s in SPLITS}
         of_all = sorted(set().union(*classes.values()))
         missing = {s: [n for n in of_all if n not in classes[s]] for s in SPLITS}
@@ -46,6 +49,11 @@ def _describe_answers(
             for split, names in missing.items()
             if names and splits[split]
         }
+    if kind == "answers":
+        empty = {s: sum(not e.values[name] for e in splits[s]) for s in SPLITS}
+        return _describe_shares(
+            f"no_{name}", empty, {s: len(splits[s]) for s in SPLITS}
+        )
     if kind != "value":
         return {}
     described = {}
@@ -70,10 +78,21 @@ def _describe_lengths(data: Dataset, train: Sequence[Example]) -> dict[str, Any]
             f"tokens_{name}": int(length)
             for name, length in zip(names, found, strict=True)
         }
-    for split, number in data.counts.get("cut", {}).items():
-        if total := data.counts["examples"][split]:
-            described[f"cut_{split}"] = f"{number} ({number / total:.1%})"
+    for what in CUT:
+        own, totals = data.counts.get(what, {}), data.counts["examples"]
+        described |= _describe_shares(what, own, totals)
     return described
+
+
+def _describe_shares(
+    name: str, counts: Mapping[str, int], totals: Mapping[str, int]
+) -> dict[str, str]:
+    """Returns counts by split, with their share of all examples."""
+    return {
+        f"{name}_{split}": f"{number} ({number / totals[split]:.1%})"
+        for split, number in counts.items()
+        if totals[split]
+    }
 
 
 def count_tokens(

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from slimjax import tasks
 from slimjax.data import DataConfig, load_labelled_dataset
 from slimjax.data.overview import describe_examples
 from slimjax.data.schema import Schema
@@ -82,3 +83,63 @@ def test_a_task_without_classes_has_no_strata(tmp_path):
     config = DataConfig(source, tokenizer="bytes", stratify=True)
     with pytest.raises(ConfigError, match="stratify=True draws splits by class"):
         load_labelled_dataset(config, Schema({"text": "text"}))
+
+
+def describe(task, path, rows, **changes):
+    """Returns what a dry run prints of examples of a task, one in ten held out."""
+    for name, own in (("source", rows[10:]), ("valid_source", rows[:10])):
+        changes[name] = write(path / f"{name}.jsonl", own)
+    settings = {"tokenizer": "bytes", "seq_len": 24, "test_fraction": 0.0} | changes
+    return describe_examples(tasks.get(task).load(DataConfig(**settings)))
+
+
+@pytest.mark.parametrize(("length", "limit"), [(5, "target_len=5"), (0, "seq_len=24")])
+def test_targets_that_are_cut_are_counted_beside_sources(tmp_path, length, limit):
+    rows = [{"source": "x" * i, "target": "y" * i} for i in range(1, 31)]
+    found = describe("seq2seq", tmp_path, rows, target_len=length)
+    num_cut = sum(i + 1 > (length or 24) for i in range(11, 31))
+    assert found["cut_train"] == "8 (40.0%)"
+    assert found["cut_targets_train"] == f"{num_cut} ({num_cut / 20:.1%})"
+    own = sum(i + 1 > (length or 24) for i in range(1, 11))
+    assert found["cut_targets_valid"] == f"{own} ({own / 10:.1%})"
+    cut = f"{num_cut} of 20 in train" + f", {own} of 10 in valid" * (own > 0)
+    expected = f"Targets longer than config.data.{limit} tokens, and cut: {cut}."
+    assert expected in found["notes"]
+    sources = "Longer than config.data.seq_len=24 tokens, and cut: 8 of 20 in train."
+    assert sources in found["notes"]
+
+
+def test_tags_and_types_of_entities_are_counted_in_each_split(tmp_path):
+    rows = [{"tokens": ["a", str(i)], "tags": ["B-X", "I-X"]} for i in range(11)]
+    rows += [{"tokens": [f"b{i}"], "tags": ["B-Y"]} for i in range(3)]
+    found = describe("tagging", tmp_path, rows)
+    assert found["tags_train"] == {"B-Y": 3, "B-X": 1, "I-X": 1}
+    assert found["tags_valid"] == {"B-X": 10, "I-X": 10}
+    assert found["tags_missing_in_valid"] == ["B-Y"]
+    assert "Tags without an example: valid has no B-Y." in found["notes"]
+    (tmp_path / "texts").mkdir()
+    rows = [{"text": f"Ada {i}", "entities": [[0, 3, "PER"]]} for i in range(11)]
+    rows += [{"text": f"In Rome {i}", "entities": [[3, 7, "LOC"]]} for i in range(2)]
+    found = describe("tagging", tmp_path / "texts", rows)
+    assert found["entities_train"] == {"LOC": 2, "PER": 1}
+    assert found["entities_valid"] == {"PER": 10}
+    assert found["entities_missing_in_valid"] == ["LOC"]
+    note = "Types of entities without an example: valid has no LOC."
+    assert note in found["notes"]
+
+
+def test_questions_without_an_answer_and_chosen_sentences_are_counted(tmp_path):
+    answer, none = {"text": ["a"], "answer_start": [0]}, {"text": []}
+    none |= {"answer_start": []}
+    rows = [
+        {"question": f"{i}?", "context": "a b", "answers": none if i % 4 else answer}
+        for i in range(20)
+    ]
+    found = describe("span_qa", tmp_path, rows)
+    assert found["no_answers_valid"] == "7 (70.0%)"
+    assert found["no_answers_train"] == "8 (80.0%)"
+    (tmp_path / "documents").mkdir()
+    rows = [{"sentences": ["a", f"{i}"], "labels": [1, i % 2]} for i in range(14)]
+    found = describe("extractive", tmp_path / "documents", rows)
+    assert found["labels_train"] == {"1": 6, "0": 2}
+    assert found["labels_valid"] == {"1": 15, "0": 5}
