@@ -156,7 +156,7 @@ def _check_kind(settings: Any) -> None:
     if settings.pool == "first" and settings.kind in ("decoder", "encoder_decoder"):
         raise ConfigError(
             "config.model.pool='first' is for encoders: in config.model.kind="
-            f"{settings.kind!r} the first position sees only itsettings. Did you mean "
+            f"{settings.kind!r} the first position sees only itself. Did you mean "
             "'mean'?"
         )
     if settings.kind in ("encoder", "fusion") and settings.sees == "past":

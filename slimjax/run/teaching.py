@@ -25,6 +25,13 @@ from slimjax.train.state import TrainState
 COMPARED = ("classes", "positions")
 """Losses of heads whose answers are probabilities that two models can compare."""
 
+OTHERS = {
+    "binary": "answers yes or no to each label or sentence",
+    "gaussian": "answers a number",
+    "contrast": "answers a vector",
+}
+"""What heads with other losses do."""
+
 
 def check_answers(config: DistillConfig, heads: tuple[HeadConfig, ...]) -> None:
     """Refuses a teacher of answers that cannot be compared, or kept.
@@ -37,8 +44,9 @@ def check_answers(config: DistillConfig, heads: tuple[HeadConfig, ...]) -> None:
     for head in heads:
         if head.loss not in COMPARED:
             raise ConfigError(
-                f"config.distill.teacher={config.teacher!r}: the head {head.name!r} "
-                "has no classes to compare. Set config.distill.teacher=''."
+                f"config.distill.teacher={config.teacher!r} is for answers of which "
+                f"one is right, and the head {head.name!r} {OTHERS[head.loss]}. Set "
+                "config.distill.teacher=''."
             )
     first = heads[0]
     if config.keeps_outcomes and first.at != "each":

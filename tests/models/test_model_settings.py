@@ -88,7 +88,7 @@ def test_a_table_that_is_not_tied_is_the_heads_own():
         (dict(kind="mlp", mlp="swiglu"), "is not an activation"),
         (dict(stem="features"), "config.model.stem='features'"),
         (dict(encoder_layers=2), "config.model.encoder_layers=2 is for"),
-        (dict(pool="first"), "Did you mean 'mean'"),
+        (dict(pool="first"), "sees only itself. Did you mean 'mean'"),
         (dict(dropout=1.0), "config.model.dropout=1.0"),
         (dict(window=-1), "config.model.window=-1"),
         (dict(head_dim=3), "must be even"),

@@ -1,14 +1,20 @@
 """A classifier is distilled from another run's classifier, of the same labels alone."""
 
 import json
+import re
 
 import pytest
+from documents import ROOT
 from folders import make_folder
 
+from slimjax import tasks
+from slimjax.distill.config import DistillConfig
 from slimjax.errors import ConfigError
+from slimjax.models.head import HeadSettings
 from slimjax.run.dry_run import describe
 from slimjax.run.progress import Display
 from slimjax.run.start import train
+from slimjax.run.teaching import check_answers
 from slimjax.train.config import make_run_config
 
 
@@ -68,3 +74,39 @@ def test_a_teacher_of_another_task_or_of_other_labels_is_refused(
         fit(make_run(reviews, teacher), tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run" / "config.json").exists()
+
+
+def heads_of(name, **settings):
+    """Returns the heads of a task, for any data."""
+    special = dict.fromkeys(("pad", "bos", "eos", "mask", "source_pad"), 0)
+    task = tasks.get(name).make_task(special)
+    task = task if task.fit is None else task.fit(HeadSettings(**settings))
+    is_many = settings.get("multi_label", False)
+    return task.heads({"vocab": 9, "labels" if is_many else "classes": 3})
+
+
+def test_the_page_says_which_tasks_can_be_distilled():
+    page = (ROOT / "docs" / "teachers.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\|[^|]+\| (`[^|]+) \| (yes|no)", page)
+    shown = {
+        name: answer == "yes"
+        for names, answer in rows
+        for name in re.findall(r"`(\w+)`", names)
+    }
+    assert shown.keys() == set(tasks.names())
+    config = DistillConfig(teacher="start")
+    for name, is_possible in shown.items():
+        if is_possible:
+            check_answers(config, heads_of(name))
+            continue
+        with pytest.raises(ConfigError, match="is for answers of which one is right"):
+            check_answers(config, heads_of(name))
+
+
+def test_several_labels_are_not_distilled():
+    message = "the head 'label' answers yes or no to each label or sentence"
+    with pytest.raises(ConfigError, match=message) as caught:
+        check_answers(
+            DistillConfig(teacher="start"), heads_of("classification", multi_label=True)
+        )
+    assert "\n" not in str(caught.value)
