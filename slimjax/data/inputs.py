@@ -19,6 +19,7 @@ from slimjax.data.outline import DOMAIN
 from slimjax.data.reads import READS, Reads
 from slimjax.data.schema import Schema
 from slimjax.text import examples as of_text
+from slimjax.text.column_checks import check_columns
 from slimjax.text.examples import Example
 from slimjax.text.fields import Column
 from slimjax.text.reading import BadDocument
@@ -59,7 +60,8 @@ def iterate_inputs(
 ) -> Found:
     """Yields the examples of sources, in order, without targets.
 
-    What cannot be read is yielded in its place; nothing is raised for it.
+    What cannot be read is yielded in its place; nothing is raised for it. Tables and
+    data sets without a column of the inputs are refused before anything is yielded.
 
     Args:
         config: How files are read, and what they call the values.
@@ -70,15 +72,16 @@ def iterate_inputs(
 
     Raises:
         ConfigError: If a source holds no examples.
-        DataError: If there is no such file.
+        DataError: If there is no such file, or one that lacks a column.
     """
     if is_idx(names):
         folders = [source.pattern for source in parse_sources(names, where)]
         parts = (iterate_idx(folder, "train", schema.kinds) for folder in folders)
         return (example for part in parts for example in part)
     columns = choose_input_columns(config, schema, codecs)
-    found = of_text.iterate_inputs(names, columns, style=config.style, where=where)
-    return _check(found, schema)
+    options: dict[str, Any] = dict(style=config.style, where=where)
+    check_columns(names, columns, **options)
+    return _check(of_text.iterate_inputs(names, columns, **options), schema)
 
 
 def make_inputs(

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from slimjax.errors import ConfigError, DataError
 from slimjax.text.documents import read_field, read_text
 from slimjax.text.files import READ_ERRORS, count_bytes, open_bytes, show
-from slimjax.text.reading import BadDocument
+from slimjax.text.reading import NO_FIELD, BadDocument
 from slimjax.text.records import DEFAULT_FORMAT, Format
 from slimjax.text.skips import Skips
 from slimjax.text.sources import Names, Part, Source, name_sources, parse_sources
-from slimjax.text.tfds_folder import parse_name, prepared_in
+from slimjax.text.tfds_folder import find_prepared, parse_name
 
 MAX_DOCUMENT_BYTES = 1 << 16
 MIN_DOCUMENT_BYTES = 1 << 10
@@ -83,8 +83,9 @@ def iterate_documents(
             if isinstance(document, str):
                 yield document
             elif not skip:
-                remedy = "Mend it, or set config.data.on_bad_document=skip."
-                raise DataError(f"{document.message} {remedy}")
+                remedy = " Mend it, or set config.data.on_bad_document=skip."
+                remedy = "" if document.reason == NO_FIELD else remedy
+                raise DataError(f"{document.message}{remedy}")
             elif skips is not None:
                 skips.add(document, quietly=parsed.scheme == "stdlib")
 
@@ -122,7 +123,8 @@ def _read(
 def _measure(source: Source, part: Part, style: Format, enough: int) -> tuple[int, int]:
     """Returns the documents of a file, and its bytes, both counted up to a limit."""
     if source.scheme == "tfds":
-        wanted, found = parse_name(source.pattern), prepared_in(part.path)
+        wanted = parse_name(source.pattern)
+        found = find_prepared(source.pattern, style.tfds_dir)
         asked = wanted.split if wanted else ""
         split = found.choose_split(asked, style.split)
         return found.splits[re.split(r"\W", split, maxsplit=1)[0]]

@@ -20,7 +20,7 @@ from slimjax.text.fields import (
 )
 from slimjax.text.files import show
 from slimjax.text.kinds import find_kind
-from slimjax.text.reading import BadDocument, Line, read_lines
+from slimjax.text.reading import OF_WHOLE_FILES, BadDocument, Line, read_lines
 from slimjax.text.records import Format, Record
 from slimjax.text.skips import Skips
 from slimjax.text.sources import (
@@ -30,7 +30,6 @@ from slimjax.text.sources import (
     name_sources,
     parse_sources,
 )
-from slimjax.text.tables import NO_HEADER
 
 IN_MEMORY = "input"
 """Stands for the file of examples that come from Python."""
@@ -175,7 +174,7 @@ def refuse_or_skip(
         DataError: Unless `on_bad_example` is ``skip``; and always where a whole file is
             not what it should be.
     """
-    if bad.reason == NO_HEADER:
+    if bad.reason in OF_WHOLE_FILES:
         raise DataError(bad.message)
     if on_bad_example != "skip":
         remedy = "Mend it, or set config.data.on_bad_example=skip."

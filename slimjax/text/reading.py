@@ -13,6 +13,15 @@ from slimjax.text.files import BOM, READ_ERRORS, open_bytes, show
 MAX_LINE_BYTES = 1 << 26
 """A longer line is taken for a mistake."""
 
+NO_HEADER = "no_header"
+"""Why a table is bad whose first line does not name its columns."""
+
+NO_FIELD = "no_field"
+"""Why a data set is bad none of whose examples has a field."""
+
+OF_WHOLE_FILES = (NO_HEADER, NO_FIELD)
+"""Reasons that are about all records of a file, so that none can be skipped."""
+
 HEAD_BYTES = 4096
 """Bytes of a file by which it is recognised as no text."""
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from slimjax.errors import suggest
@@ -65,6 +65,11 @@ class Record:
         if name in self.values or str(name) in self.values:
             return True
         return isinstance(name, int) and name < len(self.values)
+
+    def find_missing(self, names: Iterable[Any]) -> BadDocument | None:
+        """Returns what is wrong if a value of these names is missing, or None."""
+        found = (self.get(name) for name in names if not self.has(name))
+        return next((value for value in found if isinstance(value, BadDocument)), None)
 
     def get(self, name: Any) -> Any:
         """Returns a value by its name or its place.

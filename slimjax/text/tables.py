@@ -1,14 +1,16 @@
 """Records of tables: CSV and TSV, by the names of a header or by numbers."""
 
 import csv
+import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from slimjax.text.files import show
 from slimjax.text.reading import (
     MAX_LINE_BYTES,
+    NO_HEADER,
     BadDocument,
     Line,
     make_empty,
@@ -16,8 +18,6 @@ from slimjax.text.reading import (
 )
 from slimjax.text.records import Format, Record
 
-NO_HEADER = "no_header"
-"""Why a table is bad whose first line does not name its columns."""
 NUM_COMPARED = 100
 """Rows that are compared with the first line, to see whether it is a header."""
 # A carriage return inside a line, which the csv module would take for the line's end.
@@ -37,7 +37,7 @@ def read_table(path: str, style: Format) -> Iterator[Record | BadDocument]:
     records = _name_rows(lines, path, style)
     if style.header:
         head = list(itertools.islice(records, NUM_COMPARED))
-        bad = next(filter(None, map(_find_no_header, head)), None)
+        bad = _find_first(head)
         if bad is not None:
             yield bad
             return
@@ -45,6 +45,37 @@ def read_table(path: str, style: Format) -> Iterator[Record | BadDocument]:
     yield from records
     if lines.is_empty:
         yield make_empty(path)
+
+
+def find_no_header(
+    path: str, style: Format, needed: Iterable[str | int] = ()
+) -> BadDocument | None:
+    """Returns what is wrong if the first line names no columns, or not those needed.
+
+    Args:
+        path: The file.
+        style: How it is read.
+        needed: Columns that each row must have.
+    """
+    if not style.header:
+        return None
+    records = _name_rows(_Lines(path, style.encoding), path, style)
+    head = list(itertools.islice(records, NUM_COMPARED))
+    bad = _find_first(head)
+    first = next((record for record in head if isinstance(record, Record)), None)
+    if bad is not None or first is None:
+        return bad
+    bad = first.find_missing(needed)
+    if bad is None:
+        return None
+    return dataclasses.replace(
+        bad, reason=NO_HEADER, message=f"{bad.message} {_REMEDY}"
+    )
+
+
+def _find_first(head: Sequence[Record | BadDocument]) -> BadDocument | None:
+    """Returns what is wrong if the first rows of a table show no header, or None."""
+    return next(filter(None, map(_find_no_header, head)), None)
 
 
 def _name_rows(
@@ -70,7 +101,7 @@ def _name_rows(
 def _find_no_header(record: Record | BadDocument) -> BadDocument | None:
     """Returns what is wrong if the names of columns seem to be values, or None."""
     if isinstance(record, BadDocument):
-        return None
+        return record if record.reason == NO_HEADER else None
     if list(record.values) == [str(i) for i in range(len(record.values))]:
         return None  # A table that pandas numbered.
     for name, value in record.values.items():

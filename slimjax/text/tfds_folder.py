@@ -65,11 +65,18 @@ class Prepared:
         folder: The folder of its version.
         info: Content of its info file.
         name: What it is called in messages.
+        root: Where data sets are.
     """
 
     folder: Path
     info: dict[str, Any]
     name: str
+    root: Path
+
+    @property
+    def command(self) -> str:
+        """The end of a message: how to prepare it."""
+        return _command(self.root)
 
     @property
     def splits(self) -> dict[str, tuple[int, int]]:
@@ -99,8 +106,8 @@ class Prepared:
         if found is None:
             has = ", ".join(known)
             message = f"tfds:{self.name} has no split {names[0]}. It has {has}."
-            hint = f" Name one: tfds:{self.name}[{next(iter(known), 'train')}]"
-            raise DataError(fit(message, hint))
+            hint = f" Name one: tfds:{self.name}[{next(iter(known), 'train')}]."
+            raise DataError(fit(message, hint, self.command))
         return asked or found
 
 
@@ -132,48 +139,44 @@ def find_prepared(pattern: str, tfds_dir: str) -> Prepared:
         close = suggest(wanted.name, others) if wanted.name not in others else ""
         hint = f" {close}" if close.startswith("Did") else ""
         raise DataError(
-            fit(f"tfds:{name} is not prepared{_place(root)}.{hint}", _command(root))
+            fit(f"tfds:{name} is not prepared{_place(root)}.", hint, _command(root))
         )
     if wanted.version and wanted.version not in versions:
         have = ", ".join(versions)
         message = f"tfds:{name}:{wanted.version} is not prepared. There is {have}."
-        raise DataError(fit(message, _command(root)))
+        raise DataError(fit(message, command=_command(root)))
     folder /= wanted.version or versions[-1]
-    return _check(prepared_in(folder, name), root)
+    return _check(Prepared(folder, _read_info(folder), name, root))
 
 
-def prepared_in(folder: str | Path, name: str = "") -> Prepared:
-    """Returns the data set in a folder.
+def fit(message: str, hint: str = "", command: str = "") -> str:
+    """Returns a message with what helps, in fewer than 200 characters.
 
-    Raises:
-        DataError: If its info file cannot be read.
+    What does not fit is left out: first the hint, then the end of the message.
+
+    Examples:
+        >>> len(fit("x" * 300, " A hint.", " Run: this."))
+        199
     """
-    return Prepared(Path(folder), _read_info(Path(folder)), name)
+    for text in (message + hint + command, message + command):
+        if len(text) <= MAX_MESSAGE:
+            return text
+    return message[: MAX_MESSAGE - 3 - len(command)] + "..." + command
 
 
-def fit(message: str, hint: str = "") -> str:
-    """Returns a message with its hint, or without, in fewer than 200 characters."""
-    whole = message + hint
-    if len(whole) <= MAX_MESSAGE:
-        return whole
-    return (
-        message if len(message) <= MAX_MESSAGE else message[: MAX_MESSAGE - 3] + "..."
-    )
-
-
-def _check(found: Prepared, root: Path) -> Prepared:
+def _check(found: Prepared) -> Prepared:
     """Refuses a data set that only TensorFlow can read."""
     has_records = any(f".{FORMAT}" in p.name for p in found.folder.iterdir())
     if found.info.get("fileFormat") != FORMAT and not has_records:
         message = f"tfds:{found.name} is prepared as tfrecord only, not {FORMAT}."
-        raise DataError(fit(message, _command(root)))
+        raise DataError(fit(message, command=found.command))
     return found
 
 
 def _command(root: Path) -> str:
     """Returns how to prepare a data set, as short as a message needs it."""
     command = " Run: slimjax prepare --tfds_builder=MODULE --output="
-    return command + (str(root) if len(str(root)) < 50 else "DIR")
+    return command + (str(root) if len(str(root)) < 40 else "DIR")
 
 
 def _place(root: Path) -> str:

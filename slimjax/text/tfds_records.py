@@ -4,19 +4,41 @@ References: the guide "TFDS for Jax and PyTorch" of tensorflow.org/datasets, on
 ``as_data_source``.
 """
 
+import dataclasses
 import importlib
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from slimjax.errors import ConfigError, DataError
+from slimjax.errors import ConfigError, DataError, suggest
 from slimjax.text.files import show
-from slimjax.text.reading import BadDocument, Line
+from slimjax.text.reading import NO_FIELD, BadDocument, Line
 from slimjax.text.records import Format, Record
 from slimjax.text.tfds_folder import find_prepared, fit, parse_name
 
 _EXAMPLES_AT_ONCE = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class _TfdsRecord(Record):
+    """An example of a data set, all of whose examples have the same fields.
+
+    Attributes:
+        command: The end of a message: how to prepare it.
+    """
+
+    command: str = ""
+
+    def get(self, name: Any) -> Any:
+        """Returns a value; what is missing is missing in the whole data set."""
+        value = super().get(name)
+        if not isinstance(value, BadDocument):
+            return value
+        message = f"{self.line.path} has no field {show(str(name))}."
+        hint = show(suggest(str(name), map(str, self.values)))
+        message = fit(message, f" {hint}", self.command)
+        return BadDocument(NO_FIELD, message, self.line.path)
 
 
 def read_tfds(pattern: str, style: Format) -> Iterator[Record | BadDocument]:
@@ -41,7 +63,7 @@ def read_tfds(pattern: str, style: Format) -> Iterator[Record | BadDocument]:
             found = source.__getitems__(list(numbers))
             for number, example in zip(numbers, found, strict=True):
                 line = Line("", number + 1, f"tfds:{prepared.name}", unit="example")
-                yield _to_record(example, features, line)
+                yield _to_record(example, features, line, prepared.command)
     except (ValueError, OSError, RuntimeError, NotImplementedError) as error:
         why = show(" ".join(str(error).split()))
         raise DataError(
@@ -104,10 +126,12 @@ def convert(value: Any, feature: Any) -> Any:
     return plain
 
 
-def _to_record(example: Any, features: Any, line: Line) -> Record | BadDocument:
+def _to_record(
+    example: Any, features: Any, line: Line, command: str
+) -> Record | BadDocument:
     if not isinstance(example, dict):
         return line.bad("wrong_type", "is not an object of named features.")
     try:
-        return Record(convert(example, features), line)
+        return _TfdsRecord(convert(example, features), line, command=command)
     except UnicodeDecodeError:
         return line.bad("not_utf8", "holds text that is not UTF-8.")

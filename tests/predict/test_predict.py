@@ -225,6 +225,34 @@ def test_settings_of_reading_may_differ(workdir, tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("0.5,fine great\n8,dull\n", "a column that the first line calls 0.5."),
+        ("7,fine great\n8,dull\n", "line 2 has no field review."),
+    ],
+)
+def test_a_table_without_a_header_is_refused_before_anything_is_written(
+    workdir, tmp_path, capsys, text, problem
+):
+    good, table = tmp_path / "a.csv", tmp_path / "b.csv"
+    good.write_text("id,review\n1,fine\n")
+    table.write_text(text)
+    output = tmp_path / "out.jsonl"
+    own = [f"--workdir={workdir}", f"--input=csv:{tmp_path}/*.csv", "--batch_size=4"]
+    for flags in ([*own, f"--output={output}"], own):
+        assert main(["predict", *flags]) == 2
+        printed = capsys.readouterr()
+        assert printed.err.count("\n") == 1
+        assert problem in printed.err
+        assert "set config.data.header=False" in printed.err
+        assert printed.out == ""
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "b.csv"]
+    table.write_text("id,review\n2,dull\n")
+    assert main(["predict", *own, f"--output={output}"]) == 0
+    assert len(read_lines(output)) == 2
+
+
 def test_vectors_have_length_one_and_ignore_padding(predictor):
     texts = ["fine", "dull dull dull dull dull", "great bright"]
     vectors = predictor.vectors(texts)

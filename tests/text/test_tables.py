@@ -2,9 +2,9 @@
 
 import pytest
 
-from slimjax.text.reading import BadDocument
+from slimjax.text.reading import NO_HEADER, BadDocument
 from slimjax.text.records import Format
-from slimjax.text.tables import NUM_COMPARED, read_table
+from slimjax.text.tables import NUM_COMPARED, find_no_header, read_table
 
 
 def read(path, text, **options):
@@ -30,6 +30,8 @@ def test_a_first_line_that_is_an_example_is_refused(tmp_path, text, problem):
         "If the first line is an example, set config.data.header=False" in bad.message
     )
     assert all(not isinstance(r, BadDocument) for r in read(path, text, header=False))
+    assert find_no_header(str(path), Format()) == bad
+    assert find_no_header(str(path), Format(header=False), ["text"]) is None
 
 
 @pytest.mark.parametrize("names", ["text,label", "0,1", "1x1,1x2", ",text"])
@@ -40,3 +42,15 @@ def test_a_header_is_a_header(tmp_path, names):
         row.split(",") for row in rows
     ]
     assert list(found[0].values) == names.split(",")
+
+
+def test_a_header_names_the_columns_that_are_needed(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("id,review\n1,good\n")
+    assert find_no_header(str(path), Format(), ["review", "id"]) is None
+    assert find_no_header(str(path), Format(), [1]) is None
+    bad = find_no_header(str(path), Format(), ["reviews"])
+    assert bad.reason == NO_HEADER
+    assert "has no field reviews. Did you mean review? If the first" in bad.message
+    path.write_text("id,review\n")
+    assert find_no_header(str(path), Format(), ["text"]) is None

@@ -1,16 +1,21 @@
 """Data sets of TensorFlow Datasets: found on disk, read and prepared without it."""
 
+import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from slimjax.cli.main import main
+from slimjax.data import DataConfig, load_labelled_dataset
+from slimjax.data.inputs import iterate_inputs
+from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError, DataError
-from slimjax.text.corpus import check_field
+from slimjax.text.corpus import check_field, iterate_documents
 from slimjax.text.records import Format
 from slimjax.text.sources import parse_source
 from slimjax.text.tfds_folder import find_prepared
@@ -105,15 +110,84 @@ def test_the_command_that_prepares_is_part_of_the_line():
     )
 
 
+COMMAND = "Run: slimjax prepare --tfds_builder=MODULE --output="
+
+
+def check_line(error):
+    """Raises unless an error is one short line that ends with the command."""
+    assert len(str(error)) < 200
+    assert "\n" not in str(error)
+    assert COMMAND in str(error)
+
+
 def test_a_split_that_is_not_there_is_refused(directory):
     found = find_prepared("reviews", str(directory))
     message = r"tfds:reviews has no split test\. It has train, validation\. Name one"
-    with pytest.raises(DataError, match=message):
+    with pytest.raises(DataError, match=message) as caught:
+        dataclasses.replace(found, root=Path("data")).choose_split("", "test")
+    check_line(caught.value)
+    assert str(caught.value).endswith(f"{COMMAND}data")
+    with pytest.raises(DataError, match="has no split test") as caught:
         found.choose_split("", "test")
+    check_line(caught.value)
+    names = [f"split_{i}" for i in range(40)]
+    splits = [{"name": name} for name in names]
+    many = dataclasses.replace(found, info={"splits": splits})
+    with pytest.raises(DataError, match="has no split train") as caught:
+        many.choose_split("", "train")
+    check_line(caught.value)
     with pytest.raises(DataError, match="has no split train"):
         find_prepared("wiki", str(directory)).choose_split("", "train")
     with pytest.raises(DataError, match="has no split dev"):
         found.choose_split("dev[:5]", "train")
+
+
+class Rows(list):
+    """Stands for what the library reads."""
+
+    def __getitems__(self, numbers):
+        """Returns some of the examples."""
+        return [self[number] for number in numbers]
+
+
+@pytest.fixture
+def library(monkeypatch):
+    """Stands for the library; all data sets hold the same three examples."""
+    rows = Rows({"text": f"{i}".encode(), "stars": b"ab"[i % 2 :]} for i in range(3))
+    builder = SimpleNamespace(
+        info=SimpleNamespace(features={"text": None, "stars": None}),
+        as_data_source=lambda _: rows,
+    )
+    module = SimpleNamespace(builder_from_directory=lambda _: builder)
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", module)
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("on_bad_example", ["error", "skip"])
+def test_a_field_that_is_not_there_is_one_short_line(directory, on_bad_example):
+    schema = Schema({"text": "text", "label": "label"})
+    own = dict(tfds_dir=str(directory), on_bad_example=on_bad_example)
+    own |= dict(fields={"label": "star"})
+    config = DataConfig("tfds:reviews", tokenizer="bytes", **own)
+    message = r"^tfds:reviews has no field star\. Did you mean stars\? Run: "
+    with pytest.raises(DataError, match=message) as caught:
+        load_labelled_dataset(config, schema)
+    check_line(caught.value)
+
+
+@pytest.mark.usefixtures("library")
+def test_a_field_of_the_inputs_that_is_not_there_is_refused_at_once(directory):
+    source, schema = "tfds:reviews", Schema({"text": "text", "label": "label"})
+    config = DataConfig(tfds_dir=str(directory), fields={"text": "body"})
+    with pytest.raises(DataError, match="tfds:reviews has no field body") as caught:
+        iterate_inputs(config, schema, {}, source)
+    check_line(caught.value)
+    found = iterate_inputs(dataclasses.replace(config, fields={}), schema, {}, source)
+    assert [example.values["text"] for example in found] == ["0", "1", "2"]
+    style = Format(tfds_dir=str(directory))
+    with pytest.raises(DataError, match="tfds:reviews has no field body") as caught:
+        list(iterate_documents(f"{source}#body", style=style))
+    check_line(caught.value)
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b/c", "a:1.0", "../a", "a[train"])
