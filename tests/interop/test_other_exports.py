@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from own_folders import config_of, ragged, random_folder
 
+from slimjax.data.codecs import fingerprints, load_codecs
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
 from slimjax.interop.hf_reading import read_folder
@@ -83,5 +84,23 @@ def test_the_packed_file_has_bfloat16_weights_and_replaces_nothing(tmp_path):
         np.testing.assert_allclose(packed[path], weight, rtol=2**-8)
     with pytest.raises(ConfigError, match="is there already"):
         export_packed(run, output)
+    output.unlink()
+    with pytest.raises(ConfigError, match=r"m.safetensors.tokenizer is there already"):
+        export_packed(run, output)
     names = sorted(p.name for p in tmp_path.iterdir())
-    assert names == ["m.safetensors", "model", "run"]
+    assert names == ["m.safetensors.tokenizer", "model", "run"]
+
+
+def test_the_packed_file_comes_with_what_names_its_answers(tmp_path):
+    run, output = (
+        make_run(tmp_path, config_of("bert-classes")),
+        tmp_path / "m.safetensors",
+    )
+    result = export_packed(run, output)
+    assert result["bytes"] == output.stat().st_size
+    codecs, known = load_codecs(f"{output}.tokenizer"), load(run).codecs
+    assert fingerprints(codecs) == fingerprints(known)
+    assert codecs["label"].names == known["label"].names
+    own = (tmp_path / "m.safetensors.tokenizer" / "labels.json").read_bytes()
+    assert own == (run / "tokenizer" / "labels.json").read_bytes()
+    assert result["notes"][0].startswith("m.safetensors.tokenizer: ")
