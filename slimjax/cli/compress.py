@@ -37,6 +37,8 @@ def main(argv: Sequence[str]) -> None:
 
     prepare_devices()
     with Display(quiet=flags.json) as display:
+        for note in request.notes:
+            display.say(f"note: {note}")
         reports = compress(request, display.prepare)
     for budget in request.targets:
         folder = request.folder_of(budget)

@@ -91,6 +91,16 @@ class Request:
         """What a model is made for: each of the budgets, or all at once."""
         return self.budgets or (ALL,)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What the user should know beforehand, one line each."""
+        if self.vocabulary != PRICE or self.also:
+            return ()
+        return (
+            "--vocabulary=price makes text of another kind than --data much longer, "
+            "and no such text is measured. Name one with --also.",
+        )
+
     def _check_kind(self) -> None:
         """Refuses a type without a file, a file without one, and bits beside it."""
         is_file = self.size == "gguf_bytes"

@@ -1,11 +1,12 @@
 """What came out of a compression, as the content of ``report.json``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slimjax.compress.config import Request
 from slimjax.compress.errors import Error
 from slimjax.compress.offers import Choice
+from slimjax.compress.seams import Seam, describe_seams
 from slimjax.compress.settings import Settings
 from slimjax.data.codecs import fingerprints
 from slimjax.models.config import ModelConfig
@@ -27,7 +28,8 @@ def describe(
     errors: tuple[Mapping[str, Error], Mapping[str, Error]],
     sizes: tuple[Sizes, Sizes],
     limits: Mapping[str, float],
-    seams: list[dict[str, float]],
+    seams: Sequence[Seam],
+    healing: Mapping[str, Any],
     rows_gone: Mapping[str, Any],
     decoding: list[dict[str, Any]],
     seconds: float,
@@ -45,6 +47,7 @@ def describe(
         sizes: Sizes of both, by measure.
         limits: The largest size in each measure that has a budget.
         seams: What each cut on the way cost.
+        healing: What healing took; empty without it.
         rows_gone: What there is to say of rows of the vocabulary that are gone.
         decoding: How many times as fast it writes, by format.
         seconds: Time that this budget took, statistics included.
@@ -70,11 +73,13 @@ def describe(
             "predicted_loss_change": choice.nats,
             "predicted_loss_change_of_cut": choice.structure_nats,
             "true_loss_change": true_change,
+            "notes": list(request.notes),
             "rows": request.num_rows,
             "slope_rows": request.num_slope_rows,
             **_describe_bits(settings.quantize),
-            "seams": seams,
+            "seams": list(seams),
             "heal_steps": request.heal_steps,
+            "healing": dict(healing),
             "decoding": decoding,
             "vocabulary": {"rows": slim.vocab_size, **rows_gone},
             "seam": _describe_seam(choice, true_change, start, end),
@@ -160,6 +165,16 @@ def _describe_rows(rows: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _describe_healing(healing: Mapping[str, Any]) -> list[str]:
+    """Returns a line on what healing took, if there was some."""
+    if not healing:
+        return []
+    return [
+        f"  healing: {healing['steps']:,} steps, {healing['flops'] / 1e12:.3g} TFLOP, "
+        f"loss {healing['first_loss']:.4f} -> {healing['last_loss']:.4f}"
+    ]
+
+
 def table(reports: list[dict[str, Any]]) -> list[str]:
     """Returns lines that tell what became of a model."""
     lines = []
@@ -176,9 +191,12 @@ def table(reports: list[dict[str, Any]]) -> list[str]:
                 for name, one in found["budgets"].items()
             ]
         lines += _describe_rows(found["vocabulary"])
+        lines += describe_seams(found["seams"])
+        lines += _describe_healing(found["healing"])
         lines += [_line(error) for error in found["errors"]]
         lines += [_describe_decoding(timed) for timed in found["decoding"]]
         lines += _describe_file(report.get("gguf"), found["errors"])
+        lines += [f"  note: {note}" for note in found["notes"]]
         lines.append(
             f"  loss change {found['true_loss_change']:+.4f} nats a target, predicted "
             f"{found['predicted_loss_change']:+.4f}"

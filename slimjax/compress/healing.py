@@ -108,7 +108,7 @@ def heal(
     variables = jax.tree.map(jnp.asarray, variables)
     gates = jax.tree.map(jnp.asarray, slim_variables["gates"])
     params, state, losses = jax.tree.map(jnp.asarray, params), tx.init(params), []
-    size, source = max(1, TOKENS // rows.length), np.random.default_rng(seed)
+    size, source = count_rows(rows), np.random.default_rng(seed)
     order = np.zeros(0, int)
     for number in range(num_steps):
         while len(order) < size:
@@ -120,6 +120,11 @@ def heal(
         report("healing", (number + 1) / num_steps)
     healed = {**flatten(jax.device_get(params)), **flatten(frozen)}
     return {"params": unflatten(healed), "gates": slim_variables["gates"]}, losses
+
+
+def count_rows(rows: Rows) -> int:
+    """Returns the rows of a step."""
+    return max(1, TOKENS // rows.length)
 
 
 def _divide(params: PyTree) -> tuple[PyTree, PyTree]:

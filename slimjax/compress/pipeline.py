@@ -11,15 +11,15 @@ import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from slimjax.compress.config import Request
 from slimjax.compress.decode_speed import compare_decoding
 from slimjax.compress.describe import describe
-from slimjax.compress.errors import Error, measure, measure_all
+from slimjax.compress.errors import Error, measure_all
 from slimjax.compress.folder import Result, check_free
 from slimjax.compress.gguf_budget import export_within
-from slimjax.compress.healing import heal
+from slimjax.compress.healed import heal_and_round
 from slimjax.compress.measures import sizes_of
 from slimjax.compress.moments import collect
 from slimjax.compress.narrowing import narrow
@@ -31,6 +31,7 @@ from slimjax.compress.preparing import (
     limits_of,
     prepare,
 )
+from slimjax.compress.seams import Seam, measure_seam, nats_of_rows
 from slimjax.compress.settings import Settings, read_settings
 from slimjax.compress.several import Catalogues
 from slimjax.compress.slimming import (
@@ -73,12 +74,11 @@ def compress(
     settings = read_settings(request)
     work = prepare(request, settings, report)
     made = make_slims_and_work(work, request.targets)
-    for folder, budget, (own, slim, seams) in zip(
-        folders, request.targets, made, strict=True
-    ):
+    for folder, budget, one in zip(folders, request.targets, made, strict=True):
+        own, slim = one.work, one.slim
         after = measure_slim(own, slim)
         seconds = time.perf_counter() - begun
-        described = describe_slim(own, budget, slim, seams, after, seconds)
+        described = describe_slim(one, budget, after, seconds)
         bits = slim.bits if rounds(settings.quantize) else None
         codecs = own.settings.model.codecs if own.rows_gone else None
         result = _as_result(slim, settings)
@@ -88,28 +88,37 @@ def compress(
     return reports
 
 
-Seams = list[dict[str, float]]
-"""What each cut on the way to a budget cost."""
+class Made(NamedTuple):
+    """A model within a budget, and how it came about.
+
+    Attributes:
+        work: That of its budget.
+        slim: The model.
+        seams: What each cut cost, before any healing.
+        healing: What healing took; empty without it.
+    """
+
+    work: Work
+    slim: Slim
+    seams: list[Seam]
+    healing: Mapping[str, Any]
 
 
-def make_slims_and_work(
-    work: Work, budgets: Sequence[str]
-) -> list[tuple[Work, Slim, Seams]]:
-    """Returns the work, the model and its seams of each of several budgets.
+def make_slims_and_work(work: Work, budgets: Sequence[str]) -> list[Made]:
+    """Returns what is made for each of several budgets.
 
     Where rows of the vocabulary go, each budget has an original of its own.
     """
     if work.vocabulary is None:
-        return [(work, *made) for made in make_slims(work, budgets)]
+        return make_slims(work, budgets)
     found = []
     for budget in budgets:
-        own = narrow(work, budget)
-        found += [(own, *made) for made in make_slims(own, [budget])]
+        found += make_slims(narrow(work, budget), [budget])
     return found
 
 
-def make_slims(work: Work, budgets: Sequence[str]) -> list[tuple[Slim, Seams]]:
-    """Returns a model within each of several budgets, and what its seams cost.
+def make_slims(work: Work, budgets: Sequence[str]) -> list[Made]:
+    """Returns a model within each of several budgets.
 
     Args:
         work: What all budgets share.
@@ -118,7 +127,7 @@ def make_slims(work: Work, budgets: Sequence[str]) -> list[tuple[Slim, Seams]]:
     request, quantize = work.request, work.settings.quantize
     heals, num_seams = request.heal_steps > 0, request.num_seams
     found: list[Slim | None] = [None] * len(budgets)
-    seams: list[Seams] = [[] for _ in budgets]
+    seams: list[list[Seam]] = [[] for _ in budgets]
     for number in range(num_seams):
         is_last = number == num_seams - 1
         cuts = [
@@ -129,11 +138,11 @@ def make_slims(work: Work, budgets: Sequence[str]) -> list[tuple[Slim, Seams]]:
         slims = slim_down(work.whole, cuts, work.rows, own, work.report)
         for i, slim in enumerate(slims):
             found[i] = slim
-            seams[i].append(_measure_seam(work, slim))
+            seams[i].append(measure_seam(work, slim, seams[i]))
     last = [slim for slim in found if slim is not None]
-    if heals:
-        last = [_heal(work, slim) for slim in last]
-    return list(zip(last, seams, strict=True))
+    took = [(_heal(work, slim) if heals else (slim, {})) for slim in last]
+    pairs = zip(took, seams, strict=True)
+    return [Made(work, slim, own, healing) for (slim, healing), own in pairs]
 
 
 def _next_cut(work: Work, slim: Slim | None, budget: str, number: int) -> Cut:
@@ -174,23 +183,14 @@ def _params_of(material: Material, choice: Choice) -> float:
     return float(make_size_fn("params", material.inventory)(choice.gates))
 
 
-def _heal(work: Work, slim: Slim) -> Slim:
-    """Returns a cut model after healing, and then rounded, if it is to be."""
-    settings, whole = work.settings, work.whole
-    variables, _ = heal(
-        *(whole.model, whole.variables, slim.model, slim.variables, work.rows),
+def _heal(work: Work, slim: Slim) -> tuple[Slim, dict[str, Any]]:
+    """Returns a cut model after healing, rounded if it is to be, and what that took."""
+    return heal_and_round(
+        *(work.whole, slim, work.moments, work.rows, work.settings.quantize),
         num_steps=work.request.heal_steps,
-        seed=settings.run.seed,
+        seed=work.settings.run.seed,
         report=work.report,
     )
-    healed = dataclasses.replace(slim, variables=variables)
-    if not rounds(settings.quantize):
-        return healed
-    choice = dataclasses.replace(slim.choice, gates=slim.inventory.open_gates())
-    cut = Cut(healed, choice, work.moments)
-    parts = [cut], work.rows, settings.quantize, work.report
-    (rounded,) = slim_down(healed, *parts)
-    return dataclasses.replace(rounded, choice=slim.choice)
 
 
 def measure_slim(work: Work, slim: Slim) -> dict[str, Error]:
@@ -202,30 +202,23 @@ def measure_slim(work: Work, slim: Slim) -> dict[str, Error]:
     }
 
 
-def _measure_seam(work: Work, slim: Slim) -> dict[str, float]:
-    before = work.before[work.request.data]
-    after = measure(slim.model, slim.variables, work.texts[work.request.data].rows)
-    change = (after.nats - before.nats) / before.num_targets
-    sizes = slim.sizes(slim.bits, work.settings.quantize.grid)
-    return {
-        "predicted_loss_change": slim.choice.nats + _nats_of_rows(work),
-        "true_loss_change": change,
-        "params": sizes["params"],
-        "bytes": sizes["bytes"],
-    }
-
-
 def describe_slim(
-    work: Work,
-    budget: str,
-    slim: Slim,
-    seams: list[dict[str, float]],
-    after: Mapping[str, Error],
-    seconds: float,
+    made: Made, budget: str, after: Mapping[str, Error], seconds: float
 ) -> dict[str, Any]:
-    """Returns the content of ``report.json``; see `slimjax.compress.describe`."""
-    sizes = sizes_of(work.settings, slim, slim.bits)
-    nats = slim.choice.nats + _nats_of_rows(work)
+    """Returns the content of ``report.json``; see `slimjax.compress.describe`.
+
+    Args:
+        made: The model, and how it came about.
+        budget: As it was asked for.
+        after: Its errors, by source.
+        seconds: Time that this budget took.
+    """
+    work, slim = made.work, made.slim
+    start = sizes_of(work.settings, work.start)
+    sizes = start, sizes_of(work.settings, slim, slim.bits)
+    nats = sum(seam["predicted_loss_change"] for seam in made.seams)
+    of_bits = slim.choice.nats - slim.choice.structure_nats
+    of_cuts = nats - of_bits - nats_of_rows(work)
     timed = work.request.times_decoding and work.settings.run.task == LANGUAGE_MODEL
     return describe(
         work.request,
@@ -233,11 +226,12 @@ def describe_slim(
         budget,
         original=work.start.model.architecture({}),
         slim=slim.model,
-        choice=dataclasses.replace(slim.choice, nats=nats),
+        choice=dataclasses.replace(slim.choice, nats=nats, structure_nats=of_cuts),
         errors=(work.before, after),
-        sizes=(sizes_of(work.settings, work.start), sizes),
+        sizes=sizes,
         limits=_named(work.request, limits_of(work, budget)),
-        seams=seams,
+        seams=made.seams,
+        healing=made.healing,
         rows_gone=work.rows_gone,
         decoding=compare_decoding(work.start, slim) if timed else [],
         seconds=seconds,
@@ -262,11 +256,6 @@ def _make_export(
 def _named(request: Request, limits: dict[str, float]) -> dict[str, float]:
     """Returns limits by the measure that was asked for, if that is of a file."""
     return {request.size: limits["bytes"]} if request.kind else limits
-
-
-def _nats_of_rows(work: Work) -> float:
-    """Returns what rows of the vocabulary that are gone are predicted to cost."""
-    return float(work.rows_gone.get("predicted_loss_change", 0.0))
 
 
 def _as_result(slim: Slim, settings: Settings) -> Result:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from slimjax.compress.config import Request
+from slimjax.compress.describe import table
 from slimjax.compress.errors import measure
 from slimjax.compress.narrowing import narrow
 from slimjax.compress.pipeline import compress
@@ -84,6 +85,16 @@ def test_texts_that_were_not_calibrated_on_are_longer_and_are_reported(made):
     own, other = report["compress"]["vocabulary"]["tokens"].values()
     assert 1 <= own < other
     assert len(report["compress"]["errors"]) == 2
+
+
+def test_a_kind_of_text_that_was_not_calibrated_on_is_asked_for(folder, made):
+    report, workdir = made
+    assert report["compress"]["notes"] == []
+    (note,) = ask(folder, workdir).notes
+    assert "--also" in note
+    told = {**report, "compress": {**report["compress"], "notes": [note]}}
+    assert f"  note: {note}" in table([told])
+    assert ask(folder, workdir, vocabulary="keep").notes == ()
 
 
 def test_errors_are_per_target_of_the_original(made):
@@ -196,6 +207,7 @@ def test_bytes_are_kept_to_as_well(folder, tmp_path):
     budget = 0.35 * report["size"]["bytes_start"]
     assert 0.9 * budget < report["size"]["packed_file_bytes"] <= budget
     assert report["compress"]["vocabulary"]["rows"] < NUM_ROWS
+    assert "--also" in report["compress"]["notes"][0]
     assert load(tmp_path / "slim").config.vocab_size < NUM_ROWS
 
 
