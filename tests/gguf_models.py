@@ -136,7 +136,7 @@ def llama_file(
     return write_gguf(path, arch, settings, everything, kind, tokenizer)
 
 
-def gpt2_file(path, *, width=32, heads=4, layers=2, vocab=VOCAB, length=64):
+def gpt2_file(path, *, width=32, heads=4, layers=2, vocab=VOCAB, length=64, kind="F32"):
     """Writes a GPT-2."""
     hidden = 4 * width
     shapes = {
@@ -160,10 +160,19 @@ def gpt2_file(path, *, width=32, heads=4, layers=2, vocab=VOCAB, length=64):
         "attention.layer_norm_epsilon": 1e-5,
     }
     tokenizer = byte_level_settings("gpt-2", vocab)
-    return write_gguf(path, "gpt2", settings, fill(shapes), tokenizer=tokenizer)
+    return write_gguf(path, "gpt2", settings, fill(shapes), kind, tokenizer)
 
 
-def bert_file(path, *, width=32, layers=2, vocab=VOCAB, tokenizer=None, pooling=1):
+def bert_file(
+    path,
+    *,
+    width=32,
+    layers=2,
+    vocab=VOCAB,
+    tokenizer=None,
+    pooling=1,
+    kind="F32",
+):
     """Writes a BERT."""
     shapes = {"token_embd.weight": (vocab, width), "position_embd.weight": (64, width)}
     shapes |= {"token_types.weight": (2, width)}
@@ -189,7 +198,7 @@ def bert_file(path, *, width=32, layers=2, vocab=VOCAB, tokenizer=None, pooling=
         "pooling_type": pooling,
     }
     tokenizer = tokenizer or word_piece_settings(vocab)
-    return write_gguf(path, "bert", settings, fill(shapes), tokenizer=tokenizer)
+    return write_gguf(path, "bert", settings, fill(shapes), kind, tokenizer)
 
 
 @functools.cache

@@ -12,6 +12,7 @@ from slimjax.compress.describe import table
 from slimjax.compress.pipeline import compress
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
+from slimjax.interop.hf_export import export_hf
 from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.importing import understand
 from slimjax.interop.run_folders import write_run_folder
@@ -31,19 +32,25 @@ def make_tags(line):
     return [names.get(word, "O") for word in line.split()]
 
 
+TEXTS = ("bert-mlm", "roberta-mlm", "gpt2", "qwen2")
+"""Kinds of models that read plain text."""
+
+KINDS = ("t5", "bert", "bert-classes", "bert-tags", "roberta-classes", *TEXTS)
+
+
 def write_data(folder, kind):
     """Writes examples of a kind of model; returns their source."""
     lines = make_lines(0)
+    plain = lambda line: {"text": line}
     examples = {
         "t5": lambda line: {"source": line, "target": " ".join(line.split()[:4])},
-        "bert": lambda line: {"text": line},
-        "bert-classes": lambda line: {"text": line, "label": f"LABEL_{len(line) % 3}"},
         "bert-tags": lambda line: {"tokens": line.split(), "tags": make_tags(line)},
-        "bert-mlm": lambda line: {"text": line},
-    }[kind]
+    }.get(kind, plain)
+    if kind.endswith("-classes"):
+        examples = lambda line: {"text": line, "label": f"LABEL_{len(line) % 3}"}
     path = folder / "data.jsonl"
     path.write_text("".join(f"{json.dumps(examples(line))}\n" for line in lines))
-    return f"jsonl:{path}" + ("#text" if kind == "bert-mlm" else "")
+    return f"jsonl:{path}" + ("#text" if kind in TEXTS else "")
 
 
 def import_model(folder, kind):
@@ -64,7 +71,7 @@ def ask(folder, kind, budget="85%", **options):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["t5", "bert", "bert-classes", "bert-tags"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_of_model_is_made_smaller(tmp_path, kind):
     request = ask(tmp_path, kind)
     (report,) = compress(request)
@@ -78,6 +85,9 @@ def test_each_kind_of_model_is_made_smaller(tmp_path, kind):
     assert np.isfinite(found["after"]["nats_per_target"])
     assert report["compress"]["predicted_loss_change"] > 0
     assert any("original" in line or "perplexity" in line for line in table([report]))
+    assert slim.config.main.style == load(request.model).config.main.style
+    if kind in TEXTS:
+        assert found["before"]["perplexity"] > 1
 
 
 def test_vectors_are_measured_by_their_cosine(tmp_path):
@@ -91,7 +101,7 @@ def test_vectors_are_measured_by_their_cosine(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["t5", "bert"])
+@pytest.mark.parametrize("kind", ["t5", "bert", "roberta-classes", *TEXTS])
 def test_each_kind_of_model_is_rounded_and_healed(tmp_path, kind):
     bits = (("quantize.bits", "[4, 8]"), ("quantize.group_size", "8"))
     request = ask(
@@ -99,6 +109,21 @@ def test_each_kind_of_model_is_rounded_and_healed(tmp_path, kind):
     )
     (report,) = compress(request)
     assert report["size"]["packed_file_bytes"] <= 0.6 * report["size"]["bytes_start"]
+    assert report["compress"]["healing"]["flops"] > 0
+    assert np.isfinite(report["compress"]["errors"][0]["after"]["nats_per_target"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["gpt2", "qwen2", "roberta-mlm"])
+def test_each_kind_is_exported_after_it(tmp_path, kind):
+    compress(ask(tmp_path, kind))
+    export_hf(tmp_path / "slim", tmp_path / "again")
+    again = understand(read_folder(tmp_path / "again"), "run")
+    found, slim = dict(again.weights()), load(tmp_path / "slim")
+    weights = flatten(slim.params["params"])
+    assert found.keys() == weights.keys()
+    for path, read in found.items():
+        np.testing.assert_array_equal(read(), np.asarray(weights[path], np.float32))
 
 
 @pytest.mark.slow

@@ -16,14 +16,59 @@ SECONDS = 5.0
 """More than any tiny file takes, however it was changed."""
 
 
+RAGGED = ((4, 2, 64), (0, 0, 64), (2, 1, 32))
+MAKERS = {
+    "llama-F16": lambda path: files.llama_file(
+        path, kind="F16", tokenizer=files.byte_level_settings("smollm")
+    ),
+    "llama-Q4_1": lambda path: files.llama_file(
+        path,
+        kind="Q4_1",
+        tokenizer=files.sentence_piece_settings(),
+        vocab=len(files.sentence_piece_settings()["ggml.tokens"]),
+    ),
+    "qwen2-Q8_0": lambda path: files.llama_file(
+        path,
+        arch="qwen2",
+        biases=True,
+        kind="Q8_0",
+        tokenizer=files.byte_level_settings("qwen2"),
+    ),
+    "deci-Q8_0": lambda path: files.llama_file(
+        path,
+        RAGGED,
+        arch="deci",
+        kind="Q8_0",
+        tokenizer=files.byte_level_settings("smollm"),
+    ),
+    "gpt2-F32": files.gpt2_file,
+    "bert-F16": lambda path: files.bert_file(path, kind="F16"),
+}
+"""Functions that write a file, by architecture and type of its matrices."""
+
+OTHERS = [kind for kind in MAKERS if kind != "llama-F16"]
+
+
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """Returns the bytes of a file, and where its numbers begin."""
-    folder = tmp_path_factory.mktemp("whole")
-    tokenizer = files.byte_level_settings("smollm")
-    path = files.llama_file(folder / "m.gguf", kind="F16", tokenizer=tokenizer)
-    header = read_header(path)
-    return path.read_bytes(), min(t.offset for t in header.tensors.values())
+def make(tmp_path_factory):
+    """Returns the function from a kind to a file's bytes and where numbers begin."""
+    known = {}
+
+    def make(kind):
+        if kind not in known:
+            path = MAKERS[kind](tmp_path_factory.mktemp("whole") / "m.gguf")
+            header = read_header(path)
+            start = min(tensor.offset for tensor in header.tensors.values())
+            known[kind] = path.read_bytes(), start
+        return known[kind]
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def whole(make):
+    """Returns the bytes of a Llama's file, and where its numbers begin."""
+    return make("llama-F16")
 
 
 def contents(path):
@@ -75,12 +120,21 @@ def random_changes(data, header_length, seed):
     return bytes(changed)
 
 
+def shapes_of(path):
+    return {name: array.shape for name, array in contents(path)[2].items()}
+
+
 def check_random(folder, whole, seeds):
+    """A setting or a number may be another one; no tensor has another name or shape."""
     data, start = whole
-    outcomes = set()
+    path, outcomes = folder / "m.gguf", set()
+    path.write_bytes(data)
+    expected = shapes_of(path)
     for seed in seeds:
-        message = refusal(folder / "m.gguf", random_changes(data, start, seed))
+        message = refusal(path, random_changes(data, start, seed))
         outcomes.add(bool(message))
+        if not message:
+            assert shapes_of(path) == expected
     assert outcomes == {True, False}
 
 
@@ -89,8 +143,9 @@ def test_random_changes_never_crash_or_hang(tmp_path, whole):
 
 
 @pytest.mark.slow
-def test_a_thousand_random_changes_never_crash_or_hang(tmp_path, whole):
-    check_random(tmp_path, whole, range(1000, 2000))
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_thousand_random_changes_never_crash_or_hang(tmp_path, make, kind):
+    check_random(tmp_path, make(kind), range(1000, 1200))
 
 
 def places(data):
@@ -150,8 +205,9 @@ def test_a_changed_structure_is_seen_or_changes_nothing(tmp_path, whole):
 
 
 @pytest.mark.slow
-def test_a_thousand_changes_of_the_structure_are_seen(tmp_path, whole):
-    check_structure(tmp_path, whole, range(1000, 2000))
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_thousand_changes_of_the_structure_are_seen(tmp_path, make, kind):
+    check_structure(tmp_path, make(kind), range(1000, 1200))
 
 
 def header(*parts, version=3, tensors=0, settings=1):

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 import safetensors.numpy
+from foreign_models import MODELS
 from own_folders import config_of, ragged, random_folder, random_model
 
 from slimjax.cli.main import main
@@ -20,9 +21,7 @@ from slimjax.models.cached import can_cache
 from slimjax.store.weights import StoredModel
 
 QUICK = ["llama", "bert-tags"]
-SLOW = ["llama-tied", "llama-llama3", "mistral", "qwen2", "gpt2", "bert-mlm", "bert"]
-SLOW += ["bert-classes", "distilbert-mlm", "distilbert-classes", "roberta-mlm"]
-SLOW += ["roberta-classes", "t5", "t5-gated"]
+SLOW = [name for name in MODELS if name not in QUICK]
 
 
 def weights_of(folder):
