@@ -24,7 +24,7 @@ def load(path, length=192, **options):
 
 def logits_of(path, tokens):
     """Returns the logits of each position, ``[T V]``."""
-    model = load(path)
+    model = load(path, max(192, len(tokens)))
     model.eval(list(tokens))
     return np.array(model.scores[: len(tokens)])
 

@@ -11,10 +11,10 @@ from slimjax.compress.slimming import (
     Material,
     Report,
     Slim,
-    make_material,
     rounds,
     slim_down,
 )
+from slimjax.distill.teacher import flops_per_target
 from slimjax.objective.quantize import QuantizeConfig
 
 
@@ -81,5 +81,4 @@ def _row_flops(material: Material, rows: Rows) -> float:
     model, lengths = material.model, material.lengths
     if len(model.towers) == 1:
         lengths = {"": rows.length}
-    per_target = make_material(model, material.variables, lengths).sizes()["flops"]
-    return per_target * model.targets_per_row(lengths)
+    return flops_per_target(model, lengths) * model.targets_per_row(lengths)

@@ -13,8 +13,11 @@ import pytest
 
 from slimjax.data.tokenizer import read_tokenizer_file
 from slimjax.errors import DataError
+from slimjax.generate.model import load
 from slimjax.interop.gguf_reading import read_gguf
 from slimjax.interop.gguf_writing import write_gguf
+from slimjax.interop.importing import understand
+from slimjax.interop.run_folders import write_run_folder
 
 pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
 pytestmark = [
@@ -52,6 +55,28 @@ def test_logits_are_those_of_llama_cpp(path, tokenizer, tmp_path):
     found = llama_cpp_runs.logits_of(written.path, tokens)
     expected = llama_by_hand.logits_of(model, tokens)
     np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def nats_of(logits, tokens):
+    """Returns the mean nats of all tokens but the first."""
+    logits = np.asarray(logits, np.float64)[:-1]
+    top = logits.max(-1)
+    sums = top + np.log(np.exp(logits - top[:, None]).sum(-1))
+    return float(np.mean(sums - logits[np.arange(len(logits)), tokens[1:]]))
+
+
+def test_the_perplexity_is_that_of_llama_cpp(path, tokenizer, tmp_path):
+    model = read_gguf(path)
+    written = write_gguf(model, tmp_path / "plain.gguf", "F32")
+    write_run_folder(understand(model, "run"), tmp_path / "run", "gguf")
+    text = Path(os.__file__).with_name("argparse.py").read_text()[:6000]
+    tokens = tokenizer.encode(text)[:513].tolist()
+    assert len(tokens) == 513
+    expected = nats_of(llama_cpp_runs.logits_of(written.path, tokens), tokens)
+    logits = load(tmp_path / "run").apply(np.array([tokens], np.int32))[0]
+    found = nats_of(logits, tokens)
+    assert 1 < np.exp(expected) < 60
+    np.testing.assert_allclose(np.exp(found), np.exp(expected), rtol=1e-3)
 
 
 def test_its_own_types_hold_it_without_a_difference(path, tmp_path):
