@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax import linen as nn
 from peers import (
+    Scores,
     close_alike,
     close_layers,
     close_least,
@@ -48,6 +49,8 @@ ARMS = (
     "wanda-alike",
     "flap",
     "layers",
+    "torch-pruning",
+    "torch-pruning-alike",
 )
 
 
@@ -65,15 +68,26 @@ def choose(study: Study, arm: str, parts: list[float], multiple: int) -> list[Ch
         order = np.argsort(influences(study.walk, whole.variables, sample))
         gates = [close_layers(whole, order, budget) for budget in budgets]
     else:
-        moments = Moments() if arm.startswith("magnitude") else study.moments()
-        score = {"magnitude": magnitudes, "wanda": wanda, "flap": flap}
-        scores = score[arm.split("-")[0]](whole, moments)
+        scores = score_units(study, arm.removesuffix("-alike"))
         if arm.endswith("alike"):
             gates = [close_alike(whole, scores, budget) for budget in budgets]
         else:
-            scores = standardise(scores)
+            if not arm.startswith("torch"):  # Its own are comparable already.
+                scores = standardise(scores)
             gates = [close_least(whole, scores, budget) for budget in budgets]
     return [make_choice(whole, own) for own in gates]
+
+
+def score_units(study: Study, arm: str) -> Scores:
+    """Returns the scores of all units by a peer."""
+    if arm == "torch-pruning":
+        from torch_peer import taylor
+
+        return taylor(study)
+    moments = Moments() if arm == "magnitude" else study.moments()
+    return {"magnitude": magnitudes, "wanda": wanda, "flap": flap}[arm](
+        study.whole, moments
+    )
 
 
 def make_choice(whole: Material, gates: dict) -> Choice:

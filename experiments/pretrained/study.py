@@ -15,23 +15,24 @@ from typing import Any
 import jax
 import numpy as np
 from jaxtyping import PyTree
+from stored import join, read_moments, read_texts, save_moments, save_texts, thin
 
 from slimjax.compress.config import Request
-from slimjax.compress.errors import measure
+from slimjax.compress.errors import Error, measure
 from slimjax.compress.moments import Moments, collect
+from slimjax.compress.row_cut import cut_moments
 from slimjax.compress.rows import Rows, Text
 from slimjax.compress.settings import Settings, read_settings
 from slimjax.compress.slimming import Material, make_material
 from slimjax.compress.texts import load_data, read_rows
 from slimjax.compress.walk import Walk
 from slimjax.models.config import ModelConfig
-from slimjax.store.files import replacing, write_atomic
+from slimjax.store.files import write_atomic
 
 NOVELS = ("emma", "mansfield_park", "pride_and_prejudice", "sense_and_sensibility")
 PERSUASION, STDLIB, HELD_OUT = "Persuasion", "standard library", "novels, held out"
 CALIBRATIONS = {"novels": ("novels",), "both": ("novels", "stdlib")}
 MOST_ROWS = 1200
-KINDS = ("inputs", "means", "slopes")
 
 
 def make_parser(page: str | None) -> argparse.ArgumentParser:
@@ -59,12 +60,18 @@ class Study:
         whole: The model.
         rows: Calibration.
         texts: Held-out rows, by name.
+        settings: Those of the model and its text.
+        kept: Rows of the vocabulary that are left; None for all.
+        num_targets: Targets of the original, by text; errors are divided by them.
     """
 
     flags: argparse.Namespace
     whole: Material
     rows: Rows
     texts: Mapping[str, Text]
+    settings: Settings
+    kept: np.ndarray | None
+    num_targets: Mapping[str, float]
 
     @property
     def walk(self) -> Walk:
@@ -78,10 +85,16 @@ class Study:
         return f"{flags.calibration}-{flags.rows}-{flags.slope_rows}"
 
     @property
-    def name(self) -> str:
+    def conditions(self) -> str:
         """Names what results are calibrated on."""
         few = f"-{self.flags.refit_rows}" if self.flags.refit_rows else ""
         return f"{self.calibration}{few}"
+
+    @property
+    def name(self) -> str:
+        """Names these, and the rows of the vocabulary if some are gone."""
+        own = "" if self.kept is None else f"-vocabulary{len(self.kept)}"
+        return f"{self.conditions}{own}"
 
     @property
     def refit_rows(self) -> Rows:
@@ -97,12 +110,15 @@ class Study:
             whole = self.whole.variables
             found = collect(self.walk, whole, self.rows, num_rows, report=Clock())
             save_moments(path, found)
-        return read_moments(path)
+        found = read_moments(path)
+        return found if self.kept is None else cut_moments(found, self.kept)
 
-    def errors(self, model: ModelConfig, variables: PyTree) -> dict[str, dict]:
-        """Returns the errors of a model, by text."""
+    def errors(self, model: ModelConfig, variables: PyTree) -> dict[str, Error]:
+        """Returns the errors of a model per target of the original, by text."""
         return {
-            name: measure(model, variables, *text).as_dict()
+            name: measure(model, variables, *text)._replace(
+                num_targets=self.num_targets[name]
+            )
             for name, text in self.texts.items()
         }
 
@@ -110,7 +126,8 @@ class Study:
         """Returns the errors of the original, by text."""
         path = self.result_path("original")
         if not path.is_file():
-            errors = self.errors(self.whole.model, self.whole.variables)
+            found = self.errors(self.whole.model, self.whole.variables)
+            errors = {name: own.as_dict() for name, own in found.items()}
             write(path, {"errors": errors, "sizes": self.whole.sizes()})
         return json.loads(path.read_text())["errors"]
 
@@ -133,19 +150,31 @@ class Study:
             model: Its shape; None for that of the original.
             **entry: What is known beside the errors.
         """
-        before = self.original()
         after = self.errors(model or self.whole.model, variables)
+        self.record(name, after, **entry)
+
+    def record(self, name: str, after: Mapping[str, Error], **entry) -> None:
+        """Writes the figures of a model.
+
+        Args:
+            name: That of the file.
+            after: Its errors, by text.
+            **entry: What is known beside them.
+        """
+        before = self.original()
         errors = {
             text: {
                 "before": before[text]["perplexity"],
-                "after": own["perplexity"],
-                "ratio": own["perplexity"] / before[text]["perplexity"],
-                "nats": own["nats_per_target"] - before[text]["nats_per_target"],
+                "after": own.perplexity,
+                "ratio": own.perplexity / before[text]["perplexity"],
+                "nats": own.nats_per_target - before[text]["nats_per_target"],
             }
             for text, own in after.items()
         }
-        entry |= {"calibration": self.name, "errors": errors}
-        write(self.result_path(name), entry | {"machine": machine()})
+        kept_rows = 0 if self.kept is None else len(self.kept)
+        entry = dict(calibration=self.conditions, kept_rows=kept_rows) | entry
+        entry |= {"errors": errors, "machine": machine()}
+        write(self.result_path(name), entry)
         ratios = {text: round(own["ratio"], 4) for text, own in errors.items()}
         print(name, ratios, flush=True)
 
@@ -179,7 +208,7 @@ class Clock:
 def open_study(flags: argparse.Namespace) -> Study:
     """Returns the model and the rows; they are made of the texts if need be."""
     flags.workdir.mkdir(parents=True, exist_ok=True)
-    settings = read_settings(_request(flags))
+    settings = read_settings(make_request(flags))
     path = flags.workdir / "rows.npz"
     if not path.is_file():
         save_texts(path, make_texts(flags, settings))
@@ -189,16 +218,12 @@ def open_study(flags: argparse.Namespace) -> Study:
     names = (PERSUASION, STDLIB, *([] if flags.few_texts else [HELD_OUT]))
     measured = {name: thin(texts[name], flags.error_rows) for name in names}
     whole = make_material(model.config, model.params, {"": flags.length})
-    return Study(flags, whole, rows, measured)
+    targets = {name: text.rows.num_targets for name, text in measured.items()}
+    return Study(flags, whole, rows, measured, settings, None, targets)
 
 
-def thin(text: Text, num_rows: int) -> Text:
-    """Returns a text with at most so many rows."""
-    rows = text.rows.at(text.rows.spread(num_rows))
-    return Text(rows, text.num_bytes * rows.num_targets / text.rows.num_targets)
-
-
-def _request(flags: argparse.Namespace) -> Request:
+def make_request(flags: argparse.Namespace) -> Request:
+    """Returns the same as a request to ``slimjax compress``."""
     parts = [f"text:{flags.novels / name}.txt" for name in NOVELS]
     length = ("data.seq_len", str(flags.length))
     return Request(
@@ -223,67 +248,6 @@ def make_texts(flags: argparse.Namespace, settings: Settings) -> dict[str, Text]
     data = load_data(run, model.codecs, source, held_out=True)
     texts[PERSUASION] = read(data, "valid", flags.error_rows, PERSUASION)
     return texts
-
-
-def join(parts: list[Rows]) -> Rows:
-    """Returns the rows of several texts."""
-    inputs = {
-        name: np.concatenate([part.inputs[name] for part in parts])
-        for name in parts[0].inputs
-    }
-    targets = np.concatenate([part.targets for part in parts])
-    return Rows(inputs, targets, np.concatenate([part.weights for part in parts]))
-
-
-def save_texts(path: Path, texts: Mapping[str, Text]) -> None:
-    """Writes rows of language models as one ``.npz`` file."""
-    arrays = {}
-    for name, (rows, num_bytes) in texts.items():
-        arrays |= {f"{name}/tokens": rows.inputs["tokens"]}
-        arrays |= {f"{name}/targets": rows.targets, f"{name}/weights": rows.weights}
-        arrays |= {f"{name}/bytes": np.array(num_bytes)}
-    _save(path, arrays, np.savez_compressed)
-
-
-def read_texts(path: Path) -> dict[str, Text]:
-    """Returns rows that were saved."""
-    with np.load(path) as arrays:
-        names = {key.rpartition("/")[0] for key in arrays.files}
-        part = lambda name, kind: arrays[f"{name}/{kind}"]
-        rows = lambda name: Rows(
-            {"tokens": part(name, "tokens")},
-            part(name, "targets"),
-            part(name, "weights"),
-        )
-        return {n: Text(rows(n), float(part(n, "bytes"))) for n in names}
-
-
-def save_moments(path: Path, moments: Moments) -> None:
-    """Writes moments as one ``.npz`` file."""
-    arrays = {
-        f"{kind}/{'.'.join(name)}": value
-        for kind in KINDS
-        for name, value in getattr(moments, kind).items()
-    }
-    counts = np.array([moments.num_positions, moments.num_targets])
-    _save(path, arrays | {"counts": counts})
-
-
-def read_moments(path: Path) -> Moments:
-    """Returns moments that were saved."""
-    moments = Moments()
-    with np.load(path) as arrays:
-        moments.num_positions, moments.num_targets = arrays["counts"].tolist()
-        for key in arrays.files:
-            kind, _, name = key.partition("/")
-            if kind in KINDS:
-                getattr(moments, kind)[tuple(name.split("."))] = arrays[key]
-    return moments
-
-
-def _save(path: Path, arrays: Mapping[str, Any], write: Any = np.savez) -> None:
-    with replacing(path) as file:
-        write(file, **arrays)
 
 
 def main() -> None:

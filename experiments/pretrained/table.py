@@ -1,4 +1,4 @@
-"""Makes the README's tables from results/*.json, and writes them into README.md.
+"""Makes the README's tables and figure from results/*.json.
 
 Run: python experiments/pretrained/table.py
 """
@@ -9,12 +9,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "tasks"))
+from figure import draw
+from goals import list_goals
 from marks import write_marked
 
 HERE = Path(__file__).parent
 TEXTS = ("Persuasion", "standard library")
 BUDGETS = ("90%", "80%", "70%")
-BITS = (8.5, 4.5, 3.5, 2.5)
+BITS = (8.5, 4.5, 3.5, 2.7, 2.5)
 SIZES = ("50", "35", "25")
 WORDS = {
     "ours": "ours",
@@ -24,7 +26,8 @@ WORDS = {
     "wanda-alike": "Wanda, MLP units, layers alike",
     "flap": "FLAP, with its biases",
     "layers": "whole layers, block influence",
-    "torch-pruning": "Torch-Pruning, Taylor, MLP units",
+    "torch-pruning": "Torch-Pruning, Taylor, MLP units, all layers compared",
+    "torch-pruning-alike": "Torch-Pruning, Taylor, MLP units, layers alike",
     "nearest": "nearest, a step for 32 inputs",
     "nearest-min": "nearest, a step and a minimum for 64",
     "nearest-fitted": "the same, fitted, 32 inputs",
@@ -40,14 +43,14 @@ WORDS = {
     "round-prune": "quantize, then prune",
     "round": "quantize only",
 }
-GOALS = {
-    ("structure", "90%"): 1.055,
-    ("structure", "80%"): 1.19,
-    ("structure", "70%"): 1.33,
-    ("bits", 8.5): 1.002,
-    ("bits", 4.5): 1.08,
-    ("bits", 3.5): 1.33,
+SIZE_TABLES = {
+    "sizes": (False, False),
+    "sizes-rows": (True, False),
+    "sizes-healed": (False, True),
+    "sizes-rows-healed": (True, True),
 }
+"""Whether rows of the vocabulary are cut, and whether models are healed, by table."""
+
 Result = dict
 
 
@@ -58,9 +61,13 @@ def main() -> None:
     write("original", list_original(results))
     write("structure", list_structure(parts("structure")))
     write("bits", list_bits(parts("bits")))
-    write("sizes", list_sizes(parts("sizes")))
+    for name, kind in SIZE_TABLES.items():
+        write(name, list_sizes([r for r in parts("sizes") if kind_of(r) == kind]))
+    write("vocabulary", list_vocabulary(parts("vocabulary")))
+    write("decode", list_decode(parts("decode")))
     write("vectors", list_vectors(parts("vectors")))
     write("goals", list_goals(results))
+    draw(results, WORDS, HERE / "frontier.png")
 
 
 def write(name: str, lines: list[str]) -> None:
@@ -134,10 +141,14 @@ def describe(calibration: str) -> str:
     Examples:
         >>> describe("both-240-48")
         'novels and library, 240/48 rows each'
+        >>> describe("novels-240-48-24")
+        'novels, 240/48 rows, refit on 24'
     """
-    text, rows, slopes = calibration.split("-")
+    text, rows, slopes, *few = calibration.split("-")
     words = {"novels": "novels", "both": "novels and library"}
-    return f"{words[text]}, {rows}/{slopes} rows{' each' if text == 'both' else ''}"
+    refit = f", refit on {few[0]}" if few else ""
+    each = " each" if text == "both" else ""
+    return f"{words[text]}, {rows}/{slopes} rows{each}{refit}"
 
 
 def list_bits(results: list[Result]) -> list[str]:
@@ -163,6 +174,36 @@ def list_sizes(results: list[Result]) -> list[str]:
     return lines
 
 
+def kind_of(result: Result) -> tuple[bool, bool]:
+    """Returns whether rows of the vocabulary are cut, and whether it is healed."""
+    return bool(result.get("kept_rows")), bool(result.get("heal_tflop"))
+
+
+def list_vocabulary(results: list[Result]) -> list[str]:
+    """Returns the table of models with fewer rows of the vocabulary, too."""
+    names = [f"{text}, tokens" for text in TEXTS]
+    lines = [row("parameters", "rows", "calibration", *TEXTS, *names), "|---" * 7 + "|"]
+    for own in sorted(results, key=lambda r: (r["calibration"], -float(r["params"]))):
+        rows = f"{own['rows_start']:,} -> {own['rows']:,}"
+        cells = own["budget"], rows, describe(own["calibration"])
+        errors = [f"{own['errors'][text]['ratio']:.3f}" for text in TEXTS]
+        longer = [f"{own['tokens'][text]:.3f} x" for text in TEXTS]
+        lines.append(row(*cells, *errors, *longer))
+    return lines
+
+
+def list_decode(results: list[Result]) -> list[str]:
+    """Returns the table of speeds of writing."""
+    names = "speed-up", "10th to 90th percentile", "bytes of a token", "machine"
+    lines = [row("parameters", "weights", *names), "|---" * 6 + "|"]
+    for own in sorted(results, key=lambda r: -float(r["params"])):
+        for timed in own["timed"]:
+            span = f"{timed['low']:.2f} to {timed['high']:.2f}"
+            cells = f"{timed['ratio']:.2f}", span, f"{timed['bytes_ratio']:.2f} x fewer"
+            lines.append(row(own["budget"], timed["weights"], *cells, own["machine"]))
+    return lines
+
+
 def best(results: list[Result]) -> list[Result]:
     """Returns the best result of each method at each size, on the first text."""
     error = lambda result: result["errors"][TEXTS[0]]["after"]
@@ -181,24 +222,6 @@ def list_vectors(results: list[Result]) -> list[str]:
             size, time = f"{own['bytes'] / 1e6:.1f}", f"{own['seconds'] * 1e3:.1f}"
             cells = f"{own['cosine']:.4f}", f"{own['mrr']:.3f}", size, time
             lines.append(row(name, *cells))
-    return lines
-
-
-def list_goals(results: list[Result]) -> list[str]:
-    """Returns the table of bars, and by how much they were missed or met."""
-    lines = [row("figure", "bar", "reached", "the best other"), "|---|---|---|---|"]
-    ratio = lambda result: result["errors"][TEXTS[0]]["ratio"]
-    least = lambda found: f"{min(map(ratio, found)):.3f}" if found else "not run"
-    is_ours = lambda r: r["arm"].startswith("ours") and r.get("refit", True)
-    for (part, column), bar in GOALS.items():
-        key, words = ("budget", "of the parameters")
-        if part == "bits":
-            key, words = ("bits", "bits")
-        own = [r for r in results if r.get("part") == part and r[key] == column]
-        ours = [r for r in own if is_ours(r) and r["calibration"] == "novels-240-48"]
-        others = [r for r in own if not r["arm"].startswith("ours")]
-        name = f"{column} {words}"
-        lines.append(row(name, f"{bar} x", least(ours), least(others)))
     return lines
 
 

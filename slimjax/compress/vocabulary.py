@@ -11,7 +11,7 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from slimjax.compress.curves import Curve
 from slimjax.compress.errors import measure
@@ -114,13 +114,29 @@ def price_vocabulary(
         moments: Those of it: of the head, how often each row is expected.
         rows: Calibration.
     """
+    tokenizer, order, chances = rank_rows(settings, moments)
+    price = measure_token(whole, tokenizer, order, rows)
+    return Vocabulary(tokenizer, order, chances, price)
+
+
+def rank_rows(
+    settings: Settings, moments: Moments
+) -> tuple[JsonTokenizer, RowOrder, Float[np.ndarray, " V"]]:
+    """Returns the tokenizer, the order in which its rows go, and their chances.
+
+    Args:
+        settings: Know the text, which is counted.
+        moments: Those of the original: of the head, how often each row is expected.
+
+    Raises:
+        ConfigError: If the model is none whose vocabulary can be made smaller.
+        DataError: If its tokenizer is of another kind.
+    """
     tokenizer, entries = check_vocabulary(settings)
     chances = np.asarray(moments.slopes[HEAD], np.float64)  # p (1 - p), for p.
     chances = np.where([i in tokenizer.names for i in range(len(chances))], chances, 0)
     counts = count_tokens(settings, len(chances))
-    order = order_rows(entries, expect_rows(counts, chances))
-    price = measure_token(whole, tokenizer, order, rows)
-    return Vocabulary(tokenizer, order, chances, price)
+    return tokenizer, order_rows(entries, expect_rows(counts, chances)), chances
 
 
 def count_tokens(settings: Settings, num_rows: int) -> Int[np.ndarray, "P V"]:

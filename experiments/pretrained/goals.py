@@ -1,0 +1,145 @@
+"""The bars of the study, what was reached, and the best of the others."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+TEXT, CALIBRATION = "Persuasion", "novels-240-48"
+STRUCTURE = {"90%": 1.055, "80%": 1.19, "70%": 1.33}
+BITS = {8.5: 1.002, 4.5: 1.08, 3.5: 1.33, 2.7: 3.6}
+VOCABULARY = {"86%": 1.06, "80%": 1.12, "70%": 1.25}
+TWO_STEPS, ALONE = ("prune-round", "round-prune"), ("round",)
+SIZES = {"50": (*TWO_STEPS, *ALONE), "35": TWO_STEPS, "25": TWO_STEPS}
+"""Arms that ours is to be better than, by megabytes."""
+
+NEAR = 0.1
+"""Bits by which others may differ from a bar's, to be compared with it."""
+
+MRR, DECODE = 0.78, 0.8
+PACKAGE = "int8 ONNX package"
+Result = dict
+
+
+class Goal(NamedTuple):
+    """A bar; figures are None where nothing was run.
+
+    Attributes:
+        name: What is measured.
+        bar: What is to be reached; None for the best other.
+        reached: Our figure.
+        other: The best figure of others.
+        unit: Behind figures.
+        is_low: Whether low figures are good.
+    """
+
+    name: str
+    bar: float | None
+    reached: float | None
+    other: float | None = None
+    unit: str = " x"
+    is_low: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """Whether it is reached, in a word."""
+        bars = [bar for bar in (self.bar, self.other) if bar is not None]
+        if self.reached is None or not bars:
+            return "not run"
+        sign = 1 if self.is_low else -1
+        return "yes" if all(sign * self.reached <= sign * b for b in bars) else "no"
+
+    def row(self) -> str:
+        """Returns a line of a table."""
+        show = lambda x: "" if x is None else f"{x:.3f}{self.unit}"
+        bar = "the best other" if self.bar is None else show(self.bar)
+        cells = self.name, bar, show(self.reached), show(self.other), self.verdict
+        return f"| {' | '.join(cells)} |"
+
+
+def list_goals(results: list[Result]) -> list[str]:
+    """Returns the table of bars, and by how much they were missed or met."""
+    lines = ["| figure | bar | reached | best other | met |", "|---|---|---|---|---|"]
+    makers = (of_structure, of_bits, of_vocabulary, of_sizes, of_vectors, of_decoding)
+    return lines + [goal.row() for make in makers for goal in make(results)]
+
+
+def part(results: list[Result], name: str) -> list[Result]:
+    """Returns the results of one kind."""
+    return [result for result in results if result.get("part") == name]
+
+
+def least(results: list[Result]) -> float | None:
+    """Returns the best ratio to the original's perplexity; None for no results."""
+    ratios = [result["errors"][TEXT]["ratio"] for result in results]
+    return min(ratios) if ratios else None
+
+
+def is_ours(result: Result) -> bool:
+    """Whether a result is of ours, under the usual conditions."""
+    is_own = result["arm"].startswith("ours") and result.get("refit", True)
+    return is_own and result["calibration"] == CALIBRATION
+
+
+def of_structure(results: list[Result]) -> Iterator[Goal]:
+    """Yields the bars of models with fewer parameters; others with or without refit."""
+    for budget, bar in STRUCTURE.items():
+        own = [r for r in part(results, "structure") if r["budget"] == budget]
+        others = [r for r in own if not r["arm"].startswith("ours")]
+        ours = least([r for r in own if is_ours(r)])
+        yield Goal(f"{budget} of the parameters", bar, ours, least(others))
+
+
+def of_bits(results: list[Result]) -> Iterator[Goal]:
+    """Yields the bars of models with fewer bits."""
+    for bits, bar in BITS.items():
+        own = [r for r in part(results, "bits") if abs(r["bits"] - bits) < NEAR]
+        others = [r for r in own if not r["arm"].startswith("ours")]
+        ours = least([r for r in own if is_ours(r)])
+        yield Goal(f"{bits} bits", bar, ours, least(others))
+
+
+def of_vocabulary(results: list[Result]) -> Iterator[Goal]:
+    """Yields the bars of models with fewer rows of the vocabulary, too."""
+    for budget, bar in VOCABULARY.items():
+        own = [r for r in part(results, "vocabulary") if r["budget"] == budget]
+        ours = least([r for r in own if is_ours(r)])
+        yield Goal(f"{budget} of the parameters, vocabulary priced", bar, ours)
+
+
+def of_sizes(results: list[Result]) -> Iterator[Goal]:
+    """Yields the bars of packed files, with all rows or some, healed or not."""
+    found = part(results, "sizes")
+    for rows in (False, True):
+        for healed in (False, True):
+            words = (", the same rows cut" if rows else "") + healed * ", healed"
+            kind = lambda r, rows=rows, healed=healed: (
+                bool(r.get("kept_rows")) == rows
+                and bool(r.get("heal_tflop")) == healed
+                and r["calibration"] == CALIBRATION
+            )
+            for size, arms in SIZES.items():
+                own = [r for r in found if r["megabytes"] == size and kind(r)]
+                ours = least([r for r in own if r["arm"] == "ours"])
+                others = least([r for r in own if r["arm"] in arms])
+                yield Goal(f"{size} MB{words}", None, ours, others)
+
+
+def of_vectors(results: list[Result]) -> Iterator[Goal]:
+    """Yields the bars of MiniLM."""
+    arms = next((r["arms"] for r in part(results, "vectors")), {})
+    ours, other = arms.get("ours"), arms.get(PACKAGE)
+    pick = lambda own, key: None if own is None else own[key]
+    options = dict(unit="", is_low=False)
+    figures = [pick(own, "cosine") for own in (ours, other)]
+    yield Goal("MiniLM: cosine to the original", None, *figures, **options)
+    yield Goal("MiniLM: MRR", MRR, pick(ours, "mrr"), unit="", is_low=False)
+    sizes = [None if own is None else own["bytes"] / 1e6 for own in (ours, other)]
+    yield Goal("MiniLM: size", None, *sizes, unit=" MB")
+
+
+def of_decoding(results: list[Result]) -> Iterator[Goal]:
+    """Yields the bars of speeds: a part of how many times fewer bytes are read."""
+    for own in part(results, "decode"):
+        for timed in own["timed"]:
+            name = f"writing, {own['budget']} of the parameters, {timed['weights']}"
+            bar = DECODE * timed["bytes_ratio"]
+            yield Goal(name, bar, timed["ratio"], is_low=False)
