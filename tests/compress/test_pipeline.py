@@ -156,12 +156,13 @@ def test_a_full_folder_is_refused(source, text_folder, tmp_path):
 def test_the_command_prints_what_it_cost(source, text_folder, tmp_path, capsys):
     flags = [f"--model={source}", f"--data=text:{text_folder}/*.txt"]
     flags += ["--size=params", "--budget=90%", f"--workdir={tmp_path / 'slim'}"]
-    flags += ["--rows=12", "--slope_rows=2", "--error_rows=12"]
+    flags += ["--rows=12", "--slope_rows=2", "--error_rows=12", "--seams=2"]
     flags += [f"--config.{name}={value}" for name, value in SMALL]
     assert main(["compress", *flags]) == 0
     said = capsys.readouterr().out
     assert "perplexity" in said
     assert "as fast in bfloat16" in said
+    assert "  seam 2: " in said
     page = (tmp_path / "slim" / "report.html").read_text()
     assert "writing, bfloat16" in page
     assert "perplexity, text:" in page
