@@ -16,7 +16,7 @@ SECONDS = 5.0
 """More than any tiny file takes, however it was changed."""
 
 
-RAGGED = ((4, 2, 64), (0, 0, 64), (2, 1, 32))
+RAGGED = ((4, 2, 64), (0, 0, 64), (4, 1, 32))
 MAKERS = {
     "llama-F16": lambda path: files.llama_file(
         path, kind="F16", tokenizer=files.byte_level_settings("smollm")
