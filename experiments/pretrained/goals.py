@@ -1,7 +1,7 @@
 """The bars of the study, what was reached, and the best of the others."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 TEXT, CALIBRATION = "Persuasion", "novels-240-48"
 STRUCTURE = {"90%": 1.055, "80%": 1.19, "70%": 1.33}
@@ -128,7 +128,7 @@ def of_vectors(results: list[Result]) -> Iterator[Goal]:
     arms = next((r["arms"] for r in part(results, "vectors")), {})
     ours, other = arms.get("ours"), arms.get(PACKAGE)
     pick = lambda own, key: None if own is None else own[key]
-    options = dict(unit="", is_low=False)
+    options: dict[str, Any] = dict(unit="", is_low=False)
     figures = [pick(own, "cosine") for own in (ours, other)]
     yield Goal("MiniLM: cosine to the original", None, *figures, **options)
     yield Goal("MiniLM: MRR", MRR, pick(ours, "mrr"), unit="", is_low=False)

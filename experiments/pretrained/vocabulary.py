@@ -40,7 +40,7 @@ def make_work(study: Study) -> Work:
     )
     if flags.calibration != "novels":  # Rows are counted in all that calibrates.
         more = [n for n in CALIBRATIONS[flags.calibration] if n != "novels"]
-        source = ",".join([settings.run.data.source, *more])
+        source = ",".join([str(settings.run.data.source), *more])
         data = dataclasses.replace(settings.run.data, source=source)
         run = dataclasses.replace(settings.run, data=data)
         settings = dataclasses.replace(settings, run=run)
