@@ -73,12 +73,9 @@ def describe(
             "predicted_loss_change": choice.nats,
             "predicted_loss_change_of_cut": choice.structure_nats,
             "true_loss_change": true_change,
-            "notes": list(request.notes),
-            "rows": request.num_rows,
-            "slope_rows": request.num_slope_rows,
+            **_describe_request(request),
             **_describe_bits(settings.quantize),
             "seams": list(seams),
-            "heal_steps": request.heal_steps,
             "healing": dict(healing),
             "decoding": decoding,
             "vocabulary": {"rows": slim.vocab_size, **rows_gone},
@@ -86,6 +83,16 @@ def describe(
         },
         "versions": versions(),
         "machine": machine(),
+    }
+
+
+def _describe_request(request: Request) -> dict[str, Any]:
+    """Returns how much text was read, and what the user should know."""
+    return {
+        "rows": request.num_rows,
+        "slope_rows": request.num_slope_rows,
+        "heal_steps": request.heal_steps,
+        "notes": list(request.notes),
     }
 
 
