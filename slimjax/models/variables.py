@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -12,6 +13,9 @@ from slimjax.models.head import HeadConfig
 from slimjax.models.network import Network
 from slimjax.models.paths import layer_name, layer_of
 from slimjax.models.tower_config import Compute, TowerConfig
+
+MOST_KEPT = 32
+"""Models whose shapes are kept."""
 
 
 def abstract_inputs(towers: tuple[TowerConfig, ...]) -> dict[str, jax.ShapeDtypeStruct]:
@@ -50,12 +54,12 @@ def abstract_variables(
 ) -> PyTree:
     """Returns the shapes of weights and gates, boxed with the names of their axes.
 
-    Each shape of a layer is traced once.
+    Each shape of a layer is traced once, and the last models are kept: a run asks for
+    the same ones again and again.
     """
     kinds = {tower.name: tuple(dict.fromkeys(tower.layers)) for tower in towers}
     few = tuple(dataclasses.replace(t, layers=kinds[t.name]) for t in towers)
-    model = Network(few, heads, compute)
-    found = jax.eval_shape(model.init, jax.random.key(0), abstract_inputs(towers))
+    found = jax.tree.map(lambda leaf: leaf, _trace(few, heads, compute))  # A copy.
 
     def spread(tree: Mapping[str, Any]) -> dict[str, Any]:
         for tower in towers:
@@ -65,6 +69,15 @@ def abstract_variables(
         return {name: part for name, part in tree.items() if part}
 
     return {kind: spread(tree) for kind, tree in found.items()}
+
+
+@lru_cache(maxsize=MOST_KEPT)
+def _trace(
+    towers: tuple[TowerConfig, ...], heads: tuple[HeadConfig, ...], compute: Compute
+) -> PyTree:
+    """Returns shapes, boxed with names; shared, hence not to be changed."""
+    model = Network(towers, heads, compute)
+    return jax.eval_shape(model.init, jax.random.key(0), abstract_inputs(towers))
 
 
 def _spread_layers(

@@ -112,8 +112,14 @@ def lock(folder: RunFolder) -> Iterator[None]:
         yield
 
 
-def load_in_turn(run: RunConfig, folder: RunFolder, display: Display) -> Dataset:
-    """Reads the data in one process, then in the others, which find it in the cache."""
+def load_in_turn(run: RunConfig, folder: RunFolder | None, display: Display) -> Dataset:
+    """Reads the data in one process, then in the others, which find it in the cache.
+
+    Args:
+        run: The config.
+        folder: The run's own folder, if it has one.
+        display: Where progress and notes are shown.
+    """
     data, load = None, tasks.get(run.task).load
     codecs = input_codecs(run, folder) or None
     for turn in (True, False):

@@ -13,7 +13,8 @@ def make_schedule(config: OptimConfig, num_steps: int) -> optax.Schedule:
     """Returns the learning rate by step, as a part of its peak.
 
     It rises for ``warmup_steps``, stays at 1, and falls in the last ``decay_fraction``
-    of the steps, but not before it has risen.
+    of the steps, but not before it has risen. Without a fall nothing in it depends on
+    the number of steps, so that pieces of a plateau share their compiled programs.
 
     Args:
         config: The config block.
@@ -32,11 +33,12 @@ def make_schedule(config: OptimConfig, num_steps: int) -> optax.Schedule:
     """
     warmup = min(config.warmup_steps, num_steps)
     begin = max(warmup, num_steps - round(config.decay_fraction * num_steps))
-    length = max(num_steps - begin, 1)
     rise = optax.linear_schedule(1.0 / max(warmup, 1), 1.0, warmup)
-    fall = _make_fall(config, begin, length)
-    schedules = [rise, optax.constant_schedule(1.0), fall]
-    return optax.join_schedules(schedules, [warmup, begin])
+    plateau = optax.constant_schedule(1.0)
+    if begin == num_steps:
+        return optax.join_schedules([rise, plateau], [warmup])
+    fall = _make_fall(config, begin, num_steps - begin)
+    return optax.join_schedules([rise, plateau, fall], [warmup, begin])
 
 
 def _make_fall(config: OptimConfig, begin: int, length: int) -> optax.Schedule:

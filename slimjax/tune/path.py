@@ -33,9 +33,10 @@ OWN: Mapping[str, Any] = {
     "resize.first_step": 0,
     "resize.every_steps": 0,
     "resize.max_seams": 8,
+    "train.eval_every_steps": 0,
     "train.patience": 0,
 }
-"""Settings that the path sets itself, and their defaults."""
+"""Settings that the path sets itself, and their values where a piece has no other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,11 +150,11 @@ def _set_own(config: Blocks, run: RunConfig) -> None:
 
 def describe_own(run: RunConfig) -> str:
     """Returns one line on settings of the config that the path replaces, or nothing."""
-    plain = run.as_dict()
+    plain, usual = run.as_dict(), make_run_config({}).as_dict()
     names = []
-    for name, default in OWN.items():
+    for name, own in OWN.items():
         block, _, key = name.partition(".")
-        if plain[block][key] != default:
+        if plain[block][key] not in (own, usual[block][key]):
             names.append(f"config.{name}={plain[block][key]!r}")
     if run.optim.decay not in FALLS:
         names.append(f"config.optim.decay={run.optim.decay!r}")

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from slimjax import tasks
 from slimjax.data.dataset import Dataset
 from slimjax.run.blueprints import make_blueprint, make_task
 from slimjax.run.feasible import check_frozen, least_of
-from slimjax.run.init_shape import input_codecs, take_shape
+from slimjax.run.init_shape import take_shape
 from slimjax.run.progress import Display
 from slimjax.run.start import check_blueprint, check_feasible
 from slimjax.text.sources import parse_sources
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig, make_run_config, with_num_steps
 from slimjax.tune.cost import Share
+from slimjax.tune.loading import Loader, check_alike, naming
 from slimjax.tune.path import (
     Recipe,
     check_run,
@@ -52,6 +52,7 @@ class Prepared:
         blueprint: The config's model.
         lines: What a user should know before it begins, one line each.
         notes: What the report says as well.
+        load: Has the data of all folds.
     """
 
     request: Request
@@ -61,6 +62,7 @@ class Prepared:
     blueprint: Blueprint
     lines: tuple[str, ...]
     notes: tuple[str, ...]
+    load: Loader
 
     @property
     def targets_per_step(self) -> int:
@@ -75,7 +77,7 @@ class Prepared:
                 root,
                 f"fold{fold}/trunk",
                 {k: f"fold{fold}/point{k}" for k in numbers},
-                {"num_folds": self.facts.folds, "fold": fold},
+                of_fold(self.facts.folds, fold),
             )
             for fold in range(self.facts.folds)
         ]
@@ -109,6 +111,11 @@ class Prepared:
         return Walk(root, trunk, points, recipe, self.share, self.targets_per_step)
 
 
+def of_fold(num_folds: int, fold: int) -> dict[str, int]:
+    """Returns the settings of ``config.data`` of a fold."""
+    return {"num_folds": num_folds, "fold": fold}
+
+
 def with_data(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
     """Returns blocks with other settings of ``config.data``."""
     changed = copy.deepcopy(dict(config))
@@ -132,11 +139,12 @@ def prepare(
     """
     check_folder(root)
     check_run(make_run_config(config))
-    folds = {"num_folds": request.folds, "fold": 0}
-    run = take_shape(make_run_config(with_data(config, folds)))
-    check_feasible(run)
-    data = _load(run, display)
-    run = with_num_steps(run, data.num_rows("train"))
+    each = [of_fold(request.folds, fold) for fold in range(request.folds)]
+    runs = [take_shape(make_run_config(with_data(config, own))) for own in each]
+    check_feasible(runs[0])
+    load = Loader()
+    data = _load_alike(runs, load, display)
+    run = with_num_steps(runs[0], data.num_rows("train"))
     blueprint = make_blueprint(run, data.outline)
     check_blueprint(blueprint)
     facts, share = _reckon(request, blueprint)
@@ -149,20 +157,26 @@ def prepare(
         blueprint,
         lines=tuple(filter(None, (describe_own(run), NO_COPIES_LOOKED_FOR))),
         notes=tuple(_note_pieces(run, request.folds)),
+        load=load,
     )
     last = len(facts.sizes) - 1
-    reference = prepared.recipe(folds).trunk(last, 0, run.train.num_steps, "")
+    reference = prepared.recipe(each[0]).trunk(last, 0, run.train.num_steps, "")
     keep_plan(root, request, reference, facts.sizes)
     return prepared
 
 
-def _load(run: RunConfig, display: Display) -> Dataset:
-    options: dict[str, Any] = dict(codecs=input_codecs(run) or None, head=run.head)
-    load = tasks.get(run.task).load
-    data: Dataset = load(run.data, **options, progress=display.prepare)
-    for note in data.notes:
-        display.say(note)
-    return data
+def _load_alike(runs: list[RunConfig], load: Loader, display: Display) -> Dataset:
+    """Reads the data of all folds, checks them, and returns those of the first.
+
+    Raises:
+        SlimjaxError: If a fold cannot be read, or its models would be others.
+    """
+    folds = [load(runs[0], None, display)]
+    for fold, run in enumerate(runs[1:], start=1):
+        with naming(f"fold {fold}"):
+            folds.append(load(run, None, display))
+    check_alike(folds)
+    return folds[0]
 
 
 def _reckon(request: Request, blueprint: Blueprint) -> tuple[Facts, Share]:

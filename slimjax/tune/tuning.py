@@ -12,29 +12,33 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import jax
 
-from slimjax.data.dataset import Dataset
-from slimjax.errors import ConfigError, ProcessError, SlimjaxError, StoppedError
+from slimjax.errors import ConfigError
 from slimjax.run.progress import Display
 from slimjax.run.signals import interrupt
-from slimjax.run.start import load_in_turn, train
+from slimjax.run.start import train
 from slimjax.store.files import append_whole, read_json, write_json
 from slimjax.store.run_folder import RunFolder
-from slimjax.train.config import RunConfig, check_same_run
+from slimjax.train.config import check_same_run
 from slimjax.tune.claim_file import LEASE_S
 from slimjax.tune.claims import Claims
 from slimjax.tune.curve import CHOSEN, RESULT
 from slimjax.tune.fresh import list_fresh
+from slimjax.tune.loading import naming
 from slimjax.tune.preparing import Prepared
 from slimjax.tune.record import Json, describe_tune
 from slimjax.tune.walk import Piece, Walk
 
 SECONDS_BETWEEN_LOOKS = 2.0
+
+PIECES_BETWEEN_CLEARINGS = 10
+"""After how many pieces compiled programs are dropped, small ones as well."""
+
 REFIT = "refit/trunk"
 """Folder of the path to the chosen size, which ends in `CHOSEN`."""
 
@@ -52,24 +56,6 @@ class Pieces(Protocol):
         ...
 
 
-class Loader:
-    """Reads data, and keeps them for the next piece, which as a rule has the same."""
-
-    def __init__(self):
-        """Reads nothing yet."""
-        self._key = ""
-        self._data: Dataset | None = None
-
-    def __call__(self, run: RunConfig, folder: RunFolder, display: Display) -> Dataset:
-        """Returns the data of a run."""
-        plain = run.as_dict()
-        key = [run.task, plain["data"], plain["head"], run.model.init_from]
-        key = json.dumps(key, sort_keys=True)
-        if self._data is None or key != self._key:
-            self._key, self._data = key, load_in_turn(run, folder, display)
-        return self._data
-
-
 class Tuner:
     """One process's part of a tune."""
 
@@ -84,8 +70,10 @@ class Tuner:
     ):
         """Trains nothing yet."""
         self.prepared, self.root, self.quiet = prepared, root, quiet
-        self.at_second_signal, self.load = at_second_signal, Loader()
+        self.at_second_signal = at_second_signal
         self.claims = Claims(root / "claims", lease_s=lease_s, say=self.say)
+        self._last: Pieces | None = None
+        self._num_run = 0
 
     def walk_folds(self) -> Json:
         """Trains the paths of all folds; returns the content of ``tune.json``."""
@@ -128,10 +116,14 @@ class Tuner:
             time.sleep(SECONDS_BETWEEN_LOOKS)
 
     def _run_one(self, parts: Sequence[Pieces]) -> bool:
-        """Runs the first piece that nobody has; returns whether there was one."""
-        for part in parts:
+        """Runs the first piece that nobody has; returns whether there was one.
+
+        Looks first where the last piece was, so that processes keep to their folds.
+        """
+        for part in sorted(parts, key=lambda part: part is not self._last):
             for piece in part.pieces():
                 if not piece.is_done and self._attempt(piece):
+                    self._last = part
                     return True
         return False
 
@@ -142,21 +134,23 @@ class Tuner:
         def do() -> Json:
             self.say(f"{piece.name}: {piece.run.train.num_steps:,} steps")
             self._note(piece.name, "begin")
-            with _naming(piece.name), Display(quiet=self.quiet) as display:
+            with naming(piece.name), Display(quiet=self.quiet) as display:
                 report = train(
                     piece.run,
                     folder,
                     display=display,
                     at_second_signal=self.at_second_signal,
                     measured=not piece.is_trunk,
-                    load=self.load,
+                    load=self.prepared.load,
                 )
             self._note(piece.name, "end")
             return report
 
         if self.claims.attempt(piece.name, folder, do) is None:
             return False
-        jax.clear_caches()  # Programs of this shape are of no more use.
+        self._num_run += 1
+        if self._num_run % PIECES_BETWEEN_CLEARINGS == 0:
+            jax.clear_caches()  # Programs of shapes that are gone are of no more use.
         gc.collect()
         return True
 
@@ -187,14 +181,3 @@ def check_chosen(walk: Walk) -> None:
         f"{walk.root / name} holds a model of another size, chosen before. Move it "
         "away to train this one, or take --refit=none."
     )
-
-
-@contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Adds the name of a piece to what is wrong with it."""
-    try:
-        yield
-    except (StoppedError, ProcessError):
-        raise
-    except SlimjaxError as error:
-        raise type(error)(f"{name}: {error}") from error

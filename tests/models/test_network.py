@@ -38,6 +38,18 @@ def variables():
     return make_variables(RAGGED)[0]
 
 
+def test_shapes_are_traced_once_and_cannot_be_changed(monkeypatch):
+    first, again = RAGGED.abstract_variables(), RAGGED.abstract_variables()
+    assert jax.tree.structure(first) == jax.tree.structure(again)
+    first["params"]["layer_0"].clear()
+    first["params"].clear()
+    monkeypatch.setattr(jax, "eval_shape", None)
+    assert RAGGED.abstract_variables() == again
+    wider = RAGGED.with_main(width=9)
+    with pytest.raises(TypeError):
+        wider.abstract_variables()
+
+
 def test_what_comes_later_changes_nothing_before(variables):
     tokens = jnp.array([[3, 1, 4, 1, 5, 9]])
     apply = jax.jit(partial(logits, RAGGED))

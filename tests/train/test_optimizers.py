@@ -191,6 +191,14 @@ def test_every_decay_starts_at_the_peak_after_warm_up_and_plateau(decay, fractio
     assert (found[-1] < 0.95) == (decay != "constant")
 
 
+@pytest.mark.parametrize("decay", DECAYS)
+def test_a_plateau_is_the_beginning_of_any_longer_one(decay):
+    found = rates(50, decay=decay, decay_fraction=0.0)
+    longer = rates(400, decay=decay, decay_fraction=0.5)[:51]
+    np.testing.assert_array_equal(found, longer)
+    assert {*found[10:]} == {1.0}
+
+
 def test_the_cosine_starts_again():
     found = rates(110, decay="cosine", decay_restarts=3)
     np.testing.assert_allclose(found[[10, 35, 60, 85]], 1.0, atol=1e-6)

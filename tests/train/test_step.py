@@ -144,6 +144,16 @@ def test_the_learning_rate_stays_and_then_falls():
         OptimConfig(decay="polynomial")
 
 
+@pytest.mark.usefixtures("no_cache")
+def test_a_step_on_the_plateau_does_not_depend_on_how_many_follow():
+    def step(fraction: str, num_steps: str):
+        changes = ("optim.decay_fraction", fraction), ("train.num_steps", num_steps)
+        return instructions(make_stage(*changes).programs.train_step)
+
+    assert step("0", "24") == step("0", "48")
+    assert step("1", "24") != step("1", "48")
+
+
 def test_positions_that_are_given_stay_as_they_are():
     changes = (("model.positions", "sinusoidal"), ("optim.weight_decay", "0.5"))
     stage = make_stage(*changes)

@@ -125,6 +125,7 @@ def test_pieces_continue_one_another_and_decays_branch_off(config, trained, tmp_
         decay = end.train.num_steps - run.train.num_steps
         assert end.optim.decay_fraction * end.train.num_steps == pytest.approx(decay)
     assert {run.data.num_folds for run in trained.values()} == {2}
+    assert {run.train.eval_every_steps for run in trained.values()} == {0}
     assert trained["trunk/0"].seam_steps == ()
 
 
@@ -143,11 +144,14 @@ def test_the_file_is_the_same_whoever_writes_it(config, trained, tmp_path):
     other = Claims(tmp_path / "b" / "claims", host="elsewhere")
     claim = other.take("fold0/trunk/0", tmp_path / "b" / "fold0" / "trunk" / "0")
     trained.clear()
-    assert tuner._run_one(tuner.prepared.walks(tmp_path / "b"))
+    walks = tuner.prepared.walks(tmp_path / "b")
+    assert tuner._run_one(walks)
     assert [*trained] == ["trunk/0"]
     assert (tmp_path / "b" / "fold1" / "trunk" / "0").is_dir()
     assert not (tmp_path / "b" / "fold0").exists()
     claim.drop()
+    assert tuner._run_one(walks)  # It stays in its fold.
+    assert [*trained] == ["trunk/0", "fold1/point0"]
     tuner.walk_folds()
     assert (tmp_path / "b" / "tune.json").read_bytes() == first
     for word in (str(tmp_path), "host", "time", "seconds"):
@@ -286,6 +290,8 @@ def test_what_the_path_replaces_is_named_once(config, tmp_path):
     named = [line for line in lines if "config.objective.budget='60%'" in line]
     assert len(named) == 1
     assert "config.resize.first_step=10" in named[0]
+    assert "config.train.eval_every_steps=12" in named[0]
+    assert "train.patience" not in named[0]
 
 
 def test_a_piece_that_fails_is_named(config, monkeypatch, tmp_path):
