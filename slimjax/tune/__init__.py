@@ -2,8 +2,9 @@
 
 `grid` reads what is to vary, `arms` makes and checks the configs, `claims` shares the
 work between processes (their files are in `claim_file`, their processes in `holder`),
-and `runner` runs it. `equal` finds steps of equal cost; `halving` makes rounds, which
-`rounds` trains and `ranks` compares. `sweep` puts that together and writes
+and `runner` runs it, with data by `loading` and `clearing` after each run. `equal`
+finds steps of equal cost; `halving` makes rounds, which `rounds` trains and `ranks`
+compares. `sweep` puts that together and writes
 ``sweep.json`` from the `outcome` of each run, with means and intervals by `intervals`.
 Tables and figures are made from that file by `slimjax.report`. `submit` starts workers
 where a `submit_request` asks for them.

@@ -1,4 +1,4 @@
-"""The data of all folds: read once, and alike before anything is trained on them."""
+"""Data that several runs share: read once, and alike in all folds of a tune."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ FEWER = "Take fewer --folds."
 
 
 class Loader:
-    """Reads data, and keeps them: pieces of all folds take turns.
+    """Reads data, and keeps them for the runs to come, of this fold or another one.
 
     Rows are memory-mapped, so what is kept is small.
     """

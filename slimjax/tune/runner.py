@@ -4,14 +4,11 @@ Finished trials are skipped, and those that were interrupted continue, since tra
 does. What another process runs is waited for, and taken over if that one ends first.
 """
 
-import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import jax
 
 from slimjax.errors import ProcessError, SlimjaxError, StoppedError
 from slimjax.memory import describe, is_out_of_memory
@@ -23,6 +20,8 @@ from slimjax.store.run_folder import RunFolder
 from slimjax.tune.arms import Trial
 from slimjax.tune.claim_file import LEASE_S
 from slimjax.tune.claims import Claims
+from slimjax.tune.clearing import Clearing
+from slimjax.tune.loading import Loader
 
 SECONDS_BETWEEN_LOOKS = 5.0
 
@@ -48,6 +47,7 @@ class Runner:
         self.root, self.quiet, self.at_second_signal = root, quiet, at_second_signal
         self.claims = Claims(root / "claims", lease_s=lease_s, say=self.say)
         self.failures: dict[str, str] = {}
+        self._load, self._clear = Loader(), Clearing()
 
     def finish(self, trials: Sequence[Trial], after: Callable[[], object]) -> None:
         """Returns when all trials are finished or have failed.
@@ -97,12 +97,12 @@ class Runner:
                     folder.root,
                     display=display,
                     at_second_signal=self.at_second_signal,
+                    load=self._load,
                 )
 
         report = self.claims.attempt(trial.name, folder.root, work)
         if report is not None:
-            jax.clear_caches()  # Programs of this shape are of no more use.
-            gc.collect()
+            self._clear()
         return report
 
     def wait_for(self, trial: Trial) -> dict[str, Any]:

@@ -6,7 +6,6 @@ were interrupted go on, and several processes share them, so the same command co
 a tune, too.
 """
 
-import gc
 import json
 import os
 import socket
@@ -15,8 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, runtime_checkable
-
-import jax
 
 from slimjax.errors import ConfigError
 from slimjax.run.progress import Display
@@ -27,6 +24,7 @@ from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import check_same_run
 from slimjax.tune.claim_file import LEASE_S
 from slimjax.tune.claims import Claims
+from slimjax.tune.clearing import Clearing
 from slimjax.tune.curve import CHOSEN, RESULT
 from slimjax.tune.fresh import list_fresh
 from slimjax.tune.loading import naming
@@ -35,9 +33,6 @@ from slimjax.tune.record import Json, describe_tune
 from slimjax.tune.walk import Piece, Walk
 
 SECONDS_BETWEEN_LOOKS = 2.0
-
-PIECES_BETWEEN_CLEARINGS = 10
-"""After how many pieces compiled programs are dropped, small ones as well."""
 
 REFIT = "refit/trunk"
 """Folder of the path to the chosen size, which ends in `CHOSEN`."""
@@ -73,7 +68,7 @@ class Tuner:
         self.at_second_signal = at_second_signal
         self.claims = Claims(root / "claims", lease_s=lease_s, say=self.say)
         self._last: Pieces | None = None
-        self._num_run = 0
+        self._clear = Clearing()
 
     def walk_folds(self) -> Json:
         """Trains the paths of all folds; returns the content of ``tune.json``."""
@@ -148,10 +143,7 @@ class Tuner:
 
         if self.claims.attempt(piece.name, folder, do) is None:
             return False
-        self._num_run += 1
-        if self._num_run % PIECES_BETWEEN_CLEARINGS == 0:
-            jax.clear_caches()  # Programs of shapes that are gone are of no more use.
-        gc.collect()
+        self._clear()
         return True
 
     def _note(self, name: str, what: str) -> None:

@@ -44,8 +44,8 @@ def trained(monkeypatch):
 
     monkeypatch.setattr(room, "train", train)
     monkeypatch.setattr(room, "SECONDS_BETWEEN_LOOKS", 0.0)
-    monkeypatch.setattr(room.jax, "clear_caches", lambda: None)
-    monkeypatch.setattr(room.gc, "collect", lambda: None)
+    monkeypatch.setattr("jax.clear_caches", lambda: None)
+    monkeypatch.setattr("gc.collect", lambda: None)
     return runs
 
 
