@@ -17,6 +17,7 @@ from slimjax.errors import (
     StoppedError,
 )
 from slimjax.store.files import write_json
+from slimjax.store.run_folder import RunFolder
 from slimjax.tune import runner
 from slimjax.tune import sweep as room
 from slimjax.tune.arms import make_arms
@@ -64,6 +65,22 @@ def test_every_arm_is_run_with_every_seed_and_summed_up(plan, trained, tmp_path)
     assert (mean["mean"], mean["num"]) == (pytest.approx(2.1), 3)
     assert result["arms"][1]["means"]["params"] is None
     assert not list((tmp_path / "s" / "claims").rglob("*.json"))
+
+
+def test_arms_of_the_same_data_share_them(plan, monkeypatch, tmp_path):
+    found = []
+
+    def train(run, workdir, *, load, display, **options):
+        del options
+        found.append(load(run, RunFolder(workdir), display))
+        write_json(workdir / "config.json", run.as_dict())
+        write_json(workdir / "report.json", {"error": {}})
+        return {"error": {}}
+
+    monkeypatch.setattr(runner, "train", train)
+    sweep(plan, tmp_path / "s", quiet=True)
+    assert len(found) == 6
+    assert {id(data) for data in found} == {id(found[0])}
 
 
 def test_what_is_finished_is_skipped_and_more_can_be_asked_for(plan, trained, tmp_path):
