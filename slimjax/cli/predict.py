@@ -1,6 +1,7 @@
 """``slimjax predict``."""
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -80,12 +81,15 @@ def _make_parser() -> Parser:
 
 
 def _check_changes(overrides: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Returns changes of settings that say how files are read.
+    """Returns changes of settings that say how files are read and answers written.
 
     Raises:
         ConfigError: If there are others.
     """
+    from slimjax.generate.decode_config import DecodeConfig
+
     known = [f"data.{key}" for key in READING]
+    known += [f"decode.{field.name}" for field in dataclasses.fields(DecodeConfig)]
     for name, _ in overrides:
         if name not in known:
             hint = suggest(name, known, prefix="config.")

@@ -30,9 +30,8 @@ from slimjax.generate.decode import (
     Source,
     Writer,
     check_room,
-    mark_padding,
     pad_prompts,
-    start_cache,
+    read_beginnings,
 )
 from slimjax.generate.decode_config import DecodeConfig
 
@@ -146,12 +145,8 @@ def _start(
     decode: DecodeConfig,
 ) -> Beams:
     """Returns the beams before the first new token: but the first, none ever wins."""
-    num_rows, longest = rows.shape
-    k, length = decode.beam_size, decode.max_new_tokens
-    cache = start_cache(model, num_rows, longest + length, source)
-    if longest > 1:  # All but the newest tokens are read at once.
-        positions = mark_padding(model, rows.shape, lengths - 1)
-        _, cache = model(rows, positions, cache)
+    num_rows, k, length = len(rows), decode.beam_size, decode.max_new_tokens
+    cache = read_beginnings(model, rows, lengths, length, source)
     cache = _pick(cache, jnp.repeat(jnp.arange(num_rows), k))
     tokens = jnp.full((num_rows, k, length), ends.pad, jnp.int32)
     scores = jnp.full((num_rows, k), NEVER, jnp.float32).at[:, 0].set(0.0)

@@ -122,6 +122,24 @@ def start_cache(model: Writer, num_rows: int, length: int, source: Any) -> Any:
     return model.remember(source, length)
 
 
+def read_beginnings(
+    model: Writer, rows: jax.Array, lengths: jax.Array, room: int, source: Any
+) -> Any:
+    """Returns the cache of rows that have read all but the newest token of each prompt.
+
+    Args:
+        model: The model.
+        rows: The prompts, padding behind them, ``[B P]``.
+        lengths: Tokens of each.
+        room: Most new tokens.
+        source: What other towers read.
+    """
+    cache = start_cache(model, len(rows), rows.shape[1] + room, source)
+    if rows.shape[1] == 1:
+        return cache
+    return model(rows, mark_padding(model, rows.shape, lengths - 1), cache)[1]
+
+
 def pad_prompts(
     prompts: Sequence[np.ndarray],
 ) -> tuple[Int32[np.ndarray, "B P"], Int32[np.ndarray, " B"]]:

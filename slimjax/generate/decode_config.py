@@ -6,7 +6,8 @@ import math
 from slimjax.data.config import DataConfig
 from slimjax.errors import ConfigError
 
-MOST = dict(beam_size=64, max_new_tokens=1 << 16)
+LEAST = dict(beam_size=1, max_new_tokens=0, top_k=0, seed=0)
+MOST = dict(beam_size=64, max_new_tokens=1 << 16, top_k=2**31 - 1, seed=2**31 - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,15 +22,26 @@ class DecodeConfig:
             prefers short texts.
         max_new_tokens: Most tokens of an answer, its end counted; 0 means as many as
             ``config.data.target_len``.
+        temperature: Above 0, answers are drawn at random, from logits that are divided
+            by it; 0 searches for the likeliest answer. A temperature needs beam_size=1.
+        top_k: Only the k best tokens are drawn from; 0 for all.
+        top_p: Only the best tokens that together reach this probability are drawn from;
+            1 for all.
+        seed: Root of the randomness; the answer to an example depends on it and on what
+            the model reads of the example.
     """
 
     beam_size: int = 4
     length_penalty: float = 0.6
     max_new_tokens: int = 0
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
 
     def __post_init__(self):
         """Refuses values with which nothing can be written."""
-        for name, least in (("beam_size", 1), ("max_new_tokens", 0)):
+        for name, least in LEAST.items():
             value = getattr(self, name)
             if not least <= value <= MOST[name]:
                 raise ConfigError(
@@ -40,6 +52,27 @@ class DecodeConfig:
                 f"config.decode.length_penalty={self.length_penalty} must be in "
                 "[0, 10]."
             )
+        self._check_drawing()
+
+    def _check_drawing(self) -> None:
+        where = f"config.decode.temperature={self.temperature}"
+        if not math.isfinite(self.temperature) or self.temperature < 0:
+            raise ConfigError(f"{where} must be 0 (off) or more.")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(
+                f"config.decode.top_p={self.top_p} must be above 0 and at most 1."
+            )
+        if self.temperature and self.beam_size > 1:
+            raise ConfigError(
+                f"{where} draws answers at random, and config.decode.beam_size="
+                f"{self.beam_size} searches for the likeliest. Set beam_size=1."
+            )
+        for name, off in (("top_k", 0), ("top_p", 1), ("seed", 0)):
+            if not self.temperature and getattr(self, name) != off:
+                raise ConfigError(
+                    f"config.decode.{name}={getattr(self, name)} has no effect without "
+                    "config.decode.temperature."
+                )
 
     def with_room(self, data: DataConfig) -> "DecodeConfig":
         """Returns the same, with as much room for an answer as targets have.

@@ -1,8 +1,10 @@
 """Answers that are written: from what a model reads of rows to tokens of each."""
 
-from collections.abc import Callable, Mapping
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PyTree
@@ -10,6 +12,7 @@ from jaxtyping import PyTree
 from slimjax.generate.beam import Ends, search
 from slimjax.generate.decode import Writer
 from slimjax.generate.decode_config import DecodeConfig
+from slimjax.generate.draw import draw
 from slimjax.models.adapters import DOMAIN
 from slimjax.models.cached import freeze_decoder
 from slimjax.models.config import ModelConfig
@@ -27,14 +30,16 @@ def write_rows(
     special: Mapping[str, int],
     decode: DecodeConfig,
 ) -> dict[str, np.ndarray]:
-    """Returns the best text of each row and its log-probability.
+    """Returns a text for each row and its log-probability.
+
+    It is the best one that beam search finds, or one drawn at random.
 
     Args:
         writer: The model, as `slimjax.models.cached.freeze_decoder` prepares it.
         inputs: What a task lets it read without targets: what other towers read, and
             ``tokens``, prompts with padding behind them, where a text goes on.
         special: Ids of ``bos``, ``eos`` and ``pad``.
-        decode: Beams, length penalty and longest text.
+        decode: Beams and length penalty, or temperature; and the longest text.
 
     Returns:
         ``tokens`` ``[B L]``, without their end, then padding; ``logprob`` ``[B]``, in
@@ -47,13 +52,32 @@ def write_rows(
         rows = np.asarray(inputs[TOKENS])
         lengths = np.maximum((rows != special["pad"]).sum(1), 1)
         prompts = [row[:length] for row, length in zip(rows, lengths, strict=True)]
-    tokens, logprob = search(
-        *(writer, prompts),
-        ends=Ends(special["eos"], special["pad"]),
-        decode=decode,
-        source=source or None,
-    )
+    options = dict[str, Any](ends=Ends(special["eos"], special["pad"]), decode=decode)
+    options["source"] = source or None
+    if decode.temperature:
+        keys = _keys_of(prompts, source, decode.seed)
+        tokens, logprob = draw(writer, prompts, keys, **options)
+    else:
+        tokens, logprob = search(writer, prompts, **options)
     return {"tokens": tokens, "logprob": logprob}
+
+
+def _keys_of(
+    prompts: Sequence[np.ndarray], source: Mapping[str, np.ndarray], seed: int
+) -> jax.Array:
+    """Returns the key of each row, ``[B]``: of the seed and what is read, in any batch.
+
+    Padding does not count: what stands where segments are 0, and zeros at the end.
+    """
+    names = sorted(name for name in source if not name.endswith("_bytes"))
+    numbers = np.zeros(len(prompts), np.uint32)
+    for i, prompt in enumerate(prompts):
+        numbers[i] = zlib.crc32(np.asarray(prompt, np.int32).tobytes())
+        for name in names:
+            row, segments = source[name][i], source.get(f"{name}_segments")
+            row = row if segments is None else np.where(segments[i] > 0, row, 0)
+            numbers[i] = zlib.crc32(row.tobytes().rstrip(b"\0"), int(numbers[i]))
+    return jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(seed), numbers)
 
 
 def make_row_writer(

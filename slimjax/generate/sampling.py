@@ -39,6 +39,11 @@ def sample(
 ) -> Int[Array, " B"]:
     """Returns one token for each row.
 
+    Args:
+        logits: Scores of all tokens.
+        key: One for all rows, or one for each, ``[B]``.
+        sampling: How tokens are chosen.
+
     References:
         Holtzman et al., "The Curious Case of Neural Text Degeneration", 2020,
         section 3.1 (top-p).
@@ -56,4 +61,5 @@ def sample(
         nucleus = jnp.where(before < sampling.top_p, ordered, jnp.inf)
         least = jnp.maximum(least, jnp.min(nucleus, axis=-1, keepdims=True))
     allowed = jnp.where(logits < least, -jnp.inf, logits)
-    return jax.random.categorical(key, allowed, axis=-1).astype(jnp.int32)
+    draw = jax.random.categorical if key.ndim == 0 else jax.vmap(jax.random.categorical)
+    return draw(key, allowed).astype(jnp.int32)

@@ -197,7 +197,8 @@ def open_predictor(
         workdir: The run folder.
         batch_size: Rows that are computed together.
         weights: float32, bfloat16 or int8; by default as the model has them.
-        reading: Changes of ``config.data`` that say how files are read.
+        reading: Changes of ``config.data`` that say how files are read, and of
+            ``config.decode`` that say how answers are written.
 
     Raises:
         CheckpointError: If there is no model, or it is damaged.

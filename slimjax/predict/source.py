@@ -221,6 +221,7 @@ def _describe_settings(predictor: Predictor, name: str) -> dict[str, Any]:
         "task": predictor.task.name,
         "batch_size": predictor.batch_size,
         "weights": predictor.weights,
+        **({"decode": repr(predictor.decode)} if predictor.task.generates else {}),
         **({"candidates": predictor.candidates} if predictor.candidates else {}),
         "fields": hash_json(sorted((k, str(v)) for k, v in config.fields.items())),
         "reading": repr(config.style),

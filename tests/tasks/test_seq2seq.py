@@ -1,14 +1,18 @@
 """Text to text: rows of sources and targets, a run from files to written answers."""
 
+import functools
 import json
 import random
+import shutil
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import slimjax
 from slimjax import fit
+from slimjax.cli.main import main
 from slimjax.config import override, read_config
 from slimjax.data.codecs import load_codecs, sizes_of
 from slimjax.data.config import DataConfig
@@ -20,6 +24,8 @@ from slimjax.metrics import extra
 from slimjax.metrics.reported import TEXTS
 from slimjax.models.build import build_model
 from slimjax.models.config import ModelSettings
+from slimjax.predict import predictor, windows
+from slimjax.predict.part import Part
 from slimjax.run.answers import Answered
 from slimjax.run.evaluate import describe_answers
 from slimjax.store.run_folder import RunFolder
@@ -136,27 +142,34 @@ CHANGES = [
 ]
 
 
-def test_a_run_keeps_two_tokenizers_and_writes_answers(tmp_path, monkeypatch):
-    monkeypatch.setenv("SLIMJAX_CACHE", str(tmp_path / "cache"))
-    source = write_pairs(tmp_path / "pairs.jsonl")
-    config = override(
-        read_config("configs/seq2seq.py"), [*CHANGES, ("data.source", source)]
-    )
-    report = fit(config, tmp_path / "run")
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Returns the folder of a finished run, and its report."""
+    folder = tmp_path_factory.mktemp("pairs")
+    source = write_pairs(folder / "pairs.jsonl")
+    changes = [*CHANGES, ("data.source", source)]
+    config = override(read_config("configs/seq2seq.py"), changes)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLIMJAX_CACHE", str(folder / "cache"))
+        return folder / "run", fit(config, folder / "run")
+
+
+def test_a_run_keeps_two_tokenizers_and_writes_answers(finished):
+    workdir, report = finished
     metrics = {metric["key"]: metric for metric in report["metrics"]}
     assert report["metrics"][0]["key"] == "nats_per_token"
     for metric in TEXTS:  # Answers are written at the end of a run only.
         assert 0 <= metrics[metric.key]["test"] <= 100
         assert metrics[metric.key]["valid"] is None
     assert {"prompt", "text"} <= set(report["samples"][0])
-    folder = RunFolder(tmp_path / "run")
+    folder = RunFolder(workdir)
     measured = json.loads((folder.root / "metrics-test.json").read_text())
     assert {"bleu", "chrf", "rougeL"} <= {*measured, *measured["intervals"]}
     assert "tok:13a" in measured["bleu_signature"]
     codecs = load_codecs(folder.tokenizer)
     sizes = sizes_of(codecs)
     assert (sizes["vocab"], sizes["source_vocab"]) == (280, 279)
-    model = load(tmp_path / "run")
+    model = load(workdir)
     task = seq2seq.make_task(seq2seq.expected_outline(DataConfig()).special)
     columns = seq2seq.SCHEMA.prepare
     assert columns is not None
@@ -169,6 +182,65 @@ def test_a_run_keeps_two_tokenizers_and_writes_answers(tmp_path, monkeypatch):
     assert all(answer["logprob"] < 0 for answer in answers)
     with pytest.raises(ConfigError, match="slimjax predict"):
         model.generate("abc")
+
+
+DRAWN = ("--config.decode.beam_size=1", "--config.decode.temperature=2.0")
+
+
+def predict(workdir, output, *flags):
+    """Runs the command on 40 sources, in windows of 16; returns its exit code."""
+    source = output.with_name("in.jsonl")
+    lines = [json.dumps({"source": f"{i % 20} ab"}) + "\n" for i in range(40)]
+    source.write_text("".join(lines))
+    own = [f"--workdir={workdir}", f"--input=jsonl:{source}", f"--output={output}"]
+    return main(["predict", *own, "--batch_size=8", *flags])
+
+
+def test_drawn_answers_are_those_of_the_seed_also_when_continued(
+    finished, tmp_path, capsys, monkeypatch
+):
+    whole, output = tmp_path / "whole.jsonl", tmp_path / "out.jsonl"
+    once = functools.cache(predictor.open_predictor)  # It compiles once.
+    reopen = lambda *args, reading, **own: once(*args, reading=tuple(reading), **own)
+    monkeypatch.setattr(predictor, "open_predictor", reopen)
+    monkeypatch.setattr(windows, "WINDOW_BATCHES", 2)
+    assert predict(finished[0], whole, *DRAWN) == 0
+    lines = [json.loads(line) for line in whole.read_text().splitlines()]
+    texts = [line["prediction"] for line in lines]
+    assert texts[:20] == texts[20:]  # Equal sources.
+    assert len(set(texts)) > 15
+    with monkeypatch.context() as patch:
+        append, number = Part.append, iter(range(2))
+
+        def die_at_the_second(part, lines):
+            if next(number):
+                raise KeyboardInterrupt
+            append(part, lines)
+
+        patch.setattr(Part, "append", die_at_the_second)
+        assert predict(finished[0], output, *DRAWN) == 130
+    assert output.with_name("out.jsonl.part").read_bytes().count(b"\n") == 16
+    capsys.readouterr()
+    assert predict(finished[0], output, *DRAWN, "--config.decode.seed=1") == 2
+    assert "other settings" in capsys.readouterr().err
+    assert predict(finished[0], output, *DRAWN) == 0
+    assert output.read_bytes() == whole.read_bytes()
+
+
+def test_evaluations_draw_as_predictions_do(finished, tmp_path):
+    workdir = shutil.copytree(finished[0], tmp_path / "run")
+    changes = {"beam_size": 1, "temperature": 2.0, "seed": 5}
+    path = RunFolder(workdir).config
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps(config | {"decode": changes}))
+    assert main(["evaluate", f"--workdir={workdir}"]) == 0
+    written = (workdir / "predictions-test.jsonl").read_text().splitlines()
+    lines = [json.loads(line) for line in written]
+    items = [{"source": line["source"]} for line in lines]
+    answers = slimjax.load(workdir).predict(items)
+    for line, answer in zip(lines, answers, strict=True):
+        assert line["prediction"] == answer["prediction"]
+        assert line["logprob"] == pytest.approx(answer["logprob"], abs=1e-4)
 
 
 @pytest.mark.slow  # Two minutes each: several hundred steps.
