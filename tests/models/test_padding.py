@@ -3,15 +3,47 @@
 import dataclasses
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import CLASSES, LENGTH, STYLES, make_variables, many
 
-from slimjax.models import ModelConfig, decoder, encoder, encoder_decoder
+from slimjax.models import (
+    BERT,
+    GPT2,
+    T5,
+    LayerConfig,
+    ModelConfig,
+    decoder,
+    encoder,
+    encoder_decoder,
+)
 
 MORE = 3
 """Positions of padding that are added."""
 TOLERANCE = 2e-5  # Float32: sums over positions have another order.
+CHARACTERS = dict(stem="characters", token_bytes=4, byte_dim=3)
+CARRIED = LayerConfig(0, 0, 2, 5, attention=False, state_dim=4)
+ACROSS = dataclasses.replace(CARRIED, cross_heads=2, cross_kv_heads=1)
+
+
+def of_cell(style, cell: str):
+    return dataclasses.replace(style, cell=cell, positions="none")
+
+
+NAMED = {
+    "rnn": decoder(11, 6, (CARRIED,) * 2, heads=CLASSES, style=of_cell(GPT2, "rnn")),
+    "gru": encoder(11, 6, (CARRIED,) * 2, heads=CLASSES, style=of_cell(BERT, "gru")),
+    "lstm": encoder_decoder(
+        *(11, 6, (ACROSS,)), encoder_layers=(CARRIED,), style=of_cell(T5, "lstm")
+    ),
+    "characters": encoder(
+        *(0, 6, (LayerConfig(2, 1, 2, 5),)),
+        heads=CLASSES,
+        style=dataclasses.replace(BERT, positions="none"),
+        **CHARACTERS,
+    ),
+}
 
 
 @st.composite
@@ -23,13 +55,18 @@ def readers(draw) -> ModelConfig:
     if style.positions in ("learned", "sinusoidal"):
         options["num_positions"] = LENGTH + MORE
     kind = draw(st.sampled_from([decoder, encoder, encoder_decoder]))
+    own = dict(cell=style.cell)
     if kind is encoder_decoder:
-        own, source = many(draw, 2, cross=True), many(draw, 2)
-        return encoder_decoder(11, 6, own, encoder_layers=source, **options)
+        layers, source = many(draw, 2, cross=True, **own), many(draw, 2, **own)
+        return encoder_decoder(11, 6, layers, encoder_layers=source, **options)
     head = dataclasses.replace(
         CLASSES[0], at=draw(st.sampled_from(["first", "mean", "max"]))
     )
-    return kind(11, 6, many(draw, 2), heads=(head,), **options)
+    vocab_size = 11
+    if kind is encoder and draw(st.booleans()):  # Characters alone, or with a table.
+        options |= CHARACTERS
+        vocab_size = draw(st.sampled_from([0, 11]))
+    return kind(vocab_size, 6, many(draw, 2, **own), heads=(head,), **options)
 
 
 def make_rows(config: ModelConfig, length: int, num_rows: int) -> dict:
@@ -43,6 +80,10 @@ def make_rows(config: ModelConfig, length: int, num_rows: int) -> dict:
         if tower.name == "" and len(config.towers) > 1:
             padded = padded[:, :LENGTH]  # What is written is not padded.
         inputs[tower.reads] = padded.astype(np.int32)
+        if tower.token_bytes:  # Those of padding are no text, and no zeros either.
+            codes = 1 + np.outer(padded, np.arange(1, tower.token_bytes + 1)) % 250
+            spelled = codes.reshape(*padded.shape, -1)
+            inputs[f"{tower.reads}_bytes"] = spelled.astype(np.int32)
         if tower.name or len(config.towers) == 1:
             segments = np.pad(there, behind).astype(np.int32)
             inputs[f"{tower.reads}_segments"] = segments
@@ -57,6 +98,16 @@ def answers(config: ModelConfig, variables, inputs) -> np.ndarray:
 @settings(max_examples=4, deadline=None)
 @given(config=readers())
 def test_padding_and_other_rows_change_no_answer(config):
+    check(config)
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_padding_leaves_no_trace_in_states_and_characters(name):
+    check(NAMED[name])
+
+
+def check(config: ModelConfig) -> None:
+    """Compares the answers of rows with those with padding, and in company."""
     variables, _ = make_variables(config)
     plain = answers(config, variables, make_rows(config, LENGTH, 3))
     padded = answers(config, variables, make_rows(config, LENGTH + MORE, 3))

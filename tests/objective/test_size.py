@@ -239,9 +239,9 @@ def test_bytes_are_those_of_the_packed_file_within_one_percent(
     assert (tmp_path / "model.safetensors").stat().st_size == actual
 
 
-@pytest.mark.parametrize("name", ["a convolution", "patches", "a fusion"])
+@pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.parametrize("bits", [4, 16])
-def test_bytes_of_models_of_pictures_are_those_of_the_packed_file(name, bits, tmp_path):
+def test_bytes_of_all_models_are_those_of_the_packed_file(name, bits, tmp_path):
     variables, names = make_variables(OTHERS[name])
     shapes, axes = variables["params"], names["params"]
     precision = uniform_precision(shapes, axes, bits)
