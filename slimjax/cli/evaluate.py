@@ -37,13 +37,16 @@ def main(argv: Sequence[str]) -> None:
     if flags.json:
         print_json(result)
         return
-    domains = result.pop("domains", [])
+    domains, classes = result.pop("domains", []), result.pop("classes", [])
     for name, value in result.items():
         print(f"{name:16} {_show(value)}")
     for own in domains:
         name = own.pop("domain") or "no domain"
         facts = [f"{key} {_show(value)}" for key, value in own.items()]
         print(f"{name:16} {', '.join(facts)}")
+    for own in classes:
+        facts = [f"{key} {_show(value)}" for key, value in own.items()]
+        print(", ".join(facts))
 
 
 def _show(value: Any) -> str:

@@ -9,6 +9,7 @@ Nothing here knows models or tasks, and nothing loads jax. Files, from the groun
 - `values`: correlations and errors of numbers.
 - `entities`: F1 of entities, strict and partial.
 - `spans`: exact match and F1 of answers.
+- `by_class`: scores of each class as plain data.
 - `ranking`: reciprocal ranks and hits.
 - `extra`: libraries of the extra ``tasks``.
 - `texts`: BLEU, chrF and ROUGE.

@@ -3,7 +3,7 @@
 | tuple | columns |
 |---|---|
 | `CLASSES` | ``label``, ``prediction``: numbers of classes, ``[R]``; ``scores [R C]`` |
-| `ANSWERS` | ``labels`` and ``predictions``, yes or no, ``[R C]`` |
+| `ANSWERS` | ``labels`` and ``predictions``, yes or no, ``[R C]``; ``scores [R C]`` |
 | `VALUES` | ``value`` and ``prediction`` ``[R]`` |
 | `ENTITIES` | see `slimjax.metrics.entities.entity_columns` |
 | `SPANS` | see `slimjax.metrics.spans.answer_columns` |
@@ -55,6 +55,23 @@ def _answers(summary: Callable[[ClassScores], ClassScores], name: str) -> Of:
         return getattr(summary(found), name)
 
     return of
+
+
+def _of_answers(metric) -> Of:
+    def of(columns: Columns) -> np.ndarray:
+        rows, weights = weighted(columns)
+        is_right = np.asarray(rows["labels"]) > 0
+        each = scores.by_answer(metric, rows["scores"], is_right, weights)
+        return scores.mean_known(each)
+
+    return of
+
+
+def _calibration_of_answers(columns: Columns) -> np.ndarray:
+    rows, weights = weighted(columns)
+    is_right = np.asarray(rows["labels"]) > 0
+    bins = scores.reliability_of_answers(rows["scores"], is_right, weights)
+    return scores.calibration_error(bins)
 
 
 def _all_right(columns: Columns) -> np.ndarray:
@@ -128,6 +145,11 @@ ANSWERS = (
     _rate("micro_recall", "micro recall", _answers(classes.micro, "recall")),
     _rate("macro_f1", "macro F1", _answers(classes.macro, "f1")),
     _rate("exact_match", "exact match", _all_right),
+    _rate("roc_auc", "ROC AUC", _of_answers(scores.roc_auc)),
+    _rate(
+        "average_precision", "average precision", _of_answers(scores.average_precision)
+    ),
+    Metric("ece", "expected calibration error", "low", _calibration_of_answers),
 )
 """Any number of classes per example."""
 

@@ -120,9 +120,50 @@ def one_value(
     """
     if scores.shape[-1] == 2:
         return metric(scores[:, 1], labels == 1, weights)
-    values = by_class(metric, scores, labels, weights)
+    return mean_known(by_class(metric, scores, labels, weights))
+
+
+def mean_known(values: Float[np.ndarray, "*batch C"]) -> Float[np.ndarray, "*batch"]:
+    """Returns the mean of the values that are not NaN; NaN without any."""
     known = ~np.isnan(values)
     return _divide(np.where(known, values, 0.0).sum(-1), known.sum(-1))
+
+
+def by_answer(
+    metric,
+    scores: Float[np.ndarray, "N C"],
+    answers: Bool[np.ndarray, "N C"],
+    weights: Float[np.ndarray, "*batch N"] | None = None,
+) -> Float[np.ndarray, "*batch C"]:
+    """Returns `roc_auc` or `average_precision` of each class by itself.
+
+    Args:
+        metric: One of the two.
+        scores: Probability of each class, of which an example may have several.
+        answers: Whether an example has a class.
+        weights: How often each row counts; once, if not given.
+    """
+    sides = zip(scores.T, answers.T, strict=True)
+    return np.stack([metric(*side, weights) for side in sides], axis=-1)
+
+
+def reliability_of_answers(
+    scores: Float[np.ndarray, "N C"],
+    answers: Bool[np.ndarray, "N C"],
+    weights: Float[np.ndarray, "*batch N"] | None = None,
+) -> Bins:
+    """Returns `reliability` of yes or no to each class, all answers together.
+
+    The confidence of an answer is its probability, that of no being the complement.
+    """
+    parts = []
+    for score, answer in zip(scores.T, answers.T, strict=True):
+        chance = np.asarray(score, np.float64)
+        right = (chance > 0.5) == answer
+        parts.append(reliability(np.maximum(chance, 1 - chance), right, weights))
+    num = np.sum([part.num for part in parts], axis=0)
+    sums = [sum(getattr(p, name) * p.num for p in parts) for name in Bins._fields[1:]]
+    return Bins(num, *(_divide(total, num, empty=0.0) for total in sums))
 
 
 def roc_curve(

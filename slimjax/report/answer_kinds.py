@@ -78,9 +78,12 @@ def _several_columns(lines: Lines) -> Columns:
         cells = [[name in side for name in names] for side in own]
         return np.array(cells, bool).reshape(len(own), len(names))
 
+    given = [line.fields.get("scores") or {} for line in lines]
+    scores = [[float(own.get(name) or 0.0) for name in names] for own in given]
     return {
         "labels": rows([labels_of(line) for line in lines]),
         "predictions": rows([line.prediction for line in lines]),
+        "scores": np.array(scores, float).reshape(len(lines), len(names)),
     }
 
 
@@ -141,7 +144,11 @@ KINDS = (
     ),
     Kind(
         "several",
-        lambda line: is_list(line.prediction) and "label" in line.expected,
+        lambda line: (
+            isinstance(line.fields.get("scores"), Mapping)
+            and is_list(line.prediction)
+            and "label" in line.expected
+        ),
         _several_columns,
         reported.ANSWERS,
         lambda c: np.sum(c["labels"] != c["predictions"], axis=-1).astype(float),

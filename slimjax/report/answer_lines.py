@@ -138,6 +138,9 @@ def is_list(value: Any) -> bool:
 
 
 def several_names(lines: Lines) -> list[str]:
-    """Returns the classes of examples that may have several."""
-    sides = [(*line.prediction, *labels_of(line)) for line in lines]
+    """Returns the classes of examples that may have several, all of the model's."""
+    sides = [
+        (*line.prediction, *labels_of(line), *(line.fields.get("scores") or ()))
+        for line in lines
+    ]
     return sorted({name_of(name) for side in sides for name in side})

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from jaxtyping import PyTree
 from slimjax import tasks
 from slimjax.data.dataset import Dataset
 from slimjax.data.domain_config import PLAIN
-from slimjax.data.outline import DOMAIN
 from slimjax.errors import ConfigError, DataError
 from slimjax.generate.model import load
 from slimjax.generate.rows import make_row_writer
@@ -22,12 +21,19 @@ from slimjax.metrics.extra import describe_left_out, is_known
 from slimjax.models.config import ModelConfig
 from slimjax.predict.windows import Run
 from slimjax.run.answered_images import write_images
-from slimjax.run.answers import Answered, answer_rows, write_predictions
+from slimjax.run.answers import Answered, answer_rows
 from slimjax.run.blueprints import make_task
-from slimjax.run.domains import OfDomain, measure_domains
-from slimjax.run.losses import Losses, find_losses, write_losses
+from slimjax.run.domains import measure_domains
+from slimjax.run.evaluation import (
+    Evaluation,
+    describe_split,
+    input_names,
+    write_files,
+    write_losses_of,
+)
+from slimjax.run.losses import find_losses
 from slimjax.run.measure import by_example, choose_rows, measure_rows, write_all
-from slimjax.store.files import read_json, write_json
+from slimjax.store.files import read_json
 from slimjax.store.run_folder import IMPORTED, RunFolder
 from slimjax.tasks.base import Columns, Metric, Task, nats_per_target
 from slimjax.tasks.error import KEPT
@@ -35,33 +41,6 @@ from slimjax.tasks.spelling import with_bytes
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig, make_run_config
 from slimjax.train.stage import Stage, make_stage
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """What a model is worth on a split.
-
-    Attributes:
-        error: Mean loss, nats per target.
-        metrics: The task's metrics by key, the headline first.
-        num_targets: Targets counted.
-        intervals: Ends of each metric's bootstrap interval, where asked for.
-        answered: The answers to all examples, where asked for.
-        losses: Those of each document or example, where asked for.
-        notes: How answers were measured, and which metrics are left out.
-        domains: Error and metrics of each domain, where losses are asked for.
-    """
-
-    error: float
-    metrics: Mapping[str, float]
-    num_targets: int
-    intervals: Mapping[str, tuple[float, float]] = dataclasses.field(
-        default_factory=dict
-    )
-    answered: Answered | None = None
-    losses: Losses | None = None
-    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    domains: Sequence[OfDomain] = ()
 
 
 def evaluate(
@@ -95,7 +74,8 @@ def evaluate(
             a task gives no answers here.
     """
     run, task = stage.blueprint.run, stage.blueprint.task
-    answers = can_answer(task, data, write) and (answers or task.score is not None)
+    asks, needs = answers, any(metric.from_answers for metric in task.metrics)
+    answers = can_answer(task, data, write) and (asks or needs)
     numbers = choose_rows(data, split, max_rows, run.seed)
     if not len(numbers):
         return nothing_measured(task)
@@ -119,6 +99,7 @@ def evaluate(
         answered=answered,
         losses=found,
         notes=describe_answers(task, answered) if answered else {},
+        tables=make_tables(task, answered) if asks and answered else {},
         domains=measure_domains(data, split, numbers, columns, metrics)
         if losses
         else (),
@@ -143,6 +124,13 @@ def describe_answers(task: Task, answered: Answered) -> dict[str, str]:
     left_out = describe_left_out(tuple(metric.key for metric in task.metrics))
     notes = {} if task.describe is None else task.describe(answered.examples)
     return notes | ({"left_out": left_out} if left_out else {})
+
+
+def make_tables(task: Task, answered: Answered) -> dict[str, Any]:
+    """Returns what a task counts of its answers by class; nothing without classes."""
+    if task.by_class is None or not answered.answers:
+        return {}
+    return task.by_class(answered.answers, answered.examples)
 
 
 def _answer(
@@ -244,55 +232,3 @@ def make_writer(
     """
     task, decode = make_task(run, data.outline), run.decode.with_room(run.data)
     return make_row_writer(config, variables, task, data.special, decode)
-
-
-def describe_split(source: Any, split: str, found: Evaluation) -> dict[str, Any]:
-    """Returns an evaluation as plain data, for ``metrics-SPLIT.json``."""
-    counts: dict[str, Any] = {"num_targets": found.num_targets}
-    if found.answered is not None:
-        counts["num_examples"] = len(found.answered.examples)
-    return {
-        "source": source,
-        "split": split,
-        "nats_per_target": found.error,
-        **found.metrics,
-        **counts,
-        **({"domains": list(found.domains)} if found.domains else {}),
-        **found.notes,
-        "intervals": {key: list(ends) for key, ends in found.intervals.items()},
-    }
-
-
-def write_files(
-    folder: RunFolder,
-    name: str,
-    result: Mapping[str, Any],
-    answered: Answered | None,
-    inputs: Collection[str],
-) -> None:
-    """Writes what an evaluation found into a run folder.
-
-    Args:
-        folder: The folder.
-        name: Names the files: a split, or ``data``.
-        result: The metrics.
-        answered: The answers, if there are any.
-        inputs: Names of the values of examples that are no target.
-    """
-    write_json(folder.root / f"metrics-{name}.json", result)
-    if answered is not None:
-        path = folder.root / f"predictions-{name}.jsonl"
-        write_predictions(path, answered, inputs)
-
-
-def write_losses_of(folder: RunFolder, name: str, found: Evaluation) -> None:
-    """Writes the loss of each document or example of a split into a run folder."""
-    if found.losses is not None:
-        write_losses(folder.root / f"losses-{name}.jsonl", found.losses)
-
-
-def input_names(run: RunConfig) -> tuple[str, ...]:
-    """Returns what the task of a run calls its inputs; none without examples."""
-    task_file = tasks.get(run.task)
-    has_schema = hasattr(task_file, "schema")
-    return (*task_file.schema(run.data).inputs, DOMAIN) if has_schema else ()

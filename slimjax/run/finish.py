@@ -19,13 +19,11 @@ from slimjax.run.answered_images import write_images
 from slimjax.run.code_length import describe_length
 from slimjax.run.domains import describe_domains
 from slimjax.run.environment import machine, versions
-from slimjax.run.evaluate import (
+from slimjax.run.evaluate import evaluate, make_writer, nothing_measured
+from slimjax.run.evaluation import (
     Evaluation,
     describe_split,
-    evaluate,
     input_names,
-    make_writer,
-    nothing_measured,
     write_files,
     write_losses_of,
 )

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from slimjax.data.dataset import Dataset
-from slimjax.run.evaluate import Evaluation
+from slimjax.run.evaluation import Evaluation
 from slimjax.run.facts import describe_size, describe_step
 from slimjax.run.progress import Display
 from slimjax.store.metrics_log import Events

@@ -14,7 +14,8 @@ from slimjax.data.dataset import Dataset
 from slimjax.distill.outcome_store import OutcomeStore
 from slimjax.errors import StoppedError
 from slimjax.run.bad_steps import RollBackError, rows_step
-from slimjax.run.evaluate import Evaluation, evaluate
+from slimjax.run.evaluate import evaluate
+from slimjax.run.evaluation import Evaluation
 from slimjax.run.finish import make_report
 from slimjax.run.logbook import Logbook
 from slimjax.run.patience import best_state, counts, is_over, note

@@ -10,7 +10,7 @@ import jax
 
 from slimjax import processes
 from slimjax.run.bad_steps import handle_bad_step
-from slimjax.run.evaluate import Evaluation
+from slimjax.run.evaluation import Evaluation
 from slimjax.run.logbook import Logbook
 from slimjax.run.progress import Display
 from slimjax.run.signals import StopRequests

@@ -20,7 +20,7 @@ from slimjax.metrics.bootstrap import Columns
 from slimjax.metrics.metric import Metric
 from slimjax.models.head import HeadConfig, HeadSettings
 from slimjax.nn.readout import Readout
-from slimjax.tasks.answers import AnswerFn, ScoreFn
+from slimjax.tasks.answers import AnswerFn, ScoreFn, TablesFn
 from slimjax.text.examples import Example
 
 DEFAULT_TASK = "lm"
@@ -71,7 +71,10 @@ class Task:
             task does not answer.
         formats: How answers may be written: jsonl, text, conll or squad.
         score: From answers and examples with targets to columns by example that add
-            up, for metrics `from_answers`. None if no metric needs answers.
+            up, for metrics `from_answers`, or in place of columns of `outputs`. None
+            if no metric needs answers.
+        by_class: From answers and examples with targets to what is counted of each
+            class, as plain data; None for a task without classes.
         fit: From the block ``config.head`` to the task that it asks for; None where
             that changes nothing.
         describe: From examples with targets to how answers to them are measured, such
@@ -100,6 +103,7 @@ class Task:
     answer: AnswerFn | None = None
     formats: tuple[str, ...] = ("jsonl", "text")
     score: ScoreFn | None = None
+    by_class: TablesFn | None = None
     describe: Callable[[Sequence[Example]], dict[str, str]] | None = None
     fit: "Callable[[HeadSettings], Task] | None" = None
     is_random: bool = False

@@ -8,7 +8,7 @@ An example has a ``text``, and maybe a ``text_pair``, or ``features``; and a ``l
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
 
@@ -19,7 +19,7 @@ from jaxtyping import Array
 from slimjax.data.config import DataConfig
 from slimjax.data.labels import Labels
 from slimjax.data.schema import Schema
-from slimjax.metrics import reported
+from slimjax.metrics import by_class, reported
 from slimjax.models.head import HeadConfig, HeadSettings
 from slimjax.tasks.answers import Answer, Results
 from slimjax.tasks.base import (
@@ -33,6 +33,7 @@ from slimjax.tasks.base import (
 from slimjax.tasks.inputs import input_kinds, read_row
 from slimjax.tasks.labelled import expected_outline as expected_outline
 from slimjax.tasks.labelled import make_load
+from slimjax.text.examples import Example
 
 InputsFn = Callable[[Batch, Array | None], dict[str, Array]]
 
@@ -94,6 +95,7 @@ def make_choice(name: str, inputs: InputsFn, target: str = LABEL) -> Task:
         outputs=partial(outputs, **own),
         predict=partial(predict, **own),
         answer=partial(answer, **own),
+        by_class=partial(count_classes, **own),
     )
 
     def fit(head: HeadSettings) -> Task:
@@ -113,12 +115,14 @@ def targets(batch: Batch, _: Any, name: str = LABEL) -> dict[str, Targets]:
 def outputs(readouts: Readouts, batch: Batch, name: str = LABEL) -> dict[str, Array]:
     """Returns the right class of each row, the predicted one, and all probabilities.
 
-    Where a row may have many classes, the columns are ``labels`` and ``predictions``.
+    Where a row may have many classes, the columns are ``labels`` and ``predictions``,
+    and each class has a probability of its own.
     """
     logits, label = readouts[name].logits(), batch[name]
     if label.ndim == 2:
-        found = (jax.nn.sigmoid(logits) > 0.5).astype(jnp.int32)
-        return {"predictions": found, "labels": label.astype(jnp.int32)}
+        each = jax.nn.sigmoid(logits)
+        found, labels = (x.astype(jnp.int32) for x in (each > 0.5, label))
+        return {"predictions": found, "labels": labels, "scores": each}
     return {
         "prediction": jnp.argmax(logits, axis=-1).astype(jnp.int32),
         "scores": jax.nn.softmax(logits, axis=-1),
@@ -161,3 +165,15 @@ def answer(results: Results, name: str = LABEL) -> list[Answer]:
         {"prediction": names[i], "scores": dict(zip(names, row, strict=True))}
         for i, row in zip(best, scores, strict=True)
     ]
+
+
+def count_classes(
+    answers: Sequence[Answer], examples: Sequence[Example], name: str = LABEL
+) -> dict[str, Any]:
+    """Returns precision, recall and F1 of each class, and which is taken for which."""
+    names = list(answers[0]["scores"])
+    right = [example.values[name] for example in examples]
+    found = [said["prediction"] for said in answers]
+    is_many = isinstance(found[0], list)
+    count = by_class.count_several if is_many else by_class.count_one
+    return count(names, right, found)

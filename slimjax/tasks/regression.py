@@ -9,10 +9,11 @@ in nats; its density is per standard deviation, so that it does not depend on th
 Answering the mean costs 1.42 nats on the training values.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from slimjax.data.columns import unit_name
@@ -33,6 +34,7 @@ from slimjax.tasks.base import (
 from slimjax.tasks.inputs import input_kinds, read_row
 from slimjax.tasks.labelled import expected_outline as expected_outline
 from slimjax.tasks.labelled import make_load
+from slimjax.text.examples import Example
 
 METRICS = (
     *reported.VALUES,
@@ -70,6 +72,7 @@ def make_task(special: Mapping[str, int]) -> Task:
         outputs=outputs,
         predict=predict,
         answer=answer,
+        score=score,
     )
 
 
@@ -99,3 +102,16 @@ def answer(results: Results) -> list[Answer]:
     """Returns ``prediction``, a number in the unit of the files."""
     scale = cast(ValueScale, results.codecs[VALUE])
     return [{"prediction": scale.decode(n)} for n in results.kept["number"].tolist()]
+
+
+def score(
+    answers: Sequence[Answer], examples: Sequence[Example]
+) -> dict[str, np.ndarray]:
+    """Returns the numbers of the answers and the right ones, in float64.
+
+    So metrics are those of the written answers; on the way they are those of `outputs`.
+    """
+    return {
+        "prediction": np.array([said["prediction"] for said in answers], np.float64),
+        VALUE: np.array([example.values[VALUE] for example in examples], np.float64),
+    }

@@ -23,10 +23,11 @@ from slimjax.data.tag_columns import (
     check_tags,
     choose_tag_kinds,
     prepare_tagged,
+    tags_of,
     words_of,
 )
 from slimjax.data.tags import Tags, to_bio
-from slimjax.metrics import reported
+from slimjax.metrics import by_class, reported
 from slimjax.metrics.bootstrap import Columns
 from slimjax.metrics.entities import entities_of, entity_columns
 from slimjax.models.head import HeadConfig, HeadSettings
@@ -94,6 +95,7 @@ def make_task(special: Mapping[str, int]) -> Task:
         predict=predict,
         answer=answer,
         score=score,
+        by_class=count_types,
         formats=("jsonl", "text", "conll"),
         target="word",
     )
@@ -148,11 +150,33 @@ def answer(results: Results) -> list[Answer]:
 def score(
     answers: Sequence[Answer], examples: Sequence[Example]
 ) -> dict[str, np.ndarray]:
-    """Returns counts of the entities of each example, all windows together."""
-    gold = [
+    """Returns counts of entities and right tags of each example, windows together.
+
+    Tags count as they are written, so one that goes on with nothing begins an entity.
+    """
+    counts = entity_columns([said["entities"] for said in answers], _right(examples))
+    pairs = [
+        (to_bio(said["prediction"]), tags_of(example))
+        for said, example in zip(answers, examples, strict=True)
+    ]
+    hits = [sum(a == b for a, b in zip(*pair, strict=True)) for pair in pairs]
+    return counts | {"tag_hits": np.array(hits, np.int64)}
+
+
+def count_types(
+    answers: Sequence[Answer], examples: Sequence[Example]
+) -> dict[str, Any]:
+    """Returns precision, recall and F1 of the entities of each type."""
+    return by_class.count_types(
+        [said["entities"] for said in answers], _right(examples)
+    )
+
+
+def _right(examples: Sequence[Example]) -> list[Sequence[Any]]:
+    """Returns the entities of examples."""
+    return [
         example.values["entities"]
         if "entities" in example.values
         else entities_of(to_bio(example.values[TAGS]))
         for example in examples
     ]
-    return entity_columns([said["entities"] for said in answers], gold)

@@ -80,8 +80,9 @@ def test_all_metrics_are_those_of_scikit_learn(num_classes):
 
 def test_answers_of_several_classes_are_those_of_scikit_learn():
     learn = pytest.importorskip("sklearn.metrics")
-    labels, predictions = np.random.default_rng(0).random((2, 50, 4)) > 0.6
-    rows = {"labels": labels, "predictions": predictions}
+    labels, chances = many_rows()
+    predictions = chances > 0.5
+    rows = {"labels": labels, "predictions": predictions, "scores": chances}
     found = {metric.key: float(metric.of(rows)) for metric in ANSWERS}
     own = {"average": "micro", "zero_division": 0}
     assert found == pytest.approx(
@@ -91,21 +92,49 @@ def test_answers_of_several_classes_are_those_of_scikit_learn():
             "micro_recall": learn.recall_score(labels, predictions, **own),
             "macro_f1": learn.f1_score(labels, predictions, average="macro"),
             "exact_match": learn.accuracy_score(labels, predictions),
+            "roc_auc": learn.roc_auc_score(labels, chances, average="macro"),
+            "average_precision": learn.average_precision_score(labels, chances),
+            "ece": calibration_by_hand(
+                np.maximum(chances, 1 - chances), labels == predictions
+            ),
         },
         abs=1e-9,
     )
 
 
+def many_rows(num=50):
+    """Returns labels of several classes, and probabilities of which many are equal."""
+    rng = np.random.default_rng(0)
+    labels = rng.random((num, 4)) > 0.6
+    return labels, (0.25 + 0.3 * labels + 0.3 * rng.random((num, 4))).round(2)
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision", "ece"])
+def test_a_resample_of_several_classes_is_scored_as_a_sample_of_its_own(name):
+    labels, chances = many_rows(30)
+    rows = {"labels": labels, "predictions": chances > 0.5, "scores": chances}
+    of = next(metric.of for metric in ANSWERS if metric.key == name)
+    drawn = np.random.default_rng(1).integers(30, size=(5, 30))
+    found = of(Resamples(rows, drawn))
+    one_by_one = [of({k: v[i] for k, v in rows.items()}) for i in drawn]
+    np.testing.assert_allclose(found, one_by_one, atol=1e-12)
+
+
 def test_calibration_is_a_count_by_hand():
     rows = make_rows(80, 3)
     sure, right = rows["scores"].max(-1), rows["label"] == rows["prediction"]
+    error = calibration_by_hand(sure, right)
+    assert float(METRICS["ece"](rows)) == pytest.approx(error, abs=1e-12)
+
+
+def calibration_by_hand(sure, right):
     error = 0.0
     for place in range(scores.NUM_BINS):
         low, high = place / scores.NUM_BINS, (place + 1) / scores.NUM_BINS
         inside = (sure > low) & (sure <= high)
         if inside.any():
             error += inside.mean() * abs(right[inside].mean() - sure[inside].mean())
-    assert float(METRICS["ece"](rows)) == pytest.approx(error, abs=1e-12)
+    return error
 
 
 @pytest.mark.parametrize("name", METRICS)

@@ -121,6 +121,21 @@ def test_no_metric_of_the_task_is_left_unchecked(found):
     assert set(found[1]["intervals"]) == set(BY_HAND)
 
 
+def test_scores_of_classes_are_those_of_the_file(found):
+    sample, reported = found
+    names = [own["class"] for own in reported["classes"]]
+    scores = class_scores(sample.label, sample.prediction)
+    for place, own in enumerate(reported["classes"]):
+        values = [own[n] for n in ("precision", "recall", "f1", "num_labels")]
+        np.testing.assert_allclose(values, scores[place], atol=1e-12)
+    counts = [
+        [np.sum((sample.label == i) & (sample.prediction == k)) for k in range(2)]
+        for i in range(2)
+    ]
+    assert names == ["bad", "good"]
+    assert reported["confusion"] == np.array(counts).tolist()
+
+
 def test_the_page_has_the_numbers_of_the_evaluation(workdir):
     reported = json.loads((workdir / "metrics-test.json").read_text())
     answers = read_answers(read_run(workdir))

@@ -70,7 +70,12 @@ TEXTS = [
     for i in range(30)
 ]
 MANY = [
-    {"text": EVIL, "label": ["x", EVIL], "prediction": ["x"] if i % 2 else ["x", EVIL]}
+    {
+        "text": EVIL,
+        "label": ["x", EVIL][: 1 + i % 3],
+        "prediction": ["x", EVIL][: 1 + i % 2],
+    }
+    | {"scores": {"x": 0.9, EVIL: 0.2 + 0.6 * (i % 2), "y": i / 90}}
     for i in range(30)
 ]
 RANKS = [

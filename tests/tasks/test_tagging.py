@@ -42,10 +42,14 @@ def test_entities_are_counted_over_whole_examples():
         Example({"tokens": ("a", "b"), "tags": ("B-PER", "E-PER")}, "a", 1),
         Example({"text": "abc", "entities": ((0, 2, "LOC"),)}, "a", 2),
     ]
-    answers = [{"entities": [[0, 2, "PER"]]}, {"entities": [[0, 1, "LOC"]]}]
+    answers = [
+        {"entities": [[0, 2, "PER"]], "prediction": ["B-PER", "E-PER"]},
+        {"entities": [[0, 1, "LOC"]], "prediction": ["B-PER"]},
+    ]
     columns = tagging.score(answers, examples)
     np.testing.assert_array_equal(columns["entity_hits"], [1, 0])
     np.testing.assert_array_equal(columns["entity_gold"], [1, 1])
+    np.testing.assert_array_equal(columns["tag_hits"], [2, 0])
     assert float(tagging.METRICS[0].of(columns)) == pytest.approx(0.5)
 
 
