@@ -1,11 +1,13 @@
 """A text classifier of several domains: one shared trunk, and adapters of each domain.
 
-Each domain has files of its own, with a ``text`` and a ``label`` in each example. The
+Run: python experiments/domains/reviews.py
+     slimjax train --config=domains --workdir=runs/reviews
+
+The data are opinions on films and on goods (PyPI ``vaderSentiment``). Each domain has
+files of its own, with a ``text`` and a ``label`` in each example; others are named by
+``--config.data.domains='{"movie": "csv:movie.csv", "shop": "csv:shop.csv"}'``. The
 validation split is drawn from all of them. Examples to be predicted name their domain
 in a field ``domain``; those of another domain, or of none, take the trunk alone.
-
-Run: slimjax train --config=domains --workdir=runs/domains \
-        --config.data.domains='{"movie": "csv:movie.csv", "shop": "csv:shop.csv"}'
 
 Training draws domains by the square roots of their rows, so that a small one counts.
 Half of the bytes go in two seams, also those of adapters that are not worth them: the
@@ -22,7 +24,10 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.task = "classification"
     config.data = dict(vocab_size=8_192, seq_len=48)
-    config.data.domains = dict(movie="jsonl:movie.jsonl", shop="jsonl:shop.jsonl")
+    folder = "runs/domains/data/split0"  # Of reviews.py.
+    config.data.domains = {
+        name: f"jsonl:{folder}/{name}-train.jsonl" for name in ("movie", "shop")
+    }
     config.data.temperature = 2.0  # Shares by the square roots of the rows.
     config.data.fields = dict(text="text", label="label")
     config.data.batch_size = 64  # Examples a step.

@@ -8,14 +8,18 @@ each class: symbols, animals, town, food, seasonal, plants, vehicles, household.
 of them are symbols, so macro F1 says more than accuracy. Sizes differ, and most stamps
 are transparent: they are read on white.
 
-Captions in English and Chinese are in ``data/stamps/captions.jsonl``. The task
-``caption`` writes them, and ``image_translation`` takes the English one and the picture
-to the Chinese one:
+English captions are in ``data/stamps/captions.jsonl``, and the task ``caption`` writes
+them:
 
     slimjax train --config=stamps --workdir=runs/captions --config.task=caption \
         --config.data.source=jsonl:data/stamps/captions.jsonl \
         --config.data.stratify=false --config.augment.mixup=0 \
         --config.model.kind=encoder_decoder --config.model.num_layers=1
+
+Pairs of an English and a Chinese caption of a picture are in
+``data/stamps/translations.jsonl``. The task ``image_translation`` writes the second,
+given the first and the picture: the same command with
+``--config.task=image_translation`` and that file.
 """
 
 from ml_collections import ConfigDict

@@ -31,6 +31,15 @@ def make_folder(root, number=12, classes=("cat", "dog"), size=(HEIGHT, WIDTH)):
     return root
 
 
+def write_idx(folder, part, images, labels):
+    """Writes bytes as the two IDX files of a part: ``train`` or ``t10k``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in (("images", images), ("labels", labels)):
+        head = np.array([0x800 + array.ndim, *array.shape], ">i4").tobytes()
+        path = folder / f"{part}-{name}-idx{array.ndim}-ubyte"
+        path.write_bytes(head + array.astype(np.uint8).tobytes())
+
+
 def write_questions(path, rows):
     """Writes lines of JSON."""
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")

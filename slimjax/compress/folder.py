@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.data.codecs import Codecs, save_codecs
+from slimjax.data.domain_config import PLAIN
 from slimjax.interop.run_folders import check_new, new_folder
 from slimjax.models.config import ModelConfig
 from slimjax.nn.grids import Grid, Scales
@@ -116,7 +117,8 @@ class Result:
         with new_folder(root, "--workdir") as made:
             folder = RunFolder(made)
             config = read_json(source.config, dict)
-            own = dict(config.get("data", {}), source=report["data"]["source"])
+            own = {**config.get("data", {}), **PLAIN}
+            own["source"] = report["data"]["source"]
             if codecs is None:
                 shutil.copytree(source.tokenizer, folder.tokenizer)
             else:

@@ -7,6 +7,7 @@ from typing import Any
 from slimjax.compress.config import ALL, AT_ONCE, Request
 from slimjax.compress.gguf_budget import GGUF_BYTES, make_file_size, with_blocks
 from slimjax.config import build, override
+from slimjax.data.domain_config import PLAIN
 from slimjax.data.pairs import pair_lengths
 from slimjax.errors import ConfigError, suggest
 from slimjax.generate.model import Model, load
@@ -116,7 +117,7 @@ def _run_blocks(
     """Returns the settings of the run that is read from, with other data."""
     kept = ("task", "data", "model", "head", "seed", "mesh")
     blocks = {name: stored[name] for name in kept if name in stored}
-    data = dict(blocks.get("data", {}), source=request.data)
+    data = {**blocks.get("data", {}), **PLAIN, "source": request.data}
     data |= dict(valid_source="", test_source="")
     data["seq_len"] = min(ROW, data.get("seq_len", ROW))
     most = num_positions - 1 if num_positions else data["seq_len"]  # Bos may be read.

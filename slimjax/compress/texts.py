@@ -6,6 +6,7 @@ Models of vectors read texts alone (`slimjax.compress.vectors`).
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from slimjax.compress.settings import Settings
 from slimjax.compress.vectors import read_vectors
 from slimjax.data.codecs import Codecs
 from slimjax.data.dataset import Dataset
+from slimjax.data.domain_config import PLAIN
 from slimjax.data.tokens import adds_bos
 from slimjax.errors import DataError
 from slimjax.models.config import ModelConfig
@@ -45,7 +47,8 @@ def load_data(
     """
     data = run.data
     if source:
-        data = dataclasses.replace(data, source=source, valid_source="", test_source="")
+        own: dict[str, Any] = {**PLAIN, "source": source}
+        data = dataclasses.replace(data, **own, valid_source="", test_source="")
     if run.task == LANGUAGE_MODEL:
         data = dataclasses.replace(data, seq_len=data.seq_len + 1)
     load = tasks.get(run.task).load

@@ -78,6 +78,10 @@ def check_walkable(model: ModelConfig) -> None:
         raise ConfigError(
             f"slimjax compress does not take heads that copy from the source. {remedy}"
         )
+    if any(layer.adapters for tower in towers for layer in tower.layers):
+        raise ConfigError(
+            f"slimjax compress does not take models with adapters of domains. {remedy}"
+        )
     for tower in towers:
         if tower.style.cell:
             raise ConfigError(

@@ -7,9 +7,12 @@ from typing import Any
 from slimjax.data.config import DataConfig
 from slimjax.data.dealing import Dealt
 from slimjax.data.encoding import Prepared
+from slimjax.paths import user_path
 from slimjax.text.examples import Example
 from slimjax.text.files import show
+from slimjax.text.image_folders import count_others
 from slimjax.text.skips import Skips
+from slimjax.text.sources import parse_sources
 from slimjax.text.splits import SPLITS
 
 CLASSES = ("label", "labels")
@@ -77,6 +80,7 @@ def write_notes(
         *_note_copies(dealt),
         *(_note_classes(dealt, n, NAMED[k]) for n, k in kinds.items() if k in NAMED),
         *(_note_cut(config, counts, what) for what in CUT),
+        *_note_other_files(config),
         *(column.note for column in columns),
     ]
     return tuple(note for note in notes if note)
@@ -141,6 +145,20 @@ def _note_cut(config: DataConfig, counts: Mapping[str, Any], what: str) -> str:
     limit = f"config.data.{limit}={getattr(config, limit)}"
     cut = f"{CUT[what]} than {limit} tokens, and cut: {', '.join(parts)}."
     return cut if parts else ""
+
+
+def _note_other_files(config: DataConfig) -> list[str]:
+    """Returns how many files beside the images of each folder are not read."""
+    names = (config.source, config.valid_source, config.test_source)
+    sources = [source for each in names if each for source in parse_sources(each)]
+    notes = []
+    for pattern in (s.pattern for s in sources if s.scheme == "images"):
+        counts = count_others(user_path(pattern, "config.data.source"))
+        if counts:
+            parts = ", ".join(f"{n:,} {show(end)}" for end, n in counts.most_common())
+            total = f"{counts.total():,} files that are no images by their ending"
+            notes.append(f"images:{show(pattern)} has {total}, left out: {parts}.")
+    return notes
 
 
 def _num_bytes(value: Any) -> int:

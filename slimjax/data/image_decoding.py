@@ -100,8 +100,8 @@ def open_image(picture: SourceImage, max_pixels: int) -> Any:
                 _check_pixels(image.size, max_pixels)
                 image.load()
                 return _without_alpha(_to_8_bits(turn(image), pillow), pillow)
-    except pillow.DecompressionBombError:
-        raise BadImageError(f"has more than {max_pixels:,} pixels") from None
+    except pillow.DecompressionBombError:  # Before its size is known here.
+        raise BadImageError(_explain_bomb(pillow, max_pixels)) from None
     except pillow.UnidentifiedImageError:
         raise BadImageError("is not an image that Pillow knows") from None
     except BadImageError:
@@ -131,6 +131,17 @@ def _check_pixels(size: tuple[int, int], max_pixels: int) -> None:
             f"has {size[0]:,} x {size[1]:,} pixels, more than config.data.max_pixels="
             f"{max_pixels:,}"
         )
+
+
+def _explain_bomb(pillow: Any, max_pixels: int) -> str:
+    """Returns which limit an image exceeds that Pillow does not open.
+
+    Pillow refuses more than twice its ``MAX_IMAGE_PIXELS``.
+    """
+    most = 2 * pillow.MAX_IMAGE_PIXELS
+    if max_pixels <= most:
+        return f"has more pixels than config.data.max_pixels={max_pixels:,}"
+    return f"has more than {most:,} pixels, the most that Pillow opens"
 
 
 def _from_array(pixels: np.ndarray) -> Any:

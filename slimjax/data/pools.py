@@ -77,11 +77,30 @@ def read_pools(
         own = [in_domain(example, domain) for example in found] if domain else found
         pools.setdefault(split, []).extend(own)
     if is_idx(config.source) and "test" not in pools and not only_source:
-        folders = [source.pattern for source in parse_sources(config.source)]
-        if all(has_test_part(folder) for folder in folders):
-            parts = (iterate_idx(f, "test", schema.kinds) for f in folders)
-            pools["test"] = [example for part in parts for example in part]
+        pools |= _read_test_parts(config, schema)
     return pools
+
+
+def _read_test_parts(config: DataConfig, schema: Schema) -> Pools:
+    """Returns the images for the test split, if all folders of the sources have some.
+
+    They are of the domain whose source their folder is.
+    """
+    folders = [
+        (source.pattern, domain)
+        for names, _, _, domain in _list_wanted(config, only_source=True)
+        for source in parse_sources(names)
+    ]
+    if not all(has_test_part(folder) for folder, _ in folders):
+        return {}
+    parts = [(iterate_idx(f, "test", schema.kinds), domain) for f, domain in folders]
+    return {
+        "test": [
+            in_domain(example, domain) if domain else example
+            for part, domain in parts
+            for example in part
+        ]
+    }
 
 
 def _list_wanted(config: DataConfig, *, only_source: bool) -> list[_Wanted]:

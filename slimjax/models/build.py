@@ -73,14 +73,23 @@ def build_model(
 
 
 def _adapt(config: ModelConfig, domains: tuple[str, ...], width: int) -> ModelConfig:
-    """Returns a model of these domains, with adapters if it has none yet."""
+    """Returns a model of these domains, with adapters if it has none yet.
+
+    Raises:
+        ConfigError: If it has no sublayer that an adapter may stand behind.
+    """
     has_some = any(layer.adapters for t in config.towers for layer in t.layers)
-    towers = (
+    towers = [
         dataclasses.replace(tower, domains=domains)
         if has_some
-        else add_adapters(tower, domains, width)
+        else add_adapters(tower, domains, width)  # T
         for tower in config.towers
-    )
+    ]
+    if not any(layer.adapters for tower in towers for layer in tower.layers):
+        raise ConfigError(
+            "config.model.adapters stand behind sublayers, and this model has none. "
+            "Set config.model.num_layers to 1 or more, or leave adapters out."
+        )
     return dataclasses.replace(config, towers=tuple(towers))
 
 

@@ -4,7 +4,7 @@
     L  features of the text        a table of tokens, and layers
     M  the text over the picture   cross-attention: queries of L, keys and values of I
     S  both                        self-attention over M and I, one after the other
-    T  adapters of domains         none by default
+    T  adapters of domains         none by default; `slimjax.models.build` adds them
     O  what is answered            heads
 
 One stream would have one width, and would attend from every position to every other in
@@ -83,8 +83,10 @@ def fusion(
         ['image', 'text', 'mixed', '']
     """
     compute, own = split_options(options)
-    towers = fuse(vocab_size, parts, picture, style, own)
-    return ModelConfig(towers, heads, **compute)
+    towers = fuse(
+        vocab_size, parts, picture, style, own
+    )  # I, L, M, S; T is added to it
+    return ModelConfig(towers, heads, **compute)  # O
 
 
 def fuse(
@@ -127,7 +129,7 @@ def fuse(
         return (image, fused("image"))
     mixed = TowerConfig("mixed", parts.width, parts.mixing_layers, **both)  # M
     mixed = dataclasses.replace(mixed, memory="image", of=("text",))
-    return (image, text, mixed, fused("mixed", "image"))  # The last one is read by O.
+    return (image, text, mixed, fused("mixed", "image"))  # O reads the last one.
 
 
 def image_tower(

@@ -19,7 +19,10 @@ from slimjax.predict.formats import JSONL, convert
 from slimjax.predict.part import Part, to_line
 from slimjax.predict.predictor import ERROR, TRUNCATED, Predictor
 from slimjax.predict.windows import Shapes
+from slimjax.tasks.pixels import IMAGE
+from slimjax.text.examples import Example
 from slimjax.text.records import Format
+from slimjax.text.source_images import SourceImage
 from slimjax.text.sources import parse_sources
 from slimjax.trees import hash_tree
 
@@ -120,7 +123,7 @@ def predict_source(
         raise ConfigError(f"--output={printable(output)} is the input; name another.")
     key = {
         "model": _hash_model(predictor),
-        "input": _hash_files(files),
+        "input": _hash_input(predictor, source, files),
         "settings": _describe_settings(predictor, name),
     }
     options: dict[str, Any] = dict(overwrite=overwrite, progress=progress)
@@ -196,13 +199,25 @@ def _files_below(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _hash_files(paths: Iterable[Path]) -> str:
-    """Returns a hash of the content of files."""
+def _hash_input(predictor: Predictor, source: str, files: Iterable[Path]) -> str:
+    """Returns a hash of the content of files, and of the images that they name."""
     digests = []
-    for path in paths:
+    for path in files:
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
-    return hash_json(digests)
+    return hash_json([*digests, *_hash_images(predictor, source)])
+
+
+def _hash_images(predictor: Predictor, source: str) -> list[str]:
+    """Returns a hash of the images of all examples; none for tasks without images."""
+    if not any(kind.startswith(IMAGE) for kind in predictor.schema.kinds.values()):
+        return []
+    whole = hashlib.sha256()
+    for one in predictor.read_source(source):
+        image = one.values.get(IMAGE) if isinstance(one, Example) else None
+        found = image.digest if isinstance(image, SourceImage) else repr(one).encode()
+        whole.update(hashlib.sha256(found).digest())
+    return [whole.hexdigest()]
 
 
 def _hash_model(predictor: Predictor) -> str:

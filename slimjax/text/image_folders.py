@@ -1,6 +1,7 @@
 """Records of a folder of images: one for each file, its class the folder it is in."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,12 +15,16 @@ SUFFIXES = (
 )
 """Endings of files that are taken for images, in small letters."""
 
+NO_ENDING = "without an ending"
+_KNOWN = ", ".join(SUFFIXES)
+
 
 def read_image_folder(path: str, style: Format) -> Iterator[Record | BadDocument]:
     """Yields ``image``, a path below the folder, and ``label``, a class, of each file.
 
     Folders below a class belong to it. An image beside the class folders has no label.
-    Other files, and what begins with a dot, are left out.
+    Other files, and what begins with a dot, are left out. A folder that cannot be read,
+    or that leads back to one above it, is bad.
 
     Args:
         path: The folder, with a folder for each class.
@@ -27,39 +32,72 @@ def read_image_folder(path: str, style: Format) -> Iterator[Record | BadDocument
     """
     del style
     root, number = Path(path), 0
-    for name in _names(root):
-        entry = root / name
-        files = _find_images(entry) if entry.is_dir() else [entry]
-        if not files:
-            yield Line("", 1, str(entry)).bad("no_image", _explain_empty(entry))
-        for file in files:
-            if not _is_image(file.name):
-                continue
-            number += 1
-            label = {"label": name} if entry.is_dir() else {}
-            values = {"image": os.fspath(file.relative_to(root)), **label}
-            line = Line("", number, os.fspath(file), unit="image")
-            yield Record(values, line, folder=path, is_listed=True)
+    entries = _list(root)
+    if isinstance(entries, BadDocument):
+        yield entries
+        return
+    for entry in entries:
+        is_class, is_empty = os.path.isdir(entry), True
+        for file in _walk(entry, (root,)) if is_class else [entry]:
+            if isinstance(file, BadDocument):
+                is_empty = False
+                yield file
+            elif _is_image(file):
+                is_empty, number = False, number + 1
+                label = {"label": entry.name} if is_class else {}
+                values = {"image": os.fspath(file.relative_to(root)), **label}
+                line = Line("", number, os.fspath(file), unit="image")
+                yield Record(values, line, folder=path, is_listed=True)
+        if is_class and is_empty:
+            problem = f"is the folder of a class, {show(entry.name)}, and holds no"
+            yield _bad(entry, "no_image", f"{problem} image ({_KNOWN}).")
     if number == 0:
-        yield Line("", 1, path).bad("empty", f"holds no image ({', '.join(SUFFIXES)}).")
+        yield _bad(root, "empty", f"holds no image ({_KNOWN}).")
 
 
-def _find_images(folder: Path) -> list[Path]:
-    """Returns the images in a folder and below it, in a fixed order."""
-    found = []
-    for root, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(root, name) for name in sorted(names) if _is_image(name)]
-    return found
+def count_others(path: str | os.PathLike[str]) -> Counter[str]:
+    """Returns how many files of a folder are no images, by their ending."""
+    files = (file for file in _walk(Path(path)) if isinstance(file, Path))
+    others = (file for file in files if not _is_image(file))
+    return Counter(file.suffix.lower() or NO_ENDING for file in others)
 
 
-def _names(folder: Path) -> list[str]:
-    return sorted(n for n in os.listdir(folder) if not n.startswith("."))
+def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path | BadDocument]:
+    """Yields the files in a folder and below it, in a fixed order.
+
+    Links are followed. A folder that cannot be read is yielded as bad.
+
+    Args:
+        folder: The folder.
+        above: Folders that it is in, to which no link may lead back.
+    """
+    entries = _list(folder)
+    if not isinstance(entries, BadDocument):
+        circle = next((each for each in above if folder.samefile(each)), None)
+        if circle is not None:
+            problem = f"leads back to {show(os.fspath(circle))}, which it is in."
+            entries = _bad(folder, "circle", f"{problem} Remove this link.")
+    if isinstance(entries, BadDocument):
+        yield entries
+        return
+    yield from (entry for entry in entries if not os.path.isdir(entry))
+    for entry in filter(os.path.isdir, entries):
+        yield from _walk(entry, (*above, folder))
 
 
-def _is_image(name: str) -> bool:
-    return not name.startswith(".") and name.lower().endswith(SUFFIXES)
+def _list(folder: Path) -> list[Path] | BadDocument:
+    """Returns what is in a folder, sorted, without what begins with a dot."""
+    try:
+        return sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    except OSError as error:
+        why = show(error.strerror or str(error))
+        return _bad(folder, "unreadable", f"cannot be read: {why}.")
 
 
-def _explain_empty(folder: Path) -> str:
-    return f"is the folder of a class, {show(folder.name)}, and holds no image."
+def _is_image(path: Path) -> bool:
+    return path.name.lower().endswith(SUFFIXES)
+
+
+def _bad(path: Path, reason: str, problem: str) -> BadDocument:
+    """Returns what to yield in place of a folder."""
+    return BadDocument(reason, f"{show(os.fspath(path))} {problem}", os.fspath(path))

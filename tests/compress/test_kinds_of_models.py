@@ -1,21 +1,29 @@
 """Compression of each kind of model: each has an error of its own."""
 
+import dataclasses
 import json
 from typing import Any
 
 import numpy as np
 import pytest
+from compress.tiny import make_encoder
 from own_folders import config_of, random_folder
 
 from slimjax.compress.config import Request
 from slimjax.compress.describe import table
 from slimjax.compress.pipeline import compress
+from slimjax.compress.settings import read_settings
+from slimjax.compress.texts import load_data
+from slimjax.compress.walk import check_walkable
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
 from slimjax.interop.hf_export import export_hf
 from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.importing import understand
 from slimjax.interop.run_folders import write_run_folder
+from slimjax.models import HeadConfig, recipes
+from slimjax.models.adapters import add_adapters
+from slimjax.run.evaluate import evaluate_folder
 from slimjax.trees import flatten
 
 WORDS = ["the", "quick", "brown", "fox", "lazy", "dog", "sleeps", "gold", "told"]
@@ -90,6 +98,37 @@ def test_each_kind_of_model_is_made_smaller(tmp_path, kind):
         assert found["before"]["perplexity"] > 1
 
 
+def add_domains(folder):
+    """Has a run folder say that its examples are of domains; their files are gone."""
+    path = folder / "run/config.json"
+    config = json.loads(path.read_text())
+    config["data"] |= {"domains": {"movie": "jsonl:gone.jsonl"}, "temperature": 2.0}
+    config["data"]["source"] = ["jsonl:gone.jsonl"]
+    path.write_text(json.dumps(config))
+
+
+def test_data_take_the_place_of_all_domains(tmp_path):
+    request = ask(tmp_path, "bert-classes")
+    add_domains(tmp_path)
+    settings = read_settings(request)
+    run, codecs = settings.run, settings.model.codecs
+    assert (run.data.domains, run.data.source) == ({}, request.data)
+    assert load_data(run, codecs, request.data, held_out=True).num_rows("valid") == 90
+    stored = dataclasses.replace(run.data, source="stdlib", domains={"a": request.data})
+    stored_run = dataclasses.replace(run, data=stored)
+    other = load_data(stored_run, codecs, request.data, held_out=True)
+    assert other.num_rows("valid") == 90
+
+
+@pytest.mark.slow
+def test_a_model_of_pooled_domains_is_made_smaller(tmp_path):
+    request = ask(tmp_path, "bert-classes")
+    add_domains(tmp_path)
+    compress(request)
+    found = evaluate_folder(request.workdir, source=request.data, split="all")
+    assert found["num_examples"] == 90
+
+
 def test_vectors_are_measured_by_their_cosine(tmp_path):
     (report,) = compress(ask(tmp_path, "bert"))
     found = report["compress"]["errors"][0]
@@ -150,9 +189,13 @@ def test_too_few_texts_are_refused(tmp_path):
 
 
 def test_models_of_features_are_refused():
-    from slimjax.compress.walk import check_walkable
-    from slimjax.models import HeadConfig, recipes
-
     head = HeadConfig("label", 3, at="first")
     with pytest.raises(ConfigError, match="decoders, encoders"):
         check_walkable(recipes.mlp(5, 4, heads=(head,)))
+
+
+def test_models_with_adapters_of_domains_are_refused():
+    model, _, _ = make_encoder()
+    towers = tuple(add_adapters(tower, ("a", "b"), 2) for tower in model.towers)
+    with pytest.raises(ConfigError, match=r"adapters of domains\. Slim this one with"):
+        check_walkable(dataclasses.replace(model, towers=towers))

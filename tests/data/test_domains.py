@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from image_files import draw, write_idx
 
 from slimjax.data import DataConfig, load_labelled_dataset
 from slimjax.data.codecs import load_codecs
@@ -201,6 +202,22 @@ def test_a_domain_whose_examples_are_all_held_out_is_refused(files):
     copies = f"jsonl:{files}/shop.jsonl"
     with pytest.raises(DataError, match=r"domains\.shop has no example in the train"):
         load(files, valid_source=copies)
+
+
+def test_the_test_part_of_a_folder_of_images_is_of_its_domain(tmp_path):
+    for seed, name in enumerate(("movie", "shop")):
+        for part, number in (("train", 30), ("t10k", 4 + seed)):
+            images = draw(10 * seed + number, number, 5 * 4, 1).reshape(number, 5, 4)
+            write_idx(tmp_path / name, part, images, np.arange(number) % 2)
+    sources = {name: f"idx:{tmp_path / name}" for name in ("shop", "movie")}
+    kinds = {"features": "features", "label": "label"}
+    load_images = lambda **data: load_labelled_dataset(DataConfig(**data), kinds)
+    splits = load_images(domains=sources).splits
+    assert splits["test"]["domain"].tolist() == [1] * 5 + [0] * 4  # As they are named.
+    assert set(splits["train"]["domain"].tolist()) == {0, 1}
+    # A source of its own for the test split is of no domain.
+    splits = load_images(domains=sources, test_source=sources["shop"]).splits
+    assert splits["test"]["domain"].tolist() == [-1] * 5
 
 
 def test_plain_text_has_no_domains():

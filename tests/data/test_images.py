@@ -4,10 +4,19 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from image_files import HEIGHT, WIDTH, draw, make_folder, save, write_questions
+from image_files import (
+    HEIGHT,
+    WIDTH,
+    draw,
+    make_folder,
+    save,
+    write_idx,
+    write_questions,
+)
 from PIL import Image
 
 from slimjax.data import DataConfig, load_labelled_dataset
@@ -165,11 +174,24 @@ def test_what_is_no_image_is_said_in_a_line(tmp_path):
         assert "\n" not in str(caught.value)
 
 
+def test_a_bomb_is_refused_by_the_limit_that_it_exceeds(tmp_path, monkeypatch):
+    path = save(tmp_path / "a.png", draw(0, 30, 40))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(BadImageError, match=r"^has more pixels than .*max_pixels=150$"):
+        read(path, most=150)
+    with pytest.raises(BadImageError, match=r"^has more than 200 pixels, the most"):
+        read(path, most=10**6)
+
+
 def test_a_folder_has_a_class_for_each_folder_below_it(tmp_path):
     make_folder(tmp_path / "a", 24)
     save(tmp_path / "a/dog/old/x.png", draw(99))
     (tmp_path / "a/dog/notes.txt").write_text("beside the images")
+    for name in ("cat/1.HEIC", "dog/2.heic", "cat/README", "dog/.hidden"):
+        (tmp_path / "a" / name).write_bytes(b"not read")
     dataset = load(f"images:{tmp_path / 'a'}")
+    left_out = "4 files that are no images by their ending, left out: 2 .heic, 1 "
+    assert left_out in " ".join(dataset.notes)
     assert dataset.codecs["label"].names == ("cat", "dog")
     assert sum(dataset.counts["examples"].values()) == 25
     shape = dict(image_height=HEIGHT, image_width=WIDTH, image_channels=3)
@@ -257,10 +279,7 @@ def test_captions_of_coco_belong_to_their_image(tmp_path):
 
 def test_images_of_idx_files_keep_their_places(tmp_path):
     images, labels = draw(7, 30, 5 * 4, 1)[..., 0].reshape(30, 5, 4), np.arange(30) % 2
-    for name, magic, array in (("images", 0x803, images), ("labels", 0x801, labels)):
-        head = np.array([magic, *array.shape], ">i4").tobytes()
-        path = tmp_path / f"train-{name}-idx{array.ndim}-ubyte"
-        path.write_bytes(head + array.astype(np.uint8).tobytes())
+    write_idx(tmp_path, "train", images, labels)
     dataset = load(f"idx:{tmp_path}", channels=1)
     found = [
         (row.tobytes(), int(label))
@@ -381,6 +400,37 @@ def test_folders_that_are_not_what_they_should_be(tmp_path):
     save(tmp_path / "a/stray.png", draw(2))
     with pytest.raises(DataError, match=r"stray.png.* has no field label"):
         load(f"images:{tmp_path / 'a'}")
+
+
+def test_links_to_folders_are_followed_unless_they_lead_back(tmp_path):
+    make_folder(tmp_path / "a", 12)
+    make_folder(tmp_path / "b", 6, classes=("owl",))
+    (tmp_path / "a/dog/more").symlink_to(tmp_path / "b/owl")
+    found = load(f"images:{tmp_path / 'a'}")
+    assert sum(found.counts["examples"].values()) == 12 + 6
+    (tmp_path / "b/owl/all").symlink_to(tmp_path / "a")
+    with pytest.raises(DataError, match=r"more/all leads back to .*a, which it is in"):
+        load(f"images:{tmp_path / 'a'}")
+    found = load(f"images:{tmp_path / 'a'}", on_bad_example="skip")
+    assert found.counts["skipped"] == {"circle": 1}
+    assert sum(found.counts["examples"].values()) == 12 + 6
+
+
+@pytest.mark.parametrize("name", ["", "dog", "dog/old"])
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch, name):
+    root, plain = make_folder(tmp_path / "a"), Path.iterdir
+    save(root / "dog/old/x.png", draw(99))
+
+    def iterate(path):
+        if path == root / name:  # As for users who may not; an administrator may.
+            raise PermissionError(13, "Permission denied")
+        return plain(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterate)
+    with pytest.raises(
+        DataError, match=rf"a/?{name} cannot be read: Permission denied"
+    ):
+        load(f"images:{root}")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +19,7 @@ from slimjax.errors import ConfigError
 from slimjax.models import BERT, VIT, LayerConfig, ModelSettings, encoder
 from slimjax.models.adapters import DOMAIN, add_adapters, count_adapters
 from slimjax.models.architecture import parse_architecture
+from slimjax.models.build import build_model
 from slimjax.models.paths import layer_name
 from slimjax.models.plain import as_json, from_json
 from slimjax.run.blueprints import expected_outline, make_model, make_task
@@ -48,6 +50,18 @@ def without(params, *domains):
         for name, layer in layers.items()
     }
     return {**params, **kept}
+
+
+def test_adapters_of_a_model_without_sublayers_are_refused():
+    plain = dict[str, Any](kind="encoder", stem="convolution", pools=(2,), width=8)
+    plain |= dict(num_heads=2, mlp_dim=8, adapters={"width": 4})
+    sizes = dict(classes=3, image_height=8, image_width=8, image_channels=1)
+    build = lambda number: build_model(
+        *(ModelSettings(num_layers=number, **plain), sizes, CLASSES), domains=DOMAINS
+    )
+    assert len(build(1).main.layers[0].adapters) == 2 * len(DOMAINS)
+    with pytest.raises(ConfigError, match=r"model has none\. Set config\.model\.num_l"):
+        build(0)
 
 
 @pytest.mark.parametrize("style", [VIT, BERT])

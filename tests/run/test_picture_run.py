@@ -1,14 +1,16 @@
 """A run of a model of pictures: filters and bits go, and what is left answers."""
 
 import json
+import os
 
 import numpy as np
 import pytest
-from image_files import make_folder
+from image_files import make_folder, save, write_questions
 
 import slimjax
 from slimjax.cli.main import main
 from slimjax.errors import ConfigError
+from slimjax.predict.part import Part
 from slimjax.run import loop
 
 CONFIG = {
@@ -74,6 +76,31 @@ def test_what_is_left_answers_new_pictures(finished):
     items = [{"image": np.full((8, 8, 3), light, np.uint8)} for light in (30, 220)]
     answers = slimjax.load(finished[0]).predict(items)
     assert [answer["prediction"] for answer in answers] == ["dog", "cat"]
+
+
+def test_answers_are_not_continued_with_other_images(
+    finished, tmp_path, monkeypatch, capsys
+):
+    def kill(*_):
+        raise Killed
+
+    path = save(tmp_path / "a.png", np.full((8, 8, 3), 30, np.uint8))
+    write_questions(tmp_path / "new.jsonl", [{"image": "a.png"}])
+    command = ["predict", f"--workdir={finished[0]}"]
+    command += [f"--input=jsonl:{tmp_path / 'new.jsonl'}"]
+    command += [f"--output={tmp_path / 'out.jsonl'}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Part, "finish", kill)
+        with pytest.raises(Killed):
+            main(command)
+    before = path.stat()
+    save(path, np.full((8, 8, 3), 220, np.uint8))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert main(command) == 2
+    assert "out.jsonl.part is of another input" in capsys.readouterr().err
+    save(path, np.full((8, 8, 3), 30, np.uint8))
+    assert main(command) == 0
+    assert json.loads((tmp_path / "out.jsonl").read_text())["prediction"] == "dog"
 
 
 def test_it_is_exported_as_a_program_and_refused_by_other_formats(

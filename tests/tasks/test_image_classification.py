@@ -81,14 +81,40 @@ def test_a_run_learns_slims_and_answers_new_images(tmp_path, capsys):
     capsys.readouterr()
 
 
-def test_bad_input_ends_in_one_line(tmp_path, capsys):
+def cut_short(folder):
+    """Cuts a file of an image in half."""
+    data = (folder / "cat/000.png").read_bytes()
+    (folder / "cat/000.png").write_bytes(data[: len(data) // 2])
+
+
+BAD_INPUTS = {
+    "000.png, which is damaged: ": cut_short,
+    "000.png, which is not an image that Pillow": lambda folder: (
+        folder / "cat/000.png"
+    ).write_bytes(b"GIF89a"),
+    "has 40 x 30 pixels, more than config.data.max_pixels=1,000": lambda folder: save(
+        folder / "cat/000.png", draw(0, 30, 40)
+    ),
+    "000.png, which is not there": lambda folder: (
+        [(folder / "cat/000.png").unlink(), (folder / "cat/000.png").symlink_to("no")]
+    ),
+    "is the folder of a class, owl, and holds no image": lambda folder: (
+        folder / "owl"
+    ).mkdir(),
+    "leads back to": lambda folder: (folder / "cat/all").symlink_to(folder),
+}
+
+
+@pytest.mark.parametrize("words", BAD_INPUTS)
+def test_bad_input_ends_in_one_line(tmp_path, capsys, words):
     make_folder(tmp_path / "a", 20)
-    (tmp_path / "a/cat/000.png").write_bytes(b"GIF89a")
-    config = write_config(tmp_path, f"images:{tmp_path / 'a'}")
+    BAD_INPUTS[words](tmp_path / "a")
+    source = f"images:{tmp_path / 'a'}"
+    config = write_config(tmp_path, source, data__max_pixels=1000)
     workdir = f"--workdir={tmp_path / 'run'}"
     assert main(["train", f"--config={config}", workdir]) == 2
     error = capsys.readouterr().err.strip().splitlines()
-    assert len([line for line in error if "000.png" in line]) == 1
+    assert len([line for line in error if words in line]) == 1
     assert "Traceback" not in "".join(error)
     assert not (tmp_path / "run/checkpoints").exists()
 
