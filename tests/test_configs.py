@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from slimjax.config import override, read_config
+from slimjax.data.domains import Domains
+from slimjax.data.outline import Field, Outline
 from slimjax.errors import ConfigError
 from slimjax.run.blueprints import expected_outline, make_blueprint
 from slimjax.run.feasible import check_budget
@@ -29,6 +31,11 @@ def test_a_recipe_can_be_built_and_traced(path):
         return
     blueprint = make_blueprint(run, outline)
     check_budget(blueprint)
+    trace(blueprint)
+
+
+def trace(blueprint):
+    """Asserts that a model has a loss and a number of targets for each row."""
     fields, model = blueprint.outline.fields, blueprint.model
     batch = {
         name: jax.ShapeDtypeStruct((2, *field.shape), np.dtype(field.dtype))
@@ -39,6 +46,45 @@ def test_a_recipe_can_be_built_and_traced(path):
     rows = jax.eval_shape(outputs, variables, batch)
     assert rows["nats"].shape == rows["targets"].shape == (2,)
     assert rows["nats"].dtype == jnp.float32
+
+
+PICTURE = {"image_height": 32, "image_width": 32, "image_channels": 3}
+GREY = {"image_height": 28, "image_width": 28, "image_channels": 1}
+MADE_UP = {
+    "image_question": {**PICTURE, "vocab": 512, "classes": 13},
+    "image_classification": {**PICTURE, "classes": 7},
+    "mnist_cnn": {**GREY, "classes": 10},
+    "fashion_cnn": {**GREY, "classes": 10},
+    "stamps": {**PICTURE, "classes": 8},
+    "domains": {"vocab": 8192, "classes": 2},
+}
+"""Sizes of data that recipes might read, where only the data tell them."""
+
+
+def make_up_outline(run, sizes):
+    """Returns what would be known of data, without any."""
+    fields, codecs = {}, {}
+    if "image_height" in sizes:
+        shape = tuple(sizes[name] for name in PICTURE)
+        fields["image"] = Field(shape, "uint8", (None, None, None))
+    if "vocab" in sizes:
+        fields["tokens"] = Field((run.data.seq_len,), "int32", ("positions",))
+    target = "answer" if run.task == "image_question" else "label"
+    fields[target] = Field((), "int32", (), fill=-1)
+    if run.data.domains:
+        fields["domain"] = Field((), "int32", (), fill=-1)
+        codecs["domain"] = Domains(tuple(sorted(run.data.domains)))
+    lengths = {"": run.data.seq_len} if "vocab" in sizes else {}
+    special = {"pad": 0, "bos": 1, "eos": 2}
+    return Outline(fields, sizes, lengths, special, codecs)
+
+
+@pytest.mark.parametrize("name", MADE_UP)
+def test_a_recipe_of_labelled_data_can_be_built_and_traced(name):
+    run = make_run_config(read_config(f"configs/{name}.py"))
+    blueprint = make_blueprint(run, make_up_outline(run, MADE_UP[name]))
+    check_budget(blueprint)
+    trace(blueprint)
 
 
 def test_a_dense_run_has_no_seams():

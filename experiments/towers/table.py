@@ -110,7 +110,7 @@ def list_budgets(arms: Arms) -> list[str]:
             runs = list(arms.get(("questions", f"{rule}-{budget}"), {}).values())
             if not runs:
                 continue
-            cells = [f"{budget}%", f"`{rule}`", str(len(runs))]
+            cells = [f"{budget}%", name_rule(rule, runs), str(len(runs))]
             part = lambda own: own["bytes"] / own["bytes_start"]
             cells.append(f"{np.mean([part(run['size']) for run in runs]):.1%}")
             for name in names:
@@ -121,6 +121,17 @@ def list_budgets(arms: Arms) -> list[str]:
                 cells.append(spread([100 * run["by_kind"][kind] for run in runs]))
             lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def name_rule(rule: str, runs: Results | list[dict[str, Any]]) -> str:
+    """Returns a rule's name, marked where its towers cannot reach the budget alone.
+
+    Then the other towers gave more than the rule says.
+    """
+    found = runs.values() if isinstance(runs, dict) else runs
+    last = [run["seams"][-1] for run in found if run.get("seams")]
+    is_kept = all(seam.get("keeps_division", True) for seam in last)
+    return f"`{rule}`" if is_kept else f"`{rule}` (cannot reach)"
 
 
 def compare_rules(arms: Arms) -> list[str]:
@@ -150,7 +161,8 @@ def compare_rules(arms: Arms) -> list[str]:
             columns(own),
         )
         allowed = max(SLACK, gap.value - gap.low)
-        cells = [f"{budget}%", f"`{best}`", str(len(shared)), f"{gap.value:+.2f}"]
+        cells = [f"{budget}%", name_rule(best, rules[best]), str(len(shared))]
+        cells.append(f"{gap.value:+.2f}")
         cells.append(f"{gap.low:+.2f} to {gap.high:+.2f}")
         cells.append("yes" if gap.value >= -allowed else "no")
         lines.append(f"| {' | '.join(cells)} |")

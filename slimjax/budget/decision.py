@@ -28,6 +28,8 @@ class Decision:
         sizes: Sizes of what stays, as parts of the start's.
         bits: Bits of all units, also of those that are removed.
         states: The numbers of their states, where those were chosen.
+        keeps_rule: Whether a rule that divides a budget between towers is kept to; a
+            tower may be unable to give what it asks for.
     """
 
     gates: Gates
@@ -36,6 +38,7 @@ class Decision:
     sizes: Sizes
     bits: Bits | None = None
     states: States | None = None
+    keeps_rule: bool = True
 
     @property
     def alpha(self) -> float:

@@ -120,12 +120,10 @@ def _make_program(model: ModelConfig, inputs: dict[str, np.ndarray]) -> bytes:
 
 def _symbolic(model: ModelConfig, inputs: dict[str, np.ndarray]) -> dict[str, Any]:
     """Returns shapes of inputs: any rows, and any positions of each tower of texts."""
-    scope = export.SymbolicScope()
-    texts = [tower for tower in model.towers if not tower.reads_numbers]
-    most = [t.num_positions for t in texts if t.num_positions]
     letters = {tower.reads: "T" if not tower.name else "S" for tower in model.towers}
-    if most:
-        scope = export.SymbolicScope([f"T <= {min(most)}"])
+    texts = [t for t in model.towers if not t.reads_numbers and t.num_positions]
+    most = [f"{letters[t.reads]} <= {t.num_positions}" for t in texts]
+    scope = export.SymbolicScope(most)
     numbers = {tower.reads for tower in model.towers if tower.reads_numbers}
 
     def shape_of(name: str, x: np.ndarray) -> Any:

@@ -82,6 +82,8 @@ def _seam_row(seam: Json, measure: str) -> list[str]:
         for kind, count in closed
         if count
     ]
+    if seam.get("keeps_division") is False:
+        removed.append("a tower had no more to give, so others gave more")
     return [
         format_count(number(seam, "step")),
         f"{format_count(before)} to {format_count(after)}",

@@ -6,13 +6,19 @@ compared; they say what a tower keeps before costs are asked:
     even    each tower keeps the same part of its size
     NAME    the tower NAME is cut to its least before anything else is
 
+A tower may be unable to give what a rule asks of it: one alone may not be enough for the
+budget, or may not get down to its part. Then the others give more, and the decision
+says that the rule is not kept to.
+
 What goes is decided for some towers at a time, the others being as they are. A weight
 between two towers is counted in one, and is smaller where the other is narrower. So all
 together is smaller than the sum, and what is asked for is raised until the budget is
 used up.
 """
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
 
@@ -27,6 +33,8 @@ EVEN = "even"
 
 MAX_TRIES = 12
 """Times that a budget is divided anew, since parts of it were left over."""
+
+T = TypeVar("T")
 
 Towers = tuple[str, ...]
 """Names of towers; that of the main one is `MAIN`."""
@@ -69,16 +77,16 @@ class Divider:
 
         A tower whose least is more keeps that, and the others keep less.
         """
-        part, found = float((budget / self.whole).min()), []
-        for _ in range(MAX_TRIES):
-            decision = self._keep(min(part, 1.0))
-            room = float((budget / decision.sizes).min())
-            found += [decision] * (room >= 1)
-            if 1 <= room < 1 + TOLERANCE or part >= 1 <= room:
-                break
-            part *= room if room >= 1 else room * (1 - TOLERANCE / 2)
-        best = lambda decision: decision.rank(budget)
-        return min(found, key=best) if found else self._keep(0.0)
+
+        def follow(part: float, decision: Decision) -> float | None:
+            room = _room(decision, budget)
+            if part >= 1 <= room:
+                return None
+            return part * (room if room >= 1 else room * (1 - TOLERANCE / 2))
+
+        part = float((budget / self.whole).min())
+        decide = lambda part: self._keep(min(part, 1.0))
+        return _approach(decide, part, follow, budget) or self._keep(0.0)
 
     def first(self, name: str, budget: Sizes) -> Decision:
         """Returns the decision for which one tower gives all it has, if need be."""
@@ -87,18 +95,11 @@ class Divider:
         if (decision.sizes <= budget).all():
             return decision
         rest = tuple(other for other in self.sizes if other != name)
-        room, found = budget + self.whole - decision.sizes, []
-        for _ in range(MAX_TRIES):
-            decision = self._join(own | {rest: self._alone(rest, room)})
-            is_within = (decision.sizes <= budget).all()
-            found += [decision] * bool(is_within)
-            if is_within and (budget / decision.sizes).min() < 1 + TOLERANCE:
-                break
-            room = room + budget - decision.sizes
-        best = lambda decision: decision.rank(budget)
-        nothing = np.zeros_like(budget)
-        least = lambda: self._join(own | {rest: self._alone(rest, nothing)})
-        return min(found, key=best) if found else least()
+        decide = lambda room: self._join(own | {rest: self._alone(rest, room)})
+        follow = lambda room, decision: room + budget - decision.sizes
+        room = budget + self.whole - decision.sizes
+        found = _approach(decide, room, follow, budget)
+        return found or decide(np.zeros_like(budget))
 
     def _keep(self, part: float) -> Decision:
         """Returns the decision in which each tower by itself keeps a part."""
@@ -108,12 +109,16 @@ class Divider:
         return self._join({(n,): self._alone((n,), goal) for n, goal in goals.items()})
 
     def _alone(self, towers: Towers, budget: Sizes) -> Decision:
-        """Returns what goes of some towers; all that may, if that is not enough."""
+        """Returns what goes of some towers; all that may, if that is not enough.
+
+        Then the decision says that the rule is not kept to.
+        """
         blueprint = self._search.blueprint
         is_own = lambda path: self._owner[path] in towers
         gates = frozenset(filter(is_own, blueprint.inventory.gates))
         search = self._search.among(gates, frozenset(filter(is_own, blueprint.bits)))
-        return search.at_budget(budget) or search.at_least()
+        least = lambda: dataclasses.replace(search.at_least(), keeps_rule=False)
+        return search.at_budget(budget) or least()
 
     def _join(self, decisions: Mapping[Towers, Decision]) -> Decision:
         """Returns as one what was decided for towers by themselves."""
@@ -131,7 +136,43 @@ class Divider:
             sum(own.predicted_loss_change for own in parts),
             self._size_fn(gates, bits),
             bits,
+            keeps_rule=all(own.keeps_rule for own in parts),
         )
+
+
+def _approach(
+    decide: Callable[[T], Decision],
+    start: T,
+    follow: Callable[[T, Decision], T | None],
+    budget: Sizes,
+) -> Decision | None:
+    """Returns the best decision within a budget, of some that come nearer to it.
+
+    Args:
+        decide: From what is asked for to a decision.
+        start: What is asked for first.
+        follow: From what was asked for, and its decision, to what is asked for next;
+            None for no more.
+        budget: Largest size in each measure.
+
+    Returns:
+        None if no decision is within the budget.
+    """
+    asked = start
+    found: list[Decision] = []
+    for _ in range(MAX_TRIES):
+        decision = decide(asked)
+        room, following = _room(decision, budget), follow(asked, decision)
+        found += [decision] * (room >= 1)
+        if 1 <= room < 1 + TOLERANCE or following is None:
+            break
+        asked = following
+    return min(found, key=lambda decision: decision.rank(budget), default=None)
+
+
+def _room(decision: Decision, budget: Sizes) -> float:
+    """Returns how many times the nearest budget holds a decision; 1 or more fits."""
+    return float((budget / decision.sizes).min())
 
 
 def _owner(path: Path, blueprint: Blueprint) -> str:

@@ -260,6 +260,7 @@ def _describe(
         closed=plan.count_closed(),
         bits=_count_bits(decision, plan, blueprint),
         before=_sizes(blueprint),
+        keeps_division=decision.keeps_rule if run.objective.division else None,
     )
 
 

@@ -30,6 +30,8 @@ class SeamRecord:
         after: Sizes after.
         closed_cut_max_abs_diff: Largest difference between the logits of the closed
             and the cut model; None where nothing was cut.
+        keeps_division: Whether the rule of ``config.objective.division`` was kept to;
+            None without a rule.
         flops_spent: FLOPs of probes and refits.
         seconds: Time that the seam took.
     """
@@ -50,6 +52,7 @@ class SeamRecord:
     true_loss_change: float = 0.0
     next_calibration: float = 1.0
     closed_cut_max_abs_diff: float | None = None
+    keeps_division: bool | None = None
     flops_spent: float = 0.0
     seconds: float = 0.0
 
@@ -58,8 +61,9 @@ class SeamRecord:
         line = dataclasses.asdict(self)
         for when in ("before", "after"):
             line |= {f"{name}_{when}": x for name, x in line.pop(when).items()}
-        if self.closed_cut_max_abs_diff is None:
-            del line["closed_cut_max_abs_diff"]
+        for name in ("closed_cut_max_abs_diff", "keeps_division"):
+            if line[name] is None:
+                del line[name]
         return line
 
     def describe(self) -> str:
@@ -72,4 +76,6 @@ class SeamRecord:
         text = f"seam at step {self.step}: {self.reason}; {name} {change:+.0%}, {loss}"
         if self.gone:
             text += f"; warning: no {' and no '.join(self.gone)} is left in the model"
+        if self.keeps_division is False:
+            text += "; config.objective.division: a tower had no more to give"
         return text

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapes import models
+from shapes import models, recipes
 
 from slimjax.budget.least import least_size
 from slimjax.budget.limits import LAYER, UNITS, Limits
@@ -22,7 +22,8 @@ ALL = Limits(units=UNITS)
 
 @functools.cache
 def inventory_of(config):
-    return take_inventory(config.abstract_variables(), config.uses({"": 16}))
+    lengths = {tower.name: 16 for tower in config.towers}
+    return take_inventory(config.abstract_variables(), config.uses(lengths))
 
 
 class Case:
@@ -39,7 +40,9 @@ class Case:
         for path in self.costs:
             if path[-1] == SUBLAYER:
                 self.costs[path] = np.array(np.nan)
-        self.costs[(CHANNELS,)] *= 4 * len(config.layers)
+        for path in self.costs:
+            if len(path) == 1:  # Channels of a residual stream.
+                self.costs[path] *= 4 * max(len(config.layers), 1)
         self.chooser = WidthChooser(self.inventory, self.parts, self.costs, limits)
 
     def parts(self, gates, bits=None):
@@ -144,7 +147,7 @@ def test_a_tiny_model_gets_as_large_as_a_budget_lets_it(config, part, measure, s
         case.check(case.chooser.at_budget(budget), budget)
 
 
-@given(models(), st.integers(0, 100))
+@given(st.one_of(models(), recipes()), st.integers(0, 100))
 def test_a_higher_price_never_leaves_a_larger_model(config, seed):
     chooser = Case(config, seed=seed, limits=Limits()).chooser
     sizes = [chooser.at_price(alpha).sizes[0] for alpha in (0, 0.01, 0.1, 1, 10, 1e4)]

@@ -32,8 +32,9 @@ class Case:
 
     def __init__(self, config, limits=ALL, seed=0, group_size=0):
         self.config, self.limits, self.group_size = config, limits, group_size
+        lengths = {tower.name: 12 for tower in config.towers}
         self.inventory = take_inventory(
-            config.abstract_variables(), config.uses({"": 12})
+            config.abstract_variables(), config.uses(lengths)
         )
         self.bits = uniform_bits(self.inventory, 16)
         self.size_fn = make_size_fn("bytes", self.inventory, group_size)
@@ -65,8 +66,11 @@ class Case:
         )
 
     def budget(self, part):
-        """Returns a budget between the least at 2 bits (0) and the whole (1)."""
-        fewest = uniform_bits(self.inventory, 2)
+        """Returns a budget between the least at fewest bits (0) and the whole (1)."""
+        fewest = {
+            key: np.where(np.isfinite(nats), STATES, STATES[0]).min(1)
+            for key, nats in self.nats.items()
+        }
         size_fn = lambda gates: self.size_fn(gates, fewest)
         least = least_size(self.inventory, size_fn, self.limits) / self.whole
         return least * (1 - part) + part
@@ -85,10 +89,9 @@ class Case:
     def least_step(self, decision):
         """Returns the fewest bytes by which the model can grow, inf if it cannot."""
         chooser, found = self.chooser, [np.inf]
-        closed = int(np.sum(decision.gates[(CHANNELS,)] == 0))
-        (family,) = chooser.units.channels
-        num_steps = family.count_closed(decision.gates) if closed else 0
-        prices = chooser.at_widths((num_steps,)).ledger.choice.prices
+        channels = chooser.units.channels
+        widths = tuple(family.count_closed(decision.gates) for family in channels)
+        prices = chooser.at_widths(widths).ledger.choice.prices
         opened = prices.open_units(decision.gates)
         for key, own in decision.states.items():
             for state in own[opened[key]]:

@@ -6,8 +6,11 @@ import sys
 
 import numpy as np
 import pytest
+import shapes
+from image_files import draw, save, write_questions
 from own_folders import config_of, ragged, random_folder
 
+import slimjax
 from slimjax.data.codecs import fingerprints, load_codecs
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
@@ -73,6 +76,69 @@ def test_a_program_answers_rows_of_any_number_and_length(tmp_path, name):
         readout = model.config.module().apply(model.params, inputs)[head.name]
         expected = readout.x if head.table == "batch" else readout.logits()
         found = np.load(tmp_path / "answers.npy")
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+SIDE, WORDS = 8, ("red", "green", "blue")
+SMALL = dict(width=12, num_heads=2, mlp_dim=10, num_layers=1, filters=[5], pools=[4])
+SMALL |= dict(dtype="float32")
+PICTURES = {
+    "a fusion": ("image_question", dict(kind="fusion", image_width=8, text_width=10)),
+    "patches": (
+        "image_classification",
+        dict(kind="encoder", stem="patches", patch_size=4),
+    ),
+    "a writer of captions": (
+        "caption",
+        dict(kind="encoder_decoder", stem="convolution", encoder_layers=1),
+    ),
+    "a writer that reads a picture and a text": (
+        "image_translation",
+        dict(kind="encoder_decoder", stem="convolution", encoder_layers=1),
+    ),
+}
+
+
+def train_on_pictures(folder, task, model):
+    """Returns the folder of a run of one step."""
+    rows = []
+    for i in range(24):
+        save(folder / f"{i}.png", draw(i, SIDE, SIDE))
+        word = WORDS[i % 3]
+        row = dict(image=f"{i}.png", question=f"is it {word}?", answer="yn"[i % 2])
+        rows.append(row | dict(source=f"a {word} thing", target=word, label=word))
+    path = write_questions(folder / "rows.jsonl", rows)
+    data = dict(source=f"jsonl:{path}", tokenizer="bytes", seq_len=16, batch_size=4)
+    config = {"task": task, "model": SMALL | model, "data": data}
+    config |= {"objective": {"strategy": "none"}, "mesh": {"data": 1}}
+    config |= {"train": {"num_steps": 1, "eval_every_steps": 0}}
+    slimjax.fit(config, folder / "run", quiet=True)
+    return folder / "run"
+
+
+@pytest.mark.slow
+@pytest.mark.wrong_types  # Lengths that are symbols are no ints.
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_program_of_pictures_answers_rows_of_any_number(tmp_path, name, monkeypatch):
+    pytest.importorskip("flatbuffers")
+    from slimjax.interop.stablehlo import export_stablehlo
+
+    monkeypatch.setenv("SLIMJAX_CACHE", str(tmp_path / "cache"))
+    run = train_on_pictures(tmp_path, *PICTURES[name])
+    export_stablehlo(run, tmp_path / "program")
+    model, environment = load(run), os.environ | {"JAX_PLATFORMS": "cpu"}
+    for rows in (1, 3):
+        drawn = shapes.draw_inputs(model.config, num_rows=rows, seed=rows)
+        inputs = {name: np.asarray(x) for name, x in drawn.items()}
+        inputs = {n: x for n, x in inputs.items() if not n.endswith("_types")}
+        np.savez(tmp_path / "inputs.npz", **inputs)
+        argv = [sys.executable, "-c", PROGRAM, str(tmp_path / "program")]
+        argv += [str(tmp_path / "inputs.npz"), str(tmp_path / "answers.npy")]
+        subprocess.run(argv, env=environment, check=True, cwd=tmp_path)
+        head = model.config.heads[0]
+        expected = model.config.module().apply(model.params, inputs)[head.name].logits()
+        found = np.load(tmp_path / "answers.npy")
+        assert len(found) == rows
         np.testing.assert_allclose(found, expected, atol=1e-4)
 
 

@@ -33,6 +33,33 @@ def test_every_row_has_a_start_an_end_and_their_ratio(make_run):
     assert rows["time, total"] == ("-", "7 min 2 s", "-")
 
 
+TOWER = dict(flops_per_token=3e6, flops_per_token_start=12e6)
+TOWER |= dict(bytes=1000, bytes_start=4000)
+TOWERS = {
+    "image": dict(params=10, params_start=40, **TOWER),
+    "main": dict(params=150, params_start=200, **TOWER),
+}
+
+
+@pytest.mark.parametrize(
+    ("measure", "row"),
+    [
+        ("params", ("parameters of the tower image", "40", "10", "25 %")),
+        ("flops", ("FLOPs of the tower image", "12.0 MFLOP", "3.00 MFLOP", "25 %")),
+        ("bytes", ("bytes of the tower image", "4.00 kB", "1.00 kB", "25 %")),
+        ("latency", ("parameters of the tower main", "200", "150", "75 %")),
+    ],
+)
+def test_a_budget_is_shown_by_tower_in_its_measure(make_run, measure, row):
+    run = read_run(make_run())
+    run.report["size"] |= {"measure": measure, "towers": TOWERS}
+    rows = {label: tuple(cells) for label, *cells in make_table(run)}
+    assert rows[row[0]] == row[1:]
+    assert sum("of the tower" in label for label in rows) == 2
+    run.report["size"]["towers"] = {"": TOWERS["main"]}  # One tower is the whole.
+    assert not any("of the tower" in row.label for row in make_table(run))
+
+
 def test_all_runs_have_the_same_rows_in_the_same_order(make_run):
     tables = [make_table(read_run(make_run(n, finished=n == "a"))) for n in "ab"]
     assert [row.label for row in tables[0]] == [row.label for row in tables[1]]

@@ -115,6 +115,16 @@ def test_a_run_on_eight_devices_that_was_killed_ends_with_the_same_bits(
     assert again["state_hash"] == read(whole)["state_hash"]
 
 
+def test_the_budget_is_met(whole):
+    size = read(whole)["size"]
+    start, end = size["bytes_start"], size["bytes"]
+    # A row of a table is 1 % of so small a model; the header is foretold within 80.
+    assert 0.49 * start - 80 <= end <= 0.5 * start
+    towers = size["towers"]
+    assert len(towers) in (1, 4)
+    assert sum(own["bytes"] for own in towers.values()) <= end
+
+
 def test_eight_devices_go_the_way_of_one(config, whole, tmp_path):
     slimjax.fit({**config, "mesh": {"data": 1}}, tmp_path / "run", quiet=True)
     shapes = lambda report: [stage["params"] for stage in report["stages"]]

@@ -153,6 +153,56 @@ class PreparedImages:
         return [self._examples[i] for i in numbers]
 
 
+BUILDER = """
+import io
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+class Shades(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        names = tfds.features.ClassLabel(names=["dark", "light"])
+        image = tfds.features.Image(shape=(4, 5, 3), encoding_format="png")
+        features = tfds.features.FeaturesDict({"image": image, "label": names})
+        return self.dataset_info_from_configs(features=features)
+
+    def _split_generators(self, dl_manager):
+        starts = {"train": 0, "test": 60}
+        return {name: self._generate_examples(start) for name, start in starts.items()}
+
+    def _generate_examples(self, start):
+        source = np.random.default_rng(start)
+        for i in range(start, start + 60):
+            pixels = source.integers(0, 60, (4, 5, 3)) + 150 * (i % 2)
+            file = io.BytesIO()
+            Image.fromarray(pixels.astype(np.uint8)).save(file, "png")
+            yield i, {"image": file.getvalue(), "label": ["dark", "light"][i % 2]}
+"""
+
+
+@pytest.mark.slow
+def test_a_builder_of_images_is_prepared_and_trained_from(
+    tmp_path, monkeypatch, capsys
+):
+    pytest.importorskip("tensorflow_datasets")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures/__init__.py").write_text("")
+    (tmp_path / "pictures/shades.py").write_text(BUILDER)
+    argv = ["prepare", "--tfds_builder=pictures.shades", f"--output={tmp_path}/data"]
+    assert main([*argv, "--json"]) == 0
+    done = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert done["splits"] == {"train": 60, "test": 60}
+    config = configure("tfds:shades", data__tfds_dir=str(tmp_path / "data"))
+    config["data"]["test_source"] = "tfds:shades"
+    report = slimjax.fit(config, tmp_path / "run", quiet=True)
+    assert report["data"]["examples_test"] == 60
+    assert report["error"]["test_accuracy"] == 1.0
+
+
 def test_a_prepared_set_of_images_trains(tmp_path, monkeypatch):
     folder = tmp_path / "shades/1.0.0"
     folder.mkdir(parents=True)

@@ -12,6 +12,9 @@ import slimjax
 from slimjax.cli.main import main
 from slimjax.data import DataConfig
 from slimjax.errors import ConfigError, DataError
+from slimjax.models import ModelSettings
+from slimjax.models.build import build_model
+from slimjax.models.options import next_token
 from slimjax.tasks import get, lengths
 from slimjax.tasks.pixels import with_pixels
 
@@ -147,6 +150,38 @@ def test_an_image_tells_what_a_source_leaves_open(tmp_path):
     asked = {"image": str(tmp_path / "images/1.png"), "source": "the thing"}
     (found,) = slimjax.load(tmp_path / "run").predict([asked])
     assert found["prediction"] == "lv"
+
+
+@pytest.mark.parametrize("inputs", ["text", "image"])
+def test_one_setting_makes_a_control_of_a_translation(inputs):
+    plain = dict(kind="encoder_decoder", stem="convolution", encoder_layers=1)
+    sizes = dict(vocab=20, image_height=8, image_width=8, image_channels=3)
+    settings = ModelSettings(**(MODEL | plain), inputs=inputs)
+    lengths = {"": 5, "source": 9}
+    model = build_model(settings, sizes, next_token(20, settings.full_style), lengths)
+    read = {tower.reads for tower in model.towers if not tower.of}
+    assert read == {"text": {"source", "tokens"}, "image": {"image", "tokens"}}[inputs]
+
+
+@SLOW
+@pytest.mark.parametrize("inputs", ["text", "image"])
+def test_a_control_of_a_translation_learns_what_its_input_tells(tmp_path, inputs):
+    names = make_images(tmp_path, 40)
+    other = lambda i: list(COLOURS)[i // 3 % 3]  # What the source says.
+    rows = [
+        {"image": f"images/{i}.png", "source": f"a {other(i)} thing"}
+        | {"target": WORDS[other(i)] if inputs == "text" else WORDS[name]}
+        for i, name in enumerate(names)
+    ]
+    path = write_questions(tmp_path / "t.jsonl", rows)
+    kind = dict(kind="encoder_decoder", stem="convolution", encoder_layers=1)
+    kind |= dict(inputs=inputs)
+    config = configure("image_translation", path, 120, **kind, data={"seq_len": 20})
+    report = slimjax.fit(config, tmp_path / "run", quiet=True)
+    assert metrics_of(report)["chrf"] > 80
+    asked = {"image": str(tmp_path / "images/1.png"), "source": "a blue thing"}
+    (found,) = slimjax.load(tmp_path / "run").predict([asked])
+    assert found["prediction"] == {"text": "lan", "image": "lv"}[inputs]
 
 
 def test_what_a_model_reads_of_a_row_of_each_task():

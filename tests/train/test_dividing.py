@@ -14,6 +14,7 @@ from slimjax.run.feasible import check_division
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import make_run_config
 from slimjax.train.dividing import decide_divided
+from slimjax.train.seam_record import SeamRecord
 from slimjax.train.search import Search
 
 STATES = (16, 8, 4, 2)
@@ -74,6 +75,7 @@ def test_all_towers_keep_the_same_part():
     assert 0.97 * part <= decision.sizes[0] <= part
     parts = list(parts_by_tower(blueprint, decision).values())
     assert max(parts) < 1.05 * min(parts)
+    assert decision.keeps_rule
     free = search.at_budget(np.array([part]))
     assert free is not None
     assert free.predicted_loss_change <= decision.predicted_loss_change
@@ -87,6 +89,7 @@ def test_a_tower_gives_all_it_has_before_others_give_anything(name):
     search = make_search(blueprint)
     decision = decide_divided(search, np.array([0.3]))
     assert 0.29 <= decision.sizes[0] <= 0.3
+    assert not decision.keeps_rule  # Others gave something, too.
     parts = parts_by_tower(blueprint, decision)
     least = parts_by_tower(blueprint, search.at_least())
     assert parts[name] <= 1.3 * least[name]  # Other towers have other widths.
@@ -98,11 +101,26 @@ def test_others_stay_as_they_are_where_one_tower_is_enough():
     search = make_search(blueprint)
     decision = decide_divided(search, np.array([0.95]))
     assert 0.94 <= decision.sizes[0] <= 0.95
+    assert decision.keeps_rule
     for path, gate in decision.gates.items():
         assert gate.all() or path[0] in ("text", "text_embed")
     assert decision.bits is not None
     for key, bits in decision.bits.items():
         assert (bits == 16).all() or key[0] in ("text", "text_embed")
+
+
+def test_towers_with_no_more_to_give_are_reported():
+    blueprint = make_blueprint("even")
+    search = make_search(blueprint)
+    decision = decide_divided(search, 1.05 * search.at_least().sizes)
+    assert not decision.keeps_rule
+    plain = dict(step=4, strategy="exchange", taken=True, reason="pays", alpha=None)
+    plain |= dict(alphas={"bytes": None}, predicted_loss_change=None, calibration=1.0)
+    plain |= dict(closed={}, bits={}, before={"bytes": 4.0}, after={"bytes": 2.0})
+    for keeps, words in ((None, 0), (True, 0), (False, 1)):
+        record = SeamRecord(**plain, keeps_division=keeps)
+        assert record.describe().count("a tower had no more to give") == words
+        assert record.as_dict().get("keeps_division") is keeps
 
 
 def test_rules_that_make_no_sense_end_in_one_line():
