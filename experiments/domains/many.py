@@ -3,8 +3,9 @@
 Run: python experiments/domains/many.py [--processes=2] [--seconds=0]
     [--only=adapters,matrix] [--seeds=0,1,2] [--workdir=runs/domains]
 
-Each run has a process of its own. Where the time is up, what still runs is ended; the
-same command goes on. On a GPU several processes share its memory with
+Each run has a process of its own. At the end peers.py and table.py are run. Where the
+time is up, what still runs is ended, and peers are left out; the same command goes on.
+On a GPU several processes share its memory with
 XLA_PYTHON_CLIENT_PREALLOCATE=false.
 """
 
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 sys.path.append(str(Path(__file__).parents[1] / "tasks"))
 from arms import ARMS, FIRST, MATRIX, MINILM, SOURCE, TARGET
-from processes import run_all, start_logged
+from processes import run_all, run_script, start_logged
 from reviews import DOMAINS, path_of
 from run import EVERY, HERE, name_of, result_path
 
@@ -81,6 +82,9 @@ def main() -> None:
         label=lambda job: f"{job.name} {job.seed}",
         is_ready=Job.is_ready,
     )
+    if not flags.seconds:
+        run_script(HERE / "peers.py", f"--data={flags.workdir / 'data'}")
+    run_script(HERE / "table.py")
 
 
 def prepare(jobs: list[Job], workdir: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 sys.path.append(str(Path(__file__).parents[1] / "tasks"))
 from arms import ALL, ARMS, FIRST
 from marks import write_marked
-from peers import SEEDS
+from peers import PEERS, SEEDS
 from reviews import DOMAINS
 
 from slimjax.metrics.paired import compare_metric
@@ -37,6 +37,12 @@ GOALS = {
     ("lr-pooled", 50): 66.2,
     ("lr-pooled", 200): 70.1,
     ("lr-pooled", 1000): 76.0,
+    ("lr-pooled", 2000): 78.8,
+    ("lr-target", 50): 61.8,
+    ("lr-target", 200): 67.5,
+    ("lr-target", 1000): 76.0,
+    ("lr-target", 2000): 78.6,
+    ("lr-minilm", 0): 74.5,
     ("minilm-adapters", 0): 75.0,
     ("minilm-adapters", 200): 80.0,
 }
@@ -81,7 +87,7 @@ def spread(values: list[float]) -> str:
 def list_arms(runs: Runs) -> list[str]:
     """Returns a table of arms by number of target examples."""
     rows = []
-    for arm in (*ARMS, "lr-pooled", "lr-target"):
+    for arm in (*ARMS, *PEERS):
         own = {k: list(runs[arm, k].values()) for k in KS if runs.get((arm, k))}
         if not own:
             continue

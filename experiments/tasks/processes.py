@@ -1,6 +1,7 @@
 """Runs many commands at the same time, each in a process of its own."""
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -45,6 +46,15 @@ def run_all(
     for process in running.values():
         process.kill()
     print("not done:", [label(job) for job in [*running, *waiting]])
+
+
+def run_script(path: Path, *flags: str) -> None:
+    """Runs a script of Python to its end.
+
+    Raises:
+        subprocess.CalledProcessError: If it fails.
+    """
+    subprocess.run([sys.executable, str(path), *flags], check=True)
 
 
 def start_logged(command: list[str], log: Path) -> subprocess.Popen:

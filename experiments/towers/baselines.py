@@ -3,6 +3,9 @@
 Run: pip install 'slimjax[tasks,peers,images]', then
     python experiments/towers/baselines.py [--study=stamps] [--seed=0] [--data=data]
 
+Without --study and --seed all peers of all seeds are computed, those that are there
+left alone. Where the split is the data's own, one seed says all.
+
 | study | peer | what it is |
 |---|---|---|
 | questions | `question` | the most frequent answer to the same question in training |
@@ -23,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from arms import STUDIES
 from PIL import Image
 from run import RESULTS, describe_answers, result_path
 from sklearn.linear_model import LogisticRegression
@@ -31,28 +35,41 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from splits import read_images, read_rows
 
+OWN_SPLITS = ("questions", "clothes")
+"""Studies whose data have a test split of their own."""
+
 Peer = Callable[[int, Path], dict[str, Any]]
 """From a seed and the data to metrics on the test split."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Peers of towers")
-    parser.add_argument("--study", choices=PEERS, default="")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--study", choices=STUDIES, action="append", help="or several")
+    parser.add_argument("--seed", type=int, default=None, help="default: all")
     parser.add_argument("--data", type=Path, default=Path("data"))
     flags = parser.parse_args()
-    for study in [flags.study] if flags.study else PEERS:
-        for name, peer in PEERS[study].items():
-            path = result_path(study, name, flags.seed)
-            if path.exists():
-                continue
-            start = time.perf_counter()
-            result = {"study": study, "arm": name, "seed": flags.seed}
-            result |= peer(flags.seed, flags.data)
-            result |= {"seconds": time.perf_counter() - start}
-            RESULTS.mkdir(exist_ok=True)
-            path.write_text(json.dumps(result) + "\n")
-            print(path.stem, result.get("accuracy"), flush=True)
+    for study in flags.study or PEERS:
+        for seed in list_seeds(study) if flags.seed is None else [flags.seed]:
+            for name, peer in PEERS.get(study, {}).items():
+                answer(study, name, peer, seed, flags.data)
+
+
+def list_seeds(study: str) -> range:
+    """Returns the seeds of a study's peers, which draw nothing but the split."""
+    return range(1 if study in OWN_SPLITS else STUDIES[study].num_seeds)
+
+
+def answer(study: str, name: str, peer: Peer, seed: int, data: Path) -> None:
+    """Computes a peer, unless its result is there."""
+    path = result_path(study, name, seed)
+    if path.exists():
+        return
+    start = time.perf_counter()
+    result = {"study": study, "arm": name, "seed": seed} | peer(seed, data)
+    result |= {"seconds": time.perf_counter() - start}
+    RESULTS.mkdir(exist_ok=True)
+    path.write_text(json.dumps(result) + "\n")
+    print(path.stem, result.get("accuracy"), flush=True)
 
 
 def score(expected: list[str], answers: list[str]) -> dict[str, Any]:

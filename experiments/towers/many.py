@@ -3,10 +3,10 @@
 Run: python experiments/towers/many.py [--processes=14] [--seconds=0]
     [--only=questions,digits] [--seeds=0,1,2] [--data=data] [--workdir=runs/towers]
 
-Each run is a process of run.py. Where the time is up, what still runs is ended; started
-again, those runs go on from their last checkpoints, and what has a result is left
-alone. On a GPU several processes share its memory with
-XLA_PYTHON_CLIENT_PREALLOCATE=false.
+Each run is a process of run.py. At the end baselines.py and table.py are run. Where the
+time is up, what still runs is ended, and baselines are left out; started again, those
+runs go on from their last checkpoints, and what has a result is left alone. On a GPU
+several processes share its memory with XLA_PYTHON_CLIENT_PREALLOCATE=false.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 sys.path.append(str(Path(__file__).parents[1] / "tasks"))
 from arms import STUDIES
-from processes import run_all, start_logged
+from processes import run_all, run_script, start_logged
 from run import HERE, result_path
 
 
@@ -53,6 +53,10 @@ def main() -> None:
         seconds=flags.seconds,
         label=lambda job: " ".join(map(str, job)),
     )
+    if not flags.seconds:
+        own = [f"--study={study}" for study in only] if flags.only else []
+        run_script(HERE / "baselines.py", f"--data={flags.data}", *own)
+    run_script(HERE / "table.py")
 
 
 def list_jobs(seeds: list[int]) -> list[Job]:

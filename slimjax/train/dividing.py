@@ -6,8 +6,8 @@ compared; they say what a tower keeps before costs are asked:
     even    each tower keeps the same part of its size
     NAME    the tower NAME is cut to its least before anything else is
 
-A tower may be unable to give what a rule asks of it: one alone may not be enough for the
-budget, or may not get down to its part. Then the others give more, and the decision
+A tower may be unable to give what a rule asks of it: one alone may not be enough for
+the budget, or may not get down to its part. Then the others give more, and the decision
 says that the rule is not kept to.
 
 What goes is decided for some towers at a time, the others being as they are. A weight
