@@ -122,8 +122,8 @@ def _symbolic(model: ModelConfig, inputs: dict[str, np.ndarray]) -> dict[str, An
     """Returns shapes of inputs: any rows, and any positions of each tower of texts."""
     letters = {tower.reads: "T" if not tower.name else "S" for tower in model.towers}
     texts = [t for t in model.towers if not t.reads_numbers and t.num_positions]
-    most = [f"{letters[t.reads]} <= {t.num_positions}" for t in texts]
-    scope = export.SymbolicScope(most)
+    most = {f"{letters[t.reads]} <= {t.num_positions}": None for t in texts}
+    scope = export.SymbolicScope([*most])
     numbers = {tower.reads for tower in model.towers if tower.reads_numbers}
 
     def shape_of(name: str, x: np.ndarray) -> Any:
