@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapes import models, recipes
+from shapes import models
 
 from slimjax.budget.least import least_size
 from slimjax.budget.limits import LAYER, UNITS, Limits
@@ -147,7 +147,7 @@ def test_a_tiny_model_gets_as_large_as_a_budget_lets_it(config, part, measure, s
         case.check(case.chooser.at_budget(budget), budget)
 
 
-@given(st.one_of(models(), recipes()), st.integers(0, 100))
+@given(models(), st.integers(0, 100))
 def test_a_higher_price_never_leaves_a_larger_model(config, seed):
     chooser = Case(config, seed=seed, limits=Limits()).chooser
     sizes = [chooser.at_price(alpha).sizes[0] for alpha in (0, 0.01, 0.1, 1, 10, 1e4)]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compress.tiny import make_encoder
+from compress.tiny import SHAPES
 from own_folders import config_of, random_folder
 
 from slimjax.compress.config import Request
@@ -21,7 +21,7 @@ from slimjax.interop.hf_export import export_hf
 from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.importing import understand
 from slimjax.interop.run_folders import write_run_folder
-from slimjax.models import HeadConfig, recipes
+from slimjax.models import HeadConfig, encoder, recipes
 from slimjax.models.adapters import add_adapters
 from slimjax.run.evaluate import evaluate_folder
 from slimjax.trees import flatten
@@ -195,7 +195,8 @@ def test_models_of_features_are_refused():
 
 
 def test_models_with_adapters_of_domains_are_refused():
-    model, _, _ = make_encoder()
+    head = HeadConfig("label", 3, at="mean")
+    model = encoder(29, 16, SHAPES, heads=(head,), num_positions=12)
     towers = tuple(add_adapters(tower, ("a", "b"), 2) for tower in model.towers)
     with pytest.raises(ConfigError, match=r"adapters of domains\. Slim this one with"):
         check_walkable(dataclasses.replace(model, towers=towers))

@@ -11,6 +11,7 @@ from slimjax.errors import ConfigError
 from slimjax.models.build import build_model
 from slimjax.objective.towers import sizes_by_tower
 from slimjax.run.feasible import check_division
+from slimjax.train import dividing
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import make_run_config
 from slimjax.train.dividing import decide_divided
@@ -109,10 +110,9 @@ def test_others_stay_as_they_are_where_one_tower_is_enough():
         assert (bits == 16).all() or key[0] in ("text", "text_embed")
 
 
-def test_towers_with_no_more_to_give_are_reported():
-    blueprint = make_blueprint("even")
-    search = make_search(blueprint)
-    decision = decide_divided(search, 1.05 * search.at_least().sizes)
+def test_towers_with_no_more_to_give_are_reported(monkeypatch):
+    monkeypatch.setattr(dividing, "MAX_TRIES", 0)  # As if none had been within.
+    decision = decide_divided(make_search(make_blueprint("even")), np.array([0.01]))
     assert not decision.keeps_rule
     plain = dict(step=4, strategy="exchange", taken=True, reason="pays", alpha=None)
     plain |= dict(alphas={"bytes": None}, predicted_loss_change=None, calibration=1.0)
