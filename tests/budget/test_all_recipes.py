@@ -1,4 +1,4 @@
-"""What prices and budgets promise of models of all kinds, pictures and texts among them.
+"""What prices and budgets promise of models of all kinds, those of pictures among them.
 
 Costs are drawn; nothing is compiled.
 """
@@ -23,8 +23,7 @@ from slimjax.objective.size import make_size_fn
 from slimjax.resize.plan import make_plan
 from slimjax.trees import flatten, unflatten
 
-pytestmark = pytest.mark.slow  # Each width and stage is searched, in turns.
-
+SLOW = pytest.mark.slow  # Each width and stage is searched, in turns.
 ALL = Limits(units=UNITS)
 HEADS = (HeadConfig("answer", 5, at="mean", bias=True),)
 
@@ -69,6 +68,7 @@ def check_a_request(seed, part):
     return decision
 
 
+@SLOW
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_budget_is_met_over_both_towers_by_widths_filters_and_bits(seed):
     decision = check_a_request(seed, 0.25 - 0.05 * seed)
@@ -78,6 +78,7 @@ def test_a_budget_is_met_over_both_towers_by_widths_filters_and_bits(seed):
     assert len({b for own in decision.bits.values() for b in own.tolist()}) > 1
 
 
+@SLOW
 @given(recipes(), st.floats(0.05, 1.0), st.integers(0, 99))
 @settings(max_examples=4)
 def test_no_budget_is_exceeded_whatever_the_model(config, part, seed):
@@ -107,8 +108,10 @@ def test_the_size_of_what_is_cut_is_the_one_that_was_predicted(config, seed):
     size_fn = make_size_fn("bytes", left)
     actual = float(size_fn(left.open_gates(), flatten(bits)))
     predicted = float(case.size_fn(decision.gates, decision.bits))
-    # The table of a file tells less where a sublayer is gone.
-    assert actual == pytest.approx(predicted, abs=60 * len(gone) + 1e-3)
+    # The table of a file has less to tell where weights are gone, some bytes of each.
+    num_gone = len(case.inventory.leaves) - len(left.leaves)
+    assert bool(num_gone) == bool(gone)
+    assert -1e-3 <= predicted - actual <= 12 * num_gone + 1e-3
 
 
 @given(recipes(), st.integers(0, 99))
@@ -122,7 +125,8 @@ def test_bytes_of_any_bits_are_those_of_the_packed_file(config, seed):
     content = pack(weights, names, {"bits": unflatten(bits), "fit": fit}, 0)
     predicted = float(case.size_fn(case.inventory.open_gates(), bits))
     # So small models have lengths of one digit; the table is reckoned with three.
-    assert len(content) <= predicted <= 1.01 * len(content) + 160
+    num_weights = len(case.inventory.leaves)
+    assert len(content) <= predicted <= 1.01 * len(content) + 60 + 4 * num_weights
 
 
 @given(recipes(), st.integers(0, 100))
