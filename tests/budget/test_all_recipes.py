@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapes import make_variables, recipes
-from test_bit_prices import random_bits
+from shapes import recipes
 from test_chooser import Case as CaseOfUnits
 from test_width import Case
 
@@ -21,7 +20,7 @@ from slimjax.nn.quantize import uniform_precision
 from slimjax.objective.inventory import take_inventory
 from slimjax.objective.size import make_size_fn
 from slimjax.resize.plan import make_plan
-from slimjax.trees import flatten, unflatten
+from slimjax.trees import flatten
 
 SLOW = pytest.mark.slow  # Each width and stage is searched, in turns.
 ALL = Limits(units=UNITS)
@@ -112,21 +111,6 @@ def test_the_size_of_what_is_cut_is_the_one_that_was_predicted(config, seed):
     num_gone = len(case.inventory.leaves) - len(left.leaves)
     assert bool(num_gone) == bool(gone)
     assert -1e-3 <= predicted - actual <= 12 * num_gone + 1e-3
-
-
-@given(recipes(), st.integers(0, 99))
-@settings(max_examples=4)
-def test_bytes_of_any_bits_are_those_of_the_packed_file(config, seed):
-    case = Case(config, ALL, seed)
-    bits = random_bits(case.inventory, np.random.default_rng(seed))
-    variables, names = make_variables(config)
-    weights, names = variables["params"], names["params"]
-    fit = uniform_precision(weights, names, 16)["fit"]
-    content = pack(weights, names, {"bits": unflatten(bits), "fit": fit}, 0)
-    predicted = float(case.size_fn(case.inventory.open_gates(), bits))
-    # So small models have lengths of one digit; the table is reckoned with three.
-    num_weights = len(case.inventory.leaves)
-    assert len(content) <= predicted <= 1.01 * len(content) + 60 + 4 * num_weights
 
 
 @given(recipes(), st.integers(0, 100))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shapes import make_variables, models
+from shapes import make_variables, models, recipes
 
 from slimjax.budget.bits import BitCosts, BitPrices
 from slimjax.budget.decision import BitChoice
@@ -35,7 +35,7 @@ def random_bits(inventory, source):
 @given(st.data())
 @settings(max_examples=20)
 def test_bytes_of_any_bits_are_those_of_the_packed_file(data):
-    config = data.draw(models())
+    config = data.draw(st.one_of(models(), recipes()))
     group_size = data.draw(st.sampled_from([0, 4]))
     variables, names = make_variables(config)
     weights, names = variables["params"], names["params"]
