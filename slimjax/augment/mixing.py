@@ -25,6 +25,9 @@ def partners(x: Shaped[Array, "B ..."]) -> Shaped[Array, "B ..."]:
 
 
 def mix(x: Float[Array, "B ..."], share: Float[Array, " B"]) -> Float[Array, "B ..."]:
-    """Returns ``share * x + (1 - share) * partner``."""
-    own = share.reshape(-1, *[1] * (x.ndim - 1))
-    return own * x + (1 - own) * partners(x)
+    """Returns ``share * x + (1 - share) * partner``.
+
+    With one product there is one way to fuse it with the sum, so devices round alike.
+    """
+    own, other = share.reshape(-1, *[1] * (x.ndim - 1)), partners(x)
+    return other + own * (x - other)

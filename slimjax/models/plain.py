@@ -99,6 +99,6 @@ def _tower(data: Mapping[str, Any]) -> TowerConfig:
     fields["layers"] = tuple(LayerConfig.from_json(layer) for layer in data["layers"])
     if data.get("rope_scaling") is not None:
         fields["rope_scaling"] = RopeScaling(**data["rope_scaling"])
-    if "buckets" in data:
-        fields["buckets"] = tuple(data["buckets"])
+    lists = ("buckets", "domains", "of")
+    fields |= {name: tuple(data[name]) for name in lists if name in data}
     return TowerConfig(**fields)
