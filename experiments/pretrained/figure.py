@@ -9,6 +9,7 @@ from goals import CALIBRATION, TEXT, part
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import FuncFormatter
 
 Result = dict
 Lines = dict[tuple[str, bool], dict[float, float]]
@@ -60,6 +61,11 @@ def draw_lines(
         )
     axes.set_xlabel(quantity)
     axes.set_yscale("log")
+    for set_formatter in (
+        axes.yaxis.set_major_formatter,
+        axes.yaxis.set_minor_formatter,
+    ):
+        set_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(alpha=0.3)
     if lines:
         axes.legend(frameon=False, fontsize=7)
