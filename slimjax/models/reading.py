@@ -54,7 +54,7 @@ def join_segments(
     found = [join_segments(own, towers, inputs) for own in tower.of]
     if all(own is None for own in found):
         return None
-    num_rows = next(len(own) for own in found if own is not None)
+    num_rows = next(own.shape[0] for own in found if own is not None)
     return jnp.concatenate(
         [
             jnp.ones((num_rows, count_here(part, towers, inputs)), jnp.int32)
