@@ -13,10 +13,9 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from slimjax.data.dataset import Dataset
-from slimjax.data.tokens import adds_bos
 from slimjax.store.files import write_atomic
 from slimjax.tasks.base import Columns
-from slimjax.tasks.error import BY_POSITION
+from slimjax.tasks.error import BY_POSITION, NO_TARGET
 
 Losses = Mapping[str, np.ndarray]
 """``nats``, ``targets`` and ``bytes`` of each document or example, ``[N]``."""
@@ -36,37 +35,35 @@ def find_losses(
         by_example: The same by example.
     """
     if BY_POSITION in measured and split in data.documents:
-        reads_first = not adds_bos(data.special)
         sizes = np.asarray(data.documents[split])
-        return losses_of_documents(measured[BY_POSITION], sizes, reads_first)
+        return losses_of_documents(measured[BY_POSITION], sizes)
     return {name: by_example[name] for name in NAMES if name in by_example}
 
 
 def losses_of_documents(
-    nats: Float[np.ndarray, "R T"], sizes: Int64[np.ndarray, "D 2"], reads_first: bool
+    nats: Float[np.ndarray, "R T"], sizes: Int64[np.ndarray, "D 2"]
 ) -> Losses:
     """Returns the losses of documents that lie in rows one after the other.
 
     Args:
-        nats: Of the target at each position; 0 where there is none.
+        nats: Of each token; `NO_TARGET` where it is none.
         sizes: Tokens and raw bytes of each document.
-        reads_first: Whether the first token of a row is read only. The loss of a token
-            then stands at the position before it.
 
     Examples:
-        >>> nats, sizes = np.arange(6.0).reshape(2, 3), np.array([[4, 3], [2, 1]])
-        >>> found = losses_of_documents(nats, sizes, reads_first=False)
+        >>> nats = np.array([[0.0, 1.0, 2.0], [3.0, NO_TARGET, 5.0]])
+        >>> found = losses_of_documents(nats, np.array([[4, 3], [2, 1]]))
         >>> found["nats"], found["targets"]
-        (array([6., 9.]), array([4, 2]))
+        (array([6., 5.]), array([4, 1]))
     """
-    seq_len, ends = nats.shape[1], np.cumsum(sizes[:, 0])
-    starts, targets = ends - sizes[:, 0], sizes[:, 0]
-    if reads_first:
-        nats = np.pad(nats[:, :-1], ((0, 0), (1, 0)))
-        targets = targets - (-(-ends // seq_len) - -(-starts // seq_len))
-    flat = nats.astype(np.float64).ravel()
-    sums = np.add.reduceat(flat, starts) if len(starts) else np.zeros(0)
-    return {"nats": sums, "targets": targets, "bytes": sizes[:, 1]}
+    flat, bounds = nats.astype(np.float64).ravel(), np.cumsum(sizes[:, 0])
+    flat = flat[: int(bounds[-1])] if len(bounds) else flat[:0]
+    is_target, starts = flat != NO_TARGET, bounds - sizes[:, 0]
+    sum_up = lambda x: np.add.reduceat(x, starts) if len(starts) else np.zeros(0)
+    return {
+        "nats": sum_up(np.where(is_target, flat, 0.0)),
+        "targets": sum_up(is_target.astype(np.int64)),
+        "bytes": sizes[:, 1],
+    }
 
 
 def write_losses(path: Path, losses: Losses) -> None:

@@ -85,8 +85,9 @@ class Task:
         among: From candidate texts and their vectors to what answers by ranking them;
             None if the task ranks nothing.
         target: What a target is called, such as ``token``.
-        by_position: Whether the loss of each position is kept, of a stream of documents
-            in rows, so that each document has an error.
+        target_at: Where the loss of a token stands, for rows that are a stream of
+            documents: 0 at its own position, -1 at the one before. Then each document
+            has an error. None where losses are kept by row.
         hides_future: Whether the target of a position stands in its row, right after
             it, so that no position may see those that follow.
         fills_gaps: Whether targets stand in the middle of what is read, so that a
@@ -111,7 +112,7 @@ class Task:
     passes: int = 1
     among: "Callable[[Sequence[str], np.ndarray], AnswerFn] | None" = None
     target: str = "target"
-    by_position: bool = False
+    target_at: int | None = None
     hides_future: bool = False
     fills_gaps: bool = False
 

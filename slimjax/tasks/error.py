@@ -119,7 +119,10 @@ KEPT = "kept."
 """Begins the names of what is kept for answers."""
 
 BY_POSITION = f"{KEPT}nats_by_position"
-"""The loss of each position of a row, ``[B T]``; see `Task.by_position`."""
+"""The loss of each token of a row, ``[B T]``; see `Task.target_at`."""
+
+NO_TARGET = -1.0
+"""What stands there for a token that is no target."""
 
 
 def make_outputs_fn(
@@ -141,12 +144,13 @@ def make_outputs_fn(
         weighed = {n: nats[n] * t.weight for n, t in targets.items()}
         rows = [_by_row(each) for each in weighed.values()]
         counts = [_by_row(t.weight) for t in targets.values()]
-        own = task.outputs(readouts, batch)
+        own = {**task.outputs(readouts, batch)}
         if task.predict is not None:
             kept = task.predict(readouts, batch)
             own = {**own, **{KEPT + name: array for name, array in kept.items()}}
-        if task.by_position:
-            own = {**own, BY_POSITION: reduce(add, weighed.values())}
+        if task.target_at is not None:
+            (name,) = targets
+            own[BY_POSITION] = _by_token(nats[name], targets[name], task.target_at)
         return {"nats": reduce(add, rows), "targets": reduce(add, counts), **own}
 
     return outputs_fn
@@ -238,6 +242,17 @@ def _weighed(
 def _total(values: Mapping[str, Array], weights: Mapping[str, Array]) -> Any:
     """Returns the weighted sum of the values of all heads."""
     return reduce(add, (jnp.sum(values[n] * w) for n, w in weights.items()))
+
+
+def _by_token(
+    nats: Float[Array, "B T"], targets: Targets, target_at: int
+) -> Float[Array, "B T"]:
+    """Returns the loss of each token; see `Task.target_at`."""
+    found = jnp.where(targets.weight > 0, nats * targets.weight, NO_TARGET)
+    if not target_at:
+        return found
+    before = jnp.full_like(found[:, :1], NO_TARGET)
+    return jnp.concatenate([before, found[:, :-1]], axis=1)
 
 
 def _by_row(x: Float[Array, "B ..."]) -> Float[Array, " B"]:

@@ -103,6 +103,6 @@ def make_task(special: Mapping[str, int]) -> Task:
         metrics=METRICS,
         generates=True,
         target="token",
-        by_position=True,
+        target_at=0 if has_bos else -1,
         hides_future=True,
     )

@@ -109,6 +109,7 @@ def make_task(special: Mapping[str, int]) -> Task:
         metrics=METRICS,
         is_random=True,
         target="token",
+        target_at=0,
         fills_gaps=True,
     )
 
