@@ -1,5 +1,6 @@
 """``slimjax tune``."""
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from slimjax.cli.flags import Parsed, Parser, make_parser, parse, print_json
 from slimjax.cli.workers import add_lease, add_workers, divide, hand_over, is_submitted
 from slimjax.config import override, read_config
-from slimjax.errors import ConfigError
+from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.paths import printable, user_path
 
 FLAGS: dict[str, tuple[Any, Any, str]] = {
@@ -34,15 +35,28 @@ def main(argv: Sequence[str]) -> None:
     parser, divided = _make_parser(), divide(argv)
     parsed = parse(parser, divided.argv, config=True)
     flags, root = parsed.flags, user_path(parsed.flags.workdir, "--workdir")
+    from slimjax.tune.claims import parse_lease
+
+    lease_s = parse_lease(flags.lease)
     if is_submitted(flags, divided):
         _prepare(root, parsed)
         hand_over("tune", divided, flags, root)
         return
-    content, chosen = _run(root, parsed) if flags.config else _read(root, flags)
-    from slimjax.tune.answer import answer
+    tuner = _make_tuner(root, parsed, lease_s) if flags.config else None
+    content = _read(root, flags) if tuner is None else tuner.walk_folds()
+    from slimjax.tune.answer import answer, describe_unmet
+    from slimjax.tune.chosen import find_model
 
-    found = answer(content, flags.rule or content["rule"])
-    _show(root, content, found, chosen, as_json=flags.json)
+    rule = flags.rule or content["rule"]
+    try:
+        found = answer(content, rule)
+    except NotFeasibleError as error:
+        _show(root, content, describe_unmet(rule, error), None, as_json=flags.json)
+        raise
+    if tuner is not None and tuner.prepared.request.refit != "none":
+        tuner.refit(found.number)
+    model = find_model(root, content, found.number, printable(root))
+    _show(root, content, found.as_dict(), model, as_json=flags.json)
 
 
 def _make_parser() -> Parser:
@@ -72,8 +86,8 @@ def _request(flags: Any):
     return Request(**{name: getattr(flags, name) for name in FLAGS})
 
 
-def _read(root: Path, flags: Any) -> tuple[dict[str, Any], str]:
-    """Returns what a finished folder holds, and the folder of a model that it has."""
+def _read(root: Path, flags: Any) -> dict[str, Any]:
+    """Returns what a finished folder holds."""
     from slimjax.report.tune_table import read_tune
     from slimjax.tune.curve import RESULT
     from slimjax.tune.rules import parse_rule
@@ -84,7 +98,7 @@ def _read(root: Path, flags: Any) -> tuple[dict[str, Any], str]:
         is_begun = (root / "plan.json").is_file()
         state = "is not finished" if is_begun else "holds no tune"
         raise ConfigError(f"--workdir={root} {state}. Name its --config to train.")
-    return read_tune(root), ""
+    return read_tune(root)
 
 
 def _prepare(root: Path, parsed: Parsed) -> Any:
@@ -109,58 +123,45 @@ def _prepare(root: Path, parsed: Parsed) -> Any:
     return prepared
 
 
-def _run(root: Path, parsed: Parsed) -> tuple[dict[str, Any], str]:
-    """Trains what is not finished yet; returns the result and the chosen model."""
+def _make_tuner(root: Path, parsed: Parsed, lease_s: float) -> Any:
+    """Returns this process's part of a tune; trains nothing yet."""
     from slimjax.run.signals import exit_at_once
-    from slimjax.tune.answer import answer
-    from slimjax.tune.claims import parse_lease
-    from slimjax.tune.curve import CHOSEN
     from slimjax.tune.tuning import Tuner
 
-    lease_s = parse_lease(parsed.flags.lease)
     prepared = _prepare(root, parsed)
-    tuner = Tuner(prepared, root, lease_s=lease_s, at_second_signal=exit_at_once)
-    content = tuner.walk_folds()
-    if prepared.request.refit == "none":
-        return content, ""
-    number = answer(content, content["rule"]).number
-    walk = tuner.refit(number)
-    runs = walk.flops() / prepared.facts.run_flops
-    tuner.say(
-        f"{CHOSEN}: trained on all folds, for {runs:.2f} dense runs of the config"
-    )
-    return content, CHOSEN
+    return Tuner(prepared, root, lease_s=lease_s, at_second_signal=exit_at_once)
 
 
-def _find_model(root: Path, content: dict[str, Any], found: Any) -> str:
-    """Returns the folder of a model of the chosen size; the one of all folds if any."""
-    from slimjax.tune.answer import answer
-    from slimjax.tune.curve import CHOSEN
+def _show(
+    root: Path, content: Any, answered: dict[str, Any], model: Any, *, as_json: bool
+) -> None:
+    """Prints the answer, and writes the page.
 
-    point = found.point["name"]
-    is_there = (root / CHOSEN / "report.json").is_file()
-    if is_there and answer(content, content["rule"]).point["name"] == point:
-        return CHOSEN
-    return f"fold0/{point}"
-
-
-def _show(root: Path, content: Any, found: Any, chosen: str, *, as_json: bool) -> None:
+    Args:
+        root: The folder of the tune.
+        content: What ``tune.json`` holds.
+        answered: The answer as plain data.
+        model: The `slimjax.tune.chosen.Model` of the chosen size; None without one.
+        as_json: Whether stdout is to have one object.
+    """
     from rich.console import Console
 
     from slimjax import report
-    from slimjax.tune.answer import describe_end, list_answers
+    from slimjax.tune.answer import list_answers
 
-    chosen = chosen or _find_model(root, content, found)
+    sentences, command = list(answered["sentences"]), ""
+    if model is not None:
+        sentences, command = [*sentences, model.sentence], model.command
     stream = sys.stderr if as_json else sys.stdout
     console = Console(file=stream, highlight=False, soft_wrap=True)
     report.print_tune(content, console)
-    for sentence in found.sentences:
+    for sentence in sentences:
         report.print_line(console, sentence)
-    answers = list_answers(content)
-    page = root / "tune.html"
-    command = describe_end(printable(root), chosen, content["task"])
-    report.write_tune(content, found.as_dict(), answers, command, page)
+    page, told = root / "tune.html", answered | {"sentences": sentences}
+    report.write_tune(content, told, list_answers(content), command, page)
     report.print_line(console, f"report: {page}")
-    report.print_line(console, f"use it: {command}")
+    if command:
+        report.print_line(console, f"use it: {command}")
     if as_json:
-        print_json(content | {"answer": found.as_dict()})
+        found = None if model is None else dataclasses.asdict(model)
+        print_json(content | {"answer": answered, "model": found})

@@ -70,16 +70,18 @@ def add_lease(parser: Parser) -> None:
 
 
 def is_submitted(flags, divided: Divided) -> bool:
-    """Whether a command is to run elsewhere.
+    """Whether a command is to run elsewhere; if so, checks that it can be.
 
     Args:
         flags: The flags of `add_workers`.
         divided: The arguments that they come from.
 
     Raises:
-        ConfigError: If a flag has no effect without ``--submit``.
+        ConfigError: If a flag has no effect without ``--submit``, or if the workers
+            cannot be started from here.
     """
     if flags.submit is not None:
+        check_workers(flags, divided)
         return True
     useless = {"workers": flags.workers, "wait": flags.wait}
     useless |= {f"slurm_{name}": value for name, value in divided.slurm.items()}
@@ -89,6 +91,28 @@ def is_submitted(flags, divided: Divided) -> bool:
                 f"--{name} has no effect without --submit=slurm or --submit=local."
             )
     return False
+
+
+def check_workers(flags, divided: Divided) -> None:
+    """Refuses workers that cannot be started from here, before any other work.
+
+    Raises:
+        ConfigError: Naming the flag, or the command that helps.
+    """
+    from slimjax.tune.submit import check_place
+    from slimjax.tune.submit_request import to_parameters
+
+    request = _make_request(flags, divided)
+    check_place(request.place)
+    if request.place == "slurm":
+        to_parameters(request.options)
+
+
+def _make_request(flags, divided: Divided):
+    from slimjax.tune.submit_request import Request
+
+    workers = 1 if flags.workers is None else flags.workers
+    return Request(flags.submit, workers, divided.slurm)
 
 
 def hand_over(command: str, divided: Divided, flags, workdir: Path) -> None:
@@ -105,10 +129,8 @@ def hand_over(command: str, divided: Divided, flags, workdir: Path) -> None:
         NotFeasibleError: If they are not taken, or with ``--wait`` if one failed.
     """
     from slimjax.tune.submit import JOBS, submit, wait
-    from slimjax.tune.submit_request import Request
 
-    workers = 1 if flags.workers is None else flags.workers
-    request = Request(flags.submit, workers, divided.slurm)
+    request = _make_request(flags, divided)
     argv = [sys.executable, "-m", "slimjax.cli", command]
     jobs = submit([*argv, *_without_own(divided.argv)], workdir, request)
     ids, stream = [job.job_id for job in jobs], sys.stderr if flags.json else sys.stdout

@@ -20,10 +20,10 @@ from slimjax.report.tune_table import (
 from slimjax.store.files import write_atomic
 
 CAPTION = (
-    "Held-out error against size. Bars are 95 % intervals over the held-out documents "
-    "of all folds. All points are measured on the same documents, so differences are "
-    "surer than the bars look. The line joins the points that some price chooses; grey "
-    "points are dominated: another one is neither larger nor worse."
+    "Held-out error against size. Bars are 95 % intervals over what is held out in all "
+    "folds. It is the same for all points, so differences are surer than the bars "
+    "look. The line joins the points that some price chooses; grey points are "
+    "dominated: another one is neither larger nor worse."
 )
 RULE_HEADS = ("rule", "chooses")
 
@@ -39,9 +39,10 @@ def write_tune(
 
     Args:
         content: What ``tune.json`` holds.
-        answer: The answer of a rule: ``name`` of the point, and ``sentences``.
+        answer: The answer of a rule: ``name`` of the point, None if no point meets
+            it, and ``sentences``.
         others: Rules, and the points that they choose.
-        command: What uses the chosen model.
+        command: What uses the chosen model; empty without one.
         output: The page, such as ``tune.html``; beside it is ``tune.png``.
 
     Returns:
@@ -54,7 +55,7 @@ def write_tune(
     parts = [
         f"<p class='summary'>{escape(str(sentences[0]))}</p>",
         *(f"<p>{escape(str(sentence))}</p>" for sentence in sentences[1:]),
-        f"<pre>{escape(command)}</pre>",
+        *([f"<pre>{escape(command)}</pre>"] if command else []),
         embed(figure, "tune", CAPTION, images),
         write_table(*make_tune_table(content)),
         *(f"<p class='muted'>{escape(text)}</p>" for text in explain_tune(content)),

@@ -31,6 +31,12 @@ MEASURES = {
     "kv_bytes": "KV-cache bytes per token",
 }
 
+DIFFERENCES = {
+    "above_larger": "above the next larger",
+    "above_path": "above the path's",
+}
+"""Differences of errors, with paired intervals, and their headings."""
+
 
 def holds_tune(folder: str | Path) -> bool:
     """Whether a folder is that of a finished tune."""
@@ -55,13 +61,20 @@ def loss_unit(content: Json) -> str:
     return f"nats per {content['target']}"
 
 
+def held_out_unit(content: Json) -> str:
+    """Returns of what errors are kept: documents, examples or rows."""
+    return content.get("unit", "documents")
+
+
 def make_tune_table(content: Json) -> tuple[list[str], list[list[str]]]:
     """Returns the headings, and a row of cells for each point, the largest first."""
     unit = UNITS.get(content["measure"], "")
     metrics = [m for m in content["metrics"][:1] if m["words"] != loss_unit(content)]
     heads = ["point", MEASURES.get(content["measure"], content["measure"]), "of start"]
     has_params = content["measure"] != "params"
-    heads += ["parameters"] * has_params + [f"held-out {loss_unit(content)}", "alpha"]
+    heads += ["parameters"] * has_params + [f"held-out {loss_unit(content)}"]
+    differences = _find_differences(content["points"])
+    heads += [*differences.values(), "alpha"]
     heads += [
         f"{split} {m['words']}" for m in metrics for split in ("held-out", "test")
     ]
@@ -73,6 +86,7 @@ def make_tune_table(content: Json) -> tuple[list[str], list[list[str]]]:
         row += [format_percent(point["fraction"])]
         row += [format_count(point["params"])] * has_params
         row += [format_interval(*ends, digits=4)]
+        row += [_show_difference(point, key) for key in differences]
         row += [format_decimal(number(point, "alpha"), digits=4)]
         for metric in metrics:
             for split in ("valid", "test"):
@@ -81,6 +95,21 @@ def make_tune_table(content: Json) -> tuple[list[str], list[list[str]]]:
         row += [_place(point)]
         rows.append(row)
     return heads, rows
+
+
+def _find_differences(points: list[Json]) -> dict[str, str]:
+    """Returns the differences that are known of points, and their headings."""
+    return {
+        key: words
+        for key, words in DIFFERENCES.items()
+        if any(number(point, key) is not None for point in points)
+    }
+
+
+def _show_difference(point: Json, key: str) -> str:
+    value, low, high = (number(point, f"{key}{end}") for end in ("", "_low", "_high"))
+    text = format_interval(value, low, high, digits=4)
+    return f"+{text}" if value is not None and value > 0 else text
 
 
 def _place(point: Json) -> str:
@@ -93,12 +122,12 @@ def explain_tune(content: Json) -> list[str]:
     """Returns sentences on what the table counts, and what should be known of it."""
     runs = content["spent_in_runs"]
     spent = ", ".join(f"{each:.2f}" for each in runs)
-    documents = sum(content["held_out"]["documents"])
+    count, unit = sum(content["held_out"]["documents"]), held_out_unit(content)
     sentences = [
-        f"± is half of a 95 % interval over {documents:,} held-out documents of "
-        f"{content['folds']} fold{'s' * (content['folds'] != 1)}; documents are the "
-        "same for all points. alpha is the price at the last seam, in nats for the "
-        "whole start.",
+        f"± is half of a 95 % interval over {count:,} held-out {unit} of "
+        f"{content['folds']} fold{'s' * (content['folds'] != 1)}; {unit} are the same "
+        "for all points, so their differences have narrower intervals. alpha is the "
+        "price at the last seam, in nats for the whole start.",
         f"A fold cost {spent} dense runs of the config "
         f"({format_si(content['run_flops'], 'FLOP')} each), trunk, decays and probes "
         "counted.",

@@ -11,9 +11,10 @@ where a `submit_request` asks for them.
 
 How much is size worth? `request` has the flags of ``slimjax tune``, `path` the configs
 of a path through sizes, `cost` its steps, `walk` what may be done now, `fresh` models
-beside it; `loading` reads the folds, `preparing` checks it all, and `tuning` runs it.
-`points` and `record` write ``tune.json``, with errors over folds by `pooled`; `rules`
-choose a point of a `curve`, and `answer` says so in words.
+beside it; `loading` reads the folds, `preparing` checks it all, with `notes` for the
+user, and `tuning` runs it. `points` and `record` write ``tune.json``, with errors over
+folds by `pooled`; `rules` choose a point of a `curve`, `answer` says so in words, and
+`chosen` finds its model.
 """
 
 from typing import TYPE_CHECKING

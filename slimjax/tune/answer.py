@@ -4,10 +4,11 @@ import dataclasses
 import math
 from typing import Any
 
-from slimjax.errors import SlimjaxError
+from slimjax.errors import NotFeasibleError, SlimjaxError
 from slimjax.metrics.frontier import find_prices
 from slimjax.report.quantities import format_decimal, format_percent, format_si
-from slimjax.tune.curve import TEXT, Curve, Json, read_curve
+from slimjax.report.tune_table import held_out_unit
+from slimjax.tune.curve import FILLERS, TEXT, Curve, Json, read_curve
 from slimjax.tune.rules import RULES, WITH_NUMBER, Rule, parse_rule
 
 UNITS = {"params": "", "flops": "FLOP", "bytes": "B", "kv_bytes": "B"}
@@ -105,7 +106,7 @@ def _name_point(content: Json, curve: Curve, number: int, rule: str) -> str:
     return (
         f"{rule} chooses {point['name']}: {show_size(content, point['size'])}, "
         f"{format_percent(point['fraction'])} of the start, with {error}{wide} "
-        f"{_unit(content)} on held-out documents."
+        f"{_unit(content)} on held-out {held_out_unit(content)}."
     )
 
 
@@ -222,7 +223,24 @@ def _name_parts(curve: Curve, number: int) -> list[str]:
 
 
 def describe_end(root: Any, chosen: str, task: str) -> str:
-    """Returns the command that uses the chosen model."""
+    """Returns the command that uses the chosen model.
+
+    Examples:
+        >>> describe_end("runs/a", "chosen", "mlm")
+        'slimjax evaluate --workdir=runs/a/chosen --data=SOURCE'
+    """
     if task == TEXT:
         return f"slimjax generate --workdir={root}/{chosen} --prompt='...'"
+    if task in FILLERS:
+        return f"slimjax evaluate --workdir={root}/{chosen} --data=SOURCE"
     return f"slimjax predict --workdir={root}/{chosen} --input=SOURCE --output=FILE"
+
+
+def describe_unmet(text: str, error: NotFeasibleError) -> Json:
+    """Returns, as plain data, that no point meets a rule.
+
+    Args:
+        text: The rule, as it was written.
+        error: What it raised, with the nearest point.
+    """
+    return {"rule": text, "name": None, "sentences": [str(error)]}

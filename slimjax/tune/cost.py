@@ -121,6 +121,17 @@ def geometric_sizes(largest: float, smallest: float, num: int) -> tuple[float, .
     return (largest, *(_four_digits(largest * ratio**k) for k in range(1, num)))
 
 
+def round_up(size: float) -> float:
+    """Returns a size with four digits, not below it.
+
+    Examples:
+        >>> round_up(12341.0), round_up(12340.0)
+        (12350.0, 12340.0)
+    """
+    down = _four_digits(size)
+    return down if down >= size else down + 10.0 ** (math.floor(math.log10(size)) - 3)
+
+
 def _four_digits(size: float) -> float:
     scale = 10.0 ** (3 - math.floor(math.log10(size)))
     return math.floor(size * scale * (1 + 1e-12)) / scale

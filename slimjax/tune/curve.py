@@ -14,8 +14,14 @@ Json = dict[str, Any]
 TEXT = "lm"
 """The task that learns plain text."""
 
+FILLERS = ("mlm", "denoise")
+"""Tasks that fill gaps of plain text, whose models neither write nor answer."""
+
 RESULT, CHOSEN = "tune.json", "chosen"
 """The file of all points, and the folder of the model that was chosen."""
+
+REFIT = "refit/trunk"
+"""Folder of the path to the chosen size, which ends in `CHOSEN`."""
 
 
 @dataclasses.dataclass(frozen=True)

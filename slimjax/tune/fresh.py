@@ -104,6 +104,7 @@ class Fresh:
         config = with_data(prepared.recipe(data).shaped, {})
         config["model"] |= shape.settings
         config["objective"] |= {"strategy": "none", "max_price_ratio": 0.0}
+        config["objective"] |= {"division": ""}
         config["train"] |= {"num_steps": num_steps}
         config["optim"] |= {"decay_fraction": DECAY}
         config["quantize"] |= {"bits": [self.bits or 16], "first_step": 0}
@@ -182,11 +183,13 @@ class ShapeFinder:
 
 
 def list_fresh(prepared: Prepared, root: Path) -> list[Fresh]:
-    """Returns the arms of fresh models that were asked for."""
-    if prepared.request.compare != "scratch":
+    """Returns the arms of fresh models that are asked for, or finished already."""
+    is_asked = prepared.request.compare == "scratch"
+    if not is_asked and not any(root.glob("fold0/scratch*")):
         return []
     counts_bits = "bytes" in parse_measure(prepared.facts.measure)
-    return [Fresh(prepared, root, bits) for bits in (BITS if counts_bits else (0,))]
+    arms = [Fresh(prepared, root, bits) for bits in (BITS if counts_bits else (0,))]
+    return [arm for arm in arms if is_asked or arm.is_done()]
 
 
 def check_even(run: RunConfig) -> None:

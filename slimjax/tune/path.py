@@ -39,6 +39,17 @@ OWN: Mapping[str, Any] = {
 """Settings that the path sets itself, and their values where a piece has no other."""
 
 
+REPLACED: Mapping[str, Any] = {
+    "objective.max_price_ratio": 0.0,
+    "quantize.first_step": 0,
+    "train.num_epochs": 0.0,
+}
+"""Settings that pieces or decays replace, and their defaults."""
+
+SHOWN_IF_WRITTEN = ("optim.decay_fraction", "resize.max_seams")
+"""Settings whose default is replaced, too."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Recipe:
     """What all pieces of a path share.
@@ -91,7 +102,7 @@ class Recipe:
 
     def _nobody(self, k: int) -> Blocks:
         """Returns the settings with which nothing is removed."""
-        objective = dict(strategy="none", max_price_ratio=0.0)
+        objective = dict(strategy="none", max_price_ratio=0.0, division="")
         if not (self.is_whole and k == 0):
             return dict(objective=objective)
         start = max(self.shaped["quantize"]["bits"])  # Nobody chooses yet.
@@ -148,18 +159,24 @@ def _set_own(config: Blocks, run: RunConfig) -> None:
     config.setdefault("train", {})["num_epochs"] = 0.0
 
 
-def describe_own(run: RunConfig) -> str:
-    """Returns one line on settings of the config that the path replaces, or nothing."""
+def describe_own(run: RunConfig, given: Mapping[str, Any]) -> str:
+    """Returns one line on settings of the config that the path replaces, or nothing.
+
+    Args:
+        run: The config, checked.
+        given: Its blocks as they were written.
+    """
     plain, usual = run.as_dict(), make_run_config({}).as_dict()
     names = []
-    for name, own in OWN.items():
+    for name, own in {**OWN, **REPLACED}.items():
         block, _, key = name.partition(".")
-        if plain[block][key] not in (own, usual[block][key]):
+        is_written = name in SHOWN_IF_WRITTEN and key in given.get(block, {})
+        if is_written or plain[block][key] not in (own, usual[block][key]):
             names.append(f"config.{name}={plain[block][key]!r}")
     if run.optim.decay not in FALLS:
         names.append(f"config.optim.decay={run.optim.decay!r}")
-    if run.quantize.first_step:
-        names.append(f"config.quantize.first_step={run.quantize.first_step}")
+    if run.objective.strategy in DENSE:
+        names.append(f"config.objective.strategy={run.objective.strategy!r}")
     if not names:
         return ""
     return f"The path has values of its own for {', '.join(names)}."

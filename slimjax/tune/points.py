@@ -49,6 +49,7 @@ class Facts:
         cost: What a fold may cost, in dense runs of the config.
         run_flops: FLOPs of such a run.
         seed: The seed.
+        unit: Of what errors are kept: documents, examples or rows.
     """
 
     task: str
@@ -60,6 +61,7 @@ class Facts:
     cost: float
     run_flops: float
     seed: int
+    unit: str = "documents"
 
 
 def range_of(facts: Facts) -> range:
@@ -105,6 +107,18 @@ def describe_curve(
         "by_folds": errors.by_folds,
         "metrics": _describe_metrics(reports[0][0]),
     }
+
+
+def compare_points(root: Path, names: Sequence[str], others: Sequence[str]) -> Json:
+    """Returns by how much the error of one point is above another one's.
+
+    Args:
+        root: The folder.
+        names: Folders of the models of the one, one for each fold.
+        others: Those of the other one.
+    """
+    losses = [[_losses(root, name) for name in own] for own in (names, others)]
+    return _describe_difference("above_path", pool_losses(losses)[0], 0, 1)
 
 
 def pool_losses(losses: Sequence[Sequence[Mapping[str, np.ndarray]]]) -> tuple:
@@ -161,10 +175,27 @@ def _describe_point(
         "error": error,
         "low": None if half is None else error - half,
         "high": None if half is None else error + half,
+        **_describe_difference("above_larger", errors, place, place - 1),
         **means,
         "metrics": {m["key"]: _mean_metric(reports, i) for i, m in _metrics(reports)},
         "test_error": _mean_test(reports),
     }
+
+
+def _describe_difference(key: str, errors: Errors, i: int, j: int) -> Json:
+    """Returns a difference of errors with its paired interval; None without a second.
+
+    Args:
+        key: What it is called.
+        errors: The errors.
+        i: One of them.
+        j: The one that is taken off.
+    """
+    if j < 0:
+        return dict.fromkeys((key, f"{key}_low", f"{key}_high"))
+    more, half = errors.values[i] - errors.values[j], errors.half_width(i, j)
+    ends = (None, None) if half is None else (more - half, more + half)
+    return {key: more, f"{key}_low": ends[0], f"{key}_high": ends[1]}
 
 
 def _size_of(report: Json, facts: Facts) -> float:

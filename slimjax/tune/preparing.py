@@ -12,32 +12,23 @@ from slimjax.run.feasible import check_frozen, least_of
 from slimjax.run.init_shape import take_shape
 from slimjax.run.progress import Display
 from slimjax.run.start import check_blueprint, check_feasible
-from slimjax.text.sources import parse_sources
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig, make_run_config, with_num_steps
 from slimjax.tune.cost import Share
+from slimjax.tune.curve import RESULT
 from slimjax.tune.loading import Loader, check_alike, naming
-from slimjax.tune.path import (
-    Recipe,
-    check_run,
-    describe_own,
-    find_relief,
-    make_recipe,
-)
+from slimjax.tune.notes import check_held_out, list_lines, list_notes, unit_of
+from slimjax.tune.path import Recipe, check_run, find_relief, make_recipe
 from slimjax.tune.record import Facts
 from slimjax.tune.request import (
     Request,
     check_cost,
     check_folder,
+    check_rule,
     choose_sizes,
     keep_plan,
 )
 from slimjax.tune.walk import Walk
-
-NO_COPIES_LOOKED_FOR = (
-    "Near-duplicates are not looked for: a document that is nearly one of another fold "
-    "makes errors too small."
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,10 +135,14 @@ def prepare(
     check_feasible(runs[0])
     load = Loader()
     data = _load_alike(runs, load, display)
+    check_held_out(data, request.folds)
     run = with_num_steps(runs[0], data.num_rows("train"))
     blueprint = make_blueprint(run, data.outline)
     check_blueprint(blueprint)
-    facts, share = _reckon(request, blueprint)
+    unit = unit_of(data, blueprint.task)
+    facts, share = _reckon(request, blueprint, unit)
+    if not (root / RESULT).is_file():  # Where it is, sizes are known exactly.
+        check_rule(request, facts.sizes)
     given = with_data(config, {})
     prepared = Prepared(
         request,
@@ -155,8 +150,8 @@ def prepare(
         facts,
         share,
         blueprint,
-        lines=tuple(filter(None, (describe_own(run), NO_COPIES_LOOKED_FOR))),
-        notes=tuple(_note_pieces(run, request.folds)),
+        lines=list_lines(run, given, request, data),
+        notes=list_notes(run, request.folds, unit),
         load=load,
     )
     last = len(facts.sizes) - 1
@@ -179,7 +174,7 @@ def _load_alike(runs: list[RunConfig], load: Loader, display: Display) -> Datase
     return folds[0]
 
 
-def _reckon(request: Request, blueprint: Blueprint) -> tuple[Facts, Share]:
+def _reckon(request: Request, blueprint: Blueprint, unit: str) -> tuple[Facts, Share]:
     """Returns sizes and cost, checked."""
     run = blueprint.run
     check_frozen(run.resize.limits(cautious=False), blueprint.inventory)
@@ -201,19 +196,6 @@ def _reckon(request: Request, blueprint: Blueprint) -> tuple[Facts, Share]:
         cost=request.cost,
         run_flops=run_flops,
         seed=run.seed,
+        unit=unit,
     )
     return facts, share
-
-
-def _note_pieces(run: RunConfig, folds: int) -> list[str]:
-    """Returns a warning if the documents of folds are pieces of one file."""
-    sources = parse_sources(run.data.source)
-    if any(source.has_records or source.scheme == "idx" for source in sources):
-        return []
-    num_files = sum(len(source.find_files(run.data.style)) for source in sources)
-    if num_files > folds:
-        return []
-    return [
-        f"The documents are pieces of {num_files} file{'s' * (num_files != 1)}: what "
-        "is held out is like what was learned, and other texts will fare worse."
-    ]

@@ -12,6 +12,7 @@ from slimjax.metrics.frontier import find_corner, hypervolume
 from slimjax.tune.points import (
     Facts,
     Json,
+    compare_points,
     describe_curve,
     find_numbers,
     list_axes,
@@ -46,6 +47,11 @@ def describe_tune(
         name: describe_curve(root, facts, own, find_numbers(own))
         for name, own in compared.items()
     }
+    for title, other in others.items():
+        for k, point in zip(
+            find_numbers(compared[title]), other["points"], strict=True
+        ):
+            point |= compare_points(root, compared[title][k], names[k])
     curves = [
         list_axes(curve["points"]),
         *(list_axes(c["points"]) for c in others.values()),
@@ -61,12 +67,12 @@ def describe_tune(
         "compared": others,
         "spent": list(spent),
         "spent_in_runs": [each / facts.run_flops for each in spent],
-        "notes": [*notes, *_note_few(curve)],
+        "notes": [*notes, *_note_few(curve, facts.unit)],
     }
 
 
-def _note_few(curve: Json) -> list[str]:
-    """Returns a warning of folds with few documents."""
+def _note_few(curve: Json, unit: str) -> list[str]:
+    """Returns a warning of folds with few documents, examples or rows."""
     few = [
         f"fold {fold} has {count}"
         for fold, count in enumerate(curve["held_out"]["documents"])
@@ -75,6 +81,5 @@ def _note_few(curve: Json) -> list[str]:
     if not few:
         return []
     return [
-        f"Few documents to compare points on: {', '.join(few)}. The intervals are "
-        "rough."
+        f"Few {unit} to compare points on: {', '.join(few)}. The intervals are rough."
     ]

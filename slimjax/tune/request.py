@@ -4,16 +4,16 @@ import dataclasses
 import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimjax.errors import ConfigError, suggest
+from slimjax.errors import ConfigError, NotFeasibleError, suggest
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.paths import check_utf8
 from slimjax.store.files import read_json, write_json
 from slimjax.train.config import RunConfig, check_same_run
-from slimjax.tune.cost import MIN_STEPS, Share, geometric_sizes
+from slimjax.tune.cost import MIN_STEPS, Share, geometric_sizes, round_up
 from slimjax.tune.curve import TEXT
 from slimjax.tune.rules import FOR_TASKS, FOR_TEXT, parse_rule
 from slimjax.tune.submit import BESIDE
@@ -77,7 +77,7 @@ class Request:
             )
 
     def rule_for(self, task: str) -> str:
-        """Returns the rule, by default the one that suits the task."""
+        """Returns the rule, by default the one that suits the task and the folds."""
         if self.rule:
             return self.rule
         return FOR_TEXT if task == TEXT or self.folds == 1 else FOR_TASKS
@@ -116,7 +116,10 @@ def choose_sizes(
                 f"--smallest={request.smallest} must be below the model's "
                 f"{start:,.6g} {measure}."
             )
-        return geometric_sizes(start, smallest, request.points)
+        sizes = geometric_sizes(start, smallest, request.points)
+        _check_apart(sizes, request)
+        _check_limits(sizes[-1:], measure, start, least, "--smallest")
+        return sizes
     flag = f"--sizes={request.sizes}"
     sizes = [parse(text, flag) for text in request.sizes.split(",")]
     if len(sizes) < 2:
@@ -142,15 +145,27 @@ def _parse_size(text: str, measure: str, start: float, flag: str) -> float:
         ) from error
 
 
+def _check_apart(sizes: Sequence[float], request: Request) -> None:
+    """Refuses sizes that are the same with four digits."""
+    for before, after in itertools.pairwise(sizes):
+        if before <= after:
+            raise ConfigError(
+                f"--smallest={request.smallest} with --points={request.points} gives "
+                f"{after:,.6g} twice: sizes have four digits. Take fewer points, or a "
+                "smaller --smallest."
+            )
+
+
 def _check_limits(
-    sizes: list[float], measure: str, start: float, least: float, flag: str
+    sizes: Sequence[float], measure: str, start: float, least: float, flag: str
 ) -> None:
+    """Refuses a size, as it is used, beyond the limits."""
     for size in sizes:
         if not least <= size <= start:
             raise ConfigError(
                 f"{flag}: {size:,.6g} {measure} is outside the limits: the model has "
-                f"{start:,.6g}, and {least:,.6g} must stay (embeddings, norms, minima "
-                "and frozen parts)."
+                f"{start:,.6g}, and {round_up(least):,.6g} must stay (embeddings, "
+                "norms, minima and frozen parts)."
             )
 
 
@@ -166,6 +181,26 @@ def check_cost(request: Request, share: Share, run_flops: float) -> None:
             f"--cost={request.cost:g} gives a piece of the path less than {MIN_STEPS} "
             f"steps. The least cost that does for {len(share.sizes)} points is "
             f"--cost={least * 1.0005 + 0.0005:.3f}."
+        )
+
+
+def check_rule(request: Request, sizes: Sequence[float]) -> None:
+    """Refuses a rule that no point will meet.
+
+    Args:
+        request: The flags.
+        sizes: Those of the points, the largest first.
+
+    Raises:
+        NotFeasibleError: With the smallest size.
+    """
+    rule = parse_rule(request.rule) if request.rule else None
+    if rule is None or rule.name != "size_below" or rule.value is None:
+        return
+    if rule.value < sizes[-1]:
+        raise NotFeasibleError(
+            f"--rule={request.rule}: no point will be so small. The smallest size is "
+            f"{sizes[-1]:,.6g}. Take a smaller --smallest, or --sizes."
         )
 
 

@@ -68,14 +68,15 @@ def one_standard_error(curve: Curve) -> int:
     Examples:
         >>> from slimjax.tune.pooled import Errors
         >>> cov = [[0.0, 0.0, 0.0], [0.0, 0.01, 0.0], [0.0, 0.0, 0.01]]
-        >>> errors = Errors((1.0, 1.1, 1.2), cov, None, 9, 1)
+        >>> errors = Errors((1.0, 1.1, 1.2), cov, None, 9, 3)
         >>> one_standard_error(Curve((3, 2, 1), 3, errors, (1, 1, 1), 1))
         1
     """
     least, errors = curve.least, curve.errors
-    if errors.standard_error(least) is None:
+    if errors.num_folds < 2 or errors.standard_error(least) is None:
         raise ConfigError(
-            "--rule=one_standard_error: there is no standard error. Take --folds=3."
+            f"--rule={FOR_TASKS} with --folds=1: there is no standard error. Take "
+            "--folds=3."
         )
 
     def is_near(i: int) -> bool:

@@ -25,7 +25,7 @@ from slimjax.train.config import check_same_run
 from slimjax.tune.claim_file import LEASE_S
 from slimjax.tune.claims import Claims
 from slimjax.tune.clearing import Clearing
-from slimjax.tune.curve import CHOSEN, RESULT
+from slimjax.tune.curve import CHOSEN, REFIT, RESULT
 from slimjax.tune.fresh import list_fresh
 from slimjax.tune.loading import naming
 from slimjax.tune.preparing import Prepared
@@ -33,9 +33,6 @@ from slimjax.tune.record import Json, describe_tune
 from slimjax.tune.walk import Piece, Walk
 
 SECONDS_BETWEEN_LOOKS = 2.0
-
-REFIT = "refit/trunk"
-"""Folder of the path to the chosen size, which ends in `CHOSEN`."""
 
 
 @runtime_checkable
@@ -127,6 +124,9 @@ class Tuner:
         folder = self.root / piece.name
 
         def do() -> Json:
+            finished = RunFolder(folder).report
+            if finished.is_file():  # Another process had the claim just before.
+                return read_json(finished, dict)
             self.say(f"{piece.name}: {piece.run.train.num_steps:,} steps")
             self._note(piece.name, "begin")
             with naming(piece.name), Display(quiet=self.quiet) as display:

@@ -4,6 +4,7 @@ import pytest
 
 from slimjax.cli import workers
 from slimjax.cli.flags import make_parser, parse
+from slimjax.cli.main import main
 from slimjax.cli.workers import add_workers, divide, hand_over, is_submitted
 from slimjax.errors import ConfigError
 
@@ -28,6 +29,7 @@ def test_a_worker_gets_all_but_what_is_about_workers(monkeypatch, tmp_path, caps
 
     monkeypatch.setattr("slimjax.tune.submit.submit", submit)
     monkeypatch.setattr("slimjax.tune.submit.wait", lambda *_: None)
+    monkeypatch.setattr("slimjax.tune.submit.check_place", lambda _: None)
     assert is_submitted(flags, divided)
     hand_over("sweep", divided, flags, tmp_path)
     ((command, workdir, request),) = asked
@@ -54,3 +56,34 @@ def test_an_option_needs_a_value():
         with pytest.raises(ConfigError, match="needs a value"):
             divide([text])
     assert workers.SLURM == "--slurm_"
+
+
+@pytest.mark.parametrize("command", ["sweep", "tune"])
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--submit=local", "--workers=0"], "--workers=0 must be in"),
+        (["--submit=locally"], "Did you mean local"),
+        (["--submit=slurm", "--slurm_time=5"], "needs sbatch"),
+        (["--submit=local", "--lease=1s"], "--lease=1s must be a time"),
+    ],
+)
+def test_mistakes_about_workers_are_told_before_data_are_read(
+    command, flags, told, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("PATH", "")
+
+    def read(*_):
+        raise AssertionError("Data are read.")
+
+    for place in (
+        "slimjax.tune.preparing.prepare",
+        "slimjax.tune.sweep.check_settings",
+    ):
+        monkeypatch.setattr(place, read)
+    argv = ["--config=configs/tiny_test.py", f"--workdir={tmp_path / 'w'}", *flags]
+    assert main([command, *argv]) == 2
+    error = capsys.readouterr().err.strip()
+    assert told in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "w").exists()

@@ -1,6 +1,8 @@
 """Pages of tunes, and the commands that make them from finished folders."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from tunes import make_tune
@@ -89,10 +91,92 @@ def test_the_table_names_what_is_dominated():
     assert rows[0][heads.index("alpha")] == "-"
 
 
+def test_the_table_has_paired_differences_of_neighbours():
+    heads, rows = make_tune_table(make_tune())
+    place = heads.index("above the next larger")
+    cells = [row[place] for row in rows]
+    told = ["-", "+0.0500 ± 0.0030", "+0.5500 ± 0.0030", "-0.2000 ± 0.0030"]
+    assert cells == told
+    points = [{**p, "above_larger": None} for p in make_tune()["points"]]
+    assert "above the next larger" not in make_tune_table(make_tune(points=points))[0]
+
+
 def test_curves_beside_the_path_have_tables(tmp_path):
     fresh = {key: make_tune()[key] for key in ("points", "held_out", "metrics")}
+    for point in fresh["points"]:
+        ends = {"above_path_low": 0.02, "above_path_high": 0.04}
+        point |= {"above_path": 0.03, **ends}
     content = make_tune(compared={"fresh, 4 bits": fresh | {"hypervolume": 0.1}})
     answer = {"name": "point1", "sentences": ["One.", "Two."]}
     page = tmp_path / "tune.html"
     report.write_tune(content, answer, [("knee", "point1")], "slimjax", page)
-    assert "fresh, 4 bits" in page.read_text()
+    for text in ("fresh, 4 bits", "above the path&#x27;s", "+0.0300 ± 0.0100"):
+        assert text in page.read_text()
+
+
+def write_refit(folder, number, flops=2e12):
+    """Writes what a path on all folds leaves behind that ends at such a size."""
+    for k in range(number + 1):
+        spent = {"flops_total": (k + 1) * flops, "flops_inherited": k * flops}
+        write_json(folder / f"refit/trunk/{k}/report.json", {"train": spent})
+    spent = {
+        "flops_total": (number + 2) * flops,
+        "flops_inherited": flops + number * flops,
+    }
+    write_json(folder / "chosen" / "report.json", {"train": spent})
+    before = f"/elsewhere/refit/trunk/{number}"
+    write_json(folder / "chosen" / "config.json", {"train": {"continue_from": before}})
+
+
+def test_the_model_of_all_folds_is_named_only_for_its_own_size(folder, capsys):
+    write_refit(folder, 1)
+    for rule, name in (("alpha=0", "fold0/point0"), ("error_within=3%", "chosen")):
+        # The rule that tune.json has need not be the one that chose the refit.
+        write_json(folder / "tune.json", make_tune(rule=rule))
+        assert main(["tune", f"--workdir={folder}"]) == 0
+        shown = capsys.readouterr().out
+        assert f"generate --workdir={folder}/{name} " in shown
+        assert f"--workdir={folder}/{name} " in (folder / "tune.html").read_text()
+
+
+def test_the_page_and_json_have_the_cost_of_the_refit(folder, capsys):
+    write_refit(folder, 1)
+    command = ["tune", f"--workdir={folder}", "--rule=error_within=3%", "--json"]
+    assert main(command) == 0
+    told = json.loads(capsys.readouterr().out.splitlines()[-1])["model"]
+    # Two pieces and the decay, 2e12 FLOPs each; a dense run has 1e12.
+    assert (told["folder"], told["refit_flops"]) == ("chosen", 6e12)
+    assert told["refit_in_runs"] == pytest.approx(6.0)
+    assert f"--workdir={folder}/chosen" in told["command"]
+    page = (folder / "tune.html").read_text()
+    assert "That cost 6.00 dense runs of the config" in page
+
+
+def test_a_rule_that_no_point_meets_is_shown_first(folder, capsys):
+    command = ["tune", f"--workdir={folder}", "--rule=size_below=9k", "--json"]
+    assert main(command) == 3
+    out, error = capsys.readouterr()
+    told = json.loads(out.splitlines()[-1])
+    assert (told["answer"]["name"], told["model"]) == (None, None)
+    assert "no point is so small" in error.splitlines()[-1]
+    page = (folder / "tune.html").read_text()
+    assert "no point is so small" in page
+    assert "above the next larger" in page
+    assert (folder / "tune.png").is_file()
+
+
+RULE = """
+import sys, time
+from slimjax.cli.main import main
+code = main(["tune", "--workdir=" + sys.argv[1], "--rule=knee"])
+print(code, "jax" in sys.modules, time.process_time())
+"""
+
+
+def test_another_rule_takes_two_seconds_and_no_jax(folder):
+    done = subprocess.run(
+        [sys.executable, "-c", RULE, str(folder)], capture_output=True, text=True
+    )
+    code, has_jax, seconds = done.stdout.splitlines()[-1].split()
+    assert (code, has_jax) == ("0", "False"), done.stderr
+    assert float(seconds) < 2.0  # Of the processor: others may use it meanwhile.

@@ -19,6 +19,7 @@ from slimjax.tune import claims as room
 from slimjax.tune.claim_file import clock_ns
 from slimjax.tune.claims import Claims, parse_lease
 from slimjax.tune.holder import describe_process
+from slimjax.tune.runner import SECONDS_BETWEEN_LOOKS
 
 NUM_JOBS, NUM_WORKERS = 40, 4
 LEASE_S, PATIENCE_S = 0.8, 60.0
@@ -373,6 +374,24 @@ def pause(folder: Path, *, locks: bool) -> None:
     finally:
         os.kill(holder.pid, signal.SIGKILL)
         holder.join()
+
+
+@pytest.mark.slow
+def test_what_a_lost_host_held_is_taken_over_within_the_lease_and_30_s(tmp_path):
+    run, lease_s = tmp_path / "run", 10.0
+    claims = Claims(tmp_path / "claims", lease_s=lease_s, host="b")
+    holder = start(write_until_lost, tmp_path, locks=True, lease_s=lease_s)
+    wait_until((run / "log").is_file)
+    assert not claims.take("run", run)
+    os.kill(holder.pid, signal.SIGKILL)
+    lost = time.monotonic()
+    holder.join()
+    while (claim := claims.take("run", run)) is None:
+        assert time.monotonic() - lost < lease_s + 30
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    claim.drop()
+    # Its last touch may have been a quarter of the lease before it was lost.
+    assert 0.7 * lease_s < time.monotonic() - lost < lease_s + 30
 
 
 def test_a_paused_holder_without_locks_writes_nothing_more_and_leaves(tmp_path):

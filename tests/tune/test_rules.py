@@ -13,9 +13,11 @@ from slimjax.tune.pooled import Errors
 from slimjax.tune.rules import RULES, WITH_NUMBER, parse_rule
 
 
-def make_curve(errors, sizes=None, covariance=None, text_targets=1000.0, bits=None):
+def make_curve(
+    errors, sizes=None, covariance=None, text_targets=1000.0, bits=None, folds=3
+):
     sizes = sizes or tuple(float(2 ** (len(errors) - i)) for i in range(len(errors)))
-    known = Errors(tuple(errors), covariance, None, 9, 1)
+    known = Errors(tuple(errors), covariance, None, 9, folds)
     bits = bits or tuple(8 * size for size in sizes)
     return Curve(tuple(sizes), sizes[0], known, bits, text_targets)
 
@@ -60,6 +62,9 @@ def test_one_standard_error_is_that_of_the_difference():
 def test_without_a_standard_error_there_is_no_such_rule():
     with pytest.raises(ConfigError, match="no standard error"):
         parse_rule("one_standard_error").choose(make_curve((1.0, 1.1)))
+    one_fold = make_curve((1.0, 1.1), covariance=[[1.0, 0.9], [0.9, 1.0]], folds=1)
+    with pytest.raises(ConfigError, match="with --folds=1: there is no standard error"):
+        parse_rule("one_standard_error").choose(one_fold)
 
 
 def test_a_size_that_no_point_has_is_told_with_the_nearest():

@@ -1,5 +1,6 @@
 """The runner of a tune, with trainings that only pretend."""
 
+import dataclasses
 import json
 import math
 
@@ -11,12 +12,15 @@ from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.run.losses import write_losses
 from slimjax.run.progress import Display
 from slimjax.store.files import write_json
+from slimjax.train.config import make_run_config
 from slimjax.tune import tuning as room
 from slimjax.tune.answer import answer, list_answers
 from slimjax.tune.claims import Claims
 from slimjax.tune.fresh import list_fresh
+from slimjax.tune.path import describe_own, make_recipe
 from slimjax.tune.preparing import prepare
-from slimjax.tune.request import Request
+from slimjax.tune.record import _note_few
+from slimjax.tune.request import Request, choose_sizes
 from slimjax.tune.tuning import Tuner
 
 POINTS = 4
@@ -160,10 +164,16 @@ def test_the_file_is_the_same_whoever_writes_it(config, trained, tmp_path):
 
 @pytest.mark.slow
 def test_a_finished_folder_trains_nothing(config, trained, tmp_path):
-    make(config, tmp_path / "t").walk_folds()
+    tuner = make(config, tmp_path / "t")
+    tuner.walk_folds()
     trained.clear()
     make(config, tmp_path / "t").walk_folds()
+    log = (tmp_path / "t" / "log.jsonl").read_bytes()
+    (piece, *_) = tuner.prepared.walks(tmp_path / "t")[0].pieces()
+    # As it looked before another process, which has ended since, finished it.
+    assert tuner._attempt(dataclasses.replace(piece, is_done=False))
     assert not trained
+    assert (tmp_path / "t" / "log.jsonl").read_bytes() == log
 
 
 def test_the_chosen_size_is_trained_on_all_folds(config, trained, tmp_path):
@@ -211,6 +221,14 @@ def test_fresh_models_stand_beside(config, trained, tmp_path):
     assert [*content["compared"]] == ["fresh, 4 bits", "fresh, 8 bits"]
     for curve in content["compared"].values():
         assert curve["points"]
+        for point in curve["points"]:
+            (own,) = (p for p in content["points"] if p["name"] == point["name"])
+            more = point["error"] - own["error"]
+            assert point["above_path"] == pytest.approx(more)
+            # Both are measured on the same documents, of which they share the noise.
+            half = point["high"] - point["error"]
+            assert point["above_path_high"] - more < 0.1 * half
+    assert make(config, tmp_path / "t").walk_folds() == content
     total = tuner.prepared.share.total
     for fresh in list_fresh(tuner.prepared, tmp_path / "t"):
         for k, shape in fresh.shapes.items():
@@ -238,6 +256,7 @@ def test_fresh_models_stand_beside(config, trained, tmp_path):
         ({"cost": math.nan}, "above 0"),
         ({"folds": 1, "rule": "one_standard_error"}, "no standard error"),
         ({"rule": "kneee"}, "Did you mean knee"),
+        ({"smallest": "99.99%", "points": 10}, "twice: sizes have four digits"),
         ({"refit": "all"}, "--refit=all"),
         ({"compare": "fresh"}, "--compare=fresh"),
     ],
@@ -246,6 +265,50 @@ def test_mistakes_are_told_before_anything_is_written(config, flags, told, tmp_p
     with pytest.raises(ConfigError, match=told):
         make(config, tmp_path / "t", **flags)
     assert not (tmp_path / "t").exists()
+
+
+def test_sizes_are_checked_as_they_are_used():
+    request = Request(points=3, smallest="1234.5")
+    with pytest.raises(ConfigError, match=r"1,234 bytes is outside .* 1,235 must stay"):
+        choose_sizes(request, "bytes", 5000.0, 1234.2)
+    named = Request(points=3, smallest="1235")
+    assert choose_sizes(named, "bytes", 5000.0, 1234.2)[-1] == 1235.0
+
+
+def test_a_rule_that_no_point_will_meet_is_refused_before_training(config, tmp_path):
+    with pytest.raises(NotFeasibleError, match=r"size_below=9k: no point will be so"):
+        make(config, tmp_path / "t", rule="size_below=9k")
+    assert not (tmp_path / "t").exists()
+
+
+def test_one_fold_of_nothing_is_refused_before_training(config, tmp_path):
+    changed = override(config, [("data.valid_fraction", "0")])
+    with pytest.raises(ConfigError, match=r"--folds=1 leaves nothing to compare"):
+        make(changed, tmp_path / "t", folds=1)
+    assert not (tmp_path / "t").exists()
+
+
+def test_few_documents_and_pieces_of_one_file_are_warned_of(config, trained, tmp_path):
+    lines = [" ".join(f"word{i * j % 97}" for j in range(1, 40)) for i in range(30)]
+    (tmp_path / "few.txt").write_text("\n\n".join(lines))
+    changed = override(config, [("data.source", f"text:{tmp_path}/few.txt")])
+    tuner = make(changed, tmp_path / "t", cost=60.0)
+    assert trained == {}
+    few = [line for line in tuner.prepared.lines if line.startswith("Few documents")]
+    assert len(few) == 1
+    assert "With less than 20 in a fold" in few[0]
+    (pieces,) = tuner.prepared.notes
+    assert "pieces of 1 file:" in pieces
+    assert not any(
+        "Few" in line for line in make(config, tmp_path / "m").prepared.lines
+    )
+
+
+def test_folds_with_few_documents_are_in_the_report():
+    curve = {"held_out": {"documents": [19, 20, 3]}}
+    (note,) = _note_few(curve, "examples")
+    assert note.startswith("Few examples to compare points on: fold 0 has 19, fold 2 h")
+    assert _note_few({"held_out": {"documents": [20, 20]}}, "documents") == []
 
 
 @pytest.mark.slow
@@ -286,12 +349,45 @@ def test_folders_of_others_are_refused(config, trained, tmp_path):
 
 
 def test_what_the_path_replaces_is_named_once(config, tmp_path):
-    lines = make(config, tmp_path / "t").prepared.lines
+    changed = override(config, [("objective.max_price_ratio", "3")])
+    lines = make(changed, tmp_path / "t").prepared.lines
     named = [line for line in lines if "config.objective.budget='60%'" in line]
     assert len(named) == 1
     assert "config.resize.first_step=10" in named[0]
     assert "config.train.eval_every_steps=12" in named[0]
     assert "train.patience" not in named[0]
+    assert "config.objective.max_price_ratio=3" in named[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            [("objective.strategy", "none"), ("objective.budget", "")],
+            "config.objective.strategy='none'",
+        ),
+        ([("resize.max_seams", "8")], "config.resize.max_seams=8"),
+        ([("optim.decay_fraction", "1.0")], "config.optim.decay_fraction=1.0"),
+        (
+            [("train.num_epochs", "2"), ("train.num_steps", "0")],
+            "config.train.num_epochs=2",
+        ),
+    ],
+)
+def test_a_default_that_the_path_replaces_is_named_where_it_is_written(changes, told):
+    plain = read_config("configs/tiny_test.py")
+    assert told not in describe_own(make_run_config(plain), plain)
+    given = override(plain, changes)
+    assert told in describe_own(make_run_config(given), given)
+
+
+def test_what_only_budgets_have_is_not_asked_of_decays():
+    changes = [("objective.division", "even"), ("objective.max_price_ratio", "2")]
+    given = override(read_config("configs/tiny_test.py"), changes)
+    recipe = make_recipe(given, make_run_config(given), (900.0, 500.0), 1000.0)
+    piece, decay = recipe.trunk(1, 10, 40, "a"), recipe.decay(1, 50, 20, "b")
+    assert (piece.objective.division, piece.objective.max_price_ratio) == ("even", 2)
+    assert (decay.objective.division, decay.objective.max_price_ratio) == ("", 0)
 
 
 def test_a_piece_that_fails_is_named(config, monkeypatch, tmp_path):
