@@ -7,6 +7,9 @@ The source has the fields ``text`` and ``label``. All else is that of
 ``configs/classification.py``, with splits drawn by class.
 """
 
+import math
+from typing import Any
+
 import recipe
 from run import judge
 
@@ -14,7 +17,7 @@ from slimjax.config import override, read_config
 from slimjax.run.progress import Display
 from slimjax.store.files import write_json
 from slimjax.train.devices import prepare_devices
-from slimjax.tune.answer import answer
+from slimjax.tune.answer import Answer, answer
 from slimjax.tune.preparing import prepare
 from slimjax.tune.request import Request
 from slimjax.tune.tuning import Tuner
@@ -40,10 +43,31 @@ def main() -> None:
             "task": name,
             "rule": content["rule"],
             "answer": chosen.as_dict(),
+            "chosen": judge_choice(content, chosen),
             "prices": [judge(content, rule) for rule in RULES],
         }
         write_json(recipe.RESULTS / f"{name}-classes.json", result)
         write_json(recipe.RESULTS / f"{name}-tune.json", content)
+
+
+def judge_choice(content: dict[str, Any], chosen: Answer) -> dict[str, Any]:
+    """Returns how near the default rule's choice is to the best one by the test split.
+
+    The rule has no price, and thus no complexity. The choice is judged at the price
+    that it implies; if no price chooses it, it has none.
+    """
+    row = {"rule": content["rule"], "chosen": chosen.point["name"]}
+    if chosen.prices is None:
+        is_end = chosen.number in (0, len(content["points"]) - 1)
+        return row | {"is_end": is_end, "above_best": None}
+    return judge(content, f"alpha={imply_price(*chosen.prices)!r}") | row
+
+
+def imply_price(low: float, high: float) -> float:
+    """Returns a price between two: their geometric mean, or half or twice the one."""
+    if high == math.inf:
+        return 2 * low
+    return math.sqrt(low * high) if low else high / 2
 
 
 if __name__ == "__main__":

@@ -4,11 +4,13 @@ Run: python experiments/tune/nested.py [--workdir=runs/tune] [--corpus=NAME=SOUR
 
 The sandwich rule: each step descends the mean loss of the widest, the narrowest and one
 of the two widths between. Widths are the first heads, hidden units and channels. The
-family spends what the path of fold 0 has spent. Its sizes are counted at 8 bits, and
+family spends what the path of fold 0 has spent, and is compared with its models, which
+run.py leaves in the workdir. Its sizes are counted at 8 bits, and
 its errors are those of weights that are not rounded, which is in its favour.
 """
 
 import math
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -43,10 +45,7 @@ def main() -> None:
         config["objective"] |= {"strategy": "none", "budget": ""}
         config["quantize"] = {"bits": [16]}
         points = train(make_run_config(config), content["spent"][0])
-        path = [
-            (point["size"], point["metrics"]["bits_per_byte"]["valid"])
-            for point in content["points"]
-        ]
+        path = read_path(flags.workdir / name, len(content["points"]))
         corner = find_corner([path, points])
         result = {
             "corpus": name,
@@ -55,6 +54,19 @@ def main() -> None:
             "hypervolume_path": hypervolume(path, corner),
         }
         write_json(recipe.RESULTS / f"{name}-nested.json", result)
+
+
+def read_path(root: Path, num_points: int) -> list[tuple[float, float]]:
+    """Returns size and held-out bits per byte of the path's models of fold 0.
+
+    The family is trained and measured on that fold alone.
+    """
+    found = []
+    for k in range(num_points):
+        report = read_json(root / "fold0" / f"point{k}" / "report.json", dict)
+        bits = report["error"]["valid_bits_per_byte"]
+        found.append((float(report["size"]["packed_file_bytes"]), bits))
+    return found
 
 
 def train(run: Any, flops: float) -> list[tuple[float, float]]:

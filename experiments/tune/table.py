@@ -89,8 +89,7 @@ def class_table() -> str:
     heads = ["task", "rule", "chooses", "end of the path", "above the best, test"]
     rows = []
     for result in read("*-classes"):
-        chosen = result["answer"]["name"]
-        rows += [[result["task"], f"`{result['rule']}`", chosen, "", ""]]
+        rows += [[result["task"], *describe(result["chosen"])]]
         rows += [[result["task"], *describe(rule)] for rule in result["prices"]]
     return write(heads, rows)
 
@@ -98,7 +97,9 @@ def class_table() -> str:
 def describe(rule: dict[str, Any]) -> list[str]:
     """Returns the cells of one rule."""
     end = "yes" if rule["is_end"] else "no"
-    above = f"{100 * rule['above_best']:.2f} %"
+    above = "chosen at no price"
+    if rule["above_best"] is not None:
+        above = f"{100 * rule['above_best']:.2f} %"
     return [f"`{rule['rule']}`", rule["chosen"], end, above]
 
 
