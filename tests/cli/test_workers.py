@@ -1,6 +1,9 @@
 """The flags of workers, divided between the launcher and the workers."""
 
+import importlib
+
 import pytest
+import submitit  # noqa: F401  Its logger keeps the stderr that it finds first.
 
 from slimjax.cli import workers
 from slimjax.cli.flags import make_parser, parse
@@ -76,11 +79,9 @@ def test_mistakes_about_workers_are_told_before_data_are_read(
     def read(*_):
         raise AssertionError("Data are read.")
 
-    for place in (
-        "slimjax.tune.preparing.prepare",
-        "slimjax.tune.sweep.check_settings",
-    ):
-        monkeypatch.setattr(place, read)
+    for room, name in (("sweep", "check_settings"), ("preparing", "prepare")):
+        module = importlib.import_module(f"slimjax.tune.{room}")
+        monkeypatch.setattr(module, name, read)
     argv = ["--config=configs/tiny_test.py", f"--workdir={tmp_path / 'w'}", *flags]
     assert main([command, *argv]) == 2
     error = capsys.readouterr().err.strip()
