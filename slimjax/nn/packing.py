@@ -9,7 +9,8 @@ Few arrays, since each name costs room in a small file:
     middles  the numbers around which levels lie, likewise; only if groups have them
     codes    the codes of all weights, packed without gaps between rows
 
-Weights stand in the order of their names, and are written and read one at a time. What
+Weights stand in the order of their names, and are written and read one at a time. The
+header has a digest of all bytes (`slimjax.nn.packed_header`). What
 `slimjax.objective.size` counts as ``bytes`` is this file.
 """
 
@@ -18,7 +19,7 @@ import json
 import math
 import zlib
 from collections.abc import Callable, Container, Iterator, Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -26,6 +27,7 @@ from jaxtyping import PyTree
 
 from slimjax.nn.bitstream import pack_codes, unpack_codes
 from slimjax.nn.grids import Grid, Scales, as_grid, spread_units
+from slimjax.nn.packed_header import File, check_digest, write_digest, write_header
 from slimjax.nn.packed_parts import Encoded, Part, decode_part, encode_part
 from slimjax.nn.quantize import (
     FULL,
@@ -37,13 +39,8 @@ from slimjax.nn.quantize import (
 )
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
-FORMATS = ("slimjax-packed-2", "slimjax-packed-3")
-"""The first one has groups of units with levels around zero, the second one any."""
-
 MAX_TABLE_BYTES = 1 << 26
 """Length up to which a table is inflated."""
-
-ALIGNMENT = 8
 
 Take = Callable[[str, int, int], np.ndarray]
 """From the name of an array, a start and a stop to what stands between them."""
@@ -64,7 +61,7 @@ def pack(
 
 
 def pack_into(
-    file: BinaryIO | io.BytesIO,
+    file: File,
     shapes: PyTree,
     names: PyTree,
     precision: Precision,
@@ -75,7 +72,7 @@ def pack_into(
     """Writes a packed file, one weight after the other, and returns its length.
 
     Args:
-        file: A new file.
+        file: A new file, which can be read as well.
         shapes: Weights, or their shapes, by nested names.
         names: Names of their axes.
         precision: Bits and fit of each unit. A weight may have bits of its own, under
@@ -99,7 +96,7 @@ def pack_into(
     lengths |= {"middles": num_scales} if grid.has_minimum else {}
     lengths |= {name: len(content) for name, content in arrays.items()}
     lengths["codes"] = sum(part.num_bytes for part in parts)
-    places = _write_header(file, lengths, grid)
+    places = write_header(file, lengths, grid)
     for name, content in arrays.items():
         file.seek(places[name])
         file.write(content)
@@ -110,6 +107,7 @@ def pack_into(
         for name, content in own.as_bytes():
             file.seek(places[name])
             places[name] += file.write(content)
+    write_digest(file)
     return file.seek(0, io.SEEK_END)
 
 
@@ -151,6 +149,7 @@ def unpack(content: bytes) -> PyTree:
         ValueError: If it is damaged; what safetensors raises, if it is none.
     """
     arrays = safetensors.numpy.load(content)
+    check_digest(io.BytesIO(content))
     take = lambda name, start, stop: arrays[name][start:stop]
     lengths = {name: len(array) for name, array in arrays.items()}
     return unflatten(dict(unpack_from(take, lengths)))
@@ -216,27 +215,6 @@ def make_table(
         ],
     }
     return zlib.compress(json.dumps(table, separators=(",", ":")).encode(), 9)
-
-
-def _write_header(
-    file: BinaryIO | io.BytesIO, lengths: Mapping[str, int], grid: Grid
-) -> dict[str, int]:
-    """Writes the header of a safetensors file, and returns where each array begins."""
-    name_of = FORMATS[0] if grid.is_plain else FORMATS[1]
-    header: dict[str, Any] = {"__metadata__": {"format": name_of}}
-    starts, start = {}, 0
-    for name, length in lengths.items():
-        width = 2 if name in ("steps", "middles") else 1
-        header[name] = {
-            "dtype": f"U{8 * width}",
-            "shape": [length // width],
-            "data_offsets": [start, start + length],
-        }
-        starts[name], start = start, start + length
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % ALIGNMENT)
-    file.write(len(text).to_bytes(8, "little") + text)
-    return {name: 8 + len(text) + start for name, start in starts.items()}
 
 
 def _pack_bits(bits: dict) -> np.ndarray:

@@ -33,8 +33,8 @@ from slimjax.objective.inventory import (
 )
 from slimjax.trees import Path, flatten, unflatten
 
-HEADER_BYTES = 336
-"""Length field, names and offsets of a packed file, as long as they may get."""
+HEADER_BYTES = 384
+"""Length field, digest, names and offsets of a packed file, as long as they may get."""
 
 ARRAY_BYTES = 88
 """What one array more takes of it."""

@@ -1,4 +1,7 @@
-"""``model.packed.safetensors``: the finished weights, at their bits."""
+"""``model.packed.safetensors``: the finished weights, at their bits.
+
+A changed byte is found.
+"""
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +14,8 @@ from jaxtyping import PyTree
 
 from slimjax.errors import CheckpointError
 from slimjax.nn.grids import Grid, Scales
-from slimjax.nn.packing import FORMATS, pack_into, unpack_from
+from slimjax.nn.packed_header import FORMATS, check_digest
+from slimjax.nn.packing import pack_into, unpack_from
 from slimjax.nn.quantize import FULL, Precision, uniform_precision
 from slimjax.processes import is_first
 from slimjax.store.files import replacing
@@ -68,6 +72,8 @@ def read_packed(path: Path) -> PyTree:
 def iterate_packed(path: Path) -> Iterator[tuple[Names, np.ndarray]]:
     """Yields the weights of a packed file, float32, one after the other.
 
+    All bytes are compared with the digest before the first one.
+
     Raises:
         CheckpointError: If the file is missing, damaged or of another format.
     """
@@ -76,6 +82,7 @@ def iterate_packed(path: Path) -> Iterator[tuple[Names, np.ndarray]]:
         if metadata.get("format") not in FORMATS:
             raise CheckpointError(f"{path} is not of format {FORMATS[-1]}.")
         with path.open("rb") as file:
+            check_digest(file)
 
             def take(name: str, start: int, stop: int) -> np.ndarray:
                 dtype = np.dtype(DTYPES[places[name].dtype])

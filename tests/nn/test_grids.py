@@ -8,7 +8,8 @@ from shapes import make_variables, models
 
 from slimjax.compress.scales import fit_scales
 from slimjax.nn.grids import INPUT, UNIT, Grid, put_rows, take_rows
-from slimjax.nn.packing import FORMATS, key_in, pack, unpack
+from slimjax.nn.packed_header import FORMATS
+from slimjax.nn.packing import key_in, pack, unpack
 from slimjax.nn.quantize import FULL, STATES, bit_axis, uniform_precision
 from slimjax.objective.inventory import take_inventory, uniform_bits
 from slimjax.objective.size import make_size_fn

@@ -1,6 +1,6 @@
 """Files of a run folder: whole or not there."""
 
-import contextlib
+import json
 import os
 import struct
 
@@ -56,17 +56,43 @@ def test_packed_weights_of_16_bits_are_bfloat16(tmp_path):
         assert again[path].dtype == np.float32
 
 
-@pytest.mark.parametrize("where", [60, 330, 500, -20])
-def test_a_packed_file_with_other_bytes_is_one_line_or_other_numbers(tmp_path, where):
-    config, path = decoder(16, 8, (LayerConfig(2, 1, 4, 6),)), tmp_path / "m.st"
+@pytest.fixture
+def packed(tmp_path):
+    """Returns a small packed file."""
+    config, path = decoder(7, 4, (LayerConfig(2, 1, 2, 5),)), tmp_path / "m.safetensors"
     variables, names = make_variables(config)
     write_packed(path, variables["params"], names["params"])
-    content = bytearray(path.read_bytes())
-    content[where] ^= 0x55
-    path.write_bytes(bytes(content))
-    with contextlib.suppress(CheckpointError):
-        again = flatten(read_packed(path))
-        assert again.keys() == flatten(variables["params"]).keys()
+    return path
+
+
+def test_each_changed_byte_of_a_packed_file_is_refused(packed):
+    content = packed.read_bytes()
+    for where in range(len(content)):
+        for change in (0x01, 0x55):
+            changed = bytearray(content)
+            changed[where] ^= change
+            packed.write_bytes(changed)
+            with pytest.raises(CheckpointError) as error:
+                read_packed(packed)
+            assert "\n" not in str(error.value)
+    for other in (content[:-1], content + b"\0"):
+        packed.write_bytes(other)
+        with pytest.raises(CheckpointError):
+            read_packed(packed)
+
+
+def test_a_packed_file_of_an_earlier_version_has_no_digest(packed):
+    content, expected = packed.read_bytes(), flatten(read_packed(packed))
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    del header["__metadata__"]["digest"]
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    packed.write_bytes(len(text).to_bytes(8, "little") + text + content[start:])
+    found = flatten(read_packed(packed))
+    assert found.keys() == expected.keys()
+    for path, weight in found.items():
+        np.testing.assert_array_equal(weight, expected[path])
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", b"\xff" * 64, b"\x08" + b"\0" * 7])
