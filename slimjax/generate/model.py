@@ -243,7 +243,7 @@ def load(workdir: str | Path) -> Model:
     if folder.report.is_file():
         known = read_json(folder.report, dict).get("data", {}).get("codecs", {})
         check_codecs(codecs, known, folder.tokenizer)
-        weights, path = finished_weights(folder)
+        weights, path = finished_weights(folder, config)
         check_shapes(weights, abstract["params"], path)
         gates = jax.tree.map(lambda g: jnp.ones(g.shape), abstract["gates"])
         leaves = flatten(weights)

@@ -1,6 +1,9 @@
 """Shape and weights in a run folder: of the finished model, or a checkpoint."""
 
+import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from jaxtyping import PyTree
 
@@ -19,12 +22,58 @@ from slimjax.store.weights import StoredModel
 from slimjax.tasks.base import DEFAULT_TASK
 from slimjax.trees import axis_names, flatten
 
+COMPUTE = ("dtype", "attention_impl", "remat", "scan_layers", "dropout", "adapter_skip")
+"""How a model is computed, which a user may change after it was written."""
 
-def finished_weights(folder: RunFolder) -> tuple[PyTree, Path]:
-    """Returns the weights of a finished run or an imported model, and their file."""
+
+def finished_weights(folder: RunFolder, model: ModelConfig) -> tuple[PyTree, Path]:
+    """Returns the weights of a finished run or an imported model, and their file.
+
+    Args:
+        folder: The run folder.
+        model: The model that the files beside the weights describe.
+
+    Raises:
+        CheckpointError: If the weights are damaged, or were written for another model.
+    """
     if folder.packed.is_file() or not folder.weights.is_file():
         return read_packed(folder.packed), folder.packed
-    return StoredModel.read(folder.weights).variables["params"], folder.weights
+    stored = StoredModel.read(folder.weights)
+    _check_same(model, stored.model, folder)
+    return stored.variables["params"], folder.weights
+
+
+def _check_same(model: ModelConfig, written: ModelConfig, folder: RunFolder) -> None:
+    """Refuses settings that have changed since the weights were written."""
+    own = {name: getattr(model, name) for name in COMPUTE}
+    written = dataclasses.replace(written, **own)
+    for name, found, expected in _differences("model", model, written):
+        raise CheckpointError(
+            f"{folder.root} is damaged: config.json and architecture.json say "
+            f"{name}={found!r:.60}, but {folder.weights.name} was written with "
+            f"{expected!r:.60}. Import the model again."
+        )
+
+
+def _differences(name: str, one: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yields name and values of each field in which two things, or parts, differ."""
+    if one == other:
+        return
+    if dataclasses.is_dataclass(one) and type(one) is type(other):
+        for field in dataclasses.fields(one):
+            pair = getattr(one, field.name), getattr(other, field.name)
+            yield from _differences(field.name, *pair)
+    elif _are_alike(one, other):
+        for pair in zip(one, other, strict=True):
+            yield from _differences(name, *pair)
+    else:
+        yield name, one, other
+
+
+def _are_alike(one: Any, other: Any) -> bool:
+    """Whether two things are tuples with parts to compare one by one."""
+    is_pair = isinstance(one, tuple) and isinstance(other, tuple)
+    return is_pair and len(one) == len(other)
 
 
 def read_model_config(folder: RunFolder, codecs: Codecs) -> ModelConfig:

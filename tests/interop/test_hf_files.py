@@ -12,6 +12,7 @@ from own_folders import config_of, ragged, random_folder, random_model
 
 from slimjax.cli.main import main
 from slimjax.errors import ConfigError, DataError
+from slimjax.generate.model import load
 from slimjax.interop.exporting import make_foreign
 from slimjax.interop.hf_export import export_hf
 from slimjax.interop.hf_reading import read_folder
@@ -214,6 +215,33 @@ def test_commands_take_an_imported_folder(made, tmp_path, capsys):
     assert main(["inspect", str(output)]) == 0
     assert main([*argv]) == 2  # It is there already.
     assert "is not empty" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("rope_base", 20_000.0), ("norm_epsilon", 1e-3)]
+)
+def test_a_setting_that_has_changed_since_the_import_is_refused(
+    made, tmp_path, capsys, name, value
+):
+    make_run(made, tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    config["model"][name] = value
+    path.write_text(json.dumps(config))
+    argv = ["generate", f"--workdir={tmp_path / 'run'}", "--prompt=a"]
+    assert main(argv) == 2
+    said = capsys.readouterr().err.strip()
+    assert f"{name.removeprefix('norm_')}={value}" in said
+    assert "\n" not in said
+
+
+def test_how_an_imported_model_is_computed_may_change(made, tmp_path):
+    make_run(made, tmp_path / "run")
+    path = tmp_path / "run" / "config.json"
+    config = json.loads(path.read_text())
+    config["model"] |= dict(dtype="bfloat16", attention_impl="reference")
+    path.write_text(json.dumps(config))
+    assert load(tmp_path / "run").config.dtype == "bfloat16"
 
 
 def test_a_plain_llama_is_written_by_the_fast_kernels(tmp_path):
