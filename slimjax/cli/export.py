@@ -48,6 +48,8 @@ def main(argv: Sequence[str]) -> None:
         before, after = (result["perplexity"][key] for key in ("before", "after"))
         print(f"perplexity on {flags.data}: {before:.3f} before, {after:.3f} after")
     print(f"largest difference of logits: {result['largest_difference']:.1e}")
+    if own := result.get("before"):
+        print(f"{own['file']} of the run: {own['bytes']:,} bytes of weights")
     print(f"{printable(output)}: {result['bytes']:,} bytes of weights")
 
 

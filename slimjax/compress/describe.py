@@ -9,6 +9,8 @@ from slimjax.compress.offers import Choice
 from slimjax.compress.seams import Seam, describe_seams
 from slimjax.compress.settings import Settings
 from slimjax.data.codecs import fingerprints
+from slimjax.interop.card import origin_of
+from slimjax.interop.run_folders import read_report
 from slimjax.models.config import ModelConfig
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import MEASURES
@@ -66,6 +68,7 @@ def describe(
         "train": {"steps": 0, "wall_s": seconds},
         "compress": {
             "model": str(settings.folder.root),
+            "origin": origin_of(read_report(settings.folder)),
             "budget": budget,
             "size": " and ".join(limits),
             "budgets": _describe_budgets(limits, end),

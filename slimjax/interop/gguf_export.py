@@ -69,7 +69,8 @@ def export_gguf(
 
     Returns:
         ``largest_difference`` of logits after reading it again, and of weights,
-        ``bytes`` of the file, its ``architecture``, and ``notes``.
+        ``bytes`` of the file, its ``architecture``, ``notes``, and ``before``, name and
+        bytes of the run's own file of weights.
 
     Raises:
         ConfigError: If GGUF files do not hold such a model, or the file is there.
@@ -112,12 +113,21 @@ def export_gguf(
     )
     write_atomic(output.with_suffix(".md"), card.encode())
     return {
+        "before": _own_file(RunFolder(workdir)),
         "largest_difference": difference,
         "largest_weight_difference": written.difference,
         "bytes": written.num_bytes,
         "architecture": written.architecture,
         "notes": notes,
     }
+
+
+def _own_file(folder: RunFolder) -> dict[str, Any] | None:
+    """Returns name and bytes of a run's own weights; None if it has no file yet."""
+    for path in (folder.packed, folder.weights):
+        if path.is_file():
+            return {"file": path.name, "bytes": path.stat().st_size}
+    return None
 
 
 def tokenizer_of(foreign: Foreign, tokenizer: Any) -> dict[str, Any]:

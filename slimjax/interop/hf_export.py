@@ -1,6 +1,6 @@
 """Export of a run folder in the Hugging Face form, checked by reading it again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from slimjax.models.config import ModelConfig
 from slimjax.store.files import write_atomic
 from slimjax.store.run_folder import RunFolder
 from slimjax.store.tensor_file import align
+from slimjax.trees import Path as TreePath
 from slimjax.trees import unflatten
 
 WITHOUT = (
@@ -90,11 +91,26 @@ def export_hf(
 
 def variables_of(imported: Imported) -> PyTree:
     """Returns weights and open gates of an imported model, read one at a time."""
-    put = lambda array: jax.device_put(align(array), may_alias=True)
-    weights = {path: put(read()) for path, read in imported.weights()}
-    shapes = nn.meta.unbox(imported.model.abstract_variables()).get("gates", {})
+    weights = ((path, read()) for path, read in imported.weights())
+    return place_variables(imported.model, weights)
+
+
+def place_variables(
+    model: ModelConfig, weights: Iterable[tuple[TreePath, np.ndarray]]
+) -> PyTree:
+    """Returns weights and open gates on the device.
+
+    Args:
+        model: The shape.
+        weights: The weights, which are taken one at a time: none is held twice.
+    """
+    placed: dict[TreePath, Any] = {}
+    for path, weight in weights:
+        placed[path] = jax.device_put(align(weight), may_alias=True)
+        del weight
+    shapes = nn.meta.unbox(model.abstract_variables()).get("gates", {})
     gates = jax.tree.map(lambda gate: jnp.ones(gate.shape), shapes)
-    return {"params": unflatten(weights), "gates": gates}
+    return {"params": unflatten(placed), "gates": gates}
 
 
 def _notes(

@@ -5,26 +5,38 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-from flax import linen as nn
-
 from slimjax.data.codecs import Codecs, save_codecs, special_of
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
+from slimjax.interop.card import make_card
 from slimjax.interop.comparing import answers_of, compare, random_inputs
+from slimjax.interop.hf_export import place_variables
+from slimjax.interop.run_folders import read_report
+from slimjax.memory import give_back
 from slimjax.paths import printable
-from slimjax.store.packed import read_packed, write_packed
+from slimjax.store.files import write_atomic
+from slimjax.store.packed import iterate_packed, write_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.trees import axis_names
+
+ALONE = (
+    "The file has the weights, {size:,} bytes. What names the model's answers is in "
+    "the folder `{beside}`, and the shape is `architecture.json` of the run folder."
+)
+HALVED = "Weights of the imported model were rounded to bfloat16."
+LOADS = """\
+from slimjax.store import read_packed
+
+weights = read_packed("{name}")"""
 
 
 def export_packed(workdir: str | Path, output: Path) -> dict[str, Any]:
     """Writes the packed file of a run folder, whole or not at all.
 
-    That of a finished run is copied. Weights of an imported model become bfloat16. The
-    tokenizer, the labels and what else names the model's answers are written into a
-    folder beside the file, whose name is that of the file and ``.tokenizer``.
+    That of a finished run is copied. Weights of an imported model become bfloat16. They
+    are written, and read again, one at a time. The tokenizer, the labels and what else
+    names the model's answers are written into a folder beside the file, whose name is
+    that of the file and ``.tokenizer``; a model card has the ending ``.md``.
 
     Args:
         workdir: The run folder.
@@ -55,19 +67,33 @@ def export_packed(workdir: str | Path, output: Path) -> dict[str, Any]:
         else:
             names = axis_names(model.config.abstract_variables())["params"]
             write_packed(part, model.params["params"], names)
-        del model
-        weights = jax.tree.map(jnp.asarray, read_packed(part))
-        gates = nn.meta.unbox(plain.abstract_variables()).get("gates", {})
-        opened = jax.tree.map(lambda gate: jnp.ones(gate.shape), gates)
-        after = answers_of(plain, {"params": weights, "gates": opened}, inputs)
+        del model  # What is read again takes its place.
+        give_back()
+        after = answers_of(plain, place_variables(plain, iterate_packed(part)), inputs)
         difference = compare(before, after, is_exact=is_exact)
         size = part.stat().st_size
         _write_codecs(codecs, beside)
         part.replace(output)
     finally:
         part.unlink(missing_ok=True)
-    note = f"{beside.name}: {', '.join(sorted(p.name for p in beside.iterdir()))}"
-    return {"largest_difference": difference, "bytes": size, "notes": [note]}
+    notes = [] if is_exact else [HALVED]
+    _write_card(folder, output, [ALONE.format(size=size, beside=beside.name), *notes])
+    names = ", ".join(sorted(path.name for path in beside.iterdir()))
+    notes = [f"{beside.name}: {names}", *notes]
+    return {"largest_difference": difference, "bytes": size, "notes": notes}
+
+
+def _write_card(folder: RunFolder, output: Path, notes: list[str]) -> None:
+    """Writes the model card beside the file."""
+    card = make_card(
+        output.name,
+        read_report(folder),
+        notes=notes,
+        config={},
+        loads=LOADS.format(name=output.name),
+        library="slimjax",
+    )
+    write_atomic(output.with_name(f"{output.name}.md"), card.encode())
 
 
 def _write_codecs(codecs: Codecs, folder: Path) -> None:

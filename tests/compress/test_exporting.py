@@ -60,11 +60,16 @@ def test_less_is_lost_with_text(made, tmp_path, monkeypatch):
     assert lost < usual
 
 
-def test_the_command_prints_both_perplexities(made, tmp_path, capsys):
+def test_the_command_prints_both_perplexities_and_both_sizes(made, tmp_path, capsys):
     argv = ["export", "--format=gguf", "--type=F32", f"--workdir={made / 'run'}"]
     argv += [f"--output={tmp_path / 'm.gguf'}", f"--data=text:{made}/text.txt"]
     assert main(argv) == 0
-    line = next(x for x in capsys.readouterr().out.splitlines() if "perplexity" in x)
+    lines = capsys.readouterr().out.splitlines()
+    own = (made / "run" / "weights.safetensors").stat().st_size
+    assert f"weights.safetensors of the run: {own:,} bytes of weights" in lines
+    length = (tmp_path / "m.gguf").stat().st_size
+    assert lines[-1] == f"{tmp_path / 'm.gguf'}: {length:,} bytes of weights"
+    line = next(x for x in lines if "perplexity" in x)
     before, after = (word for word in line.split() if word[0].isdigit())
     assert before == after
 
@@ -113,6 +118,11 @@ def test_a_budget_is_that_of_the_exported_file(made, tmp_path, capsys):
     plain = report["compress"]["errors"][0]["after"]["perplexity"]
     assert error["perplexity"] != plain
     assert error["perplexity"] == pytest.approx(plain, rel=0.2)
+    card = (tmp_path / "slim" / "model.Q4_0.md").read_text()
+    assert "Made of `m.gguf`" in card
+    assert "compressed by slimjax" in card
+    before = report["compress"]["errors"][0]["before"]["perplexity"]
+    assert f"before and after | {before:.4g}, {plain:.4g} |" in card
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,7 @@ def peak_of(*argv):
 
 
 def test_commands_hold_a_model_once(tmp_path):
+    pytest.importorskip("flatbuffers")
     sizes, peaks = {}, {}
     small = CONFIG | dict(num_hidden_layers=1, vocab_size=400, intermediate_size=32)
     small |= dict(hidden_size=64)
@@ -88,6 +89,9 @@ def test_commands_hold_a_model_once(tmp_path):
         argv = f"--input={file}", f"--output={tmp_path / f'{name}-again'}"
         again = peak_of("import", "--format=gguf", *argv)
         peaks[name] += written, again
+        for kind in ("packed", "stablehlo"):
+            argv = f"--workdir={run}", f"--output={tmp_path / f'{name}-{kind}'}"
+            peaks[name] += (peak_of("export", f"--format={kind}", *argv),)
     size, largest = sizes["large"]
     assert size > 0.9e9
     for first, second in zip(peaks["small"], peaks["large"], strict=True):

@@ -154,7 +154,11 @@ def test_the_packed_file_has_bfloat16_weights_and_replaces_nothing(tmp_path):
     with pytest.raises(ConfigError, match=r"m.safetensors.tokenizer is there already"):
         export_packed(run, output)
     names = sorted(p.name for p in tmp_path.iterdir())
-    assert names == ["m.safetensors.tokenizer", "model", "run"]
+    assert names == ["m.safetensors.md", "m.safetensors.tokenizer", "model", "run"]
+    card = (tmp_path / "m.safetensors.md").read_text()
+    assert "Made of `model`" in card
+    assert "rounded to bfloat16" in card
+    assert 'read_packed("m.safetensors")' in card
 
 
 def test_the_packed_file_comes_with_what_names_its_answers(tmp_path):
