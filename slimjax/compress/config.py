@@ -1,6 +1,7 @@
 """What ``slimjax compress`` is asked for."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 from slimjax.errors import ConfigError, suggest
@@ -13,6 +14,39 @@ ALL = "all budgets"
 
 AT_ONCE = "objective.budgets"
 """The setting that has them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HealConfig:
+    """How healing steps: settings of the block ``optim``.
+
+    Attributes:
+        learning_rate: Largest step of a weight; the rate falls from it along a cosine.
+        warmup_steps: Steps in which the rate rises from 0; 0 for a tenth of all.
+    """
+
+    learning_rate: float = 1e-4
+    warmup_steps: int = 0
+
+    def __post_init__(self):
+        """Refuses values with which nothing can be learned."""
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError(
+                f"config.optim.learning_rate={self.learning_rate} must be above 0."
+            )
+        if self.warmup_steps < 0:
+            raise ConfigError(
+                f"config.optim.warmup_steps={self.warmup_steps} must be 0 or more."
+            )
+
+    def rise(self, num_steps: int) -> int:
+        """Returns the steps in which the rate rises, of `num_steps`.
+
+        Examples:
+            >>> HealConfig().rise(200), HealConfig(warmup_steps=3).rise(200)
+            (20, 3)
+        """
+        return self.warmup_steps or max(1, round(num_steps / 10))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import Any
 
-from slimjax.compress.healing import count_rows, heal
+from slimjax.compress.config import HealConfig
+from slimjax.compress.healing import USUAL, count_rows, heal
 from slimjax.compress.moments import Moments
 from slimjax.compress.rows import Rows
 from slimjax.compress.slimming import (
@@ -26,6 +27,7 @@ def heal_and_round(
     quantize: QuantizeConfig,
     *,
     num_steps: int,
+    healing: HealConfig = USUAL,
     seed: int = 0,
     report: Report = lambda *_: None,
 ) -> tuple[Slim, dict[str, Any]]:
@@ -38,12 +40,14 @@ def heal_and_round(
         rows: Text.
         quantize: Knows whether weights are rounded, and which of them share a step.
         num_steps: Steps of healing.
+        healing: Their learning rate and warm-up.
         seed: Of the order of rows.
         report: Called while it goes on.
     """
     variables, losses = heal(
         *(whole.model, whole.variables, slim.model, slim.variables, rows),
         num_steps=num_steps,
+        healing=healing,
         seed=seed,
         report=report,
     )

@@ -17,6 +17,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
+from slimjax.compress.config import HealConfig
 from slimjax.compress.losses import divergence
 from slimjax.compress.rows import Rows
 from slimjax.models.config import ModelConfig
@@ -29,8 +30,7 @@ EPSILON = 1e-8
 TOKENS = 2048
 """Positions of a step."""
 
-WARMUP = 0.1
-"""Part of the steps in which the learning rate rises."""
+USUAL = HealConfig()
 
 
 class SmallMoments(NamedTuple):
@@ -77,7 +77,7 @@ def heal(
     slim_variables: PyTree,
     rows: Rows,
     num_steps: int,
-    learning_rate: float = 1e-4,
+    healing: HealConfig = USUAL,
     seed: int = 0,
     report: Callable[[str, float], None] = lambda *_: None,
 ) -> tuple[PyTree, list[float]]:
@@ -90,18 +90,14 @@ def heal(
         slim_variables: Its variables.
         rows: Text; each row comes once before any comes again.
         num_steps: Number of steps.
-        learning_rate: Largest step of a weight.
+        healing: Learning rate and warm-up.
         seed: Of the order of rows.
         report: Called while it goes on.
     """
-    rise = max(1, round(WARMUP * num_steps))
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, learning_rate, rise, max(num_steps, rise + 1)
-    )
     tx = optax.chain(
         optax.clip_by_global_norm(1.0),
         scale_by_small_adam(),
-        optax.scale_by_learning_rate(schedule),
+        optax.scale_by_learning_rate(_rates(healing, num_steps)),
     )
     params, frozen = _divide(slim_variables["params"])
     step = _make_step(whole, slim, tx)
@@ -125,6 +121,13 @@ def heal(
 def count_rows(rows: Rows) -> int:
     """Returns the rows of a step."""
     return max(1, TOKENS // rows.length)
+
+
+def _rates(healing: HealConfig, num_steps: int) -> optax.Schedule:
+    """Returns the learning rate of each step: a rise, then half a cosine."""
+    peak, rise = healing.learning_rate, healing.rise(num_steps)
+    end = max(num_steps, rise + 1)
+    return optax.warmup_cosine_decay_schedule(0.0, peak, rise, end)
 
 
 def _divide(params: PyTree) -> tuple[PyTree, PyTree]:

@@ -188,6 +188,7 @@ def _heal(work: Work, slim: Slim) -> tuple[Slim, dict[str, Any]]:
     return heal_and_round(
         *(work.whole, slim, work.moments, work.rows, work.settings.quantize),
         num_steps=work.request.heal_steps,
+        healing=work.settings.healing,
         seed=work.settings.run.seed,
         report=work.report,
     )

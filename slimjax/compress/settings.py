@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from slimjax.compress.config import ALL, AT_ONCE, Request
+from slimjax.compress.config import ALL, AT_ONCE, HealConfig, Request
 from slimjax.compress.gguf_budget import GGUF_BYTES, make_file_size, with_blocks
 from slimjax.config import build, override
 from slimjax.data.domain_config import PLAIN
@@ -22,8 +22,15 @@ from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig, make_run_config
 
-BLOCKS = ("data", "resize", "quantize", "objective", "distill", "optim")
+BLOCKS = ("data", "resize", "quantize", "objective", "optim")
 """Blocks of the config that a compression reads."""
+
+RESIZE = ("first_step", "every_steps", "max_seams", "max_fraction", "max_kind_fraction")
+OF_TRAINING = {
+    "resize": (*RESIZE, "refit_batches", "compile_allowance_flops"),
+    "quantize": ("first_step",),
+}
+"""Settings of these blocks that training alone reads."""
 
 GROUP_SIZE, ROW = 64, 512
 """Elements that share a step, and targets of a row, unless settings say otherwise."""
@@ -40,6 +47,7 @@ class Settings:
         resize: What may be removed, and what must stay.
         quantize: Bits to choose from, and elements that share a step.
         objective: What is counted.
+        healing: How healing steps.
         file_size: Tells the length of an exported file, if that is counted.
     """
 
@@ -49,6 +57,7 @@ class Settings:
     resize: ResizeConfig
     quantize: QuantizeConfig
     objective: ObjectiveConfig
+    healing: HealConfig = dataclasses.field(default_factory=HealConfig)
     file_size: FileSize | None = None
 
     @property
@@ -71,13 +80,7 @@ def read_settings(request: Request) -> Settings:
         raise ConfigError(
             f"--size={request.size} is unknown. {suggest(request.size, known)}"
         )
-    for name, _ in request.overrides:
-        block = name.split(".")[0]
-        if block not in (*BLOCKS, "seed"):
-            raise ConfigError(
-                f"--config.{name} is no setting of slimjax compress, which reads the "
-                f"blocks {', '.join(BLOCKS)}."
-            )
+    asked = _read_overrides(request)
     folder = RunFolder(request.model)
     if not folder.holds_run:
         raise ConfigError(
@@ -85,11 +88,10 @@ def read_settings(request: Request) -> Settings:
             "with slimjax import or slimjax train."
         )
     model, stored = load(request.model), read_json(folder.config, dict)
-    asked = override({}, request.overrides)
     num_positions = model.config.main.num_positions
     blocks = _run_blocks(request, stored, asked, num_positions)
     run = make_run_config(blocks, is_stored=True)
-    objective = _objective(request, asked)
+    objective, healing = _objective(request, asked), _healing(request, asked)
     quantize = dict(asked.get("quantize", {}))
     if "bytes" in objective.measures and not request.kind:
         quantize.setdefault("bits", STATES)
@@ -107,8 +109,36 @@ def read_settings(request: Request) -> Settings:
         resize=resize,
         quantize=build(QuantizeConfig, quantize, "config.quantize"),
         objective=objective,
+        healing=healing,
         file_size=file_size,
     )
+
+
+def _read_overrides(request: Request) -> dict[str, Any]:
+    """Returns the blocks of settings that were asked for.
+
+    Raises:
+        ConfigError: If one is not read, or not a block.
+    """
+    for name, _ in request.overrides:
+        block, _, setting = name.partition(".")
+        if block not in (*BLOCKS, "seed"):
+            raise ConfigError(
+                f"--config.{name} is no setting of slimjax compress, which reads the "
+                f"blocks {', '.join(BLOCKS)}."
+            )
+        if setting in OF_TRAINING.get(block, ()):
+            raise ConfigError(
+                f"--config.{name} is read by training alone, not by slimjax compress. "
+                "Leave it out."
+            )
+    asked = override({}, request.overrides)
+    for block in BLOCKS:
+        if not isinstance(asked.get(block, {}), Mapping):
+            raise ConfigError(
+                f"--config.{block}={asked[block]!r} must be a block of settings."
+            )
+    return asked
 
 
 def _run_blocks(
@@ -163,6 +193,34 @@ def limits_of_budget(
 def name_budget(budget: str) -> str:
     """Returns what a budget is called in a message."""
     return f"config.{AT_ONCE}" if budget == ALL else f"--budget={budget}"
+
+
+def _healing(request: Request, asked: Mapping[str, Any]) -> HealConfig:
+    """Returns how healing steps.
+
+    Raises:
+        ConfigError: If a setting is not one of healing, or nothing is to be healed.
+    """
+    given = asked.get("optim", {})
+    known = [field.name for field in dataclasses.fields(HealConfig)]
+    for name, value in given.items():
+        if name not in known:
+            raise ConfigError(
+                f"--config.optim.{name} is no setting of slimjax compress: healing "
+                f"reads {' and '.join(known)}."
+            )
+        if not request.heal_steps:
+            raise ConfigError(
+                f"--config.optim.{name}={value} is read by healing alone. Set "
+                "--heal_steps, or leave it out."
+            )
+    healing = build(HealConfig, given, "config.optim")
+    if healing.warmup_steps >= max(request.heal_steps, 1):
+        raise ConfigError(
+            f"config.optim.warmup_steps={healing.warmup_steps} must be below "
+            f"--heal_steps={request.heal_steps}."
+        )
+    return healing
 
 
 def _objective(request: Request, asked: Mapping[str, Any]) -> ObjectiveConfig:

@@ -36,6 +36,7 @@ def write(path, text):
     return f"text:{path}"
 
 
+HEALED = "--heal_steps=9"
 WRONG = {
     "an empty file": ("empty.txt", (), "empty.txt"),
     "a file that is not there": ("none.txt", (), "none.txt"),
@@ -55,6 +56,13 @@ WRONG = {
     "a source of another kind": ("long.txt", ("--data=csv:{}/long.txt",), "csv"),
     "a setting of training": ("long.txt", ("--config.train.num_steps=3",), "setting"),
     "a setting that is none": ("long.txt", ("--config.resize.depth=3",), "depth"),
+    "a setting of seams": ("long.txt", ("--config.resize.every_steps=3",), "alone"),
+    "a teacher": ("long.txt", ("--config.distill.weight=1",), "distill.weight"),
+    "an optimizer": ("long.txt", ("--config.optim.name=lion", HEALED), "optim.name"),
+    "a rate of nothing": ("long.txt", ("--config.optim.learning_rate=1",), "heal_step"),
+    "a rate of 0": ("long.txt", ("--config.optim.learning_rate=0", HEALED), "above 0"),
+    "a long rise": ("long.txt", ("--config.optim.warmup_steps=9", HEALED), "below"),
+    "a block that is none": ("long.txt", ("--config.quantize=3",), "must be a block"),
     "a flag that is none": ("long.txt", ("--seam=3",), "--seam"),
 }
 

@@ -6,10 +6,12 @@ import numpy as np
 from compress.test_layer_refit import cut_model, some
 from compress.tiny import draw_rows, make_decoder
 
+from slimjax.compress.config import HealConfig
 from slimjax.compress.healing import SmallMoments, heal, scale_by_small_adam
 from slimjax.compress.losses import divergence
 from slimjax.models import HeadConfig
 from slimjax.nn.readout import Readout
+from slimjax.trees import flatten
 
 
 def test_a_cut_model_comes_nearer_to_the_original():
@@ -17,11 +19,28 @@ def test_a_cut_model_comes_nearer_to_the_original():
     slim, weights = cut_model(model, variables, some)
     rows = draw_rows(64)
     healed, losses = heal(
-        *(model, variables, slim.model, weights, rows), num_steps=30, learning_rate=3e-3
+        *(model, variables, slim.model, weights, rows),
+        num_steps=30,
+        healing=HealConfig(learning_rate=3e-3),
     )
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:3])
     table = healed["params"]["tokens"]["embedding"]
     np.testing.assert_array_equal(table, weights["params"]["tokens"]["embedding"])
+
+
+def test_steps_are_as_large_as_the_settings_say():
+    """The first of two steps moves nothing, and the next one of Adam the rate."""
+    model, variables, _ = make_decoder()
+    slim, weights = cut_model(model, variables, some)
+    parts = model, variables, slim.model, weights, draw_rows(4)
+    for rate in (1e-3, 1e-5):
+        healing = HealConfig(learning_rate=rate, warmup_steps=1)
+        healed, _ = heal(*parts, num_steps=2, healing=healing)
+        before = flatten(weights["params"])
+        moves = [
+            np.abs(w - before[k]).max() for k, w in flatten(healed["params"]).items()
+        ]
+        np.testing.assert_allclose(max(moves), rate, rtol=0.05)
 
 
 def test_the_original_has_nothing_to_learn():
