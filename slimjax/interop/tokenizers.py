@@ -1,8 +1,8 @@
 """The tokenizer of a pretrained model: its own file, and which ids have a meaning.
 
 Rows are filled up by an id that no text has. That is the pad of the file, unless it has
-none, or the end of text stands for it; then it is an id that the table has a row for,
-and that no text encodes to.
+none, or the end of text or unknown words stand for it; then it is an id that the table
+has a row for, and that no text encodes to.
 """
 
 import json
@@ -92,7 +92,7 @@ def _special(
     found.setdefault("bos", found["eos"])
     if foreign.config.get("model_type") == "t5":
         return found
-    if found.get("pad") in (None, found["eos"], found["bos"]):
+    if found.get("pad") in (None, found["eos"], found["bos"], found.get("unk")):
         found["pad"] = _free_id(foreign, vocab, vocab_size, content, found)
     return found
 
@@ -104,8 +104,15 @@ def _free_id(
     content: dict[str, Any],
     found: dict[str, int],
 ) -> int:
-    """Returns an id that no text has, with a row in the table."""
+    """Returns an id that no text has, with a row in the table.
+
+    That of unknown words is none of them: a text that has such a word would lose it.
+
+    Raises:
+        DataError: If there is no such id.
+    """
     used = {i for name, i in found.items() if name != "pad"}
+    used |= _unknown_ids(content["model"], vocab)
     free = sorted(set(range(max(vocab.values(), default=-1) + 1, vocab_size)))
     if free:
         return free[-1]
@@ -119,9 +126,16 @@ def _free_id(
     for name in _never_written():
         if name in vocab and vocab[name] not in used:
             return vocab[name]
-    if "unk" in found and found["unk"] not in (found["bos"], found["eos"]):
-        return found["unk"]
-    raise DataError("no id is left to fill up rows with: name a pad_token.")
+    raise DataError(
+        "no id is left to fill up rows with. Name a pad_token in tokenizer_config.json."
+    )
+
+
+def _unknown_ids(model: dict[str, Any], vocab: dict[str, int]) -> set[int]:
+    """Returns the ids that stand for unknown words."""
+    named, number = model.get("unk_token"), model.get("unk_id")
+    found = {vocab[named]} if isinstance(named, str) and named in vocab else set()
+    return found | ({number} if type(number) is int else set())
 
 
 def _never_written() -> list[str]:

@@ -3,7 +3,7 @@
     import lm_eval
     from slimjax.predict.harness import make_lm
 
-    lm_eval.simple_evaluate(make_lm("runs/slim"), tasks=["arc_easy"])
+    lm_eval.simple_evaluate(make_lm("runs/slim"), tasks=[task])
 
 A text is read as lm_eval's own models read it: context and continuation are encoded
 together, and what has nothing before it is read after the token that begins a row, or

@@ -1,5 +1,7 @@
 """lm_eval's numbers are those of the model itself."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -93,7 +95,7 @@ def test_other_tasks_are_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_local_task_of_lm_eval_gives_our_numbers(folder):
+def test_a_local_task_of_lm_eval_gives_our_numbers(folder, tmp_path):
     task = pytest.importorskip("lm_eval.api.task")
     evaluator = pytest.importorskip("lm_eval.evaluator")
 
@@ -101,18 +103,13 @@ def test_a_local_task_of_lm_eval_gives_our_numbers(folder):
         {"text": "It was", "choices": [" dark", " light"], "right": 0},
         {"text": "The old", "choices": [" house", " hill"], "right": 1},
     ]
-
-    class Docs(list):
-        features = rows[0]
-
-    class Local(task.ConfigurableTask):
-        VERSION = 1
-
-        def download(self, *_, **__):
-            self.dataset = {"test": Docs(rows)}
-
+    path = tmp_path / "questions.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    files = dict(data_files={"test": str(path)}, cache_dir=str(tmp_path / "cache"))
     config = dict(
         task="local",
+        dataset_path="json",
+        dataset_kwargs=files,
         test_split="test",
         output_type="multiple_choice",
         doc_to_text="{{text}}",
@@ -123,7 +120,7 @@ def test_a_local_task_of_lm_eval_gives_our_numbers(folder):
     )
     result = evaluator.simple_evaluate(
         make_lm(folder),
-        tasks=[Local(config=config)],
+        tasks=[task.ConfigurableTask(config=config)],
         log_samples=True,
         bootstrap_iters=0,
     )
