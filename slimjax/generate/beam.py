@@ -34,6 +34,7 @@ from slimjax.generate.decode import (
     read_beginnings,
 )
 from slimjax.generate.decode_config import DecodeConfig
+from slimjax.nn.axes import on_mesh_of, to_host
 
 NEVER = -1e30
 """Score of what cannot be, finite so that no difference of two is NaN."""
@@ -111,8 +112,9 @@ def search(
     needed = int(lengths.max()) + decode.max_new_tokens - 1
     shape = len(rows) * decode.beam_size, rows.shape[1]
     check_room(model, shape, length, needed, source)
-    tokens, log_p = _search(model, rows, lengths, source, ends, decode)
-    return np.asarray(tokens), np.asarray(log_p)
+    with on_mesh_of(model):
+        found = _search(model, rows, lengths, source, ends, decode)
+    return to_host(found)
 
 
 @partial(jax.jit, static_argnums=(4, 5))

@@ -16,6 +16,7 @@ from slimjax.generate.sampling import Sampling, sample
 from slimjax.memory import check_fits, device_bytes
 from slimjax.models.cached import FrozenDecoder
 from slimjax.models.decoding import DecodingModel
+from slimjax.nn.axes import on_mesh_of, to_host
 
 Writer = FrozenDecoder | DecodingModel
 """A model with a cache, as `slimjax.models.cached.freeze_decoder` prepares it."""
@@ -51,7 +52,8 @@ def generate(
 ) -> Iterator[np.ndarray]:
     """Yields the next tokens of all prompts, ``[B, C]`` at a time.
 
-    Rows are independent: a prompt gives the same tokens in any company, greedily.
+    Rows are independent: a prompt gives the same tokens in any company, greedily. Where
+    the model lies on devices of several processes, all of them call this alike.
     After its end of text a row yields `eos_id` only; all ends end the iteration.
 
     Args:
@@ -70,14 +72,16 @@ def generate(
     length = padded.shape[1] + round_up(max_new_tokens)
     needed = int(lengths.max()) + max_new_tokens - 1
     check_room(model, padded.shape, length, needed, source)
-    key = jax.random.key(seed)
-    state = _prefill(model, length, sampling, eos_id, padded, lengths, key, source)
-    yield np.asarray(state.token)[:, None]
+    key, how = jax.random.key(seed), (sampling, eos_id)
+    with on_mesh_of(model):
+        state = _prefill(model, length, *how, padded, lengths, key, source)
+    yield to_host(state.token)[:, None]
     num_made = 1
-    while num_made < max_new_tokens and not bool(np.asarray(state.done).all()):
+    while num_made < max_new_tokens and not to_host(state.done).all():
         end = min(num_made + chunk, max_new_tokens)
-        state, tokens = _continue(model, chunk, sampling, eos_id, state, end, key)
-        yield np.asarray(tokens)[:, : end - num_made]
+        with on_mesh_of(model):
+            state, tokens = _continue(model, chunk, *how, state, end, key)
+        yield to_host(tokens)[:, : end - num_made]
         num_made = end
 
 

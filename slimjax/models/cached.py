@@ -15,12 +15,14 @@ from slimjax.models.decoding import (
     WEIGHTS,
     DecodingModel,
     can_decode,
+    is_known,
     make_decoding_model,
     make_layers_cache,
 )
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.paths import layer_name
 from slimjax.models.style import LLAMA
+from slimjax.nn.axes import is_spread
 from slimjax.nn.cache import LayerCache, empty_cache
 from slimjax.nn.frozen import FORMATS, freeze
 from slimjax.nn.frozen_layers import (
@@ -134,6 +136,8 @@ def freeze_decoder(
 ) -> FrozenDecoder | DecodingModel:
     """Prepares a model's variables for generating.
 
+    Those that lie on several devices stay there, and these share the work.
+
     Args:
         config: The model's shape.
         variables: ``{"params": ..., "gates": ...}``; gates are folded in.
@@ -149,7 +153,9 @@ def freeze_decoder(
         raise ConfigError(
             f"weights={weights!r} is unknown. {suggest(weights, FORMATS)}"
         )
-    if not can_cache(config):
+    # Kernels are for one device, which would need all weights.
+    is_apart = is_known(variables) and is_spread(variables)
+    if is_apart or not can_cache(config):
         if not can_decode(config):
             raise ConfigError(
                 "This model writes no text: it does not answer with the next token, or "
@@ -157,8 +163,8 @@ def freeze_decoder(
             )
         if weights not in WEIGHTS:
             raise ConfigError(
-                f"weights={weights!r} is for decoders of config.model.style='llama'. "
-                "Take weights='bfloat16'."
+                f"weights={weights!r} is for decoders of config.model.style='llama' on "
+                "one device. Take weights='bfloat16'."
             )
         return make_decoding_model(config, variables, weights)
     return _freeze(config, variables, weights, native.is_enabled())

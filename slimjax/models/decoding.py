@@ -22,6 +22,7 @@ from slimjax.models.config import ModelConfig
 from slimjax.models.layer_config import LayerConfig
 from slimjax.models.paths import layer_name
 from slimjax.models.reading import count_here, join_segments
+from slimjax.nn.axes import to_host
 from slimjax.nn.cache import CACHE, empty_cache
 from slimjax.nn.copying import Source
 from slimjax.nn.implementations import STATES
@@ -193,6 +194,11 @@ class DecodingModel:
         return {"params": self.params, "gates": gates}
 
 
+def is_known(tree: PyTree) -> bool:
+    """Whether all arrays of a tree have numbers, and are not those of a trace."""
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(tree))
+
+
 def make_layers_cache(
     config: ModelConfig, batch_size: int, length: int, source_length: int = 0
 ) -> dict[str, Any]:
@@ -237,13 +243,11 @@ def make_decoding_model(
 
     Args:
         config: The shape.
-        variables: ``{"params": ..., "gates": ...}``.
+        variables: ``{"params": ..., "gates": ...}``, which stay where they lie.
         weights: One of `WEIGHTS`.
     """
     gates: PyTree = variables["gates"]
-    leaves = jax.tree.leaves(gates)
-    is_known = not any(isinstance(leaf, Tracer) for leaf in leaves)
-    if is_known and all(np.all(np.asarray(leaf) == 1) for leaf in leaves):
+    if is_known(gates) and all((g == 1).all() for g in jax.tree.leaves(to_host(gates))):
         gates = None
     params, gates = jax.tree.map(jnp.asarray, (variables["params"], gates))
     return DecodingModel(params, gates, config, weights)

@@ -9,8 +9,10 @@ names for theirs. `RULES` says, as data, where each name goes on a mesh:
     context  positions within a row
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import flax.linen as nn
@@ -18,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.nn.initializers import Initializer
-from jax.sharding import AbstractMesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, PyTree
 
 RULES: Mapping[str, tuple[str, ...]] = {
@@ -221,6 +223,19 @@ def is_spread(tree: PyTree) -> bool:
     """
     arrays = [leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, jax.Array)]
     return any(len(array.sharding.device_set) > 1 for array in arrays)
+
+
+def on_mesh_of(tree: PyTree) -> AbstractContextManager[Any]:
+    """Has what is compiled inside of it share the work of the devices of a tree.
+
+    Without arrays that lie on several devices it changes nothing.
+    """
+    for leaf in jax.tree.leaves(tree):
+        place = leaf.sharding if isinstance(leaf, jax.Array) else None
+        if isinstance(place, NamedSharding) and place.mesh.size > 1:
+            assert isinstance(place.mesh, Mesh)
+            return jax.set_mesh(place.mesh)
+    return contextlib.nullcontext()
 
 
 def numpy_of(x: Any) -> Any:

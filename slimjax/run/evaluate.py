@@ -227,7 +227,7 @@ def make_writer(
     Args:
         run: The settings.
         config: The model's shape.
-        variables: ``{"params": ..., "gates": ...}``, on the host.
+        variables: ``{"params": ..., "gates": ...}``.
         data: Knows the special ids.
     """
     task, decode = make_task(run, data.outline), run.decode.with_room(run.data)

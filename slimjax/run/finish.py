@@ -1,19 +1,14 @@
 """``report.json``: what came out of a run, and what it cost."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import jax
-import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.data.codecs import fingerprints
 from slimjax.data.dataset import Dataset
 from slimjax.nn.axes import to_host
 from slimjax.objective.latency import LATENCY
-from slimjax.processes import barrier, is_first
-from slimjax.resize.shrink import fold
 from slimjax.run.accounting import describe_time
 from slimjax.run.answered_images import write_images
 from slimjax.run.code_length import describe_length
@@ -27,48 +22,19 @@ from slimjax.run.evaluation import (
     write_files,
     write_losses_of,
 )
+from slimjax.run.finished import finish_weights, variables_to_write
 from slimjax.run.patience import is_over
 from slimjax.run.samples import make_samples
 from slimjax.run.speed import compare_speed
 from slimjax.run.taught_rows import flops_here
 from slimjax.run.towers import describe_towers
-from slimjax.store.packed import iterate_packed, write_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.tasks.base import Metric, Task
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.history import History
 from slimjax.train.stage import Stage
 from slimjax.train.state import TrainState
-from slimjax.trees import Path as Names
-from slimjax.trees import flatten, hash_tree, unflatten
-
-
-def finish_weights(stage: Stage, state: TrainState, path: Path) -> tuple[PyTree, int]:
-    """Packs the finished weights, and returns the variables that a reader will have.
-
-    One weight at a time: of models on a mesh no process has more of them at once.
-
-    Returns:
-        The variables, with gates folded in, and the size of the file in bytes.
-    """
-    state = stage.layout.place_unstacked(stage.deterministic(state))
-    weights = state.params["params"] if state.ema is None else state.ema
-    gates, precision = to_host((state.params["gates"], state.precision))
-    names, leaves = stage.blueprint.names["params"], flatten(weights)
-    axes, open_gates = flatten(names), flatten(gates)
-
-    def read(name: Names) -> np.ndarray:
-        own = unflatten({name: to_host(leaves[name])})
-        folded = fold(own, unflatten({name: axes[name]}), open_gates)
-        return flatten(folded)[name]
-
-    group_size = stage.blueprint.run.quantize.group_size
-    write_packed(path, weights, names, precision, group_size, read=read)
-    barrier("the packed file")
-    opened = jax.tree.map(np.ones_like, gates)
-    packed = stage.layout.place_each("params", iterate_packed(path))
-    variables = stage.place({"params": packed, "gates": opened})
-    return variables, path.stat().st_size
+from slimjax.trees import hash_tree
 
 
 def make_report(
@@ -95,17 +61,16 @@ def make_report(
     """
     blueprint, run = stage.blueprint, stage.blueprint.run
     variables, packed_bytes = finish_weights(stage, state, folder.packed)
-    # One process writes samples, and by itself; other tasks need no whole model.
-    whole = to_host(variables) if measured and blueprint.task.generates else None
+    writes = measured and blueprint.task.generates
+    apart = variables_to_write(stage, variables) if writes else None
     valid = test = nothing_measured(blueprint.task)
     if measured:
-        valid, test = _evaluate_splits(stage, variables, whole, data, folder)
+        valid, test = _evaluate_splits(stage, variables, apart, data, folder)
     lengths = {}
     if run.objective.report_in == "bits":
         length = describe_length(stage, variables, data, history, folder, packed_bytes)
         lengths = {"description_length": length}
-    writes = measured and blueprint.task.generates and is_first()
-    samples = _make_samples(blueprint, whole, data) if writes else []
+    samples = _make_samples(blueprint, apart, data) if writes else []
     training = _describe_training(blueprint, history, folder)
     speed = compare_speed(stage, history, data) if measured else None
     positions = blueprint.positions_per_step
@@ -131,21 +96,21 @@ def make_report(
     }
 
 
-def _make_samples(blueprint: Blueprint, whole: PyTree, data: Dataset) -> list[Any]:
+def _make_samples(blueprint: Blueprint, apart: PyTree, data: Dataset) -> list[Any]:
     """Returns what the model writes, as samples for the report."""
     seed = blueprint.run.seed
-    return make_samples(blueprint.task, blueprint.model, whole, data, seed)
+    return make_samples(blueprint.task, blueprint.model, apart, data, seed)
 
 
 def _evaluate_splits(
-    stage: Stage, variables: PyTree, whole: PyTree, data: Dataset, folder: RunFolder
+    stage: Stage, variables: PyTree, apart: PyTree, data: Dataset, folder: RunFolder
 ) -> tuple[Evaluation, Evaluation]:
     """Returns what the packed model is worth on valid and test, and writes the files.
 
     Args:
         stage: The last one.
         variables: The packed model's.
-        whole: The same on the host, if the task writes texts.
+        apart: The same with arrays of its own for each layer, if the task writes texts.
         data: What it has learned from.
         folder: Where files are written.
     """
@@ -154,7 +119,7 @@ def _evaluate_splits(
     valid = evaluate(stage, rounded, data, "valid", losses=True)
     options: dict[str, Any] = dict(intervals=True, answers=True, losses=True)
     if blueprint.task.generates and blueprint.task.answer is not None:
-        options["write"] = make_writer(run, blueprint.model, whole, data)
+        options["write"] = make_writer(run, blueprint.model, apart, data)
     test = evaluate(stage, rounded, data, "test", **options)
     if test.answered is not None:
         described = describe_split(run.data.source, "test", test)

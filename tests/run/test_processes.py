@@ -93,6 +93,7 @@ def test_two_processes_stop_together_and_go_on_as_one_and_as_two(tmp_path, text_
     report = json.loads(out.splitlines()[-1])
     assert report["machine"]["num_devices"] == 2
     assert report["train"]["restarts"] == 2
+    assert len(report["samples"]) == 3  # Both processes write them together.
     # The sum of a batch goes over one device or two, and so in another order.
     assert report["error"] == pytest.approx(expected["error"], rel=1e-5)
     found = read_lines(workdir / "metrics.jsonl")
