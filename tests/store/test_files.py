@@ -68,13 +68,12 @@ def packed(tmp_path):
 def test_each_changed_byte_of_a_packed_file_is_refused(packed):
     content = packed.read_bytes()
     for where in range(len(content)):
-        for change in (0x01, 0x55):
-            changed = bytearray(content)
-            changed[where] ^= change
-            packed.write_bytes(changed)
-            with pytest.raises(CheckpointError) as error:
-                read_packed(packed)
-            assert "\n" not in str(error.value)
+        changed = bytearray(content)
+        changed[where] ^= (0x01, 0x55, 0x80)[where % 3]
+        packed.write_bytes(changed)
+        with pytest.raises(CheckpointError) as error:
+            read_packed(packed)
+        assert "\n" not in str(error.value)
     for other in (content[:-1], content + b"\0"):
         packed.write_bytes(other)
         with pytest.raises(CheckpointError):
