@@ -25,6 +25,7 @@ from slimjax.generate.decode import (
 )
 from slimjax.generate.decode_config import DecodeConfig
 from slimjax.generate.sampling import Sampling, sample
+from slimjax.nn.axes import on_mesh_of, to_host
 
 
 @struct.dataclass
@@ -80,8 +81,9 @@ def draw(
     check_room(model, rows.shape, rows.shape[1] + room, needed, source)
     sampling = Sampling(decode.temperature, decode.top_k, decode.top_p)
     own = (model, rows, lengths, keys, source)
-    tokens, log_p = _draw(*own, ends, room, sampling)
-    return np.asarray(tokens), np.asarray(log_p)
+    with on_mesh_of(model):
+        found = _draw(*own, ends, room, sampling)
+    return to_host(found)
 
 
 @partial(jax.jit, static_argnums=(5, 6, 7))

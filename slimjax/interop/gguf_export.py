@@ -103,6 +103,21 @@ def export_gguf(
         part.unlink(missing_ok=True)
     notes = [RAGGED] if written.architecture == "deci" else []
     notes += [NO_TOKENIZER] if "tokenizer.ggml.tokens" not in settings else []
+    _write_card(workdir, output, config, notes)
+    return {
+        "before": _own_file(RunFolder(workdir)),
+        "largest_difference": difference,
+        "largest_weight_difference": written.difference,
+        "bytes": written.num_bytes,
+        "architecture": written.architecture,
+        "notes": notes,
+    }
+
+
+def _write_card(
+    workdir: str | Path, output: Path, config: Mapping[str, Any], notes: list[str]
+) -> None:
+    """Writes the model card beside the file."""
     card = make_card(
         output.name,
         read_report(RunFolder(workdir)),
@@ -112,14 +127,6 @@ def export_gguf(
         library="gguf",
     )
     write_atomic(output.with_suffix(".md"), card.encode())
-    return {
-        "before": _own_file(RunFolder(workdir)),
-        "largest_difference": difference,
-        "largest_weight_difference": written.difference,
-        "bytes": written.num_bytes,
-        "architecture": written.architecture,
-        "notes": notes,
-    }
 
 
 def _own_file(folder: RunFolder) -> dict[str, Any] | None:
