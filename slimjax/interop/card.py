@@ -88,8 +88,9 @@ def _origin(report: Mapping[str, Any]) -> list[str]:
         task = report.get("task", "lm")
         return [f"Trained by slimjax for the task `{task}`{of}{end}."]
     path, digest = source.get("path", "a model"), str(source.get("sha256", ""))
+    name = PurePath(str(path)).name
     end = ", and compressed by slimjax" if is_small else ""
-    return [f"Made of `{path}` (SHA-256 of its weights {digest[:16]}...){end}."]
+    return [f"Made of `{name}` (SHA-256 of its weights {digest[:16]}...){end}."]
 
 
 def _block(report: Mapping[str, Any], name: str) -> Mapping[str, Any]:
