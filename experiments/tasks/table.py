@@ -8,13 +8,15 @@ from collections import defaultdict
 from pathlib import Path
 
 from marks import write_marked
+from samples import list_samples
 from shown import ARMS, GOALS, METRICS, PAIRS, STUDIES, get, spread, value
 from slim_table import list_slim
 from trials import list_trials
 
 HERE = Path(__file__).parent
-HEAD = """| study | arm | seeds | steps | seconds | bytes | metrics | first | second |
-|---|---|---|---|---|---|---|---|---|"""
+HEADS = ("study", "arm", "seeds", "steps", "seconds", "bytes", "metrics")
+HEADS += ("first", "second", "third")
+HEAD = f"| {' | '.join(HEADS)} |\n{'|---' * len(HEADS)}|"
 GOAL_HEAD = """| study | arm | metric | goal | reached | difference |
 |---|---|---|---|---|---|"""
 Results = dict[int, dict]  # By seed.
@@ -32,6 +34,7 @@ def main() -> None:
     write("goals", [GOAL_HEAD, *compare_with_goals(arms)])
     write("pairs", compare_all(arms))
     write("slim", list_slim(arms))
+    write("samples", list_samples(arms))
     files = sorted(HERE.glob("results/tuning/*.json"))
     tables = [list_trials(path.stem, json.loads(path.read_text())) for path in files]
     write("trials", [line for table in tables for line in [*table, ""]])
@@ -50,10 +53,11 @@ def describe(study: str, arm: str, results: Results) -> str:
         cells[3] = f"{runs[0]['train']['steps']:,}"
         part = sum(bytes_left(run) for run in runs) / len(runs)
         cells[5] = f"{part:.0%}"
-    keys = [key for key in STUDIES[study] if get(runs[0], key) is not None]
+    is_there = lambda key: all(get(run, key) is not None for run in runs)
+    keys = list(filter(is_there, STUDIES[study]))
     cells.append(", ".join(METRICS[key].words for key in keys))
     cells += [spread([value(run, key) for run in runs], key) for key in keys]
-    return f"| {' | '.join([*cells, ''][:9])} |"
+    return f"| {' | '.join([*cells, '', ''][:10])} |"
 
 
 def bytes_left(result: dict) -> float:

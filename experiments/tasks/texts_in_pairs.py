@@ -101,7 +101,7 @@ def relations(folder: Path) -> Split:
 
     A set of synonyms is wholly on one side, so no gloss of test stands in training.
     """
-    sets = _synonyms(folder)
+    sets = synonyms(folder)
     source, pairs = random.Random(0), defaultdict(list)
     for key, (_, pointers) in sets.items():
         for name, other in pointers:
@@ -123,7 +123,7 @@ def relations(folder: Path) -> Split:
     return train, test
 
 
-def _synonyms(folder: Path) -> dict[tuple[str, str], tuple[str, list]]:
+def synonyms(folder: Path) -> dict[tuple[str, str], tuple[str, list]]:
     """Returns word and gloss of each set of WordNet, and its pointers to others."""
     found = {}
     for kind in ("noun", "verb", "adj", "adv"):
