@@ -59,7 +59,7 @@ def fit_around(parts: tuple[Ids, Ids, Ids], room: int) -> Ids:
     """Returns at most `room` tokens: those in the middle, and as many around them.
 
     Examples:
-        >>> parts = np.arange(4), np.array([7, 8]), np.array([9])
+        >>> parts = tuple(np.int32(x) for x in ([0, 1, 2, 3], [7, 8], [9]))
         >>> fit_around(parts, 5).tolist(), fit_around(parts, 1).tolist()
         ([2, 3, 7, 8, 9], [8])
     """

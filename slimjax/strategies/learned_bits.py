@@ -30,7 +30,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, PyTree, Shaped
 
 from slimjax.budget.bits import BitCosts, by_gate
 from slimjax.budget.depths import least_depths, unit_bytes
@@ -57,7 +57,7 @@ def learned_bits(
     learning_rate: float | Float[Array, ""],
     alpha: float | Float[Array, ""],
     least: Mapping[Path, float] | None = None,
-    most: float = FULL,
+    most: float | Shaped[Array, ""] = FULL,
 ) -> optax.GradientTransformation:
     """Moves depths against the price of their bytes. The whole chain of their group.
 
@@ -93,7 +93,7 @@ def _descend(
     price: optax.GradientTransformation,
     learning_rate: Any,
     least: Mapping[Path, float],
-    most: float,
+    most: float | Shaped[Array, ""],
 ) -> optax.GradientTransformation:
     def keep(updates: PyTree, params: PyTree | None = None) -> PyTree:
         assert params is not None

@@ -27,7 +27,7 @@ def round_digits(x: ArrayLike) -> np.ndarray:
     """Returns numbers rounded to `DIGITS` significant digits.
 
     Examples:
-        >>> round_digits([0.0123456, -98765.0, np.inf, 0.0])
+        >>> round_digits(np.array([0.0123456, -98765.0, np.inf, 0.0]))
         array([ 1.23e-02, -9.88e+04,       inf,  0.00e+00])
     """
     x = np.asarray(x, np.float64)

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -91,7 +93,7 @@ def make_rows(config: ModelConfig, length: int, num_rows: int) -> dict:
 
 
 def answers(config: ModelConfig, variables, inputs) -> np.ndarray:
-    readouts = config.module().apply(variables, inputs)
+    readouts = config.module().apply(variables, jax.tree.map(jnp.asarray, inputs))
     return np.asarray(readouts[config.heads[0].name].logits())
 
 
