@@ -76,23 +76,6 @@ def finished(files, tmp_path_factory):
     return folder, fit(make_config(files), folder)
 
 
-EIGHT = dict(data=2, fsdp=2, model=2)
-
-
-def make_mesh_config(files):
-    """Returns a config for eight devices, which divide all that a seam leaves."""
-    config = make_config(files)
-    config["resize"] |= dict(multiple=2, kv_heads_multiple=2)
-    return config | {"mesh": EIGHT}
-
-
-@pytest.fixture(scope="module")
-def spread(files, tmp_path_factory):
-    """Returns the folder of a run on eight devices and its report."""
-    folder = tmp_path_factory.mktemp("run") / "run"
-    return folder, fit(make_mesh_config(files), folder)
-
-
 KILLS = {"before the seam": ("step", 33), "after the seam": ("step", 50)}
 KILLS |= {"in the seam": ("seam-inside", 1), "at its end": ("seam-saved", 1)}
 """Where runs are killed: a place, and the passage of it."""
@@ -125,33 +108,6 @@ def test_a_killed_run_draws_the_same_rows_again(
 ):
     config = make_config(files)
     check_killed(config, finished[1], when, tmp_path / "run", monkeypatch)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("when", ["in the seam", "after the seam"])
-def test_a_killed_run_on_eight_devices_ends_with_the_same_bits(
-    files, spread, when, tmp_path, monkeypatch
-):
-    config = make_mesh_config(files)
-    check_killed(config, spread[1], when, tmp_path / "run", monkeypatch)
-
-
-@pytest.mark.slow
-def test_eight_devices_go_the_way_of_one(files, spread, tmp_path):
-    config = make_mesh_config(files) | {"mesh": dict(data=1)}
-    report = fit(config, tmp_path / "run")
-    again = fit(config, tmp_path / "again")
-    assert again["state_hash"] == report["state_hash"]
-    kept = [
-        [own["adapter"]["units"] for own in one["domains"]]
-        for one in (report, spread[1])
-    ]
-    assert kept[0] == kept[1]
-    one, eight = (
-        [json.loads(line)["loss"] for line in lines.read_text().splitlines()]
-        for lines in (tmp_path / "run/metrics.jsonl", spread[0] / "metrics.jsonl")
-    )
-    np.testing.assert_allclose(eight, one, rtol=1e-4)
 
 
 def test_a_report_tells_what_each_domain_is_worth_and_has_kept(finished):

@@ -118,8 +118,8 @@ def test_a_run_on_eight_devices_that_was_killed_ends_with_the_same_bits(
 def test_the_budget_is_met(whole):
     size = read(whole)["size"]
     start, end = size["bytes_start"], size["bytes"]
-    # A row of a table is 1 % of so small a model; the header is foretold within 80.
-    assert 0.49 * start - 80 <= end <= 0.5 * start
+    # Pairs of units are some hundredths; the header is foretold within 80 bytes.
+    assert 0.47 * start - 80 <= end <= 0.5 * start
     towers = size["towers"]
     assert len(towers) in (1, 4)
     assert sum(own["bytes"] for own in towers.values()) <= end
