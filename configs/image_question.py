@@ -9,8 +9,9 @@ the test split. Other data need rows with ``image``, a path relative to the file
 ``question`` and ``answer``.
 
 Most of the compute is the CNN's, on all 64 x 64 places of an image. One budget is spent
-over both towers: filters, widths, heads of self- and cross-attention, hidden units and
-bits. A quarter of the bytes is left after four seams. Images are not mirrored: on the
+over both towers: filters, heads of self- and cross-attention, hidden units, sublayers,
+layers and bits. A quarter of the bytes is left after four seams. Widths stay, unless
+``resize.units`` names ``embed`` too. Images are not mirrored: on the
 left and on the right are different answers.
 
 ``--config.data.rows_per_image=8 --config.data.batch_size=128`` reads an image once for

@@ -81,7 +81,11 @@ STUDIES = {
         "digits",
         {"cnn": {}, "cnn-unmoved": UNMOVED, "mlp": PERCEPTRON},
     ),
-    "clothes": Study("fashion_cnn", "clothes", {"cnn": {}, "cnn-unmoved": UNMOVED}),
+    "clothes": Study(
+        "fashion_cnn",
+        "clothes",
+        {"cnn": {}, "cnn-unmoved": UNMOVED, "mlp": PERCEPTRON},
+    ),
     "stamps": Study("stamps", "stamps", {"cnn": {}}),
     "captions-en": Study(
         "stamps", "captions-en", {"both": WRITING | {"task": "caption"}}, "bleu", 1
@@ -94,7 +98,7 @@ STUDIES = {
         "pairs",
         {
             "both": TRANSLATION,
-            "text": TRANSLATION | {"model.inputs": "text", "model.stem": ""},
+            "text": TRANSLATION | {"model.inputs": "text"},
             "image": TRANSLATION | {"model.inputs": "image"},
         },
         "chrf",
