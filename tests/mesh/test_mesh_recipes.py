@@ -17,6 +17,12 @@ SMALL += [("objective.budget", "60%"), ("quantize.bits", "[16]")]
 SMALL += [("resize.max_seams", "2"), ("resize.kv_heads_multiple", "2")]
 SMALL += [("optim.warmup_steps", "4"), ("data.source_vocab_size", "0")]
 MESH = [("mesh.data", "2"), ("mesh.fsdp", "2"), ("mesh.model", "2")]
+CASES = {
+    "classification": ("classification", []),
+    "seq2seq": ("seq2seq", []),
+    "recurrent": ("classification", [("model.cell", "gru")]),
+    "characters": ("classification", [("model.stem", "characters")]),
+}
 WORDS = ["north", "south", "east", "west", "up", "down", "left", "right"]
 
 
@@ -34,15 +40,16 @@ def write_examples(path, task: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("task", ["classification", "seq2seq"])
-def test_eight_devices_go_the_way_of_one(task, tmp_path):
+@pytest.mark.parametrize("name", CASES)
+def test_eight_devices_go_the_way_of_one(name, tmp_path):
+    task, own = CASES[name]
     path = tmp_path / "examples.jsonl"
     write_examples(path, task)
-    changes = [*SMALL, ("data.source", f"jsonl:{path}")]
+    changes = [*SMALL, ("data.source", f"jsonl:{path}"), *own]
     reports = []
-    for name, mesh in (("one", [("mesh.data", "1")]), ("eight", MESH)):
+    for folder, mesh in (("one", [("mesh.data", "1")]), ("eight", MESH)):
         config = override(read_config(f"configs/{task}.py"), [*changes, *mesh])
-        reports.append(fit(config, tmp_path / name, quiet=True))
+        reports.append(fit(config, tmp_path / folder, quiet=True))
     one, eight = reports
     assert len(one["stages"]) == 3
     for key in ("architecture", "params"):

@@ -18,6 +18,8 @@ BATCH, SAVED, KILLED = 8, 12, 14
 CASES = {
     "seq2seq": ("seq2seq", dict(kind="encoder_decoder")),
     "gru": ("classification", dict(cell="gru", positions="none")),
+    "lstm": ("classification", dict(cell="lstm", positions="none")),
+    "characters": ("classification", dict(stem="characters", byte_dim=4)),
 }
 
 
@@ -43,7 +45,7 @@ def make_run(path, task, model):
     config = dict(
         task=task,
         data=dict(source=f"jsonl:{path}", tokenizer="bytes", seq_len=24),
-        model=dict(kind="encoder", width=8, num_layers=1, num_heads=2, mlp_dim=8),
+        model=dict(kind="encoder", width=8, num_layers=1, num_heads=2, mlp_dim=64),
         optim=dict(learning_rate=1e-2, warmup_steps=2),
         resize=dict(first_step=9, every_steps=8, max_seams=1),
         objective=dict(strategy="exchange", size="params", budget="90%"),
