@@ -1,7 +1,7 @@
 """The bars of the study, what was reached, and the best of the others."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 TEXT, CALIBRATION = "Persuasion", "novels-240-48"
 STRUCTURE = {"90%": 1.055, "80%": 1.19, "70%": 1.33}
@@ -128,11 +128,11 @@ def of_vectors(results: list[Result]) -> Iterator[Goal]:
     arms = next((r["arms"] for r in part(results, "vectors")), {})
     ours, other = arms.get("ours"), arms.get(PACKAGE)
     pick = lambda own, key: None if own is None else own[key]
-    options: dict[str, Any] = dict(unit="", is_low=False)
-    figures = [pick(own, "cosine") for own in (ours, other)]
-    yield Goal("MiniLM: cosine to the original", None, *figures, **options)
+    figures = pick(ours, "cosine"), pick(other, "cosine")
+    yield Goal("MiniLM: cosine to the original", None, *figures, unit="", is_low=False)
     yield Goal("MiniLM: MRR", MRR, pick(ours, "mrr"), unit="", is_low=False)
-    sizes = [None if own is None else own["bytes"] / 1e6 for own in (ours, other)]
+    in_mb = lambda own: None if own is None else own["bytes"] / 1e6
+    sizes = in_mb(ours), in_mb(other)
     yield Goal("MiniLM: size", None, *sizes, unit=" MB")
 
 

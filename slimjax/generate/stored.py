@@ -59,21 +59,15 @@ def _differences(name: str, one: Any, other: Any) -> Iterator[tuple[str, Any, An
     """Yields name and values of each field in which two things, or parts, differ."""
     if one == other:
         return
-    if dataclasses.is_dataclass(one) and type(one) is type(other):
+    if isinstance(one, tuple) and isinstance(other, tuple) and len(one) == len(other):
+        for pair in zip(one, other, strict=True):
+            yield from _differences(name, *pair)
+    elif dataclasses.is_dataclass(one) and type(one) is type(other):
         for field in dataclasses.fields(one):
             pair = getattr(one, field.name), getattr(other, field.name)
             yield from _differences(field.name, *pair)
-    elif _are_alike(one, other):
-        for pair in zip(one, other, strict=True):
-            yield from _differences(name, *pair)
     else:
         yield name, one, other
-
-
-def _are_alike(one: Any, other: Any) -> bool:
-    """Whether two things are tuples with parts to compare one by one."""
-    is_pair = isinstance(one, tuple) and isinstance(other, tuple)
-    return is_pair and len(one) == len(other)
 
 
 def read_model_config(folder: RunFolder, codecs: Codecs) -> ModelConfig:
