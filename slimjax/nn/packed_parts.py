@@ -73,11 +73,11 @@ class Encoded(NamedTuple):
     steps: UInt16[np.ndarray, " S"]
     middles: UInt16[np.ndarray, " S"] | None = None
 
-    def as_bytes(self) -> Iterator[tuple[str, bytes]]:
+    def as_bytes(self) -> Iterator[tuple[str, memoryview]]:
         """Yields what is to be written to each array of the file."""
         for name, values in self._asdict().items():
             if values is not None:
-                yield name, values.tobytes()
+                yield name, memoryview(values.view(np.uint8))
 
 
 def encode_part(
@@ -96,21 +96,22 @@ def encode_part(
         grid: Which elements share a step.
         given: Scales of a weight that lies on its levels already.
     """
-    rows, codes, found = take_rows(weight, part.axis, part.num_read), [], []
+    rows, found = take_rows(weight, part.axis, part.num_read), []
+    stream, end = np.empty(part.num_bytes, np.uint8), 0
     for block in part.blocks():
         own, bits = rows[block], part.bits[block]
-        if (bits >= FULL).all():
-            codes.append(pack_codes(_to_bfloat16(own), bits))
-            continue
-        known = None if given is None else _block(given, block)
-        own_codes, scales = _encode(own, bits, fit[block], grid, known)
-        is_full = bits[:, None] >= FULL
-        own_codes = np.where(is_full, _to_bfloat16(own), own_codes)
-        codes.append(pack_codes(own_codes, bits))
-        found.append(_block(scales, bits < FULL))
+        own_codes, is_full = _to_bfloat16(own), bits[:, None] >= FULL
+        if not is_full.all():
+            known = None if given is None else _block(given, block)
+            coarse, scales = _encode(own, bits, fit[block], grid, known)
+            own_codes = np.where(is_full, own_codes, coarse)
+            found.append(_block(scales, bits < FULL))
+        packed = pack_codes(own_codes, bits)
+        stream[end : end + len(packed)] = packed
+        end += len(packed)
     middles = _join([_middles(own) for own in found]) if grid.has_minimum else None
     steps = _join([own.steps for own in found])
-    return Encoded(np.concatenate([np.zeros(0, np.uint8), *codes]), steps, middles)
+    return Encoded(stream, steps, middles)
 
 
 def decode_part(part: Part, encoded: Encoded, grid: Grid) -> Float[np.ndarray, "..."]:

@@ -177,16 +177,18 @@ def unpack_from(
         start, at[name] = at[name], at[name] + count
         return take(name, start, at[name])
 
+    def encoded(part: Part) -> Encoded:
+        count = part.num_scales(grid)
+        scales = [following(kind, count) for kind in kinds if kind in lengths]
+        return Encoded(following("codes", part.num_bytes), *scales)
+
     for name, shape, axis, key, *rest in table["weights"]:
         num_read = rest[0] if rest else 0
         if math.prod(shape) > most:
             raise ValueError("the stream of codes is too short")
         bits = spread_units(keys[key], axis, num_read, shape)
         part = Part(tuple(name.split(".")), tuple(shape), axis, num_read, bits)
-        count = part.num_scales(grid)
-        scales = [following(kind, count) for kind in kinds if kind in lengths]
-        own = Encoded(following("codes", part.num_bytes), *scales)
-        yield part.path, decode_part(part, own, grid)
+        yield part.path, decode_part(part, encoded(part), grid)  # None of it is kept.
 
 
 def make_table(
