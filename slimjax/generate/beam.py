@@ -29,8 +29,7 @@ from jaxtyping import Array, Float, Int, PyTree
 from slimjax.generate.decode import (
     Source,
     Writer,
-    check_room,
-    pad_prompts,
+    fit_prompts,
     read_beginnings,
 )
 from slimjax.generate.decode_config import DecodeConfig
@@ -106,12 +105,8 @@ def search(
     Returns:
         Tokens without the end, then padding; and log p in nats, the end counted.
     """
-    rows, lengths = pad_prompts(prompts)
-    rows = rows if lengths.max() > 1 else rows[:, :1]
-    length = rows.shape[1] + decode.max_new_tokens
-    needed = int(lengths.max()) + decode.max_new_tokens - 1
-    shape = len(rows) * decode.beam_size, rows.shape[1]
-    check_room(model, shape, length, needed, source)
+    room, copies = decode.max_new_tokens, decode.beam_size
+    rows, lengths = fit_prompts(model, prompts, room, source, copies=copies)
     with on_mesh_of(model):
         found = _search(model, rows, lengths, source, ends, decode)
     return to_host(found)

@@ -156,6 +156,34 @@ def pad_prompts(
     return padded, lengths
 
 
+def fit_prompts(
+    model: Writer,
+    prompts: Sequence[np.ndarray],
+    room: int,
+    source: Source,
+    *,
+    copies: int = 1,
+) -> tuple[Int32[np.ndarray, "B P"], Int32[np.ndarray, " B"]]:
+    """Returns prompts as `pad_prompts` does, if whole texts fit; those of 1 unpadded.
+
+    Args:
+        model: The model.
+        prompts: Ids of each prompt, one or more.
+        room: Tokens that are written after each.
+        source: What other towers read.
+        copies: Texts that are written after each at once.
+
+    Raises:
+        ConfigError: See `check_room`.
+    """
+    rows, lengths = pad_prompts(prompts)
+    longest = int(lengths.max())
+    rows = rows if longest > 1 else rows[:, :1]
+    shape = len(rows) * copies, rows.shape[1]
+    check_room(model, shape, rows.shape[1] + room, longest + room - 1, source)
+    return rows, lengths
+
+
 def mark_padding(
     model: Writer, shape: tuple[int, ...], lengths: jax.Array
 ) -> Int32[jax.Array, "B P"]:

@@ -19,8 +19,7 @@ from slimjax.generate.beam import Ends
 from slimjax.generate.decode import (
     Source,
     Writer,
-    check_room,
-    pad_prompts,
+    fit_prompts,
     read_beginnings,
 )
 from slimjax.generate.decode_config import DecodeConfig
@@ -74,11 +73,8 @@ def draw(
     Raises:
         ConfigError: If the rows are too long, or do not fit the memory that is free.
     """
-    rows, lengths = pad_prompts(prompts)
-    rows = rows if lengths.max() > 1 else rows[:, :1]
     room = decode.max_new_tokens
-    needed = int(lengths.max()) + room - 1
-    check_room(model, rows.shape, rows.shape[1] + room, needed, source)
+    rows, lengths = fit_prompts(model, prompts, room, source)
     sampling = Sampling(decode.temperature, decode.top_k, decode.top_p)
     own = (model, rows, lengths, keys, source)
     with on_mesh_of(model):
