@@ -37,3 +37,25 @@ def count_dots(jaxpr, *, causal: bool | int = True) -> float:
                 total += times * count_dots(inner, causal=causal)
                 break
     return total
+
+
+def walk_dots(jaxpr):
+    """Yields every dot of a program, those of all branches and rules too."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            yield equation
+        for inner in subprograms(equation.params):
+            yield from walk_dots(inner)
+
+
+def subprograms(value):
+    """Yields the programs among an equation's parameters."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for one in value:
+            yield from subprograms(one)
+    elif hasattr(value, "eqns"):
+        yield value
+    elif hasattr(getattr(value, "jaxpr", None), "eqns"):
+        yield value.jaxpr

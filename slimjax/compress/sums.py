@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from slimjax.nn.products import product
+from slimjax.nn.products import product, sums
 from slimjax.trees import Path
 
 
@@ -50,7 +50,7 @@ def total(x: Float[Array, "B T I"], mask: Float[np.ndarray, "B T"]) -> np.ndarra
 
 @jax.jit
 def _total_on_device(x: Array, mask: Array) -> Array:
-    return jnp.einsum("BTI,BT->I", x.astype(jnp.float32), mask)
+    return jnp.einsum("BTI,BT->I", x.astype(jnp.float32), mask, **sums(jnp.float32))
 
 
 def at_rest(x: Array) -> Any:

@@ -6,6 +6,7 @@ from jaxtyping import Array, DTypeLike, Float
 
 from slimjax.nn.attention_dropout import Drop
 from slimjax.nn.attention_mask import Mask
+from slimjax.nn.products import sums
 
 NEG_INF = -1e30  # Finite, so that a row with nothing to attend to stays free of NaN.
 
@@ -43,8 +44,7 @@ def attend_reference(
     key, value = (jnp.einsum("BSKH->BKSH", x) for x in (key, value))
     see = mask.whole(num_queries, num_keys)[:, None, None]
 
-    in_float32 = {"preferred_element_type": jnp.float32}
-    logits = jnp.einsum("BKGTH,BKSH->BKGTS", query, key, **in_float32)
+    logits = jnp.einsum("BKGTH,BKSH->BKGTS", query, key, **sums(dtype))
     logits = logits * (head_dim**-0.5 if scale is None else scale)
     split = lambda x: x.reshape(len(x), num_kv_heads, -1, *x.shape[2:])
     if bias is not None:
@@ -53,6 +53,7 @@ def attend_reference(
     weights = jnp.where(see, jax.nn.softmax(logits), 0.0)
     if drop is not None:
         weights *= split(drop.factors(0, num_queries, 0, num_keys))
-    mixed = jnp.einsum("BKGTS,BKSH->BKGTH", weights.astype(dtype), value, **in_float32)
+    weights = weights.astype(dtype)
+    mixed = jnp.einsum("BKGTS,BKSH->BKGTH", weights, value, **sums(dtype))
     mixed = jnp.einsum("BKGTH->BTKGH", mixed)
     return mixed.reshape(*mixed.shape[:2], -1, head_dim)

@@ -24,7 +24,7 @@ from slimjax.nn.attention_reference import NEG_INF
 from slimjax.nn.axes import named
 from slimjax.nn.cache import has_cache, recall, replace
 from slimjax.nn.cross_entropy import Scores
-from slimjax.nn.products import product
+from slimjax.nn.products import product, sums
 from slimjax.nn.readout import Readout
 
 TINY = 1e-30
@@ -100,9 +100,11 @@ class CopyReadout(Readout):
         """
         same = self.source[:, :, None] == self.source[:, None]  # B S S
         is_first = ~jnp.any(jnp.tril(same, -1), axis=-1)
-        mass = jnp.einsum("BTK,BSK->BTS", self.attention, same.astype(jnp.float32))
+        whole = sums(jnp.float32)
+        same = same.astype(jnp.float32)
+        mass = jnp.einsum("BTK,BSK->BTS", self.attention, same, **whole)
         rows = jnp.take(self.table, self.source, axis=0)
-        own = jnp.einsum("BTD,BSD->BTS", self.x.astype(jnp.float32), rows)
+        own = jnp.einsum("BTD,BSD->BTS", self.x.astype(jnp.float32), rows, **whole)
         if self.offset is not None:
             own += jnp.take(self.offset, self.source, axis=0)[:, None]
         gain = jnp.log(jnp.maximum(mass, TINY)) - (own - log_norm[..., None])
@@ -175,9 +177,9 @@ class Copying(nn.Module):
     ) -> Float[Array, "*batch S"]:
         """Returns the softmax of scores over the source, 0 for its padding."""
         rows = query.reshape(len(key), -1, self.width)
-        options = dict(preferred_element_type=jnp.float32)
         operands = rows.astype(self.dtype), key.astype(self.dtype)
-        scores = jnp.einsum("BTC,BSC->BTS", *operands, **options) * self.width**-0.5
+        scores = jnp.einsum("BTC,BSC->BTS", *operands, **sums(self.dtype))
+        scores *= self.width**-0.5
         if segments is not None:
             scores = jnp.where(segments[:, None] > 0, scores, NEG_INF)
         weights = jax.nn.softmax(scores)

@@ -20,7 +20,7 @@ from slimjax import native
 from slimjax.native import calls
 from slimjax.nn.axes import mesh_to_share, spread
 from slimjax.nn.gather import gather
-from slimjax.nn.products import is_many, lay_in_rows, multiply, round_to
+from slimjax.nn.products import is_many, lay_in_rows, multiply, round_to, sums
 
 BLOCK_TOKENS = 512  # Tokens whose logits are in memory at once.
 
@@ -157,8 +157,9 @@ def _mean_logit(
         row, own = embedding.mean(0), None if bias is None else bias.mean()
     else:
         share = is_open / jnp.maximum(is_open.sum(), 1)
-        row, own = share @ embedding, None if bias is None else share @ bias
-    mean = x.astype(jnp.float32) @ row
+        own = None if bias is None else jnp.sum(share * bias)
+        row = jnp.matmul(share, embedding, **sums(embedding.dtype))
+    mean = jnp.matmul(x.astype(jnp.float32), row, **sums(row.dtype))
     return mean if own is None else mean + own
 
 

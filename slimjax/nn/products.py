@@ -73,6 +73,24 @@ def products(
     return tuple(out.reshape(*x.shape[:-1], out.shape[-1]) for out in outs)
 
 
+def sums(dtype: DTypeLike) -> dict[str, Any]:
+    """Returns the options of a product of such operands: it is summed in float32.
+
+    Operands of float32 are taken as they are. By default a GPU would round them to
+    TF32, and a TPU to bfloat16, so that closed and cut units would differ by 1e-3.
+
+    Args:
+        dtype: Type of both operands.
+
+    Examples:
+        >>> sums(jnp.float32)["precision"], sums(jnp.bfloat16)["precision"]
+        (<Precision.HIGHEST: 2>, None)
+    """
+    is_whole = jnp.dtype(dtype) == jnp.float32
+    precision = lax.Precision.HIGHEST if is_whole else None
+    return {"precision": precision, "preferred_element_type": jnp.float32}
+
+
 def _as_rows(x):
     """Returns `x` as one list of rows, [M I], unless devices share its positions.
 
@@ -91,7 +109,7 @@ def _sum_over_rows(x, slope):
         return multiply(x, slope, transpose_left=True)
     rows = tuple(range(x.ndim - 1))
     axes = (rows, rows), ((), ())
-    return lax.dot_general(x, slope, axes, preferred_element_type=jnp.float32)
+    return lax.dot_general(x, slope, axes, **sums(x.dtype))
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -161,7 +179,7 @@ def multiply(
 
     def dot(left, right, contract_left):
         axes = ((contract_left,), (contract_right,)), (batch, batch)
-        return lax.dot_general(left, right, axes, preferred_element_type=jnp.float32)
+        return lax.dot_general(left, right, axes, **sums(left.dtype))
 
     def plain(left, right):
         return dot(left, right, num_batch if transpose_left else left.ndim - 1)

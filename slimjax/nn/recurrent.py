@@ -36,7 +36,7 @@ from slimjax.nn.gather import gather_width
 from slimjax.nn.implementations import PARTS, STATES
 from slimjax.nn.moments import note_moments, wants_moments
 from slimjax.nn.norm import EPSILON, make_norm
-from slimjax.nn.products import product
+from slimjax.nn.products import product, sums
 
 State = tuple[Float[Array, "B R C"], ...]
 """What is carried: h, or h and c."""
@@ -194,7 +194,7 @@ def take_step(
         carrying: Weights of the state, ``[C R P C]``, of the type of operands.
     """
     h = state[0]
-    options = dict(preferred_element_type=jnp.float32)
+    options = sums(carrying.dtype)
     carried = jnp.einsum(
         "BRC,CRPE->BRPE", h.astype(carrying.dtype), carrying, **options
     )
