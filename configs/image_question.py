@@ -14,9 +14,8 @@ layers and bits. A quarter of the bytes is left after four seams. Widths stay, u
 ``resize.units`` names ``embed`` too. Images are not mirrored: on the
 left and on the right are different answers.
 
-``--config.data.rows_per_image=8 --config.data.batch_size=128`` reads an image once for
-eight of its questions: an epoch then takes about a third of the time, and batches have
-fewer different images.
+A batch has 64 images, each with four of its questions, and each is read once for them.
+With one question for each image, as many steps see a quarter of the questions.
 
 ``--config.model.inputs=text`` (or ``image``) is the control that sees one input alone.
 ``--config.objective.strategy=none`` trains without slimming. The steps are described in
@@ -36,14 +35,14 @@ def get_config() -> ConfigDict:
     config.data.normalize = (0.5, 0.5)  # Pixels in [-1, 1].
     config.data.vocab_size = 512
     config.data.seq_len = 16  # Tokens of a question; the longest has 10 words.
-    config.data.batch_size = 64  # Questions a step.
+    config.data.update(batch_size=256, rows_per_image=4)  # Questions; 64 images a step.
     config.model = dict(kind="fusion", width=64, num_heads=4, mlp_dim=128, num_layers=1)
     config.model.update(filters=(12, 24, 48), kernels=(3,), pools=(2,))
     config.model.update(image_width=48, text_width=48, text_layers=1, mixing_layers=1)
     config.model.dtype = "float32"
     config.objective = dict(strategy="exchange", size="bytes", budget="25%")
     config.quantize = dict(bits=(16, 8, 6, 4, 3, 2))  # Chosen for each unit.
-    config.optim = dict(learning_rate=2e-3, warmup_steps=100, weight_decay=0.01)
+    config.optim = dict(learning_rate=3e-3, warmup_steps=100, weight_decay=0.01)
     config.resize = dict(first_step=1_200, every_steps=150, max_seams=4)
     config.train = dict(num_steps=2_400, eval_every_steps=200, eval_rows=512)
     return config
