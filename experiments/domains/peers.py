@@ -25,6 +25,8 @@ from run import keep, name_of, result_path
 
 SEEDS = (0, 1, 2)
 PEERS = ("lr-pooled", "lr-target", "lr-minilm")
+VECTORS: dict[str, np.ndarray] = {}
+"""Those of MiniLM that are known, by text."""
 
 
 def main() -> None:
@@ -73,16 +75,19 @@ def answer_by_vectors(train: list[Row], test: list[Row], data: Path) -> list[str
     """Returns the answers of logistic regression on vectors of MiniLM."""
     from sklearn.linear_model import LogisticRegression
 
-    read = lambda rows: vectors_of(tuple(row["text"] for row in rows), data)
+    read = lambda rows: vectors_of([row["text"] for row in rows], data)
     model = LogisticRegression(C=10, max_iter=2_000)
     model.fit(read(train), [row["label"] for row in train])
     return list(model.predict(read(test)))
 
 
-@functools.lru_cache(maxsize=4)
-def vectors_of(texts: tuple[str, ...], data: Path) -> np.ndarray:
-    """Returns a vector of length 1 for each text, ``[N D]``."""
-    return open_minilm(data).vectors(texts)
+def vectors_of(texts: list[str], data: Path) -> np.ndarray:
+    """Returns a vector of length 1 for each text, ``[N D]``; each is computed once."""
+    fresh = [text for text in dict.fromkeys(texts) if text not in VECTORS]
+    if fresh:
+        found = open_minilm(data).vectors(fresh)
+        VECTORS.update(zip(fresh, found, strict=True))
+    return np.stack([VECTORS[text] for text in texts])
 
 
 @functools.cache
