@@ -84,7 +84,7 @@ def sums(dtype: DTypeLike) -> dict[str, Any]:
 
     Examples:
         >>> sums(jnp.float32)["precision"], sums(jnp.bfloat16)["precision"]
-        (<Precision.HIGHEST: 2>, None)
+        (Precision.HIGHEST, None)
     """
     is_whole = jnp.dtype(dtype) == jnp.float32
     precision = lax.Precision.HIGHEST if is_whole else None

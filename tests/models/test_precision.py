@@ -5,12 +5,12 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import pytest
+import shapes
+from dots import walk_dots
 from hypothesis import given
 from hypothesis import strategies as st
 
 from slimjax import native
-from tests import shapes
-from tests.dots import walk_dots
 
 WHOLE = (jax.lax.Precision.HIGHEST,) * 2
 
