@@ -194,10 +194,8 @@ def take_step(
         carrying: Weights of the state, ``[C R P C]``, of the type of operands.
     """
     h = state[0]
-    options = sums(carrying.dtype)
-    carried = jnp.einsum(
-        "BRC,CRPE->BRPE", h.astype(carrying.dtype), carrying, **options
-    )
+    dtype = carrying.dtype
+    carried = jnp.einsum("BRC,CRPE->BRPE", h.astype(dtype), carrying, **sums(dtype))
     if cell == "rnn":
         return (jnp.tanh((read + carried)[:, :, 0]),)
     if cell == "gru":
