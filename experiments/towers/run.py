@@ -2,10 +2,11 @@
 
 Run: python experiments/towers/fetch.py, then
     python experiments/towers/run.py --study=questions [--arm=dense] [--seed=0]
-    [--data=data] [--workdir=runs/towers] [--steps=0]
+    [--data=data] [--workdir=runs/towers] [--steps=0] [--alone]
 
 Without --arm all arms of a study are trained, one after the other. Killed and started
-again, it goes on where it was; what has a result is left alone. many.py trains many at
+again, it goes on where it was; what has a result is left alone. Slim arms start at the
+first seam of another one (trunk.py), unless --alone is given. many.py trains many at
 the same time, and table.py makes the README's tables.
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 from arms import STUDIES
 from splits import Settings, find_sources
+from trunk import TRUNK, is_branch, keep_trunk, start_at_trunk
 
 from slimjax import fit
 from slimjax.config import override, read_config
@@ -31,6 +33,9 @@ KEPT = ("metrics", "error", "size", "train", "config_hash", "state_hash", "versi
 KEPT += ("machine",)
 """What is kept of a report."""
 
+FIRST_SEAM = 1_200
+"""Step of the first seam of slim arms, see configs/image_question.py."""
+
 NUM_SAMPLES = 6
 """Written texts that are kept."""
 
@@ -43,6 +48,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"))
     parser.add_argument("--workdir", type=Path, default=Path("runs/towers"))
     parser.add_argument("--steps", type=int, default=0, help="a try, without a result")
+    parser.add_argument("--alone", action="store_true", help="from the first step on")
     flags = parser.parse_args()
     for arm in [flags.arm] if flags.arm else STUDIES[flags.study].arms:
         run_arm(flags.study, arm, flags)
@@ -54,12 +60,24 @@ def run_arm(study: str, arm: str, flags: argparse.Namespace) -> None:
     if path.exists() and not flags.steps:
         return
     few = shorten(study, flags.steps) if flags.steps else {}
-    folder = flags.workdir / (f"try-{path.stem}" if flags.steps else path.stem)
+    prefix = "try-" if flags.steps else ""
+    folder = flags.workdir / f"{prefix}{path.stem}"
+    if not flags.alone:
+        trunk = f"{prefix}{result_path(study, TRUNK, flags.seed).stem}"
+        few |= _share(arm, flags.workdir / trunk, few)
     result = train(study, arm, flags.seed, flags.data, folder, few)
     print(path.stem, result["error"], result["train"]["seconds"], flush=True)
     if not flags.steps:
         RESULTS.mkdir(exist_ok=True)
         path.write_text(json.dumps(result) + "\n")
+
+
+def _share(arm: str, trunk: Path, few: Settings) -> Settings:
+    """Returns the settings by which slim arms have their first steps in common."""
+    first_seam = few.get("resize.first_step", FIRST_SEAM)
+    if arm == TRUNK:
+        return keep_trunk(first_seam)
+    return start_at_trunk(trunk, first_seam) if is_branch(arm) else {}
 
 
 def shorten(study: str, steps: int) -> Settings:

@@ -21,12 +21,13 @@ from collections import Counter
 
 import numpy as np
 
+from slimjax.budget.bits import States
 from slimjax.budget.decision import Decision, Sizes
 from slimjax.budget.fill import fill
 from slimjax.budget.ledger import Ledger, step_sums
 from slimjax.budget.limits import Limits
 from slimjax.budget.swap import swap_cheap
-from slimjax.budget.units import Layer
+from slimjax.budget.units import Gates, Layer
 from slimjax.trees import Path
 
 MAX_ALPHA = 1e12
@@ -45,6 +46,28 @@ class Chooser:
 
     def at_price(self, alphas: Sizes, kept: frozenset[Path] = frozenset()) -> Decision:
         """Returns the best decision at a price; the sublayers `kept` stay."""
+        gates, states = self._choose(alphas, kept)
+        return self.ledger.decide(gates, alphas, states)
+
+    def at_budget(self, budget: Sizes) -> Decision | None:
+        """Returns the decision of least cost found within a budget, None for none."""
+        coarse = self._find_prices(budget, frozenset())
+        if coarse is None:
+            return None
+        above = self.at_price(coarse.alphas * (1 - 2e-6))
+        wholes = (sublayer.path for sublayer in self.ledger.units.sublayers)
+        kept = frozenset(path for path in wholes if above.gates[path] > 0)
+        fine = self._find_prices(budget, kept)  # No sublayer is removed without need.
+        found = [fill(self.ledger, d, budget) for d in (coarse, fine) if d is not None]
+        best = min(found, key=lambda decision: decision.rank(budget))
+        misses, _ = best.rank(budget)
+        swaps = swap_cheap(self.ledger, best, budget) if misses else ()
+        return min((best, *swaps), key=lambda decision: decision.rank(budget))
+
+    def _choose(
+        self, alphas: Sizes, kept: frozenset[Path]
+    ) -> tuple[Gates, States | None]:
+        """Returns the best gates and states at a price."""
         ledger, units = self.ledger, self.ledger.units
         gates = {path: gate.copy() for path, gate in ledger.gates.items()}
         taken, states = [], ledger.best_states(alphas)
@@ -62,22 +85,7 @@ class Chooser:
             inner.append(cost + left)
         for i in self._choose_sublayers(inner, kept):
             gates[units.sublayers[i].path][...] = 0.0
-        return ledger.decide(gates, alphas, states)
-
-    def at_budget(self, budget: Sizes) -> Decision | None:
-        """Returns the decision of least cost found within a budget, None for none."""
-        coarse = self._find_prices(budget, frozenset())
-        if coarse is None:
-            return None
-        above = self.at_price(coarse.alphas * (1 - 2e-6))
-        wholes = (sublayer.path for sublayer in self.ledger.units.sublayers)
-        kept = frozenset(path for path in wholes if above.gates[path] > 0)
-        fine = self._find_prices(budget, kept)  # No sublayer is removed without need.
-        found = [fill(self.ledger, d, budget) for d in (coarse, fine) if d is not None]
-        best = min(found, key=lambda decision: decision.rank(budget))
-        misses, _ = best.rank(budget)
-        swaps = swap_cheap(self.ledger, best, budget) if misses else ()
-        return min((best, *swaps), key=lambda decision: decision.rank(budget))
+        return gates, states
 
     def _choose_sublayers(self, inner: list[float], kept: frozenset[Path]) -> set[int]:
         """Returns the sublayers that go, by their number.
@@ -145,7 +153,7 @@ class Chooser:
         def meets(alpha: float) -> bool:
             prices = alphas.copy()
             prices[m] = alpha
-            return bool(self.at_price(prices, kept).sizes[m] <= budget)
+            return bool(self.ledger.sizes(*self._choose(prices, kept))[m] <= budget)
 
         if meets(low):
             return low

@@ -51,6 +51,7 @@ class Ledger:
         self.units, self.size_fn, self.gates = units, size_fn, gates
         self.bits, self.choice = bits, choice
         self._spent = spent
+        self._known: dict[bytes, Sizes] = {}
         self._paid = choice.prices.cost_of(bits) if choice and bits else 0.0
         weigh = lambda gates: size_fn(gates, bits)
         self._unit_sizes: dict[Path, Sizes] = unit_sizes(weigh, gates)
@@ -100,12 +101,25 @@ class Ledger:
 
     def decide(self, gates: Gates, alphas: Sizes, states: States | None) -> Decision:
         """Returns the decision for gates and states, with what it costs and leaves."""
-        bits, cost = self.bits, self.cost(gates)
+        cost = self.cost(gates)
         if self.choice is not None and states is not None:
             prices = self.choice.prices
-            bits = prices.bits(states)
             cost += prices.cost(states, prices.open_units(gates)) - self._paid
-        return Decision(gates, alphas, cost, self.size_fn(gates, bits), bits, states)
+        sizes, bits = self.sizes(gates, states), self._bits(states)
+        return Decision(gates, alphas, cost, sizes, bits, states)
+
+    def sizes(self, gates: Gates, states: States | None) -> Sizes:
+        """Returns the size in each measure; a search comes back to the same often."""
+        arrays = [*gates.values(), *(states or {}).values()]
+        key = b"".join(array.tobytes() for array in arrays)
+        if key not in self._known:
+            self._known[key] = self.size_fn(gates, self._bits(states))
+        return self._known[key]
+
+    def _bits(self, states: States | None) -> Bits | None:
+        if self.choice is None or states is None:
+            return self.bits
+        return self.choice.prices.bits(states)
 
     def _weigh(self, prices: Sizes) -> Gates:
         """Returns the price of each unit of each gate, as its bits are now."""

@@ -150,10 +150,7 @@ class Dataset:
             DataError: If the split has no rows.
         """
         if self.buckets is None:
-            if self.together is not None:
-                numbers = self.together.choose(step, batch_size, seed)
-            else:
-                numbers = self.row_numbers("train", step, batch_size, seed)
+            numbers = self._choose(step, batch_size, seed)
             rows = self.rows("train", numbers)
             return self.change(rows, numbers, step, seed) if self.change else rows
         length, numbers = self.buckets.choose(step, batch_size, seed)
@@ -161,6 +158,20 @@ class Dataset:
         return {
             n: f.cut(length, whole).cut_rows(rows[n]) for n, f in self.fields.items()
         }
+
+    def measured_batch(self, step: int, batch_size: int, seed: int) -> Batch:
+        """Returns training rows to measure on: all positions of them, and unchanged.
+
+        Raises:
+            DataError: If the split has no rows.
+        """
+        return self.rows("train", self._choose(step, batch_size, seed))
+
+    def _choose(self, step: int, batch_size: int, seed: int) -> Int64[np.ndarray, " B"]:
+        """Returns the training rows of a step where there are no buckets."""
+        if self.together is not None:
+            return self.together.choose(step, batch_size, seed)
+        return self.row_numbers("train", step, batch_size, seed)
 
     def evaluation_rows(
         self, split: str, limit: int = 0, seed: int = 0

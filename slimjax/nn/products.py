@@ -66,7 +66,7 @@ def products(
 ) -> tuple[Float[Array, "*batch _"], ...]:
     """Returns `product` of the same rows with each kernel, faster than one by one."""
     rows, dtype = _as_rows(x), jnp.dtype(dtype)
-    if is_many(rows.shape[0]) and native.is_enabled():
+    if dtype == jnp.bfloat16 and is_many(rows.shape[0]) and native.is_enabled():
         outs = cast(Any, _native_products(rows, tuple(kernels), dtype))
     else:
         outs = [cast(Array, _product(rows, kernel, dtype)) for kernel in kernels]

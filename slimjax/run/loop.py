@@ -237,7 +237,7 @@ class Loop:
     def _probe_batch(self, i: int) -> Any:
         """Returns the i-th batch to measure on, of rows in an order of their own."""
         size, seed = self.run.data.batch_size, self.run.seed
-        return self.stage.put(self.data.batch("train", PROBE_STEP + i, size, seed))
+        return self.stage.put(self.data.measured_batch(PROBE_STEP + i, size, seed))
 
     def _stop_if_asked(self) -> None:
         if self.stop.received is not None:

@@ -74,9 +74,9 @@ def with_pixels(
     def inputs(batch: Batch, key: Array | None) -> dict[str, Array]:
         if IMAGE not in batch:
             return task.inputs(batch, key)
-        pixels = batch[IMAGE]
-        pixels = pixels if key is None else pixels[::rows_per_image]
-        x: Any = to_numbers(pixels)
+        if key is not None:
+            batch = share_images(batch, rows_per_image)
+        x: Any = to_numbers(batch[IMAGE])
         if key is not None and augment.of_images:
             x = change_images(x, jax.random.fold_in(key, CHANGE), augment)
         if key is not None and augment.mixup:
@@ -93,6 +93,23 @@ def with_pixels(
     is_random = is_random or rows_per_image > 1  # Training batches come with a key.
     changes = dict[str, Any](inputs=inputs, targets=targets, is_random=is_random)
     return dataclasses.replace(task, **changes)
+
+
+def share_images(batch: Batch, rows_per_image: int) -> Batch:
+    """Returns a batch with one image for each group of rows that have the same one.
+
+    Args:
+        batch: Arrays by field; rows of one image stand together.
+        rows_per_image: How many have the same image.
+
+    Examples:
+        >>> rows = {"image": jnp.zeros((6, 2, 2, 1)), "label": jnp.zeros(6)}
+        >>> {name: len(own) for name, own in share_images(rows, 3).items()}
+        {'image': 2, 'label': 6}
+    """
+    if IMAGE not in batch:
+        return batch
+    return {**batch, IMAGE: batch[IMAGE][::rows_per_image]}
 
 
 def _shares(key: Array, num_rows: int, augment: AugmentConfig) -> Float[Array, " B"]:

@@ -1,5 +1,7 @@
 """What a seam measures: true losses, and what weights read, on one batch."""
 
+from functools import cached_property
+
 import jax
 import numpy as np
 from jaxtyping import PyTree
@@ -17,9 +19,15 @@ class Probe:
     """Measures losses of one model on one batch, with some gates changed."""
 
     def __init__(self, stage: Stage, variables: PyTree, batch: PyTree):
-        """Compiles nothing: the stage's evaluation is used."""
+        """Compiles nothing: the stage's evaluation is used.
+
+        Weights are put where programs expect them once; gates and bits for each loss.
+        """
         self.stage, self.variables, self.batch = stage, variables, batch
         self.num_calls, self.other_flops = 0, 0.0
+        self._placed = stage.place(variables)
+        kinds = ("gates", PRECISION)
+        self._now = {kind: to_host(variables.get(kind, {})) for kind in kinds}
 
     def __call__(self, gates: Gates, bits: Gates = {}, fits: Gates = {}) -> float:  # noqa: B006
         """Returns mean nats per target; what is not named stays as it is.
@@ -29,21 +37,30 @@ class Probe:
             bits: Bits of units by bit key.
             fits: Fits of units by path of the weight.
         """
-        variables = {**self.variables, "gates": _merge(self.variables["gates"], gates)}
+        wanted = {"gates": _merge(self._now["gates"], gates)}
         if bits:
-            precision = self.variables[PRECISION]
-            variables[PRECISION] = {
-                "bits": _merge(precision["bits"], bits),
-                "fit": _merge(precision["fit"], fits),
-            }
-        rows = self.stage.programs.outputs(self.stage.place(variables), self.batch)
+            own = self._now[PRECISION]
+            parts = _merge(own["bits"], bits), _merge(own["fit"], fits)
+            wanted[PRECISION] = dict(zip(("bits", "fit"), parts, strict=True))
+        is_new = lambda kind: not _are_equal(wanted[kind], self._now[kind])
+        changed = {kind: wanted[kind] for kind in wanted if is_new(kind)}
+        if not changed:
+            return self._unchanged
+        return self._measure({**self._placed, **self.stage.place(changed)})
+
+    @cached_property
+    def _unchanged(self) -> float:
+        return self._measure(self._placed)
+
+    def _measure(self, placed: PyTree) -> float:
+        rows = self.stage.programs.training_outputs(placed, self.batch)
         self.num_calls += 1
         return float(nats_per_target(to_host(rows)))
 
     def moments(self) -> PyTree:
         """Returns second moments of what writers read, on the same batch."""
-        params = {kind: self.variables[kind] for kind in ("params", "gates")}
-        moments = self.stage.programs.moments(self.stage.place(params), self.batch)
+        params = {kind: self._placed[kind] for kind in ("params", "gates")}
+        moments = self.stage.programs.moments(params, self.batch)
         moments = to_host(moments)
         self.other_flops += moments_flops(self.stage.blueprint, moments)
         return moments
@@ -52,6 +69,10 @@ class Probe:
     def flops(self) -> float:
         """FLOPs spent so far."""
         return self.num_calls * forward_flops(self.stage.blueprint) + self.other_flops
+
+
+def _are_equal(one: PyTree, other: PyTree) -> bool:
+    return all(jax.tree.leaves(jax.tree.map(np.array_equal, one, other)))
 
 
 def _merge(tree: PyTree, changes: Gates) -> PyTree:
