@@ -18,7 +18,8 @@ from typing import NamedTuple
 sys.path.append(str(Path(__file__).parents[1] / "tasks"))
 from arms import STUDIES
 from processes import run_all, run_script, start_logged
-from run import HERE, result_path
+from run import FIRST_SEAM, HERE, result_path
+from trunk import TRUNK, is_branch, is_grown
 
 
 class Job(NamedTuple):
@@ -32,6 +33,12 @@ class Job(NamedTuple):
     def is_done(self) -> bool:
         """Whether its result is there."""
         return result_path(*self).exists()
+
+    def is_ready(self, workdir: Path) -> bool:
+        """Whether the steps that it takes over are there, or will not be."""
+        trunk = result_path(self.study, TRUNK, self.seed)
+        is_there = is_grown(workdir / trunk.stem, FIRST_SEAM)
+        return not is_branch(self.arm) or is_there or trunk.exists()
 
 
 def main() -> None:
@@ -52,6 +59,7 @@ def main() -> None:
         processes=flags.processes,
         seconds=flags.seconds,
         label=lambda job: " ".join(map(str, job)),
+        is_ready=lambda job: job.is_ready(flags.workdir),
     )
     if not flags.seconds:
         own = [f"--study={study}" for study in only] if flags.only else []

@@ -6,8 +6,8 @@ Run: python experiments/towers/fetch.py, then
 
 Without --arm all arms of a study are trained, one after the other. Killed and started
 again, it goes on where it was; what has a result is left alone. Slim arms start at the
-first seam of another one (trunk.py), unless --alone is given. many.py trains many at
-the same time, and table.py makes the README's tables.
+first seam of another one (trunk.py) where that is there, unless --alone is given.
+many.py trains many at the same time, and table.py makes the README's tables.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from arms import STUDIES
 from splits import Settings, find_sources
-from trunk import TRUNK, is_branch, keep_trunk, start_at_trunk
+from trunk import TRUNK, is_branch, is_grown, keep_trunk, start_at_trunk
 
 from slimjax import fit
 from slimjax.config import override, read_config
@@ -77,7 +77,9 @@ def _share(arm: str, trunk: Path, few: Settings) -> Settings:
     first_seam = few.get("resize.first_step", FIRST_SEAM)
     if arm == TRUNK:
         return keep_trunk(first_seam)
-    return start_at_trunk(trunk, first_seam) if is_branch(arm) else {}
+    if is_branch(arm) and is_grown(trunk, first_seam):
+        return start_at_trunk(trunk, first_seam)
+    return {}
 
 
 def shorten(study: str, steps: int) -> Settings:

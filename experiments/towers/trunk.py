@@ -41,14 +41,9 @@ def start_at_trunk(run: Path, first_seam: int) -> Settings:
 
     Args:
         run: Folder of the other run.
-        first_seam: The step.
-
-    Raises:
-        FileNotFoundError: If the other run has not come so far.
+        first_seam: The step, to which it has come.
     """
     kept = _checkpoint(run, first_seam)
-    if not kept.exists():
-        raise FileNotFoundError(f"{kept} is not there: train {run.name} first.")
     trunk = run.with_name(f"{run.name}-trunk")
     if not trunk.exists():
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=run.parent))

@@ -74,6 +74,17 @@ class BitPrices:
             row = row_length(leaf, gates or {})
             steps = FULL * num_groups(row, group_size) * (self.states < FULL)
             self.bytes[bit_key(leaf.path, leaf.axes)] += (row * self.states + steps) / 8
+        ends = np.cumsum([len(own) for own in self.nats.values()])
+        self._own = {
+            key: slice(int(end) - len(self.nats[key]), int(end))
+            for key, end in zip(self.nats, ends, strict=True)
+        }
+        none = np.zeros((0, self.states.size))
+        self._all_nats = np.concatenate([none, *self.nats.values()])
+        rows = [
+            self.bytes[key][None].repeat(len(own), 0) for key, own in self.nats.items()
+        ]
+        self._all_bytes = np.concatenate([none, *rows])
 
     def at(self, gates: Mapping[Path, np.ndarray]) -> "BitPrices":
         """Returns the prices where rows have lost the channels that gates close."""
@@ -86,16 +97,21 @@ class BitPrices:
 
     def best(self, alpha: float, whole: float) -> States:
         """Returns the number of the best state of each unit at a price."""
-        sums = lambda key: self.nats[key] + alpha * self.bytes[key] / whole
-        return {key: np.argmin(sums(key), axis=1) for key in self.nats}
+        sums = self._all_nats + alpha * self._all_bytes / whole
+        return self._by_key(np.argmin(sums, axis=1))
 
     def values(self, chosen: States, alpha: float, whole: float) -> Values:
         """Returns what each unit costs as long as it stays, in nats."""
-        return {
-            key: np.take_along_axis(self.nats[key], own[:, None], 1)[:, 0]
-            + alpha * self.bytes[key][own] / whole
-            for key, own in chosen.items()
-        }
+        if not chosen:
+            return {}
+        states = np.concatenate([chosen[key] for key in self.nats])
+        units = np.arange(len(states))
+        weights = alpha * self._all_bytes[units, states] / whole
+        return self._by_key(self._all_nats[units, states] + weights)
+
+    def _by_key(self, units: np.ndarray) -> dict[Path, np.ndarray]:
+        """Returns numbers of all units, by bit key."""
+        return {key: units[own] for key, own in self._own.items()}
 
     def cost(self, chosen: States, is_open: Mapping[Path, np.ndarray]) -> float:
         """Returns the nats that the chosen states of all that stays cost."""

@@ -4,6 +4,8 @@ Bits are those of units: of heads, of hidden units, of filters, of rows of a voc
 The weights of one module that name the same units share their bits.
 """
 
+import functools
+
 from slimjax.nn.axes import ONE_ROW, is_filters, is_shared, kind_of
 from slimjax.nn.gates import PAST
 from slimjax.trees import AxisNames, Path
@@ -33,6 +35,7 @@ def is_matrix(axes: AxisNames) -> bool:
     return PAST in own or any(map(is_shared, own)) or set(own).isdisjoint(BIT_AXES)
 
 
+@functools.cache  # A search for what goes asks for millions of them.
 def bit_axis(axes: AxisNames) -> int | None:
     """Returns which axis of a weight its bits belong to; None if it is one unit.
 

@@ -135,11 +135,22 @@ def _tally(key: Path, name: str, own: np.ndarray, gates: Mapping[Path, Any]) -> 
     """
     units = axis_gates(key, name, len(own), gates)
     units = np.ones(len(own)) if units is None else units
-    present = np.bincount(own, minlength=FULL + 1)
     if numpy_of(units) is np:
-        counts = present = np.bincount(own, units, FULL + 1)
-    else:
-        counts = units @ (own[:, None] == BITS).astype(np.float32)
+        as_bytes = lambda x, dtype: np.asarray(x, dtype).tobytes()
+        return _tally_known(as_bytes(own, np.int64), as_bytes(units, np.float64))
+    present = np.bincount(own, minlength=FULL + 1)
+    counts = units @ (own[:, None] == BITS).astype(np.float32)
+    return _with_counts(counts, present)
+
+
+@functools.lru_cache(maxsize=10_000)
+def _tally_known(own: bytes, units: bytes) -> Tally:
+    """Counts units whose gates are known; a search asks for the same ones often."""
+    counts = np.bincount(np.frombuffer(own, np.int64), np.frombuffer(units), FULL + 1)
+    return _with_counts(counts, counts)
+
+
+def _with_counts(counts: Any, present: np.ndarray) -> Tally:
     return Tally(counts, int((present > 0).sum()), int((present[:FULL] > 0).sum()))
 
 

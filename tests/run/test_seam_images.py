@@ -20,7 +20,7 @@ BLOCKS = {
     "quantize": {"bits": [4, 16]},
     "resize": {"every_steps": 8, "max_seams": 1},
 }
-ROWS = {"tokenizer": "bytes", "seq_len": 24, "batch_size": 12, "rows_per_image": 3}
+ROWS = {"tokenizer": "bytes", "seq_len": 24, "batch_size": 24, "rows_per_image": 3}
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_losses_are_those_of_an_evaluation_that_reads_each_image(stage_and_batch
     stage, batch = stage_and_batch
     images, once = batch["image"], share_images(batch, 3)["image"]
     np.testing.assert_array_equal(np.repeat(once, 3, axis=0), images)
-    assert len(np.unique(np.asarray(once).reshape(len(once), -1), axis=0)) == 4
+    assert len(np.unique(np.asarray(once).reshape(len(once), -1), axis=0)) == 8
     variables, programs = stage.unrounded(stage.fresh().params), stage.programs
     shared = jax.tree.leaves(programs.training_outputs(variables, batch))
     whole = jax.tree.leaves(programs.outputs(variables, batch))
