@@ -48,6 +48,12 @@ class ProcessError(SlimjaxError):
     exit_code = 4
 
 
+class InexactError(SlimjaxError):
+    """A check that the library fails: a fault of it or of a device, not a user's."""
+
+    exit_code = 1
+
+
 class StoppedError(SlimjaxError):
     """A run that a signal ended; its state is saved. The code is 128 + the signal."""
 

@@ -1,7 +1,8 @@
 """The kernels of a training step as functions of arrays, one for each foreign call.
 
 All arrays but positions, segments and targets are float32. With ``dtype=bfloat16``
-operands of products are rounded on their way in; sums are float32 in any case.
+operands of products are rounded on their way in, and always those of ``products_*``;
+sums are float32 in any case.
 """
 
 from collections.abc import Sequence
@@ -18,23 +19,22 @@ PANEL = 32
 
 
 def products_forward(
-    x: Float[Array, "M I"], kernels: Sequence[Float[Array, "I _"]], dtype: DTypeLike
+    x: Float[Array, "M I"], kernels: Sequence[Float[Array, "I _"]]
 ) -> tuple[Float[Array, "M _"], ...]:
-    """Returns ``x @ kernel`` for each kernel."""
+    """Returns ``x @ kernel`` for each kernel, operands rounded to bfloat16."""
     shapes = tuple(numbers(len(x), kernel.shape[1]) for kernel in kernels)
     call = make_call("slimjax_products_forward", shapes)
-    return tuple(call(x, *kernels, round=rounds(dtype)))
+    return tuple(call(x, *kernels))
 
 
 def products_backward(
     x: Float[Array, "M I"],
     kernels: Sequence[Float[Array, "I _"]],
     slopes: Sequence[Float[Array, "M _"]],
-    dtype: DTypeLike,
 ) -> tuple[Array, ...]:
-    """Returns the gradient of x, then that of each kernel."""
+    """Returns the gradient of x, then that of each kernel, operands rounded too."""
     call = make_call("slimjax_products_backward", (like(x), *map(like, kernels)))
-    return tuple(call(x, *kernels, *slopes, round=rounds(dtype)))
+    return tuple(call(x, *kernels, *slopes))
 
 
 def mlp_forward(

@@ -1,4 +1,5 @@
-// One or several products of the same rows, x W_i, and their gradients.
+// One or several products of the same rows, x W_i, and their gradients, with operands
+// rounded to bfloat16.
 #include "products.h"
 
 namespace slimjax {
@@ -8,14 +9,13 @@ struct Matrix {
   float* data;
 };
 
-template <typename Engine>
+using Engine = BFloat16;
 using Operands = std::vector<std::unique_ptr<Packed<Engine>>>;
 
-template <typename Engine>
 void forward(ffi::ThreadPool& pool, const Matrix& x, const std::vector<Matrix>& kernels,
              const std::vector<float*>& outs) {
   Packed<Engine> rows(x.rows, x.columns);
-  Operands<Engine> columns;
+  Operands columns;
   std::vector<Packing<Engine>> packings{{&rows, {x.data, x.columns}, true}};
   for (const Matrix& kernel : kernels) {
     columns.emplace_back(new Packed<Engine>(kernel.columns, kernel.rows));
@@ -28,13 +28,12 @@ void forward(ffi::ThreadPool& pool, const Matrix& x, const std::vector<Matrix>& 
   run_jobs(pool, products);
 }
 
-template <typename Engine>
 void backward(ffi::ThreadPool& pool, const Matrix& x,
               const std::vector<Matrix>& kernels, const std::vector<Matrix>& slopes,
               float* dx, const std::vector<float*>& dkernels) {
   Packed<Engine> inputs(x.columns, x.rows);
   inputs.transposed = true;
-  Operands<Engine> pulls, weights, columns;
+  Operands pulls, weights, columns;
   std::vector<Packing<Engine>> packings{{&inputs, {x.data, x.columns, true}, true}};
   for (size_t i = 0; i < kernels.size(); ++i) {
     const int64_t width = kernels[i].columns;
@@ -78,20 +77,18 @@ std::vector<float*> targets_of(ffi::RemainingRets rets) {
 
 // (x, kernels ...) -> (x kernel, ...)
 ffi::Error products_forward(ffi::ThreadPool pool, Floats x, ffi::RemainingArgs kernels,
-                            ffi::RemainingRets outs, bool round) {
-  auto run = round ? forward<BFloat16> : forward<Float32>;
-  run(pool, matrix_of(x), matrices_of(kernels, 0, kernels.size()), targets_of(outs));
+                            ffi::RemainingRets outs) {
+  forward(pool, matrix_of(x), matrices_of(kernels, 0, kernels.size()),
+          targets_of(outs));
   return ffi::Error::Success();
 }
 
 // (x, kernels ..., slopes ...) -> (dx, dkernels ...)
 ffi::Error products_backward(ffi::ThreadPool pool, Floats x, ffi::RemainingArgs rest,
-                             ffi::Result<Floats> dx, ffi::RemainingRets dkernels,
-                             bool round) {
+                             ffi::Result<Floats> dx, ffi::RemainingRets dkernels) {
   const size_t count = rest.size() / 2;
-  auto run = round ? backward<BFloat16> : backward<Float32>;
-  run(pool, matrix_of(x), matrices_of(rest, 0, count),
-      matrices_of(rest, count, 2 * count), dx->typed_data(), targets_of(dkernels));
+  backward(pool, matrix_of(x), matrices_of(rest, 0, count),
+           matrices_of(rest, count, 2 * count), dx->typed_data(), targets_of(dkernels));
   return ffi::Error::Success();
 }
 
@@ -100,8 +97,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(slimjax_products_forward, products_forward,
                                   .Ctx<ffi::ThreadPool>()
                                   .Arg<Floats>()
                                   .RemainingArgs()
-                                  .RemainingRets()
-                                  .Attr<bool>("round"));
+                                  .RemainingRets());
 
 XLA_FFI_DEFINE_HANDLER_SYMBOL(slimjax_products_backward, products_backward,
                               ffi::Ffi::Bind()
@@ -109,7 +105,6 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(slimjax_products_backward, products_backward,
                                   .Arg<Floats>()
                                   .RemainingArgs()
                                   .Ret<Floats>()
-                                  .RemainingRets()
-                                  .Attr<bool>("round"));
+                                  .RemainingRets());
 
 }  // namespace slimjax

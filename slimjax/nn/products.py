@@ -1,6 +1,7 @@
 """The one matrix product of the library, fast forward and backward.
 
-On one CPU, large products go to `slimjax.native`. Where that cannot be had, XLA's CPU
+On one CPU, large products in bfloat16 go to `slimjax.native`; those in float32 are
+XLA's, which are as fast or faster. Where `slimjax.native` cannot be had, XLA's CPU
 backend reaches the matrix unit only with bfloat16 operands, a float32 result and
 operands that lie row by row; a product that contracts a leading axis, as the gradient
 of a kernel does, falls to a slow loop. `product` therefore brings its own gradient,
@@ -67,7 +68,7 @@ def products(
     """Returns `product` of the same rows with each kernel, faster than one by one."""
     rows, dtype = _as_rows(x), jnp.dtype(dtype)
     if dtype == jnp.bfloat16 and is_many(rows.shape[0]) and native.is_enabled():
-        outs = cast(Any, _native_products(rows, tuple(kernels), dtype))
+        outs = cast(Any, _native_products(rows, tuple(kernels)))
     else:
         outs = [cast(Array, _product(rows, kernel, dtype)) for kernel in kernels]
     return tuple(out.reshape(*x.shape[:-1], out.shape[-1]) for out in outs)
@@ -134,19 +135,19 @@ def _product_bwd(dtype, residuals, slope):
 _product.defvjp(_product_fwd, _product_bwd)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _native_products(x, kernels, dtype):
-    return calls.products_forward(x.astype(jnp.float32), kernels, dtype)
+@jax.custom_vjp
+def _native_products(x, kernels):
+    return calls.products_forward(x.astype(jnp.float32), kernels)
 
 
-def _native_products_fwd(x, kernels, dtype):
-    return _native_products(x, kernels, dtype), (x, kernels)
+def _native_products_fwd(x, kernels):
+    return _native_products(x, kernels), (x, kernels)
 
 
-def _native_products_bwd(dtype, residuals, slopes):
+def _native_products_bwd(residuals, slopes):
     x, kernels = residuals
     rows = x.astype(jnp.float32)
-    dx, *dkernels = calls.products_backward(rows, kernels, slopes, dtype)
+    dx, *dkernels = calls.products_backward(rows, kernels, slopes)
     return dx.astype(x.dtype), tuple(dkernels)
 
 

@@ -22,6 +22,7 @@ from slimjax import processes
 from slimjax.budget.decision import Decision
 from slimjax.budget.kinds import list_kinds
 from slimjax.budget.units import Gates
+from slimjax.errors import InexactError
 from slimjax.nn.quantize import precision_names
 from slimjax.objective.inventory import Inventory
 from slimjax.resize.plan import Change, make_plan
@@ -203,7 +204,7 @@ def _verify(
     Both are computed in float32.
 
     Raises:
-        ArithmeticError: If they are not equal, which is a fault of this library.
+        InexactError: If they are not equal.
     """
     gates = {"gates": unflatten({p: np.float32(gate) for p, gate in closed.items()})}
     some = _first_part(batch, stage)
@@ -213,7 +214,12 @@ def _verify(
         differences = [jnp.max(jnp.abs(one[head] - other[head])) for head in one]
         difference = max(float(difference) for difference in differences)
     if not difference <= CLOSED_IS_CUT:
-        raise ArithmeticError(f"closed and cut logits differ by {difference}")
+        raise InexactError(
+            f"The seam at step {int(state.step)}: logits of the closed and of the cut "
+            f"model differ by {difference:.2g}, more than {CLOSED_IS_CUT:g}. That is a "
+            "fault of slimjax or of the device, not of the config. The checkpoint of "
+            "this step is whole; please report it with config.json."
+        )
     return difference
 
 

@@ -8,7 +8,7 @@ import pytest
 from stages import make_stage, take_steps
 
 from slimjax.data.batches import make_batch
-from slimjax.errors import ConfigError
+from slimjax.errors import ConfigError, InexactError
 from slimjax.objective.config import DENSE, RANKING, STRATEGIES, ObjectiveConfig
 from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.train import seam
@@ -58,6 +58,15 @@ def test_every_strategy_trains_and_meets_its_budget(name):
     assert (layer.attention and layer.mlp) or is_nats  # It has measured what to spare.
     assert (record.predicted_loss_change is not None) is is_nats
     assert (record.alpha is None) is (name in RANKING)
+
+
+def test_a_cut_that_computes_something_else_ends_in_one_line(monkeypatch):
+    monkeypatch.setattr(seam, "CLOSED_IS_CUT", -1.0)
+    stage = make_stage(("objective.strategy", "magnitude"))
+    state, _ = take_steps(stage, 1)
+    with pytest.raises(InexactError, match=r"^The seam at step 1: logits .*, more th"):
+        take_seam(stage, state, draw(stage), LAST)
+    assert InexactError.exit_code == 1
 
 
 @pytest.mark.parametrize("name", ["magnitude", "random"])
