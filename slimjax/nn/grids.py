@@ -119,6 +119,24 @@ def put_rows(rows: Any, axis: int | None, num_read: int, shape: tuple[int, ...])
     return from_rows(rows, axis, shape) if not num_read else rows.T.reshape(shape)
 
 
+def view_rows(
+    weight: Shaped[np.ndarray, "..."], axis: int | None, num_read: int
+) -> Shaped[np.ndarray, "R ..."]:
+    """Returns a weight, laid out row by row, with what `take_rows` takes first.
+
+    Nothing is copied: what is written to it is written to the weight.
+
+    Examples:
+        >>> weight = np.zeros((3, 2))
+        >>> view_rows(weight, axis=1, num_read=0)[1] = 5
+        >>> weight[0].tolist()
+        [0.0, 5.0]
+    """
+    if num_read:
+        return weight.reshape(math.prod(weight.shape[:num_read]), -1).T
+    return weight[None] if axis is None else np.moveaxis(weight, axis, 0)
+
+
 def spread_units(
     values: Shaped[np.ndarray, " U"],
     axis: int | None,

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8, UInt16
 
 from slimjax.nn.bitstream import pack_codes, packed_bytes, unpack_codes
-from slimjax.nn.grids import Grid, Scales, put_rows, spread_units, take_rows
+from slimjax.nn.grids import Grid, Scales, spread_units, take_rows, view_rows
 from slimjax.nn.quantize import FULL, codes_at, decode, encode, spread
 from slimjax.trees import Path
 
@@ -123,23 +123,25 @@ def decode_part(part: Part, encoded: Encoded, grid: Grid) -> Float[np.ndarray, "
     codes, middles = encoded.codes, encoded.middles
     if len(codes) < part.num_bytes:
         raise ValueError("the stream of codes is too short")
-    rows = np.empty((len(part.bits), part.length), np.float32)
+    weight = np.empty(part.shape, np.float32)
+    rows = view_rows(weight, part.axis, part.num_read)
     numbers = [encoded.steps, *([] if middles is None else [middles])]
     for block in part.blocks():
         bits = part.bits[block]
         own_codes = unpack_codes(codes, bits, part.length)
         codes = codes[packed_bytes(bits, part.length) :]
+        own = rows[block]
         if (bits >= FULL).all():
-            rows[block] = _from_bfloat16(own_codes)
+            own[...] = _from_bfloat16(own_codes).reshape(own.shape)
             continue
         count = int((bits < FULL).sum()) * grid.num_groups(part.length)
-        parts = [_from_bfloat16(own[:count]) for own in numbers]
-        numbers = [own[count:] for own in numbers]
+        parts = [_from_bfloat16(each[:count]) for each in numbers]
+        numbers = [each[count:] for each in numbers]
         levels = _decode(own_codes, parts, bits, grid)
         is_full = bits[:, None] >= FULL
-        rows[block] = np.where(is_full, _from_bfloat16(own_codes), levels)
-    weight = put_rows(rows, part.axis, part.num_read, part.shape)
-    return np.ascontiguousarray(weight)
+        found = np.where(is_full, _from_bfloat16(own_codes), levels)
+        own[...] = found.reshape(own.shape)
+    return weight
 
 
 def _encode(
