@@ -100,7 +100,7 @@ def fit_pixels(seed: int, data: Path, *, data_set: str) -> dict[str, Any]:
     if data_set == "digits":
         model = SVC(C=5, gamma="scale")
     else:
-        logistic = LogisticRegression(C=0.01, max_iter=100)
+        logistic = LogisticRegression(C=0.01, max_iter=1_000)
         model = make_pipeline(StandardScaler(), logistic)
     answers = model.fit(images, labels).predict(others)
     return score([str(label) for label in expected], [str(a) for a in answers])

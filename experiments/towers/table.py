@@ -146,9 +146,10 @@ def compare_rules(arms: Arms) -> list[str]:
             for rule in RULES
             if rule != "price" and (key := ("questions", f"{rule}-{budget}")) in arms
         }
-        shared = sorted(set(own).intersection(*rules.values())) if rules else []
-        if not shared:
+        shared = set(own).intersection(*rules.values()) if rules else set()
+        if not shared or len(rules) < len(RULES) - 1:
             continue
+        shared = sorted(shared)
         mean = lambda runs, seeds=shared: np.mean([accuracy(runs[s]) for s in seeds])
         best = max(rules, key=lambda rule: mean(rules[rule]))
         columns = lambda runs, seeds=shared: {
