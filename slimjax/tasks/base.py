@@ -79,6 +79,8 @@ class Task:
             that changes nothing.
         describe: From examples with targets to how answers to them are measured, such
             as the signature of BLEU; None if there is no choice.
+        share: From a batch of training to one in which what rows have in common, such
+            as an image, stands once; None where they have nothing.
         is_random: Whether `inputs` or `targets` draw from their key.
         generates: Whether the model goes on writing after a prompt.
         passes: How often a row goes through the model: twice, where it has two texts.
@@ -107,6 +109,7 @@ class Task:
     by_class: TablesFn | None = None
     describe: Callable[[Sequence[Example]], dict[str, str]] | None = None
     fit: "Callable[[HeadSettings], Task] | None" = None
+    share: Callable[[Batch], Batch] | None = None
     is_random: bool = False
     generates: bool = False
     passes: int = 1

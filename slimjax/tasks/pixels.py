@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -70,12 +71,12 @@ def with_pixels(
             model is then given the image of every such group.
     """
     augment = augment or AugmentConfig()
+    share = partial(share_images, rows_per_image=rows_per_image)
 
     def inputs(batch: Batch, key: Array | None) -> dict[str, Array]:
         if IMAGE not in batch:
             return task.inputs(batch, key)
-        if key is not None:
-            batch = share_images(batch, rows_per_image)
+        batch = batch if key is None else share(batch)
         x: Any = to_numbers(batch[IMAGE])
         if key is not None and augment.of_images:
             x = change_images(x, jax.random.fold_in(key, CHANGE), augment)
@@ -92,6 +93,7 @@ def with_pixels(
     is_random = bool(task.is_random or augment.of_images or augment.mixup)
     is_random = is_random or rows_per_image > 1  # Training batches come with a key.
     changes = dict[str, Any](inputs=inputs, targets=targets, is_random=is_random)
+    changes |= {"share": share} if rows_per_image > 1 else {}
     return dataclasses.replace(task, **changes)
 
 

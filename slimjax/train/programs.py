@@ -21,7 +21,6 @@ from slimjax.mesh.layout import Layout
 from slimjax.mesh.shardings import Fields, abstract_batch, replicated
 from slimjax.nn.dropout import drop_connect, fold_name
 from slimjax.tasks.error import ErrorFn, make_error_fn, make_outputs_fn
-from slimjax.tasks.pixels import share_images
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.moments import make_moments_fn
 from slimjax.train.precision import quantized
@@ -129,19 +128,21 @@ class Programs:
 
     @cached_property
     def training_outputs(self) -> Outputs:
-        """`outputs` of a batch like those of training: each image is read once."""
-        if self._rows_per_image == 1:
+        """`outputs` of a batch like those of training, whose rows may share images."""
+        task, model = self.blueprint.task, self.blueprint.model
+        if (share := task.share) is None:
             return self.outputs
-        outputs_fn = make_outputs_fn(self.blueprint.task, self.blueprint.model)
-        outputs_fn = self._quantized(self._sharing_images(outputs_fn))
-        return self._compile_for(outputs_fn, self.abstract_state.variables)
+        outputs_fn = self._quantized(make_outputs_fn(task, model))
+        of_shared = lambda variables, batch: outputs_fn(variables, share(batch))
+        return self._compile_for(of_shared, self.abstract_state.variables)
 
     @cached_property
     def moments(self) -> Callable[[PyTree, PyTree], PyTree]:
         """Second moments of what writers read: (variables, training batch) -> them."""
-        moments_fn = make_moments_fn(self.blueprint.task, self.blueprint.model)
-        moments_fn, unstacked = self._sharing_images(moments_fn), self.layout.unstack
-        of_any = lambda variables, batch: moments_fn(unstacked(variables), batch)
+        task, unstacked = self.blueprint.task, self.layout.unstack
+        moments_fn = make_moments_fn(task, self.blueprint.model)
+        share = task.share or (lambda batch: batch)
+        of_any = lambda variables, batch: moments_fn(unstacked(variables), share(batch))
         return self._compile_for(of_any, self.abstract_state.params)
 
     @cached_property
@@ -184,15 +185,6 @@ class Programs:
     def _rows(self, num_rows: int) -> PyTree:
         """Returns the same of whole rows, of any number."""
         return abstract_batch(self.blueprint.outline.fields, num_rows, self.mesh)
-
-    @property
-    def _rows_per_image(self) -> int:
-        return self.blueprint.run.data.rows_per_image
-
-    def _sharing_images(self, fn: Callable[..., Any]) -> Callable[..., Any]:
-        """Returns a function of (variables, batch) whose rows of an image share it."""
-        num_rows = self._rows_per_image
-        return lambda variables, batch: fn(variables, share_images(batch, num_rows))
 
     def _plain_step(self) -> Step:
         return self._make_step(self._quantized(self._dropped(self.error_fn())))
