@@ -100,6 +100,8 @@ def test_commands_hold_a_model_once(tmp_path):
     assert size > 0.9e9
     pairs = zip(KINDS, peaks["small"], peaks["large"], strict=True)
     for kind, first, second in pairs:
-        assert second - first < size + 2 * largest, kind
+        # Blocks of codes stand beside a weight that is read again: 2.13 tensors in all.
+        blocks = largest // 4 if kind == "packed" else 0
+        assert second - first < size + 2 * largest + blocks, kind
     for i in (0, 3):  # Import does not hold it.
         assert peaks["large"][i] - peaks["small"][i] < size
