@@ -33,8 +33,8 @@ KEPT = ("metrics", "error", "size", "train", "config_hash", "state_hash", "versi
 KEPT += ("machine",)
 """What is kept of a report."""
 
-FIRST_SEAM = 1_200
-"""Step of the first seam of slim arms, see configs/image_question.py."""
+FIRST_SEAM = read_config(ROOT / "configs/image_question.py")["resize"]["first_step"]
+"""Step of the first seam of slim arms."""
 
 NUM_SAMPLES = 6
 """Written texts that are kept."""
