@@ -76,6 +76,7 @@ def describe(
             "predicted_loss_change": choice.nats,
             "predicted_loss_change_of_cut": choice.structure_nats,
             "true_loss_change": true_change,
+            "dtype": settings.model.config.dtype,
             **_describe_request(request),
             **_describe_bits(settings.quantize),
             "seams": list(seams),

@@ -24,6 +24,9 @@ from slimjax.compress.removal import mean_square
 RIDGES = (0.002, 0.02, 0.2)
 """Added to the diagonal of the moment, as parts of its mean; one of them is chosen."""
 
+NUM_COMPARED = 64
+"""Outputs of a weight, spread over all, on which ridges are compared."""
+
 
 @dataclasses.dataclass
 class Sums:
@@ -152,7 +155,8 @@ class Fit:
         """
         moments = [half.moments(has_bias=has_bias) for half in self.halves]
         own = np.asarray(weight, np.float64)
-        parts = [(squares, cross - squares @ own) for squares, cross in moments]
+        few = slice(None, None, max(1, own.shape[1] // NUM_COMPARED))
+        parts = [(a, b[:, few] - a @ own[:, few]) for a, b in moments]
         gains = np.zeros(len(ridges))
         for (squares, left), unseen in (parts, parts[::-1]):
             for i, ridge in enumerate(ridges):

@@ -12,6 +12,7 @@ from slimjax.data.pairs import pair_lengths
 from slimjax.errors import ConfigError, suggest
 from slimjax.generate.model import Model, load
 from slimjax.interop.gguf_size import FileSize
+from slimjax.models.checks import DTYPES
 from slimjax.nn.grids import INPUT
 from slimjax.nn.quantize import STATES
 from slimjax.objective.config import ObjectiveConfig
@@ -26,6 +27,9 @@ BLOCKS = ("data", "resize", "quantize", "objective", "optim")
 """Blocks of the config that a compression reads."""
 
 RESIZE = ("first_step", "every_steps", "max_seams", "max_fraction", "max_kind_fraction")
+DTYPE = "model.dtype"
+"""The one setting of a model that a compression may choose."""
+
 OF_TRAINING = {
     "resize": (*RESIZE, "refit_batches", "compile_allowance_flops"),
     "quantize": ("first_step",),
@@ -87,7 +91,8 @@ def read_settings(request: Request) -> Settings:
             f"--model={request.model} holds no run: config.json is missing. Make one "
             "with slimjax import or slimjax train."
         )
-    model, stored = load(request.model), read_json(folder.config, dict)
+    model = _with_dtype(load(request.model), asked.get("model", {}))
+    stored = read_json(folder.config, dict)
     num_positions = model.config.main.num_positions
     blocks = _run_blocks(request, stored, asked, num_positions)
     run = make_run_config(blocks, is_stored=True)
@@ -122,10 +127,10 @@ def _read_overrides(request: Request) -> dict[str, Any]:
     """
     for name, _ in request.overrides:
         block, _, setting = name.partition(".")
-        if block not in (*BLOCKS, "seed"):
+        if block not in (*BLOCKS, "seed") and name != DTYPE:
             raise ConfigError(
                 f"--config.{name} is no setting of slimjax compress, which reads the "
-                f"blocks {', '.join(BLOCKS)}."
+                f"blocks {', '.join(BLOCKS)}, and {DTYPE}."
             )
         if setting in OF_TRAINING.get(block, ()):
             raise ConfigError(
@@ -139,6 +144,20 @@ def _read_overrides(request: Request) -> dict[str, Any]:
                 f"--config.{block}={asked[block]!r} must be a block of settings."
             )
     return asked
+
+
+def _with_dtype(model: Model, asked: Mapping[str, Any]) -> Model:
+    """Returns a model whose products have the operands that were asked for.
+
+    Raises:
+        ConfigError: If there is no such type.
+    """
+    dtype = asked.get("dtype", model.config.dtype)
+    if dtype not in DTYPES:
+        raise ConfigError(f"--config.{DTYPE}={dtype} is unknown. {suggest(dtype, DTYPES)}")
+    return dataclasses.replace(
+        model, config=dataclasses.replace(model.config, dtype=dtype)
+    )
 
 
 def _run_blocks(

@@ -63,6 +63,8 @@ WRONG = {
     "a rate of 0": ("long.txt", ("--config.optim.learning_rate=0", HEALED), "above 0"),
     "a long rise": ("long.txt", ("--config.optim.warmup_steps=9", HEALED), "below"),
     "a block that is none": ("long.txt", ("--config.quantize=3",), "must be a block"),
+    "a type that is none": ("long.txt", ("--config.model.dtype=int3",), "int3"),
+    "a width": ("long.txt", ("--config.model.width=8",), "model.width"),
     "a flag that is none": ("long.txt", ("--seam=3",), "--seam"),
 }
 

@@ -103,6 +103,20 @@ def test_what_is_measured_is_what_is_written(source, text_folder, tmp_path):
     np.testing.assert_allclose(found.nats_per_target, told, rtol=2e-3)
 
 
+def test_products_are_rounded_while_it_works_alone(source, text_folder, tmp_path):
+    overrides = (*SMALL, ("model.dtype", "bfloat16"))
+    found = {}
+    for name, own in (("rounded", overrides), ("whole", SMALL)):
+        (report,) = compress(ask(source, text_folder, tmp_path / name, overrides=own))
+        (errors,) = report["compress"]["errors"]
+        found[name] = errors["before"]["nats_per_target"]
+        dtype = "bfloat16" if name == "rounded" else "float32"
+        assert report["compress"]["dtype"] == dtype
+        assert load(tmp_path / name).config.dtype == "float32"
+    assert found["rounded"] != found["whole"]
+    np.testing.assert_allclose(found["rounded"], found["whole"], rtol=0.01)
+
+
 def test_the_structure_figure_is_drawn(source, text_folder, tmp_path):
     compress(ask(source, text_folder, tmp_path / "slim"))
     run = read_run(tmp_path / "slim")
