@@ -76,8 +76,7 @@ def describe(
             "predicted_loss_change": choice.nats,
             "predicted_loss_change_of_cut": choice.structure_nats,
             "true_loss_change": true_change,
-            "dtype": settings.model.config.dtype,
-            **_describe_request(request),
+            **_describe_request(request, settings),
             **_describe_bits(settings.quantize),
             "seams": list(seams),
             "healing": dict(healing),
@@ -90,9 +89,10 @@ def describe(
     }
 
 
-def _describe_request(request: Request) -> dict[str, Any]:
+def _describe_request(request: Request, settings: Settings) -> dict[str, Any]:
     """Returns how much text was read, and what the user should know."""
     return {
+        "dtype": settings.model.config.dtype,
         "rows": request.num_rows,
         "slope_rows": request.num_slope_rows,
         "heal_steps": request.heal_steps,

@@ -154,10 +154,11 @@ def _with_dtype(model: Model, asked: Mapping[str, Any]) -> Model:
     """
     dtype = asked.get("dtype", model.config.dtype)
     if dtype not in DTYPES:
-        raise ConfigError(f"--config.{DTYPE}={dtype} is unknown. {suggest(dtype, DTYPES)}")
-    return dataclasses.replace(
-        model, config=dataclasses.replace(model.config, dtype=dtype)
-    )
+        raise ConfigError(
+            f"--config.{DTYPE}={dtype} is unknown. {suggest(dtype, DTYPES)}"
+        )
+    config = dataclasses.replace(model.config, dtype=dtype)
+    return dataclasses.replace(model, config=config)
 
 
 def _run_blocks(
