@@ -100,7 +100,8 @@ def main() -> None:
             entry |= dict(bytes=file.stat().st_size)
             entry |= dict(bits=entry["bytes"] * 8 / weights)
             entry |= dict(seconds=time.perf_counter() - begun)
-            study.write(f"bits-{arm}", variables_of(found), found.model, **entry)
+            shape = dataclasses.replace(found.model, dtype=flags.dtype)
+            study.write(f"bits-{arm}", variables_of(found), shape, **entry)
             file.unlink()
 
 

@@ -33,6 +33,7 @@ NOVELS = ("emma", "mansfield_park", "pride_and_prejudice", "sense_and_sensibilit
 PERSUASION, STDLIB, HELD_OUT = "Persuasion", "standard library", "novels, held out"
 CALIBRATIONS = {"novels": ("novels",), "both": ("novels", "stdlib")}
 MOST_ROWS = 1200
+DTYPES = ("float32", "bfloat16")
 
 
 def make_parser(page: str | None) -> argparse.ArgumentParser:
@@ -48,6 +49,9 @@ def make_parser(page: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--error_rows", type=int, default=36)
     parser.add_argument("--few_texts", action="store_true", help="none of the novels")
     parser.add_argument("--length", type=int, default=512, help="targets of a row")
+    parser.add_argument(
+        "--dtype", choices=DTYPES, default="float32", help="in products"
+    )
     return parser
 
 
@@ -173,7 +177,7 @@ class Study:
         }
         kept_rows = 0 if self.kept is None else len(self.kept)
         entry = dict(calibration=self.conditions, kept_rows=kept_rows) | entry
-        entry |= {"errors": errors, "machine": machine()}
+        entry |= {"errors": errors, "dtype": self.flags.dtype, "machine": machine()}
         write(self.result_path(name), entry)
         ratios = {text: round(own["ratio"], 4) for text, own in errors.items()}
         print(name, ratios, flush=True)
@@ -217,7 +221,8 @@ def open_study(flags: argparse.Namespace) -> Study:
     rows = join([part.at(part.spread(flags.rows)) for part in parts])
     names = (PERSUASION, STDLIB, *([] if flags.few_texts else [HELD_OUT]))
     measured = {name: thin(texts[name], flags.error_rows) for name in names}
-    whole = make_material(model.config, model.params, {"": flags.length})
+    config = dataclasses.replace(model.config, dtype=flags.dtype)
+    whole = make_material(config, model.params, {"": flags.length})
     targets = {name: text.rows.num_targets for name, text in measured.items()}
     return Study(flags, whole, rows, measured, settings, None, targets)
 

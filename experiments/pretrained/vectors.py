@@ -34,9 +34,9 @@ NUM_TIMED = 200
 Encode = Callable[[list[str]], Float[np.ndarray, "N D"]]
 
 
-def make_slim(flags: argparse.Namespace) -> Path:
-    """Makes the smaller model, unless it is there, and returns its folder."""
-    folder = flags.workdir / "slim"
+def make_slim(flags: argparse.Namespace, group_size: str) -> Path:
+    """Makes a smaller model, unless it is there, and returns its folder."""
+    folder = flags.workdir / f"slim-{group_size}"
     if not folder.exists():
         request = Request(
             str(flags.model),
@@ -46,7 +46,7 @@ def make_slim(flags: argparse.Namespace) -> Path:
             also=(f"jsonl:{flags.movies}/test.jsonl",),
             num_rows=flags.rows,
             num_slope_rows=flags.slope_rows,
-            overrides=(("data.seq_len", "128"),),
+            overrides=(("data.seq_len", "128"), ("quantize.group_size", group_size)),
         )
         (report,) = compress(request, Clock())
         print(json.dumps(report["compress"]["errors"], indent=1))
@@ -110,17 +110,21 @@ def main() -> None:
     for name in ("model", "onnx", "movies", "faq", "workdir"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--megabytes", default="22.8")
+    parser.add_argument("--group_sizes", default="64,0", help="0: a step for each row")
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--slope_rows", type=int, default=200)
     flags = parser.parse_args()
     read = lambda path: [json.loads(line) for line in path.open()]
     movies = [row["text"] for row in read(flags.movies / "test.jsonl")][:NUM_SENTENCES]
-    faq, slim = read(flags.faq), make_slim(flags)
+    faq, sizes = read(flags.faq), flags.group_sizes.split(",")
     arms: dict[str, tuple[Encode, Path]] = {
         "original": (encoder_of(flags.model), flags.model / "weights.safetensors"),
         "int8 ONNX package": (onnx_encoder(flags.onnx, flags.model), flags.onnx),
-        "ours": (encoder_of(slim), RunFolder(slim).packed),
     }
+    for size in sizes:
+        name = f"ours, {f'groups of {size}' if int(size) else 'a step for each row'}"
+        slim = make_slim(flags, size)
+        arms[name] = encoder_of(slim), RunFolder(slim).packed
     known, found = None, {}
     for name, (encode, file) in arms.items():
         vectors = encode(movies)

@@ -49,7 +49,7 @@ def make_work(study: Study) -> Work:
     before = measure_all(whole.model, whole.variables, study.texts)
     own = HELD_OUT if HELD_OUT in study.texts else PERSUASION  # What seams report.
     request = dataclasses.replace(make_request(flags), data=own, vocabulary=PRICE)
-    parts = request, settings, whole, whole, moments, catalogues, study.rows
+    parts = request, settings, whole, whole, moments, catalogues, study.refit_rows
     return Work(*parts, study.texts, before, Clock(), vocabulary)
 
 
