@@ -57,7 +57,10 @@ def encoder_of(folder: Path) -> Encode:
     """Returns the function from texts to vectors of a run folder's model."""
     model = slimjax.load(folder)
     cut = lambda text: model.tokenizer.decode(model.encode(text)[: LONGEST - 2])
-    return lambda texts: np.asarray(model.vectors([cut(text) for text in texts]))
+    size = lambda texts: min(len(texts), 32)
+    return lambda texts: np.asarray(
+        model.vectors([cut(text) for text in texts], batch_size=size(texts))
+    )
 
 
 def onnx_encoder(path: Path, folder: Path) -> Encode:

@@ -264,6 +264,16 @@ def test_vectors_have_length_one_and_ignore_padding(predictor):
         predictor.vectors(texts, pool="last")
 
 
+def test_vectors_are_compiled_once(predictor, monkeypatch):
+    made, make = [], predictor.programs.vectors
+    monkeypatch.setattr(
+        predictor.programs, "vectors", lambda *parts: made.append(parts) or make(*parts)
+    )
+    for _ in range(3):
+        predictor.vectors(["fine"], pool="first")
+    assert len(made) == 1
+
+
 def test_load_answers_and_embeds(workdir, predictor):
     model = slimjax.load(workdir)
     example = {"review": "fine great", "id": 5}
