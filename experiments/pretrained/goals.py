@@ -8,7 +8,7 @@ FEWER = f"{CALIBRATION}-48"
 """Refitted on 48 rows, as the peers are."""
 
 STRUCTURE = {"90%": 1.055, "80%": 1.19, "70%": 1.33}
-BITS = {8.5: 1.002, 4.5: 1.08, 3.5: 1.33, 2.7: 3.6}
+BITS = {8.5: 1.002, 4.5: 1.08, 3.5: 1.33, 2.7: 3.6, 2.5: None}
 VOCABULARY = {"86%": 1.06, "80%": 1.12, "70%": 1.25}
 TWO_STEPS, ALONE = ("prune-round", "round-prune"), ("round",)
 SIZES = {"50": (*TWO_STEPS, *ALONE), "35": TWO_STEPS, "25": TWO_STEPS}
@@ -100,7 +100,7 @@ def of_bits(results: list[Result]) -> Iterator[Goal]:
     for bits, bar in BITS.items():
         own = [r for r in part(results, "bits") if abs(r["bits"] - bits) < NEAR]
         others = [r for r in own if not r["arm"].startswith("ours")]
-        ours = least([r for r in own if is_ours(r)])
+        ours = least([r for r in own if is_ours(r, CALIBRATION, FEWER)])
         yield Goal(f"{bits} bits", bar, ours, least(others))
 
 
