@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from goals import CALIBRATION, TEXT, part
+from goals import CALIBRATION, FEWER, TEXT, part
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 Result = dict
 Lines = dict[tuple[str, bool], dict[float, float]]
@@ -26,20 +26,23 @@ def draw(results: list[Result], words: Mapping[str, str], path: Path) -> None:
     """
     figure, panels = plt.subplots(1, 2, figsize=(11, 5), constrained_layout=True)
     removed = lambda result: 100 - float(result["budget"].strip("%"))
-    left = gather(part(results, "structure"), removed)
+    refitted = [own for own in part(results, "structure") if own["refit"]]
+    left = gather(refitted, removed, FEWER)
     draw_lines(panels[0], left, words, "parameters removed, %")
-    right = gather(part(results, "bits"), lambda result: result["bits"])
+    right = gather(part(results, "bits"), lambda own: own["bits"], CALIBRATION)
     draw_lines(panels[1], right, words, "mean bits of a weight")
     panels[0].set_ylabel(f"perplexity of {TEXT}, multiples of the original's")
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
-def gather(results: list[Result], over: Callable[[Result], float]) -> Lines:
-    """Returns the lines of results with the usual calibration."""
+def gather(
+    results: list[Result], over: Callable[[Result], float], calibration: str
+) -> Lines:
+    """Returns the lines of results with one calibration."""
     found: Lines = {}
     for result in results:
-        if result["calibration"] == CALIBRATION:
+        if result["calibration"] == calibration:
             key = result["arm"], result.get("refit", True)
             ratio = result["errors"][TEXT]["ratio"]
             found.setdefault(key, {})[over(result)] = ratio
@@ -61,11 +64,9 @@ def draw_lines(
         )
     axes.set_xlabel(quantity)
     axes.set_yscale("log")
-    for set_formatter in (
-        axes.yaxis.set_major_formatter,
-        axes.yaxis.set_minor_formatter,
-    ):
-        set_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    plain, (low, high) = FuncFormatter(lambda value, _: f"{value:g}"), axes.get_ylim()
+    axes.yaxis.set_major_formatter(plain)
+    axes.yaxis.set_minor_formatter(plain if high < 10 * low else NullFormatter())
     axes.grid(alpha=0.3)
     if lines:
         axes.legend(frameon=False, fontsize=7)
