@@ -23,6 +23,16 @@ PERCEPTRON: Settings = {
     "model.width": 256,
 }
 UNMOVED: Settings = {"augment.shift": 0, "augment.flip": False}
+TRIED: dict[str, Settings] = {
+    "cnn-longer": {"train.num_steps": 8_000},
+    "cnn-wider": {"model.filters": [32, 64, 128]},
+    "cnn-deeper": {
+        "model.filters": [16, 32, 32, 64, 64],
+        "model.pools": [2, 1, 2, 1, 1],
+    },
+}
+"""What was tried beside the recipe for clothes."""
+
 WRITING: Settings = {
     "model.kind": "encoder_decoder",
     "model.num_layers": 1,
@@ -84,7 +94,7 @@ STUDIES = {
     "clothes": Study(
         "fashion_cnn",
         "clothes",
-        {"cnn": {}, "cnn-unmoved": UNMOVED, "mlp": PERCEPTRON},
+        {"cnn": {}, "cnn-unmoved": UNMOVED, **TRIED, "mlp": PERCEPTRON},
     ),
     "stamps": Study("stamps", "stamps", {"cnn": {}}),
     "captions-en": Study(
