@@ -200,7 +200,7 @@ def lines_of(block) -> list[list[str]]:
         return [[sys.executable, "-c", prefix + block.text]]
     commands = [words for words in list_commands(block) if can_run(words)]
     return [
-        [sys.executable, "-m", "slimjax.cli", *shorten(words)[1:]] for words in commands
+        [sys.executable, "-m", "slimjax", *shorten(words)[1:]] for words in commands
     ]
 
 

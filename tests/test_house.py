@@ -29,6 +29,7 @@ FLOORS = [
     {"plan", "tune", "compress", "audit"},
     {"api"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 MAX_FILE_LINES = 300

@@ -48,7 +48,7 @@ def observe(name: str, flags: list[str]) -> dict[str, Any]:
             "NPROC": "1",
             "PYTHONPATH": str(ROOT),
         }
-        command = [sys.executable, "-m", "slimjax.cli", "train"]
+        command = [sys.executable, "-m", "slimjax", "train"]
         command += ["--config=configs/tiny_test.py", f"--workdir={run}", *flags]
         subprocess.run(
             command,

@@ -50,7 +50,7 @@ def main() -> None:
 
 def start(flags: argparse.Namespace, root: Path) -> subprocess.Popen:
     """Begins or continues the sweep."""
-    command = [sys.executable, "-m", "slimjax.cli", "sweep", f"--workdir={root}"]
+    command = [sys.executable, "-m", "slimjax", "sweep", f"--workdir={root}"]
     command += ["--config=configs/tiny_test.py", f"--seeds={flags.seeds}"]
     command += [f"--grid=optim.learning_rate={RATES}", "--lease=10s"]
     command += [f"--config.data.source={flags.corpus}", "--config.mesh.data=1"]

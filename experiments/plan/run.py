@@ -32,7 +32,7 @@ PLANS = {  # Config, slice, and rows to decode: as many as leave some room on a 
 
 def run_plan(name: str, *, cut: str, quick: bool) -> None:
     config, topology, rows = PLANS[name]
-    command = [sys.executable, "-m", "slimjax.cli", "plan", f"--config={config}"]
+    command = [sys.executable, "-m", "slimjax", "plan", f"--config={config}"]
     command += [f"--topology={topology}", f"--decode={rows}", "--json"]
     command += [f"--after={cut}"] if cut else []
     command += ["--quick"] if quick else []

@@ -46,7 +46,7 @@ def main() -> None:
 
 def start(root: Path) -> subprocess.Popen:
     """Begins or continues a tune of a tiny config."""
-    command = [sys.executable, "-m", "slimjax.cli", "tune"]
+    command = [sys.executable, "-m", "slimjax", "tune"]
     command += [f"--config={recipe.ROOT / 'configs' / 'tiny_test.py'}"]
     command += [f"--workdir={root}", "--sizes=100%,80%,60%", "--folds=2", "--cost=6"]
     command += ["--config.train.num_steps=120", "--refit=none", "--lease=10s"]

@@ -47,10 +47,21 @@ def main(argv: Sequence[str]) -> None:
     if "perplexity" in result:
         before, after = (result["perplexity"][key] for key in ("before", "after"))
         print(f"perplexity on {flags.data}: {before:.3f} before, {after:.3f} after")
-    print(f"largest difference of logits: {result['largest_difference']:.1e}")
+    print(
+        f"largest difference of logits: {result['largest_difference']:.1e} "
+        f"on random rows{_advice(flags)}"
+    )
     if own := result.get("before"):
         print(f"{own['file']} of the run: {own['bytes']:,} bytes of weights")
     print(f"{printable(output)}: {result['bytes']:,} bytes of weights")
+
+
+def _advice(flags: Any) -> str:
+    """Returns how to learn more about a file whose weights are rounded."""
+    is_rounded = flags.format == "gguf" and flags.type not in ("F32", "F16", None)
+    if not is_rounded or flags.data is not None:
+        return ""
+    return ", where rounding shows most; --data=TEXT measures on text"
 
 
 def _options(flags: Any) -> dict[str, str]:

@@ -59,7 +59,7 @@ def main(argv: Sequence[str]) -> None:
             "slimjax launch needs what to run after --, such as: slimjax launch "
             "--processes=2 -- train --config=FILE --workdir=DIR."
         )
-    command = [sys.executable, "-m", "slimjax.cli", *command]
+    command = [sys.executable, "-m", "slimjax", *command]
     command += ["--json"] * flags.json
     Launch(command, flags.processes, flags.devices_per_process).run()
 

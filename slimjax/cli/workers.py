@@ -131,7 +131,7 @@ def hand_over(command: str, divided: Divided, flags, workdir: Path) -> None:
     from slimjax.tune.submit import JOBS, submit, wait
 
     request = _make_request(flags, divided)
-    argv = [sys.executable, "-m", "slimjax.cli", command]
+    argv = [sys.executable, "-m", "slimjax", command]
     jobs = submit([*argv, *_without_own(divided.argv)], workdir, request)
     ids, stream = [job.job_id for job in jobs], sys.stderr if flags.json else sys.stdout
     print(f"jobs: {', '.join(ids)}; logs: {workdir / JOBS}", file=stream, flush=True)

@@ -11,7 +11,7 @@ import pytest
 
 def arguments(root: Path, text_folder: Path, *more: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "slimjax.cli", "sweep"),
+        *(sys.executable, "-m", "slimjax", "sweep"),
         "--config=configs/tiny_test.py",
         f"--config.data.source=text:{text_folder}/part1*.txt",
         "--config.model.num_layers=1",

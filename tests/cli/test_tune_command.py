@@ -128,7 +128,7 @@ def test_submitted_workers_end_the_same_with_fresh_models_beside(
     finished, text_folder, tmp_path, monkeypatch
 ):
     root = tmp_path / "submitted"
-    command = [sys.executable, "-m", "slimjax.cli"]
+    command = [sys.executable, "-m", "slimjax"]
     command += arguments(root, text_folder, "--refit=none", "--compare=scratch")
     command += ["--submit=local", "--workers=2", "--wait"]
     environment = os.environ | {"NPROC": "1", "PYTHONPATH": str(Path.cwd())}
@@ -157,7 +157,7 @@ def test_submitted_workers_end_the_same_with_fresh_models_beside(
 
 def test_killed_again_and_again_it_ends_the_same(finished, text_folder, tmp_path):
     environment = os.environ | {"NPROC": "1", "PYTHONPATH": str(Path.cwd())}
-    command = [sys.executable, "-m", "slimjax.cli"]
+    command = [sys.executable, "-m", "slimjax"]
     command += arguments(tmp_path / "t", text_folder, "--refit=none", "--lease=10s")
     start = lambda: subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     rng = random.Random(0)

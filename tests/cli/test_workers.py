@@ -36,7 +36,7 @@ def test_a_worker_gets_all_but_what_is_about_workers(monkeypatch, tmp_path, caps
     assert is_submitted(flags, divided)
     hand_over("sweep", divided, flags, tmp_path)
     ((command, workdir, request),) = asked
-    assert command == ["slimjax.cli", "sweep", "--workdir=w", "--config.a.b=--wait"]
+    assert command == ["slimjax", "sweep", "--workdir=w", "--config.a.b=--wait"]
     assert (workdir, request.place, request.workers) == (tmp_path, "slurm", 3)
     assert request.options == {"qos": "a=b", "time": "5"}
     out, error = capsys.readouterr()

@@ -100,7 +100,7 @@ def test_what_was_killed_is_done_by_the_same_command(source, tmp_path, number):
     lines = "\n\n".join(f"The old house stood on hill {i}. " * 9 for i in range(200))
     data = write(tmp_path / "novel.txt", lines)
     argv = ask(source, tmp_path, data, "--heal_steps=100000")
-    command = [sys.executable, "-m", "slimjax.cli", *argv]
+    command = [sys.executable, "-m", "slimjax", *argv]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     assert running.stderr is not None
     for line in running.stderr:  # Healing is what would take long.

@@ -94,6 +94,21 @@ def test_a_file_comes_back_to_the_number(tmp_path, name, capsys):
     assert main([*argv, f"--output={copy}"]) == 2  # It is there already.
 
 
+@pytest.mark.parametrize(("kind", "says"), [("F32", False), ("Q8_0", True)])
+def test_a_rounded_file_says_that_random_rows_are_not_text(
+    tmp_path, kind, says, capsys
+):
+    path = files.llama_file(
+        tmp_path / "m.gguf", [(4, 2, 64)], tokenizer=byte_level("gpt-2")
+    )
+    import_file(path, tmp_path / "run")
+    argv = ["export", "--format=gguf", f"--type={kind}", f"--output={tmp_path}/a.gguf"]
+    assert main([*argv, f"--workdir={tmp_path}/run"]) == 0
+    printed = capsys.readouterr().out
+    assert "on random rows" in printed
+    assert ("--data=TEXT" in printed) == says
+
+
 def test_what_gguf_does_not_hold_is_refused_and_leaves_nothing(tmp_path):
     layers = [(4, 2, 40)]
     path = files.llama_file(tmp_path / "m.gguf", layers, tokenizer=byte_level("gpt-2"))

@@ -166,7 +166,7 @@ def test_a_tiny_model_is_planned_for_four_tpus():
     """In a process of its own, since libtpu wants to be told early of no TPU."""
     if not importlib.util.find_spec("libtpu") and "TPU_LIBRARY_PATH" not in os.environ:
         pytest.skip("libtpu is not installed: pip install 'slimjax[tpu]'")
-    command = [sys.executable, "-m", "slimjax.cli", "plan", "--topology=v5e:2x2"]
+    command = [sys.executable, "-m", "slimjax", "plan", "--topology=v5e:2x2"]
     command += ["--config=configs/tiny_test.py", "--mesh=fsdp:2,model:2", "--json"]
     command += ["--quick", "--config.data.seq_len=128", "--config.model.dtype=bfloat16"]
     command += ["--config.resize.multiple=2", "--config.resize.kv_heads_multiple=2"]

@@ -47,7 +47,7 @@ def test_a_mesh_that_cannot_be_laid_out_is_one_line(monkeypatch, problem):
 @pytest.mark.skipif(not find_spec("libtpu"), reason="libtpu is not installed")
 @pytest.mark.parametrize("name", ["v4:2x2x1", "v5e:1x1", "v5p:2x2x1", "v6e:2x2"])
 def test_every_kind_of_chip_can_be_planned_for(name):
-    argv = [sys.executable, "-m", "slimjax.cli", "plan", "--config=tiny_test"]
+    argv = [sys.executable, "-m", "slimjax", "plan", "--config=tiny_test"]
     argv += [f"--topology={name}", "--quick", "--json"]
     done = subprocess.run(argv, capture_output=True, check=False, text=True)
     assert done.returncode == 0, done.stderr

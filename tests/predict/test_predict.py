@@ -313,7 +313,7 @@ def test_ten_thousand_lines_survive_a_kill(workdir, tmp_path):
     source.write_text("\n".join(lines) + "\n")
     own = [f"--workdir={workdir}", f"--input=jsonl:{source}"]
     run = lambda output: subprocess.Popen(
-        [sys.executable, "-m", "slimjax.cli", "predict", *own, f"--output={output}"],
+        [sys.executable, "-m", "slimjax", "predict", *own, f"--output={output}"],
         stderr=subprocess.DEVNULL,
     )
     assert run(whole).wait() == 2

@@ -23,7 +23,7 @@ CHANGES |= {"train.num_steps": "16", "train.eval_every_steps": "8"}
 
 def launch(workdir: Path, text_folder: Path, **environment: str) -> subprocess.Popen:
     changes = CHANGES | {"data.source": f"text:{text_folder}/*.txt"}
-    command = [sys.executable, "-m", "slimjax.cli", "launch", "--processes=2", "--json"]
+    command = [sys.executable, "-m", "slimjax", "launch", "--processes=2", "--json"]
     command += ["--", "train", "--config=configs/tiny_test.py", f"--workdir={workdir}"]
     command += [f"--config.{name}={value}" for name, value in changes.items()]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}

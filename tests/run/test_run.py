@@ -21,7 +21,7 @@ ONE_THREAD = {"NPROC": "1", "JAX_NUM_CPU_DEVICES": "1"}
 
 def command(workdir, text_folder, *more: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "slimjax.cli", "train"),
+        *(sys.executable, "-m", "slimjax", "train"),
         "--config=configs/tiny_test.py",
         f"--config.data.source=text:{text_folder}/*.txt",
         f"--workdir={workdir}",

@@ -109,7 +109,7 @@ def test_sweeps_that_are_killed_at_random_end_as_one_that_was_not(
     tmp_path, text_folder
 ):
     """No run is left undone, and what each run's log has is what it has alone."""
-    words = [sys.executable, "-m", "slimjax.cli", "sweep"]
+    words = [sys.executable, "-m", "slimjax", "sweep"]
     words += ["--config=configs/tiny_test.py", "--config.mesh.data=1"]
     words += [f"--config.data.source=text:{text_folder}/part1*.txt", "--seeds=1"]
     words += [
