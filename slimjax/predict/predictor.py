@@ -65,7 +65,6 @@ class Predictor:
     weights: str = ""
     decode: DecodeConfig = dataclasses.field(default_factory=DecodeConfig)
     candidates: str = ""
-    _embedders: dict[str, Run] = dataclasses.field(default_factory=dict, repr=False)
 
     def __post_init__(self):
         """Refuses invalid values, by the names of the flags."""
@@ -153,10 +152,7 @@ class Predictor:
         """
         if pool not in POOLS:
             raise ConfigError(f"pool={pool!r} is unknown. {suggest(str(pool), POOLS)}")
-        run = self._embedders.get(pool)
-        if run is None:
-            run = self.programs.vectors(pool, special_of(self.model.codecs))
-            self._embedders[pool] = run
+        run = self.programs.vectors(pool, special_of(self.model.codecs))
         parts = [np.zeros((0, self.model.config.main.width), np.float32)]
         for window in self._pass(run).over(self.read(items)):
             for one in window.found:

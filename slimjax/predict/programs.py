@@ -94,6 +94,7 @@ class Programs:
         own = flatten(variables["params"])
         params = {path: to_format(leaf, names[path]) for path, leaf in own.items()}
         self._variables = {"params": unflatten(params), "gates": variables["gates"]}
+        self._vectors: dict[str, Compiled] = {}
         self._open = _shapes_of_open(variables["gates"])
         if self._open is not None:
             self._variables["gates"] = {}
@@ -117,6 +118,11 @@ class Programs:
         A task that answers says what is read. Others may shift or hide tokens, so of
         these the whole row is read.
         """
+        if pool not in self._vectors:
+            self._vectors[pool] = self._embed(pool, special)
+        return self._vectors[pool]
+
+    def _embed(self, pool: str, special: Mapping[str, int]) -> Compiled:
         network, task = self.config.module(), self._task
 
         def embed_batch(variables: PyTree, batch: Batch) -> Kept:

@@ -16,6 +16,7 @@ from reviews import make_reviews, write_lines
 import slimjax
 from slimjax.cli.main import main
 from slimjax.errors import ConfigError
+from slimjax.predict import programs
 from slimjax.predict.predictor import make_line
 
 
@@ -265,13 +266,14 @@ def test_vectors_have_length_one_and_ignore_padding(predictor):
 
 
 def test_vectors_are_compiled_once(predictor, monkeypatch):
-    made, make = [], predictor.programs.vectors
+    made, compiled = [], programs.Compiled
     monkeypatch.setattr(
-        predictor.programs, "vectors", lambda *parts: made.append(parts) or make(*parts)
+        programs, "Compiled", lambda *parts: made.append(parts) or compiled(*parts)
     )
-    for _ in range(3):
-        predictor.vectors(["fine"], pool="first")
-    assert len(made) == 1
+    fresh = dataclasses.replace(predictor)  # The fixture may have compiled before.
+    for pool in ("first", "mean", "first", "mean"):
+        fresh.vectors(["fine"], pool=pool)
+    assert len(made) == 2
 
 
 def test_load_answers_and_embeds(workdir, predictor):
