@@ -5,6 +5,8 @@ knees of latency, and a few bytes in a file). With bits to choose, what a unit w
 follows from its state, and a narrower stream makes every state of it lighter.
 """
 
+from hashlib import blake2b
+
 import numpy as np
 from jaxtyping import Float
 
@@ -111,7 +113,7 @@ class Ledger:
     def sizes(self, gates: Gates, states: States | None) -> Sizes:
         """Returns the size in each measure; a search comes back to the same often."""
         arrays = [*gates.values(), *(states or {}).values()]
-        key = b"".join(array.tobytes() for array in arrays)
+        key = blake2b(b"".join(array.tobytes() for array in arrays)).digest()
         if key not in self._known:
             self._known[key] = self.size_fn(gates, self._bits(states))
         return self._known[key]
