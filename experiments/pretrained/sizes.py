@@ -141,6 +141,7 @@ def heal_one(
     if not num_steps:
         raise SystemExit(f"--heal_tflop={tflop:g} is less than one step")
     options: dict[str, Any] = dict(num_steps=num_steps, report=Clock())
+    options |= dict(refit_rows=study.refit_rows)
     parts = study.whole, slim, moments, rows, ROUNDING
     healed, took = heal_and_round(*parts, **options)
     return Made(choice, healed.variables, healed.model, took)

@@ -29,6 +29,7 @@ def heal_and_round(
     num_steps: int,
     healing: HealConfig = USUAL,
     seed: int = 0,
+    refit_rows: Rows | None = None,
     report: Report = lambda *_: None,
 ) -> tuple[Slim, dict[str, Any]]:
     """Returns a cut model after healing, rounded if it is to be, and what that took.
@@ -42,6 +43,7 @@ def heal_and_round(
         num_steps: Steps of healing.
         healing: Their learning rate and warm-up.
         seed: Of the order of rows.
+        refit_rows: Text on which it is rounded; None for all rows.
         report: Called while it goes on.
     """
     variables, losses = heal(
@@ -61,7 +63,7 @@ def heal_and_round(
     if not rounds(quantize):
         return healed, took
     choice = dataclasses.replace(slim.choice, gates=slim.inventory.open_gates())
-    parts = [Cut(healed, choice, moments)], rows, quantize, report
+    parts = [Cut(healed, choice, moments)], refit_rows or rows, quantize, report
     (rounded,) = slim_down(healed, *parts)
     return dataclasses.replace(rounded, choice=slim.choice), took
 
