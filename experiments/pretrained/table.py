@@ -166,12 +166,25 @@ def list_bits(results: list[Result]) -> list[str]:
 def list_sizes(results: list[Result]) -> list[str]:
     """Returns the table of packed files, each method at its best bits."""
     columns = [f"{size} MB" for size in SIZES]
-    lines = head("method", "bits", columns=columns)
-    for (arm,), found in gather(best(results), ("arm",), "megabytes").items():
+    lines = head("method", "rows of the refit", "bits", columns=columns)
+    keys = "arm", "calibration"
+    for (arm, rows), found in gather(best(results), keys, "megabytes").items():
         bits = [str(found[s]["bits"] or "priced") for s in SIZES if s in found]
         bits = bits[:1] if len(set(bits)) == 1 else bits
-        lines.append(row(WORDS[arm], ", ".join(bits), *ratios(found, SIZES)))
+        cells = WORDS[arm], count_refit(rows), ", ".join(bits)
+        lines.append(row(*cells, *ratios(found, SIZES)))
     return lines
+
+
+def count_refit(calibration: str) -> str:
+    """Returns on how many rows was refitted.
+
+    Examples:
+        >>> count_refit("novels-240-48"), count_refit("novels-240-48-24")
+        ('240', '24')
+    """
+    _, rows, _, *few = calibration.split("-")
+    return few[0] if few else rows
 
 
 def kind_of(result: Result) -> tuple[bool, bool]:
@@ -207,9 +220,10 @@ def list_decode(results: list[Result]) -> list[str]:
 def best(results: list[Result]) -> list[Result]:
     """Returns the best result of each method at each size, on the first text."""
     error = lambda result: result["errors"][TEXTS[0]]["after"]
-    found: dict[tuple[str, str], Result] = {}
+    found: dict[tuple[str, ...], Result] = {}
     for result in sorted(results, key=error):
-        found.setdefault((result["arm"], result["megabytes"]), result)
+        key = tuple(result[name] for name in ("arm", "calibration", "megabytes"))
+        found.setdefault(key, result)
     return list(found.values())
 
 
