@@ -16,6 +16,7 @@ the same rows of the vocabulary are cut for all of them beforehand.
 import argparse
 import dataclasses
 import time
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from bits import KEEP
@@ -105,30 +106,33 @@ def start(study: Study, arm: str, bits: int) -> Material:
     return dataclasses.replace(whole, variables=side.variables)
 
 
-def make(study: Study, arm: str, bits: int, sizes: list[float]) -> list[Made | None]:
-    """Returns a model for each size; None where it is too small."""
+def make(
+    study: Study, arm: str, bits: int, sizes: list[float]
+) -> Iterator[Made | None]:
+    """Yields a model for each size; None where it is too small."""
     whole = start(study, arm, bits)
     choices = choose(study, whole, arm, bits, sizes)
     known = [choice for choice in choices if choice is not None]
     jobs, tflop = [(whole, choice) for choice in known], study.flags.heal_tflop
+    made: Iterator[Made]
     if tflop:
-        sides = apply(study, whole, jobs, PLAIN)
-        pairs = zip(jobs, sides, strict=True)
-        made = [heal_one(study, *job, side, tflop) for job, side in pairs]
+        sides = zip(jobs, apply(study, whole, jobs, PLAIN), strict=True)
+        made = (heal_one(study, *job, side, tflop) for job, side in sides)
     elif arm == "prune-round":
-        made = []
-        for (own, choice), side in zip(
-            jobs, apply(study, whole, jobs, PLAIN), strict=True
-        ):
-            cut = dataclasses.replace(own, variables=side.variables)
-            (last,) = apply(study, cut, [(cut, choice)], ROUNDING)
-            made.append(Made(choice, last.variables, None, {}))
+        sides = zip(jobs, apply(study, whole, jobs, PLAIN), strict=True)
+        made = (round_one(study, *job, side) for job, side in sides)
     else:
-        sides = apply(study, whole, jobs, ROUNDING)
-        pairs = zip(known, sides, strict=True)
-        made = [Made(choice, side.variables, None, {}) for choice, side in pairs]
-    found = iter(made)
-    return [None if choice is None else next(found) for choice in choices]
+        sides = zip(known, apply(study, whole, jobs, ROUNDING), strict=True)
+        made = (Made(choice, side.variables, None, {}) for choice, side in sides)
+    for choice in choices:
+        yield None if choice is None else next(made)
+
+
+def round_one(study: Study, own: Material, choice: Choice, side: Side) -> Made:
+    """Returns a cut and refitted model, rounded as if it were the original."""
+    cut = dataclasses.replace(own, variables=side.variables)
+    (last,) = apply(study, cut, [(cut, choice)], ROUNDING)
+    return Made(choice, last.variables, None, {})
 
 
 def heal_one(
