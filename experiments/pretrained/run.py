@@ -72,7 +72,8 @@ def list_conditions(flags: argparse.Namespace) -> list[str]:
     rows, heals = f"--kept_rows={flags.kept_rows}", f"--heal_tflop={flags.heal_tflop:g}"
     conditions = rows, heals, f"{rows} {heals}"
     found = [f"sizes.py --arm=round --megabytes=50 {rows}"]
-    return found + [f"{step} {own}" for own in conditions for step in STEPS]
+    found += [f"{step} {own}" for own in conditions for step in STEPS]
+    return found + [f"sizes.py --arm=ours-half {own}" for own in conditions[1:]]
 
 
 def list_optional(flags: argparse.Namespace) -> dict[str, list[str]]:
@@ -99,7 +100,7 @@ def parse() -> tuple[argparse.Namespace, list[str]]:
         "--kept_rows", type=int, default=16384, help="that all arms keep alike"
     )
     parser.add_argument(
-        "--heal_tflop", type=float, default=100.0, help="FLOPs of healing, in 1e12"
+        "--heal_tflop", type=float, default=50.0, help="FLOPs of healing, in 1e12"
     )
     for name in ("model", "novels", "workdir"):
         parser.add_argument(f"--{name}", type=Path, required=True)

@@ -3,10 +3,10 @@
 Run: python experiments/pretrained/sizes.py --arm=ours --megabytes=50,35,25 --model=DIR
 --novels=DIR --workdir=DIR
 
-Arms: ``ours``; ``alike``, units and one number of bits in one pass; ``prune-round``,
-first units and then bits, each step with the model before it as its original;
-``round-prune``, the other way; ``round``, bits alone, at their price. All of them are
-refitted and rounded by the same functions.
+Arms: ``ours``; ``ours-half``, where units have half their price; ``alike``, units and
+one number of bits in one pass; ``prune-round``, first units and then bits, each step
+with the model before it as its original; ``round-prune``, the other way; ``round``,
+bits alone, at their price. All of them are refitted and rounded by the same functions.
 
 With ``--heal_tflop`` each is healed after its cut, and rounded after that, with as many
 steps as the same FLOPs allow: the original teaches all of them. With ``--kept_rows``
@@ -37,7 +37,7 @@ from slimjax.objective.inventory import uniform_bits
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.resize.config import ResizeConfig
 
-ARMS = ("ours", "alike", "prune-round", "round-prune", "round")
+ARMS = ("ours", "ours-half", "alike", "prune-round", "round-prune", "round")
 ROUNDING = QuantizeConfig(bits=STATES, group_size=64, group_axis="input")
 Jobs = list[tuple[Material, Choice]]
 
@@ -70,11 +70,12 @@ def choose(
         bits: Bits of all weights, where they are not chosen.
         sizes: In bytes.
     """
-    states = STATES if arm in ("ours", "round") else (bits,)
+    is_priced = arm.startswith("ours") or arm == "round"
+    states = STATES if is_priced else (bits,)
     resize = KEEP if arm == "round" else ResizeConfig(multiple=study.flags.multiple)
     quantize = dataclasses.replace(ROUNDING, bits=states)
     parts = material, study.moments(), "bytes", resize, quantize
-    catalogue = make_catalogue(*parts)
+    catalogue = make_catalogue(*parts, cut_factor=0.5 if arm == "ours-half" else 1.0)
     return [catalogue.choose(size) for size in sizes]
 
 

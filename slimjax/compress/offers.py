@@ -73,6 +73,7 @@ class Catalogue:
         *,
         is_finer: bool = True,
         keeps_all: bool = False,
+        cut_factor: float = 1.0,
     ):
         """Weighs all offers.
 
@@ -86,10 +87,11 @@ class Catalogue:
             is_finer: Whether matrices of one sublayer may have different bits.
             keeps_all: Whether offers stay that are larger than others and cost more;
                 in another measure they may be smaller.
+            cut_factor: The part of what a cut costs that is left after healing.
         """
         self.inventory, self.curves, self.size_fn = inventory, curves, size_fn
         self.states, self.is_finer = tuple(sorted(states, reverse=True)), is_finer
-        self._keeps_all = keeps_all
+        self._keeps_all, self._cut_factor = keeps_all, cut_factor
         self.gates = inventory.open_gates()
         self.bit_nats = bit_nats or {}
         self._parts = {
@@ -138,7 +140,7 @@ class Catalogue:
             num_units = len(self.gates[curve.gate])
             left -= np.array([len(c) for c in curve.closed]) / num_units
             left = left if curve.left is None else curve.left
-            structure = curve.nats
+            structure = curve.nats * self._cut_factor
         base = self._sizes(curve, {})
         states = self._combinations(len(matrices))
         nats = np.repeat(structure[:, None], len(states), axis=1)

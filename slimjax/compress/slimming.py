@@ -108,6 +108,7 @@ def make_catalogue(
     size_fn: SizeFn | None = None,
     *,
     is_finer: bool = True,
+    cut_factor: float = 1.0,
 ) -> Catalogue:
     """Returns all that may be made of a model.
 
@@ -120,6 +121,7 @@ def make_catalogue(
         rows: The curve of the rows of the vocabulary; None where they all stay.
         size_fn: Another size, in place of the measure.
         is_finer: Whether matrices of one sublayer may have different bits.
+        cut_factor: The part of what a cut costs that is left after healing.
 
     Raises:
         ConfigError: If channels of the residual stream may be removed.
@@ -141,7 +143,7 @@ def make_catalogue(
         bit_nats = price_bits(material.weights, inventory, moments, states, grid)
     size_fn = size_fn or make_size_fn(measure, inventory, grid)
     parts = inventory, curves, size_fn, states, bit_nats
-    return Catalogue(*parts, is_finer=is_finer)
+    return Catalogue(*parts, is_finer=is_finer, cut_factor=cut_factor)
 
 
 def rounds(quantize: QuantizeConfig) -> bool:
