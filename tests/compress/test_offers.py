@@ -109,6 +109,16 @@ def test_bits_and_units_have_one_price(material):
     assert len({int(b) for own in best.bits.values() for b in own}) > 1
 
 
+def test_what_healing_gives_back_lowers_the_price_of_a_cut(material):
+    inventory, *_ = material
+    parts = inventory, curves_of(material), make_size_fn("params", inventory)
+    whole, half = Catalogue(*parts), Catalogue(*parts, cut_factor=0.5)
+    one, other = (choose(own, 0.7 * own.whole) for own in (whole, half))
+    assert one.nats > 0
+    np.testing.assert_allclose(other.nats, 0.5 * one.nats)
+    np.testing.assert_allclose(other.structure_nats, one.structure_nats)
+
+
 def test_fewer_bits_cost_more(material):
     inventory, weights, moments = material
     found = price_bits(weights, inventory, moments, (FULL, 8, 6, 4, 3, 2), 16)
