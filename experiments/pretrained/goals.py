@@ -122,7 +122,7 @@ def of_sizes(results: list[Result]) -> Iterator[Goal]:
         kind = rows, healed, FEWER if few else CALIBRATION
         for size, arms in SIZES.items():
             own = [r for r in found if r["megabytes"] == size and kind_of(r) == kind]
-            ours = least([r for r in own if r["arm"].startswith("ours")])
+            ours = least([r for r in own if r["arm"] == "ours"])
             others = least([r for r in own if r["arm"] in arms])
             if few or (ours and others):
                 yield Goal(f"{size} MB{words}", None, ours, others)

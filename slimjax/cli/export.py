@@ -61,7 +61,7 @@ def _advice(flags: Any) -> str:
     is_rounded = flags.format == "gguf" and flags.type not in ("F32", "F16", None)
     if not is_rounded or flags.data is not None:
         return ""
-    return ", where rounding shows most; --data=TEXT measures on text"
+    return ", where rounding shows most; --data=TEXT calibrates and measures it"
 
 
 def _options(flags: Any) -> dict[str, str]:
