@@ -4,15 +4,25 @@ A bar is as long as the number of units at the start. Its parts are the units of
 bits, the most bits first; removed units are white.
 """
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimjax.report import style
-from slimjax.report.layers import shorten_label
-from slimjax.report.quantities import format_count, number
-from slimjax.report.read import Json, Run
-from slimjax.report.structure import make_canvas, row_height, shows_number
+from slimjax.report.bit_rows import (
+    KINDS,
+    BitRow,
+    Parts,
+    bits_of,
+    count_rest,
+    list_bit_rows,
+)
+from slimjax.report.quantities import format_count
+from slimjax.report.read import Run
+from slimjax.report.structure import (
+    label_width,
+    make_canvas,
+    row_height,
+    shows_number,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,114 +39,76 @@ References:
 
 DARK = (4, 6, 8, 16)  # Bits whose colour needs white text.
 
-KINDS = {"heads": "query heads", "kv_heads": "KV heads", "mlp": "MLP, hidden units"}
-NAMES = {"heads": "num_heads", "kv_heads": "num_kv_heads", "mlp": "mlp_dim"}
-AT = {"heads": 0.62, "kv_heads": 3.10, "mlp": 5.35}  # Inches, where bars begin.
 LONG = {"heads": 1.50, "kv_heads": 1.30, "mlp": 2.45}  # Inches, the longest of each.
-REST_LONG = AT["mlp"] + LONG["mlp"] - AT["heads"]
-NUMBER_AT, TOP, BOTTOM, REST = 0.42, 0.50, 0.45, 0.72  # Inches.
+TEXT = 0.97  # Inches, for the words right of a bar.
+TOP, BOTTOM, REST = 0.50, 0.45, 0.72  # Inches.
 MIN_LABELLED = 0.15  # Inches; a shorter part has no room for its number.
-
-Parts = list[tuple[int, int]]
-"""Bits and the number of units that have them; 0 bits for removed units."""
 
 
 def has_bits(run: Run) -> bool:
     """Whether the bits of units are known."""
-    return any(_bits_of(layer, kind) for layer in run.architecture for kind in KINDS)
+    return any(bits_of(layer, kind) for layer in run.architecture for kind in KINDS)
 
 
 def plot_bits(run: Run) -> "Figure":
     """Draws, for each layer and kind of unit, how many units have how many bits."""
-    layers, start = run.architecture, (run.architectures or [[]])[0]
-    row = row_height(len(layers))
-    rest = count_rest(run)
-    height = TOP + len(layers) * row + (REST if rest else 0.0) + BOTTOM
+    rows, rest = list_bit_rows(run), count_rest(run)
+    row = row_height(len(rows))
+    height = TOP + len(rows) * row + (REST if rest else 0.0) + BOTTOM
     figure, axes = make_canvas(height)
-    most = {kind: _most(kind, layers, start) for kind in KINDS}
-    text_pt, shown = min(style.FONT_PT, 44 * row), {bits for bits, _ in rest}
-    _write_headings(axes, most)
-    for index, layer in enumerate(layers):
+    most = {kind: _most(kind, rows) for kind in KINDS}
+    places = _place([kind for kind in KINDS if most[kind]], rows)
+    _write_headings(axes, places)
+    for index, own in enumerate(rows):
         y = TOP + (index + 0.5) * row
-        if shows_number(index, len(layers), row):
-            _write(
-                axes,
-                NUMBER_AT,
-                y,
-                shorten_label(layer, index),
-                size=text_pt,
-                ha="right",
-            )
-        for kind in (k for k in KINDS if most[k]):
-            before = start[index] if index < len(start) else {}
-            parts = count_parts(_bits_of(layer, kind), _number_of(before, kind))
-            shown |= {bits for bits, _ in parts}
-            unit = LONG[kind] / most[kind]
-            end = _draw_bar(axes, AT[kind], y, min(0.62 * row, 0.24), unit, parts)
-            _write(axes, end + 0.08, y, *_describe(parts), text_pt)
+        if shows_number(index, len(rows), row):
+            _write(axes, places[""] - 0.2, y, own.label, size=_size(row), ha="right")
+        for kind, parts in own.parts.items():
+            unit = places[f"{kind} long"] / most[kind]
+            end = _draw_bar(axes, places[kind], y, min(0.62 * row, 0.24), unit, parts)
+            _write(axes, end + 0.08, y, *_describe(parts), _size(row))
+    left = places[""]
     if rest:
-        _draw_rest(axes, TOP + len(layers) * row, rest)
-    _draw_legend(axes, height - 0.22, shown)
+        _draw_rest(axes, TOP + len(rows) * row, rest, left)
+    every = [rest, *(parts for own in rows for parts in own.parts.values())]
+    _draw_legend(
+        axes, height - 0.22, {bits for parts in every for bits, _ in parts}, left
+    )
     return figure
 
 
-def count_parts(bits: Sequence[int], start: float = 0.0) -> Parts:
-    """Returns how many units have how many bits, the most first.
+def _place(kinds: list[str], rows: list[BitRow]) -> dict[str, float]:
+    """Returns where each column begins and how long its bars are, in inches.
 
-    Args:
-        bits: Those of the units that are there.
-        start: Number of units at the start.
-
-    Examples:
-        >>> count_parts([4, 2, 4], start=5)
-        [(4, 2), (2, 1), (0, 2)]
+    The columns share the room that labels and words leave; ``""`` is where all begin.
     """
-    parts = sorted(Counter(bits).items(), reverse=True)
-    gone = int(start) - len(bits)
-    return [*parts, (0, gone)] if gone > 0 else parts
+    start = label_width([row.label for row in rows])
+    room = style.WIDTH_IN - start - TEXT * len(kinds)
+    scale = room / sum(LONG[kind] for kind in kinds) if kinds else 1.0
+    places, x = {"": start}, start
+    for kind in kinds:
+        long = min(scale, 1.0) * LONG[kind]
+        places |= {kind: x, f"{kind} long": long}
+        x += long + TEXT
+    return places
 
 
-def count_rest(run: Run) -> Parts:
-    """Returns the bits of all units outside of layers: token rows and norms.
-
-    They are what the last seam counted, without the layers' units; nothing where that
-    is not known.
-    """
-    counted = run.taken_seams[-1].get("bits") if run.taken_seams else None
-    if not isinstance(counted, dict):
-        return []
-    known = {b: number(counted, str(b)) or 0.0 for b in COLORS}
-    in_layers = Counter(
-        b for layer in run.architecture for k in KINDS for b in _bits_of(layer, k)
-    )
-    left = {b: int(count) - in_layers[b] for b, count in known.items()}
-    is_sound = min(left.values()) >= 0
-    return sorted(((b, n) for b, n in left.items() if n), reverse=True) * is_sound
-
-
-def _bits_of(layer: Json, kind: str) -> list[int]:
-    bits = layer.get("bits")
-    own = bits.get(kind) if isinstance(bits, dict) else None
-    own = own if isinstance(own, list) else []
-    return [b for b in own if isinstance(b, int) and b in COLORS]
-
-
-def _number_of(layer: Json, kind: str) -> float:
-    there = layer.get("mlp" if kind == "mlp" else "attention") is not False
-    return (number(layer, NAMES[kind]) or 0.0) if there else 0.0
-
-
-def _most(kind: str, layers: list[Json], start: list[Json]) -> float:
+def _most(kind: str, rows: list[BitRow]) -> float:
     """Returns the units of the longest bar of a kind."""
-    before = [_number_of(layer, kind) for layer in start]
-    return max([0.0, *before, *(len(_bits_of(layer, kind)) for layer in layers)])
+    every = [row.parts.get(kind, []) for row in rows]
+    return max([0.0, *(float(sum(count for _, count in parts)) for parts in every)])
+
+
+def _size(row: float) -> float:
+    """Returns the size of words in a row of so many inches, in points."""
+    return min(style.FONT_PT, 44 * row)
 
 
 def _describe(parts: Parts) -> tuple[str, str]:
     """Returns a bar in words, and their colour."""
     kept = sum(count for bits, count in parts if bits)
     if not kept:
-        return ("removed", style.RED) if parts else ("none", style.MUTED)
+        return "removed", style.RED
     mean = sum(bits * count for bits, count in parts) / kept
     return f"{kept}: {mean:.1f} bits", style.INK
 
@@ -160,29 +132,28 @@ def _draw_bar(
     return x
 
 
-def _write_headings(axes: "Axes", most: dict[str, float]) -> None:
-    look = {"fontweight": "bold"}
-    pt = style.FONT_PT
-    y = TOP - 0.18
-    _write(axes, NUMBER_AT + 0.06, y, "layer", size=pt, ha="right", **look)
-    for kind in (kind for kind in KINDS if most[kind]):
-        _write(axes, AT[kind], y, KINDS[kind], size=pt, **look)
+def _write_headings(axes: "Axes", places: dict[str, float]) -> None:
+    y, look = TOP - 0.18, {"size": style.FONT_PT, "fontweight": "bold"}
+    _write(axes, places[""] - 0.2, y, "layer", ha="right", **look)
+    for kind in (kind for kind in KINDS if kind in places):
+        _write(axes, places[kind], y, KINDS[kind], **look)
 
 
-def _draw_rest(axes: "Axes", y: float, rest: Parts) -> None:
-    """Draws the rows of the token table, and norms, in a bar of their own."""
+def _draw_rest(axes: "Axes", y: float, rest: Parts, left: float) -> None:
+    """Draws what stands in no layer, such as rows of the token table, in a bar."""
     total = sum(count for _, count in rest)
-    title = f"token table and norms, {format_count(total)} rows"
+    title = f"all else (token table, norms), {format_count(total)} rows"
     look = {"size": style.FONT_PT, "fontweight": "bold"}
-    _write(axes, AT["heads"], y + 0.20, title, **look)
-    end = _draw_bar(axes, AT["heads"], y + 0.49, 0.24, REST_LONG / total, rest)
+    _write(axes, left, y + 0.20, title, **look)
+    unit = (style.WIDTH_IN - left - TEXT) / total
+    end = _draw_bar(axes, left, y + 0.49, 0.24, unit, rest)
     mean = sum(bits * count for bits, count in rest) / total
     _write(axes, end + 0.08, y + 0.49, f"{mean:.1f} bits", size=style.FONT_PT)
 
 
-def _draw_legend(axes: "Axes", y: float, shown: set[int]) -> None:
+def _draw_legend(axes: "Axes", y: float, shown: set[int], x: float) -> None:
     """Explains the parts that occur."""
-    x, look = AT["heads"], {"color": style.MUTED, "size": style.FONT_PT}
+    look = {"color": style.MUTED, "size": style.FONT_PT}
     for bits in sorted(shown, reverse=True):
         _draw_bar(axes, x, y, 0.14, 0.14, [(bits, 1)])
         _write(axes, x + 0.22, y, f"{bits} bits" if bits else "removed", **look)

@@ -12,15 +12,17 @@ from slimjax.report.quantities import (
 from slimjax.report.read import SIZES, Json, Run
 
 UNITS = {
-    "embed": "channels",
-    "filters": "filters",
-    "heads": "heads",
-    "kv_heads": "KV heads",
-    "mlp": "MLP units",
-    "mlp_units": "MLP units",
-    "sublayer": "sublayers",
+    "embed": "channel",
+    "filters": "filter",
+    "heads": "head",
+    "kv_heads": "KV head",
+    "mlp": "MLP unit",
+    "mlp_units": "MLP unit",
+    "state": "state",
+    "sublayer": "sublayer",
+    "vocab": "token row",
 }
-"""Words for the kinds of units in ``seams.jsonl``."""
+"""Words for the kinds of units in ``seams.jsonl``, for one of them."""
 
 Table = tuple[list[str], list[list[str]]]  # Headings, rows.
 
@@ -54,9 +56,11 @@ def describe_loss_change(seam: Json) -> str:
         >>> describe_loss_change({"true_loss_change": 0.1, "predicted_loss_change": 0})
         'loss +0.100 (predicted +0.000)'
     """
-    text = f"loss {seam['true_loss_change']:+.3f}"
+    text = f"loss {format_signed(seam['true_loss_change'], 3)}"
     predicted = seam["predicted_loss_change"]
-    return text if predicted is None else f"{text} (predicted {predicted:+.3f})"
+    if predicted is None:
+        return text
+    return f"{text} (predicted {format_signed(predicted, 3)})"
 
 
 def _stage_row(index: int, stage: Json) -> list[str]:
@@ -77,11 +81,8 @@ def _seam_row(seam: Json, measure: str) -> list[str]:
     before, after = (number(seam, f"{measure}_{side}") for side in ("before", "after"))
     closed = seam.get("closed")
     closed = closed.items() if isinstance(closed, dict) else []
-    removed = [
-        f"{format_count(number(count))} {UNITS.get(kind, kind.replace('_', ' '))}"
-        for kind, count in closed
-        if count
-    ]
+    removed = [describe_units(kind, number(count) or 0) for kind, count in closed]
+    removed = [words for words in removed if words]
     if seam.get("keeps_division") is False:
         removed.append("a tower had no more to give, so others gave more")
     return [
@@ -91,8 +92,36 @@ def _seam_row(seam: Json, measure: str) -> list[str]:
         format_signed(number(seam, "true_loss_change")),
         _describe_check(number(seam, "closed_cut_max_abs_diff")),
         format_duration(number(seam, "seconds")),
-        ", ".join(removed) or str(seam.get("reason") or ABSENT),
+        ", ".join(removed) or _describe_nothing(seam),
     ]
+
+
+def describe_units(kind: str, count: float) -> str:
+    """Returns a number of units of a kind in words; nothing where there are none.
+
+    Examples:
+        >>> describe_units("mlp", 2), describe_units("filters_1", 1)
+        ('2 MLP units', '1 filter of stage 1')
+        >>> describe_units("image_embed", 3)
+        '3 channels of image'
+    """
+    if not count:
+        return ""
+    stem, _, rest = kind.rpartition("_")
+    if kind in UNITS:
+        what, where = UNITS[kind], ""
+    elif stem == "filters":
+        what, where = UNITS[stem], f" of stage {rest}"
+    elif rest == "embed":
+        what, where = UNITS[rest], f" of {stem}"
+    else:
+        return f"{format_count(count)} {kind.replace('_', ' ')}"
+    return f"{format_count(count)} {what}{'s' if count != 1 else ''}{where}"
+
+
+def _describe_nothing(seam: Json) -> str:
+    """Says why a seam that was taken removed no unit."""
+    return "no unit; fewer bits" if seam.get("bits") else str(seam.get("reason") or ABSENT)
 
 
 def _describe_check(difference: float | None) -> str:

@@ -64,9 +64,14 @@ def _filters(tower: Json, name: str) -> list[Json]:
     """Returns the stages of a convolution, whose filters are shown as hidden units."""
     found = tower.get("filters")
     counts = found if isinstance(found, list) else []
-    label = f"{name} filters".strip()
-    rows = [{"mlp_dim": count, "tower": label} for count in counts]
-    return [row | {"index": index} for index, row in enumerate(rows)]
+    label, bits = f"{name} filters".strip(), tower.get("bits")
+    bits = bits if isinstance(bits, dict) else {}
+    rows = []
+    for index, count in enumerate(counts):
+        own = bits.get(f"filters_{index}")
+        known = {"bits": {"mlp": own}} if own is not None else {}
+        rows.append({"mlp_dim": count, "tower": label, "index": index} | known)
+    return rows
 
 
 def count_units(layer: Json, kind: str) -> float:
@@ -76,10 +81,10 @@ def count_units(layer: Json, kind: str) -> float:
     return number(layer, KINDS[kind]) or 0.0
 
 
-def shorten_label(layer: Json, index: int) -> str:
-    """Returns a layer's name in at most five characters or so, such as ``enc 3``."""
+def label_of(layer: Json) -> str:
+    """Returns a layer's name in figures, such as ``3`` or ``encoder 3``."""
     tower, number = _key(layer)
-    return f"{tower[:3]} {number}" if tower else str(index)
+    return f"{tower} {number}".strip()
 
 
 def list_rows(history: list[list[Json]]) -> list[Row]:
@@ -98,7 +103,7 @@ def list_rows(history: list[list[Json]]) -> list[Row]:
         heads, cross, hidden, states = (
             [count_units(layer, kind) for layer in own] for kind in KINDS
         )
-        label = f"{key[0]} {key[1]}".strip()
+        label = label_of(own[0] or own[-1])
         has_heads = any("num_heads" in layer for layer in own)
         rows.append(Row(label, heads if has_heads else [], hidden))
         if any(cross):

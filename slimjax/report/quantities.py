@@ -75,8 +75,16 @@ def format_decimal(value: float | None, unit: str = "", digits: int = 3) -> str:
 
 
 def format_signed(value: float | None, digits: int = 4) -> str:
-    """Writes a change, with its sign."""
-    return ABSENT if value is None else f"{value:+.{digits}f}"
+    """Writes a change, with its sign.
+
+    Examples:
+        >>> format_signed(0.25, 3), format_signed(-0.00016, 3)
+        ('+0.250', '-1.6e-04')
+    """
+    if value is None:
+        return ABSENT
+    is_small = value and abs(value) < 10**-digits
+    return f"{value:+.1e}" if is_small else f"{value:+.{digits}f}"
 
 
 def format_interval(

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from test_figures import draw, texts
 
 from slimjax import report
+from slimjax.report.bit_rows import count_parts, count_rest
 from slimjax.report.bits import (
     COLORS,
-    count_parts,
-    count_rest,
     has_bits,
     plot_bits,
 )
@@ -47,7 +46,7 @@ def test_the_picture_tells_units_and_their_mean_bits(make_run):
     said = texts(plot_bits(run))
     assert {"2: 3.0 bits", "1: 8.0 bits", "40: 5.5 bits", "16 bits"} <= set(said)
     assert count_rest(run) == [(16, 2), (8, 6), (2, 269)]
-    assert "token table and norms, 277 rows" in said
+    assert "all else (token table, norms), 277 rows" in said
     draw(plot_bits(run))
 
 
