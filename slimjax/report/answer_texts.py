@@ -24,7 +24,7 @@ MAX_MISTAKES = 20
 MAX_CHARS = 600
 """Characters of a text that are shown."""
 
-MAX_HUES = 8
+MAX_HUES = 12
 """Colours of types of entities, see `slimjax.report.markup.STYLE`."""
 
 
@@ -35,8 +35,8 @@ def show_mistakes(answers: Answers) -> str:
         return ""
     types = _find_types([answers.lines[i] for i in worst])
     items = [_show(answers, answers.lines[i], types) for i in worst]
-    legend = _legend(types)
-    return f"{legend}<ol class='mistakes'>{''.join(items)}</ol>"
+    pictured = " pictured" * any("<img" in item for item in items)
+    return f"{_legend(types)}<ol class='mistakes{pictured}'>{''.join(items)}</ol>"
 
 
 def rank_mistakes(answers: Answers) -> list[int]:
@@ -66,7 +66,7 @@ def show_some(answers: Answers) -> str:
     if not lines:
         return ""
     items = [_show(answers, line, _find_types(lines)) for line in lines]
-    return f"<ul class='mistakes some'>{''.join(items)}</ul>"
+    return f"<ul class='mistakes pictured'>{''.join(items)}</ul>"
 
 
 def _show_class(answers: Answers, line: Line, _: Sequence[str]) -> str:
@@ -224,12 +224,15 @@ def _around(text: str, spans: Entities) -> tuple[str, Entities]:
 
 def _input(answers: Answers, line: Line, name: str = "") -> str:
     text = answers.input_of(line, name) if name else answers.text_of(line)
+    if not text and answers.images.tag(line.number):
+        return ""
     return f"<p>{_cut(str(text or ABSENT))}</p>"
 
 
 def _pair(*cells: str) -> str:
-    parts = [f"<b>{cells[i]}</b> {_cut(cells[i + 1])}" for i in range(0, len(cells), 2)]
-    return f"<p>{' &nbsp; '.join(parts)}</p>"
+    pairs = zip(cells[::2], cells[1::2], strict=True)
+    parts = [f"<span><b>{name}</b> {_cut(text)}</span>" for name, text in pairs]
+    return f"<p>{' '.join(parts)}</p>"
 
 
 def _cut(text: str) -> str:

@@ -121,7 +121,9 @@ def describe_units(kind: str, count: float) -> str:
 
 def _describe_nothing(seam: Json) -> str:
     """Says why a seam that was taken removed no unit."""
-    return "no unit; fewer bits" if seam.get("bits") else str(seam.get("reason") or ABSENT)
+    return (
+        "no unit; fewer bits" if seam.get("bits") else str(seam.get("reason") or ABSENT)
+    )
 
 
 def _describe_check(difference: float | None) -> str:

@@ -29,13 +29,18 @@ pre { background: #f6f8fa; border: 1px solid var(--line); border-radius: 6px;
   font: .87rem/1.5 ui-monospace, Menlo, Consolas, monospace; }
 details { margin: .6rem 0; }
 .mistakes { padding-left: 1.6rem; }
-.some { list-style: none; padding-left: 0; display: grid; gap: .8rem;
-  grid-template-columns: repeat(auto-fill, minmax(13rem, 1fr)); }
+dl { display: grid; grid-template-columns: 6rem 1fr; gap: .1rem .6rem; }
+.mistakes span + span { margin-left: .8rem; }
+.pictured { display: grid; gap: .8rem 2rem; font-size: .92rem;
+  grid-template-columns: repeat(auto-fill, minmax(12rem, 1fr)); }
+ul.pictured { list-style: none; padding-left: 0; }
+.pictured span, .pictured small { display: block; }
+.pictured span + span { margin-left: 0; }
+.pictured dl { grid-template-columns: max-content 1fr; }
 .seen { display: block; min-width: 6rem; max-width: 14rem; height: auto;
   image-rendering: pixelated; border: 1px solid var(--line); }
 .mistakes li { margin: 0 0 .9rem; overflow-wrap: anywhere; }
 .mistakes p, .mistakes dl { margin: .1rem 0; }
-dl { display: grid; grid-template-columns: 6rem 1fr; gap: .1rem .6rem; }
 dt { color: var(--muted); }
 dd { margin: 0; }
 mark { background: none; color: inherit; border-radius: 3px; padding: .05em .15em; }
@@ -43,6 +48,9 @@ mark { background: none; color: inherit; border-radius: 3px; padding: .05em .15e
 .hue2 { background: #c9e8e3; } .hue3 { background: #f2d0ca; }
 .hue4 { background: #d9ecd4; } .hue5 { background: #e3d9f2; }
 .hue6 { background: #f5ecb8; } .hue7 { background: #dfe4ea; }
+.hue8 { background: #f7cfe3; } .hue9 { background: #c3d1f7; }
+.hue10 { background: #dcd0bd; } .hue11 { background: #b7e6f0; }
+small { white-space: nowrap; }
 summary { cursor: pointer; }
 @media (max-width: 40rem) { body { padding: 1.2rem .8rem 3rem; font-size: 15px; }
   th, td { padding: .28rem .5rem; } }

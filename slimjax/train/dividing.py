@@ -121,7 +121,11 @@ class Divider:
         return search.at_budget(budget) or least()
 
     def _join(self, decisions: Mapping[Towers, Decision]) -> Decision:
-        """Returns as one what was decided for towers by themselves."""
+        """Returns as one what was decided for towers by themselves.
+
+        Its prices are the highest of those that divide; a tower that gives all it may
+        has none.
+        """
         blueprint = self._search.blueprint
         gates, bits = blueprint.inventory.open_gates(), dict(blueprint.bits)
         for towers, own in decisions.items():
@@ -130,9 +134,10 @@ class Divider:
             chosen = own.bits or {}
             bits |= {key: each for key, each in chosen.items() if is_own(key)}
         parts = list(decisions.values())
+        priced = [own for own in parts if own.keeps_rule] or parts
         return Decision(
             gates,
-            np.max([own.alphas for own in parts], axis=0),
+            np.max([own.alphas for own in priced], axis=0),
             sum(own.predicted_loss_change for own in parts),
             self._size_fn(gates, bits),
             bits,

@@ -5,6 +5,7 @@ import pytest
 
 from slimjax import tasks
 from slimjax.budget.bits import BitCosts, BitPrices
+from slimjax.budget.chooser import MAX_ALPHA
 from slimjax.budget.decision import BitChoice
 from slimjax.data.outline import Outline
 from slimjax.errors import ConfigError
@@ -91,6 +92,7 @@ def test_a_tower_gives_all_it_has_before_others_give_anything(name):
     decision = decide_divided(search, np.array([0.3]))
     assert 0.29 <= decision.sizes[0] <= 0.3
     assert not decision.keeps_rule  # Others gave something, too.
+    assert 0 < decision.alphas[0] < MAX_ALPHA  # The price of the others.
     parts = parts_by_tower(blueprint, decision)
     least = parts_by_tower(blueprint, search.at_least())
     assert parts[name] <= 1.3 * least[name]  # Other towers have other widths.
