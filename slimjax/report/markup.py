@@ -20,6 +20,8 @@ th, td { padding: .32rem .8rem; border-bottom: 1px solid var(--line);
   text-align: right; white-space: nowrap; }
 th { font-weight: 600; white-space: normal; vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
+.many { font-size: .84rem; }
+.many th + th, .many td + td { padding: .32rem .4rem; }
 .words { text-align: left; white-space: normal; min-width: 11rem; }
 figure { margin: 1.2rem 0 2rem; }
 figure img { display: block; width: 100%; max-width: 900px; height: auto; }
@@ -58,6 +60,9 @@ summary { cursor: pointer; }
   figure, tr, pre { break-inside: avoid; } }
 """
 
+MANY = 8
+"""Columns of a table beyond which they stand closer together."""
+
 
 def escape(text: str) -> str:
     """Makes any text safe inside HTML; control characters become visible marks."""
@@ -80,7 +85,8 @@ def write_table(heads, rows, *, words: int | None = None) -> str:
 
     body = "".join(line("td", row) for row in rows)
     head = f"<thead>{line('th', heads)}</thead>"
-    return f"<div class='wide'><table>{head}<tbody>{body}</tbody></table></div>"
+    look = " class='many'" if len(heads) > MANY else ""
+    return f"<div class='wide'><table{look}>{head}<tbody>{body}</tbody></table></div>"
 
 
 def write_page(title: str, parts: list[str]) -> str:

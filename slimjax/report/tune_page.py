@@ -127,6 +127,7 @@ def write_tunes(
         parts += [f"<p class='muted'>{escape(text)}</p>" for text in texts]
     image = output.with_suffix(".png")
     write_atomic(image, images["tunes"])
-    page = write_page(f"{len(contents)} tunes", parts)
+    title = f"{len(contents)} tunes" if len(contents) > 1 else f"Tune {names[0]}"
+    page = write_page(title, parts)
     write_atomic(output, page.encode("utf-8", errors="replace"))
     return [output, image]
