@@ -19,11 +19,14 @@ SMALL += [("optim.warmup_steps", "4"), ("data.source_vocab_size", "0")]
 MESH = [("mesh.data", "2"), ("mesh.fsdp", "2"), ("mesh.model", "2")]
 FLOAT32 = ("model.dtype", "float32")
 MOST = ("objective.budget", "95%")  # Most weights read bytes, and must stay.
+ADAPTERS = '{"width": 4, "skip": 0.1}'
 CASES = {
     "classification": ("classification", []),
     "seq2seq": ("seq2seq", []),
     # States add up what rounding differs in: float32.
     "recurrent": ("classification", [("model.cell", "gru"), FLOAT32]),
+    # Costs of adapters, which begin at zero, differ little: float32.
+    "adapters": ("domains", [("model.adapters", ADAPTERS), FLOAT32]),
     "characters": ("classification", [("model.stem", "characters"), FLOAT32, MOST]),
 }
 WORDS = ["north", "south", "east", "west", "up", "down", "left", "right"]
@@ -48,7 +51,11 @@ def test_eight_devices_go_the_way_of_one(name, tmp_path):
     task, own = CASES[name]
     path = tmp_path / "examples.jsonl"
     write_examples(path, task)
-    changes = [*SMALL, ("data.source", f"jsonl:{path}"), *own]
+    sources = [("data.source", f"jsonl:{path}")]
+    if task == "domains":
+        domains = {"plain": f"jsonl:{path}", "other": f"jsonl:{path}"}
+        sources = [("data.domains", json.dumps(domains))]
+    changes = [*SMALL, *sources, *own]
     reports = []
     for folder, mesh in (("one", [("mesh.data", "1")]), ("eight", MESH)):
         config = override(read_config(f"configs/{task}.py"), [*changes, *mesh])
