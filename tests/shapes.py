@@ -96,9 +96,9 @@ def models(draw, max_layers: int = 3, style=LLAMA, **options) -> ModelConfig:
 
 @st.composite
 def recipes(draw, max_layers: int = 2) -> ModelConfig:
-    """Draws models of all kinds, some of those that see all with adapters."""
+    """Draws models of all kinds, some of them with adapters."""
     config = draw(trunks(max_layers))
-    if not config.main.sees_all or draw(st.booleans()):
+    if draw(st.booleans()):
         return config
     width = draw(st.integers(1, 3))
     towers = (add_adapters(tower, ("a", "b"), width) for tower in config.towers)

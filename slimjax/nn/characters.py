@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax.nn.axes import named
+from slimjax.nn.largest import largest
 from slimjax.nn.products import product
 
 TAPS = 3
@@ -76,4 +77,4 @@ class Characters(nn.Module):
         out = product(windows, kernel, self.dtype)
         out = jax.nn.relu(out + (bias * channels[None])[None, None])
         out = jnp.where((codes > 0)[..., None], out, 0.0)
-        return jnp.max(out, axis=2)
+        return largest(out, axis=2)

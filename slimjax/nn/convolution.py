@@ -18,6 +18,7 @@ from jaxtyping import Array, DTypeLike, Float, Num
 from slimjax.nn.activations import activate
 from slimjax.nn.axes import constrain, named
 from slimjax.nn.gates import gate
+from slimjax.nn.largest import largest
 from slimjax.nn.moments import note_input, note_moments, wants_moments
 from slimjax.nn.norm import EPSILON, make_norm
 from slimjax.nn.pictures import Picture, Stage
@@ -221,4 +222,4 @@ def pool_squares(
         return x
     rows, height, width, filters = x.shape
     x = x.reshape(rows, height // size, size, width // size, size, filters)
-    return x.max((2, 4)) if kind == "max" else x.mean((2, 4))
+    return largest(largest(x, 4), 2) if kind == "max" else x.mean((2, 4))

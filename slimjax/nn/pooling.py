@@ -8,6 +8,7 @@ from jaxtyping import Array, DTypeLike, Float, Int
 from slimjax.nn.activations import activate
 from slimjax.nn.axes import named
 from slimjax.nn.implementations import POOLS
+from slimjax.nn.largest import largest
 from slimjax.nn.norm import make_norm
 from slimjax.nn.products import product
 
@@ -43,7 +44,7 @@ def pool(
     count = there.sum(1)[:, None]
     if kind == "mean":
         return jnp.where(there[..., None], x, 0.0).sum(1) / jnp.maximum(count, 1)
-    most = jnp.max(jnp.where(there[..., None], x, -jnp.inf), axis=1)
+    most = largest(jnp.where(there[..., None], x, -jnp.inf), axis=1)
     return jnp.where(count > 0, most, 0.0)
 
 
