@@ -101,7 +101,8 @@ def of_bits(results: list[Result]) -> Iterator[Goal]:
     for bits, bar in BITS.items():
         own = [r for r in part(results, "bits") if abs(r["bits"] - bits) < NEAR]
         others = [r for r in own if not r["arm"].startswith("ours")]
-        ours = least([r for r in own if is_ours(r, CALIBRATION, FEWER)])
+        priced = [r for r in own if r["arm"] == "ours"]
+        ours = least([r for r in priced if is_ours(r, CALIBRATION, FEWER)])
         yield Goal(f"{bits} bits", bar, ours, least(others))
 
 

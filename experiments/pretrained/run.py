@@ -73,7 +73,7 @@ def list_conditions(flags: argparse.Namespace) -> list[str]:
     conditions = rows, heals, f"{rows} {heals}"
     found = [f"sizes.py --arm=round --megabytes=50 {rows}"]
     found += [f"{step} {own}" for own in conditions for step in STEPS]
-    return found + [f"sizes.py --arm=ours-half {own}" for own in conditions[1:]]
+    return found + [f"sizes.py --arm=ours-whole {own}" for own in conditions[1:]]
 
 
 def list_optional(flags: argparse.Namespace) -> dict[str, list[str]]:

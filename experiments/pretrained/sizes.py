@@ -3,8 +3,8 @@
 Run: python experiments/pretrained/sizes.py --arm=ours --megabytes=50,35,25 --model=DIR
 --novels=DIR --workdir=DIR
 
-Arms: ``ours``; ``ours-half``, where units have half their price; ``alike``, units and
-one number of bits in one pass; ``prune-round``, first units and then bits, each step
+Arms: ``ours``; ``ours-whole``, where units that are healed have their whole price;
+``alike``, units and one number of bits in one pass; ``prune-round``, first units and then bits, each step
 with the model before it as its original; ``round-prune``, the other way; ``round``,
 bits alone, at their price. All of them are refitted and rounded by the same functions.
 
@@ -25,6 +25,7 @@ from narrowed import narrow
 from structure import count
 from study import Clock, Study, make_parser, open_study
 
+from slimjax.compress.config import HEALED
 from slimjax.compress.healed import count_step_flops, heal_and_round
 from slimjax.compress.offers import Choice
 from slimjax.compress.pipeline import PLAIN
@@ -37,7 +38,7 @@ from slimjax.objective.inventory import uniform_bits
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.resize.config import ResizeConfig
 
-ARMS = ("ours", "ours-half", "alike", "prune-round", "round-prune", "round")
+ARMS = ("ours", "ours-whole", "alike", "prune-round", "round-prune", "round")
 ROUNDING = QuantizeConfig(bits=STATES, group_size=64, group_axis="input")
 Jobs = list[tuple[Material, Choice]]
 
@@ -75,7 +76,8 @@ def choose(
     resize = KEEP if arm == "round" else ResizeConfig(multiple=study.flags.multiple)
     quantize = dataclasses.replace(ROUNDING, bits=states)
     parts = material, study.moments(), "bytes", resize, quantize
-    catalogue = make_catalogue(*parts, cut_factor=0.5 if arm == "ours-half" else 1.0)
+    is_lower = arm == "ours" and study.flags.heal_tflop > 0
+    catalogue = make_catalogue(*parts, cut_factor=HEALED if is_lower else 1.0)
     return [catalogue.choose(size) for size in sizes]
 
 

@@ -32,7 +32,7 @@ WORDS = {
     "nearest-min": "nearest, a step and a minimum for 64",
     "nearest-fitted": "the same, fitted, 32 inputs",
     "nearest-min-fitted": "the same, fitted, 64 inputs",
-    "ours-half": "ours, units at half their price",
+    "ours-whole": "ours, units at their whole price",
     "ours-alike": "ours, all matrices alike",
     "ours-sublayers": "ours, priced by sublayer",
     "llama.cpp-Q4_0": "llama.cpp, Q4_0",

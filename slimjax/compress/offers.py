@@ -34,7 +34,7 @@ class Choice:
     Attributes:
         gates: 1 for what stays, 0 for what goes.
         bits: Bits of all units.
-        nats: What that is predicted to cost, nats a target.
+        nats: What that is predicted to cost before any healing, nats a target.
         structure_nats: The part of it that the cut costs.
         size: In the measure of the budget.
     """
@@ -87,11 +87,13 @@ class Catalogue:
             is_finer: Whether matrices of one sublayer may have different bits.
             keeps_all: Whether offers stay that are larger than others and cost more;
                 in another measure they may be smaller.
-            cut_factor: The part of what a cut costs that is left after healing.
+            cut_factor: The part of what a cut of units costs that is left after
+                healing. Rows of the vocabulary have their whole price: the text stays
+                longer.
         """
         self.inventory, self.curves, self.size_fn = inventory, curves, size_fn
         self.states, self.is_finer = tuple(sorted(states, reverse=True)), is_finer
-        self._keeps_all, self._cut_factor = keeps_all, cut_factor
+        self._keeps_all, self.cut_factor = keeps_all, cut_factor
         self.gates = inventory.open_gates()
         self.bit_nats = bit_nats or {}
         self._parts = {
@@ -140,7 +142,7 @@ class Catalogue:
             num_units = len(self.gates[curve.gate])
             left -= np.array([len(c) for c in curve.closed]) / num_units
             left = left if curve.left is None else curve.left
-            structure = curve.nats * self._cut_factor
+            structure = curve.nats * self._factor(curve)
         base = self._sizes(curve, {})
         states = self._combinations(len(matrices))
         nats = np.repeat(structure[:, None], len(states), axis=1)
@@ -155,6 +157,10 @@ class Catalogue:
         points, numbers = np.unravel_index(kept, nats.shape)
         offers = Offers(nats.ravel()[kept], sizes.ravel()[kept])
         return Part(offers, points, states[numbers])
+
+    def _factor(self, curve: Curve) -> float:
+        """Returns the part of a curve's nats that counts when offers are compared."""
+        return 1.0 if curve.gate == (VOCAB,) else self.cut_factor
 
     def _combinations(self, num_matrices: int) -> np.ndarray:
         """Returns the states that matrices of a part may have together, ``[C M]``."""
@@ -215,6 +221,7 @@ class Catalogue:
             if curve is not None:
                 gates |= curve.patch(point, self.gates)
                 structure += float(curve.nats[point])
+                nats += float(curve.nats[point]) * (1 - self._factor(curve))
         bits = self._bits(chosen)
         size = float(self.size_fn(gates, bits))
         return Choice(gates, bits, nats, structure, size)

@@ -174,7 +174,8 @@ def _next_cut(work: Work, slim: Slim | None, budget: str, number: int) -> Cut:
         return Cut(current, choose_within(*least, f"{part:.1%}"), moments)
     if slim is None:
         return Cut(current, final, moments)
-    catalogues = catalogues_of(current, moments, work.settings)
+    factor = work.request.cut_factor
+    catalogues = catalogues_of(current, moments, work.settings, cut_factor=factor)
     return Cut(current, choose_within(catalogues, limits, budget), moments)
 
 

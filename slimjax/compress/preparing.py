@@ -92,7 +92,8 @@ def prepare(
     vocabulary = None
     if prices_rows:
         vocabulary = price_vocabulary(settings, whole, moments, rows)
-    catalogues = catalogues_of(whole, moments, settings, vocabulary)
+    prices = dict(vocabulary=vocabulary, cut_factor=request.cut_factor)
+    catalogues = catalogues_of(whole, moments, settings, **prices)
     before = measure_all(whole.model, whole.variables, texts)
     parts = settings, whole, whole, moments, catalogues, rows, texts, before, report
     work = Work(request, *parts, vocabulary)
@@ -113,6 +114,7 @@ def catalogues_of(
     moments: Moments,
     settings: Settings,
     vocabulary: Vocabulary | None = None,
+    cut_factor: float = 1.0,
 ) -> Catalogues:
     """Returns all that may be made of a model.
 
@@ -121,6 +123,7 @@ def catalogues_of(
         moments: Those of it.
         settings: All settings.
         vocabulary: Prices of its rows; None where they stay.
+        cut_factor: The part of what a cut of units costs that is left after healing.
     """
     measures = settings.objective.measures
     catalogue = make_catalogue(
@@ -132,6 +135,7 @@ def catalogues_of(
         None if vocabulary is None else vocabulary.curve,
         size_fn_of(settings, material),
         is_finer=len(measures) == 1,
+        cut_factor=cut_factor,
     )
     if len(measures) == 1:
         return Catalogues({measures[0]: catalogue})
@@ -166,6 +170,7 @@ def weigh_again(
         catalogue.bit_nats,
         is_finer=is_one,
         keeps_all=not is_one,
+        cut_factor=catalogue.cut_factor,
     )
 
 
