@@ -4,9 +4,10 @@ Run: python experiments/pretrained/sizes.py --arm=ours --megabytes=50,35,25 --mo
 --novels=DIR --workdir=DIR
 
 Arms: ``ours``; ``ours-whole``, where units that are healed have their whole price;
-``alike``, units and one number of bits in one pass; ``prune-round``, first units and then bits, each step
-with the model before it as its original; ``round-prune``, the other way; ``round``,
-bits alone, at their price. All of them are refitted and rounded by the same functions.
+``alike``, units and one number of bits in one pass; ``prune-round``, first units and
+then bits, each step with the model before it as its original; ``round-prune``, the
+other way; ``round``, bits alone, at their price. All of them are refitted and rounded
+by the same functions.
 
 With ``--heal_tflop`` each is healed after its cut, and rounded after that, with as many
 steps as the same FLOPs allow: the original teaches all of them. With ``--kept_rows``
