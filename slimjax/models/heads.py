@@ -75,7 +75,10 @@ class Head(nn.Module):
             x = self.pooler(x, channels)
         else:
             x = self.transform(x, channels) if self.head.transform else x
-            x = x * jnp.expand_dims(channels, range(x.ndim - 1))
+            # A table takes over gates that are folded; vectors are read as they are.
+            is_table = self.head.table != "batch"
+            read = channels if is_table else (channels > 0).astype(x.dtype)
+            x = x * jnp.expand_dims(read, range(x.ndim - 1))
         x = x if self.head.scale == 1.0 else x * self.head.scale
         if self.head.table == "batch":
             x = normalize(x)

@@ -116,6 +116,27 @@ def test_every_kind_of_head_says_the_same_after_a_cut(heads, data):
     all_close(logits_of(small_config, small, inputs), expected)
 
 
+@pytest.mark.parametrize("heads", [NUMBER, MANY, ENDS, VECTOR], ids=lambda h: h[0].name)
+def test_every_kind_of_head_says_the_same_after_gates_are_folded(heads):
+    style = dataclasses.replace(BERT, positions="none")
+    config = encoder(9, 6, (LayerConfig(2, 2, 4, 5),), heads=heads, style=style)
+    check_folding(config)
+
+
+def check_folding(config):
+    """Checks that fractional gates can be multiplied into the weights."""
+    variables, names = make_variables(config)
+    source = np.random.default_rng(0)
+    shapes = flatten(variables["gates"])
+    gates = {p: source.uniform(0.2, 1.0, g.shape) for p, g in shapes.items()}
+    small, small_config, plan = shrink(variables, names, gates, config)
+    assert plan.is_empty
+    closed = {"params": variables["params"], "gates": as_tree(gates)}
+    all_close(
+        logits_and_grads(small, small_config)[0], logits_and_grads(closed, config)[0]
+    )
+
+
 def make_optimizer():
     context = StepContext(
         objective=ObjectiveConfig("exchange", alpha=1.0),
@@ -132,17 +153,7 @@ def make_optimizer():
 @given(st.data())
 @settings(max_examples=settings.default.max_examples)
 def test_folding_fractional_gates_leaves_the_function_as_it_is(data):
-    config = data.draw(recipes())
-    variables, names = make_variables(config)
-    source = np.random.default_rng(0)
-    shapes = flatten(variables["gates"])
-    gates = {p: source.uniform(0.2, 1.0, g.shape) for p, g in shapes.items()}
-    small, small_config, plan = shrink(variables, names, gates, config)
-    assert plan.is_empty
-    closed = {"params": variables["params"], "gates": as_tree(gates)}
-    all_close(
-        logits_and_grads(small, small_config)[0], logits_and_grads(closed, config)[0]
-    )
+    check_folding(data.draw(recipes()))
 
 
 def test_moments_of_folded_weights_are_those_of_their_new_gradients():
