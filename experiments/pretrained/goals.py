@@ -12,8 +12,9 @@ STRUCTURE = {"90%": 1.055, "80%": 1.19, "70%": 1.33}
 BITS = {8.5: 1.002, 4.5: 1.08, 3.5: 1.33, 2.7: 3.6, 2.5: None}
 VOCABULARY = {"86%": 1.06, "80%": 1.12, "70%": 1.25}
 TWO_STEPS, ALONE = ("prune-round", "round-prune"), ("round",)
-SIZES = {"50": (*TWO_STEPS, *ALONE), "35": TWO_STEPS, "25": TWO_STEPS}
-"""Arms that ours is to be better than, by megabytes."""
+"""Arms that packed files of ours are to be better than."""
+
+SIZES = ("50", "35", "25")
 
 NEAR = 0.15
 """Bits by which others may differ from a bar's, to be compared with it. The tokenizer
@@ -121,12 +122,20 @@ def of_sizes(results: list[Result]) -> Iterator[Goal]:
         words = (", the same rows cut" if rows else "") + healed * ", healed"
         words += "" if few else ", refitted on 240 rows"
         kind = rows, healed, FEWER if few else CALIBRATION
-        for size, arms in SIZES.items():
+        for size in SIZES:
             own = [r for r in found if r["megabytes"] == size and kind_of(r) == kind]
             ours = least([r for r in own if r["arm"] == "ours"])
-            others = least([r for r in own if r["arm"] in arms])
+            steps = [r for r in own if r["arm"] in TWO_STEPS]
+            others = least(steps + alone(found, kind, size))
             if few or (ours and others):
                 yield Goal(f"{size} MB{words}", None, ours, others)
+
+
+def alone(results: list[Result], kind: tuple, size: str) -> list[Result]:
+    """Returns models of fewer bits alone: they have nothing to heal."""
+    rows, _, calibration = kind
+    found = [r for r in results if r["arm"] in ALONE and r["megabytes"] == size]
+    return [r for r in found if kind_of(r) == (rows, False, calibration)]
 
 
 def kind_of(result: Result) -> tuple[bool, bool, str]:

@@ -157,10 +157,13 @@ def list_bits(results: list[Result]) -> list[str]:
     for result in results:
         result["column"] = min(BITS, key=lambda b: abs(b - result["bits"]))
     columns = [f"{bits} bits" for bits in BITS]
-    lines = head("method", "MB", columns=columns)
-    for (arm, _), found in gather(results, ("arm", "calibration"), "column").items():
+    lines = head("method", "rows of the refit", "MB", columns=columns)
+    keys = "arm", "calibration"
+    for (arm, rows), found in gather(results, keys, "column").items():
         sizes = [f"{found[b]['bytes'] / 1e6:.1f}" for b in BITS if b in found]
-        lines.append(row(WORDS[arm], ", ".join(sizes), *ratios(found, BITS)))
+        refit = count_refit(rows) if arm.startswith("ours") else ""
+        cells = WORDS[arm], refit, ", ".join(sizes)
+        lines.append(row(*cells, *ratios(found, BITS)))
     return lines
 
 

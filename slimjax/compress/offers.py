@@ -34,7 +34,7 @@ class Choice:
     Attributes:
         gates: 1 for what stays, 0 for what goes.
         bits: Bits of all units.
-        nats: What that is predicted to cost before any healing, nats a target.
+        nats: What that is predicted to cost before any healing, nats per target.
         structure_nats: The part of it that the cut costs.
         size: In the measure of the budget.
     """

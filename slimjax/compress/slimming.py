@@ -121,7 +121,7 @@ def make_catalogue(
         rows: The curve of the rows of the vocabulary; None where they all stay.
         size_fn: Another size, in place of the measure.
         is_finer: Whether matrices of one sublayer may have different bits.
-        cut_factor: The part of what a cut costs that is left after healing.
+        cut_factor: The part of what a cut of units costs that is left after healing.
 
     Raises:
         ConfigError: If channels of the residual stream may be removed.

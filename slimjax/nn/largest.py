@@ -33,10 +33,14 @@ def _larger_jvp(primals, tangents):
 def largest(x: Float[Array, "..."], axis: int) -> Float[Array, "..."]:
     """Returns the maximum along an axis, which must not be empty.
 
+    An axis whose length is a symbol, in a model that is exported, has `jnp.max`.
+
     Examples:
         >>> largest(jnp.array([[3.0, 1.0, 2.0]]), 1)
         Array([3.], dtype=float32)
     """
+    if not isinstance(x.shape[axis], int):
+        return jnp.max(x, axis)
     while (size := x.shape[axis]) > 1:
         half = size // 2
         parts = jnp.split(x, [half, 2 * half], axis)

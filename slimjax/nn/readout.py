@@ -20,7 +20,8 @@ class Readout:
     comparisons ask for the whole logits.
 
     Attributes:
-        x: Final activations, with the gates of their channels in them.
+        x: Final activations, with the gates of their channels in them where a table
+            takes over gates that are folded.
         table: One row for each class.
         bias: What is added to the logits, or None.
         is_open: Which classes are open, or None when all are.

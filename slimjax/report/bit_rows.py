@@ -19,8 +19,11 @@ OWN = {"heads": "num_heads", "kv_heads": "num_kv_heads", "mlp": "mlp_dim"}
 
 CROSS = {"cross.heads": "cross_heads", "cross.kv_heads": "cross_kv_heads"}
 STATE = {"state": "state_dim"}
-PARTS = {"": OWN, "cross": CROSS, "state": STATE}
+ROWS = {"": OWN, "cross": CROSS, "state": STATE}
 """Rows of one layer: its own, that of its cross-attention and of its states."""
+
+KEYS = tuple(key for names in ROWS.values() for key in names)
+"""Names of all bits that stand in rows."""
 
 COLUMNS = {"cross.heads": "heads", "cross.kv_heads": "kv_heads", "state": "mlp"}
 """The column of units that stand in a row of their own."""
@@ -48,7 +51,7 @@ def list_bit_rows(run: Run) -> list[BitRow]:
     before, rows = {label_of(layer): layer for layer in first}, []
     for layer in run.architecture:
         label = label_of(layer)
-        for part, names in PARTS.items():
+        for part, names in ROWS.items():
             start, columns = before.get(label, {}), {}
             for key, name in names.items():
                 parts = count_parts(bits_of(layer, key), _units(start, key, name))
@@ -76,7 +79,7 @@ def count_parts(bits: Sequence[int], start: float = 0.0) -> Parts:
 
 
 def count_rest(run: Run) -> Parts:
-    """Returns the bits of all units that stand in no row: token rows and norms.
+    """Returns the bits of all units in no row: those of tables, norms and adapters.
 
     They are what the last seam counted, without the layers' units; nothing where that
     is not known.
@@ -85,9 +88,8 @@ def count_rest(run: Run) -> Parts:
     if not isinstance(counted, dict):
         return []
     known = {b: number(counted, str(b)) or 0.0 for b in STATES}
-    keys = [key for names in PARTS.values() for key in names]
     in_layers = Counter(
-        b for layer in run.architecture for key in keys for b in bits_of(layer, key)
+        b for layer in run.architecture for key in KEYS for b in bits_of(layer, key)
     )
     left = {b: int(count) - in_layers[b] for b, count in known.items()}
     is_sound = min(left.values()) >= 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimjax.report import style
 from slimjax.report.bit_rows import (
+    KEYS,
     KINDS,
     BitRow,
     Parts,
@@ -18,6 +19,7 @@ from slimjax.report.bit_rows import (
 from slimjax.report.quantities import format_count
 from slimjax.report.read import Run
 from slimjax.report.structure import (
+    GAP,
     label_width,
     make_canvas,
     row_height,
@@ -47,7 +49,7 @@ MIN_LABELLED = 0.15  # Inches; a shorter part has no room for its number.
 
 def has_bits(run: Run) -> bool:
     """Whether the bits of units are known."""
-    return any(bits_of(layer, kind) for layer in run.architecture for kind in KINDS)
+    return any(bits_of(layer, key) for layer in run.architecture for key in KEYS)
 
 
 def plot_bits(run: Run) -> "Figure":
@@ -62,7 +64,7 @@ def plot_bits(run: Run) -> "Figure":
     for index, own in enumerate(rows):
         y = TOP + (index + 0.5) * row
         if shows_number(index, len(rows), row):
-            _write(axes, places[""] - 0.2, y, own.label, size=_size(row), ha="right")
+            _write(axes, places[""] - GAP, y, own.label, size=_size(row), ha="right")
         for kind, parts in own.parts.items():
             unit = places[f"{kind} long"] / most[kind]
             end = _draw_bar(axes, places[kind], y, min(0.62 * row, 0.24), unit, parts)
@@ -134,7 +136,7 @@ def _draw_bar(
 
 def _write_headings(axes: "Axes", places: dict[str, float]) -> None:
     y, look = TOP - 0.18, {"size": style.FONT_PT, "fontweight": "bold"}
-    _write(axes, places[""] - 0.2, y, "layer", ha="right", **look)
+    _write(axes, places[""] - GAP, y, "layer", ha="right", **look)
     for kind in (kind for kind in KINDS if kind in places):
         _write(axes, places[kind], y, KINDS[kind], **look)
 
@@ -142,7 +144,7 @@ def _write_headings(axes: "Axes", places: dict[str, float]) -> None:
 def _draw_rest(axes: "Axes", y: float, rest: Parts, left: float) -> None:
     """Draws what stands in no layer, such as rows of the token table, in a bar."""
     total = sum(count for _, count in rest)
-    title = f"all else (token table, norms), {format_count(total)} rows"
+    title = f"all else (tables, norms, adapters), {format_count(total)} rows"
     look = {"size": style.FONT_PT, "fontweight": "bold"}
     _write(axes, left, y + 0.20, title, **look)
     unit = (style.WIDTH_IN - left - TEXT) / total

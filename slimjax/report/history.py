@@ -101,7 +101,7 @@ def describe_units(kind: str, count: float) -> str:
 
     Examples:
         >>> describe_units("mlp", 2), describe_units("filters_1", 1)
-        ('2 MLP units', '1 filter of stage 1')
+        ('2 MLP units', '1 filter of convolution 1')
         >>> describe_units("image_embed", 3)
         '3 channels of image'
     """
@@ -111,7 +111,7 @@ def describe_units(kind: str, count: float) -> str:
     if kind in UNITS:
         what, where = UNITS[kind], ""
     elif stem == "filters":
-        what, where = UNITS[stem], f" of stage {rest}"
+        what, where = UNITS[stem], f" of convolution {rest}"
     elif rest == "embed":
         what, where = UNITS[rest], f" of {stem}"
     else:
@@ -120,9 +120,9 @@ def describe_units(kind: str, count: float) -> str:
 
 
 def _describe_nothing(seam: Json) -> str:
-    """Says why a seam that was taken removed no unit."""
+    """Returns what a seam did that was taken and removed no unit."""
     return (
-        "no unit; fewer bits" if seam.get("bits") else str(seam.get("reason") or ABSENT)
+        "no unit; other bits" if seam.get("bits") else str(seam.get("reason") or ABSENT)
     )
 
 

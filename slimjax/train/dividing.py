@@ -123,8 +123,8 @@ class Divider:
     def _join(self, decisions: Mapping[Towers, Decision]) -> Decision:
         """Returns as one what was decided for towers by themselves.
 
-        Its prices are the highest of those that divide; a tower that gives all it may
-        has none.
+        Its prices are the highest of those that divide. A tower that gives all it may
+        has none; where all do, they are 0.
         """
         blueprint = self._search.blueprint
         gates, bits = blueprint.inventory.open_gates(), dict(blueprint.bits)
@@ -134,10 +134,10 @@ class Divider:
             chosen = own.bits or {}
             bits |= {key: each for key, each in chosen.items() if is_own(key)}
         parts = list(decisions.values())
-        priced = [own for own in parts if own.keeps_rule] or parts
+        priced = [own.alphas for own in parts if own.keeps_rule]
         return Decision(
             gates,
-            np.max([own.alphas for own in priced], axis=0),
+            np.max([*priced, np.zeros_like(parts[0].alphas)], axis=0),
             sum(own.predicted_loss_change for own in parts),
             self._size_fn(gates, bits),
             bits,

@@ -48,7 +48,8 @@ class Search:
 
     def at_least(self) -> Decision:
         """Returns the decision that leaves nothing that may go."""
-        return self._chooser(cautious=False).at_price(MAX_ALPHA)
+        alphas = np.full(len(self.blueprint.run.objective.measures), MAX_ALPHA)
+        return self._chooser(cautious=False).at_price(alphas)
 
     def among(self, gates: Collection[Path], keys: Collection[Path]) -> "Search":
         """Returns the search that moves these gates and these units' bits alone."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from slimjax.compress.config import Request
+from slimjax.compress.config import HEALED, Request
 from slimjax.compress.describe import table
 from slimjax.compress.errors import measure
 from slimjax.compress.narrowing import narrow
@@ -78,6 +78,18 @@ def test_a_budget_is_met_with_rows_and_units(folder, made):
     assert rows["rows"] == model.tokenizer.vocab_size == model.config.vocab_size
     assert rows["rows"] < rows["rows_start"] == NUM_ROWS
     assert rows["nats_per_token"] > 0
+
+
+def test_units_that_will_be_healed_are_cheaper_beside_rows(folder, work):
+    request = ask(folder, "unused", heal_steps=2)
+    healed = prepare(request, read_settings(request), moments=work.moments)
+    limits = {"params": 0.88 * work.catalogues.first.whole}
+    own, other = (w.catalogues.choose(limits) for w in (work, healed))
+    assert other.structure_nats > own.structure_nats
+    assert other.gates["vocab",].sum() > own.gates["vocab",].sum()
+    factors = [w.catalogues.first.cut_factor for w in (work, healed)]
+    assert factors == [1.0, HEALED]
+    assert narrow(healed, "88%").catalogues.first.cut_factor == HEALED
 
 
 def test_texts_that_were_not_calibrated_on_are_longer_and_are_reported(made):

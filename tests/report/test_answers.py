@@ -9,8 +9,9 @@ from slimjax import report
 from slimjax.errors import CheckpointError
 from slimjax.report.answer_page import write_answers, write_pairs
 from slimjax.report.answer_tables import make_class_table, make_metric_table
-from slimjax.report.answer_texts import rank_mistakes, show_mistakes
+from slimjax.report.answer_texts import MAX_HUES, rank_mistakes, show_mistakes
 from slimjax.report.answers import read_answers
+from slimjax.report.markup import STYLE
 from slimjax.report.overfitting import find_gaps, make_gap_table
 from slimjax.report.read import Run
 
@@ -282,6 +283,12 @@ def test_images_stand_beside_their_questions(tmp_path):
     assert mistakes.count("<img class='seen'") == sum(i % 3 == 0 for i in worst) > 0
     assert EVIL not in page
     assert "image of example 10" in some
+    assert page.count(" pictured'>") == 2  # Both lists are grids.
+
+
+def test_types_of_entities_have_colours_of_their_own():
+    for hue in range(MAX_HUES):
+        assert STYLE.count(f".hue{hue} ") == 1
 
 
 def test_damaged_images_are_named(tmp_path):

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from test_figures import draw, texts
 
 from slimjax import report
-from slimjax.report.bit_rows import count_parts, count_rest
+from slimjax.report import bit_rows
+from slimjax.report.bit_rows import count_parts, count_rest, list_bit_rows
 from slimjax.report.bits import (
     COLORS,
     has_bits,
     plot_bits,
 )
+from slimjax.report.layers import read_layers
 
 STATES = sorted(COLORS)
 
@@ -46,8 +48,45 @@ def test_the_picture_tells_units_and_their_mean_bits(make_run):
     said = texts(plot_bits(run))
     assert {"2: 3.0 bits", "1: 8.0 bits", "40: 5.5 bits", "16 bits"} <= set(said)
     assert count_rest(run) == [(16, 2), (8, 6), (2, 269)]
-    assert "all else (token table, norms), 277 rows" in said
+    assert "all else (tables, norms, adapters), 277 rows" in said
     draw(plot_bits(run))
+
+
+TOWERS = {
+    "image": {"filters": [3], "bits": {"filters_0": [8, 8, 4]}, "layers": []},
+    "mixed": {
+        "layers": [
+            {"attention": False, "mlp_dim": 2, "cross_heads": 2}
+            | {"bits": {"cross.heads": [4, 2], "mlp": [2, 2]}}
+        ]
+    },
+    "": {"layers": [{"state_dim": 2, "bits": {"state": [6, 3]}}]},
+}
+
+
+def test_filters_cross_attention_and_states_have_rows(make_run):
+    layers = read_layers({"towers": TOWERS})
+    run = dataclasses.replace(report.read_run(make_run()), architecture=layers)
+    counted = {"step": 550, "taken": True, "bits": dict.fromkeys("23468", 4)}
+    run = dataclasses.replace(run, seams=[*run.seams, counted])
+    found = {row.label: row.parts for row in list_bit_rows(run)}
+    assert found["image filters 0"] == {"mlp": [(8, 2), (4, 1)]}
+    assert found["mixed 0"] == {"mlp": [(2, 2)]}
+    assert found["cross"] == {"heads": [(4, 1), (2, 1)]}
+    assert found["state"]["mlp"][:2] == [(6, 1), (3, 1)]
+    assert count_rest(run) == [(8, 2), (6, 3), (4, 2), (3, 3), (2, 1)]
+    assert {"image filters 0", "cross", "3: 6.7 bits"} <= set(texts(plot_bits(run)))
+    draw(plot_bits(run))
+
+
+def test_bits_of_states_alone_are_shown(make_run):
+    run = report.read_run(make_run())
+    layers = [{"state_dim": 2, "bits": {"state": [6, 3]}}]
+    assert has_bits(dataclasses.replace(run, architecture=layers))
+
+
+def test_all_bits_have_a_colour():
+    assert set(COLORS) == set(bit_rows.STATES)
 
 
 @pytest.mark.parametrize("num_layers", [1, 40])

@@ -33,11 +33,10 @@ CONFIG = {
 SIZES = dict(vocab=24, classes=5, image_height=16, image_width=16, image_channels=3)
 
 
-def make_blueprint(division, **model):
+def make_blueprint(division, objective=None):
     """Returns the blueprint of a model of pictures and texts."""
-    objective = CONFIG["objective"] | {"division": division}
-    model = CONFIG["model"] | model
-    run = make_run_config({**CONFIG, "objective": objective, "model": model})
+    objective = CONFIG["objective"] | {"division": division} | (objective or {})
+    run = make_run_config({**CONFIG, "objective": objective})
     lengths = {"": 7}
     outline = Outline({}, SIZES, lengths, {"pad": 0})
     task = tasks.get(run.task).make_task(outline.special)
@@ -99,6 +98,17 @@ def test_a_tower_gives_all_it_has_before_others_give_anything(name):
     assert min(own for other, own in parts.items() if other != name) > 0.2
 
 
+def test_several_budgets_are_divided_too():
+    budgets = {"bytes": "40%", "params": "70%"}
+    objective = {"size": "params", "budget": "", "budgets": budgets}
+    blueprint = make_blueprint("text", objective=objective)
+    limits = np.array([0.4, 0.7])
+    decision = decide_divided(make_search(blueprint), limits)
+    assert (decision.sizes <= limits).all()
+    assert not decision.keeps_rule
+    assert 0 < decision.alphas.max() < MAX_ALPHA
+
+
 def test_others_stay_as_they_are_where_one_tower_is_enough():
     blueprint = make_blueprint("text")
     search = make_search(blueprint)
@@ -116,6 +126,7 @@ def test_towers_with_no_more_to_give_are_reported(monkeypatch):
     monkeypatch.setattr(dividing, "MAX_TRIES", 0)  # As if none had been within.
     decision = decide_divided(make_search(make_blueprint("even")), np.array([0.01]))
     assert not decision.keeps_rule
+    assert (decision.alphas == 0).all()  # None of them has a price.
     plain = dict(step=4, strategy="exchange", taken=True, reason="pays", alpha=None)
     plain |= dict(alphas={"bytes": None}, predicted_loss_change=None, calibration=1.0)
     plain |= dict(closed={}, bits={}, before={"bytes": 4.0}, after={"bytes": 2.0})
