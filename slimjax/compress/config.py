@@ -20,9 +20,9 @@ HEALED = 0.5
 """The part of what a cut of units costs that is left after healing, in prices.
 
 Healing gives back more of a cut than of the rounding that comes after it. At 1.0, a
-packed file of 25 MB with all rows of the vocabulary was worse than
-prune-then-quantize. The study of experiments/pretrained tried these two values, with 22
-to 37 steps of one language model.
+packed file of 25 MB with all rows of the vocabulary was worse than one made in two
+steps; at 0.5, one with fewer rows was. The study of experiments/pretrained tried these
+two values, with 22 to 37 steps of one language model.
 """
 
 
