@@ -92,8 +92,8 @@ def prepare(
     vocabulary = None
     if prices_rows:
         vocabulary = price_vocabulary(settings, whole, moments, rows)
-    prices = dict(vocabulary=vocabulary, cut_factor=request.cut_factor)
-    catalogues = catalogues_of(whole, moments, settings, **prices)
+    given = whole, moments, settings, vocabulary
+    catalogues = catalogues_of(*given, cut_factor=request.cut_factor)
     before = measure_all(whole.model, whole.variables, texts)
     parts = settings, whole, whole, moments, catalogues, rows, texts, before, report
     work = Work(request, *parts, vocabulary)
