@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from slimjax.report.layers import label_of
+from slimjax.report.layers import count_units, label_of
 from slimjax.report.quantities import number
 from slimjax.report.read import Json, Run
 
@@ -14,11 +14,13 @@ STATES = (2, 3, 4, 6, 8, 16)
 KINDS = {"heads": "query heads", "kv_heads": "KV heads", "mlp": "MLP, hidden units"}
 """Columns of the picture, and their headings."""
 
-OWN = {"heads": "num_heads", "kv_heads": "num_kv_heads", "mlp": "mlp_dim"}
-"""What counts the units of a layer's own sublayers, by the name of their bits."""
+OWN = {"heads": ("attention", "num_heads"), "kv_heads": ("attention", "num_kv_heads")}
+OWN |= {"mlp": ("mlp", "mlp_dim")}
+"""The sublayer and what counts its units, by the name of their bits."""
 
-CROSS = {"cross.heads": "cross_heads", "cross.kv_heads": "cross_kv_heads"}
-STATE = {"state": "state_dim"}
+CROSS = {"cross.heads": ("cross", "cross_heads")}
+CROSS |= {"cross.kv_heads": ("cross", "cross_kv_heads")}
+STATE = {"state": ("recurrent", "state_dim")}
 ROWS = {"": OWN, "cross": CROSS, "state": STATE}
 """Rows of one layer: its own, that of its cross-attention and of its states."""
 
@@ -53,8 +55,8 @@ def list_bit_rows(run: Run) -> list[BitRow]:
         label = label_of(layer)
         for part, names in ROWS.items():
             start, columns = before.get(label, {}), {}
-            for key, name in names.items():
-                parts = count_parts(bits_of(layer, key), _units(start, key, name))
+            for key, counted in names.items():
+                parts = count_parts(bits_of(layer, key), count_units(start, *counted))
                 if parts:
                     columns[COLUMNS.get(key, key)] = parts
             if columns or not part:
@@ -102,10 +104,3 @@ def bits_of(layer: Json, key: str) -> list[int]:
     own: Any = bits.get(key) if isinstance(bits, dict) else None
     own = own if isinstance(own, list) else []
     return [b for b in own if isinstance(b, int) and b in STATES]
-
-
-def _units(layer: Json, key: str, name: str) -> float:
-    sublayer = {"mlp": "mlp", "state": "recurrent"}.get(key, "attention")
-    is_cross = key in CROSS
-    there = layer.get("cross" if is_cross else sublayer) is not False
-    return (number(layer, name) or 0.0) if there else 0.0

@@ -74,11 +74,17 @@ def _filters(tower: Json, name: str) -> list[Json]:
     return rows
 
 
-def count_units(layer: Json, kind: str) -> float:
-    """Returns the units of a kind of sublayer; 0 where it was removed or never was."""
+def count_units(layer: Json, kind: str, name: str = "") -> float:
+    """Returns the units of a kind of sublayer; 0 where it was removed or never was.
+
+    Args:
+        layer: The layer.
+        kind: One of `KINDS`.
+        name: What counts them, if not what `KINDS` says.
+    """
     if layer.get(kind) is False:
         return 0.0
-    return number(layer, KINDS[kind]) or 0.0
+    return number(layer, name or KINDS[kind]) or 0.0
 
 
 def label_of(layer: Json) -> str:
