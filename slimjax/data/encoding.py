@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Int64
 
 from slimjax.data.dataset import Codec, Field
+from slimjax.errors import DataError
 from slimjax.text.examples import Example
 from slimjax.text.reading import BadDocument
 
@@ -72,6 +73,22 @@ def find_problem(columns: Sequence[Prepared], example: Example) -> BadDocument |
     """Returns what is wrong with an example for one of the columns, or None."""
     found = (column.check(example) for column in columns)
     return next((bad for bad in found if bad is not None), None)
+
+
+def find_unencodable(
+    columns: Sequence[Prepared], examples: Sequence[Example]
+) -> dict[int, BadDocument]:
+    """Returns what is wrong with examples that no row can be made of, by number.
+
+    It encodes them one by one, which is slow: only an error is a reason to ask.
+    """
+    found: dict[int, BadDocument] = {}
+    for number, example in enumerate(examples):
+        try:
+            encode_examples(columns, [example])
+        except DataError as error:
+            found[number] = example.bad("not_encoded", f"cannot be encoded: {error}")
+    return found
 
 
 def encode_examples(columns: Sequence[Prepared], examples: list[Example]) -> Encoded:

@@ -20,7 +20,12 @@ from slimjax.data.config import DataConfig
 from slimjax.data.copies import hash_inputs
 from slimjax.data.dataset import Codec, Dataset
 from slimjax.data.domains import names_of
-from slimjax.data.encoding import Prepared, encode_examples
+from slimjax.data.encoding import (
+    Encoded,
+    Prepared,
+    encode_examples,
+    find_unencodable,
+)
 from slimjax.data.gathering import gather
 from slimjax.data.image_table import IMAGE
 from slimjax.data.mixture import make_mixture
@@ -28,7 +33,7 @@ from slimjax.data.outline import DOMAIN, POSITIONS, Field
 from slimjax.data.reads import READS
 from slimjax.data.rows_of_images import RowsOfImages
 from slimjax.data.schema import Schema
-from slimjax.errors import ConfigError
+from slimjax.errors import ConfigError, DataError
 from slimjax.text.examples import Example
 from slimjax.text.skips import Skips
 from slimjax.text.sources import name_sources
@@ -179,7 +184,7 @@ def _write(
     """Encodes all examples into files, and returns the counts of the columns."""
     info: Info = {}
     for split in SPLITS:
-        encoded = encode_examples(columns, splits[split])
+        encoded = _encode(columns, splits[split])
         beside = {OF_EXAMPLES: encoded.examples, OF_TARGETS: encoded.targets}
         for name, rows in {**encoded.arrays, **beside}.items():
             np.save(folder / f"{split}.{name}.npy", np.asarray(rows))
@@ -187,6 +192,20 @@ def _write(
             info.setdefault(what, {})[split] = int(number)
         report("encode", (SPLITS.index(split) + 1) / len(SPLITS))
     return info
+
+
+def _encode(columns: list[Prepared], examples: list[Example]) -> Encoded:
+    """Returns the rows of examples.
+
+    Raises:
+        DataError: Naming the first example that no row can be made of.
+    """
+    try:
+        return encode_examples(columns, examples)
+    except DataError:
+        for bad in find_unencodable(columns, examples).values():
+            raise DataError(bad.message) from None
+        raise
 
 
 def _open_all(folder: Path, split: str) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ Examples are taken a window at a time. While the device computes one window, the
 makes the rows of the next.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,8 +12,14 @@ import jax
 import numpy as np
 
 from slimjax.data.dataset import Codec, Field
-from slimjax.data.encoding import Encoded, Prepared, encode_examples
+from slimjax.data.encoding import (
+    Encoded,
+    Prepared,
+    encode_examples,
+    find_unencodable,
+)
 from slimjax.data.inputs import check_inputs
+from slimjax.errors import DataError
 from slimjax.predict.batches import (
     Batch,
     Lengths,
@@ -127,7 +134,13 @@ class Pass:
     def _launch(self, found: list[Item]) -> _Pending:
         """Makes rows of examples, and starts to compute them."""
         examples = [one for one in found if isinstance(one, Example)]
-        encoded, parts = encode_examples(self._columns, examples), []
+        try:
+            encoded, parts = encode_examples(self._columns, examples), []
+        except DataError:
+            bad = find_unencodable(self._columns, examples)
+            if not bad:
+                raise
+            return self._launch(_put_in_place(found, bad))
         if examples:
             if self.shapes is None:
                 self.shapes = choose_shapes(encoded, self._fields, self._batch_size)
@@ -180,6 +193,15 @@ class Pass:
                 found = _follows(self._run, name, self._fields, sizes[0])
             self._by_position[name] = found
         return self._by_position[name]
+
+
+def _put_in_place(found: list[Item], bad: Mapping[int, BadDocument]) -> list[Item]:
+    """Returns what was found, with what is wrong in place of some examples."""
+    numbers = itertools.count()
+    return [
+        bad.get(next(numbers), one) if isinstance(one, Example) else one
+        for one in found
+    ]
 
 
 def _follows(run: Run, name: str, fields: Mapping[str, Field], size: int) -> bool:

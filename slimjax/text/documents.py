@@ -37,12 +37,31 @@ def text_of(record: Record, field: Any) -> str | BadDocument:
         return record.line.bad("not_text", f"{name} is {kind}, not text.")
     if not value:
         return record.line.bad("empty", f"{name} is empty.")
+    if half := find_half(value):
+        problem = f"{name} holds half a character, {half!a}."
+        return record.line.bad("not_utf8", problem)
+    return value
+
+
+def find_half(value: Any) -> str:
+    r"""Returns the first half of a character (a lone surrogate), or "".
+
+    Args:
+        value: A text, or a list that has texts in it.
+
+    Examples:
+        >>> find_half(("whole", ("a", "b\ud800"))) == "\ud800", find_half("whole")
+        (True, '')
+    """
+    if isinstance(value, list | tuple):
+        return next(filter(None, map(find_half, value)), "")
+    if not isinstance(value, str):
+        return ""
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        half = f"half a character, {value[error.start]!a}"
-        return record.line.bad("not_utf8", f"{name} holds {half}.")
-    return value
+        return value[error.start]
+    return ""
 
 
 def read_field(

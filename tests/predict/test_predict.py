@@ -15,7 +15,7 @@ from reviews import make_reviews, write_lines
 
 import slimjax
 from slimjax.cli.main import main
-from slimjax.errors import ConfigError
+from slimjax.errors import ConfigError, DataError
 from slimjax.predict import programs
 from slimjax.predict.predictor import make_line
 
@@ -108,6 +108,42 @@ def _about_of(workdir, reviews, output):
         with pytest.raises(Killed):
             predict(workdir, reviews, output, "--overwrite")
     return output.with_name("out.jsonl.part.json").read_text()
+
+
+def test_a_part_of_another_field_of_the_file_is_refused(tmp_path, workdir, capsys):
+    lines = [{"title": "fine great", "body": "dull"}] * 3
+    path = write_lines(tmp_path / "in.jsonl", lines)
+    output = tmp_path / "out.jsonl"
+    _about_of(workdir, f"{path}#title", output)
+    assert predict(workdir, f"{path}#body", output) == 2
+    assert "another input" in capsys.readouterr().err
+    assert predict(workdir, f"{path}#title", output) == 0
+
+
+def test_a_part_may_be_finished_in_another_format(tmp_path, workdir, reviews):
+    output = tmp_path / "out.jsonl"
+    _about_of(workdir, reviews, output)
+    assert predict(workdir, reviews, output, "--format=text") == 2
+    assert {*output.read_text().split("\n")} == {"bad", "good", ""}
+
+
+def test_what_cannot_be_encoded_has_its_error_in_its_place(predictor, monkeypatch):
+    def encode(examples):
+        if any("\x01" in example.values["text"] for example in examples):
+            raise DataError("a text has a byte without a piece.")
+        return column.encode(examples)
+
+    (column,) = [c for c in predictor.columns if c.name == "tokens"]
+    others = [c for c in predictor.columns if c is not column]
+    changed = [dataclasses.replace(column, encode=encode), *others]
+    monkeypatch.setattr(predictor, "columns", changed)
+    items = ["fine", "a\x01", {"review": ""}, "dull"]
+    found = predictor.predict(items)
+    assert [{*line} == {"error"} for line in found] == [False, True, True, False]
+    assert found[1]["error"] == (
+        "input, example 2 cannot be encoded: a text has a byte without a piece."
+    )
+    assert found[3]["prediction"] == predictor.predict(["dull"])[0]["prediction"]
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from slimjax.errors import ConfigError
-from slimjax.text.examples import Example, iterate_inputs, make_inputs
-from slimjax.text.fields import choose_columns
+from slimjax.errors import ConfigError, DataError
+from slimjax.text.examples import (
+    Example,
+    iterate_examples,
+    iterate_inputs,
+    make_inputs,
+)
+from slimjax.text.fields import Column, choose_columns
 from slimjax.text.kinds import KINDS, find_kind
 from slimjax.text.reading import BadDocument, Line
 from slimjax.text.records import DEFAULT_FORMAT, Record
+from slimjax.text.skips import Skips
 
 KINDS_READ = {"text": "text", "text_pair": "text?", "label": "label"}
 
@@ -60,6 +66,33 @@ def test_a_bad_value_is_named_with_its_line(kind, value, message):
     assert isinstance(bad, BadDocument)
     assert "a.jsonl, line 7 " in bad.message
     assert message in bad.message
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("tokens", ["hi", "x\ud83d"]),
+        ("sentences", ["One.", "\ud83d"]),
+        ("texts", ["right", "\ud83d"]),
+        ("messages", [{"role": "user", "content": "\ud83d"}]),
+        ("label", "\ud83d"),
+        ("labels", ["a", "\ud83d"]),
+        ("entities", [[0, 1, "\ud83d"]]),
+    ],
+)
+def test_half_a_character_is_refused_in_every_kind(tmp_path, kind, value):
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"x": value}) + "\n")
+    column = Column("x", kind, ("x",))
+    found = iterate_examples(f"jsonl:{path}", [column], style=DEFAULT_FORMAT)
+    with pytest.raises(
+        DataError, match=r"line 1 field x holds half a character, '\\ud83d'"
+    ):
+        list(found)
+    skips = Skips()
+    options = dict(style=DEFAULT_FORMAT, on_bad_example="skip", skips=skips)
+    assert not list(iterate_examples(f"jsonl:{path}", [column], **options))
+    assert skips.reasons == {"not_utf8": 1}
 
 
 def test_a_kind_knows_whether_it_is_a_target():
