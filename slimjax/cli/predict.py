@@ -116,7 +116,8 @@ def _print_lines(
     from slimjax.predict.source import predict_lines
 
     found = _read(predictor, flags)
-    write_lines(name, predict_lines(predictor, found, counts), sys.stdout.buffer)
+    lines, fields = predict_lines(predictor, found, counts), predictor.config.fields
+    write_lines(name, lines, sys.stdout.buffer, fields)
     sys.stdout.buffer.flush()
 
 

@@ -1,9 +1,10 @@
 """Two models on the same examples: is one really better?"""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
 from slimjax.metrics.bootstrap import (
     NUM_RESAMPLES,
@@ -85,9 +86,20 @@ def compare_metric(
         return Difference(value, np.nan, np.nan, np.nan)
     changes = np.concatenate(parts)
     low, high = find_ends(changes)
-    tails = [1 + np.sum(changes <= 0), 1 + np.sum(changes >= 0)]
-    p = min(1.0, 2 * float(min(tails)) / (1 + len(changes)))
-    return Difference(value, float(low), float(high), p)
+    return Difference(value, float(low), float(high), _p_of(changes))
+
+
+def _p_of(changes: Float[np.ndarray, " S"]) -> float:
+    """Returns the two-sided probability of a difference in resamples.
+
+    Resamples in which the metric means nothing, such as a curve of one class, are not
+    counted; NaN if there are no others.
+    """
+    known = changes[~np.isnan(changes)]
+    if not len(known):
+        return math.nan
+    tails = [1 + np.sum(known <= 0), 1 + np.sum(known >= 0)]
+    return min(1.0, 2 * float(min(tails)) / (1 + len(known)))
 
 
 def mcnemar(

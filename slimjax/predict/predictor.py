@@ -23,6 +23,7 @@ from slimjax.generate.model import Model, load
 from slimjax.generate.rows import make_row_writer
 from slimjax.models.head import HeadSettings
 from slimjax.nn.implementations import POOLS
+from slimjax.predict.formats import ERROR
 from slimjax.predict.programs import Programs, check_weights
 from slimjax.predict.windows import Pass, Run, Shapes, Window
 from slimjax.store.files import read_json
@@ -36,7 +37,7 @@ from slimjax.text.examples import Example
 from slimjax.text.reading import BadDocument
 
 BATCH_SIZE, MAX_BATCH_SIZE = 32, 1 << 14
-ERROR, TRUNCATED = "error", "truncated"
+TRUNCATED = "truncated"
 
 
 @dataclasses.dataclass(eq=False)

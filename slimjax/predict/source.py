@@ -1,5 +1,6 @@
 """Answers for a whole source: in order, with own fields, and safe against a kill."""
 
+import functools
 import hashlib
 import itertools
 import json
@@ -15,9 +16,9 @@ from slimjax.data.inputs import Found
 from slimjax.errors import ConfigError, DataError
 from slimjax.nn.axes import to_host
 from slimjax.paths import printable, user_path
-from slimjax.predict.formats import JSONL, convert
+from slimjax.predict.formats import ERROR, JSONL, check_lines, convert
 from slimjax.predict.part import Part, to_line
-from slimjax.predict.predictor import ERROR, TRUNCATED, Predictor
+from slimjax.predict.predictor import TRUNCATED, Predictor
 from slimjax.predict.windows import Shapes
 from slimjax.tasks.pixels import IMAGE
 from slimjax.text.examples import Example
@@ -26,7 +27,7 @@ from slimjax.text.source_images import SourceImage
 from slimjax.text.sources import parse_sources
 from slimjax.trees import hash_tree
 
-VERSION = 1  # Part of what a `.part` depends on: other answers count it up.
+VERSION = 2  # Part of what a `.part` depends on: other answers count it up.
 
 Progress = Callable[[int], None]
 """Called with the number of examples that are answered."""
@@ -124,7 +125,7 @@ def predict_source(
     key = {
         "model": _hash_model(predictor),
         "input": _hash_input(predictor, source, files),
-        "settings": _describe_settings(predictor, name),
+        "settings": _describe_settings(predictor),
     }
     options: dict[str, Any] = dict(overwrite=overwrite, progress=progress)
     found = predictor.read_source(source)
@@ -162,10 +163,13 @@ def write_answers(
             if run.shapes is not None and "shapes" not in part.about:
                 part.note(shapes=run.shapes)
             lines = predictor.lines(window)
+            if not counts.examples:
+                check_lines(name, lines)
             part.append([to_line(line) for line in lines])
             counts.add(lines)
             progress(counts.examples)
-        part.finish(None if name == JSONL else lambda *paths: convert(name, *paths))
+        write = functools.partial(convert, name, fields=predictor.config.fields)
+        part.finish(None if name == JSONL else write)
     counts.seconds = time.perf_counter() - start
     return counts
 
@@ -200,8 +204,13 @@ def _files_below(folder: Path) -> list[Path]:
 
 
 def _hash_input(predictor: Predictor, source: str, files: Iterable[Path]) -> str:
-    """Returns a hash of the content of files, and of the images that they name."""
-    digests = []
+    """Returns a hash of the content of files, and of the images that they name.
+
+    How a source is read is part of it, and where its files are is not.
+    """
+    parsed = parse_sources(source, "--input")
+    digests = [repr((each.scheme, each.field)) for each in parsed]
+    digests += [each.pattern for each in parsed if each.scheme == "tfds"]
     for path in files:
         with path.open("rb") as file:
             digests.append(hashlib.file_digest(file, "sha256").hexdigest())
@@ -227,12 +236,14 @@ def _hash_model(predictor: Predictor) -> str:
     return hash_json(hash_tree(to_host(model.params)), repr(model.config), codecs)
 
 
-def _describe_settings(predictor: Predictor, name: str) -> dict[str, Any]:
-    """Returns all else that decides the bytes of the answers."""
+def _describe_settings(predictor: Predictor) -> dict[str, Any]:
+    """Returns all else that decides the bytes of the answers.
+
+    The format is none of it: until the end, answers stand as lines of JSON.
+    """
     config = predictor.config
     return {
         "version": VERSION,
-        "format": name,
         "task": predictor.task.name,
         "batch_size": predictor.batch_size,
         "weights": predictor.weights,

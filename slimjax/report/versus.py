@@ -1,5 +1,6 @@
 """Several runs on the same test examples, with paired intervals and tests."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -100,5 +101,9 @@ def format_p(value: float, sign: str = "") -> str:
     Examples:
         >>> format_p(0.0312), format_p(0.0004), format_p(0.0312, sign="= ")
         ('0.031', '< 0.001', '= 0.031')
+        >>> format_p(math.nan)
+        'unknown'
     """
+    if math.isnan(value):
+        return "unknown"
     return "< 0.001" if value < 0.001 else f"{sign}{value:.3f}"

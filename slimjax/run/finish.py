@@ -7,6 +7,7 @@ from jaxtyping import PyTree
 
 from slimjax.data.codecs import fingerprints
 from slimjax.data.dataset import Dataset
+from slimjax.metrics.extra import is_known
 from slimjax.nn.axes import to_host
 from slimjax.objective.latency import LATENCY
 from slimjax.run.accounting import describe_time
@@ -156,7 +157,7 @@ def describe_metrics(
             "test_high": high,
         }
 
-    return [describe(metric) for metric in task.metrics]
+    return [describe(metric) for metric in task.metrics if is_known(metric.key)]
 
 
 def describe_data(data: Dataset) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 from slimjax import processes, tasks
 from slimjax.data.dataset import Dataset
 from slimjax.errors import StoppedError
+from slimjax.metrics.extra import describe_left_out
 from slimjax.run.augmented import change_texts
-from slimjax.run.blueprints import expected_outline, make_blueprint
+from slimjax.run.blueprints import expected_outline, make_blueprint, make_task
 from slimjax.run.branch import check_branch
 from slimjax.run.feasible import check_budget
 from slimjax.run.init_shape import input_codecs, take_shape
@@ -24,6 +25,7 @@ from slimjax.run.taught_rows import check_room
 from slimjax.run.teaching import check_answers, check_teacher
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
+from slimjax.tasks.base import Task
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig, check_same_run, with_num_steps
 from slimjax.train.stage import make_stage
@@ -76,6 +78,7 @@ def train(
     if expected_outline(run) is None:
         check_blueprint(make_blueprint(run, data.outline))
     check_room(run, data, display)
+    name_left_out(make_task(run, data.outline), display)
     with lock(folder), StopRequests(at_second_signal) as stop:
         beginning = begin_or_resume(
             run, folder, data, display, allow_fresh_start=allow_fresh_start
@@ -143,6 +146,13 @@ def count_steps(run: RunConfig, data: Dataset, display: Display) -> RunConfig:
             "steps."
         )
     return run
+
+
+def name_left_out(task: Task, display: Display) -> None:
+    """Shows which metrics a missing library leaves out, and the remedy."""
+    left_out = describe_left_out(tuple(metric.key for metric in task.metrics))
+    if left_out:
+        display.say(f"Metrics that are left out: {left_out}")
 
 
 def check_feasible(run: RunConfig) -> None:

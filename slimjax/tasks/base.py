@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from slimjax.metrics.bootstrap import Columns
+from slimjax.metrics.extra import is_known
 from slimjax.metrics.metric import Metric
 from slimjax.models.head import HeadConfig, HeadSettings
 from slimjax.nn.readout import Readout
@@ -61,7 +62,8 @@ class Task:
         inputs: From a batch, and a key or None, to what the model reads.
         targets: From a batch, and a key or None, to the targets of each head. The key
             is the one that `inputs` gets.
-        metrics: What is reported, the headline first.
+        metrics: What is reported, the headline first. Those whose library is missing
+            are left out.
         outputs: From readouts and a batch to what is kept of each row beside its loss,
             arrays ``[B ...]``.
         predict: From readouts and a batch without targets to what is kept of each row
@@ -121,8 +123,9 @@ class Task:
 
     @property
     def headline(self) -> Metric:
-        """The metric by which runs are ranked."""
-        return self.metrics[0]
+        """The metric by which runs are ranked: the first whose library is there."""
+        known = (metric for metric in self.metrics if is_known(metric.key))
+        return next(known, self.metrics[0])
 
 
 def nats_per_target(columns: Columns) -> np.ndarray:

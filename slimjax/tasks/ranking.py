@@ -84,6 +84,7 @@ def make_task(special: Mapping[str, int]) -> Task:
         predict=predict,
         answer=answer,
         score=score,
+        formats=("jsonl",),
         passes=2,
         among=among,
         target="pair",

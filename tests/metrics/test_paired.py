@@ -52,6 +52,29 @@ def test_equal_models_do_not_differ():
     assert found == (0.0, 0.0, 0.0, 1.0)
 
 
+def test_a_difference_that_is_never_known_has_no_probability():
+    labels = np.zeros(20, int)
+    models = [{"label": labels, "prediction": labels} for _ in range(2)]
+    nothing = lambda columns: np.full(len(np.atleast_2d(columns["label"])), np.nan)
+    found = compare_metric(lambda c: nothing(c).squeeze(), *models)
+    assert np.isnan([found.value, found.low, found.high, found.p]).all()
+
+
+def test_resamples_without_a_value_do_not_count():
+    first, second = make_models(40)
+    better = [ACCURACY(columns) for columns in (first, second)]
+    assert better[1] > better[0]
+
+    def sometimes(columns):
+        found = np.asarray(ACCURACY(columns), float)
+        return np.where(np.arange(found.size).reshape(found.shape) % 2, np.nan, found)
+
+    half = compare_metric(sometimes, first, second)
+    assert (
+        0 < half.p == pytest.approx(compare_metric(ACCURACY, first, second).p, abs=0.03)
+    )
+
+
 def test_other_examples_are_refused():
     first, second = make_models()
     second = {name: column[:-1] for name, column in second.items()}

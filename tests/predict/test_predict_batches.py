@@ -6,7 +6,6 @@ import pytest
 from slimjax.data.dataset import Field
 from slimjax.data.encoding import Encoded, Prepared
 from slimjax.predict.batches import choose_lengths, make_batches, measure_rows
-from slimjax.predict.formats import choose_format, write_conll, write_squad
 from slimjax.predict.windows import Pass
 from slimjax.text.examples import Example
 
@@ -102,20 +101,3 @@ def test_what_is_kept_by_position_has_all_positions(number):
     for i in range(number):
         np.testing.assert_array_equal(kept["next"][i, : i + 1], i + 11)
         np.testing.assert_array_equal(kept["scores"][i], i + 10)
-
-
-def test_tags_and_spans_have_their_own_formats(tmp_path):
-    lines = [
-        {"tokens": ["Ada", "ran"], "prediction": ["B-P", "O"]},
-        {"error": "no"},
-        {"text": "漂亮", "prediction": ["O", "B-X"]},
-    ]
-    for write, given, expected in (
-        (write_conll, lines, "Ada\tB-P\nran\tO\n\n\n漂\tO\n亮\tB-X\n\n"),
-        (write_squad, [{"id": 5, "prediction": "é"}], '{\n"5": "é"\n}\n'),
-    ):
-        with (tmp_path / "out").open("wb") as file:
-            write(given, file)
-        assert (tmp_path / "out").read_text() == expected
-    assert choose_format("", "a.json", ("jsonl", "squad")) == "squad"
-    assert choose_format("", "a.json", ("jsonl",)) == "jsonl"

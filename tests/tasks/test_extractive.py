@@ -15,8 +15,11 @@ from slimjax.data.sentence_columns import (
     split_sentences,
 )
 from slimjax.errors import ConfigError, DataError
+from slimjax.metrics import extra
 from slimjax.models.head import HeadSettings
 from slimjax.predict.predictor import open_predictor
+from slimjax.run.evaluate import nothing_measured
+from slimjax.run.finish import describe_metrics
 from slimjax.run.progress import Display
 from slimjax.run.start import train
 from slimjax.tasks import extractive
@@ -173,3 +176,13 @@ def test_a_model_learns_which_sentences_count(tmp_path):
     assert len(found["chosen"]) == 1
     assert len(found["scores"]) == 31
     assert found["prediction"] in long
+
+
+def test_the_headline_is_one_that_can_be_measured_here(monkeypatch):
+    task = extractive.make_task({"pad": 0, "bos": 1, "eos": 2})
+    assert task.headline.key == "rougeL"
+    monkeypatch.setattr(extra, "has_library", lambda _: False)
+    assert task.headline.key == "sentence_f1"
+    nothing = nothing_measured(task)
+    described = describe_metrics(task, nothing, nothing)
+    assert [part["key"] for part in described] == ["sentence_f1", "nats_per_sentence"]
