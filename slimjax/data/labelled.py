@@ -7,7 +7,7 @@ cache under a hash of all that determines them.
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,9 +80,10 @@ def load_labelled_dataset(
     again = functools.partial(gather, config, schema, codecs, all_valid=all_valid)
     found = again(skips, report)
     splits, columns = found.dealt.splits, found.columns
+    hashes = [_hash_examples(splits[split]) for split in SPLITS]
     fingerprint = hash_json(
         FORMAT,
-        [_hash_examples(splits[split]) for split in SPLITS],
+        hashes,
         [[column.name, column.fingerprint] for column in columns],
     )
 
@@ -104,7 +105,9 @@ def load_labelled_dataset(
             source=name_sources(config.source),
             codecs=merge("codecs") | own,
             notes=write_notes(config, found.kinds, found.dealt, columns, skips, counts),
-            read_examples=lambda: again(Skips(), keep_records=True).dealt.splits,
+            read_examples=lambda: _check_again(
+                config, hashes, again(Skips(), keep_records=True).dealt.splits
+            ),
             kinds=found.kinds,
             encode=functools.partial(encode_examples, columns),
             buckets=_choose_buckets(config, fields, arrays["train"]),
@@ -226,6 +229,27 @@ def _hash_examples(examples: list[Example]) -> str:
     for example in examples:
         digest.update(hash_inputs(example, tuple(example.values)))
     return digest.hexdigest()
+
+
+def _check_again(config: DataConfig, hashes: Sequence[str], again: Splits) -> Splits:
+    """Returns examples that were read once more.
+
+    Args:
+        config: Names the sources.
+        hashes: Those of the splits whose rows were made.
+        again: The examples now.
+
+    Raises:
+        DataError: If those of a split are others.
+    """
+    for split, known in zip(SPLITS, hashes, strict=True):
+        if _hash_examples(again[split]) != known:
+            raise DataError(
+                f"{name_sources(config.source)} has changed since its rows were made: "
+                f"the {split} split has other examples now. Put the files back, and "
+                "run the same command again."
+            )
+    return again
 
 
 def _count_rows(

@@ -38,6 +38,9 @@ KINDS = {
     "summary": "passage",
     "labels": "choices",
 }
+PAIRS = ("document", "sentences"), ("summary", "labels")
+"""What is read, and what is right: an example has one of each."""
+
 _END = re.compile(
     r"(?:[.!?\u2026]+[\"'\u201d\u2019)\]]*(?=\s)"
     r"|[\u3002\uff01\uff1f]+[\u201d\u2019\u300d\u300f\uff09]*|\n+)\s*"
@@ -49,11 +52,14 @@ def choose_sentence_kinds(fields: Collection[str]) -> dict[str, str]:
     """Returns names and kinds of what is read of an example.
 
     Args:
-        fields: Names that the config has; without any, each value may be missing.
+        fields: Names that the config has. Of a pair that has none of them, each value
+            may be missing, and its name stands for itself.
     """
-    if fields:
-        return {name: kind for name, kind in KINDS.items() if name in fields}
-    return {name: f"{kind}?" for name, kind in KINDS.items()}
+    kinds: dict[str, str] = {}
+    for pair in PAIRS:
+        named = {name: KINDS[name] for name in pair if name in fields}
+        kinds |= named or {name: f"{KINDS[name]}?" for name in pair}
+    return kinds
 
 
 def split_sentences(text: str) -> list[str]:

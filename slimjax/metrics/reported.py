@@ -8,7 +8,8 @@
 | `ENTITIES` | see `slimjax.metrics.entities.entity_columns` |
 | `SPANS` | see `slimjax.metrics.spans.answer_columns` |
 | `RANKS` | ``rank [R]``, from 1 |
-| `TEXTS` | see `slimjax.metrics.texts.text_columns` |
+| `TEXTS`, `SUMMARIES` | see `slimjax.metrics.texts.text_columns` |
+| `SENTENCES` | ``sentence_hits``, ``sentence_chosen``, ``sentence_right``: counts |
 """
 
 from collections.abc import Callable
@@ -90,6 +91,17 @@ def _entity_ratio(name: str, whole: str) -> Of:
 def _entity_f1(name: str) -> Of:
     return lambda c: entities.f1_of_counts(
         total(c, name), total(c, "entity_predicted"), total(c, "entity_gold")
+    )
+
+
+def _sentence_f1(columns: Columns) -> np.ndarray:
+    names = ("sentence_hits", "sentence_chosen", "sentence_right")
+    return entities.f1_of_counts(*(total(columns, name) for name in names))
+
+
+def _sentence_part(whole: str) -> Of:
+    return lambda c: entities.ratio_of(
+        total(c, "sentence_hits"), total(c, f"sentence_{whole}")
     )
 
 
@@ -203,3 +215,14 @@ TEXTS = (
     ),
 )
 """Some of these need a library that may be missing, see `slimjax.metrics.extra`."""
+
+_ROUGES = [metric for metric in TEXTS if metric.key.startswith("rouge")]
+SUMMARIES = tuple(sorted(_ROUGES, key=lambda metric: metric.key != "rougeL"))
+"""The same of ROUGE alone, the longest common part first."""
+
+SENTENCES = (
+    _answer_rate("sentence_f1", "sentence F1", _sentence_f1),
+    _answer_rate("sentence_precision", "sentence precision", _sentence_part("chosen")),
+    _answer_rate("sentence_recall", "sentence recall", _sentence_part("right")),
+)
+"""Of sentences that were chosen, over all examples together."""

@@ -1,5 +1,6 @@
 """Figures of what a model answered: confusion, ROC, reliability, lengths, values."""
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,9 +155,33 @@ def _draw_reliability(axes: "Axes", answers: Answers) -> None:
     style.add_legend(axes, loc="upper left")
 
 
+def name_renamed(answers: Answers) -> str:
+    """Returns which classes have a number in figures, as the font lacks their signs."""
+    names = names_of(answers)
+    parts = [
+        f"class {place + 1} is {name}"
+        for place, name in enumerate(names)
+        if not _is_drawn(name)
+    ]
+    return f" {', '.join(parts)}." if parts else ""
+
+
+@functools.cache
+def _signs() -> frozenset[int]:
+    """Returns the signs that the font of figures has."""
+    from matplotlib import font_manager
+
+    found = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    return frozenset(found.get_charmap())
+
+
+def _is_drawn(name: str) -> bool:
+    return name.isprintable() and _signs().issuperset(map(ord, name))
+
+
 def _short(name: str, place: int) -> str:
     """Returns a name that the figure's font can draw, and that has room."""
-    if not name.isascii() or not name.isprintable():
+    if not _is_drawn(name):
         return f"class {place + 1}"
     name = name.replace("$", r"\$")
     return name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3]}..."

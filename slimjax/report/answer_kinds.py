@@ -111,6 +111,22 @@ def _text_columns(lines: Lines) -> Columns:
     return text_columns(predictions, references) | {"loss": np.array(loss)}
 
 
+def _sentence_columns(lines: Lines) -> Columns:
+    said = [{*line.fields["chosen"]} for line in lines]
+    right = [{i for i, m in enumerate(li.expected["labels"]) if m} for li in lines]
+    pairs = list(zip(said, right, strict=True))
+    return {
+        "sentence_hits": np.array([len(own & gold) for own, gold in pairs]),
+        "sentence_chosen": np.array([len(own) for own in said]),
+        "sentence_right": np.array([len(gold) for gold in right]),
+    }
+
+
+def _missed_sentences(columns: Columns) -> Float[np.ndarray, " N"]:
+    both = columns["sentence_chosen"] + columns["sentence_right"]
+    return (both - 2 * columns["sentence_hits"]).astype(float)
+
+
 def _missed_entities(columns: Columns) -> Float[np.ndarray, " N"]:
     both = columns["entity_predicted"] + columns["entity_gold"]
     return both - 2 * columns["entity_hits"]
@@ -182,6 +198,26 @@ KINDS = (
         lambda lines: {"rank": np.array([line.fields["rank"] for line in lines])},
         reported.RANKS,
         lambda c: (c["rank"] - 1).astype(float),
+    ),
+    Kind(
+        "sentences",
+        lambda line: (
+            is_list(line.fields.get("chosen")) and is_list(line.expected.get("labels"))
+        ),
+        _sentence_columns,
+        reported.SENTENCES,
+        _missed_sentences,
+    ),
+    Kind(
+        "summaries",
+        lambda line: (
+            is_list(line.fields.get("chosen"))
+            and "summary" in line.expected
+            and _is_text(line.prediction)
+        ),
+        _text_columns,
+        reported.SUMMARIES,
+        _text_cost,
     ),
     Kind(
         "texts",

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from slimjax.metrics.extra import describe_left_out
 from slimjax.metrics.texts import describe_settings
 from slimjax.report.answer_figures import (
+    name_renamed,
     plot_confusion,
     plot_curves,
     plot_hits,
@@ -14,7 +15,7 @@ from slimjax.report.answer_figures import (
 from slimjax.report.answer_lines import references_of
 from slimjax.report.answer_tables import make_class_table, make_metric_table
 from slimjax.report.answer_texts import rank_mistakes, show_mistakes, show_some
-from slimjax.report.answers import Answers
+from slimjax.report.answers import MAX_LINES, Answers
 from slimjax.report.images import embed
 from slimjax.report.markup import escape, write_table
 from slimjax.report.metrics import SPLITS
@@ -32,6 +33,9 @@ CAPTIONS = {
     "hits": "How often the right candidate is among the first k.",
     "values": "Predicted by right values. On the dashed line both are equal.",
 }
+
+WRITTEN = ("texts", "summaries")
+"""Kinds that are compared to references word by word."""
 
 MISTAKES = {
     "texts": "Examples with the highest loss",
@@ -85,13 +89,18 @@ def _write_gaps(runs: Sequence[Run]) -> list[str]:
 def _notes(answers: Answers) -> list[str]:
     """Returns what is left out of the numbers below, and how texts were cut."""
     notes = []
+    if answers.is_cut:
+        notes.append(
+            f"Only the first {MAX_LINES:,} lines of predictions-{answers.split}.jsonl "
+            f"are shown and counted here; metrics-{answers.split}.json counts all."
+        )
     if answers.num_left_out:
         notes.append(f"Lines without an answer, left out: {answers.num_left_out:,}.")
-    if answers.kind.name == "texts":
+    if answers.kind.name in WRITTEN:
         left_out = describe_left_out()
         notes += [f"Left out: {left_out}"] if left_out else []
     notes = [f"<p class='warning'>{escape(note)}</p>" for note in notes if note]
-    if answers.kind.name == "texts":
+    if answers.kind.name in WRITTEN:
         settings = describe_settings([references_of(line) for line in answers.lines])
         text = "; ".join(
             f"{name.replace('_', ' ')}: {value}" for name, value in settings.items()
@@ -109,8 +118,10 @@ def _draw(answers: Answers, images: dict[str, bytes], prefix: str) -> list[str]:
     if answers.kind.name == "values":
         plots = {"values": plot_values} | plots
     figures = [(name, plot(answers)) for name, plot in plots.items()]
+    renamed = name_renamed(answers) if "confusion" in plots else ""
+    captions = {n: f"{CAPTIONS[n]}{'' if n == 'lengths' else renamed}" for n in plots}
     return [
-        embed(figure, f"{prefix}{name}", CAPTIONS[name], images)
+        embed(figure, f"{prefix}{name}", captions[name], images)
         for name, figure in figures
         if figure is not None
     ]

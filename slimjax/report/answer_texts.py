@@ -145,6 +145,20 @@ def _show_rank(answers: Answers, line: Line, _: Sequence[str]) -> str:
     return f"<dl>{''.join(cells)}{rank}</dl>"
 
 
+def _show_sentences(answers: Answers, line: Line, _: Sequence[str]) -> str:
+    sentences = answers.input_of(line, "sentences")
+    right = [i for i, mark in enumerate(line.expected["labels"]) if mark]
+    texts = []
+    for numbers in (line.fields["chosen"], right):
+        known = sentences if is_list(sentences) else []
+        own = [known[i] if i < len(known) else f"sentence {i}" for i in numbers]
+        texts.append(" ".join(map(str, own)) or "none")
+    rows = [("document", answers.text_of(line)), ("chosen", texts[0])]
+    rows += [("right", texts[1])]
+    cells = [f"<dt>{name}</dt><dd>{_cut(text)}</dd>" for name, text in rows]
+    return f"<dl>{''.join(cells)}</dl>"
+
+
 def _show_text(answers: Answers, line: Line, _: Sequence[str]) -> str:
     rows = [("source", answers.text_of(line)), ("predicted", str(line.prediction))]
     rows += [("right", text) for text in references_of(line)[:3]]
@@ -159,6 +173,8 @@ SHOWN: dict[str, Callable[[Answers, Line, Sequence[str]], str]] = {
     "entities": _show_entities,
     "spans": _show_span,
     "ranks": _show_rank,
+    "sentences": _show_sentences,
+    "summaries": _show_text,
     "texts": _show_text,
 }
 

@@ -44,6 +44,7 @@ class Answers:
         seed: Seed of the bootstrap.
         names: Fields of the file, by the names of the task.
         images: Those of some of the examples.
+        is_cut: Whether the file has more lines than are read.
     """
 
     split: str
@@ -53,6 +54,7 @@ class Answers:
     seed: int
     names: Json
     images: Images = dataclasses.field(default_factory=Images)
+    is_cut: bool = False
 
     @functools.cached_property
     def columns(self) -> Columns:
@@ -93,13 +95,14 @@ def read_answers(run: Run) -> Answers | None:
     """
     for split in SPLITS:
         path = run.folder / f"predictions-{split}.jsonl"
-        rows = read_lines(path, MAX_LINES) if path.is_file() else []
+        rows = read_lines(path, MAX_LINES + 1) if path.is_file() else []
         if rows:
-            found = _make(run, split, rows)
+            found = _make(run, split, rows[:MAX_LINES])
             if found is None:
                 return None
             images = read_images(run.folder / f"images-{split}.npz")
-            return dataclasses.replace(found, images=images)
+            more = dict(images=images, is_cut=len(rows) > MAX_LINES)
+            return dataclasses.replace(found, **more)
     return None
 
 

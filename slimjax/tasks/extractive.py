@@ -31,8 +31,6 @@ from slimjax.data.sentence_columns import (
     sentences_of,
 )
 from slimjax.metrics import reported
-from slimjax.metrics.bootstrap import Columns, total
-from slimjax.metrics.entities import f1_of_counts
 from slimjax.metrics.extra import is_known
 from slimjax.metrics.texts import score_rouge
 from slimjax.models.head import HeadConfig, HeadSettings
@@ -50,19 +48,9 @@ from slimjax.tasks.labelled import expected_outline as expected_outline
 from slimjax.tasks.labelled import make_load
 from slimjax.text.examples import Example
 
-
-def sentence_f1(columns: Columns) -> np.ndarray:
-    """Returns the F1 of chosen sentences, over all examples together."""
-    names = ("sentence_hits", "sentence_chosen", "sentence_right")
-    return f1_of_counts(*(total(columns, name) for name in names))
-
-
 METRICS = (
-    *sorted(
-        (metric for metric in reported.TEXTS if metric.key.startswith("rouge")),
-        key=lambda metric: metric.key != "rougeL",
-    ),
-    Metric("sentence_f1", "sentence F1", "high", sentence_f1, is_rate=True),
+    *reported.SUMMARIES,
+    *reported.SENTENCES,
     Metric("nats_per_sentence", "nats per sentence", "low", nats_per_target),
 )
 

@@ -498,6 +498,15 @@ def test_a_task_prepares_its_columns_and_an_example_may_have_several_rows(tmp_pa
     assert dataset.codecs[READS].names == ("text_pair",)
 
 
+def test_examples_that_have_changed_are_not_taken_for_those_of_the_rows(tmp_path):
+    path = write_lines(tmp_path / "a.jsonl", make_reviews(60))
+    dataset = load(path)
+    assert sum(map(len, dataset.read_examples().values())) > 50
+    write_lines(path, make_reviews(61))
+    with pytest.raises(DataError, match="has changed since its rows were made"):
+        dataset.read_examples()
+
+
 def test_optional_values_are_in_all_examples_or_in_none(tmp_path):
     rows = [{"text": f"{i}", "label": i % 2} for i in range(30)]
     path = tmp_path / "a.jsonl"

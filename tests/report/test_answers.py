@@ -84,6 +84,16 @@ RANKS = [
     | {"ranking": [{"text": EVIL, "score": 0.5}], "expected": {"text_pair": EVIL}}
     for i in range(30)
 ]
+CHOSEN = [
+    {"sentences": ["One.", EVIL, "Three."], "chosen": [i % 3], "scores": [0.1] * 3}
+    | {"prediction": "One.", "expected": {"labels": [1, 0, 0]}, "loss": 0.5}
+    for i in range(30)
+]
+SUMMARIES = [
+    {"document": f"One. {EVIL} Three.", "chosen": [i % 3], "prediction": f"a {EVIL}"}
+    | {"scores": [0.1] * 3, "expected": {"summary": "a b"}, "loss": i / 7}
+    for i in range(30)
+]
 KINDS = {
     "classes": (CLASSES, FIELDS),
     "values": (VALUES, {}),
@@ -92,6 +102,8 @@ KINDS = {
     "texts": (TEXTS, {}),
     "several": (MANY, {}),
     "ranks": (RANKS, {}),
+    "sentences": (CHOSEN, {}),
+    "summaries": (SUMMARIES, {}),
 }
 
 
@@ -123,6 +135,40 @@ def test_numbers_are_those_of_the_file(tmp_path):
         said = [x for x in CLASSES if x["prediction"] == name]
         precision = np.mean([x["stars"] == name for x in said])
         assert by_name[name][3].startswith(f"{precision:.3f} (")
+
+
+def test_chosen_sentences_are_counted(tmp_path):
+    answers = read_answers(make_run(tmp_path / "run", CHOSEN))
+    assert answers.metrics[0].key == "sentence_f1"
+    assert float(answers.estimates["sentence_f1"].value) == pytest.approx(1 / 3)
+    summaries = read_answers(make_run(tmp_path / "other", SUMMARIES))
+    assert summaries.metrics[0].key == "rougeL"
+
+
+def test_a_page_says_that_it_shows_a_part_of_the_lines(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run", CLASSES, fields=FIELDS)
+    said = "Only the first 40 lines of predictions-test.jsonl"
+    for most, is_said in ((len(CLASSES), False), (40, True)):
+        monkeypatch.setattr("slimjax.report.answers.MAX_LINES", most)
+        monkeypatch.setattr("slimjax.report.answer_page.MAX_LINES", most)
+        answers = read_answers(run)
+        assert len(answers.lines) == most
+        page = "".join(write_answers(run, answers, {}, prefix="a"))
+        assert (said in page) == is_said
+
+
+def test_classes_that_the_font_lacks_are_named_below(tmp_path):
+    names = {NAMES[0]: "für", NAMES[1]: "好"}
+    lines = [
+        {"text": "x", "label": names[line["stars"]], "loss": line["loss"]}
+        | {"prediction": names[line["prediction"]]}
+        | {"scores": {names[n]: p for n, p in line["scores"].items()}}
+        for line in CLASSES
+    ]
+    run = make_run(tmp_path / "run", lines)
+    page = "".join(write_answers(run, read_answers(run), {}, prefix="a"))
+    assert page.count("class 2 is 好.") == 2
+    assert "class 1 is" not in page
 
 
 def test_the_costliest_mistakes_come_first(tmp_path):

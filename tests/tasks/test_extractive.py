@@ -15,7 +15,7 @@ from slimjax.data.sentence_columns import (
     split_sentences,
 )
 from slimjax.errors import ConfigError, DataError
-from slimjax.metrics import extra
+from slimjax.metrics import extra, reported
 from slimjax.models.head import HeadSettings
 from slimjax.predict.predictor import open_predictor
 from slimjax.run.evaluate import nothing_measured
@@ -114,7 +114,7 @@ def test_answers_join_windows_and_keep_the_order():
     assert said["prediction"] == "Two. Three."
     gold = Example({**example.values, "labels": (0, 1, 0)}, "a", 1)
     columns = extractive.score([said], [gold], HeadSettings())
-    assert float(extractive.sentence_f1(columns)) == pytest.approx(2 / 3)
+    assert float(reported.SENTENCES[0].of(columns)) == pytest.approx(2 / 3)
 
 
 def test_labels_are_one_for_each_sentence(tmp_path):
@@ -143,6 +143,21 @@ def test_documents_without_summaries_are_nothing_to_learn_from(tmp_path):
         load(path)
     fields = dict(document="document", summary="summary")
     assert load(path, fields=fields).num_rows("train") > 10
+
+
+@pytest.mark.parametrize("renamed", ["document", "summary"])
+def test_a_name_that_fields_leave_out_stands_for_itself(tmp_path, renamed):
+    examples = make_documents(40)
+    for example in examples:
+        example["own"] = example.pop(renamed)
+        example["labels"] = ["politics"]  # Something else, which summaries exclude.
+    fields = {"summary": "summary"} | {renamed: "own"}
+    data = load(write(tmp_path / "a.jsonl", examples), fields=fields)
+    assert data.num_rows("train") > 20
+    for example in examples:
+        del example["labels"]
+    data = load(write(tmp_path / "b.jsonl", examples), fields={renamed: "own"})
+    assert data.num_rows("train") > 20
 
 
 def test_a_summary_needs_a_limit():
@@ -185,4 +200,6 @@ def test_the_headline_is_one_that_can_be_measured_here(monkeypatch):
     assert task.headline.key == "sentence_f1"
     nothing = nothing_measured(task)
     described = describe_metrics(task, nothing, nothing)
-    assert [part["key"] for part in described] == ["sentence_f1", "nats_per_sentence"]
+    keys = [part["key"] for part in described]
+    assert keys[0] == "sentence_f1"
+    assert not [key for key in keys if key.startswith("rouge")]
