@@ -1,5 +1,7 @@
 """Every recipe is a config that can be built and traced."""
 
+import dataclasses
+import json
 import pathlib
 
 import jax
@@ -7,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from slimjax import tasks
 from slimjax.config import override, read_config
 from slimjax.data.domains import Domains
 from slimjax.data.outline import Field, Outline
@@ -85,6 +88,56 @@ def test_a_recipe_of_labelled_data_can_be_built_and_traced(name):
     blueprint = make_blueprint(run, make_up_outline(run, MADE_UP[name]))
     check_budget(blueprint)
     trace(blueprint)
+
+
+def made_up_example(name, i):
+    """Returns an example of the data that a recipe is for."""
+    words = ["Ada", "saw", f"x{i}"]
+    text, label = " ".join(words), "ab"[i % 2]
+    pair = {"text": text, "text_pair": f"{i} {text}"}
+    return {
+        "classification": {"text": text, "label": label},
+        "regression": {"text": text, "value": i / 7},
+        "tagging": {"tokens": words, "tags": ["B-P", "O", "O"]},
+        "relation": pair | {"label": label},
+        "span_qa": {"question": f"Who {i}?", "context": text}
+        | {"answers": {"text": ["Ada"], "answer_start": [0]}},
+        "ranking": pair,
+        "extractive": {"document": f"{text}. It is {i}. No.", "summary": text},
+        "mnist_mlp": {"features": [i / 7] * 784, "label": label},
+    }[name]
+
+
+OF_EXAMPLES = ("classification", "regression", "tagging", "relation", "span_qa")
+OF_EXAMPLES += ("ranking", "extractive", "mnist_mlp")
+
+
+@pytest.mark.parametrize("name", OF_EXAMPLES)
+def test_a_recipe_of_examples_can_be_built_and_traced(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("SLIMJAX_CACHE", str(tmp_path / "cache"))
+    lines = [json.dumps(made_up_example(name, i)) for i in range(80)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(lines))
+    changes = [("data.source", f"jsonl:{path}"), ("data.tokenizer", "bytes")]
+    if name == "mnist_mlp":
+        fields = '{"features": "features", "label": "label"}'
+        changes = [changes[0], ("data.fields", fields)]
+    run = make_run_config(override(read_config(f"configs/{name}.py"), changes))
+    outline = tasks.get(run.task).load(run.data, head=run.head).outline
+    if "vocab" in outline.sizes:
+        sizes = outline.sizes | {"vocab": run.data.vocab_size}
+        outline = dataclasses.replace(outline, sizes=sizes)
+    blueprint = make_blueprint(run, outline)
+    check_budget(blueprint)
+    trace(blueprint)
+
+
+def test_every_recipe_is_traced_or_starts_from_a_folder():
+    traced = {*OF_EXAMPLES, *MADE_UP}
+    for path in CONFIGS:
+        run = make_run_config(read_config(path))
+        if not run.model.init_from and expected_outline(run) is None:
+            assert path.stem in traced
 
 
 def test_a_dense_run_has_no_seams():

@@ -7,7 +7,7 @@ cache under a hash of all that determines them.
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from slimjax.data.encoding import (
     encode_examples,
     find_unencodable,
 )
-from slimjax.data.gathering import gather
+from slimjax.data.gathering import Gathered, gather
 from slimjax.data.image_table import IMAGE
 from slimjax.data.mixture import make_mixture
 from slimjax.data.outline import DOMAIN, POSITIONS, Field
@@ -81,11 +81,8 @@ def load_labelled_dataset(
     found = again(skips, report)
     splits, columns = found.dealt.splits, found.columns
     hashes = [_hash_examples(splits[split]) for split in SPLITS]
-    fingerprint = hash_json(
-        FORMAT,
-        hashes,
-        [[column.name, column.fingerprint] for column in columns],
-    )
+    made = [[column.name, column.fingerprint] for column in columns]
+    fingerprint = hash_json(FORMAT, hashes, made)
 
     def load(folder: Path, info: Info) -> Dataset:
         merge = lambda key: {k: v for c in columns for k, v in getattr(c, key).items()}
@@ -105,9 +102,7 @@ def load_labelled_dataset(
             source=name_sources(config.source),
             codecs=merge("codecs") | own,
             notes=write_notes(config, found.kinds, found.dealt, columns, skips, counts),
-            read_examples=lambda: _check_again(
-                config, hashes, again(Skips(), keep_records=True).dealt.splits
-            ),
+            read_examples=functools.partial(_read_again, config, hashes, again),
             kinds=found.kinds,
             encode=functools.partial(encode_examples, columns),
             buckets=_choose_buckets(config, fields, arrays["train"]),
@@ -231,25 +226,28 @@ def _hash_examples(examples: list[Example]) -> str:
     return digest.hexdigest()
 
 
-def _check_again(config: DataConfig, hashes: Sequence[str], again: Splits) -> Splits:
-    """Returns examples that were read once more.
+def _read_again(
+    config: DataConfig, hashes: Sequence[str], again: Callable[..., Gathered]
+) -> Splits:
+    """Returns all examples, with the fields of their files.
 
     Args:
         config: Names the sources.
-        hashes: Those of the splits whose rows were made.
-        again: The examples now.
+        hashes: Of the examples whose rows were made, split after split.
+        again: Gathers them once more.
 
     Raises:
-        DataError: If those of a split are others.
+        DataError: If those of a split are others now.
     """
+    splits = again(Skips(), keep_records=True).dealt.splits
     for split, known in zip(SPLITS, hashes, strict=True):
-        if _hash_examples(again[split]) != known:
+        if _hash_examples(splits[split]) != known:
             raise DataError(
                 f"{name_sources(config.source)} has changed since its rows were made: "
                 f"the {split} split has other examples now. Put the files back, and "
                 "run the same command again."
             )
-    return again
+    return splits
 
 
 def _count_rows(

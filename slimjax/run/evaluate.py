@@ -179,6 +179,7 @@ def evaluate_folder(
     model, config = load(workdir), read_json(folder.config, dict)
     if source is not None:
         config["data"] |= {**PLAIN, "source": source}
+        config["data"] |= {"valid_source": "", "test_source": ""}
     run = make_run_config(config, is_stored=True)
     run = dataclasses.replace(run, mesh=mesh_here(run.mesh))
     everything, task_file = split == "all", tasks.get(run.task)
@@ -186,7 +187,8 @@ def evaluate_folder(
     data = task_file.load(run.data, head=run.head, **options)
     part = "valid" if everything else split
     if not data.num_rows(part):
-        raise DataError(f"{run.data.source} has nothing in its {split} split.")
+        hint = "" if source is None else " Take --split=all for all of it."
+        raise DataError(f"{run.data.source} has nothing in its {split} split.{hint}")
     task = with_bytes(make_task(run, data.outline), model.config, data.codecs)
     stage = make_stage(Blueprint(run, task, model.config, data.outline))
     variables = stage.unrounded(stage.place(model.params))

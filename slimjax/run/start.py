@@ -10,6 +10,7 @@ from slimjax import processes, tasks
 from slimjax.data.dataset import Dataset
 from slimjax.errors import StoppedError
 from slimjax.metrics.extra import describe_left_out
+from slimjax.run.architectures import settle_architectures
 from slimjax.run.augmented import change_texts
 from slimjax.run.blueprints import expected_outline, make_blueprint, make_task
 from slimjax.run.branch import check_branch
@@ -64,7 +65,7 @@ def train(
     folder, start_time = RunFolder(workdir), time.perf_counter()
     with processes.together("the checks"):
         folder.check_writable()
-        run = take_shape(run, folder)
+        run = settle_architectures(take_shape(run, folder), folder)
         if folder.holds_run:
             check_same_run(read_json(folder.config), run)
             if folder.report.is_file():

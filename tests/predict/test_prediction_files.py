@@ -1,6 +1,7 @@
 """`slimjax evaluate` writes what was predicted: metrics follow from the file."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -81,6 +82,21 @@ def test_other_data_have_files_of_their_own(workdir, tmp_path):
     right = [line["prediction"] == line["stars"] for line in lines]
     metrics = json.loads((workdir / "metrics-data.json").read_text())
     assert metrics["accuracy"] == pytest.approx(np.mean(right), abs=1e-9)
+
+
+def test_the_test_split_of_other_data_is_theirs(workdir, tmp_path):
+    config = json.loads((workdir / "config.json").read_text())
+    own = write_lines(tmp_path / "own.jsonl", make_reviews(20, seed=6))
+    config["data"] |= {"test_source": f"jsonl:{own}", "test_fraction": 0.4}
+    folder = shutil.copytree(workdir, tmp_path / "run")
+    (folder / "config.json").write_text(json.dumps(config))
+    source = write_lines(tmp_path / "more.jsonl", make_reviews(30, seed=5))
+    flags = [f"--workdir={folder}", f"--data=jsonl:{source}", "--split=test"]
+    assert main(["evaluate", *flags]) == 0
+    texts = {json.loads(line)["review"] for line in source.read_text().splitlines()}
+    lines = read_lines(folder / "predictions-data.jsonl")
+    assert 4 < len(lines) < 25
+    assert {line["review"] for line in lines} <= texts
 
 
 def test_whole_examples_are_measured():

@@ -1,17 +1,19 @@
 """A run with a second model that learns beside it: cut, killed, counted and dropped."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from slimjax.run import loop
+from slimjax.run.architectures import settle_architectures
 from slimjax.run.dry_run import describe
 from slimjax.run.progress import Display
 from slimjax.run.start import train
 from slimjax.store.packed import read_packed
 from slimjax.store.run_folder import RunFolder
-from slimjax.train.config import make_run_config
+from slimjax.train.config import check_same_run, make_run_config
 
 STEPS, ROWS = 8, 4
 
@@ -47,6 +49,26 @@ def run(tmp_path_factory):
 def fit(run, folder):
     with Display(quiet=True) as display:
         return train(run, folder, display=display)
+
+
+def test_a_file_of_an_architecture_may_be_gone_once_a_run_has_begun(run, tmp_path):
+    path, entries = tmp_path / "other.json", run.distill.architecture
+    path.write_text(json.dumps(entries))
+    named = dataclasses.replace(
+        run,
+        distill=dataclasses.replace(run.distill, architecture=str(path)),
+        model=dataclasses.replace(run.model, architecture=str(path)),
+    )
+    folder = RunFolder(tmp_path / "run")
+    fit(named, folder.root)
+    config = json.loads(folder.config.read_text())
+    assert config["distill"]["architecture"] == entries
+    assert config["model"]["architecture"] == entries
+    for change in (lambda: path.write_text("[]"), path.unlink):
+        change()
+        settled = settle_architectures(named, folder)
+        check_same_run(config, settled)
+        assert settled.distill.architecture == entries
 
 
 def test_the_second_model_is_never_cut_and_is_no_part_of_what_comes_out(
