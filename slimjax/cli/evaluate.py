@@ -1,5 +1,6 @@
 """``slimjax evaluate``."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,8 +46,16 @@ def main(argv: Sequence[str]) -> None:
         facts = [f"{key} {_show(value)}" for key, value in own.items()]
         print(f"{name:16} {', '.join(facts)}")
     for own in classes:
-        facts = [f"{key} {_show(value)}" for key, value in own.items()]
+        ends = own.pop("intervals")
+        facts = [
+            f"{key} {_show(value)}{_range(ends, key)}" for key, value in own.items()
+        ]
         print(", ".join(facts))
+
+
+def _range(ends: dict[str, list[float]], key: str) -> str:
+    low, high = ends.get(key, (math.nan, math.nan))
+    return "" if math.isnan(low) else f" ({low:.4f} to {high:.4f})"
 
 
 def _show(value: Any) -> str:

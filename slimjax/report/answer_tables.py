@@ -1,16 +1,21 @@
 """Tables of what a model answered: metrics, classes, types, lengths."""
 
-import numpy as np
-from jaxtyping import Float, Int
+from collections.abc import Sequence
 
-from slimjax.metrics import classes
-from slimjax.metrics.bootstrap import Columns, Estimates, estimate, total
-from slimjax.metrics.entities import count_by_type, f1_of_counts, ratio_of
+import numpy as np
+from jaxtyping import Int
+
+from slimjax.metrics import by_class
+from slimjax.metrics.bootstrap import Estimates, estimate
 from slimjax.report.answer_lines import class_names, entities_of_line, several_names
 from slimjax.report.answers import Answers
 from slimjax.report.quantities import ABSENT, format_count, format_decimal
 
 Table = tuple[list[str], list[list[str]]]  # Headings, rows.
+Scored = tuple[list[str], Estimates, Sequence[np.ndarray]]
+"""Names of classes, their scores ``[3 C]``, and how often each is right and said."""
+
+SIDES = ("label", "prediction")
 
 MAX_BINS, MIN_IN_BIN = 6, 20
 """Bins of length, and examples that each should have."""
@@ -82,50 +87,25 @@ def score_lengths(answers: Answers) -> tuple[list[str], list[Estimates]]:
     return names, values
 
 
-def _score_classes(answers: Answers):
-    names = class_names(answers.lines)
-
-    def of(columns: Columns) -> Float[np.ndarray, "*batch 3 C"]:
-        found = classes.score_classes(
-            columns["label"], columns["prediction"], len(names)
-        )
-        return np.stack(found[:3], axis=-2)
-
-    found = classes.score_classes(
-        answers.columns["label"], answers.columns["prediction"], len(names)
-    )
-    return names, _estimate(answers, of, answers.columns), found[3:5]
+def _score_classes(answers: Answers) -> Scored:
+    names, columns = names_of(answers), answers.columns
+    counts = [np.bincount(columns[n], minlength=len(names)) for n in SIDES]
+    return names, by_class.estimate_one(columns, len(names), answers.seed), counts
 
 
-def _score_several(answers: Answers):
-    of = lambda c: np.stack(
-        classes.score_answers(c["labels"], c["predictions"])[:3], axis=-2
-    )
-    counts = [answers.columns[n].sum(0) for n in ("labels", "predictions")]
-    scores = _estimate(answers, of, answers.columns)
+def _score_several(answers: Answers) -> Scored:
+    columns = answers.columns
+    counts = [columns[name].sum(0) for name in ("labels", "predictions")]
+    scores = by_class.estimate_several(columns, answers.seed)
     return several_names(answers.lines), scores, counts
 
 
-def _score_types(answers: Answers):
+def _score_types(answers: Answers) -> Scored:
     pairs = [entities_of_line(line) for line in answers.lines]
-    types = sorted({entity[2] for pair in pairs for side in pair for entity in side})
-    counts = np.array([count_by_type(*pair, types) for pair in pairs])
-    flat = counts.reshape(len(pairs), -1)
-
-    def of(columns: Columns) -> Float[np.ndarray, "*batch 3 C"]:
-        sums = total(columns, "counts")
-        sums = sums.reshape(*sums.shape[:-1], len(types), 3)
-        hits, predicted, gold = (sums[..., place] for place in range(3))
-        scores = ratio_of(hits, predicted), ratio_of(hits, gold)
-        return np.stack([*scores, f1_of_counts(hits, predicted, gold)], axis=-2)
-
+    types, counts = by_class.count_entities(*zip(*pairs, strict=True))
     totals = counts.sum(0)
-    scores = _estimate(answers, of, {"counts": flat})
-    return types, scores, (totals[:, 2], totals[:, 1])
-
-
-def _estimate(answers: Answers, of, columns: Columns) -> Estimates:
-    return estimate({"": of}, columns, seed=answers.seed)[""]
+    scores = by_class.estimate_types(counts, answers.seed)
+    return types, scores, [totals[:, 2], totals[:, 1]]
 
 
 def format_estimate(value: float, low: float, high: float) -> str:

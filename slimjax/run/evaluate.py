@@ -99,7 +99,7 @@ def evaluate(
         answered=answered,
         losses=found,
         notes=describe_answers(task, answered) if answered else {},
-        tables=make_tables(task, answered) if asks and answered else {},
+        tables=make_tables(task, answered, run.seed) if asks and answered else {},
         domains=measure_domains(data, split, numbers, columns, metrics)
         if losses
         else (),
@@ -126,11 +126,11 @@ def describe_answers(task: Task, answered: Answered) -> dict[str, str]:
     return notes | ({"left_out": left_out} if left_out else {})
 
 
-def make_tables(task: Task, answered: Answered) -> dict[str, Any]:
+def make_tables(task: Task, answered: Answered, seed: int) -> dict[str, Any]:
     """Returns what a task counts of its answers by class; nothing without classes."""
     if task.by_class is None or not answered.answers:
         return {}
-    return task.by_class(answered.answers, answered.examples)
+    return task.by_class(answered.answers, answered.examples, seed)
 
 
 def _answer(

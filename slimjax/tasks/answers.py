@@ -28,8 +28,9 @@ AnswerFn = Callable[["Results"], list[Answer]]
 ScoreFn = Callable[[Sequence[Answer], Sequence[Example]], dict[str, np.ndarray]]
 """From answers and examples with targets to columns ``[E]`` that add up."""
 
-TablesFn = Callable[[Sequence[Answer], Sequence[Example]], dict[str, Any]]
-"""From answers and examples with targets to what is counted of each class."""
+TablesFn = Callable[[Sequence[Answer], Sequence[Example], int], dict[str, Any]]
+"""From answers, examples with targets, and the seed of intervals, to what is counted of
+each class."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

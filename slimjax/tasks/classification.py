@@ -168,7 +168,10 @@ def answer(results: Results, name: str = LABEL) -> list[Answer]:
 
 
 def count_classes(
-    answers: Sequence[Answer], examples: Sequence[Example], name: str = LABEL
+    answers: Sequence[Answer],
+    examples: Sequence[Example],
+    seed: int,
+    name: str = LABEL,
 ) -> dict[str, Any]:
     """Returns precision, recall and F1 of each class, and which is taken for which."""
     names = list(answers[0]["scores"])
@@ -176,4 +179,4 @@ def count_classes(
     found = [said["prediction"] for said in answers]
     is_many = isinstance(found[0], list)
     count = by_class.count_several if is_many else by_class.count_one
-    return count(names, right, found)
+    return count(names, right, found, seed=seed)

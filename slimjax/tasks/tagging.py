@@ -164,12 +164,11 @@ def score(
 
 
 def count_types(
-    answers: Sequence[Answer], examples: Sequence[Example]
+    answers: Sequence[Answer], examples: Sequence[Example], seed: int
 ) -> dict[str, Any]:
     """Returns precision, recall and F1 of the entities of each type."""
-    return by_class.count_types(
-        [said["entities"] for said in answers], _right(examples)
-    )
+    said = [answer["entities"] for answer in answers]
+    return by_class.count_types(said, _right(examples), seed=seed)
 
 
 def _right(examples: Sequence[Example]) -> list[Sequence[Any]]:

@@ -136,6 +136,18 @@ def test_scores_of_classes_are_those_of_the_file(found):
     assert reported["confusion"] == np.array(counts).tolist()
 
 
+def test_scores_of_classes_have_their_intervals(found):
+    sample, reported = found
+    num = len(sample.label)
+    drawn = np.random.default_rng(0).integers(num, size=(NUM_RESAMPLES, num))
+    values = [classes(Sample(*(column[rows] for column in sample))) for rows in drawn]
+    ends = np.quantile([own[:, :3] for own in values], (0.025, 0.975), axis=0)
+    for place, own in enumerate(reported["classes"]):
+        for score, name in enumerate(("precision", "recall", "f1")):
+            expected = ends[:, place, score]
+            np.testing.assert_allclose(own["intervals"][name], expected, atol=1e-9)
+
+
 def test_the_page_has_the_numbers_of_the_evaluation(workdir):
     reported = json.loads((workdir / "metrics-test.json").read_text())
     answers = read_answers(read_run(workdir))
