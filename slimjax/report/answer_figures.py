@@ -4,6 +4,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from slimjax.metrics import classes, scores
 from slimjax.metrics.ranking import hit_at
@@ -118,12 +119,13 @@ def plot_hits(answers: Answers) -> "Figure":
 
 def _draw_roc(axes: "Axes", answers: Answers) -> None:
     columns, names = answers.columns, names_of(answers)
-    labels = columns["label"]
-    order = np.argsort(-np.bincount(labels, minlength=len(names)), kind="stable")
-    shown = [1] if len(names) == 2 else order[:MAX_CURVES].tolist()
+    rights = _is_right(answers, len(names))
+    order = np.argsort(-rights.sum(0), kind="stable")
+    is_pair = len(names) == 2 and answers.kind.name == "classes"
+    shown = [1] if is_pair else order[:MAX_CURVES].tolist()
     axes.plot([0, 1], [0, 1], color=style.LINE, linewidth=1.0, linestyle=(0, (4, 3)))
     for color, place in zip(CYCLE, shown, strict=False):
-        score, is_right = columns["scores"][:, place], labels == place
+        score, is_right = columns["scores"][:, place], rights[:, place]
         curve = scores.roc_curve(score, is_right)
         if not len(curve.x):
             continue
@@ -137,10 +139,25 @@ def _draw_roc(axes: "Axes", answers: Answers) -> None:
     style.add_legend(axes, loc="lower right")
 
 
-def _draw_reliability(axes: "Axes", answers: Answers) -> None:
+def _is_right(answers: Answers, num: int) -> Bool[np.ndarray, "N C"]:
+    """Returns which classes each example has."""
     columns = answers.columns
+    if answers.kind.name == "several":
+        return columns["labels"]
+    return columns["label"][:, None] == np.arange(num)
+
+
+def _find_bins(answers: Answers) -> scores.Bins:
+    """Returns how often answers are right, by how sure the model is of them."""
+    columns = answers.columns
+    if answers.kind.name == "several":
+        return scores.reliability_of_answers(columns["scores"], columns["labels"])
     sure = columns["scores"].max(-1)
-    bins = scores.reliability(sure, columns["label"] == columns["prediction"])
+    return scores.reliability(sure, columns["label"] == columns["prediction"])
+
+
+def _draw_reliability(axes: "Axes", answers: Answers) -> None:
+    bins = _find_bins(answers)
     used, width = bins.num > 0, 1 / len(bins.num)
     middles = (np.arange(len(bins.num)) + 0.5) * width
     part = bins.num / bins.num.sum()

@@ -113,12 +113,14 @@ def _draw(answers: Answers, images: dict[str, bytes], prefix: str) -> list[str]:
     plots = {"lengths": plot_lengths}
     if answers.kind.name == "classes":
         plots = {"confusion": plot_confusion, "curves": plot_curves} | plots
+    if answers.kind.name == "several":
+        plots = {"curves": plot_curves} | plots
     if answers.kind.name == "ranks":
         plots = {"hits": plot_hits} | plots
     if answers.kind.name == "values":
         plots = {"values": plot_values} | plots
     figures = [(name, plot(answers)) for name, plot in plots.items()]
-    renamed = name_renamed(answers) if "confusion" in plots else ""
+    renamed = name_renamed(answers) if "curves" in plots else ""
     captions = {n: f"{CAPTIONS[n]}{'' if n == 'lengths' else renamed}" for n in plots}
     return [
         embed(figure, f"{prefix}{name}", captions[name], images)

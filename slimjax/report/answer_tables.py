@@ -133,5 +133,6 @@ def format_ends(low: float, high: float, digits: int = 3) -> str:
 
 
 def names_of(answers: Answers) -> list[str]:
-    """Returns the classes of answers of one class."""
-    return class_names(answers.lines)
+    """Returns the classes of answers of one class, or of several."""
+    of = several_names if answers.kind.name == "several" else class_names
+    return of(answers.lines)

@@ -7,6 +7,8 @@ import pytest
 
 from slimjax import report
 from slimjax.errors import CheckpointError
+from slimjax.metrics.scores import roc_auc
+from slimjax.report.answer_figures import plot_curves
 from slimjax.report.answer_page import write_answers, write_pairs
 from slimjax.report.answer_tables import make_class_table, make_metric_table
 from slimjax.report.answer_texts import MAX_HUES, rank_mistakes, show_mistakes
@@ -330,6 +332,23 @@ def test_images_stand_beside_their_questions(tmp_path):
     assert EVIL not in page
     assert "image of example 10" in some
     assert page.count(" pictured'>") == 2  # Both lists are grids.
+
+
+def test_examples_of_several_classes_have_curves_too(tmp_path):
+    run, images = make_run(tmp_path / "run", MANY), {}
+    answers = read_answers(run)
+    page = "".join(write_answers(run, answers, images, prefix="a"))
+    assert "acurves" in images
+    assert "aconfusion" not in images
+    assert "ROC curves and reliability" in page
+    curves, bars = plot_curves(answers).axes
+    names = [text.get_text() for text in curves.get_legend().get_texts()]
+    has = np.array([len(line["label"]) > 1 for line in MANY])
+    area = roc_auc(np.array([line["scores"][EVIL] for line in MANY]), has)
+    assert len(names) == 1  # All examples have the first class, none the last.
+    assert f"AUC {area:.3f}" in names[0]
+    error = float(answers.estimates["ece"].value)
+    assert f"{error:.3f}" in bars.get_ylabel()
 
 
 def test_types_of_entities_have_colours_of_their_own():
