@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from slimjax import fit
 from slimjax.config import override, read_config
+from slimjax.store.run_folder import RunFolder
 
 SMALL = [("model.width", "16"), ("model.num_heads", "4"), ("model.num_layers", "2")]
 SMALL += [("model.mlp_dim", "32"), ("data.tokenizer", "bytes"), ("data.seq_len", "12")]
@@ -45,22 +47,41 @@ def write_examples(path, task: str) -> None:
     path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", CASES)
-def test_eight_devices_go_the_way_of_one(name, tmp_path):
+def fit_both(name, folder, *changes):
+    """Returns the reports of the same run on one device and on eight."""
     task, own = CASES[name]
-    path = tmp_path / "examples.jsonl"
+    path = folder / "examples.jsonl"
     write_examples(path, task)
     sources = [("data.source", f"jsonl:{path}")]
     if task == "domains":
         domains = {"plain": f"jsonl:{path}", "other": f"jsonl:{path}"}
         sources = [("data.domains", json.dumps(domains))]
-    changes = [*SMALL, *sources, *own]
+    changes = [*SMALL, *sources, *own, *changes]
     reports = []
-    for folder, mesh in (("one", [("mesh.data", "1")]), ("eight", MESH)):
+    for name, mesh in (("one", [("mesh.data", "1")]), ("eight", MESH)):
         config = override(read_config(f"configs/{task}.py"), [*changes, *mesh])
-        reports.append(fit(config, tmp_path / folder, quiet=True))
-    one, eight = reports
+        reports.append(fit(config, folder / name, quiet=True))
+    return reports
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_losses_of_eight_devices_are_those_of_one(name, tmp_path):
+    dense = [("objective.strategy", "none"), ("objective.budget", ""), FLOAT32]
+    dense += [("train.num_steps", "50"), ("train.log_every_steps", "1")]
+    fit_both(name, tmp_path, *dense)
+    one, eight = (
+        [line["loss"] for line in RunFolder(tmp_path / folder).metrics.read()]
+        for folder in ("one", "eight")
+    )
+    assert len(one) == 50
+    np.testing.assert_allclose(eight, one, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_eight_devices_go_the_way_of_one(name, tmp_path):
+    one, eight = fit_both(name, tmp_path)
     assert len(one["stages"]) == 3
     for key in ("architecture", "params"):
         assert [s[key] for s in one["stages"]] == [s[key] for s in eight["stages"]]
