@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from slimjax.data.outline import DOMAIN
 from slimjax.text.examples import Example
 from slimjax.text.source_images import SourceImage
 from slimjax.text.splits import hash_bytes
@@ -57,7 +58,8 @@ def count_copies(
     Args:
         examples: The examples.
         keys: `hash_inputs` of each.
-        inputs: Names of what a model reads; what else an example has is its answer.
+        inputs: Names of what a model reads; what else an example has is its answer,
+            but for its domain.
     """
     sizes, answers = Counter(keys), _collect_answers(examples, keys, inputs)
     contradictions = [key for key, found in answers.items() if len(found) > 1]
@@ -127,9 +129,10 @@ def join_groups(keys: Sequence[bytes], groups: Sequence[str]) -> list[bytes]:
 def _collect_answers(
     examples: Sequence[Example], keys: Sequence[bytes], inputs: tuple[str, ...]
 ) -> dict[bytes, set[bytes]]:
-    """Returns the different answers to each input."""
+    """Returns the different answers to each input; a domain is part of none."""
     answers: dict[bytes, set[bytes]] = {}
+    no_answer = {*inputs, DOMAIN}
     for example, key in zip(examples, keys, strict=True):
-        rest = [v for name, v in example.values.items() if name not in inputs]
+        rest = [v for name, v in example.values.items() if name not in no_answer]
         answers.setdefault(key, set()).add(b"\0".join(map(to_bytes, rest)))
     return answers

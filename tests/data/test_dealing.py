@@ -139,3 +139,13 @@ def test_groups_are_not_torn_by_folds():
         splits = deal_out(pool, **changes).splits
         groups = {split: {e.group for e in splits[split]} for split in SPLITS}
         assert not groups["valid"] & (groups["train"] | groups["test"])
+
+
+def test_equal_answers_of_two_domains_are_no_contradiction():
+    both = [(str(i), domain) for i in range(40) for domain in ("a", "b")]
+    pool = [make(text) for text, _ in both] + [make(f"b{i}") for i in range(5)]
+    for example, (_, domain) in zip(pool, both + [("", "b")] * 5, strict=True):
+        example.values["domain"] = domain
+    dealt = deal_out(pool, on_duplicate="drop")
+    assert (dealt.num_duplicates, dealt.num_contradictory) == (40, 0)
+    assert sum(map(len, dealt.splits.values())) == 45
