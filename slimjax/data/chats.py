@@ -15,6 +15,9 @@ from slimjax.text.reading import BadDocument
 MESSAGES = "messages"
 """Name of the value."""
 
+ANSWER = "answer"
+"""Name of the last message, where it is a value of its own."""
+
 ASSISTANT = "assistant"
 """The role whose messages are written."""
 
@@ -45,10 +48,23 @@ def read_past(example: Example) -> str:
         >>> read_past(Example({"messages": messages}, "", 0))
         'user: Hi.'
     """
-    messages = example.values[MESSAGES]
-    if messages[-1][0] == ASSISTANT:
-        messages = messages[:-1]
+    messages = take_apart(example).values[MESSAGES]
     return "\n".join(f"{role}: {content}" for role, content in messages)
+
+
+def take_apart(example: Example) -> Example:
+    """Returns an example whose messages end before the answer, which stands beside.
+
+    Examples:
+        >>> messages = (("user", "Hi."), ("assistant", "Hello!"))
+        >>> take_apart(Example({"messages": messages}, "", 0)).values
+        {'messages': (('user', 'Hi.'),), 'answer': 'Hello!'}
+    """
+    messages = example.values[MESSAGES]
+    if messages[-1][0] != ASSISTANT:
+        return example
+    own = {MESSAGES: messages[:-1], ANSWER: messages[-1][1]}
+    return dataclasses.replace(example, values={**example.values, **own})
 
 
 def read_answer(example: Example) -> str:

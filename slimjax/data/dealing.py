@@ -59,6 +59,8 @@ def deal(
     config: DataConfig,
     class_of: Callable[[Example], str] | None = None,
     image_of: Callable[[Example], bytes] | None = None,
+    *,
+    take_apart: Callable[[Example], Example] = lambda example: example,
 ) -> Dealt:
     """Deals examples out to train, valid and test.
 
@@ -70,22 +72,25 @@ def deal(
         class_of: Returns the class of an example, for splits in which each class has
             its share; by default the hash of the input decides.
         image_of: Returns a name for the pixels of an example; None without images.
+        take_apart: Returns an example whose inputs hold nothing of its answer.
 
     Raises:
         DataError: If there are fewer different examples than splits.
     """
     pool, own = pools["train"], {s: p for s, p in pools.items() if s != "train"}
-    keys = [hash_inputs(example, inputs) for example in pool]
-    copies = count_copies(pool, keys, inputs)
+    key_of = lambda example: hash_inputs(take_apart(example), inputs)
+    keys = [key_of(example) for example in pool]
+    copies = count_copies([*map(take_apart, pool)], keys, inputs)
     num_duplicates = num_contradictory = num_copies = 0
     if config.on_duplicate != "keep":
-        name_of = image_of or (lambda example: hash_inputs(example, inputs))
+        name_of = image_of or key_of
         held_out = {name_of(example) for part in own.values() for example in part}
         kept = [name_of(example) not in held_out for example in pool]
         pool, keys, num_copies = _keep(pool, keys, kept)
     if config.on_duplicate == "drop":
-        num_contradictory = count_copies(pool, keys, inputs).num_contradictory
-        kept = are_first(pool, keys, inputs)
+        apart = [*map(take_apart, pool)]
+        num_contradictory = count_copies(apart, keys, inputs).num_contradictory
+        kept = are_first(apart, keys, inputs)
         pool, keys, num_duplicates = _keep(pool, keys, kept)
     if not pool:
         raise DataError("No example is left for the train split: valid has them all.")

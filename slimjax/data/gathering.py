@@ -86,7 +86,9 @@ def gather(
         dealt = Dealt({"train": [], "valid": pools["train"], "test": []})
     else:
         image_of = images.digest_of if images else None
-        dealt = deal(pools, inputs, config, _choose_classes(config, kinds), image_of)
+        options = dict(class_of=_choose_classes(config, kinds), image_of=image_of)
+        options |= dict(take_apart=schema.take_apart)
+        dealt = deal(pools, inputs, config, **options)
     material = Material(config, kinds, dealt.splits, codecs, refuse, report, images)
     columns = schema.prepare(material)
     if domains is not None:

@@ -65,11 +65,14 @@ class Schema:
             there; without targets, only the inputs.
         check: What is wrong with an example whose values do not fit together, or None.
             Targets may be missing from it.
+        take_apart: Returns an example whose inputs hold nothing of its answer, for a
+            task that reads both as one value. Equal inputs are copies.
     """
 
     kinds: Mapping[str, str]
     prepare: Callable[[Material], list[Prepared]] = prepare_by_kind
     check: Callable[[Example], BadDocument | None] = lambda _: None
+    take_apart: Callable[[Example], Example] = lambda example: example
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from slimjax.data.chats import MESSAGES, check_past, prepare_chats
+from slimjax.data.chats import MESSAGES, check_past, prepare_chats, take_apart
 from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Dataset
 from slimjax.data.labelled import load_labelled_dataset
@@ -24,7 +24,12 @@ from slimjax.tasks.answers import Answer, Results
 from slimjax.tasks.base import Task
 from slimjax.text.survey import Progress
 
-SCHEMA = Schema({MESSAGES: "messages"}, prepare=prepare_chats, check=check_past)
+SCHEMA = Schema(
+    {MESSAGES: "messages"},
+    prepare=prepare_chats,
+    check=check_past,
+    take_apart=take_apart,
+)
 
 expected_outline = seq2seq.expected_outline
 lengths = seq2seq.lengths

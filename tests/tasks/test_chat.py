@@ -95,3 +95,26 @@ def test_bad_conversations_are_refused_in_one_line(tmp_path, messages, words):
 def test_two_tokenizers_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="source_vocab_size"):
         make_data(tmp_path, tokenizer="sentencepiece", source_vocab_size=300)
+
+
+@pytest.mark.parametrize("on_duplicate", ["group", "drop"])
+def test_a_question_is_in_one_split_whatever_its_answers(tmp_path, on_duplicate):
+    chats = [
+        [say("user", f"q{i}"), say("assistant", f"a{0 if i < 20 else j}")]
+        for i in range(100)
+        for j in range(6)
+    ]
+    options = dict(tokenizer="bytes", seq_len=16, on_duplicate=on_duplicate)
+    source = write_chats(tmp_path / "chats.jsonl", chats)
+    options |= dict(valid_fraction=0.2, test_fraction=0.2, batch_size=2)
+    data = chat.load(DataConfig(source=source, **options))
+    assert data.read_examples is not None
+    found = [
+        {example.values["messages"][0] for example in examples}
+        for examples in data.read_examples().values()
+    ]
+    assert not any(found[i] & found[j] for i, j in ((0, 1), (0, 2), (1, 2)))
+    dropped = on_duplicate == "drop"
+    assert sum(map(len, found)) == (20 if dropped else 100)
+    assert data.counts["contradictions"] == 80
+    assert data.counts["duplicates"] == (580 if dropped else 0)
