@@ -3,7 +3,7 @@
 Examples whose inputs are equal are copies. Unless the config says otherwise, copies are
 in one split, and none of those in a split of its own source is in train. Examples of
 one group are in one split as well (``config.data.group_field``), and so are those of
-one image, whatever they ask about it.
+one image or one context, whatever they ask about it.
 """
 
 import dataclasses
@@ -61,6 +61,7 @@ def deal(
     image_of: Callable[[Example], bytes] | None = None,
     *,
     take_apart: Callable[[Example], Example] = lambda example: example,
+    shared: str = "",
 ) -> Dealt:
     """Deals examples out to train, valid and test.
 
@@ -73,6 +74,8 @@ def deal(
             its share; by default the hash of the input decides.
         image_of: Returns a name for the pixels of an example; None without images.
         take_apart: Returns an example whose inputs hold nothing of its answer.
+        shared: Name of a value, such as a context; examples that have it in common are
+            one group where the config names none.
 
     Raises:
         DataError: If there are fewer different examples than splits.
@@ -98,7 +101,7 @@ def deal(
     shares |= dict.fromkeys(own, 0.0)
     if config.num_folds > 1:
         shares["valid"] = 0.0
-    keys = _join(pool, keys, config)
+    keys = _join(pool, keys, config, shared, shares)
     if image_of is not None:
         keys = join_groups(keys, [image_of(example).hex() for example in pool])
     places = _place(pool, keys, shares, class_of)
@@ -112,15 +115,31 @@ def deal(
 
 
 def _join(
-    pool: Sequence[Example], keys: list[bytes], config: DataConfig
+    pool: Sequence[Example],
+    keys: list[bytes],
+    config: DataConfig,
+    shared: str,
+    shares: Mapping[str, float],
 ) -> list[bytes]:
-    """Returns keys that are equal for examples that stay in one split."""
+    """Returns keys that are equal for examples that stay in one split.
+
+    Raises:
+        DataError: If examples have too few different values in common.
+    """
+    if config.on_duplicate == "keep":
+        keys = number_copies(keys)
     if config.group_field:
-        groups = [example.group for example in pool]
-        if config.on_duplicate == "keep":
-            keys = number_copies(keys)
-        return join_groups(keys, groups)
-    return number_copies(keys) if config.on_duplicate == "keep" else keys
+        return join_groups(keys, [example.group for example in pool])
+    if not shared or config.on_duplicate == "keep":
+        return keys
+    groups = [example.values[shared] for example in pool]
+    number, asked = len(set(groups)), 1 + sum(share > 0 for share in shares.values())
+    if number < asked:
+        raise DataError(
+            f"Examples of one {shared} are in one split; there are {number} different "
+            f"ones for {asked} splits. Add some, or set config.data.on_duplicate=keep."
+        )
+    return join_groups(keys, groups)
 
 
 def _place(

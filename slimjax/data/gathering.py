@@ -87,7 +87,7 @@ def gather(
     else:
         image_of = images.digest_of if images else None
         options = dict(class_of=_choose_classes(config, kinds), image_of=image_of)
-        options |= dict(take_apart=schema.take_apart)
+        options |= dict(take_apart=schema.take_apart, shared=schema.shared)
         dealt = deal(pools, inputs, config, **options)
     material = Material(config, kinds, dealt.splits, codecs, refuse, report, images)
     columns = schema.prepare(material)

@@ -67,12 +67,15 @@ class Schema:
             Targets may be missing from it.
         take_apart: Returns an example whose inputs hold nothing of its answer, for a
             task that reads both as one value. Equal inputs are copies.
+        shared: Name of a text that several examples may ask about; they are in one
+            split.
     """
 
     kinds: Mapping[str, str]
     prepare: Callable[[Material], list[Prepared]] = prepare_by_kind
     check: Callable[[Example], BadDocument | None] = lambda _: None
     take_apart: Callable[[Example], Example] = lambda example: example
+    shared: str = ""
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ class Spans(NamedTuple):
 def schema(config: DataConfig, head: HeadSettings | None = None) -> Schema:
     """Returns what is read: a question, a context, and answers."""
     del config, head
-    return Schema(KINDS, prepare_questions, check_answers)
+    return Schema(KINDS, prepare_questions, check_answers, shared=CONTEXT)
 
 
 load = make_load(schema)

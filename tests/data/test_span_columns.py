@@ -114,7 +114,10 @@ def test_a_squad_file_is_read_as_it_is(tmp_path):
         }
         for i in range(20)
     ]
-    squad = {"data": [{"paragraphs": [{"context": "Ada came", "qas": qas}]}]}
+    paragraphs = [
+        {"context": f"Ada came {i}", "qas": qas[2 * i : 2 * i + 2]} for i in range(10)
+    ]
+    squad = {"data": [{"paragraphs": paragraphs}]}
     path = tmp_path / "a.json"
     path.write_text(json.dumps(squad))
     data = load(path, source=f"squad:{path}")
@@ -125,3 +128,40 @@ def test_a_squad_file_is_read_as_it_is(tmp_path):
 def test_rows_too_short_for_a_question_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="holds no question"):
         load(write(tmp_path / "a.jsonl", make_questions(20)), seq_len=7)
+
+
+def test_all_questions_about_a_context_are_in_one_split(tmp_path):
+    asked = [
+        {**example, "question": f"what {k}?"}
+        for example in make_questions(40)
+        for k in range(3)
+    ]
+    path = write(tmp_path / "a.jsonl", asked)
+
+    def contexts(**changes):
+        splits = load(path, **changes).read_examples()
+        assert sum(map(len, splits.values())) == len(asked)
+        return [{e.values["context"] for e in splits[s]} for s in splits]
+
+    found = contexts()
+    assert not any(found[i] & found[j] for i, j in ((0, 1), (0, 2), (1, 2)))
+    mixed = contexts(on_duplicate="keep")
+    assert mixed[0] & mixed[2]
+
+
+def test_splits_that_have_their_own_files_may_share_contexts(tmp_path):
+    (asked,) = make_questions(1)
+    valid = write(tmp_path / "b.jsonl", [asked | {"question": "another?"}])
+    options = dict(valid_fraction=0.0, test_fraction=0.0)
+    path = write(tmp_path / "a.jsonl", [asked, asked | {"question": "why?"}])
+    data = load(path, valid_source=f"jsonl:{valid}", **options)
+    assert data.counts["examples"] == {"train": 2, "valid": 1, "test": 0}
+
+
+def test_fewer_contexts_than_splits_are_refused_with_a_remedy(tmp_path):
+    (asked,) = make_questions(1)
+    rows = [asked | {"question": f"what {i}?"} for i in range(9)]
+    path = write(tmp_path / "a.jsonl", rows)
+    with pytest.raises(DataError, match="1 different ones for 3 splits.*=keep"):
+        load(path)
+    assert load(path, on_duplicate="keep").counts["examples"]["train"]
