@@ -1,19 +1,24 @@
 """What a person checks first of labelled data: counts by split, copies, lengths."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from slimjax.data.census import CUT, NAMED, count_classes
+from slimjax.data.chats import read_past
 from slimjax.data.dataset import Dataset, spread_rows
+from slimjax.data.outline import Codec
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.text.examples import Example
-from slimjax.text.kinds import find_kind
 from slimjax.text.splits import SPLITS
 
 MOST_MEASURED = 10_000
 """Examples of the train split whose lengths are counted."""
+TEXTS = ("text", "tokens", "sentences", "messages")
+"""Kinds of texts that are read in one row."""
+PASSAGE = "passage"
+"""Kind of a text that is a row of its own."""
 COUNTED = ("repeated", "contradictions", "duplicates", "copies_left_out")
 
 
@@ -68,10 +73,9 @@ def _describe_answers(
 def _describe_lengths(data: Dataset, train: Sequence[Example]) -> dict[str, Any]:
     """Returns quantiles of the tokens of an example, and the share that is cut."""
     described: dict[str, Any] = {}
-    if train and "tokens" in data.codecs:
+    if train and "tokens" in data.codecs and any(map(_is_text, data.kinds.values())):
         numbers = spread_rows(len(train), MOST_MEASURED, seed=0)
-        inputs = [n for n, kind in data.kinds.items() if not find_kind(kind).is_target]
-        lengths = count_tokens([train[i] for i in numbers], inputs, data.tokenizer)
+        lengths = count_tokens([train[i] for i in numbers], data.kinds, data.codecs)
         found = np.quantile(lengths, [0.5, 0.9, 0.99, 1.0]).round().astype(int)
         names = ("median", "90_percent", "99_percent", "longest")
         described |= {
@@ -96,17 +100,40 @@ def _describe_shares(
 
 
 def count_tokens(
-    examples: Sequence[Example], inputs: Sequence[str], tokenizer: Tokenizer
+    examples: Sequence[Example], kinds: Mapping[str, str], codecs: Mapping[str, Codec]
 ) -> np.ndarray:
-    """Returns the tokens of all texts that a model reads of each example."""
-    texts, owners = [], []
-    for i, example in enumerate(examples):
-        for name in inputs:
-            value = example.values.get(name, ())
-            found = [value] if isinstance(value, str) else value
-            found = [t for t in found if isinstance(t, str)]
+    """Returns the tokens of what a model reads of each example, ``[N]``.
+
+    A text with a tokenizer of its own is counted with that. Of two texts that are rows
+    of their own, the longer one counts.
+
+    Args:
+        examples: The examples, N of them.
+        kinds: Names and kinds of their values.
+        codecs: Tokenizers: ``tokens``, and maybe one by the name of a value.
+    """
+    rows = np.zeros((2, len(examples)), np.int64)
+    for name, kind in kinds.items():
+        if not _is_text(kind):
+            continue
+        texts, owners = [], []
+        for i, example in enumerate(examples):
+            found = _texts_of(example, name, kind)
             texts += found
             owners += [i] * len(found)
-    sizes = [len(ids) for ids in tokenizer.encode_batch(texts)]
-    counts = np.bincount(np.array(owners, np.int64), sizes, minlength=len(examples))
-    return counts.astype(np.int64)
+        tokenizer = cast(Tokenizer, codecs.get(name, codecs["tokens"]))
+        sizes = [len(ids) for ids in tokenizer.encode_batch(texts)]
+        np.add.at(rows[int(kind == PASSAGE)], np.array(owners, np.int64), sizes)
+    return rows.max(0)
+
+
+def _is_text(kind: str) -> bool:
+    return kind in (*TEXTS, PASSAGE)
+
+
+def _texts_of(example: Example, name: str, kind: str) -> list[str]:
+    """Returns the texts that a model reads of a value."""
+    if kind == "messages":
+        return [read_past(example)]
+    value = example.values.get(name, ())
+    return [value] if isinstance(value, str) else [*value]

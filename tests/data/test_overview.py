@@ -143,3 +143,24 @@ def test_questions_without_an_answer_and_chosen_sentences_are_counted(tmp_path):
     found = describe("extractive", tmp_path / "documents", rows)
     assert found["labels_train"] == {"1": 6, "0": 2}
     assert found["labels_valid"] == {"1": 15, "0": 5}
+
+
+def test_lengths_are_those_of_what_is_read(tmp_path):
+    """Of a chat, the past; of sources, their own tokens; of two rows, the longer."""
+    say = lambda role, content: {"role": role, "content": content}
+    chat = [say("user", "x" * 14), say("assistant", "yes")]
+    chats = [{"messages": [say("user", f"{i}"), *chat]} for i in range(20)]
+    found = describe("chat", tmp_path, chats)
+    assert found["tokens_longest"] == len(f"user: 19\nuser: {'x' * 14}")
+    assert found["cut_train"] == "10 (100.0%)"
+    pairs = [{"text": f"{i:03}", "text_pair": "x" * (30 + i)} for i in range(20)]
+    assert describe("ranking", tmp_path, pairs)["tokens_longest"] == 49
+    words = ["rain", "river", "cloud", "storm"]
+    rows = [
+        {"source": " ".join(words[i // 4 ** (j % 3) % 4] for j in range(10)), "target": f"{i}"}
+        for i in range(40)
+    ]
+    options = dict(tokenizer="sentencepiece", vocab_size=270, source_vocab_size=300)
+    found = describe("seq2seq", tmp_path, rows, **options)
+    assert found["tokens_median"] < 12
+    assert "cut_train" not in found or found["cut_train"].startswith("0 ")
