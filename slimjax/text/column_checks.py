@@ -29,13 +29,15 @@ def check_columns(
         where: The setting of the sources, for messages.
 
     Raises:
+        ConfigError: If ``#field`` of a source can name no text.
         DataError: If there is such a file, or no file at all.
     """
-    inputs = [c for c in columns if not (c.is_target or c.is_optional)]
+    inputs = [c for c in columns if not c.is_target]
     for source in parse_sources(names, where):
+        found = with_field(inputs, source)
         if source.scheme not in CHECKED:
             continue
-        needed = [key for c in with_field(inputs, source) for key in c.keys]
+        needed = [key for c in found if not c.is_optional for key in c.keys]
         for part in source.find_files(style):
             bad = _find_missing(source, part, style, needed)
             if bad is not None:

@@ -1,7 +1,7 @@
 """Where files hold what a task reads: its names, and those of the fields of a file."""
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from slimjax.errors import ConfigError, suggest
@@ -9,6 +9,9 @@ from slimjax.text.files import show
 from slimjax.text.kinds import OPTIONAL, Keys, find_kind
 from slimjax.text.sources import Source
 from slimjax.text.words import split_text
+
+MAIN_TEXTS = ("text", "document")
+"""Names of the text that an example is about, where it has others as well."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,15 +103,33 @@ def value_of_text(column: Column, text: str) -> Any:
     return [word.strip() for word in split_text(text).texts]
 
 
-def with_field(columns: list[Column], source: Source) -> list[Column]:
-    """Returns the columns, the text being where ``#field`` of the source says."""
-    texts = [c.name for c in columns if c.kind == "text" and not c.is_optional]
-    if not source.field or len(texts) != 1:
-        return columns
-    return [
-        dataclasses.replace(c, keys=(source.field,)) if c.name == texts[0] else c
-        for c in columns
-    ]
+def with_field(columns: Sequence[Column], source: Source) -> list[Column]:
+    """Returns the columns, the main text being where ``#field`` of the source says.
+
+    Raises:
+        ConfigError: If there is such a field, and no single text that it may name.
+    """
+    if not source.field:
+        return list(columns)
+    main = _find_main(columns)
+    if main is None:
+        name = f"{source.scheme}:{source.pattern}#{source.field}"
+        raise ConfigError(
+            f"{show(name)}: #{show(source.field)} names a text; this task reads "
+            f"{', '.join(c.name for c in columns)}. Leave it out, and set "
+            "config.data.fields."
+        )
+    named = dataclasses.replace(main, keys=(source.field,), is_optional=False)
+    return [named if column is main else column for column in columns]
+
+
+def _find_main(columns: Sequence[Column]) -> Column | None:
+    """Returns the column of the text that an example is about, if it is about one."""
+    texts = [c for c in columns if c.kind == "text"]
+    needed = [c for c in texts if not c.is_optional]
+    named = [c for c in texts if c.name in MAIN_TEXTS]
+    parts = [c for c in columns if c.kind in ("tokens", "sentences") and not texts]
+    return next((one[0] for one in (texts, needed, named, parts) if len(one) == 1), None)
 
 
 def _to_keys(value: Any, where: str) -> Keys:

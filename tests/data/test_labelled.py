@@ -555,3 +555,18 @@ def test_inputs_of_another_size_are_bad_in_their_place(tmp_path):
     np.testing.assert_array_equal(
         encode_examples(columns, [good]).arrays["features"], [[1, 0.5]]
     )
+
+
+def test_a_named_field_is_read_in_training_in_validation_and_in_prediction(tmp_path):
+    schema = Schema({"text": "text", "text_pair": "text?", "label": "label"})
+    for name in ("p", "v"):
+        rows = [f"{name}{i},pair {i},{'ab'[i % 2]}" for i in range(8)]
+        table = tmp_path / f"{name}.csv"
+        table.write_text("review,text_pair,label\n" + "\n".join(rows))
+    own, other = (f"csv:{tmp_path}/{name}.csv#review" for name in ("p", "v"))
+    options = dict(tokenizer="bytes", seq_len=32, test_fraction=0.0)
+    config = DataConfig(own, valid_source=other, **options)
+    data = load_labelled_dataset(config, schema)
+    assert [e.values["text"] for e in data.read_examples()["valid"]][:2] == ["v0", "v1"]
+    found = list(iterate_inputs(config, schema, data.codecs, other))
+    assert [example.values["text"] for example in found[:2]] == ["v0", "v1"]

@@ -12,11 +12,12 @@ from slimjax.text.examples import (
     iterate_inputs,
     make_inputs,
 )
-from slimjax.text.fields import Column, choose_columns
+from slimjax.text.fields import Column, choose_columns, with_field
 from slimjax.text.kinds import KINDS, find_kind
 from slimjax.text.reading import BadDocument, Line
 from slimjax.text.records import DEFAULT_FORMAT, Record
 from slimjax.text.skips import Skips
+from slimjax.text.sources import parse_source
 
 KINDS_READ = {"text": "text", "text_pair": "text?", "label": "label"}
 
@@ -157,3 +158,41 @@ def test_a_named_field_is_no_longer_optional():
     assert not any(column.is_optional for column in named)
     without = columns({"text": 0, "label": 1}, header=False)
     assert [column.name for column in without] == ["text", "label"]
+
+
+PAIR = {"text": "text", "text_pair": "text", "label": "label"}
+OF_NEWS = {"document": "text?", "sentences": "sentences?", "summary": "passage?"}
+OF_WORDS = {"tokens": "tokens?", "tags": "tags?", "text": "text?"}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "name"),
+    [
+        (KINDS_READ, "text"),
+        (PAIR, "text"),
+        (OF_NEWS, "document"),
+        (OF_WORDS, "text"),
+        ({"tokens": "tokens"}, "tokens"),
+        ({"source": "text", "target": "texts"}, "source"),
+        ({"image": "image", "question": "text", "answer": "label"}, "question"),
+    ],
+)
+def test_the_field_of_a_source_is_that_of_the_main_text(kinds, name):
+    found = with_field(columns(kinds=kinds), parse_source("jsonl:a.jsonl#body"))
+    (named,) = [column for column in found if column.keys == ("body",)]
+    assert (named.name, named.is_optional) == (name, False)
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        {"question": "text", "context": "text", "answers": "answers"},
+        {"messages": "messages"},
+        {"features": "features", "label": "label"},
+    ],
+)
+def test_a_field_that_can_name_no_text_is_refused(kinds):
+    source = parse_source("jsonl:a.jsonl#body")
+    expected = f"#body names a text; this task reads {', '.join(kinds)}. Leave it out"
+    with pytest.raises(ConfigError, match=expected):
+        with_field(columns(kinds=kinds), source)
