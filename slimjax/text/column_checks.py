@@ -1,9 +1,10 @@
-"""Files without the columns that a model reads: refused before any example is read."""
+"""Files that a model cannot read: refused before any example is read."""
 
 from collections.abc import Sequence
 
 from slimjax.errors import DataError
 from slimjax.text.fields import Column, with_field
+from slimjax.text.parallel import check_pair
 from slimjax.text.reading import BadDocument
 from slimjax.text.records import Format, Record
 from slimjax.text.sources import Names, Part, Source, parse_sources
@@ -22,6 +23,8 @@ def check_columns(
 ) -> None:
     """Refuses tables without a header, and sources without a field of the inputs.
 
+    Parallel files must have as many lines as each other.
+
     Args:
         names: Sources.
         columns: Where the values stand; those of targets are not read.
@@ -35,6 +38,8 @@ def check_columns(
     inputs = [c for c in columns if not c.is_target]
     for source in parse_sources(names, where):
         found = with_field(inputs, source)
+        for pair in source.find_files(style) if source.scheme == "parallel" else ():
+            check_pair(*pair, style)
         if source.scheme not in CHECKED:
             continue
         needed = [key for c in found if not c.is_optional for key in c.keys]

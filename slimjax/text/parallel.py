@@ -45,12 +45,7 @@ def read_pair(path: str, twin: str, style: Format) -> Iterator[Record | BadDocum
         DataError: If the files have different numbers of lines: from some line on,
             they would not belong together.
     """
-    counts = [_count_lines(each, style) for each in (path, twin)]
-    if None not in counts and counts[0] != counts[1]:
-        raise DataError(
-            f"{show(path)} has {counts[0]:,} lines, {show(twin)} has {counts[1]:,}: "
-            "they must be parallel, line by line."
-        )
+    check_pair(path, twin, style)
     sides = (read_lines(each, style.encoding) for each in (path, twin))
     for source, target in zip(*sides, strict=False):
         if isinstance(source, BadDocument):
@@ -59,6 +54,20 @@ def read_pair(path: str, twin: str, style: Format) -> Iterator[Record | BadDocum
             yield target
         elif source.text.strip() or target.text.strip():
             yield Record({"source": source.text, "target": target.text}, source)
+
+
+def check_pair(path: str, twin: str, style: Format) -> None:
+    """Refuses two files that do not belong together, line by line.
+
+    Raises:
+        DataError: If they have different numbers of lines.
+    """
+    counts = [_count_lines(each, style) for each in (path, twin)]
+    if None not in counts and counts[0] != counts[1]:
+        raise DataError(
+            f"{show(path)} has {counts[0]:,} lines, {show(twin)} has {counts[1]:,}: "
+            "they must be parallel, line by line."
+        )
 
 
 def _matches(pattern: str) -> bool:

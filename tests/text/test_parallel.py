@@ -5,6 +5,7 @@ import gzip
 import pytest
 
 from slimjax.errors import ConfigError, DataError
+from slimjax.text.column_checks import check_columns
 from slimjax.text.examples import iterate_examples
 from slimjax.text.fields import choose_columns
 from slimjax.text.records import DEFAULT_FORMAT
@@ -75,3 +76,11 @@ def test_patterns_that_do_not_fit_are_refused(tmp_path):
         ConfigError, match=r"one pattern, not two\. Write parallel:GLOB,"
     ):
         parse_sources("parallel:a.en")
+
+
+def test_all_pairs_are_counted_before_the_first_line_is_read(tmp_path):
+    write(tmp_path, a_en="one", a_zh="一", b_en="two\nthree", b_zh="二")
+    names = f"parallel:{tmp_path}/*.en,{tmp_path}/*.zh"
+    columns = choose_columns(KINDS, {}, header=True)
+    with pytest.raises(DataError, match=r"b\.en has 2 lines, .*b\.zh has 1: they must"):
+        check_columns(names, columns, style=DEFAULT_FORMAT)
