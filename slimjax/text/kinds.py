@@ -244,21 +244,26 @@ def _to_number(value: Any) -> float:
         return math.nan
 
 
+def _of_lists(read: Callable[[Record, Keys], Any]) -> Callable[[Record, Keys], Any]:
+    """Returns a reader of lists to which a table may give one as JSON."""
+    return lambda record, keys: read(record.unfold(keys[0]), keys)
+
+
 KINDS = {
     "text": Kind(read_text),
-    "texts": Kind(read_texts, is_target=True),
+    "texts": Kind(_of_lists(read_texts), is_target=True),
     "passage": Kind(read_text, is_target=True),
-    "sentences": Kind(read_texts),
+    "sentences": Kind(_of_lists(read_texts)),
     "choices": Kind(read_choices, is_target=True),
-    "messages": Kind(read_messages),
+    "messages": Kind(_of_lists(read_messages)),
     "features": Kind(read_features, joins_fields=True),
     "image": Kind(read_image, joins_fields=True),
     "domain": Kind(read_domain),
     "label": Kind(read_label, is_target=True),
     "labels": Kind(read_labels, is_target=True),
     "value": Kind(read_value, is_target=True),
-    "tokens": Kind(read_tokens),
-    "tags": Kind(read_tags, is_target=True),
+    "tokens": Kind(_of_lists(read_tokens)),
+    "tags": Kind(_of_lists(read_tags), is_target=True),
     "entities": Kind(read_entities, is_target=True),
     "spans": Kind(read_spans),
     "answers": Kind(read_answers, is_target=True),

@@ -53,12 +53,14 @@ class Record:
         folder: Folder of the images that it names; "" for that of the file.
         is_listed: Whether they were found in that folder, so that links may lead
             anywhere.
+        is_row: Whether it is a row of a table, all of whose values are texts.
     """
 
     values: dict[Any, Any]
     line: Line
     folder: str = ""
     is_listed: bool = False
+    is_row: bool = False
 
     def has(self, name: Any) -> bool:
         """Returns whether there is a value of this name, or at this place."""
@@ -90,6 +92,30 @@ class Record:
         hint = close if close.startswith("Did") else suggest("", shown)
         problem = f"has no field {show(name)}. {show(hint)}"
         return self.line.bad("missing_field", problem)
+
+    def unfold(self, name: Any) -> "Record":
+        """Returns the record with a list in place of a cell that is one in JSON.
+
+        Its parts must be texts or objects; other cells, and what is no row of a table,
+        stay as they are.
+
+        Examples:
+            >>> line = Line("", 1, "a.csv")
+            >>> Record({"x": '["a", "b"]'}, line, is_row=True).unfold("x").get("x")
+            ['a', 'b']
+            >>> Record({"x": "[1] a"}, line, is_row=True).unfold("x").get("x")
+            '[1] a'
+        """
+        value = self.get(name) if self.is_row else None
+        if not isinstance(value, str) or not value.lstrip().startswith("["):
+            return self
+        try:
+            parts = json.loads(value)
+        except (ValueError, RecursionError):
+            return self
+        if not any(all(isinstance(p, kind) for p in parts) for kind in (str, dict)):
+            return self
+        return dataclasses.replace(self, values={**self.values, name: parts})
 
 
 def read_json_lines(path: str, style: Format) -> Iterator[Record | BadDocument]:

@@ -197,7 +197,7 @@ def _delimiter_of(path: str) -> str:
 
 def _to_record(row: list[str], names: list[Any], line: Line) -> Record | BadDocument:
     if len(row) == len(names):
-        return Record(dict(zip(names, row, strict=True)), line)
+        return Record(dict(zip(names, row, strict=True)), line, is_row=True)
     first = "the first row" if names[:1] == [0] else "the header"
     problem = f"has {len(row)} columns, {first} {len(names)}."
     if len(row) > len(names):

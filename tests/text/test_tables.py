@@ -1,9 +1,12 @@
-"""Tables: a first line that is an example is not taken for a header."""
+"""Tables: which first lines are headers, and cells that hold lists."""
+
+import csv
 
 import pytest
 
-from slimjax.text.reading import NO_HEADER, BadDocument
-from slimjax.text.records import Format
+from slimjax.text.kinds import find_kind
+from slimjax.text.reading import NO_HEADER, BadDocument, Line
+from slimjax.text.records import DEFAULT_FORMAT, Format, Record
 from slimjax.text.tables import NUM_COMPARED, find_no_header, read_table
 
 
@@ -54,3 +57,30 @@ def test_a_header_names_the_columns_that_are_needed(tmp_path):
     assert "has no field reviews. Did you mean review? If the first" in bad.message
     path.write_text("id,review\n")
     assert find_no_header(str(path), Format(), ["text"]) is None
+
+
+LISTS = [
+    ("tokens", '["EU", "rejects"]', ("EU", "rejects")),
+    ("tokens", "[EU] rejects", ("[EU]", "rejects")),
+    ("tags", '["B-ORG", "O"]', ("B-ORG", "O")),
+    ("sentences", '["Rain fell.", "It was cold."]', ("Rain fell.", "It was cold.")),
+    ("texts", '["a cat", "a sleeping cat"]', ("a cat", "a sleeping cat")),
+    ("texts", "[1]", ("[1]",)),
+    ("messages", '[{"role": "user", "content": "Hi."}]', (("user", "Hi."),)),
+    ("text", '["a"]', '["a"]'),
+]
+
+
+@pytest.mark.parametrize(("kind", "cell", "expected"), LISTS)
+def test_a_cell_may_hold_a_list_as_json(tmp_path, kind, cell, expected):
+    path = tmp_path / "a.csv"
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["number", "x"], ["1", cell]])
+    (record,) = read_table(str(path), DEFAULT_FORMAT)
+    assert find_kind(kind).read(record, ("x",)) == expected
+    assert find_kind(kind).read(record, (1,)) == expected
+
+
+def test_a_text_of_json_lines_is_no_list():
+    record = Record({"x": '["a", "b"]'}, Line("", 1, "a.jsonl"))
+    assert find_kind("texts").read(record, ("x",)) == ('["a", "b"]',)
