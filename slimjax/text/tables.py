@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import itertools
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -20,6 +21,8 @@ from slimjax.text.records import Format, Record
 
 NUM_COMPARED = 100
 """Rows that are compared with the first line, to see whether it is a header."""
+_NAMES = {"id", "text", "label", "sentence", "source", "target", "question", "tokens"}
+_WORD = re.compile(r"[^\W\d][\w-]*")
 # A carriage return inside a line, which the csv module would take for the line's end.
 _RETURN, _STAND_IN = "\r", "\ufdd0"
 _REMEDY = (
@@ -75,7 +78,26 @@ def find_no_header(
 
 def _find_first(head: Sequence[Record | BadDocument]) -> BadDocument | None:
     """Returns what is wrong if the first rows of a table show no header, or None."""
-    return next(filter(None, map(_find_no_header, head)), None)
+    records = [record for record in head if isinstance(record, Record)]
+    is_sure = any(_is_name(name, records) for name in _names_of(records))
+    found = (_find_no_header(record, is_sure=is_sure) for record in head)
+    return next(filter(None, found), None)
+
+
+def _names_of(records: Sequence[Record]) -> list[str]:
+    return [str(name) for name in records[0].values] if records else []
+
+
+def _is_name(name: str, records: Sequence[Record]) -> bool:
+    """Returns whether the first line must be a header because of one of its names.
+
+    It is a name that examples often have, or a word above values that are none.
+    """
+    if name.lower() in _NAMES:
+        return True
+    values = [str(record.values[name]) for record in records]
+    others = [v for v in values if v.strip() and not _WORD.fullmatch(v.strip())]
+    return bool(_WORD.fullmatch(name)) and 2 * len(others) > len(values)
 
 
 def _name_rows(
@@ -98,14 +120,21 @@ def _name_rows(
             yield _to_record(row, names, lines.first())
 
 
-def _find_no_header(record: Record | BadDocument) -> BadDocument | None:
-    """Returns what is wrong if the names of columns seem to be values, or None."""
+def _find_no_header(
+    record: Record | BadDocument, *, is_sure: bool
+) -> BadDocument | None:
+    """Returns what is wrong if the names of columns seem to be values, or None.
+
+    Args:
+        record: One of the first rows.
+        is_sure: Whether the first line is a header, though a value equals a name.
+    """
     if isinstance(record, BadDocument):
         return record if record.reason == NO_HEADER else None
     if list(record.values) == [str(i) for i in range(len(record.values))]:
         return None  # A table that pandas numbered.
     for name, value in record.values.items():
-        if name and name == value.strip():
+        if name and name == value.strip() and not is_sure:
             problem = f"has {show(name)} in the column that the first line calls so."
         elif _is_fraction(name):
             problem = f"has a column that the first line calls {show(name)}."

@@ -47,6 +47,27 @@ def test_a_header_is_a_header(tmp_path, names):
     assert list(found[0].values) == names.split(",")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "text,spam\nhello,ham\nwin,spam\n",
+        "message,spam\nhello there,ham\nwin a car,spam\n",
+        "review,stars\na fine film,4\nreview,3\nso long,1\n",
+    ],
+)
+def test_a_value_that_equals_its_name_is_a_value_below_a_clear_header(tmp_path, text):
+    names, *rows = text.splitlines()
+    found = read(tmp_path / "a.csv", text)
+    assert [",".join(record.values.values()) for record in found] == rows
+    assert find_no_header(str(tmp_path / "a.csv"), Format(), names.split(",")) is None
+
+
+@pytest.mark.parametrize("first", ["a good film,pos", "3,pos", "good,pos"])
+def test_a_value_that_equals_its_name_shows_that_there_is_no_header(tmp_path, first):
+    (bad,) = read(tmp_path / "a.csv", f"{first}\nbad,neg\nfine,pos\n")
+    assert bad.reason == NO_HEADER
+
+
 def test_a_header_names_the_columns_that_are_needed(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("id,review\n1,good\n")
