@@ -53,23 +53,24 @@ def prepare_labels(name: str, labels: Labels) -> Prepared:
 def prepare_value(name: str, scale: ValueScale) -> Prepared:
     """Returns the columns of a value: a float32 number, and mean and deviation of all.
 
-    The second array, ``[2]``, is the same for all rows: the model answers in deviations
-    from the mean, and what is computed of a batch is in the unit of the values.
+    The number is the distance from the mean of the training values, in their unit: it
+    is taken in float64, so that large values that are close to each other differ. The
+    second array, ``[2]``, is the same for all rows: the mean of these distances, 0, and
+    their deviation.
     """
     unit = unit_name(name)
 
     def encode(examples: list[Example]) -> Encoded:
-        values = [example.values[name] for example in examples]
-        units = np.tile(
-            np.array([scale.mean, scale.deviation], np.float32), (len(values), 1)
-        )
-        return Encoded({name: np.array(values, np.float32), unit: units})
+        values = np.array([example.values[name] for example in examples], np.float64)
+        units = np.tile(np.array([0.0, scale.deviation], np.float32), (len(values), 1))
+        return Encoded({name: (values - scale.mean).astype(np.float32), unit: units})
 
     fields = {
         name: Field((), "float32", (), fill=float("nan")),
         unit: Field((2,), "float32", (None,), fill=1.0),
     }
-    return Prepared(name, fields, encode, scale.fingerprint, codecs={name: scale})
+    known = ["distances", scale.fingerprint]
+    return Prepared(name, fields, encode, known, codecs={name: scale})
 
 
 def unit_name(name: str) -> str:

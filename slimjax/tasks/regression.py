@@ -77,7 +77,7 @@ def make_task(special: Mapping[str, int]) -> Task:
 
 
 def targets(batch: Batch, _: Any) -> dict[str, Targets]:
-    """Returns the values in deviations from the mean; nan is no target."""
+    """Returns the values in deviations; nan is no target."""
     value, unit = batch[VALUE], batch[unit_name(VALUE)]
     is_target = jnp.isfinite(value)
     number = (value - unit[:, 0]) / unit[:, 1]
@@ -86,7 +86,11 @@ def targets(batch: Batch, _: Any) -> dict[str, Targets]:
 
 
 def outputs(readouts: Readouts, batch: Batch) -> dict[str, Array]:
-    """Returns the value of each row and the predicted one, in the unit of the files."""
+    """Returns the value of each row and the predicted one, as the batch has them.
+
+    A batch of a dataset has distances from the mean, so metrics that ignore a shift of
+    both are those of the files.
+    """
     unit = batch[unit_name(VALUE)]
     number = predict(readouts, batch)["number"]
     return {"prediction": unit[:, 0] + unit[:, 1] * number, VALUE: batch[VALUE]}

@@ -71,6 +71,18 @@ def test_rows_that_fill_up_a_batch_are_no_targets(tmp_path):
     assert np.isfinite(target.values).all()
 
 
+def test_large_values_that_are_close_to_each_other_have_their_own_targets(tmp_path):
+    values = [1_700_000_000 + i for i in range(100)]
+    data = load(write_reviews(tmp_path / "a.jsonl", values))
+    splits = data.read_examples()
+    for split, examples in splits.items():
+        expected = np.array([example.values["value"] for example in examples])
+        found = np.float64(data.splits[split]["value"])
+        np.testing.assert_allclose(np.diff(found), np.diff(expected), atol=1e-4)
+    batch = jax.tree.map(jnp.asarray, data.batch("train", 0, 8, seed=0))
+    assert len(set(regression.targets(batch, None)["value"].values.tolist())) == 8
+
+
 def make_readouts(numbers):
     x = jnp.float32(numbers)[:, None]
     return {"value": Readout(x, jnp.ones((1, 1)))}
