@@ -5,6 +5,7 @@ of characters; then its words are split here, and an entity has all words that i
 touches. Texts that are longer than a row have several rows, which overlap.
 """
 
+import bisect
 import itertools
 from collections.abc import Collection, Sequence
 
@@ -80,14 +81,24 @@ def tag_entities(words: Words, entities: Sequence[tuple[int, int, str]]) -> list
         ['B-PER', 'O', 'B-LOC', 'I-LOC']
     """
     tags = [OUTSIDE] * len(words.texts)
-    ends = [end for _, end in words.spans]
-    starts = [start for start, _ in words.spans]
-    for start, end, kind in entities:
-        first = int(np.searchsorted(ends, start, "right"))
-        last = int(np.searchsorted(starts, end, "left"))
+    for (first, last), (_, _, kind) in zip(
+        _find_words(words, entities), entities, strict=True
+    ):
         for place in range(first, last):
             tags[place] = f"{'B' if place == first else 'I'}-{kind}"
     return tags
+
+
+def _find_words(
+    words: Words, entities: Sequence[tuple[int, int, str]]
+) -> list[tuple[int, int]]:
+    """Returns the first word that each entity touches, and the one after its last."""
+    ends = [end for _, end in words.spans]
+    starts = [start for start, _ in words.spans]
+    return [
+        (bisect.bisect_right(ends, start), bisect.bisect_left(starts, end))
+        for start, end, _ in entities
+    ]
 
 
 def check_tags(example: Example, *, repairs: bool) -> BadDocument | None:
@@ -151,6 +162,25 @@ def _check_places(example: Example) -> BadDocument | None:
         if other[0] < one[1]:
             shown = f"{show(list(one))} and {show(list(other))}"
             return example.bad("wrong_span", f"has entities that overlap: {shown}.")
+    return _check_words(example)
+
+
+def _check_words(example: Example) -> BadDocument | None:
+    """Returns what is wrong if an entity has no word, or not all words of its own."""
+    words, entities = words_of(example), example.values["entities"]
+    before, one = 0, None
+    for (first, last), entity in zip(
+        _find_words(words, entities), entities, strict=True
+    ):
+        if first >= last:
+            problem = f"has the entity {show(list(entity))}, which has no word."
+            return example.bad("no_word", problem)
+        if one is not None and first < before:
+            word = show(words.texts[first].strip())
+            shown = f"{show(list(one))} and {show(list(entity))}"
+            problem = f"has two entities in the word {word}: {shown}."
+            return example.bad("shared_word", f"{problem} A word has one tag.")
+        before, one = last, entity
     return None
 
 

@@ -129,7 +129,8 @@ def _find_main(columns: Sequence[Column]) -> Column | None:
     needed = [c for c in texts if not c.is_optional]
     named = [c for c in texts if c.name in MAIN_TEXTS]
     parts = [c for c in columns if c.kind in ("tokens", "sentences") and not texts]
-    return next((one[0] for one in (texts, needed, named, parts) if len(one) == 1), None)
+    single = (found[0] for found in (texts, needed, named, parts) if len(found) == 1)
+    return next(single, None)
 
 
 def _to_keys(value: Any, where: str) -> Keys:

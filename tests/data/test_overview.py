@@ -156,9 +156,9 @@ def test_lengths_are_those_of_what_is_read(tmp_path):
     pairs = [{"text": f"{i:03}", "text_pair": "x" * (30 + i)} for i in range(20)]
     assert describe("ranking", tmp_path, pairs)["tokens_longest"] == 49
     words = ["rain", "river", "cloud", "storm"]
+    texts = [[words[i // 4 ** (j % 3) % 4] for j in range(10)] for i in range(40)]
     rows = [
-        {"source": " ".join(words[i // 4 ** (j % 3) % 4] for j in range(10)), "target": f"{i}"}
-        for i in range(40)
+        {"source": " ".join(text), "target": f"{i}"} for i, text in enumerate(texts)
     ]
     options = dict(tokenizer="sentencepiece", vocab_size=270, source_vocab_size=300)
     found = describe("seq2seq", tmp_path, rows, **options)

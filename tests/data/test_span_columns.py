@@ -162,6 +162,6 @@ def test_fewer_contexts_than_splits_are_refused_with_a_remedy(tmp_path):
     (asked,) = make_questions(1)
     rows = [asked | {"question": f"what {i}?"} for i in range(9)]
     path = write(tmp_path / "a.jsonl", rows)
-    with pytest.raises(DataError, match="1 different ones for 3 splits.*=keep"):
+    with pytest.raises(DataError, match=r"1 different ones for 3 splits.*=keep"):
         load(path)
     assert load(path, on_duplicate="keep").counts["examples"]["train"]

@@ -185,6 +185,18 @@ BAD_TEXTS = {
         "text": "abc",
         "entities": [[1, 4, "PER"]],
     },
+    r"two entities in the word foobar: .*0, 3, 'A'.* and .*3, 6, 'B'": {
+        "text": "foobar",
+        "entities": [[0, 3, "A"], [3, 6, "B"]],
+    },
+    r"two entities in the word Berlinwahl": {
+        "text": "In Berlinwahl heute",
+        "entities": [[3, 9, "PER"], [9, 13, "PER"]],
+    },
+    r"entity .*3, 5, 'PER'.*, which has no word": {
+        "text": "abc  d",
+        "entities": [[3, 5, "PER"]],
+    },
     r"which is empty": {"text": "abc", "entities": [[2, 2, "PER"]]},
     r"overlap: .*0, 2.* and .*1, 3": {
         "text": "abc",
