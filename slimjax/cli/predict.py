@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from slimjax.cli.flags import Parser, make_parser, parse, print_json
+from slimjax.cli.streams import write_error
 from slimjax.errors import ConfigError, suggest
 from slimjax.paths import user_path
 
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
     if flags.candidates is not None:
         from slimjax.predict.candidates import rank_among
 
-        predictor = rank_among(predictor, flags.candidates)
+        predictor = rank_among(predictor, flags.candidates, write_error)
     known = predictor.task.formats
     name = choose_format(flags.format, flags.output or "", known)
     if flags.output is None:
@@ -67,7 +68,7 @@ def _make_parser() -> Parser:
     add("--workdir", required=True, help="the run folder")
     add("--input", help="jsonl:GLOB, csv:GLOB, or text:GLOB with an example per line")
     add("--text", action="append", help="one example; repeatable")
-    add("--candidates", help="texts to rank: a file of lines, or jsonl:FILE, csv:FILE")
+    add("--candidates", help="texts to rank: a file of lines, .jsonl, .csv or SOURCE")
     add("--output", help="the file; by default lines go to stdout")
     add("--format", default="", help="jsonl, text, conll or squad; by the ending")
     add("--batch_size", type=int, default=32, help="rows computed together")

@@ -169,10 +169,10 @@ class Predictor:
             self.config, self.schema, self.model.codecs, items, path=path
         )
 
-    def read_source(self, source: str) -> Found:
-        """Returns the examples of files, such as ``csv:new.csv``."""
+    def read_source(self, source: str, where: str = "--input") -> Found:
+        """Returns the examples of files, such as ``csv:new.csv``; `where` names it."""
         codecs = self.model.codecs
-        return iterate_inputs(self.config, self.schema, codecs, source, where="--input")
+        return iterate_inputs(self.config, self.schema, codecs, source, where=where)
 
     def _pass(self, run: Run, shapes: Shapes | None = None) -> Pass:
         codecs = self.model.codecs

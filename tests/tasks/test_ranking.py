@@ -1,5 +1,6 @@
 """Ranking: partners among a batch in training, among all texts in evaluation."""
 
+import gzip
 import json
 
 import jax.numpy as jnp
@@ -8,6 +9,7 @@ import pytest
 
 from slimjax.cli.main import main
 from slimjax.nn.losses import contrast_nats
+from slimjax.predict.candidates import rank_among
 from slimjax.predict.predictor import open_predictor
 from slimjax.run.progress import Display
 from slimjax.run.start import train
@@ -138,3 +140,20 @@ def test_a_text_gets_a_vector_or_a_ranking_of_candidates(finished, tmp_path, cap
     names.write_text("")
     assert main(["predict", *flags]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "jsonl:a.jsonl"])
+def test_candidates_are_read_by_the_ending_of_their_file(finished, tmp_path, name):
+    plain = name.removeprefix("jsonl:")
+    texts = ["ABCD", "EFGH", "ABCD", "x" * 20, "y" * 11]
+    lines = [json.dumps({"id": 1, "text": text}) for text in texts]
+    content = "\n".join(["text", *texts] if ".csv" in name else lines).encode()
+    own = gzip.compress(content) if name.endswith(".gz") else content
+    (tmp_path / plain).write_bytes(own)
+    source, notes = name.replace(plain, f"{tmp_path}/{plain}"), []
+    predictor = rank_among(open_predictor(finished[0]), source, notes.append)
+    (found,) = predictor.predict(["efgh 1"])
+    assert {best["text"] for best in found["ranking"]} == set(texts)
+    (note,) = notes
+    assert note.startswith("--candidates=")
+    assert note.endswith("2 of 4 texts truncated (longer than data.seq_len=12).")
