@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from slimjax.cli.flags import make_parser, parse, print_json
+from slimjax.cli.unnamed_splits import note_train, refuse_trained
 from slimjax.errors import ConfigError, suggest
 
 SPLITS = ("valid", "test", "all")
@@ -30,6 +31,8 @@ def main(argv: Sequence[str]) -> None:
         raise ConfigError(
             "--split=all would count training text; it needs --data=SOURCE."
         )
+    refuse_trained(flags.workdir, flags.data)
+    note_train("--data", flags.data)
     from slimjax.run.evaluate import evaluate_folder
     from slimjax.train.devices import prepare_devices
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from slimjax.cli.flags import Parser, make_parser, parse, print_json
 from slimjax.cli.streams import write_error
+from slimjax.cli.unnamed_splits import note_train
 from slimjax.errors import ConfigError, suggest
 from slimjax.paths import user_path
 
@@ -26,6 +27,7 @@ def main(argv: Sequence[str]) -> None:
     parsed = parse(_make_parser(), argv, config=True)
     flags, changes = parsed.flags, _check_changes(parsed.overrides)
     _check_flags(flags)
+    note_train("--input", flags.input)
     from slimjax.predict.formats import choose_format
     from slimjax.predict.predictor import open_predictor
     from slimjax.predict.source import Counts
