@@ -201,5 +201,5 @@ def read_architecture(path: str | Path, name: str = "config.model.architecture")
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{name}={str(path)!r} cannot be read: {error}.") from error

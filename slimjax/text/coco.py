@@ -86,5 +86,5 @@ def _load(path: str, style: Format) -> Any:
         why = f"{error.msg}, column {error.colno}"
         line = Line("", error.lineno, path)
         return line.bad("broken_json", f"is not JSON: {show(why)}.")
-    except (*READ_ERRORS, RecursionError) as error:
+    except (*READ_ERRORS, ValueError, RecursionError) as error:
         return make_unreadable(path, error)

@@ -62,7 +62,7 @@ def _load(path: str, style: Format) -> Any:
         line = Line("", error.lineno, path)
         why = f"{error.msg}, column {error.colno}"
         return line.bad("broken_json", f"is not JSON: {show(why)}.")
-    except RecursionError as error:
+    except (ValueError, RecursionError) as error:  # Too many digits, or too deep.
         return make_unreadable(path, error)
 
 

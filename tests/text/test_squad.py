@@ -1,9 +1,11 @@
 """SQuAD files: a record for each question, with the answers that it may lack."""
 
+import gzip
 import json
 
 import pytest
 
+from slimjax.text.coco import read_coco
 from slimjax.text.reading import BadDocument
 from slimjax.text.records import DEFAULT_FORMAT
 from slimjax.text.squad import read_squad
@@ -76,3 +78,24 @@ def test_what_is_no_squad_file_is_bad_in_one_line(tmp_path, text, message):
     assert isinstance(bad, BadDocument)
     assert message in bad.message
     assert "\n" not in bad.message
+
+
+@pytest.mark.parametrize("read", [read_squad, read_coco])
+@pytest.mark.parametrize("content", ["9" * 5_000, "[" * 100_000])
+def test_json_that_python_refuses_is_bad_in_its_place(tmp_path, read, content):
+    path = tmp_path / "a.json"
+    path.write_text(content)
+    (bad,) = read(str(path), DEFAULT_FORMAT)
+    assert isinstance(bad, BadDocument)
+    assert bad.message.startswith(f"{path} cannot be read: ")
+    assert "\n" not in bad.message
+
+
+def test_a_packed_file_is_read_as_a_plain_one(tmp_path):
+    path = write(tmp_path / "a.json", {"id": "7", "question": "Which?", "answers": []})
+    packed = tmp_path / "a.json.gz"
+    packed.write_bytes(gzip.compress((tmp_path / "a.json").read_bytes()))
+    found = [list(read_squad(str(one), DEFAULT_FORMAT)) for one in (path, packed)]
+    values = [[record.values for record in records] for records in found]
+    assert values[0] == values[1]
+    assert values[0][0]["question"] == "Which?"
