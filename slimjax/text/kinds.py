@@ -25,6 +25,7 @@ from slimjax.text.span_kinds import (
     read_spans,
     read_tags,
     read_tokens,
+    to_objects,
 )
 
 Keys = tuple[str | int, ...]
@@ -93,7 +94,7 @@ def read_messages(
     record: Record, keys: Keys
 ) -> tuple[tuple[str, str], ...] | BadDocument:
     """Returns roles and contents of messages, none of them blank."""
-    value = record.get(keys[0])
+    value = to_objects(record.get(keys[0]))
     if isinstance(value, BadDocument):
         return value
     field = f"field {show(str(keys[0]))}"

@@ -49,7 +49,8 @@ def read_entities(
 ) -> tuple[tuple[int, int, str], ...] | BadDocument:
     """Returns ``(start, end, type)`` of each entity, in the order of their places.
 
-    Each is a list, or an object with ``start``, ``end`` and ``type`` (or ``label``).
+    Each is a list, or an object with ``start``, ``end`` and ``type`` (or ``label``). An
+    object of three lists stands for a list of such objects.
     """
     value = _read_list(record, keys)
     if isinstance(value, BadDocument):
@@ -123,6 +124,22 @@ def read_choices(record: Record, keys: Keys) -> tuple[int, ...] | BadDocument:
     return tuple(map(int, value))
 
 
+def to_objects(value: Any) -> Any:
+    """Returns an object of equally long lists as a list of objects; others as they are.
+
+    Sequences of objects have this form in TensorFlow Datasets.
+
+    Examples:
+        >>> to_objects({"start": [0, 4], "end": [3, 8]})
+        [{'start': 0, 'end': 3}, {'start': 4, 'end': 8}]
+    """
+    lists = list(value.values()) if isinstance(value, dict) else []
+    are_lists = bool(lists) and all(isinstance(each, list | tuple) for each in lists)
+    if not are_lists or len(set(map(len, lists))) > 1:
+        return value
+    return [dict(zip(value, parts, strict=True)) for parts in zip(*lists, strict=True)]
+
+
 def _lists_of(part: Any) -> tuple[list[Any] | None, list[Any]]:
     """Returns texts and starts of an object of answers, if it is one."""
     if not isinstance(part, dict):
@@ -150,7 +167,7 @@ def _read_strings(record: Record, keys: Keys) -> tuple[str, ...] | BadDocument:
 
 def _read_list(record: Record, keys: Keys) -> list[Any] | BadDocument:
     """Returns a list, which a table holds as JSON."""
-    value = _parse(record.get(keys[0]))
+    value = to_objects(_parse(record.get(keys[0])))
     if isinstance(value, BadDocument):
         return value
     if not isinstance(value, list | tuple):
