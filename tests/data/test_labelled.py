@@ -557,6 +557,20 @@ def test_inputs_of_another_size_are_bad_in_their_place(tmp_path):
     )
 
 
+def test_a_list_of_sources_is_read_in_turn(tmp_path):
+    rows = make_reviews(60)
+    write_lines(tmp_path / "a.jsonl", rows[:25])
+    with (tmp_path / "b.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["stars", "review"]])
+        csv.writer(file).writerows([[label, text] for text, label in rows[25:]])
+    sources = [f"jsonl:{tmp_path}/a.jsonl", f"csv:{tmp_path}/b.csv"]
+    dataset = load("", source=sources)
+    found = [example for split in SPLITS for example in read_back(dataset, split)]
+    assert sorted(found) == sorted((text, str(label)) for text, label in rows)
+    joined = load("", source=",".join(sources))
+    assert joined.fingerprint == dataset.fingerprint
+
+
 def test_a_named_field_is_read_in_training_in_validation_and_in_prediction(tmp_path):
     schema = Schema({"text": "text", "text_pair": "text?", "label": "label"})
     for name in ("p", "v"):

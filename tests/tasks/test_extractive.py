@@ -160,6 +160,20 @@ def test_a_name_that_fields_leave_out_stands_for_itself(tmp_path, renamed):
     assert data.num_rows("train") > 20
 
 
+@pytest.mark.parametrize(("max_words", "expected"), [(0, 4), (4, 2), (2, 1)])
+def test_targets_have_no_more_words_than_are_allowed(tmp_path, max_words, expected):
+    words = ["Rain fell.", "Ice broke.", "Sun rose.", "Wind blew."]
+    rows = [
+        {"document": f"{' '.join(words)} No {i}.", "summary": " ".join(words)}
+        for i in range(20)
+    ]
+    head = HeadSettings(num_sentences=0 if max_words else 4, max_words=max_words)
+    data = load(write(tmp_path / "a.jsonl", rows), head, seq_len=99)
+    for split in data.splits:
+        chosen = np.asarray(data.splits[split][CHOSEN])
+        assert ((chosen == 1).sum(axis=1) == expected).all()
+
+
 def test_a_summary_needs_a_limit():
     with pytest.raises(ConfigError, match="without an end"):
         HeadSettings(num_sentences=0)
