@@ -53,6 +53,8 @@ class Prepared:
         special: What it adds to the special ids.
         codecs: Turn numbers back into what people read, by field.
         tables: By field, the arrays whose rows the numbers of the field mean.
+        numbering: Changes with what the numbers of `tables` mean. It is no part of a
+            dataset's fingerprint, since batches hold what is behind the numbers.
         note: What a user should know of it, or "".
     """
 
@@ -66,6 +68,7 @@ class Prepared:
     special: Mapping[str, int] = dataclasses.field(default_factory=dict)
     codecs: Mapping[str, Codec] = dataclasses.field(default_factory=dict)
     tables: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    numbering: str = ""
     note: str = ""
 
 

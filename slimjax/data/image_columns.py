@@ -61,6 +61,7 @@ def prepare_image(material: Material, name: str = IMAGE) -> Prepared:
         sizes=shape.sizes,
         codecs={IMAGE: shape},
         tables={IMAGE: table.pixels} if table else {},
+        numbering=table.numbering if table else "",
     )
 
 

@@ -97,6 +97,11 @@ class ImageTable:
     numbers: Mapping[bytes, int]
     name: str
 
+    @property
+    def numbering(self) -> str:
+        """Equal where each number means the same image."""
+        return hashlib.sha256(b"".join(self.numbers)).hexdigest()
+
     def number_of(self, picture: SourceImage) -> int:
         """Returns the row of an image."""
         return self.numbers[picture.digest]

@@ -109,12 +109,23 @@ def load_labelled_dataset(
         )
 
     dataset = open_entry(
-        f"labelled{ROWS_FORMAT}-{fingerprint[:32]}",
+        _name_rows(fingerprint, columns),
         lambda folder: _write(folder, columns, splits, report),
         load,
     )
     report("encode", 1.0)
     return dataset if all_valid else _order(config, dataset)
+
+
+def _name_rows(fingerprint: str, columns: list[Prepared]) -> str:
+    """Returns the name of rows in the cache.
+
+    Rows may hold numbers of a table, and these depend on all that is in the table, not
+    on the examples of the splits alone.
+    """
+    numberings = [column.numbering for column in columns if column.numbering]
+    own = hash_json(fingerprint, numberings) if numberings else fingerprint
+    return f"labelled{ROWS_FORMAT}-{own[:32]}"
 
 
 def _order(config: DataConfig, dataset: Dataset) -> Dataset:

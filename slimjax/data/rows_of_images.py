@@ -26,13 +26,13 @@ class RowsOfImages:
         """Counts the rows of each image.
 
         Args:
-            images: Number of the image of each row.
+            images: Number of the image of each row. Only which ones are equal matters.
             per_image: k.
         """
         self.per_image = per_image
-        _, self._images, self._counts = np.unique(
-            images, return_inverse=True, return_counts=True
-        )
+        _, firsts, found, counts = np.unique(images, True, True, True)
+        order = np.argsort(firsts)  # By first rows: the numbers themselves may change.
+        self._images, self._counts = np.argsort(order)[found], counts[order]
         self._order = lru_cache(maxsize=2)(self._draw)
 
     def choose(self, step: int, batch_size: int, seed: int) -> Int64[np.ndarray, " B"]:
@@ -46,7 +46,7 @@ class RowsOfImages:
         Examples:
             >>> rows = RowsOfImages(np.array([7, 5, 7, 5, 5, 7]), per_image=3)
             >>> sorted(rows.choose(0, 6, seed=1)[:3].tolist())
-            [1, 3, 4]
+            [0, 2, 5]
         """
         per_step = batch_size // self.per_image
         numbers = int(step) * per_step + np.arange(per_step, dtype=np.int64)
