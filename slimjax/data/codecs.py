@@ -1,8 +1,9 @@
 """The codecs of a run folder: what its numbers mean, tokens, labels, pixels, ..."""
 
+import dataclasses
 import os
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 from slimjax.data.dataset import Codec
 from slimjax.data.domains import DOMAINS_FILE, Domains, load_domains
@@ -52,6 +53,26 @@ def load_codecs(folder: str | os.PathLike[str]) -> dict[str, Codec]:
     if has(DOMAINS_FILE):
         codecs[DOMAIN] = load_domains(folder)
     return codecs
+
+
+def with_normalize(codecs: Codecs, config: Mapping[str, Any]) -> dict[str, Codec]:
+    """Returns codecs that say how bytes of images are scaled, if there are images.
+
+    Args:
+        codecs: Those of a run folder; older ones do not say it.
+        config: The content of its ``config.json``, which always does.
+    """
+    shape = codecs.get(IMAGE)
+    if not isinstance(shape, ImageShape) or shape.normalize is not None:
+        return dict(codecs)
+    normalize = tuple(config.get("data", {}).get("normalize", ()))
+    return {**codecs, IMAGE: dataclasses.replace(shape, normalize=normalize)}
+
+
+def normalize_of(codecs: Codecs) -> tuple[float, ...]:
+    """Returns how bytes of images are scaled; ``()`` without images."""
+    shape = codecs.get(IMAGE)
+    return (isinstance(shape, ImageShape) and shape.normalize) or ()
 
 
 def sizes_of(codecs: Codecs) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """How images of examples become arrays of a batch, uint8 ``[H W C]``."""
 
+import dataclasses
 from functools import lru_cache
 from typing import cast
 
@@ -31,6 +32,11 @@ def prepare_image(material: Material, name: str = IMAGE) -> Prepared:
     """
     table = material.images
     shape = table.shape if table else cast(ImageShape, material.codecs[IMAGE])
+    known = cast(ImageShape | None, material.codecs.get(IMAGE))
+    normalize = known.normalize if known else None
+    if normalize is None:
+        normalize = tuple(material.config.normalize)
+    shape = dataclasses.replace(shape, normalize=normalize)
     make, settings = _ImageReader(shape.fit, material.config.max_pixels), shape.fit
 
     def encode(examples: list[Example]) -> Encoded:

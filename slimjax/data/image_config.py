@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from slimjax.errors import ConfigError, suggest
@@ -84,6 +85,21 @@ class ImageSettings:
                 f"config.data.max_pixels={show(most)} is invalid. Set a whole number "
                 f"from 1 to {MAX_PIXELS}."
             )
+
+
+def plain_normalize(value: Sequence[float]) -> tuple[float, ...]:
+    """Returns the shortest way to write ``config.data.normalize``, to compare two.
+
+    Examples:
+        >>> plain_normalize([0.5, 0.5, 0.5, 0.2, 0.2, 0.2]), plain_normalize([0, 1])
+        ((0.5, 0.2), ())
+    """
+    half = len(value) // 2
+    means, deviations = tuple(value[:half]), tuple(value[half:])
+    if len({*means}) == len({*deviations}) == 1:
+        means, deviations = means[:1], deviations[:1]
+    plain = tuple(map(float, means + deviations))
+    return () if plain == (0.0, 1.0) else plain
 
 
 def check_normalize(value: Any, channels: int) -> None:

@@ -41,9 +41,12 @@ class ImageShape:
 
     Attributes:
         fit: What images are made into.
+        normalize: How their bytes are scaled, as in ``config.data.normalize``; None in
+            folders of older versions, whose ``config.json`` has it.
     """
 
     fit: Fit
+    normalize: tuple[float, ...] | None = None
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -55,13 +58,16 @@ class ImageShape:
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal shapes."""
+        """Equal for equal bytes of a batch, however they are scaled."""
         return hash_json(dataclasses.astuple(self.fit))
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes ``image.json`` into `folder`, which exists."""
+        content = {"version": 1, **dataclasses.asdict(self.fit)}
+        if self.normalize is not None:
+            content["normalize"] = self.normalize
         with open(os.path.join(folder, IMAGE_FILE), "w", encoding="utf-8") as file:
-            json.dump({"version": 1, **dataclasses.asdict(self.fit)}, file, indent=1)
+            json.dump(content, file, indent=1)
 
 
 def load_image_shape(folder: str | os.PathLike[str]) -> ImageShape:
@@ -74,7 +80,9 @@ def load_image_shape(folder: str | os.PathLike[str]) -> ImageShape:
     def make(content: Any) -> ImageShape:
         names = ("height", "width", "channels")
         height, width, channels = (int(content[name]) for name in names)
-        return ImageShape(Fit(height, width, channels, str(content["how"])))
+        fit = Fit(height, width, channels, str(content["how"]))
+        known = content.get("normalize")
+        return ImageShape(fit, None if known is None else tuple(map(float, known)))
 
     return load_stored(folder, IMAGE_FILE, make)
 

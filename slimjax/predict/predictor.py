@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from slimjax import tasks
 from slimjax.config import build, override
-from slimjax.data.codecs import special_of
+from slimjax.data.codecs import normalize_of, special_of, with_normalize
 from slimjax.data.config import DataConfig
 from slimjax.data.encoding import Prepared
 from slimjax.data.inputs import Found, iterate_inputs, make_inputs, prepare_inputs
@@ -226,7 +226,7 @@ def make_predictor(
     config = build(DataConfig, stored.get("data", {}), "config.data")
     task = with_domains(task) if DOMAIN in model.codecs else task
     if IMAGE in model.codecs:
-        task = with_pixels(task, config.normalize)
+        task = with_pixels(task, normalize_of(with_normalize(model.codecs, stored)))
     task = with_bytes(task, model.config, model.codecs)
     schema = Schema({"text": "text"})
     if hasattr(task_file, "schema"):

@@ -5,8 +5,15 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from slimjax.data.codecs import fingerprints, sizes_of
+from slimjax.data.codecs import (
+    Codecs,
+    fingerprints,
+    normalize_of,
+    sizes_of,
+    with_normalize,
+)
 from slimjax.data.dataset import Dataset
+from slimjax.data.image_config import plain_normalize
 from slimjax.data.outline import DOMAIN
 from slimjax.distill.alignment import without_maps
 from slimjax.distill.config import START, DistillConfig
@@ -124,7 +131,7 @@ def task_of(folder: str | Path) -> str:
 
 
 def _of_run(folder: str | Path, data: Dataset) -> Teacher:
-    model = load(folder)
+    model, config = load(folder), read_json(RunFolder(folder).config, dict)
     own, others = sizes_of(data.codecs), sizes_of(model.codecs)
     known = fingerprints(model.codecs)
     for name, fingerprint in fingerprints(data.codecs).items():
@@ -136,7 +143,19 @@ def _of_run(folder: str | Path, data: Dataset) -> Teacher:
                 f"than config.data.source={data.source!r} (sizes {own}). Train it on "
                 "the data of this run."
             )
+    _check_scaling(folder, with_normalize(model.codecs, config), data)
     return Teacher.of(model.config, jax.device_get(model.params))
+
+
+def _check_scaling(folder: str | Path, codecs: Codecs, data: Dataset) -> None:
+    """Refuses a teacher that was given the pixels of images in another scale."""
+    theirs, own = normalize_of(codecs), normalize_of(data.codecs)
+    if plain_normalize(theirs) != plain_normalize(own):
+        raise ConfigError(
+            f"config.distill.teacher={str(folder)!r} was trained with config.data."
+            f"normalize={list(theirs)}, and this run has {list(own)}. Set that of the "
+            "teacher."
+        )
 
 
 def keep_start(

@@ -46,6 +46,20 @@ def make_perceptron(root, scaling):
     return str(root)
 
 
+def make_reader(root, shape, names=("cat", "dog"), **data):
+    """Writes a finished perceptron that reads images of a shape."""
+    folder = RunFolder(root)
+    folder.tokenizer.mkdir(parents=True)
+    shape.save(folder.tokenizer)
+    Labels(names, (1,) * len(names)).save(folder.tokenizer)
+    block = dict(kind="mlp", width=5, mlp="relu", dtype="float32")
+    config = dict(task="image_classification", model=block, data=data)
+    run, sizes = make_run_config(config), {**shape.sizes, "classes": len(names)}
+    model = build_model(run.model, sizes, classification.heads(sizes))
+    write_run(folder, run, model)
+    return str(root)
+
+
 def make_folder(root, task="lm", names=(), layers=SLIM):
     """Writes a finished run, which nobody trained; returns its folder's path."""
     folder, tokenizer = RunFolder(root), BytesTokenizer()
