@@ -12,6 +12,8 @@ from slimjax.text.files import show
 FITS = ("pad", "crop", "stretch")
 MAX_SIDE = 1 << 13
 MAX_PIXELS = 1 << 28
+SHAPING = ("image_size", "image_fit", "channels", "normalize")
+"""Settings that decide what a model reads of an image: their values are its own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Shape, style and tokenizer of a run that starts from another run's weights.
+"""Shape, style, tokenizer and images of a run that starts from another run's weights.
 
 They are read from the folder that ``config.model.init_from`` names, before any data. A
 run that has a checkpoint of its own reads them from its own folder, so that the other
@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from slimjax.config import build
-from slimjax.data.codecs import Codecs, load_codecs
+from slimjax.data.codecs import Codecs, load_codecs, with_normalize
 from slimjax.data.dataset import Codec
+from slimjax.data.image_table import IMAGE, ImageShape
 from slimjax.data.outline import DOMAIN
 from slimjax.data.pairs import SOURCE
 from slimjax.data.tokenizer import Tokenizer
@@ -25,6 +26,7 @@ from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.models.head import HeadConfig
 from slimjax.models.settings import STYLED
 from slimjax.paths import printable
+from slimjax.run.init_images import check_images, settings_in, settings_of
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig
@@ -39,7 +41,7 @@ TOKENS, TRAINED = "tokens", "sentencepiece"
 
 
 def take_shape(run: RunConfig, folder: RunFolder | None = None) -> RunConfig:
-    """Returns a run with the shape, style and tokenizer of ``model.init_from``.
+    """Returns a run with the shape, style, tokenizer and images of ``model.init_from``.
 
     Args:
         run: The config; one that does not start from a folder is returned as it is.
@@ -53,7 +55,7 @@ def take_shape(run: RunConfig, folder: RunFolder | None = None) -> RunConfig:
     if not run.model.init_from:
         return run
     source = find_source(run, folder)
-    config, codecs = read_json(source.config, dict), load_codecs(source.tokenizer)
+    config, codecs = _read(source)
     model, block = read_model_config(source, codecs), config.get("model", {})
     is_own = source is folder  # Then the model may be smaller than at its start.
     if is_own and not block.get("init_from"):
@@ -68,7 +70,18 @@ def take_shape(run: RunConfig, folder: RunFolder | None = None) -> RunConfig:
         _check_tokenizer(run, cast(Tokenizer, codecs[TOKENS]), config.get("data", {}))
         _check_length(run, model)
         data = dataclasses.replace(data, **_tokenizing(source, codecs))
+    if IMAGE in codecs:
+        shape = cast(ImageShape, codecs[IMAGE])
+        known = settings_in(config.get("data", {})) if is_own else settings_of(shape)
+        check_images(run, known, _name(run))
+        data = dataclasses.replace(data, **known)
     return dataclasses.replace(run, model=settings, data=data)
+
+
+def _read(source: RunFolder) -> tuple[dict[str, Any], Codecs]:
+    """Returns the config and the codecs of a run folder."""
+    config = read_json(source.config, dict)
+    return config, with_normalize(load_codecs(source.tokenizer), config)
 
 
 def _tokenizing(source: RunFolder, codecs: Codecs) -> dict[str, Any]:
@@ -111,11 +124,11 @@ def input_codecs(run: RunConfig, folder: RunFolder | None = None) -> dict[str, C
     if not run.model.init_from:
         return {}
     source = find_source(run, folder)
-    codecs: Codecs = load_codecs(source.tokenizer)
-    has_adapters = read_json(source.config, dict).get("model", {}).get("adapters")
+    config, codecs = _read(source)
+    has_adapters = config.get("model", {}).get("adapters")
     own = (DOMAIN,) if has_adapters else ()
     own += (TOKENS, SOURCE) if SOURCE in codecs else ()
-    names = ("features", "image", *own)
+    names = ("features", IMAGE, *own)
     return {name: codec for name, codec in codecs.items() if name in names}
 
 

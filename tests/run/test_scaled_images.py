@@ -13,6 +13,7 @@ from slimjax import tasks
 from slimjax.data.image_decoding import Fit
 from slimjax.data.image_table import ImageShape, load_image_shape
 from slimjax.errors import ConfigError
+from slimjax.run.init_shape import input_codecs, take_shape
 from slimjax.run.teaching import find_teacher
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import make_run_config
@@ -74,3 +75,52 @@ def test_a_model_answers_as_its_folder_says_and_older_ones_as_their_config(tmp_p
     np.testing.assert_array_equal(scores(), before)
     dataclasses.replace(SHAPE, normalize=()).save(tmp_path / "run/tokenizer")
     assert not np.allclose(scores(), before)
+
+
+SCALED = ImageShape(Fit(6, 8, 3, "pad"), normalize=(0.5, 0.25))
+
+
+@pytest.mark.parametrize("shape", [SHAPE, SCALED])
+def test_a_run_takes_size_and_scale_over_from_the_model_it_starts_from(tmp_path, shape):
+    pictures = make_folder(tmp_path / "pictures", 24)
+    source = make_reader(tmp_path / "run", shape, normalize=shape.normalize)
+    config = make_config(pictures, model=dict(init_from=source))
+    run = take_shape(make_run_config(config))
+    data = tasks.get(run.task).load(run.data, codecs=input_codecs(run))
+    assert run.data.normalize == shape.normalize
+    assert run.data.image_shape == (None if shape is SHAPE else (6, 8))
+    assert data.codecs["image"] == shape
+    again = take_shape(make_run_config(run.as_dict()))
+    assert again.as_dict() == run.as_dict()
+    write_old(tmp_path / "run")
+    assert take_shape(make_run_config(config)).as_dict() == run.as_dict()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "has"),
+    [
+        ("normalize", (0.5, 0.5), r"\(0.5, 0.25\)"),
+        ("normalize", (), r"\(0.5, 0.25\)"),
+        ("image_size", 12, r"\(6, 8\)"),
+        ("image_size", 0, r"\(6, 8\)"),
+        ("channels", 1, "3"),
+        ("image_fit", "crop", "pad"),
+    ],
+)
+def test_a_stated_setting_of_images_that_differs_is_refused(tmp_path, name, value, has):
+    source = make_reader(tmp_path / "run", SCALED, normalize=SCALED.normalize)
+    stated = {name: value}
+    config = make_config("nowhere", stated, model=dict(init_from=source))
+    message = rf"config.data.{name}=.*, but the images of .* have '?{has}'?\. Leave"
+    with pytest.raises(ConfigError, match=message) as caught:
+        take_shape(make_run_config(config))
+    assert "\n" not in str(caught.value)
+
+
+def test_stated_settings_of_images_that_agree_are_accepted(tmp_path):
+    source = make_reader(tmp_path / "run", SCALED, normalize=SCALED.normalize)
+    stated = dict(image_size=[6, 8], image_fit="pad", channels=3, normalize=[0.5, 0.25])
+    config = make_config("nowhere", stated, model=dict(init_from=source))
+    plain = make_config("nowhere", model=dict(init_from=source))
+    found = [take_shape(make_run_config(one)).as_dict() for one in (config, plain)]
+    assert found[0] == found[1]
