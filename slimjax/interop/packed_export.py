@@ -5,16 +5,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from slimjax.data.codecs import Codecs, save_codecs, special_of
+from slimjax.data.codecs import Codecs, save_codecs, special_of, with_normalize
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
 from slimjax.interop.card import make_card
 from slimjax.interop.comparing import answers_of, compare, random_inputs
 from slimjax.interop.hf_export import place_variables
+from slimjax.interop.pixels import pixels_of
 from slimjax.interop.run_folders import read_report
 from slimjax.memory import give_back
 from slimjax.paths import printable
-from slimjax.store.files import write_atomic
+from slimjax.store.files import read_json, write_atomic
 from slimjax.store.packed import iterate_packed, write_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.trees import axis_names
@@ -54,9 +55,11 @@ def export_packed(workdir: str | Path, output: Path) -> dict[str, Any]:
                 "already. Name another file."
             )
     folder, model = RunFolder(workdir), load(workdir)
-    codecs = model.codecs
+    codecs = with_normalize(model.codecs, read_json(folder.config, dict))
+    pixels = pixels_of(codecs, workdir)
     plain = dataclasses.replace(model.config, dtype="float32")
     inputs = random_inputs(plain, special_of(model.codecs).get("pad", 0))
+    inputs = pixels.read(pixels.draw(inputs))
     before = answers_of(plain, model.params, inputs)
     part = output.with_name(f".{output.name}.part")
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +80,8 @@ def export_packed(workdir: str | Path, output: Path) -> dict[str, Any]:
     finally:
         part.unlink(missing_ok=True)
     notes = [] if is_exact else [HALVED]
-    _write_card(folder, output, [ALONE.format(size=size, beside=beside.name), *notes])
+    alone = ALONE.format(size=size, beside=beside.name)
+    _write_card(folder, output, [alone, *notes, *pixels.notes])
     names = ", ".join(sorted(path.name for path in beside.iterdir()))
     notes = [f"{beside.name}: {names}", *notes]
     return {"largest_difference": difference, "bytes": size, "notes": notes}

@@ -1,7 +1,8 @@
 """Export as a program of StableHLO, for any runtime of XLA, with the weights beside it.
 
 The program is that of the plain formulas, without kernels of a platform; numbers of
-rows and positions are symbols. `jax.export.deserialize` reads it, without slimjax.
+rows and positions are symbols. Images are bytes, which the program scales.
+`jax.export.deserialize` reads it, without slimjax.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ from slimjax.errors import ConfigError
 from slimjax.interop.card import make_card
 from slimjax.interop.comparing import answers_of, compare, random_inputs
 from slimjax.interop.exporting import Weighed, open_weighed
+from slimjax.interop.pixels import IMAGE, Pixels, pixels_of
 from slimjax.interop.run_folders import new_folder, read_report
 from slimjax.memory import give_back
 from slimjax.models.config import ModelConfig
@@ -31,6 +33,7 @@ from slimjax.store.tensor_file import Entry, list_places, write_tensors
 from slimjax.trees import flatten, unflatten
 
 PROGRAM, WEIGHTS = "model.stablehlo", "weights.safetensors"
+ANY = "A program of StableHLO; rows and positions may be any number."
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 LOADS = """\
 import numpy as np, safetensors.numpy
@@ -62,10 +65,12 @@ def export_stablehlo(workdir: str | Path, output: Path) -> dict[str, Any]:
         weighed.model, dtype="float32", attention_impl="reference", scan_layers=False
     )
     tokenizer = model.codecs.get("tokens")
+    pixels = pixels_of(model.codecs, workdir)
     inputs = random_inputs(plain, special_of(model.codecs).get("pad", 0))
-    before = answers_of(model.config, model.params, inputs)
+    inputs = pixels.draw(inputs)
+    before = answers_of(model.config, model.params, pixels.read(inputs))
     with new_folder(output) as made:
-        program = _make_program(plain, inputs)
+        program = _make_program(plain, inputs, pixels)
         write_atomic(made / PROGRAM, program)
         num_bytes = _write_weights(weighed, made)
         if isinstance(tokenizer, JsonTokenizer):
@@ -79,7 +84,7 @@ def export_stablehlo(workdir: str | Path, output: Path) -> dict[str, Any]:
         card = make_card(
             output.name,
             read_report(RunFolder(workdir)),
-            notes=["A program of StableHLO; rows and positions may be any number."],
+            notes=[ANY, *(pixels.notes if IMAGE in inputs else [])],
             config={},
             loads=LOADS.format(folder=output.name, inputs=names),
         )
@@ -87,7 +92,9 @@ def export_stablehlo(workdir: str | Path, output: Path) -> dict[str, Any]:
     return {"largest_difference": difference, "bytes": num_bytes, "notes": []}
 
 
-def _make_program(model: ModelConfig, inputs: dict[str, np.ndarray]) -> bytes:
+def _make_program(
+    model: ModelConfig, inputs: dict[str, np.ndarray], pixels: Pixels
+) -> bytes:
     """Returns the program from weights and inputs to answers."""
     variables = nn.meta.unbox(model.abstract_variables())
     leaves = flatten(variables["params"])
@@ -97,7 +104,8 @@ def _make_program(model: ModelConfig, inputs: dict[str, np.ndarray]) -> bytes:
     def compute(weights: dict[str, Any], inputs: dict[str, Any]) -> dict[str, Any]:
         params = unflatten({tuple(k.split(".")): w for k, w in weights.items()})
         opened = jax.tree.map(lambda gate: jnp.ones(gate.shape), gates)
-        readouts = model.module().apply({"params": params, "gates": opened}, inputs)
+        own = {"params": params, "gates": opened}
+        readouts = model.module().apply(own, pixels.read(inputs))
         return {
             head.name: readouts[head.name].x
             if head.table == "batch"
@@ -123,7 +131,7 @@ def _symbolic(model: ModelConfig, inputs: dict[str, np.ndarray]) -> dict[str, An
     texts = [t for t in model.towers if not t.reads_numbers and t.num_positions]
     most = {f"{letters[t.reads]} <= {t.num_positions}": None for t in texts}
     scope = export.SymbolicScope([*most])
-    numbers = {tower.reads for tower in model.towers if tower.reads_numbers}
+    numbers = {IMAGE, *(t.reads for t in model.towers if t.reads_numbers)}
 
     def shape_of(name: str, x: np.ndarray) -> Any:
         if x.ndim == 1:  # A number for each row.

@@ -27,7 +27,7 @@ def read_image(batch: Batch) -> dict[str, Array]:
     row, for a model that knows no places.
     """
     pixels = batch[IMAGE]
-    return {IMAGE: pixels, "features": pixels.reshape(len(pixels), -1)}
+    return {IMAGE: pixels, "features": pixels.reshape(pixels.shape[0], -1)}
 
 
 def scale(

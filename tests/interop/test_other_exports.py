@@ -4,14 +4,20 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 import shapes
+from finished_runs import PERCEPTRON, make_reader
 from image_files import draw, save, write_questions
+from jax import export
 from own_folders import config_of, ragged, random_folder
+from safetensors.numpy import load_file
 
 import slimjax
 from slimjax.data.codecs import fingerprints, load_codecs
+from slimjax.data.image_decoding import Fit
+from slimjax.data.image_table import ImageShape
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
 from slimjax.interop.hf_reading import read_folder
@@ -99,7 +105,7 @@ PICTURES = {
 }
 
 
-def train_on_pictures(folder, task, model):
+def train_on_pictures(folder, task, model, **changes):
     """Returns the folder of a run of one step."""
     rows = []
     for i in range(24):
@@ -109,6 +115,7 @@ def train_on_pictures(folder, task, model):
         rows.append(row | dict(source=f"a {word} thing", target=word, label=word))
     path = write_questions(folder / "rows.jsonl", rows)
     data = dict(source=f"jsonl:{path}", tokenizer="bytes", seq_len=16, batch_size=4)
+    data |= changes
     config = {"task": task, "model": SMALL | model, "data": data}
     config |= {"objective": {"strategy": "none"}, "mesh": {"data": 1}}
     config |= {"train": {"num_steps": 1, "eval_every_steps": 0}}
@@ -124,22 +131,74 @@ def test_a_program_of_pictures_answers_rows_of_any_number(tmp_path, name, monkey
     from slimjax.interop.stablehlo import export_stablehlo
 
     monkeypatch.setenv("SLIMJAX_CACHE", str(tmp_path / "cache"))
-    run = train_on_pictures(tmp_path, *PICTURES[name])
+    run = train_on_pictures(tmp_path, *PICTURES[name], normalize=NORMALIZE)
     export_stablehlo(run, tmp_path / "program")
     model, environment = load(run), os.environ | {"JAX_PLATFORMS": "cpu"}
     for rows in (1, 3):
         drawn = shapes.draw_inputs(model.config, num_rows=rows, seed=rows)
         inputs = {name: np.asarray(x) for name, x in drawn.items()}
         inputs = {n: x for n, x in inputs.items() if not n.endswith("_types")}
+        assert inputs["image"].dtype == np.uint8
         np.savez(tmp_path / "inputs.npz", **inputs)
         argv = [sys.executable, "-c", PROGRAM, str(tmp_path / "program")]
         argv += [str(tmp_path / "inputs.npz"), str(tmp_path / "answers.npy")]
         subprocess.run(argv, env=environment, check=True, cwd=tmp_path)
-        head = model.config.heads[0]
-        expected = model.config.module().apply(model.params, inputs)[head.name].logits()
+        head, read = model.config.heads[0], read_image(inputs["image"], NORMALIZE)
+        own = {**inputs, "image": read}
+        expected = model.config.module().apply(model.params, own)[head.name].logits()
         found = np.load(tmp_path / "answers.npy")
         assert len(found) == rows
         np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+NORMALIZE = (0.3, 0.4, 0.5, 0.2, 0.25, 0.5)
+"""Means and deviations of three channels."""
+READERS = {
+    "a perceptron": PERCEPTRON,
+    "a convolution": SMALL | dict(kind="encoder", stem="convolution", pools=[2]),
+    "patches": SMALL | dict(kind="encoder", stem="patches", patch_size=4),
+}
+
+
+def read_image(pixels, normalize):
+    """Returns what a model reads of bytes, by the formula of the documentation."""
+    means, deviations = np.array(normalize, np.float32).reshape(2, -1)
+    return (np.float32(pixels) / 255 - means) / deviations
+
+
+@pytest.mark.wrong_types  # Numbers of rows that are symbols are no ints.
+@pytest.mark.parametrize("name", READERS)
+def test_a_program_answers_bytes_as_predict_does(tmp_path, name):
+    pytest.importorskip("flatbuffers")
+    from slimjax.interop.stablehlo import export_stablehlo
+
+    shape = ImageShape(Fit(SIDE, SIDE, 3, "same"))  # As older folders have it.
+    model = READERS[name]
+    run = make_reader(tmp_path / "run", shape, WORDS, model, normalize=NORMALIZE)
+    export_stablehlo(run, tmp_path / "program")
+    program = export.deserialize((tmp_path / "program/model.stablehlo").read_bytes())
+    weights = load_file(tmp_path / "program/weights.safetensors")
+    images = np.stack([draw(i, SIDE, SIDE) for i in range(5)])
+    (logits,) = program.call(weights, {"image": images}).values()
+    answers = slimjax.load(run).predict([{"image": image} for image in images])
+    expected = [[answer["scores"][word] for word in WORDS] for answer in answers]
+    np.testing.assert_allclose(jax.nn.softmax(logits), expected, atol=1e-5)
+    assert np.ptp(expected, axis=0).max() > 1e-3  # They depend on the image.
+    card = (tmp_path / "program/README.md").read_text()
+    assert f"[rows, {SIDE}, {SIDE}, 3]`. They are divided by 255 and then" in card
+    assert f'"image": np.ones((2, {SIDE}, {SIDE}, 3), np.uint8)' in card
+
+
+def test_the_packed_file_comes_with_the_scale_of_images(tmp_path):
+    shape = ImageShape(Fit(SIDE, SIDE, 3, "same"))
+    run = make_reader(tmp_path / "run", shape, WORDS, normalize=NORMALIZE)
+    export_packed(run, tmp_path / "m.safetensors")
+    codecs = load_codecs(tmp_path / "m.safetensors.tokenizer")
+    assert codecs["image"].normalize == NORMALIZE
+    assert (
+        "They are divided by 255 and then"
+        in (tmp_path / "m.safetensors.md").read_text()
+    )
 
 
 def test_the_packed_file_has_bfloat16_weights_and_replaces_nothing(tmp_path):

@@ -1,17 +1,13 @@
 """Run folders that are written in an instant, for runs that start from them."""
 
-import jax
+from finished_runs import write_run
 
 from slimjax.data.labels import Labels
 from slimjax.data.tokenizer import BytesTokenizer
 from slimjax.models.build import build_model
-from slimjax.store.files import write_json
-from slimjax.store.packed import write_packed
 from slimjax.store.run_folder import RunFolder
 from slimjax.tasks import classification, lm
 from slimjax.train.config import make_run_config
-from slimjax.train.state import init_params
-from slimjax.trees import axis_names
 
 SHAPE = dict(width=12, num_layers=2, num_heads=3, num_kv_heads=3, head_dim=4)
 SHAPE |= dict(mlp_dim=20, style="gpt2", tied=False, dtype="float32")
@@ -20,16 +16,6 @@ SLIM = [
     {"width": 10, "num_heads": 3, "num_kv_heads": 3, "head_dim": 4, "mlp_dim": 0},
 ]
 SLIM = [{**layer, "attention": True, "mlp": layer["mlp_dim"] > 0} for layer in SLIM]
-
-
-def write_run(folder, run, model):
-    """Writes the files of a finished run with drawn weights, but no codecs."""
-    weights = jax.device_get(init_params(model, seed=7)["params"])
-    names = axis_names(model.abstract_variables())["params"]
-    write_packed(folder.packed, weights, names)
-    write_json(folder.config, run.as_dict())
-    write_json(folder.architecture, model.architecture({}))
-    write_json(folder.report, {})
 
 
 def make_perceptron(root, scaling):
@@ -41,20 +27,6 @@ def make_perceptron(root, scaling):
     block = dict(kind="mlp", width=5, mlp="relu", dtype="float32")
     run = make_run_config(dict(task="classification", model=block))
     sizes = {"features": scaling.size, "classes": 2}
-    model = build_model(run.model, sizes, classification.heads(sizes))
-    write_run(folder, run, model)
-    return str(root)
-
-
-def make_reader(root, shape, names=("cat", "dog"), **data):
-    """Writes a finished perceptron that reads images of a shape."""
-    folder = RunFolder(root)
-    folder.tokenizer.mkdir(parents=True)
-    shape.save(folder.tokenizer)
-    Labels(names, (1,) * len(names)).save(folder.tokenizer)
-    block = dict(kind="mlp", width=5, mlp="relu", dtype="float32")
-    config = dict(task="image_classification", model=block, data=data)
-    run, sizes = make_run_config(config), {**shape.sizes, "classes": len(names)}
     model = build_model(run.model, sizes, classification.heads(sizes))
     write_run(folder, run, model)
     return str(root)

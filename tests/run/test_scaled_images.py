@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from folders import make_reader
+from finished_runs import make_reader
 from image_files import draw, make_folder
 
 import slimjax
