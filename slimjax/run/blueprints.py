@@ -136,11 +136,17 @@ def check_fields(run: RunConfig, outline: Outline) -> None:
             f"config.task={run.task!r} have none. Set config.model.stem=''."
         )
     may_ignore = run.model.kind == "mlp" or run.model.inputs != "both"
+    fitting = f"Set {_kind_of_images(run, outline)}." if IMAGE in known else ""
     if IMAGE in known and IMAGE not in reads and not may_ignore:
         raise ConfigError(
             f"config.model.kind={kind!r} with config.model.stem={run.model.stem!r} "
-            f"does not read the pictures of config.task={run.task!r}. Set "
-            "config.model.kind='encoder' and config.model.stem='convolution'."
+            f"does not read the pictures of config.task={run.task!r}. {fitting}"
+        )
+    leaves_text = "tokens" not in reads and run.model.inputs == "both"
+    if {IMAGE, "tokens"} <= known and leaves_text:
+        raise ConfigError(
+            f"config.model.kind={kind!r} does not read the texts of config.task="
+            f"{run.task!r}. {fitting}"
         )
     if missing:
         fit = [k for k, names in READS.items() if set(names) <= known]
@@ -153,6 +159,17 @@ def check_fields(run: RunConfig, outline: Outline) -> None:
             f"config.model.kind={kind!r} does not read the source of config.task="
             f"{run.task!r}. Set config.model.kind='encoder_decoder'."
         )
+
+
+def _kind_of_images(run: RunConfig, outline: Outline) -> str:
+    """Returns the settings of a model that reads all that a task of images has."""
+    kind, more = "encoder", ""
+    if make_task(run, outline).generates:
+        kind = "encoder_decoder"
+    elif "tokens" in outline.fields:
+        kind = "fusion"
+        more = ", and config.model.inputs='image' where texts are not to be read"
+    return f"config.model.kind={kind!r} and config.model.stem='convolution'{more}"
 
 
 def make_blueprint(

@@ -15,8 +15,10 @@ from slimjax.errors import ConfigError, DataError
 from slimjax.models import ModelSettings
 from slimjax.models.build import build_model
 from slimjax.models.options import next_token
+from slimjax.run.blueprints import make_model
 from slimjax.tasks import get, lengths
 from slimjax.tasks.pixels import with_pixels
+from slimjax.train.config import make_run_config
 
 SLOW = pytest.mark.slow
 SIDE = 8
@@ -226,6 +228,36 @@ def test_an_answer_that_training_lacks_is_refused_by_its_place(tmp_path):
     # Its questions about an image of the test split have left the training split.
     seen = {split: set(skipped.splits[split]["image"].tolist()) for split in ("train",)}
     assert len(seen["train"]) < 12
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "unread", "fitting"),
+    [
+        ("image_question", dict(kind="encoder"), "pictures", "fusion"),
+        ("image_question", dict(kind="encoder", stem="patches"), "texts", "fusion"),
+        ("image_question", dict(kind="mlp"), "texts", "fusion"),
+        ("caption", dict(kind="decoder"), "pictures", "encoder_decoder"),
+        ("caption", dict(kind="encoder", stem="patches"), "texts", "encoder_decoder"),
+    ],
+)
+def test_a_model_that_leaves_an_input_unread_is_refused_with_one_that_fits(
+    tmp_path, task, model, unread, fitting
+):
+    names = make_images(tmp_path, 12)
+    rows = [row | {"target": row["question"]} for row in ask(names)]
+    path = write_questions(tmp_path / "q.jsonl", rows)
+    run = make_run_config(configure(task, path, 3, **model, patch_size=4))
+    data = get(task).load(run.data)
+    message = rf"does not read the {unread} of .* Set config.model.kind='{fitting}' and"
+    with pytest.raises(ConfigError, match=message) as caught:
+        make_model(run, data.outline)
+    assert "\n" not in str(caught.value)
+    stem = {"kind": fitting, "stem": "convolution"}
+    mended = make_run_config(configure(task, path, 3, **stem))
+    assert make_model(mended, data.outline).towers
+    if fitting == "fusion":
+        alone = make_run_config(configure(task, path, 3, **stem, inputs="image"))
+        assert make_model(alone, data.outline).towers
 
 
 def test_one_row_is_for_texts_alone():
