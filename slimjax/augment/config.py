@@ -36,7 +36,8 @@ class AugmentConfig:
         drop_words: Fraction of the words that are left out; one always stays.
         swap_words: Fraction of the words that change places with the next one.
         mask_words: Fraction of the words in whose place stands `mask`.
-        mask: What stands there; ``[MASK]`` for a tokenizer of BERT.
+        mask: What stands there: text like any other. ``[MASK]`` is spelled out too, and
+            never becomes the special token of a tokenizer.
         casing: Fraction of the texts that are written in small letters, in capitals, or
             with a capital at each word.
         flip: Whether half of the images are mirrored, left and right. Leave it out
