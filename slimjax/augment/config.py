@@ -27,7 +27,8 @@ class AugmentConfig:
     """The block ``config.augment``: how training examples are changed in each step.
 
     Attributes:
-        rows: Fraction of the rows that are changed at all, but for `mixup`.
+        rows: Fraction of the rows that are changed at all, but for `mixup`. It is drawn
+            once for all texts of a row, and once more for its image.
         swap_characters: Fraction of the characters that change places with the next.
         drop_characters: Fraction of the characters that are left out.
         double_characters: Fraction of the characters that stand twice.

@@ -1,6 +1,7 @@
-"""A text as it is read in one step: words first, then cases, then characters."""
+"""Texts as they are read in one step: words first, then cases, then characters."""
 
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -20,6 +21,21 @@ def make_generator(seed: int, step: int, row: int) -> np.random.Generator:
     return np.random.default_rng([seed % 2**64, step, row, 0x7E57])
 
 
+def change_row(
+    texts: Mapping[str, str], config: AugmentConfig, generator: np.random.Generator
+) -> dict[str, str]:
+    """Returns all texts of a row, changed, or all as they are.
+
+    Args:
+        texts: The texts by name, none of them blank.
+        config: What is changed, how often, and in which fraction of the rows.
+        generator: Decides whether, and where.
+    """
+    if generator.random() >= config.rows:
+        return dict(texts)
+    return {name: change_text(text, config, generator) for name, text in texts.items()}
+
+
 def change_text(
     text: str, config: AugmentConfig, generator: np.random.Generator
 ) -> str:
@@ -33,10 +49,8 @@ def change_text(
     Examples:
         >>> config = AugmentConfig(drop_words=0.5, casing=1.0)
         >>> change_text("a small test of words", config, make_generator(0, 1, 5))
-        'SMALL TEST'
+        'Test Of'
     """
-    if generator.random() >= config.rows:
-        return text
     if any(getattr(config, name) for name in WORDS):
         text = _change_words(text, config, generator)
     if config.casing:

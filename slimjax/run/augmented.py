@@ -11,7 +11,7 @@ from jaxtyping import Int64
 
 from slimjax import tasks
 from slimjax.augment.config import AugmentConfig
-from slimjax.augment.texts import change_text, make_generator
+from slimjax.augment.texts import change_row, make_generator
 from slimjax.data.dataset import Batch, Dataset
 from slimjax.data.image_table import IMAGE
 from slimjax.data.outline import POSITIONS, Outline
@@ -141,8 +141,6 @@ class _TextChanger:
         return {**batch, **{n: f.decode(arrays[n]) for n, f in own.items()}}
 
     def _change(self, example: Example, generator: np.random.Generator) -> Example:
-        texts = {
-            name: change_text(example.values[name], self.config, generator)
-            for name in self.names
-        }
-        return dataclasses.replace(example, values={**example.values, **texts})
+        texts = {name: example.values[name] for name in self.names}
+        changed = change_row(texts, self.config, generator)
+        return dataclasses.replace(example, values={**example.values, **changed})

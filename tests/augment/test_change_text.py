@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from slimjax.augment import characters, words
 from slimjax.augment.config import CHARACTERS, TEXTS, WORDS, AugmentConfig
-from slimjax.augment.texts import change_text, make_generator
+from slimjax.augment.texts import change_row, change_text, make_generator
 from slimjax.errors import ConfigError
 
 TEXT = "The quick brown fox jumps over 13 lazy dogs, 你好 Straße"
@@ -116,8 +116,11 @@ def test_nothing_is_changed_unless_it_is_asked_for():
     assert change_text(TEXT, AugmentConfig(), generator) == TEXT
     some = AugmentConfig(rows=0.25, casing=1.0)
     upper = "CAPITALS AND small"
-    kept = [change_text(upper, some, make_generator(0, 0, i)) for i in range(400)]
+    two = {"text": upper, "text_pair": upper}
+    rows = [change_row(two, some, make_generator(0, 0, i)) for i in range(400)]
+    kept = [row["text"] for row in rows]
     assert 260 < kept.count(upper) < 340
+    assert [row["text_pair"] == upper for row in rows] == [t == upper for t in kept]
 
 
 @pytest.mark.parametrize("name", [*CHARACTERS, *WORDS, "casing", "rows", "crop"])
