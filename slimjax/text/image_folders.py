@@ -8,6 +8,7 @@ from pathlib import Path
 from slimjax.text.files import show
 from slimjax.text.reading import BadDocument, Line
 from slimjax.text.records import Format, Record
+from slimjax.text.source_images import is_whole
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"),
@@ -38,7 +39,7 @@ def read_image_folder(path: str, style: Format) -> Iterator[Record | BadDocument
         return
     for entry in entries:
         is_class, is_empty = os.path.isdir(entry), True
-        for file in _walk(entry, (root,)) if is_class else [entry]:
+        for file in _list_files(entry, root):
             if isinstance(file, BadDocument):
                 is_empty = False
                 yield file
@@ -59,7 +60,17 @@ def count_others(path: str | os.PathLike[str]) -> Counter[str]:
     """Returns how many files of a folder are no images, by their ending."""
     files = (file for file in _walk(Path(path)) if isinstance(file, Path))
     others = (file for file in files if not _is_image(file))
-    return Counter(file.suffix.lower() or NO_ENDING for file in others)
+    return Counter(show(file.suffix.lower() or NO_ENDING) for file in others)
+
+
+def _list_files(entry: Path, root: Path) -> Iterator[Path | BadDocument]:
+    """Yields a file, or the files of a class; those with names of UTF-8 alone."""
+    whole = is_whole(entry.name)
+    for file in _walk(entry, (root,)) if whole and os.path.isdir(entry) else [entry]:
+        if isinstance(file, BadDocument) or is_whole(os.fspath(file.relative_to(root))):
+            yield file
+        elif os.path.isdir(file) or _is_image(file):
+            yield _bad(file, "not_utf8", "has a name that is not UTF-8. Rename it.")
 
 
 def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path | BadDocument]:

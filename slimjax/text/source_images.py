@@ -52,6 +52,9 @@ def read_picture(
     if not isinstance(value, str) or not value.strip():
         problem = f"{field} is {show(value)}, not the path of an image."
         return record.line.bad("wrong_type", problem)
+    if not is_whole(value):
+        problem = f"{field} names the image {show(value)}, which has half a character."
+        return record.line.bad("not_utf8", f"{problem} Write UTF-8.")
     path = _locate(record, value)
     if path is None:
         problem = f"{field} names {show(value)}, which leads out of its folder."
@@ -87,6 +90,20 @@ def make_picture(pixels: np.ndarray, path: str) -> SourceImage | str:
     about = f"{pixels.dtype} {pixels.shape}".encode()
     digest = hashlib.sha256(about + np.ascontiguousarray(pixels).tobytes()).digest()
     return SourceImage(path, digest, pixels)
+
+
+def is_whole(text: str) -> bool:
+    """Returns whether a text can be written as UTF-8: it has no half of a character.
+
+    Examples:
+        >>> is_whole("a.png"), is_whole(chr(0xD800) + ".png")
+        (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _locate(record: Record, value: str) -> str | None:
