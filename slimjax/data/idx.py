@@ -7,7 +7,7 @@ section on file formats.
 """
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,9 @@ from slimjax.text.sources import Names, name_sources, parse_sources
 
 IMAGE = "image"
 IMAGES, LABELS = 0x803, 0x801
+INPUTS = ({"features": "features"}, {IMAGE: IMAGE})
+"""What tasks may read of images in IDX files, beside a label."""
+LABEL = {"label": "label"}
 _PARTS = {"train": "train", "test": "t10k"}
 
 
@@ -55,6 +58,27 @@ def iterate_idx(folder: str, split: str, kinds: Collection[str]) -> Iterator[Exa
             values = {IMAGE: make_picture(pixels, path)}
         values["label"] = str(label)
         yield Example(values, labels_path, i + 1, {"number": i + 1}, "item")
+
+
+def check_kinds(
+    kinds: Mapping[str, str], names: Names, where: str, targets: Mapping[str, str]
+) -> None:
+    """Refuses IDX files for a task that reads something else.
+
+    Args:
+        kinds: What is read.
+        names: The sources.
+        where: The setting of the sources, for messages.
+        targets: What must be read beside an image: a label, or nothing.
+
+    Raises:
+        ConfigError: If it is not an image, or its bytes as features.
+    """
+    if {**kinds} not in [{**own, **targets} for own in INPUTS]:
+        raise ConfigError(
+            f"{where}={show(name_sources(names))} holds images and labels; this task "
+            f"reads {', '.join(kinds)}."
+        )
 
 
 def is_idx(names: Names) -> bool:

@@ -13,7 +13,7 @@ from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Codec
 from slimjax.data.domains import Domains, choose_all_columns, prepare_domain
 from slimjax.data.encoding import Prepared, find_problem
-from slimjax.data.idx import is_idx, iterate_idx
+from slimjax.data.idx import check_kinds, is_idx, iterate_idx
 from slimjax.data.material import Material
 from slimjax.data.outline import DOMAIN
 from slimjax.data.reads import READS, Reads
@@ -41,8 +41,7 @@ def prepare_inputs(
         schema: What the task reads.
         codecs: Those of the model.
     """
-    kinds = choose_kinds(schema, codecs)
-    inputs = {name: kinds[name] for name in schema.inputs if name in kinds}
+    inputs = choose_inputs(schema, codecs)
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     columns = schema.prepare(Material(config, inputs, splits, codecs))
     domains = codecs.get(DOMAIN)
@@ -71,10 +70,12 @@ def iterate_inputs(
         where: The setting of the sources, for messages.
 
     Raises:
-        ConfigError: If a source holds no examples.
+        ConfigError: If a source holds no examples, or images that the model does not
+            read.
         DataError: If there is no such file, or one that lacks a column.
     """
     if is_idx(names):
+        check_kinds(choose_inputs(schema, codecs), names, where, {})
         folders = [source.pattern for source in parse_sources(names, where)]
         parts = (iterate_idx(folder, "train", schema.kinds) for folder in folders)
         return (example for part in parts for example in part)
@@ -122,12 +123,17 @@ def choose_kinds(schema: Schema, codecs: Mapping[str, Codec]) -> dict[str, str]:
     return schema.choose_kinds(() if has_input else (TEXT,))
 
 
+def choose_inputs(schema: Schema, codecs: Mapping[str, Codec]) -> dict[str, str]:
+    """Returns the names and kinds of the inputs that a model was trained on."""
+    kinds = choose_kinds(schema, codecs)
+    return {name: kinds[name] for name in schema.inputs if name in kinds}
+
+
 def choose_input_columns(
     config: DataConfig, schema: Schema, codecs: Mapping[str, Codec]
 ) -> list[Column]:
     """Returns where the inputs that a model was trained on stand in files."""
-    kinds = choose_kinds(schema, codecs)
-    inputs = {name: kinds[name] for name in schema.inputs if name in kinds}
+    inputs = choose_inputs(schema, codecs)
     has_domains = DOMAIN in codecs
     return choose_all_columns(
         inputs, config.fields, header=config.header, has_domains=has_domains

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from slimjax.data.config import DataConfig
 from slimjax.data.domain_config import name_source
 from slimjax.data.domains import choose_all_columns, in_domain
-from slimjax.data.idx import has_test_part, is_idx, iterate_idx
+from slimjax.data.idx import LABEL, check_kinds, has_test_part, is_idx, iterate_idx
 from slimjax.data.outline import DOMAIN
 from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError, DataError
@@ -17,9 +17,6 @@ from slimjax.text.files import show
 from slimjax.text.reading import BadDocument
 from slimjax.text.skips import Skips
 from slimjax.text.sources import Names, name_sources, parse_sources
-
-_IDX_KINDS = ({"features": "features"}, {"image": "image"})
-"""What tasks may read of images in IDX files, beside a label."""
 
 Pools = dict[str, list[Example]]
 
@@ -137,11 +134,7 @@ def _read(
                 f"config.data.group_field={show(config.group_field)}: images of "
                 f"{show(name_sources(names))} have no fields. Leave it out."
             )
-        if {**kinds} not in [{**own, "label": "label"} for own in _IDX_KINDS]:
-            raise ConfigError(
-                f"{where}={show(name_sources(names))} holds images and labels; this "
-                f"task reads {', '.join(kinds)}."
-            )
+        check_kinds(kinds, names, where, LABEL)
         part = "test" if role == "test" else "train"
         for source in parse_sources(names, where):
             yield from iterate_idx(source.pattern, part, kinds)

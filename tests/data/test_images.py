@@ -291,6 +291,17 @@ def test_images_of_idx_files_keep_their_places(tmp_path):
     assert sorted(found) == sorted((i.tobytes(), int(n)) for i, n in pairs)
 
 
+def test_images_of_idx_files_are_refused_where_a_model_reads_something_else(tmp_path):
+    write_idx(tmp_path, "train", draw(7, 3, 4, 1)[None, ..., 0], np.zeros(1))
+    read = lambda kinds: iterate_inputs(
+        *(DataConfig(), Schema(kinds), {}, f"idx:{tmp_path}"), where="--input"
+    )
+    assert len(list(read(KINDS))) == len(list(read({"features": "features"}))) == 1
+    for own in ({"text": "text"}, {"image": "image", "text": "text"}):
+        with pytest.raises(ConfigError, match=r"^--input=idx:.* this task reads .*tex"):
+            list(read(own | {"label": "label"}))
+
+
 def test_many_columns_are_the_pixels_of_a_square_image(tmp_path):
     pixels, path = draw(8, 20, 9, 1)[..., 0], tmp_path / "a.csv"
     lines = [",".join(map(str, [*row, i % 2])) for i, row in enumerate(pixels)]
