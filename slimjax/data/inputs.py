@@ -102,7 +102,8 @@ def make_inputs(
         path: Stands for a file in messages.
     """
     columns = choose_input_columns(config, schema, codecs)
-    return _check(of_text.make_inputs(items, columns, path=path), schema)
+    options = dict(path=path, image_dir=config.image_folder)
+    return _check(of_text.make_inputs(items, columns, **options), schema)
 
 
 def check_inputs(columns: list[Prepared], found: Found) -> Found:

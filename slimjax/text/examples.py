@@ -138,7 +138,11 @@ def iterate_inputs(
 
 
 def make_inputs(
-    items: Iterable[Any], columns: list[Column], *, path: str = IN_MEMORY
+    items: Iterable[Any],
+    columns: list[Column],
+    *,
+    path: str = IN_MEMORY,
+    image_dir: str = "",
 ) -> Iterator[Example | BadDocument]:
     """Yields examples without targets from Python values, with their records.
 
@@ -147,6 +151,7 @@ def make_inputs(
             would have.
         columns: Where the values stand; those of targets are not read.
         path: Stands for a file in messages.
+        image_dir: Folder of the images that items name; "" for the working directory.
 
     Examples:
         >>> columns = [Column("text", "text", ("text",))]
@@ -160,7 +165,8 @@ def make_inputs(
         if isinstance(item, str) and of_lines is not None:
             item = {of_lines.keys[0]: value_of_text(of_lines, item)}
         if isinstance(item, Mapping):
-            yield _make(Record(dict(item), line), inputs, keep_record=True)
+            record = Record(dict(item), line, folder=image_dir, is_own=True)
+            yield _make(record, inputs, keep_record=True)
         else:
             wanted = "an object" if of_lines is None else "a text or an object"
             yield line.bad("wrong_type", f"is {show(item)}, not {wanted}.")

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from slimjax.paths import printable
 from slimjax.text.files import show
 from slimjax.text.reading import BadDocument, Line
 from slimjax.text.records import Format, Record
-from slimjax.text.source_images import is_whole
 
 SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"),
@@ -65,12 +65,17 @@ def count_others(path: str | os.PathLike[str]) -> Counter[str]:
 
 def _list_files(entry: Path, root: Path) -> Iterator[Path | BadDocument]:
     """Yields a file, or the files of a class; those with names of UTF-8 alone."""
-    whole = is_whole(entry.name)
-    for file in _walk(entry, (root,)) if whole and os.path.isdir(entry) else [entry]:
-        if isinstance(file, BadDocument) or is_whole(os.fspath(file.relative_to(root))):
+    is_class = os.path.isdir(entry) and _is_utf8(entry, root)
+    for file in _walk(entry, (root,)) if is_class else [entry]:
+        if isinstance(file, BadDocument) or _is_utf8(file, root):
             yield file
         elif os.path.isdir(file) or _is_image(file):
             yield _bad(file, "not_utf8", "has a name that is not UTF-8. Rename it.")
+
+
+def _is_utf8(file: Path, root: Path) -> bool:
+    name = os.fspath(file.relative_to(root))
+    return printable(name) == name
 
 
 def _walk(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path | BadDocument]:

@@ -54,6 +54,8 @@ class Record:
         is_listed: Whether they were found in that folder, so that links may lead
             anywhere.
         is_row: Whether it is a row of a table, all of whose values are texts.
+        is_own: Whether it is what a person gives, not what a file holds, so that paths
+            may be whole ones.
     """
 
     values: dict[Any, Any]
@@ -61,6 +63,7 @@ class Record:
     folder: str = ""
     is_listed: bool = False
     is_row: bool = False
+    is_own: bool = False
 
     def has(self, name: Any) -> bool:
         """Returns whether there is a value of this name, or at this place."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from slimjax.errors import ConfigError
-from slimjax.paths import user_path
+from slimjax.paths import printable, user_path
 from slimjax.text.files import show
 from slimjax.text.reading import BadDocument
 from slimjax.text.records import Record
@@ -37,8 +37,9 @@ def read_picture(
 ) -> SourceImage | BadDocument:
     """Returns the picture that a field names by a path, or holds as an array.
 
-    A path is relative to the folder of the record. In a file it must not lead out of
-    that folder, by ``..`` or by a link.
+    A path is relative to the folder of the record, or else to that of its file. It must
+    not lead out of that folder, by ``..`` or by a link. Records that are a person's own
+    may have whole paths, and without a folder any path.
     """
     value = record.get(keys[0])
     if isinstance(value, BadDocument):
@@ -52,7 +53,7 @@ def read_picture(
     if not isinstance(value, str) or not value.strip():
         problem = f"{field} is {show(value)}, not the path of an image."
         return record.line.bad("wrong_type", problem)
-    if not is_whole(value):
+    if printable(value) != value:
         problem = f"{field} names the image {show(value)}, which has half a character."
         return record.line.bad("not_utf8", f"{problem} Write UTF-8.")
     path = _locate(record, value)
@@ -92,30 +93,19 @@ def make_picture(pixels: np.ndarray, path: str) -> SourceImage | str:
     return SourceImage(path, digest, pixels)
 
 
-def is_whole(text: str) -> bool:
-    """Returns whether a text can be written as UTF-8: it has no half of a character.
-
-    Examples:
-        >>> is_whole("a.png"), is_whole(chr(0xD800) + ".png")
-        (True, False)
-    """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _locate(record: Record, value: str) -> str | None:
     """Returns the path of a picture; None if it leads out of the record's folder."""
-    in_file = os.path.isfile(record.line.path) or bool(record.folder)
-    folder = record.folder or (os.path.dirname(record.line.path) if in_file else "")
-    if not in_file:
+    if "\0" in value:
+        return None
+    if record.is_own:
         try:
-            return os.fspath(user_path(value))
+            value = os.fspath(user_path(value))
         except ConfigError:
             return None
-    return None if "\0" in value else _enter(folder, value, record.is_listed)
+        if os.path.isabs(value) or not record.folder:
+            return value
+    folder = record.folder or os.path.dirname(record.line.path)
+    return _enter(folder, value, record.is_listed)
 
 
 @lru_cache(maxsize=1 << 16)

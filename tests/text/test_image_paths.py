@@ -7,7 +7,10 @@ import pytest
 from image_files import draw, make_folder, save, write_questions
 
 from slimjax.data import DataConfig, load_labelled_dataset
+from slimjax.data.inputs import make_inputs
+from slimjax.data.schema import Schema
 from slimjax.errors import DataError
+from slimjax.text.examples import Example
 
 KINDS = {"image": "image", "label": "label"}
 
@@ -77,3 +80,29 @@ def test_a_name_that_is_not_utf8_is_named_and_its_images_can_be_skipped(tmp_path
     assert found.counts["skipped"] == {"not_utf8": 1}
     assert sum(found.counts["examples"].values()) == 23
     assert " ".join(found.notes).isprintable()
+
+
+def test_paths_of_items_are_relative_to_the_folder_of_images(tmp_path, monkeypatch):
+    save(tmp_path / "in/a.png", draw(0))
+    save(tmp_path / "out.png", draw(1))
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    names = ["a.png", str(tmp_path / "out.png"), "../out.png", "b.png", "a\0b"]
+    config = DataConfig(image_dir=str(tmp_path / "in"))
+    read = lambda config: list(
+        make_inputs(config, Schema(KINDS), {}, [{"image": name} for name in names])
+    )
+    found = read(config)
+    paths = [one.values["image"].path for one in found[:2]]
+    assert paths == [str(tmp_path / "in/a.png"), names[1]]
+    assert "../out.png, which leads out of its folder" in found[2].message
+    assert f"{tmp_path}/in/b.png, which is not there" in found[3].message
+    assert "leads out" in found[4].message
+    plain = read(DataConfig())
+    assert [isinstance(one, Example) for one in plain] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
