@@ -6,6 +6,7 @@ References: the guide "TFDS for Jax and PyTorch" of tensorflow.org/datasets, on
 
 import dataclasses
 import importlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -45,7 +46,8 @@ def read_tfds(pattern: str, style: Format) -> Iterator[Record | BadDocument]:
     """Yields one record for each example of a split.
 
     Texts are text, classes have their names, sequences are lists, and pixels are one
-    array. A class that is not known (-1) is None.
+    array. A class that is not known (-1) is None. Images that a text names are below
+    ``config.data.image_dir``, or else below the folder of the data set.
 
     Raises:
         ConfigError: If the library is missing.
@@ -56,6 +58,8 @@ def read_tfds(pattern: str, style: Format) -> Iterator[Record | BadDocument]:
     split = prepared.choose_split(wanted.split, style.split)
     builder = open_builder(prepared.folder, prepared.name)
     features = builder.info.features
+    own = dict(folder=style.image_dir or os.fspath(prepared.folder))
+    own |= dict(command=prepared.command)
     try:
         source = builder.as_data_source(split)
         for start in range(0, len(source), _EXAMPLES_AT_ONCE):
@@ -63,7 +67,7 @@ def read_tfds(pattern: str, style: Format) -> Iterator[Record | BadDocument]:
             found = source.__getitems__(list(numbers))
             for number, example in zip(numbers, found, strict=True):
                 line = Line("", number + 1, f"tfds:{prepared.name}", unit="example")
-                yield _to_record(example, features, line, prepared.command)
+                yield _to_record(example, features, line, own)
     except (ValueError, OSError, RuntimeError, NotImplementedError) as error:
         why = show(" ".join(str(error).split()))
         raise DataError(
@@ -127,11 +131,11 @@ def convert(value: Any, feature: Any) -> Any:
 
 
 def _to_record(
-    example: Any, features: Any, line: Line, command: str
+    example: Any, features: Any, line: Line, own: dict[str, str]
 ) -> Record | BadDocument:
     if not isinstance(example, dict):
         return line.bad("wrong_type", "is not an object of named features.")
     try:
-        return _TfdsRecord(convert(example, features), line, command=command)
+        return _TfdsRecord(convert(example, features), line, **own)
     except UnicodeDecodeError:
         return line.bad("not_utf8", "holds text that is not UTF-8.")

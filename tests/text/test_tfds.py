@@ -190,6 +190,31 @@ def test_a_field_of_the_inputs_that_is_not_there_is_refused_at_once(directory):
     check_line(caught.value)
 
 
+@pytest.mark.usefixtures("library")
+def test_a_text_names_images_of_the_data_set_or_of_their_folder_alone(
+    directory, tmp_path_factory
+):
+    outside, schema = tmp_path_factory.mktemp("pictures"), Schema({"image": "image"})
+    for name in ("0", "1"):
+        (outside / name).write_bytes(b"an image")
+    (directory / "reviews/1.10.0/0").write_bytes(b"an image")
+    (directory / "reviews/1.10.0/1").symlink_to(outside / "1")
+
+    def read(**changes):
+        config = DataConfig(
+            tfds_dir=str(directory), fields={"image": "text"}, **changes
+        )
+        return list(iterate_inputs(config, schema, {}, "tfds:reviews"))
+
+    inside, linked, missing = read()
+    assert inside.values["image"].path == str(directory / "reviews/1.10.0/0")
+    assert "names 1, which leads out of its folder" in linked.message
+    assert "2, which is not there" in missing.message
+    one, two, _ = read(image_dir=str(outside))
+    paths = [found.values["image"].path for found in (one, two)]
+    assert paths == [str(outside / "0"), str(outside / "1")]
+
+
 @pytest.mark.parametrize("name", ["", "a b", "a/b/c", "a:1.0", "../a", "a[train"])
 def test_a_source_needs_a_name(name):
     with pytest.raises(ConfigError, match=r"Write tfds:NAME\[/CONFIG\]\[:VERSION\]"):
