@@ -18,7 +18,7 @@ from slimjax.data.image_table import (
 )
 from slimjax.data.material import Material, Refuse
 from slimjax.data.outline import Codec
-from slimjax.data.pools import Pools, read_pools
+from slimjax.data.pools import Pools, check_pools, read_pools
 from slimjax.data.reads import READS, Reads
 from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError, DataError
@@ -82,6 +82,7 @@ def gather(
     inputs = tuple(name for name in schema.inputs if name in kinds)
     refuse = lambda bad: refuse_or_skip(bad, config.on_bad_example, skips)
     images = _open_images(config, kinds, pools, codecs, refuse, report)
+    check_pools(config, pools, skips)
     if all_valid:
         dealt = Dealt({"train": [], "valid": pools["train"], "test": []})
     else:
@@ -94,6 +95,8 @@ def gather(
     if domains is not None:
         columns = [*columns, prepare_domain(domains, dealt.splits)]
     _check(columns, dealt.splits, refuse)
+    held_out = [split for split in pools if split != "train"]
+    check_pools(config, {split: dealt.splits[split] for split in held_out}, skips)
     if not all_valid and not dealt.splits["train"]:
         raise DataError("No example is left for the train split.")
     return Gathered(dealt, columns, reads, kinds)

@@ -193,7 +193,9 @@ def _write(
         if number % 64 == 0:
             report(number / len(named))
     if fit is None or pixels is None or len(problems) == len(named):
-        raise DataError(f"None of the {len(named):,} images can be read.")
+        example, name = next(iter(named.values()))
+        first = explain(example, name, problems[0]).message
+        raise DataError(f"None of the {len(named):,} images can be read. {first}")
     pixels.flush()
     np.save(folder / DIGESTS_FILE, digests)
     return {"fit": dataclasses.asdict(fit), "problems": problems}

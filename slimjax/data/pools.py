@@ -1,7 +1,7 @@
 """Reading all examples that a config names, before they are dealt out to splits."""
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from slimjax.data.config import DataConfig
@@ -68,14 +68,37 @@ def read_pools(
             reads = [n for n in schema.optional if found and n in found[0].values]
         found = _check(config, schema, reads, found, skips)
         if not found:
-            left_out = skips.describe("config.data.on_bad_example", "examples")
-            name = show(name_sources(names))
-            raise DataError(f"{where}={name} holds no example. {left_out}".rstrip())
+            raise _make_empty(names, where, skips)
         own = [in_domain(example, domain) for example in found] if domain else found
         pools.setdefault(split, []).extend(own)
     if is_idx(config.source) and "test" not in pools and not only_source:
         pools |= _read_test_parts(config, schema)
     return pools
+
+
+def check_pools(
+    config: DataConfig, pools: Mapping[str, Sequence[Example]], skips: Skips
+) -> None:
+    """Refuses sources all of whose examples were left out after they were read.
+
+    Args:
+        config: The sources.
+        pools: What is left of each.
+        skips: Says what was left out.
+
+    Raises:
+        DataError: If nothing is left of one.
+    """
+    for split, examples in pools.items():
+        if not examples:
+            key = "source" if split == "train" else f"{split}_source"
+            raise _make_empty(getattr(config, key), f"config.data.{key}", skips)
+
+
+def _make_empty(names: Names, where: str, skips: Skips) -> DataError:
+    left_out = skips.describe("config.data.on_bad_example", "examples")
+    name = show(name_sources(names))
+    return DataError(f"{where}={name} holds no example. {left_out}".rstrip())
 
 
 def _read_test_parts(config: DataConfig, schema: Schema) -> Pools:

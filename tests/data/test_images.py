@@ -397,6 +397,25 @@ def test_bad_rows_are_refused_or_counted(tmp_path):
         load(f"jsonl:{path}")
 
 
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_a_source_whose_images_are_all_damaged_is_refused(tmp_path, split):
+    make_folder(tmp_path / "a", 24)
+    for i in range(3):
+        (tmp_path / f"b/{'cat' if i else 'dog'}").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"b/{'cat' if i else 'dog'}/{i}.png").write_bytes(b"no image" * i)
+    own = {f"{split}_source": f"images:{tmp_path / 'b'}", "on_bad_example": "skip"}
+    match = rf"^config\.data\.{split}_source=images:.*/b holds no example\. .*3 .*bad_i"
+    for _ in range(2):  # Decoded, and found in the cache.
+        with pytest.raises(DataError, match=match) as caught:
+            load(f"images:{tmp_path / 'a'}", **own)
+        assert "\n" not in str(caught.value)
+    match = (
+        r"None of the 3 images can be read\. .*/cat/1\.png, image 1 has the image .*"
+    )
+    with pytest.raises(DataError, match=f"{match}, which is not an image that Pillow"):
+        load(f"images:{tmp_path / 'b'}", on_bad_example="skip")
+
+
 def test_folders_that_are_not_what_they_should_be(tmp_path):
     with pytest.raises(DataError, match=r"images:.*nowhere is not a folder"):
         load(f"images:{tmp_path}/nowhere")
