@@ -182,7 +182,8 @@ def parse_source(text: str, where: str = "config.data.source") -> Source:
             raise ConfigError(f"{where} takes no argument. Write stdlib.")
         return Source("stdlib")
     field = ""
-    if scheme in HOLD_RECORDS and "#" in pattern and not _is_file(pattern):
+    has_field = scheme in HOLD_RECORDS and scheme != "images"  # A folder has none.
+    if has_field and "#" in pattern and not _is_file(pattern):
         pattern, _, field = pattern.rpartition("#")
     wanted = f"Write {scheme}:{_ARGUMENTS.get(scheme, 'GLOB')}."
     if not pattern:
@@ -207,7 +208,8 @@ def _find_folder(pattern: str) -> str:
     """
     path = user_path(pattern, "config.data.source")
     if not path.is_dir():
-        raise DataError(f"images:{show(pattern)} is not a folder.")
+        hint = " Images have no #field; write images:DIR." if "#" in pattern else ""
+        raise DataError(f"images:{show(pattern)} is not a folder.{hint}")
     return os.fspath(path)
 
 

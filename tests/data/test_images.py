@@ -432,6 +432,17 @@ def test_folders_that_are_not_what_they_should_be(tmp_path):
         load(f"images:{tmp_path / 'a'}")
 
 
+def test_a_folder_of_images_may_have_any_sign_in_its_name_and_has_no_field(tmp_path):
+    make_folder(tmp_path / "my")
+    make_folder(tmp_path / "my#dir", 9)
+    found = load(f"images:{tmp_path / 'my#dir'}")
+    assert sum(found.counts["examples"].values()) == 9
+    with pytest.raises(
+        DataError, match=r"my#label is not a folder\. Images have no #f"
+    ):
+        load(f"images:{tmp_path / 'my#label'}")
+
+
 def test_links_to_folders_are_followed_unless_they_lead_back(tmp_path):
     make_folder(tmp_path / "a", 12)
     make_folder(tmp_path / "b", 6, classes=("owl",))
