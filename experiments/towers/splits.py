@@ -7,6 +7,8 @@ examples. Splits are files below the folder of the data.
 
 import gzip
 import json
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +82,11 @@ def _deal_digits(data: Path, seed: int) -> Path:
     labels = _read_idx(own, "train-labels-idx1-ubyte", 8)
     order = np.random.default_rng(seed).permutation(len(labels))
     num_test = round(TEST_FRACTION * len(labels))
-    draft = _draft(target)
+    draft = make_draft(target)
     for split, rows in (("test", order[:num_test]), ("train", order[num_test:])):
         write_idx(draft / f"{PARTS[split]}-images-idx3-ubyte", images[rows])
         write_idx(draft / f"{PARTS[split]}-labels-idx1-ubyte", labels[rows])
-    return _finish(draft, target)
+    return finish(draft, target)
 
 
 def _deal_stamps(data_set: str, data: Path, seed: int) -> Path:
@@ -100,11 +102,11 @@ def _deal_stamps(data_set: str, data: Path, seed: int) -> Path:
     for members in kinds.values():  # Each class has its share.
         num_test = round(TEST_FRACTION * len(members))
         tested |= {int(i) for i in source.permutation(members)[:num_test]}
-    draft = _draft(target)
+    draft = make_draft(target)
     write_lines(draft / "test.jsonl", [rows[i] for i in sorted(tested)])
     rest = [row for i, row in enumerate(rows) if i not in tested]
     write_lines(draft / "train.jsonl", rest)
-    return _finish(draft, target)
+    return finish(draft, target)
 
 
 def _stamps(data_set: str, folder: Path) -> list[dict[str, Any]]:
@@ -119,12 +121,20 @@ def _stamps(data_set: str, folder: Path) -> list[dict[str, Any]]:
     return [{key: json.loads(line)[key] for key in read} for line in lines]
 
 
-def _draft(target: Path) -> Path:
-    draft = target.with_name(f".{target.name}")
-    draft.mkdir(parents=True, exist_ok=True)
+def make_draft(target: Path) -> Path:
+    """Returns a new folder beside another one, for this process alone."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    draft.chmod(0o755)
     return draft
 
 
-def _finish(draft: Path, target: Path) -> Path:
-    draft.rename(target)
+def finish(draft: Path, target: Path) -> Path:
+    """Moves a draft to its place, unless another process was faster."""
+    try:
+        draft.rename(target)
+    except OSError:
+        shutil.rmtree(draft, ignore_errors=True)
+        if not target.exists():
+            raise
     return target

@@ -6,11 +6,10 @@ would be had it been trained alone (``--alone``).
 """
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from arms import RULES
-from splits import Settings
+from splits import Settings, finish, make_draft
 
 TRUNK = "price-50"
 """The arm whose beginning the others take over."""
@@ -46,10 +45,10 @@ def start_at_trunk(run: Path, first_seam: int) -> Settings:
     kept = _checkpoint(run, first_seam)
     trunk = run.with_name(f"{run.name}-trunk")
     if not trunk.exists():
-        draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=run.parent))
+        draft = make_draft(trunk)
         shutil.copytree(kept, draft / "checkpoints" / kept.name)
         shutil.copyfile(run / "config.json", draft / "config.json")
-        draft.rename(trunk)
+        finish(draft, trunk)
     return {"train.continue_from": str(trunk)}
 
 
