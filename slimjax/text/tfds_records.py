@@ -58,7 +58,7 @@ def read_tfds(pattern: str, style: Format) -> Iterator[Record | BadDocument]:
     split = prepared.choose_split(wanted.split, style.split)
     builder = open_builder(prepared.folder, prepared.name)
     features = builder.info.features
-    own = dict(folder=style.image_dir or os.fspath(prepared.folder))
+    own = dict[str, Any](folder=style.image_dir or os.fspath(prepared.folder))
     own |= dict(command=prepared.command)
     try:
         source = builder.as_data_source(split)
@@ -131,7 +131,7 @@ def convert(value: Any, feature: Any) -> Any:
 
 
 def _to_record(
-    example: Any, features: Any, line: Line, own: dict[str, str]
+    example: Any, features: Any, line: Line, own: dict[str, Any]
 ) -> Record | BadDocument:
     if not isinstance(example, dict):
         return line.bad("wrong_type", "is not an object of named features.")
