@@ -12,6 +12,8 @@ import jax
 import numpy as np
 
 from slimjax.data.dataset import Dataset
+from slimjax.data.image_config import plain_normalize
+from slimjax.data.image_table import IMAGE
 from slimjax.distill.peer import PEER
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
 from slimjax.nn.axes import to_host
@@ -102,13 +104,15 @@ def take_over(
         data: What it learns from.
 
     Raises:
-        ConfigError: If that run has taken as many steps as this one is to have.
+        ConfigError: If that run has taken as many steps as this one is to have, or read
+            the pixels of images in another scale.
         CheckpointError: If no checkpoint of it is whole.
         NotFeasibleError: If it learned from other data.
     """
     old_folder = RunFolder(run.train.continue_from)
     other = make_run_config(read_json(old_folder.config), is_stored=True)
     other = dataclasses.replace(other, mesh=run.mesh)
+    _check_scale(run, other, data)
     manifest, old_state = _newest(old_folder, other, data)
     step = int(manifest["step"])
     if step >= run.train.num_steps:
@@ -130,6 +134,16 @@ def take_over(
         alpha=old.alpha,
     )
     return stage, stage.place(state), history
+
+
+def _check_scale(run: RunConfig, other: RunConfig, data: Dataset) -> None:
+    """Refuses another scale of images, whose bytes alone a fingerprint is of."""
+    theirs, own = other.data.normalize, run.data.normalize
+    if IMAGE in data.fields and plain_normalize(theirs) != plain_normalize(own):
+        raise ConfigError(
+            f"config.data.normalize={list(own)}, but the run of config.train."
+            f"continue_from={run.train.continue_from!r} has {list(theirs)}. Set that."
+        )
 
 
 def _newest(

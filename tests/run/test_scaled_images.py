@@ -13,6 +13,7 @@ from slimjax import tasks
 from slimjax.data.image_decoding import Fit
 from slimjax.data.image_table import ImageShape, load_image_shape
 from slimjax.errors import ConfigError
+from slimjax.run.branch import take_over
 from slimjax.run.init_shape import input_codecs, take_shape
 from slimjax.run.teaching import find_teacher
 from slimjax.store.run_folder import RunFolder
@@ -58,6 +59,17 @@ def test_a_teacher_of_pixels_in_another_scale_is_refused(tmp_path, is_old):
     with pytest.raises(ConfigError, match=r"normalize=\[0.5, 0.25\], and this") as e:
         find(())
     assert "\n" not in str(e.value)
+
+
+def test_a_run_does_not_go_on_with_pixels_in_another_scale(tmp_path):
+    pictures = make_folder(tmp_path / "pictures", 24)
+    trunk = make_reader(tmp_path / "trunk", SHAPE, normalize=SHAPE.normalize)
+    config = make_config(pictures, train=dict(continue_from=trunk))
+    run = make_run_config(config)
+    data = tasks.get(run.task).load(run.data)
+    message = r"^config.data.normalize=\[\], but the run .* has \[0.5, 0.25\]"
+    with pytest.raises(ConfigError, match=message):
+        take_over(run, RunFolder(tmp_path / "run"), data)
 
 
 def test_a_model_answers_as_its_folder_says_and_older_ones_as_their_config(tmp_path):
