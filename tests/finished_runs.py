@@ -25,6 +25,22 @@ def write_run(folder, run, model):
     write_json(folder.report, {})
 
 
+def make_perceptron(root, scaling, **data):
+    """Writes a finished perceptron whose features are scaled like this.
+
+    Settings of the config's block ``data`` may be given.
+    """
+    folder = RunFolder(root)
+    folder.tokenizer.mkdir(parents=True)
+    scaling.save(folder.tokenizer)
+    Labels(("a", "b"), (1, 1)).save(folder.tokenizer)
+    run = make_run_config(dict(task="classification", model=PERCEPTRON, data=data))
+    sizes = {"features": scaling.size, "classes": 2}
+    model = build_model(run.model, sizes, classification.heads(sizes))
+    write_run(folder, run, model)
+    return str(root)
+
+
 def make_reader(root, shape, names=("cat", "dog"), model=(), **data):
     """Writes a finished model of images, a perceptron unless others are asked for.
 

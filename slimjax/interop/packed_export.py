@@ -11,7 +11,7 @@ from slimjax.generate.model import load
 from slimjax.interop.card import make_card
 from slimjax.interop.comparing import answers_of, compare, random_inputs
 from slimjax.interop.hf_export import place_variables
-from slimjax.interop.pixels import pixels_of
+from slimjax.interop.raw_inputs import raw_inputs_of
 from slimjax.interop.run_folders import read_report
 from slimjax.memory import give_back
 from slimjax.paths import printable
@@ -56,10 +56,10 @@ def export_packed(workdir: str | Path, output: Path) -> dict[str, Any]:
             )
     folder, model = RunFolder(workdir), load(workdir)
     codecs = with_normalize(model.codecs, read_json(folder.config, dict))
-    pixels = pixels_of(codecs, workdir)
+    raw = raw_inputs_of(codecs, workdir)
     plain = dataclasses.replace(model.config, dtype="float32")
     inputs = random_inputs(plain, special_of(model.codecs).get("pad", 0))
-    inputs = pixels.read(pixels.draw(inputs))
+    inputs = raw.read(raw.draw(inputs))
     before = answers_of(plain, model.params, inputs)
     part = output.with_name(f".{output.name}.part")
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -81,7 +81,7 @@ def export_packed(workdir: str | Path, output: Path) -> dict[str, Any]:
         part.unlink(missing_ok=True)
     notes = [] if is_exact else [HALVED]
     alone = ALONE.format(size=size, beside=beside.name)
-    _write_card(folder, output, [alone, *notes, *pixels.notes])
+    _write_card(folder, output, [alone, *notes, *raw.describe()])
     names = ", ".join(sorted(path.name for path in beside.iterdir()))
     notes = [f"{beside.name}: {names}", *notes]
     return {"largest_difference": difference, "bytes": size, "notes": notes}

@@ -1,8 +1,8 @@
 """Export as a program of StableHLO, for any runtime of XLA, with the weights beside it.
 
 The program is that of the plain formulas, without kernels of a platform; numbers of
-rows and positions are symbols. Images are bytes, which the program scales.
-`jax.export.deserialize` reads it, without slimjax.
+rows and positions are symbols. Images and features are what files hold; the program
+scales them. `jax.export.deserialize` reads it, without slimjax.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from slimjax.errors import ConfigError
 from slimjax.interop.card import make_card
 from slimjax.interop.comparing import answers_of, compare, random_inputs
 from slimjax.interop.exporting import Weighed, open_weighed
-from slimjax.interop.pixels import IMAGE, Pixels, pixels_of
+from slimjax.interop.raw_inputs import IMAGE, RawInputs, raw_inputs_of
 from slimjax.interop.run_folders import new_folder, read_report
 from slimjax.memory import give_back
 from slimjax.models.config import ModelConfig
@@ -65,12 +65,12 @@ def export_stablehlo(workdir: str | Path, output: Path) -> dict[str, Any]:
         weighed.model, dtype="float32", attention_impl="reference", scan_layers=False
     )
     tokenizer = model.codecs.get("tokens")
-    pixels = pixels_of(model.codecs, workdir)
+    raw = raw_inputs_of(model.codecs, workdir)
     inputs = random_inputs(plain, special_of(model.codecs).get("pad", 0))
-    inputs = pixels.draw(inputs)
-    before = answers_of(model.config, model.params, pixels.read(inputs))
+    inputs = raw.draw(inputs)
+    before = answers_of(model.config, model.params, raw.read(inputs))
     with new_folder(output) as made:
-        program = _make_program(plain, inputs, pixels)
+        program = _make_program(plain, inputs, raw)
         write_atomic(made / PROGRAM, program)
         num_bytes = _write_weights(weighed, made)
         if isinstance(tokenizer, JsonTokenizer):
@@ -84,7 +84,7 @@ def export_stablehlo(workdir: str | Path, output: Path) -> dict[str, Any]:
         card = make_card(
             output.name,
             read_report(RunFolder(workdir)),
-            notes=[ANY, *(pixels.notes if IMAGE in inputs else [])],
+            notes=[ANY, *raw.describe()],
             config={},
             loads=LOADS.format(folder=output.name, inputs=names),
         )
@@ -93,7 +93,7 @@ def export_stablehlo(workdir: str | Path, output: Path) -> dict[str, Any]:
 
 
 def _make_program(
-    model: ModelConfig, inputs: dict[str, np.ndarray], pixels: Pixels
+    model: ModelConfig, inputs: dict[str, np.ndarray], raw: RawInputs
 ) -> bytes:
     """Returns the program from weights and inputs to answers."""
     variables = nn.meta.unbox(model.abstract_variables())
@@ -105,7 +105,7 @@ def _make_program(
         params = unflatten({tuple(k.split(".")): w for k, w in weights.items()})
         opened = jax.tree.map(lambda gate: jnp.ones(gate.shape), gates)
         own = {"params": params, "gates": opened}
-        readouts = model.module().apply(own, pixels.read(inputs))
+        readouts = model.module().apply(own, raw.read(inputs))
         return {
             head.name: readouts[head.name].x
             if head.table == "batch"

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 import shapes
-from finished_runs import PERCEPTRON, make_reader
+from finished_runs import PERCEPTRON, make_perceptron, make_reader
 from image_files import draw, save, write_questions
 from jax import export
 from own_folders import config_of, ragged, random_folder
@@ -18,6 +18,7 @@ import slimjax
 from slimjax.data.codecs import fingerprints, load_codecs
 from slimjax.data.image_decoding import Fit
 from slimjax.data.image_table import ImageShape
+from slimjax.data.scaling import Scaling
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
 from slimjax.interop.hf_reading import read_folder
@@ -185,8 +186,29 @@ def test_a_program_answers_bytes_as_predict_does(tmp_path, name):
     np.testing.assert_allclose(jax.nn.softmax(logits), expected, atol=1e-5)
     assert np.ptp(expected, axis=0).max() > 1e-3  # They depend on the image.
     card = (tmp_path / "program/README.md").read_text()
-    assert f"[rows, {SIDE}, {SIDE}, 3]`. They are divided by 255 and then" in card
+    assert f"[rows, {SIDE}, {SIDE}, 3]`. They are divided by 255, and then" in card
     assert f'"image": np.ones((2, {SIDE}, {SIDE}, 3), np.uint8)' in card
+
+
+@pytest.mark.wrong_types  # Numbers of rows that are symbols are no ints.
+def test_a_program_answers_features_of_files_as_predict_does(tmp_path):
+    pytest.importorskip("flatbuffers")
+    from slimjax.interop.stablehlo import export_stablehlo
+
+    scaling = Scaling(6, scale=1 / 127.5, shift=-1.0)
+    fields = {"features": "features"}
+    run = make_perceptron(tmp_path / "run", scaling, fields=fields)
+    export_stablehlo(run, tmp_path / "program")
+    program = export.deserialize((tmp_path / "program/model.stablehlo").read_bytes())
+    weights = load_file(tmp_path / "program/weights.safetensors")
+    rows = draw(0, 5, 6, 1)[..., 0].astype(np.float32)
+    (logits,) = program.call(weights, {"features": rows}).values()
+    answers = slimjax.load(run).predict([{"features": r.tolist()} for r in rows])
+    expected = [[answer["scores"][name] for name in "ab"] for answer in answers]
+    np.testing.assert_allclose(jax.nn.softmax(logits), expected, atol=1e-5)
+    assert np.ptp(expected, axis=0).max() > 1e-3
+    card = (tmp_path / "program/README.md").read_text()
+    assert f"[rows, 6]`. They become `{1 / 127.5} * x + -1.0`." in card
 
 
 def test_the_packed_file_comes_with_the_scale_of_images(tmp_path):
@@ -196,7 +218,7 @@ def test_the_packed_file_comes_with_the_scale_of_images(tmp_path):
     codecs = load_codecs(tmp_path / "m.safetensors.tokenizer")
     assert codecs["image"].normalize == NORMALIZE
     assert (
-        "They are divided by 255 and then"
+        "They are divided by 255, and then"
         in (tmp_path / "m.safetensors.md").read_text()
     )
 

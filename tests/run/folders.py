@@ -18,20 +18,6 @@ SLIM = [
 SLIM = [{**layer, "attention": True, "mlp": layer["mlp_dim"] > 0} for layer in SLIM]
 
 
-def make_perceptron(root, scaling):
-    """Writes a finished perceptron whose features are scaled like this."""
-    folder = RunFolder(root)
-    folder.tokenizer.mkdir(parents=True)
-    scaling.save(folder.tokenizer)
-    Labels(("a", "b"), (1, 1)).save(folder.tokenizer)
-    block = dict(kind="mlp", width=5, mlp="relu", dtype="float32")
-    run = make_run_config(dict(task="classification", model=block))
-    sizes = {"features": scaling.size, "classes": 2}
-    model = build_model(run.model, sizes, classification.heads(sizes))
-    write_run(folder, run, model)
-    return str(root)
-
-
 def make_folder(root, task="lm", names=(), layers=SLIM):
     """Writes a finished run, which nobody trained; returns its folder's path."""
     folder, tokenizer = RunFolder(root), BytesTokenizer()

@@ -6,7 +6,8 @@ import shutil
 import jax
 import numpy as np
 import pytest
-from folders import SLIM, make_folder, make_perceptron
+from finished_runs import make_perceptron
+from folders import SLIM, make_folder
 from recipe_runs import OF_TEXTS, write_examples, write_start
 
 from slimjax import tasks
