@@ -95,8 +95,6 @@ def gather(
     if domains is not None:
         columns = [*columns, prepare_domain(domains, dealt.splits)]
     _check(columns, dealt.splits, refuse)
-    held_out = [split for split in pools if split != "train"]
-    check_pools(config, {split: dealt.splits[split] for split in held_out}, skips)
     if not all_valid and not dealt.splits["train"]:
         raise DataError("No example is left for the train split.")
     return Gathered(dealt, columns, reads, kinds)
