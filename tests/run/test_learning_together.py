@@ -74,7 +74,12 @@ def test_a_file_of_an_architecture_may_be_gone_once_a_run_has_begun(run, tmp_pat
 def test_the_second_model_is_never_cut_and_is_no_part_of_what_comes_out(
     run, tmp_path, monkeypatch
 ):
+    shown = []
+    monkeypatch.setattr(Display, "step", lambda _, *args, **__: shown.append(args))
     report = fit(run, tmp_path / "whole")
+    step, _, facts = next(a for a in reversed(shown) if isinstance(a[2], list))
+    rows = report["data"]["examples_train"]
+    assert facts[-1] == f"epoch {step * ROWS / rows:.1f}"
     assert report["error"]["test_accuracy"] is None  # There are no such rows.
     assert report["error"]["valid_accuracy"] > 0
     size = report["size"]
