@@ -8,6 +8,9 @@ lower convex hull. A point above the hull may still be the best of its size; a p
 import math
 from collections.abc import Sequence
 
+LEAST = 1e-12
+"""Least error that counts, since logarithms are taken."""
+
 Point = tuple[float, float]
 """Size and error."""
 
@@ -87,7 +90,7 @@ def hypervolume(points: Sequence[Point], corner: Point) -> float:
     compared with one corner for all (`find_corner`). More is better.
 
     Args:
-        points: Sizes and errors above 0.
+        points: Sizes above 0, and errors; one below `LEAST` counts as that.
         corner: The largest size and error that count.
 
     References:
@@ -99,8 +102,8 @@ def hypervolume(points: Sequence[Point], corner: Point) -> float:
         >>> round(hypervolume([(1, e), (e, 1)], corner=(e**2, e**2)), 6)
         3.0
     """
-    right, top = (math.log(end) for end in corner)
-    logs = sorted((math.log(size), math.log(error)) for size, error in points)
+    right, top = (math.log(max(end, LEAST)) for end in corner)
+    logs = sorted((math.log(size), math.log(max(e, LEAST))) for size, e in points)
     area, height = 0.0, top
     for x, y in logs:
         if x < right and y < height:

@@ -43,6 +43,7 @@ def check_settings(settings: Any) -> None:
     _check_heads(settings)
     _check_rope(settings.rope_scaling)
     _check_kind(settings)
+    _check_relative(settings)
     check_image_settings(settings)
     check_adapters(settings.adapters)
     if settings.adapters and settings.kind == "mlp":
@@ -185,6 +186,29 @@ def _check_heads(settings: Any) -> None:
             raise ConfigError(
                 f"config.model.{name}={value} must be in [{floor}, {1 << 20}]."
             )
+
+
+def _check_relative(settings: Any) -> None:
+    """Refuses buckets of relative positions that no distance, or all, would share."""
+    style, buckets = settings.full_style, settings.relative_buckets
+    if style.positions != "relative":
+        return
+    sees_all = {style.sees == "all"}
+    sees_all |= {True} if settings.kind == "encoder_decoder" else set()
+    exact = [
+        buckets // 4 if to_both_sides else buckets // 2 for to_both_sides in sees_all
+    ]
+    if min(exact) < 1:
+        raise ConfigError(
+            f"config.model.relative_buckets={buckets} must be 4 or more where a "
+            "position sees all others."
+        )
+    if settings.relative_distance <= max(exact):
+        raise ConfigError(
+            f"config.model.relative_distance={settings.relative_distance} must be "
+            f"above {max(exact)}: so many distances have a bucket each with "
+            f"config.model.relative_buckets={buckets}."
+        )
 
 
 def _check_rope(scaling: Any) -> None:

@@ -64,6 +64,7 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
     task = make_task(run, outline)
     heads = tuple(_weigh(head, run, outline) for head in task.heads(outline.sizes))
     options = outline.sizes, heads, outline.lengths, _domains(run, outline)
+    _check_smoothing(run, heads)
     model = build_model(run.model, *options)
     if task.hides_future and model.main.sees_all:
         raise ConfigError(
@@ -83,6 +84,23 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
             "config.distill.top_k=0."
         )
     return model
+
+
+def _check_smoothing(run: RunConfig, heads: tuple[HeadConfig, ...]) -> None:
+    """Refuses settings of the loss that none of the heads has.
+
+    Raises:
+        ConfigError: Naming the setting.
+    """
+    if any(head.loss == "classes" for head in heads):
+        return
+    for name in ("label_smoothing", "z_loss"):
+        if getattr(run.train, name):
+            raise ConfigError(
+                f"config.train.{name}={getattr(run.train, name)} is for targets of one "
+                f"class among several; config.task={run.task!r} has none here. Set it "
+                "to 0."
+            )
 
 
 def _domains(run: RunConfig, outline: Outline) -> tuple[str, ...]:

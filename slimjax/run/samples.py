@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.data.dataset import Batch, Dataset
+from slimjax.data.pairs import PROMPT, SOURCE
 from slimjax.data.tokenizer import Tokenizer
 from slimjax.data.tokens import begin_row
 from slimjax.generate.decode import generate_all
@@ -27,7 +28,8 @@ def make_samples(
 ) -> list[dict[str, str]]:
     """Returns what the model writes after the beginnings of validation rows.
 
-    A model that reads sources or images writes for some of them.
+    A model that reads sources or images writes for some of them, also where a source
+    and its target stand in one row.
 
     Args:
         task: What it was trained for, which generates.
@@ -39,7 +41,7 @@ def make_samples(
     split = "valid" if data.num_rows("valid") else "train"
     rows = data.splits[split]["tokens"]
     chosen = np.linspace(0, len(rows) - 1, min(NUM_SAMPLES, len(rows))).astype(int)
-    if model.main.memory is not None:
+    if model.main.memory is not None or PROMPT in data.fields:
         own = data.rows(split, chosen)
         return _write_for_sources(task, model, variables, data, own)
     length, tokenizer = min(PROMPT_TOKENS, rows.shape[1]), data.tokenizer
@@ -66,7 +68,8 @@ def _write_for_sources(
     task: Task, model: ModelConfig, variables: PyTree, data: Dataset, rows: Batch
 ) -> list[dict[str, str]]:
     read = [tower.reads for tower in model.towers if tower.name and not tower.of]
-    memory = "source" if "source" in read else read[0]
+    known = {PROMPT: PROMPT in rows, SOURCE: SOURCE in read}
+    memory = next((name for name, is_there in known.items() if is_there), "") or read[0]
     tokenizer = data.tokenizer
     reader = cast(Tokenizer, data.codecs.get(memory, tokenizer))
     sources = rows[memory]

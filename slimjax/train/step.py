@@ -36,7 +36,7 @@ def make_train_step(
             being a mean, in nats per target.
         tx: Optimizer with the price inside, one group for weights and one for gates.
         accumulation_steps: Parts that a batch is cut into, one after the other; the
-            gradient is the mean of theirs.
+            gradient is the mean of theirs, weighed by their targets.
         ema_decay: Decay of the average of the weights, if the state has one.
         sample_gates: Map from (gates, step) to the gates with which a step computes,
             differentiable in the gates; None where they are the same.
@@ -75,6 +75,8 @@ def make_train_step(
 def make_grad_fn(error_fn: ErrorFn, accumulation_steps: int) -> GradFn:
     """Returns the function from (state, batch, key) to gradients and sums.
 
+    A part counts as its targets do, so the gradients are those of the whole batch.
+
     Args:
         error_fn: Map from (variables, batch, key) to (error, sums).
         accumulation_steps: Parts that a batch is cut into.
@@ -88,7 +90,9 @@ def make_grad_fn(error_fn: ErrorFn, accumulation_steps: int) -> GradFn:
         def add_part(carry, part):
             number, rows = part
             own = None if key is None else jax.random.fold_in(key, number)
-            return jax.tree.map(jnp.add, carry, grad_fn(params, rows, own)), None
+            grads, sums = grad_fn(params, rows, own)
+            grads = jax.tree.map(lambda g: g * sums["num_targets"], grads)
+            return jax.tree.map(jnp.add, carry, (grads, sums)), None
 
         parts = jax.tree.map(deal, batch)
         first = jax.tree.map(lambda x: x[0], parts)
@@ -96,7 +100,8 @@ def make_grad_fn(error_fn: ErrorFn, accumulation_steps: int) -> GradFn:
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         numbers = None if key is None else jnp.arange(accumulation_steps)
         (grads, sums), _ = jax.lax.scan(add_part, zeros, (numbers, parts))
-        return jax.tree.map(lambda g: g / accumulation_steps, grads), sums
+        num_targets = jnp.maximum(sums["num_targets"], 1.0)
+        return jax.tree.map(lambda g: g / num_targets, grads), sums
 
     def take_grads(state: TrainState, batch: PyTree, key: Any) -> Any:
         def error(params: PyTree, rows: PyTree, key: Any) -> tuple[Array, Metrics]:

@@ -137,28 +137,39 @@ class Cost:
 
 
 def read_cost(workdir: Path) -> Cost:
-    """Returns the cost of a finished run."""
+    """Returns the cost of a finished run.
+
+    FLOPs of a stage are per target. How many targets a step has follows from what all
+    steps have spent, whatever the task.
+    """
     folder = RunFolder(workdir)
     run = make_run_config(read_json(folder.config), is_stored=True)
     report = read_json(folder.report)
-    tokens = run.data.batch_size * run.data.seq_len
-    stages = report["stages"]
-    of_step = [3 * stage["flops_per_token"] * tokens for stage in stages]
-    steps = sum(f * s["num_steps"] for f, s in zip(of_step, stages, strict=True))
+    stages, train = report["stages"], report["train"]
     at_seams = sum(seam.get("flops_spent", 0.0) for seam in folder.seams.read())
-    total = report["train"]["flops_total"]
-    num_rows = report["data"]["tokens_train"] // run.data.seq_len
-    once = report["train"]["teacher_flops"] if run.distill.keeps_outcomes else 0.0
+    total, teacher = train["flops_total"], train["teacher_flops"]
+    of_targets = sum(3 * s["flops_per_token"] * s["num_steps"] for s in stages)
+    targets = (total - at_seams - teacher) / of_targets
+    of_step = [3 * stage["flops_per_token"] * targets for stage in stages]
+    once = teacher if run.distill.keeps_outcomes else 0.0
+    num_rows = _count_rows(report["data"], run) if once else 0
     starts = [stage["start_step"] for stage in stages]
     running = [bisect.bisect_right(starts, step) - 1 for step in (0, *run.seam_steps)]
     return Cost(
         flops_by_stage=tuple(of_step[i] for i in running),
-        flops_else=(total - steps - at_seams - once) / run.train.num_steps,
+        flops_else=(teacher - once) / run.train.num_steps,
         flops_at_seams=at_seams,
         flops_total=total,
         flops_of_row=once / max(min(_taught_rows(run), num_rows), 1),
         num_rows=num_rows,
     )
+
+
+def _count_rows(data: dict[str, Any], run: RunConfig) -> int:
+    """Returns the rows of the train split, as far as a report tells."""
+    if "examples_train" in data:
+        return data["examples_train"]
+    return data["tokens_train"] // run.data.seq_len
 
 
 def _taught_rows(run: RunConfig) -> int:

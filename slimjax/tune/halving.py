@@ -15,6 +15,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from slimjax.distill.config import START
 from slimjax.errors import ConfigError
 from slimjax.objective.config import DENSE
 from slimjax.run.init_shape import input_codecs, take_shape
@@ -76,11 +77,12 @@ def make_trial(halving: Halving, arm: Arm, seed: int, index: int, root: Path) ->
     run = take_shape(make_run_config(arm.config | {"seed": seed}))
     steps, config = halving.steps(run.train.num_steps), run.as_dict()
     config["train"]["num_steps"] = steps[index]
-    config["optim"]["decay_fraction"] = 0.0
+    config["optim"]["decay_fraction"] = config["distill"]["decay_fraction"] = 0.0
     config["resize"]["compile_allowance_flops"] *= steps[index] / steps[-1]
     if index == NUM_ROUNDS - 1:
         last = 1 - steps[-2] / steps[-1]
-        config["optim"]["decay_fraction"] = min(run.optim.decay_fraction, last)
+        for block, own in (("optim", run.optim), ("distill", run.distill)):
+            config[block]["decay_fraction"] = min(own.decay_fraction, last)
     if index:
         before = root / name_trial(arm, seed, index - 1)
         config["train"]["continue_from"] = str(before)
@@ -119,6 +121,11 @@ def _check(halving: Halving, run: RunConfig) -> None:
                 f"config.train.{name}={value!r} {why}, but {asked} trains to a ninth, "
                 "a third and all of a run's steps. Set config.train.num_steps alone."
             )
+    if run.distill.is_on and run.distill.teacher == START:
+        raise ConfigError(
+            f"config.distill.teacher='start' is the model of one run, and {asked} "
+            "continues runs. Name the folder of a finished run, or set it to ''."
+        )
     first, second, last = halving.steps(train.num_steps)
     if not first < second < last:
         raise ConfigError(

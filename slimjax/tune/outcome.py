@@ -80,7 +80,9 @@ def _names(metric: Mapping[str, Any]) -> list[str]:
     return [f"{split}_{metric['key']}" for split in SPLITS]
 
 
-def _look_up(report: dict[str, Any], path: tuple[str, ...]) -> Any:
+def _look_up(report: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    """Returns the number at a place of a report; None if there is none."""
+    found: Any = report
     for key in path:
-        report = report.get(key) or {}
-    return report if isinstance(report, int | float) else None
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, int | float) else None

@@ -17,6 +17,7 @@ from slimjax.objective.config import DENSE
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import parse_measure
 from slimjax.train.config import RunConfig, make_run_config
+from slimjax.train.optim_config import OptimConfig
 from slimjax.tune.cost import seam_steps
 
 Blocks = dict[str, Any]
@@ -25,6 +26,7 @@ FALLS = ("linear", "cosine")
 """Decays that a point may end with; in place of any other the first one is taken."""
 
 OWN: Mapping[str, Any] = {
+    "distill.decay_fraction": 0.0,
     "objective.alpha": 0.0,
     "objective.budget": "",
     "objective.budgets": {},
@@ -153,7 +155,10 @@ def _set_own(config: Blocks, run: RunConfig) -> None:
         block, _, key = name.partition(".")
         config.setdefault(block, {})[key] = copy.copy(value)
     if run.optim.decay not in FALLS:
-        config.setdefault("optim", {})["decay"] = FALLS[0]
+        plain = OptimConfig()
+        own = dict(decay=FALLS[0], decay_rate=plain.decay_rate)
+        own |= dict(decay_every_steps=plain.decay_every_steps)
+        config.setdefault("optim", {}).update(own)
     if run.quantize.first_step:
         config["quantize"]["first_step"] = 1  # Rounded from the first step on.
     config.setdefault("train", {})["num_epochs"] = 0.0
@@ -197,6 +202,12 @@ def check_run(run: RunConfig) -> None:
         raise ConfigError(
             f"config.objective.size={run.objective.size!r}: a path is reckoned in what "
             "can be counted. Set params, flops, bytes or kv_bytes."
+        )
+    is_cache = {*parse_measure(run.objective.size)} == {"kv_bytes"}
+    if is_cache and not run.resize.min_kv_heads:
+        raise ConfigError(
+            "config.objective.size='kv_bytes' may fall to 0, and sizes of a path are "
+            "compared by their ratios. Set config.resize.min_kv_heads=1."
         )
     if run.distill.is_on and run.distill.teacher in ("start", "together"):
         raise ConfigError(

@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from slimjax.errors import ConfigError, NotFeasibleError, suggest
+from slimjax.metrics.frontier import LEAST
 from slimjax.report.quantities import format_decimal, format_si
 from slimjax.tune.curve import Curve
 
@@ -159,7 +160,7 @@ def knee(curve: Curve) -> int:
 
 
 def _scale(values: Sequence[float]) -> list[float]:
-    logs = [math.log(value) for value in values]
+    logs = [math.log(max(value, LEAST)) for value in values]
     low, high = min(logs), max(logs)
     return [(each - low) / (high - low) if high > low else 0.0 for each in logs]
 

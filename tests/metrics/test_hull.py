@@ -54,3 +54,8 @@ def test_the_hypervolume_is_the_dominated_part_of_a_grid(points):
             if any(size <= x and error <= y for size, error in points):
                 area += np.log((x + 1) / x) * np.log((y + 1) / y)
     assert exact == pytest.approx(area, abs=1e-9)
+
+
+def test_an_error_of_nothing_has_an_area():
+    points = [(1.0, 0.0), (2.0, 1.0)]
+    assert math.isfinite(hypervolume(points, find_corner([points])))

@@ -93,6 +93,16 @@ def test_a_table_that_is_not_tied_is_the_heads_own():
         (dict(window=-1), "config.model.window=-1"),
         (dict(head_dim=3), "must be even"),
         (dict(num_kv_heads=3), "must be a multiple"),
+        (
+            dict(kind="encoder", positions="relative", relative_buckets=3),
+            "must be 4 or more",
+        ),
+        (dict(positions="relative", relative_distance=16), "must be above 16"),
+        (
+            dict(kind="encoder", positions="relative", relative_distance=8),
+            "must be above 8",
+        ),
+        (dict(kind="encoder_decoder", relative_distance=16), "must be above 16"),
     ],
 )
 def test_what_no_model_has_is_refused_in_a_line(settings, message):

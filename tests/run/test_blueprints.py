@@ -37,6 +37,16 @@ def test_no_model_that_sees_the_next_token_predicts_it(model):
     assert "config.model.kind='decoder'" in str(caught.value)
 
 
+def test_smoothing_is_for_one_class_among_several():
+    classes = make_run("classification", kind="encoder")
+    for name in ("label_smoothing", "z_loss"):
+        train = dataclasses.replace(classes.train, **{name: 0.1})
+        assert make_model(dataclasses.replace(classes, train=train), TEXT).heads
+        many = dataclasses.replace(TEXT, sizes={"vocab": 300, "labels": 3})
+        with pytest.raises(ConfigError, match=rf"config\.train\.{name}=0\.1 is for"):
+            make_model(dataclasses.replace(classes, train=train), many)
+
+
 @pytest.mark.parametrize(
     ("task", "kind", "outline", "missing"),
     [

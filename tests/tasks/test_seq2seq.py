@@ -154,6 +154,19 @@ def finished(tmp_path_factory):
         return folder / "run", fit(config, folder / "run")
 
 
+@pytest.mark.usefixtures("data_cache")
+def test_samples_of_one_row_go_on_from_sources(tmp_path):
+    source = write_pairs(tmp_path / "pairs.jsonl")
+    changes = [*CHANGES, ("data.source", source), ("data.one_row", "true")]
+    changes += [("data.source_vocab_size", "0"), ("model.kind", "decoder")]
+    changes += [("data.tokenizer", "bytes"), ("model.positions", "rotary")]
+    config = override(read_config("configs/seq2seq.py"), changes)
+    report = fit(config, tmp_path / "run")
+    sources = {f"{a}{i}"[:6] for a, _ in PAIRS for i in range(8)}
+    for sample in report["samples"]:
+        assert sample["prompt"].strip()[:6] in sources
+
+
 def test_a_run_keeps_two_tokenizers_and_writes_answers(finished):
     workdir, report = finished
     metrics = {metric["key"]: metric for metric in report["metrics"]}

@@ -1,6 +1,9 @@
 """What one step promises, on one device or eight."""
 
+import types
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from stages import instructions, make_stage, stage_of, take_steps
@@ -12,6 +15,7 @@ from slimjax.train.cutting import cut_state, refit_state
 from slimjax.train.optim_config import OptimConfig
 from slimjax.train.schedules import make_schedule
 from slimjax.train.state import init_params
+from slimjax.train.step import make_grad_fn
 from slimjax.trees import flatten, hash_tree, named_leaves, unflatten
 
 
@@ -33,6 +37,31 @@ def test_parts_of_a_batch_add_up_to_the_batch():
     parts, _ = take_steps(make_stage(("optim.accumulation_steps", "4")))
     close = lambda a, b: np.testing.assert_allclose(a, b, atol=2e-5)
     jax.tree.map(close, whole.params["params"], parts.params["params"])
+
+
+def test_parts_with_few_targets_count_less():
+    def error_fn(variables, batch, key):
+        del key
+        weight = batch["weight"]
+        nats = weight * (batch["x"] * variables["params"] - batch["y"]) ** 2
+        sums = {"nats_sum": nats.sum(), "num_targets": weight.sum()}
+        return nats.sum() / jnp.maximum(weight.sum(), 1.0), sums
+
+    draw = np.random.default_rng(0)
+    batch = {name: draw.normal(size=8).astype(np.float32) for name in "xy"}
+    batch["weight"] = np.array([1, 1, 0, 1, 0, 1, 0, 1], np.float32)
+    slope = lambda params, rows: jax.grad(
+        lambda p: error_fn({"params": p}, rows, None)[0]
+    )(params)
+    state = types.SimpleNamespace(params=jnp.float32(0.5))
+    replace = lambda _, params: types.SimpleNamespace(
+        params=params, variables={"params": params}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("slimjax.train.step.dataclasses.replace", replace)
+        grads, sums = make_grad_fn(error_fn, 2)(state, batch, None)
+    assert float(sums["num_targets"]) == 5  # One part has four of them, one has one.
+    assert float(grads) == pytest.approx(float(slope(state.params, batch)), rel=1e-6)
 
 
 def test_smoothing_and_z_loss_change_what_is_learned_and_not_what_is_told():

@@ -4,6 +4,8 @@ import pytest
 
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
+from slimjax.store.files import write_json
+from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import make_run_config
 from slimjax.tune.equal import (
     Cost,
@@ -11,6 +13,7 @@ from slimjax.tune.equal import (
     find_steps,
     make_pilot,
     predictor,
+    read_cost,
     scale,
 )
 
@@ -71,6 +74,27 @@ def test_the_predicted_cost_is_the_sum_over_stages():
     by_hand = 10 * 20 + 6 * 30 + 4 * 50 + 1 * 100 + 50
     assert cost.predict((20, 50), 100) == by_hand
     assert cost.predict((20, 50, 80), 100) == by_hand  # As if the last were not taken.
+
+
+@pytest.mark.parametrize("targets", [16, 16 * 64])
+def test_a_cost_is_read_whatever_a_target_is(tmp_path, targets):
+    stages = [
+        {"start_step": 0, "num_steps": 40, "flops_per_token": 10.0},
+        {"start_step": 40, "num_steps": 60, "flops_per_token": 6.0},
+    ]
+    steps = 3 * targets * (40 * 10 + 60 * 6)
+    train = {"flops_total": steps + 100 * 7.0 + 500.0, "teacher_flops": 100 * 7.0}
+    report = {"stages": stages, "train": train, "data": {}}
+    folder, run = RunFolder(tmp_path), make_run_config(scale(QUICK, 100))
+    write_json(folder.config, run.as_dict())
+    write_json(folder.report, report)
+    folder.seams.append({"flops_spent": 500.0, "step": 40})
+    cost = read_cost(tmp_path)
+    assert cost.flops_by_stage[0] == pytest.approx(3 * targets * 10.0)
+    assert cost.flops_by_stage[-1] == pytest.approx(3 * targets * 6.0)
+    assert (cost.flops_else, cost.flops_at_seams) == (pytest.approx(7.0), 500.0)
+    spent = cost.predict(run.seam_steps[:1], 100)
+    assert spent == pytest.approx(train["flops_total"], rel=0.01)
 
 
 def test_a_teacher_who_is_asked_once_costs_no_more_than_all_rows():

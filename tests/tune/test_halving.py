@@ -95,12 +95,14 @@ FOLDERS = ("round1", "round2", "s")
 
 def test_all_rounds_but_the_last_are_on_the_plateau(config, tmp_path):
     changes = [("resize.compile_allowance_flops", "9e9")]
+    changes += [("distill.teacher", "runs/t"), ("distill.decay_fraction", "0.5")]
     (arm,) = make_arms(override(config, changes), [])
     for index, steps in enumerate((10, 30, 90)):
         trial = make_trial(Halving(3), arm, 4, index, tmp_path)
         optim, train = trial.run.optim, trial.run.train
         assert (train.num_steps, trial.run.seed) == (steps, 4)
         assert optim.decay_fraction == (pytest.approx(2 / 3) if index == 2 else 0.0)
+        assert trial.run.distill.decay_fraction == (0.5 if index == 2 else 0.0)
         assert trial.run.resize.compile_allowance_flops == 9e9 * steps / 90
         before = f"{tmp_path}/round{index}/base-seed4" if index else ""
         assert train.continue_from == before
@@ -164,6 +166,15 @@ REFUSED = [
     ([("train.patience", "3")], r"train.patience=3 ends a run at any step"),
     ([("train.num_epochs", "1"), ("train.num_steps", "0")], r"num_epochs=1"),
     ([("train.continue_from", "runs/x")], r"continue_from='runs/x' continues another"),
+    (
+        [
+            ("distill.teacher", "start"),
+            ("objective.strategy", "exchange"),
+            ("objective.budget", "50%"),
+            ("resize.first_step", "5"),
+        ],
+        r"distill.teacher='start' is the model of one run",
+    ),
     (
         [
             ("objective.strategy", "exchange"),

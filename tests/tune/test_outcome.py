@@ -41,6 +41,16 @@ def test_metrics_of_a_task_are_summed_up_by_their_key(arm, tmp_path):
     assert found["trials"][0]["valid_accuracy"] == 0.5
 
 
+def test_a_metric_of_nothing_right_counts(arm, tmp_path):
+    for seed, value in enumerate((0.0, 0.5, 1.0)):
+        report = {"metrics": [ACCURACY | {"valid": value, "test": 0.0}]}
+        write(tmp_path, arm.trial(seed).name, report)
+    found = describe_arm(arm, [arm.trial(s) for s in range(3)], tmp_path, {})
+    assert found["means"]["valid_accuracy"]["mean"] == 0.5
+    assert found["means"]["test_accuracy"]["mean"] == 0.0
+    assert found["means"]["test_accuracy"]["num"] == 3
+
+
 def test_reports_of_an_older_version_have_no_metrics(arm, tmp_path):
     report = {"error": {"test_bits_per_byte": 2.5}}
     write(tmp_path, arm.trial(0).name, report)

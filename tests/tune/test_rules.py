@@ -83,6 +83,11 @@ def test_a_knee_is_where_the_curve_turns_whatever_the_units():
     assert knee.choose(make_curve(tuple(3 * e for e in errors), other)) == 2
 
 
+def test_an_error_of_nothing_is_the_least():
+    knee = parse_rule("knee").choose(make_curve((0.0, 0.5, 1.0), (4.0, 2.0, 1.0)))
+    assert knee in range(3)
+
+
 def test_a_knee_of_a_flat_curve_is_some_point():
     assert parse_rule("knee").choose(make_curve((1.0, 1.0, 1.0))) in range(3)
 

@@ -325,6 +325,7 @@ def test_settings_that_have_no_path_are_refused(config, tmp_path):
     for name, value, told in (
         ("train.continue_from", "runs/a", "starts from fresh weights"),
         ("objective.size", "latency", "what can be counted"),
+        ("objective.size", "kv_bytes", r"may fall to 0.*min_kv_heads=1"),
     ):
         changed = override(config, [(name, value), ("quantize.bits", "[16]")])
         with pytest.raises(ConfigError, match=told):
@@ -370,6 +371,10 @@ def test_what_the_path_replaces_is_named_once(config, tmp_path):
         ([("resize.max_seams", "8")], "config.resize.max_seams=8"),
         ([("optim.decay_fraction", "1.0")], "config.optim.decay_fraction=1.0"),
         (
+            [("distill.teacher", "runs/t"), ("distill.decay_fraction", "0.5")],
+            "config.distill.decay_fraction=0.5",
+        ),
+        (
             [("train.num_epochs", "2"), ("train.num_steps", "0")],
             "config.train.num_epochs=2",
         ),
@@ -380,6 +385,15 @@ def test_a_default_that_the_path_replaces_is_named_where_it_is_written(changes, 
     assert told not in describe_own(make_run_config(plain), plain)
     given = override(plain, changes)
     assert told in describe_own(make_run_config(given), given)
+
+
+def test_a_path_falls_in_a_line_whatever_the_decay_was():
+    changes = [("optim.decay", "step"), ("optim.decay_rate", "0.3")]
+    changes += [("optim.decay_every_steps", "5")]
+    given = override(read_config("configs/tiny_test.py"), changes)
+    recipe = make_recipe(given, make_run_config(given), (900.0, 500.0), 1000.0)
+    for piece in (recipe.trunk(0, 0, 40, ""), recipe.decay(1, 50, 20, "b")):
+        assert (piece.optim.decay, piece.optim.decay_every_steps) == ("linear", 0)
 
 
 def test_what_only_budgets_have_is_not_asked_of_decays():
