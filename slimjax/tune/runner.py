@@ -67,12 +67,20 @@ class Runner:
             after()
         if elsewhere:
             self.say(f"waiting for {len(elsewhere)} runs of other processes")
-        while elsewhere:
+        while elsewhere or any(map(self._is_tried_elsewhere, trials)):
             time.sleep(SECONDS_BETWEEN_LOOKS)
             still = [trial for trial in elsewhere if not self._is_settled(trial)]
             if len(still) < len(elsewhere):
                 after()
             elsewhere = still
+
+    def _is_tried_elsewhere(self, trial: Trial) -> bool:
+        """Whether another process runs a trial that has failed here."""
+        folder = RunFolder(self.root / trial.name)
+        if trial.name not in self.failures or folder.report.is_file():
+            return False
+        with self.claims.hold(trial.name) as is_mine:
+            return not is_mine
 
     def _is_settled(self, trial: Trial) -> bool:
         """Runs a trial, unless another process does; whether it has come to an end."""

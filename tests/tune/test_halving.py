@@ -11,6 +11,7 @@ from slimjax.report.sweep_table import make_sweep_table, write_markdown
 from slimjax.store.files import write_json
 from slimjax.tune import runner
 from slimjax.tune.arms import Arm, make_arms
+from slimjax.tune.claims import Claims
 from slimjax.tune.grid import parse_axis
 from slimjax.tune.halving import Halving, check_halving, make_trial
 from slimjax.tune.sweep import Plan, sweep
@@ -143,6 +144,31 @@ def test_an_arm_that_fails_does_not_go_on_and_is_named(arms, trained, tmp_path):
     assert (trial["state"], trial["reason"]) == ("failed", "The loss is not finite.")
     trained.failures.clear()
     assert run_it(plan_of(arms), tmp_path / "s") == result
+
+
+def test_an_arm_that_fails_here_and_ends_elsewhere_is_ranked(
+    arms, trained, tmp_path, monkeypatch
+):
+    """Another process begins it after it has failed here, on a larger machine."""
+    root = tmp_path / "s"
+    other, held = Claims(root / "claims", host="elsewhere"), []
+    name = "round1/weight_decay=9-seed0"
+
+    def note_failure(text):
+        if "No memory" in text:
+            held.append(other.take(name))
+
+    def sleep(_):
+        trained.failures.clear()
+        trained(make_trial(Halving(3), arms[8], 0, 0, root).run, root / name)
+        held.pop().drop()
+
+    trained.failures["round1/weight_decay=9-"] = NotFeasibleError("No memory is left.")
+    monkeypatch.setattr(runner.Runner, "say", lambda _, text: note_failure(text))
+    monkeypatch.setattr(runner.time, "sleep", sleep)
+    result = run_it(plan_of(arms), root)
+    assert result["halving"]["rounds"][0]["failed"] == []
+    assert "weight_decay=9" in result["halving"]["rounds"][0]["promoted"]
 
 
 def test_the_page_shows_each_round_and_says_what_a_plateau_does(
