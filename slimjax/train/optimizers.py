@@ -13,6 +13,7 @@ import optax
 from jaxtyping import PyTree
 
 from slimjax.mesh.layout import is_stacked
+from slimjax.nn.axes import ONE_ROW
 from slimjax.objective.curvature import track_curvature
 from slimjax.train.adafactor import scale_by_adafactor
 from slimjax.train.adamw import adamw
@@ -161,18 +162,18 @@ def soft_threshold(
 def are_matrices(params: PyTree) -> PyTree:
     """Returns True for weights with two axes or more in their layer: no norms.
 
-    Biases are no matrices, whatever shape they are stored in; nor are sinusoids, which
-    no penalty may change.
+    Biases and scales of norms are no matrices, whatever shape they are stored in; nor
+    are sinusoids, which no penalty may change.
 
     Examples:
-        >>> weight, bias = jnp.ones((2, 3)), jnp.ones((1, 3))
-        >>> are_matrices({"up": weight, "up_bias": bias, "norm": jnp.ones(3)})
-        {'norm': False, 'up': True, 'up_bias': False}
+        >>> weight, row = jnp.ones((2, 3)), jnp.ones((1, 3))
+        >>> are_matrices({"norm": {"scale": row}, "up": weight, "up_bias": row})
+        {'norm': {'scale': False}, 'up': True, 'up_bias': False}
     """
 
     def is_matrix(keys: tuple, weight: Any) -> bool:
         name = str(getattr(keys[-1], "key", "")) if keys else ""
-        is_learned = not name.endswith(("bias", "sinusoids"))
+        is_learned = not name.endswith((*ONE_ROW, "sinusoids"))
         return weight.ndim - is_stacked(keys) > 1 and is_learned
 
     return jax.tree_util.tree_map_with_path(is_matrix, params)

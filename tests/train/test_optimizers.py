@@ -7,14 +7,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 
 from slimjax.errors import ConfigError
+from slimjax.models.build import build_model
+from slimjax.models.config import ModelSettings
 from slimjax.models.runs import Run, stack, unstack
+from slimjax.nn.bit_axes import is_matrix
 from slimjax.objective.curvature import WeightMoments
 from slimjax.train.adafactor import scale_by_adafactor
 from slimjax.train.optim_config import DECAYS, OPTIMIZERS, OptimConfig
-from slimjax.train.optimizers import make_optimizer
+from slimjax.train.optimizers import are_matrices, make_optimizer
 from slimjax.train.schedules import make_schedule
+from slimjax.trees import axis_names, flatten
 
 RATE = optax.linear_schedule(0.1, 0.01, 5)
 SHAPES = dict(table=(13, 7), heads=(3, 2, 5), norm=(7,))
@@ -97,6 +102,26 @@ def test_l2_is_a_term_of_the_loss(name):
     expected, _ = bare.update(added, bare.init(params), params)
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
     jax.tree.map(close, actual, expected)
+
+
+@pytest.mark.parametrize("style", ["llama", "bert", "gpt2", "t5"])
+@pytest.mark.parametrize("stacked", [False, True])
+def test_no_norm_and_no_bias_of_any_style_is_penalised(style, stacked):
+    """Norms after a sublayer store their scale as one row, and are norms all the same."""
+    shape = dict(width=8, num_layers=2, num_heads=2, num_kv_heads=2, head_dim=4)
+    settings = ModelSettings(style=style, mlp_dim=8, **shape)
+    boxed = build_model(settings, {"vocab": 16}, (), {"": 4}).abstract_variables()
+    shapes, names = nn.meta.unbox(boxed)["params"], axis_names(boxed)["params"]
+    if stacked:
+        runs = (Run("", (0, 1)),)
+        shapes = jax.eval_shape(lambda tree: stack(tree, runs), shapes)
+        names = {k: v for k, v in names.items() if k != "layer_1"}
+    penalised = {path[-2:] for path, own in flatten(are_matrices(shapes)).items() if own}
+    axes = {path[-2:]: own for path, own in flatten(names).items()}
+    scales = {path for path in axes if path[-1] == "scale"}
+    assert scales
+    assert penalised.isdisjoint(scales)
+    assert {path for path, own in axes.items() if is_matrix(own)} <= penalised
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
