@@ -9,6 +9,8 @@ it ignores what units do together. So it is scaled to nats by probes: true chang
 the loss on one batch. Each head, group, sublayer and layer is left out alone. Of the
 units of an MLP and of the residual stream, the weakest eighth, quarter and half are
 left out together; predicted sums are mapped to the measured changes between these.
+Where half or more are predicted to cost exactly nothing, such as units that never fire,
+these are left out with an eighth, a quarter and half of the others.
 """
 
 import itertools
@@ -100,16 +102,26 @@ def _calibrate(
     """Returns costs whose sums, weakest first, meet the measured loss changes."""
     order = np.argsort(predicted, kind="stable")
     sums = np.cumsum(predicted[order])
-    known = [(0.0, 0.0)]
-    for fraction in PROBED_FRACTIONS:
-        num_closed = max(1, round(fraction * predicted.size))
+
+    def probe(num_closed: int) -> tuple[float, float]:
         closed = np.ones(predicted.size)
         closed[order[:num_closed]] = 0.0
         change = max(context.probe({path: closed}) - before, FLOOR * num_closed)
-        known.append((sums[num_closed - 1], change))
+        return sums[num_closed - 1], change
+
+    known = [(0.0, 0.0), *map(probe, _probed_counts(predicted.size))]
+    if not known[-1][0] and sums[-1]:  # The weakest half show nothing of the others.
+        num_free = int(np.count_nonzero(sums == 0))
+        others = _probed_counts(predicted.size - num_free)
+        known += [probe(num_free + count) for count in others]
     costs = np.empty(predicted.size)
     costs[order] = np.diff(_map_monotone(sums, known), prepend=0.0)
     return np.maximum(costs, FLOOR)
+
+
+def _probed_counts(num_units: int) -> list[int]:
+    """Returns how many units, the weakest, are left out together in each probe."""
+    return [max(1, round(fraction * num_units)) for fraction in PROBED_FRACTIONS]
 
 
 def _map_monotone(sums: np.ndarray, known: list[tuple[float, float]]) -> np.ndarray:

@@ -124,6 +124,22 @@ def test_costs_of_exchange_are_the_measured_ones_whatever_the_moments_scale():
     assert cheapest.sum() == pytest.approx(expected.sum(), rel=1e-3)
 
 
+@pytest.mark.parametrize("num_dead", [3, 8, 9, 15, 16])
+def test_units_that_matter_are_not_free_because_most_others_are_dead(num_dead):
+    source, path = np.random.default_rng(2), ("layer_0", "mlp", "mlp")
+    damage = {p: source.exponential(0.1, s) for p, s in INVENTORY.gates.items()}
+    dead = source.permutation(16)[:num_dead]
+    damage[path][dead] = 0.0
+    cost = strategies.get("exchange").cost(exchange_context(damage))[path]
+    live = np.setdiff1d(np.arange(16), dead)
+    assert (cost[dead] <= 2e-7).all()
+    assert (cost[live] > 1e-4).all()
+    assert (np.argsort(cost[live]) == np.argsort(damage[path][live])).all()
+    if num_dead == 8:
+        weakest = np.sort(damage[path][live])[:4]
+        assert np.sort(cost[live])[:4].sum() == pytest.approx(weakest.sum(), rel=1e-3)
+
+
 def test_the_price_of_size_closes_gates_in_the_direction_of_their_size():
     context = step_context(strategy="size_penalty", alpha=1.0, gate_learning_rate=0.1)
     tx = strategies.get("size_penalty").make_gate_tx(context)
