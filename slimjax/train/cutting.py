@@ -37,21 +37,41 @@ def refit_state(
 ) -> tuple[TrainState, float]:
     """Refits what stays so that it replaces what is removed.
 
+    The average of the weights, where one is kept, is what is packed in the end. It is
+    refitted too, by itself: to what it computes on the same batches.
+
     Returns:
         The state with refitted weights, and the FLOPs that were spent.
     """
-    blueprint, num_batches = stage.blueprint, stage.blueprint.run.resize.refit_batches
-    if not num_batches:
+    if not stage.blueprint.run.resize.refit_batches:
         return state, 0.0
-    params, total = state.params, None
+    fit = partial(_refit_weights, stage, state.params, closed, make_batch)
+    weights, flops = fit(state.params["params"])
+    average = state.ema
+    if average is not None:
+        average, more = fit(average)
+        flops += more
+    params = {**state.params, "params": weights}
+    return dataclasses.replace(state, params=params, ema=average), flops
+
+
+def _refit_weights(
+    stage: Stage,
+    params: PyTree,
+    closed: Gates,
+    make_batch: Callable[[int], PyTree],
+    weights: PyTree,
+) -> tuple[PyTree, float]:
+    """Returns refitted weights, and the FLOPs of measuring what they compute."""
+    blueprint, total = stage.blueprint, None
+    num_batches = blueprint.run.resize.refit_batches
+    variables = {**params, "params": weights}
     for i in range(num_batches):
-        moments = stage.programs.moments(stage.place(params), make_batch(i))
+        moments = stage.programs.moments(stage.place(variables), make_batch(i))
         total = moments if total is None else jax.tree.map(jnp.add, total, moments)
     flops = num_batches * moments_flops(blueprint, total)
     current, names = host_gates(params["gates"]), blueprint.names["params"]
-    weights = refit(params["params"], names, current, closed, to_host(total))
-    params = {**params, "params": weights}
-    return dataclasses.replace(state, params=params), flops
+    return refit(weights, names, current, closed, to_host(total)), flops
 
 
 def cut_state(

@@ -1,5 +1,6 @@
 """What one step promises, on one device or eight."""
 
+import dataclasses
 import types
 
 import jax
@@ -160,6 +161,25 @@ def test_a_refitted_seam_loses_less_and_is_still_exact():
         measured = small.programs.outputs(small_state.params, draw(0))
         losses.append(float(measured["nats"].sum()))
     assert losses[1] < losses[0]
+
+
+def test_the_average_is_refitted_as_weights_are():
+    stage = make_stage(("resize.refit_batches", "2"), ("optim.ema_decay", "0.9"))
+    state, _ = take_steps(stage, 5)
+    rows = np.random.default_rng(0).integers(3, 259, (40, 9))
+    draw = lambda i: stage.put(make_batch(rows, 50 + i, 8, seed=0))
+    closed = stage.blueprint.inventory.open_gates()
+    closed["layer_0", "mlp", "mlp"][::2] = 0.0
+    refitted, flops = refit_state(stage, state, closed, draw)
+    alone = {**state.params, "params": state.ema}
+    alone = dataclasses.replace(state, params=alone, ema=None)
+    expected, flops_of_one = refit_state(stage, alone, closed, draw)
+    average, wanted = (flatten(t) for t in (refitted.ema, expected.params["params"]))
+    for path, weight in wanted.items():
+        np.testing.assert_allclose(average[path], weight, rtol=1e-5, atol=1e-6)
+    down = "layer_0", "mlp", "down"
+    assert np.abs(average[down] - flatten(state.ema)[down])[1::2].max() > 1e-3
+    assert flops == 2 * flops_of_one
 
 
 def test_the_learning_rate_stays_and_then_falls():
