@@ -190,6 +190,16 @@ class ObjectiveConfig:
         """The measures that have a price."""
         return tuple(sorted(self.budgets)) or (self.size,)
 
+    @property
+    def main_measure(self) -> str:
+        """The measure that stands for the size of the model: `size`, if it is priced.
+
+        Examples:
+            >>> ObjectiveConfig("exchange", budgets={"bytes": "40%"}).main_measure
+            'bytes'
+        """
+        return self.size if self.size in self.measures else self.measures[0]
+
     def describe_budgets(self) -> str:
         """Returns what was asked for, as it stands in the config."""
         if self.budgets:

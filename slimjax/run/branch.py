@@ -132,6 +132,7 @@ def take_over(
         num_seams=num_seams,
         inherited_flops=old.training_flops(targets_per_step),
         alpha=old.alpha,
+        alphas=old.alphas,
     )
     return stage, stage.place(state), history
 

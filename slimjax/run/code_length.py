@@ -119,7 +119,7 @@ def describe_length(
     sizes = compress_train_text(data)
     model_bits = 8 * packed_bytes
     tokenizer_bits = 8 * sum(f.stat().st_size for f in folder.tokenizer.iterdir())
-    alpha = history.alpha if run.objective.size == "bytes" else None
+    alpha = history.prices(run.objective.main_measure).get("bytes")
     start_bits = 8 * stage.blueprint.start_sizes["bytes"]
     nats_to_price = rows.size / math.log(2) / start_bits
     return {

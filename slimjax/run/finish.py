@@ -80,7 +80,7 @@ def make_report(
         "task": run.task,
         "error": describe_error(valid, test),
         "metrics": describe_metrics(blueprint.task, valid, test),
-        "size": _describe_size(blueprint, history, valid, packed_bytes),
+        "size": describe_sizes(blueprint, history, valid, packed_bytes),
         **lengths,
         "train": training | {"speed": speed},
         "stages": stages,
@@ -204,14 +204,23 @@ def _describe_training(
     }
 
 
-def _describe_size(
+def describe_sizes(
     blueprint: Blueprint, history: History, valid: Evaluation, packed_bytes: int
 ) -> dict[str, Any]:
+    """Returns sizes at the end and at the start, their prices and the complexity.
+
+    Args:
+        blueprint: That of the finished model.
+        history: Knows the prices at the last seam.
+        valid: What was measured on the validation split.
+        packed_bytes: Size of the model file.
+    """
     start = blueprint.start_sizes
     sizes = blueprint.sizes | {"bytes": packed_bytes}  # Not reckoned, but counted.
-    measure = blueprint.run.objective.size
-    alpha = history.alpha if history.alpha is not None else 0.0
-    fraction = sizes[measure] / start[measure]
+    measure = blueprint.run.objective.main_measure
+    alphas = {m: a for m, a in history.prices(measure).items() if m in sizes}
+    fractions = {m: sizes[m] / start[m] for m in (measure, *alphas)}
+    price = sum(alpha * fractions[m] for m, alpha in alphas.items())
     latency = {}
     if LATENCY in sizes:
         latency = {"latency_s": sizes[LATENCY], "latency_s_start": start[LATENCY]}
@@ -231,10 +240,12 @@ def _describe_size(
             "kv_bytes_per_token": int(sizes["kv_bytes"]),
             "kv_bytes_per_token_start": int(start["kv_bytes"]),
             "measure": measure,
-            "fraction": fraction,
-            "alpha": alpha,
-            "complexity": alpha * fraction + valid.error,
-            **_describe_rate(blueprint.task.headline, valid, alpha * fraction),
+            "fraction": fractions[measure],
+            "fractions": fractions,
+            "alpha": float(sum(alphas.values())),
+            "alphas": alphas,
+            "complexity": price + valid.error,
+            **_describe_rate(blueprint.task.headline, valid, price),
         }
     )
 
@@ -245,7 +256,8 @@ def _describe_rate(metric: Metric, valid: Evaluation, price: float) -> dict[str,
     Args:
         metric: The headline.
         valid: Its value.
-        price: What the size of the model costs, alpha times its fraction.
+        price: What the size of the model costs: alpha times its fraction, summed over
+            measures.
     """
     value = valid.metrics.get(metric.key)
     if not metric.is_rate or value is None:

@@ -220,7 +220,8 @@ class Loop:
         )
         history.num_seams += 1
         history.seam_flops += record.flops_spent
-        history.alpha, history.calibration = record.alpha, record.next_calibration
+        history.alpha, history.alphas = record.alpha, dict(record.alphas)
+        history.calibration = record.next_calibration
         if record.taken:
             teacher = keep_start(self.run.distill, stage, state, self.folder)
             self.stage = self.stage.taught_by(teacher)

@@ -59,6 +59,7 @@ class History:
         num_rollbacks: How often the run went back to a checkpoint for them.
         detours: How often other rows were taken for a step, by its number.
         alpha: The price at the last seam, nats for the whole starting model.
+        alphas: The price of each measure; `alpha` is their sum.
         calibration: True loss change of the last seam taken, as a part of what its
             units were said to cost; by it costs are corrected at the next.
         best: The best evaluation of the headline since the last seam, a number of
@@ -80,6 +81,7 @@ class History:
     num_rollbacks: int = 0
     detours: dict[str, int] = dataclasses.field(default_factory=dict)
     alpha: float | None = None
+    alphas: dict[str, float | None] = dataclasses.field(default_factory=dict)
     calibration: float = 1.0
     best: float | None = None
     best_step: int | None = None
@@ -98,6 +100,21 @@ class History:
         self.num_bad_in_a_row = later.num_bad_in_a_row
         self.num_rollbacks = later.num_rollbacks + 1
         self.detours, self.seconds = later.detours, later.seconds
+
+    def prices(self, measure: str) -> dict[str, float]:
+        """Returns the price of each measure at the last seam; nothing without a price.
+
+        Args:
+            measure: The one that has the price where a checkpoint names none.
+
+        Examples:
+            >>> History(alpha=3.0, alphas={"bytes": 1.0, "flops": 2.0}).prices("bytes")
+            {'bytes': 1.0, 'flops': 2.0}
+            >>> History(alpha=3.0).prices("bytes"), History().prices("bytes")
+            ({'bytes': 3.0}, {})
+        """
+        found = self.alphas or {measure: self.alpha}
+        return {name: alpha for name, alpha in found.items() if alpha is not None}
 
     def training_flops(self, tokens_per_step: int) -> float:
         """Returns 3 times the forward FLOPs of all steps, and what else was spent."""

@@ -71,6 +71,21 @@ def budget_parts(
     return {measure: size / start_sizes[measure] for measure, size in sizes.items()}
 
 
+def prices_by_measure(blueprint: Blueprint, alpha: float) -> dict[str, float]:
+    """Returns the price of each measure where steps price the tightest budget alone.
+
+    Args:
+        blueprint: The model as it is.
+        alpha: The price of the size that is tightest, beside its budget.
+    """
+    parts = budget_parts(blueprint.run.objective, blueprint.start_sizes)
+    least = min(parts.values())
+    now = {name: blueprint.sizes[name] / blueprint.start_sizes[name] for name in parts}
+    tightest = max(parts, key=lambda name: now[name] / parts[name])
+    own = alpha * (least / parts[tightest])
+    return {name: own if name == tightest else 0.0 for name in parts}
+
+
 def unmoved_gates(resize: ResizeConfig, inventory: Inventory) -> PyTree:
     """Returns True for gates that stay at 1, whatever the strategy."""
     limits = resize.limits(cautious=False)

@@ -33,6 +33,7 @@ from slimjax.train.blueprint import Blueprint
 from slimjax.train.cutting import cut_state, refit_state
 from slimjax.train.decide import decide, round_digits
 from slimjax.train.history import History
+from slimjax.train.pricing import prices_by_measure
 from slimjax.train.probe import Probe
 from slimjax.train.seam_record import SeamRecord
 from slimjax.train.stage import Stage
@@ -245,14 +246,17 @@ def _describe(
     """Returns what was decided; costs that are no nats predict no loss, no price."""
     step, run = int(state.step), blueprint.run
     strategy, alpha = blueprint.strategy, run.objective.alpha or None
-    predicted = None
-    if strategy.costs_are_nats:
-        alpha, predicted = decision.alpha, decision.predicted_loss_change
-    elif strategy.read_alpha is not None:
+    measures, predicted = run.objective.measures, None
+    if not strategy.costs_are_nats and strategy.read_alpha is not None:
         found = strategy.read_alpha(state.opt_state)
         alpha = alpha if found is None else found
-    measures = run.objective.measures
-    alphas = dict(zip(measures, decision.alphas.tolist(), strict=True))
+    alphas: dict[str, float | None] = dict.fromkeys(measures)
+    if strategy.costs_are_nats:
+        alpha, predicted = decision.alpha, decision.predicted_loss_change
+        alphas |= zip(measures, decision.alphas.tolist(), strict=True)
+    elif alpha is not None:
+        prices = prices_by_measure(blueprint, alpha)
+        alphas, alpha = {**prices}, sum(prices.values())
     reason = _why_not(blueprint, decision, plan, step, history.num_seams)
     return SeamRecord(
         step=step,
@@ -260,7 +264,7 @@ def _describe(
         taken=not reason,
         reason=reason or "pays",
         alpha=alpha,
-        alphas=alphas if len(measures) > 1 else dict.fromkeys(measures, alpha),
+        alphas=alphas,
         predicted_loss_change=predicted,
         calibration=history.calibration,
         closed=plan.count_closed(),

@@ -17,7 +17,7 @@ class SeamRecord:
         taken: Whether the model was cut.
         reason: Why, or why not.
         alpha: The price, nats for the whole starting model; None where there is none.
-        alphas: The price of each measure.
+        alphas: The price of each measure; their sum is `alpha`.
         predicted_loss_change: What the removed units were said to cost, in nats per
             target; None where costs are no nats.
         true_loss_change: What the cut did cost on the same rows.
