@@ -19,6 +19,8 @@ from slimjax.train.dividing import EVEN
 def check_budget(blueprint: Blueprint) -> None:
     """Refuses budgets above the starting model or below the smallest one.
 
+    Measures that the model has nothing of are refused, too.
+
     Args:
         blueprint: The model that the run starts from. Without a table of latencies,
             which are measured later, budgets of latency are not checked.
@@ -29,6 +31,7 @@ def check_budget(blueprint: Blueprint) -> None:
     """
     run, inventory = blueprint.run, blueprint.inventory
     limits = run.resize.limits(cautious=False)
+    check_measures(blueprint)
     check_frozen(limits, inventory)
     check_division(run.objective.division, blueprint)
     if not run.objective.has_budget:
@@ -45,6 +48,27 @@ def check_budget(blueprint: Blueprint) -> None:
         inventory, partial(size_fns[m], bits=bits), limits
     )
     _check_below(asked, budgets, {m: size_at_least(m) for m in known})
+
+
+def check_measures(blueprint: Blueprint) -> None:
+    """Refuses to count what a model does not have, such as a cache.
+
+    Raises:
+        ConfigError: Naming the setting, and what the model has.
+    """
+    objective, inventory = blueprint.run.objective, blueprint.inventory
+    counted = {name for m in objective.measures for name in parse_measure(m)}
+    opened, plain = inventory.open_gates(), [m for m in MEASURES if m in counted]
+    missing = [m for m in plain if not make_size_fn(m, inventory)(opened)]
+    if not missing:
+        return
+    name = "budgets" if objective.budgets else "size"
+    known = [m for m in MEASURES if m not in missing]
+    why = ": it keeps no cache of keys and values" if "kv_bytes" in missing else ""
+    raise ConfigError(
+        f"config.objective.{name}={getattr(objective, name)!r}: this model has no "
+        f"{missing[0]}{why}. Take {', '.join(known[:-1])} or {known[-1]}."
+    )
 
 
 def check_frozen(limits: Limits, inventory: Inventory) -> None:

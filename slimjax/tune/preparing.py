@@ -8,7 +8,7 @@ from typing import Any
 
 from slimjax.data.dataset import Dataset
 from slimjax.run.blueprints import make_blueprint, make_task
-from slimjax.run.feasible import check_frozen, least_of
+from slimjax.run.feasible import check_frozen, check_measures, least_of
 from slimjax.run.init_shape import take_shape
 from slimjax.run.progress import Display
 from slimjax.run.start import check_blueprint, check_feasible
@@ -177,6 +177,7 @@ def _load_alike(runs: list[RunConfig], load: Loader, display: Display) -> Datase
 def _reckon(request: Request, blueprint: Blueprint, unit: str) -> tuple[Facts, Share]:
     """Returns sizes and cost, checked."""
     run = blueprint.run
+    check_measures(blueprint)
     check_frozen(run.resize.limits(cautious=False), blueprint.inventory)
     measure = run.objective.size
     start = float(blueprint.start_sizes[measure])

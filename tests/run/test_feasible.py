@@ -1,0 +1,51 @@
+"""What cannot be met is refused in one line, before anything is compiled."""
+
+import pytest
+
+from slimjax.config import override, read_config
+from slimjax.errors import ConfigError
+from slimjax.run.blueprints import expected_blueprint
+from slimjax.run.feasible import check_budget
+from slimjax.train.config import make_run_config
+
+ENCODER = [("task", "mlm"), ("model.kind", "encoder"), ("mesh.data", "1")]
+PRICED = ("objective.budget", ""), ("objective.alpha", "0.1")
+DENSE = ("objective.budget", ""), ("objective.strategy", "none")
+
+
+def check(*changes: tuple[str, str]) -> None:
+    config = override(read_config("configs/tiny_test.py"), list(changes))
+    check_budget(expected_blueprint(make_run_config(config)))
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ([("objective.size", "kv_bytes")], "size='kv_bytes'"),
+        ([("objective.size", "kv_bytes"), *PRICED], "size='kv_bytes'"),
+        ([("objective.size", "kv_bytes"), *DENSE], "size='kv_bytes'"),
+        (
+            [("objective.size", "0.5*params+0.5*kv_bytes")],
+            "size='0.5*params+0.5*kv_bytes'",
+        ),
+        (
+            [
+                ("objective.budget", ""),
+                ("objective.budgets", '{"params": "60%", "kv_bytes": "50%"}'),
+            ],
+            r"budgets={'params': '60%', 'kv_bytes': '50%'}",
+        ),
+    ],
+)
+def test_a_cache_is_not_counted_in_a_model_that_keeps_none(changes, named):
+    with pytest.raises(ConfigError) as caught:
+        check(*ENCODER, *changes)
+    assert str(caught.value) == (
+        f"config.objective.{named}: this model has no kv_bytes: it keeps no cache of "
+        "keys and values. Take params, flops or bytes."
+    )
+
+
+def test_measures_that_a_model_has_are_counted():
+    check(*ENCODER)
+    check(("mesh.data", "1"), ("objective.size", "0.5*params+0.5*kv_bytes"))
