@@ -7,19 +7,21 @@ from functools import partial
 from slimjax.budget.least import least_size
 from slimjax.budget.limits import Limits
 from slimjax.errors import ConfigError, suggest
+from slimjax.nn.quantize import LEAST_OF_VECTORS, is_matrix
 from slimjax.objective.inventory import Inventory, uniform_bits
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import MEASURES, SizeFn, make_size_fn, parse_measure
 from slimjax.objective.towers import MAIN
 from slimjax.train.blueprint import Blueprint
-from slimjax.train.config import RunConfig
+from slimjax.train.config import CHOOSES_BITS, RunConfig
 from slimjax.train.dividing import EVEN
 
 
 def check_budget(blueprint: Blueprint) -> None:
     """Refuses budgets above the starting model or below the smallest one.
 
-    Measures that the model has nothing of are refused, too.
+    Measures that the model has nothing of are refused, too, and choices of bits that
+    leave none for some weights.
 
     Args:
         blueprint: The model that the run starts from. Without a table of latencies,
@@ -32,6 +34,7 @@ def check_budget(blueprint: Blueprint) -> None:
     run, inventory = blueprint.run, blueprint.inventory
     limits = run.resize.limits(cautious=False)
     check_measures(blueprint)
+    check_bits(blueprint)
     check_frozen(limits, inventory)
     check_division(run.objective.division, blueprint)
     if not run.objective.has_budget:
@@ -69,6 +72,23 @@ def check_measures(blueprint: Blueprint) -> None:
         f"config.objective.{name}={getattr(objective, name)!r}: this model has no "
         f"{missing[0]}{why}. Take {', '.join(known[:-1])} or {known[-1]}."
     )
+
+
+def check_bits(blueprint: Blueprint) -> None:
+    """Refuses a choice among bits of which norms and biases can have none.
+
+    Raises:
+        ConfigError: Naming the bits, and those that are missing.
+    """
+    run, inventory = blueprint.run, blueprint.inventory
+    chosen = run.quantize.chooses and run.objective.strategy in CHOOSES_BITS
+    has_vectors = any(not is_matrix(leaf.axes) for leaf in inventory.leaves)
+    if chosen and has_vectors and run.quantize.start < LEAST_OF_VECTORS:
+        raise ConfigError(
+            f"config.quantize.bits={list(run.quantize.bits)} leaves no choice for "
+            f"norms and biases, which have {LEAST_OF_VECTORS} bits or more. Set "
+            f"config.quantize.bits={[LEAST_OF_VECTORS, *run.quantize.bits]}."
+        )
 
 
 def check_frozen(limits: Limits, inventory: Inventory) -> None:

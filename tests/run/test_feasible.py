@@ -46,6 +46,20 @@ def test_a_cache_is_not_counted_in_a_model_that_keeps_none(changes, named):
     )
 
 
+@pytest.mark.parametrize("strategy", ["exchange", "learned_bits"])
+def test_bits_to_choose_from_have_one_for_norms(strategy):
+    changes = [("mesh.data", "1"), ("objective.size", "bytes")]
+    changes += [("objective.strategy", strategy), ("objective.budget", "30%")]
+    with pytest.raises(ConfigError) as caught:
+        check(*changes, ("quantize.bits", "[4,2]"))
+    assert str(caught.value) == (
+        "config.quantize.bits=[4, 2] leaves no choice for norms and biases, which have "
+        "8 bits or more. Set config.quantize.bits=[8, 4, 2]."
+    )
+    check(*changes, ("quantize.bits", "[8,4,2]"))
+    check(*changes, ("quantize.bits", "[16,4,2]"))
+
+
 def test_measures_that_a_model_has_are_counted():
     check(*ENCODER)
     check(("mesh.data", "1"), ("objective.size", "0.5*params+0.5*kv_bytes"))
