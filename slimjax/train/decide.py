@@ -12,7 +12,7 @@ from slimjax.budget.units import Costs
 from slimjax.nn.axes import is_spread, to_host
 from slimjax.strategies.base import SeamContext
 from slimjax.train.blueprint import Blueprint
-from slimjax.train.dividing import decide_divided
+from slimjax.train.dividing import decide_below, decide_divided
 from slimjax.train.history import History
 from slimjax.train.pricing import budget_parts
 from slimjax.train.probe import Probe
@@ -48,12 +48,13 @@ def decide(
         assert decision is not None
         return decision
     budget = budget_at(blueprint, index)
-    if objective.division:
-        return decide_divided(search, budget)
-    decision = search.at_budget(budget)
+    divides = bool(objective.division)
+    decision = (decide_divided if divides else Search.at_budget)(search, budget)
     assert decision is not None, "the budget was checked against the smallest model"
     highest = objective.max_price_ratio * (history.alpha or 0.0)
     if highest and decision.alpha > highest and index < len(run.seam_steps) - 1:
+        if divides:
+            return decide_below(search, budget, highest)
         alphas = decision.alphas * (highest / decision.alpha)
         decision = search.at_price(alphas) or decision
     return decision

@@ -34,6 +34,9 @@ EVEN = "even"
 MAX_TRIES = 12
 """Times that a budget is divided anew, since parts of it were left over."""
 
+PRICE_TRIES = 4
+"""Sizes that are tried on the way to a budget whose price is too high."""
+
 T = TypeVar("T")
 
 Towers = tuple[str, ...]
@@ -50,6 +53,28 @@ def decide_divided(search: Search, budget: Sizes) -> Decision:
     rule = search.blueprint.run.objective.division
     divider = Divider(search)
     return divider.evenly(budget) if rule == EVEN else divider.first(rule, budget)
+
+
+def decide_below(search: Search, budget: Sizes, highest: float) -> Decision:
+    """Returns what goes by the rule at no more than a price: less than a budget asks.
+
+    Sizes between that of the model as it is and the budget are tried by bisection.
+
+    Args:
+        search: Decides, with what all units cost.
+        budget: Largest size in each measure, whose price is above `highest`.
+        highest: The largest price of the whole starting model.
+    """
+    blueprint = search.blueprint
+    now = parts_fn(blueprint)(blueprint.inventory.open_gates(), blueprint.bits)
+    part, step, found = 0.0, 1.0, None
+    for _ in range(PRICE_TRIES):
+        step /= 2
+        goal = now * (budget / now) ** (part + step)
+        decision = decide_divided(search, goal)
+        if decision.alpha <= highest:
+            part, found = part + step, decision
+    return found or decide_divided(search, now)
 
 
 class Divider:

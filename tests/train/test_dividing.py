@@ -15,7 +15,9 @@ from slimjax.run.feasible import check_division
 from slimjax.train import dividing
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import make_run_config
+from slimjax.train.decide import decide
 from slimjax.train.dividing import decide_divided
+from slimjax.train.history import History
 from slimjax.train.seam_record import SeamRecord
 from slimjax.train.search import Search
 
@@ -107,6 +109,22 @@ def test_several_budgets_are_divided_too():
     assert (decision.sizes <= limits).all()
     assert not decision.keeps_rule
     assert 0 < decision.alphas.max() < MAX_ALPHA
+
+
+def test_a_price_does_not_rise_faster_than_its_ratio_allows(monkeypatch):
+    objective = {"budget": "30%", "max_price_ratio": 2.0}
+    blueprint = make_blueprint("text", objective)
+    search = make_search(blueprint)
+    given = search.costs, search.choice
+    monkeypatch.setattr("slimjax.train.decide.measure_costs", lambda *_: given)
+    at_seam = lambda **told: decide(blueprint, None, None, History(**told))
+    free = at_seam(num_seams=1)
+    before = free.alpha / 5
+    slow = at_seam(num_seams=1, alpha=before)
+    assert 0 < slow.alpha <= 2 * before
+    assert free.sizes[0] + 0.02 < slow.sizes[0] < 1
+    last = at_seam(num_seams=2, alpha=before)
+    assert last.sizes[0] <= 0.3  # A promise.
 
 
 def test_others_stay_as_they_are_where_one_tower_is_enough():

@@ -116,7 +116,9 @@ def test_no_norm_and_no_bias_of_any_style_is_penalised(style, stacked):
         runs = (Run("", (0, 1)),)
         shapes = jax.eval_shape(lambda tree: stack(tree, runs), shapes)
         names = {k: v for k, v in names.items() if k != "layer_1"}
-    penalised = {path[-2:] for path, own in flatten(are_matrices(shapes)).items() if own}
+    penalised = {
+        path[-2:] for path, own in flatten(are_matrices(shapes)).items() if own
+    }
     axes = {path[-2:]: own for path, own in flatten(names).items()}
     scales = {path for path in axes if path[-1] == "scale"}
     assert scales
