@@ -12,7 +12,6 @@ from slimjax.train.config import make_run_config
 from slimjax.train.history import History
 from slimjax.train.pricing import prices_by_measure
 
-
 BUDGETS = '{"bytes": "50%", "kv_bytes": "40%"}'
 
 

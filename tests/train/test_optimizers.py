@@ -107,7 +107,7 @@ def test_l2_is_a_term_of_the_loss(name):
 @pytest.mark.parametrize("style", ["llama", "bert", "gpt2", "t5"])
 @pytest.mark.parametrize("stacked", [False, True])
 def test_no_norm_and_no_bias_of_any_style_is_penalised(style, stacked):
-    """Norms after a sublayer store their scale as one row, and are norms all the same."""
+    """Scales of norms after a sublayer are stored as one row, as matrices are."""
     shape = dict(width=8, num_layers=2, num_heads=2, num_kv_heads=2, head_dim=4)
     settings = ModelSettings(style=style, mlp_dim=8, **shape)
     boxed = build_model(settings, {"vocab": 16}, (), {"": 4}).abstract_variables()
