@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -169,7 +168,7 @@ def with_num_steps(run: RunConfig, num_rows: int) -> RunConfig:
     train = run.train
     if not train.num_epochs:
         return run
-    num_steps = math.ceil(train.num_epochs * num_rows / run.data.batch_size)
+    num_steps = train.steps_of_epochs(num_rows, run.data.batch_size)
     run = dataclasses.replace(
         run, train=dataclasses.replace(train, num_steps=max(num_steps, 1))
     )

@@ -1,6 +1,8 @@
 """The block ``config.train``: how long a run is, and what happens on the way."""
 
 import dataclasses
+import math
+from fractions import Fraction
 
 from slimjax.errors import ConfigError, suggest
 from slimjax.store.keep import Keep
@@ -120,6 +122,17 @@ class TrainConfig:
                 "steps such as 20:25, or empty."
             )
         return range(int(first), int(end))
+
+    def steps_of_epochs(self, num_rows: int, batch_size: int) -> int:
+        """Returns the steps of `num_epochs`, rounded up.
+
+        Epochs are taken as they are written: 1.1 is eleven tenths, not the float above.
+
+        Examples:
+            >>> TrainConfig(num_epochs=1.1).steps_of_epochs(num_rows=100, batch_size=10)
+            11
+        """
+        return math.ceil(Fraction(str(self.num_epochs)) * num_rows / batch_size)
 
     @property
     def guard(self) -> Guard:

@@ -26,7 +26,14 @@ def make_run(*changes: tuple[str, str]):
 
 
 @pytest.mark.parametrize(
-    ("epochs", "rows", "steps"), [("3", 96, 36), ("3", 97, 37), ("0.5", 240, 15)]
+    ("epochs", "rows", "steps"),
+    [
+        ("3", 96, 36),
+        ("3", 97, 37),
+        ("0.5", 240, 15),
+        ("1.1", 400, 55),
+        ("2.2", 200, 55),
+    ],
 )
 def test_steps_are_epochs_times_rows_in_batches_rounded_up(epochs, rows, steps):
     run = make_run(("train.num_epochs", epochs))
