@@ -256,7 +256,8 @@ def _describe(
         alphas |= zip(measures, decision.alphas.tolist(), strict=True)
     elif alpha is not None:
         prices = prices_by_measure(blueprint, alpha)
-        alphas, alpha = {**prices}, sum(prices.values())
+        alphas.update(prices)
+        alpha = sum(prices.values())
     reason = _why_not(blueprint, decision, plan, step, history.num_seams)
     return SeamRecord(
         step=step,
