@@ -38,8 +38,9 @@ Values on the command line are JSON; a bare word is a text. Lists are written as
 value ends the command with one line and exit code 2.
 
 Only `mesh.*`, `train.eval_every_steps`, `train.eval_rows`, `train.save_every_steps`,
-`train.keep_*`, `train.log_every_steps`, `distill.cache_limit_mb` and `decode.*` may
-change when an interrupted run continues.
+`train.keep_*`, `train.log_every_steps`, `train.profile_steps`, `distill.cache_limit_mb`
+and `decode.*` may change when an interrupted run continues. With `train.patience` the
+two `train.eval_*` may not, because evaluations decide when the run ends.
 """
 
 

@@ -23,9 +23,9 @@ class Limits:
     Attributes:
         units: Kinds of units that may be removed: heads (query heads), kv_heads (KV
             groups), mlp, state (of recurrent layers), filters (of convolutions),
-            sublayer, layer, and embed, the channels of the residual streams. These are
-            left out unless named: each is a row or column of every weight, which other
-            units and strategies are not prepared for at all prices.
+            sublayer, layer, and embed, the channels of the residual streams. Only embed
+            must be named to be removed: each channel is a row or column of every
+            weight, which other units and strategies are not prepared for at all prices.
         frozen: Patterns of parts that are kept, as dotted paths of modules or gates,
             such as ``layer_0``, ``*.attention`` or ``layer_1.mlp.*``.
         multiple: MLP widths stay multiples of this.

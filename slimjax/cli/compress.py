@@ -70,7 +70,7 @@ def _add_flags(parser: Parser) -> None:
         "--workdir", required=True, help="the new run folder, or folders"
     )
     parser.add_argument(
-        "--type", default="", help="of gguf_bytes: F16, Q8_0, Q4_0 or Q4_1"
+        "--type", default="", help="of gguf_bytes: F32, F16, Q8_0, Q4_0 or Q4_1"
     )
     parser.add_argument(
         "--skip_speed", action="store_true", help="do not time how fast it writes"

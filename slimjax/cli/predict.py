@@ -68,7 +68,7 @@ def _make_parser() -> Parser:
     )
     add = parser.add_argument
     add("--workdir", required=True, help="the run folder")
-    add("--input", help="jsonl:GLOB, csv:GLOB, or text:GLOB with an example per line")
+    add("--input", help="a source, as in data.source; of text:GLOB, each line")
     add("--text", action="append", help="one example; repeatable")
     add("--candidates", help="texts to rank: a file of lines, .jsonl, .csv or SOURCE")
     add("--output", help="the file; by default lines go to stdout")

@@ -31,7 +31,8 @@ class ModelSettings:
         head_dim: Width of a head, H; 0 means width / num_heads.
         mlp_dim: Hidden width of the MLP, F.
         style: Sets the next eight settings at once: llama, bert, gpt2, t5 or vit. Empty
-            means bert for an encoder, t5 for an encoder_decoder and llama otherwise.
+            means vit for an encoder of images and for a fusion, bert for another
+            encoder, t5 for an encoder_decoder and llama otherwise.
             Each of the eight may also be set by itself; empty means that of the style.
         norm: Kind of the norms: rms or layer.
         norm_at: Place of the norms: input or output of the sublayers.
@@ -43,8 +44,9 @@ class ModelSettings:
         positions: rotary, learned, sinusoidal, relative or none.
         qk_norm: Whether queries and keys are normalised.
         tied: Whether the token table also scores the next token.
-        sees: Positions that attention sees: past (with the position itself) or all. An
-            encoder always sees all.
+        sees: Positions that attention sees: past (with the position itself) or all. It
+            is a choice of a decoder. An encoder and a fusion see all, the decoder of an
+            encoder_decoder sees the past.
         cell: rnn, gru or lstm: a recurrent layer in place of attention, with a state
             from both ends where a position sees all. Empty means attention.
         state_dim: Units of a recurrent layer; 0 means width.

@@ -26,8 +26,8 @@ class TrainConfig:
             state of them is packed in place of the last one.
         save_every_steps: Steps between checkpoints; 0 for seams and the end only.
         keep_latest: How many of the newest checkpoints are kept.
-        keep_best: How many checkpoints with the smallest validation error since the
-            last seam are kept, where it was measured.
+        keep_best: How many checkpoints with the best headline metric on the validation
+            split since the last seam are kept, where it was measured.
         keep_every_steps: Checkpoints at multiples of this number of steps are kept for
             good; 0 for none. All others are removed, so disk usage is bounded.
         log_every_steps: Steps between lines of ``metrics.jsonl``.

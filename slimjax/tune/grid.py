@@ -44,7 +44,9 @@ def parse_axis(text: str) -> Axis:
     name, equals, values = text.partition("=")
     where = f"--grid={text}"
     if not equals or not all(name.split(".")):
-        raise ConfigError(f"{where} must be SETTING=VALUE,VALUE, such as seed=1,2.")
+        raise ConfigError(
+            f"{where} must be SETTING=VALUE,VALUE, such as objective.budget=30%,50%."
+        )
     if name == "seed":
         raise ConfigError(
             f"{where}: seeds are counted up from config.seed; use --seeds."

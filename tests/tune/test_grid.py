@@ -25,7 +25,7 @@ def test_a_comma_parts_values_but_not_within_json(text, words):
 REFUSED = [
     ("a.b", "must be SETTING=VALUE"),
     ("=1,2", "must be SETTING=VALUE"),
-    ("a..b=1", "must be SETTING=VALUE"),
+    ("a..b=1", "must be SETTING=VALUE,VALUE, such as objective.budget=30%,50%"),
     ("a.b=", "empty value"),
     ("a.b=1,,2", "empty value"),
     ("a.b=1,2,", "empty value"),
