@@ -1,6 +1,6 @@
 """Logistic regression: on tf-idf of words, and on vectors of MiniLM as it comes.
 
-Run: pip install 'slimjax[tasks]', then
+Run: pip install -e '.[tasks]', then
     python experiments/domains/peers.py [--data=runs/domains/data]
 
 | peer | trained on | reads |

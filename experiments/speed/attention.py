@@ -12,7 +12,7 @@ measured peak that is reached. The cases:
     cross   T queries see as many keys of another sequence, padded in the same way
 
 JAX's own holds the T x T weights, and is left out at 4,096, with the blocked formula.
-Needs `pip install slimjax[peers]`; without it PyTorch is left out.
+Needs `pip install -e '.[peers]'`; without it PyTorch is left out.
 """
 
 import importlib.util

@@ -8,7 +8,7 @@ paragraphs of the standard library's docstrings, from texts to labels; the peer 
 pipeline of transformers, eager and compiled, with the same tokenizer file, the same
 batch size and the same weights. A third contender of it gets its texts sorted by
 length, as a careful caller would. Answers are compared before the race.
-Needs `pip install slimjax[peers]` and transformers.
+Needs `pip install -e '.[peers]'` and transformers.
 """
 
 import ast

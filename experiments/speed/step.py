@@ -4,7 +4,7 @@ Run: python experiments/speed/step.py [--rounds=15] [--json]
 
 V 4096, D 256, L 6, N 8, H 32, F 704, T 256, B 16; AdamW, clipping, float32 master
 weights on both sides; and the share of the measured peak that each reaches (MFU). Needs
-`pip install slimjax[peers]`.
+`pip install -e '.[peers]'`.
 """
 
 from paired import Remote, best, compare, make_parser, race, write

@@ -1,6 +1,6 @@
 """Simple peers on the examples of run.py, written to results/.
 
-Run: pip install 'slimjax[tasks,peers]', then
+Run: pip install -e '.[tasks,peers]', then
     python experiments/tasks/baselines.py --study=movie [--seed=0] [--peer=svm]
     [--data=runs/tasks/data]
 
