@@ -8,15 +8,12 @@ strategy. What the other run spent is reported apart from what this one spends.
 import dataclasses
 from typing import Any
 
-import jax
 import numpy as np
 
 from slimjax.data.dataset import Dataset
 from slimjax.data.image_config import plain_normalize
 from slimjax.data.image_table import IMAGE
-from slimjax.distill.peer import PEER
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
-from slimjax.nn.axes import to_host
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.latency_table import LatencyTable
 from slimjax.objective.size import parse_measure
@@ -24,6 +21,7 @@ from slimjax.run.blueprints import make_blueprint, make_model
 from slimjax.run.latency import find_latency
 from slimjax.run.older import restore_state
 from slimjax.run.teaching import find_teacher
+from slimjax.run.transplant import transplant
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.blueprint import Blueprint
@@ -113,7 +111,7 @@ def take_over(
     other = make_run_config(read_json(old_folder.config), is_stored=True)
     other = dataclasses.replace(other, mesh=run.mesh)
     _check_scale(run, other, data)
-    manifest, old_state = _newest(old_folder, other, data)
+    manifest, old_stage, old_state = _newest(old_folder, other, data)
     step = int(manifest["step"])
     if step >= run.train.num_steps:
         raise ConfigError(
@@ -124,7 +122,7 @@ def take_over(
     latency = find_latency(run, folder, make_model(run, data.outline), None)
     blueprint = blueprint_of(run, data, manifest, num_seams, latency)
     stage = make_stage(blueprint, teacher=find_teacher(run, folder, data, None))
-    state = round_state(stage, _transplant(stage, old_state))
+    state = round_state(stage, transplant(stage, old_stage, old_state))
     old = History.from_dict(manifest["history"])
     targets = stage.blueprint.targets_per_step // run.data.batch_size
     targets_per_step = other.data.batch_size * targets
@@ -149,7 +147,7 @@ def _check_scale(run: RunConfig, other: RunConfig, data: Dataset) -> None:
 
 def _newest(
     folder: RunFolder, other: RunConfig, data: Dataset
-) -> tuple[dict[str, Any], TrainState]:
+) -> tuple[dict[str, Any], Stage, TrainState]:
     for name in reversed(folder.checkpoints.list()):
         try:
             manifest = folder.checkpoints.read_manifest(name)
@@ -163,28 +161,5 @@ def _newest(
             state = restore_state(folder.checkpoints, name, target)
         except CheckpointError:
             continue
-        return manifest, state
+        return manifest, stage, state
     raise CheckpointError(f"No checkpoint in {folder.root} is whole.")
-
-
-def _transplant(stage: Stage, old: TrainState) -> TrainState:
-    """Returns a fresh state with all that the old one has in the same place."""
-    old = to_host(old)
-    params = {kind: old.params[kind] for kind in ("params", "gates")}
-    fresh = to_host(stage.layout.place_unstacked(stage.start(params)))
-    own, theirs = fresh.params.get(PEER, {}), old.params.get(PEER, {})
-    shapes = ({name: leaf.shape for name, leaf in p.items()} for p in (own, theirs))
-    if next(shapes) == next(shapes):
-        own |= theirs
-    found = dict(jax.tree_util.tree_leaves_with_path(old.opt_state))
-
-    def keep(keys: tuple, leaf: Any) -> Any:
-        before = found.get(keys)
-        same = before is not None and np.shape(before) == np.shape(leaf)
-        return before if same else leaf
-
-    opt_state = jax.tree_util.tree_map_with_path(keep, fresh.opt_state)
-    ema = old.ema if fresh.ema is not None and old.ema is not None else fresh.ema
-    rounded = fresh.precision is not None and old.precision is not None
-    precision = old.precision if rounded else fresh.precision
-    return TrainState(old.step, fresh.params, opt_state, ema, precision, fresh.health)
