@@ -74,7 +74,7 @@ class Loop:
             NotFeasibleError: After a bad step, if it is to stop the run.
         """
         is_at_end = False
-        if self.run.model.init_from and self.step == 0:
+        if self._begins_elsewhere():
             self.save()  # From here on the other run's folder is not needed.
         while not is_at_end:
             try:
@@ -87,6 +87,13 @@ class Loop:
                 self.profiling.end()
         self.save()
         self.saver.finish_last()
+
+    def _begins_elsewhere(self) -> bool:
+        """Whether this is the beginning of a run, and another one is its source."""
+        first = self.history.stages[0]
+        is_fresh = len(self.history.stages) == 1 and first.start_step == self.step
+        has_source = self.run.model.init_from or self.run.train.continue_from
+        return bool(has_source) and is_fresh
 
     def _ask_teacher(self) -> None:
         """Gets the teacher's outcomes of the rows to come, if they are to be kept."""

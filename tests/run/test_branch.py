@@ -5,9 +5,11 @@ import json
 import pytest
 
 from slimjax.config import override, read_config
-from slimjax.errors import ConfigError
+from slimjax.errors import ConfigError, StoppedError
 from slimjax.run import start
+from slimjax.run.loop import Loop
 from slimjax.run.progress import Display
+from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import make_run_config
 
 PLAIN = [("objective.strategy", "none"), ("objective.budget", "")]
@@ -65,3 +67,14 @@ def test_what_cannot_be_gone_on_from_is_refused(train, trunk, tmp_path):
     changes = [("train.num_steps", "12"), ("train.continue_from", str(trunk[0]))]
     with pytest.raises(ConfigError, match="must be more than the 12 steps"):
         train(tmp_path / "b", *PLAIN, *changes)
+
+
+def test_a_branch_is_saved_at_its_start(train, trunk, tmp_path, monkeypatch):
+    def stop(_) -> None:
+        raise StoppedError("stopped", exit_code=143)
+
+    monkeypatch.setattr(Loop, "_ask_teacher", stop)
+    more = [("train.num_steps", "18"), ("train.continue_from", str(trunk[0]))]
+    with pytest.raises(StoppedError):
+        train(tmp_path / "branch", *PLAIN, *more)
+    assert RunFolder(tmp_path / "branch").checkpoints.list() == ["00000012.00"]
