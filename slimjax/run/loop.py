@@ -230,6 +230,7 @@ class Loop:
         history.alpha, history.alphas = record.alpha, dict(record.alphas)
         history.calibration = record.next_calibration
         if record.taken:
+            self.saver.valid_error = None  # It was another model's.
             teacher = keep_start(self.run.distill, stage, state, self.folder)
             self.stage = self.stage.taught_by(teacher)
             records.append(record_of(self.stage.blueprint, self.step))
