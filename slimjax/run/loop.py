@@ -122,7 +122,7 @@ class Loop:
             if save_due or (train.patience and self.history.best_step == self.step):
                 self.save()
             self.saver.notice()
-            self._stop_if_asked()
+            self._stop_if_asked(pending)
             if self.step == train.num_steps or is_over(self.run, self.history):
                 break
             self._round_weights()
@@ -248,8 +248,9 @@ class Loop:
         size, seed = self.run.data.batch_size, self.run.seed
         return self.stage.put(self.data.measured_batch(PROBE_STEP + i, size, seed))
 
-    def _stop_if_asked(self) -> None:
+    def _stop_if_asked(self, pending: Pending | None) -> None:
         if self.stop.received is not None:
+            self._read(pending)  # What is saved has been checked.
             self.save()
             failure = self.saver.finish()
             number = self.stop.received

@@ -1,9 +1,11 @@
 """What the loop saves, and when."""
 
+import signal
 from types import SimpleNamespace
 
 import pytest
 
+from slimjax.errors import StoppedError
 from slimjax.run import loop
 from slimjax.run.loop import Loop
 from slimjax.train.history import History
@@ -26,6 +28,18 @@ class Recorder:
 
     def write_architecture(self, blueprint) -> None:
         """Writes nothing."""
+
+
+class LateSignal:
+    """A signal that comes after the first look at a boundary."""
+
+    looks = 0
+
+    @property
+    def received(self) -> signal.Signals | None:
+        """Nothing, then the signal."""
+        self.looks += 1
+        return signal.SIGTERM if self.looks > 1 else None
 
 
 def bare_loop(**parts) -> Loop:
@@ -70,3 +84,18 @@ def test_a_cut_model_does_not_have_the_error_of_the_model_before(monkeypatch, ta
     one = bare_loop(stage=stage, folder=folder, display=display)
     one._pass_seam()
     assert one.saver.calls == [(12, 0.5), None if taken else (12, 0.5)]
+
+
+def test_a_step_is_read_before_a_late_signal_saves_it():
+    order = []
+    profiling = SimpleNamespace(pass_boundary=lambda *_: None)
+    one = bare_loop(stop=LateSignal(), profiling=profiling)
+    one._round_weights = lambda: None
+    one.saver.notice = lambda: None
+    one.save = lambda: order.append("save")
+    one._read = lambda pending: order.append(pending) if pending else None
+    one._take_step = lambda _: "the step"
+    one.stop.looks = -2  # Two looks at the first boundary, one more at the next.
+    with pytest.raises(StoppedError):
+        one._take_steps()
+    assert order == ["the step", "save"]
