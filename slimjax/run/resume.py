@@ -76,7 +76,7 @@ def begin_or_resume(
             "in a new --workdir, or here with --allow_fresh_start."
         )
     if names:
-        aside = str(checkpoints.set_aside()) if processes.is_first() else ""
+        aside = str(checkpoints.set_aside())  # All processes: they wait in it.
         aside = processes.share("the folder aside", aside)
         display.say(f"No checkpoint is whole; they are in {aside}. Starting afresh.")
     if folder.holds_run:
