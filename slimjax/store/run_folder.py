@@ -1,6 +1,7 @@
 """The folder of a run: which file is where, and when it may be written to."""
 
 import os
+import re
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 
 IMPORTED = "imported"
 """What ``report.json`` has of a model that was made elsewhere: where it is from."""
+
+
+LEFTOVER = re.compile(
+    r"\.(config|architecture|report|latency|teacher|weights|model\.packed|metrics|seams"
+    r"|restarts|(losses|predictions|metrics|images)-\w+)"
+    r"\.(json|jsonl|html|safetensors|npz)\.\w+"
+)
+"""Names of what is being written: of a file of the run, and something at random."""
 
 
 class RunFolder:
@@ -106,8 +115,9 @@ class RunFolder:
     def remove_leftovers(self) -> None:
         """Removes files that a kill left half written; call it under the lock."""
         check_owner(self.root)
-        for path in self.root.glob(".*.*"):
-            path.unlink(missing_ok=True)
+        for path in self.root.iterdir():
+            if LEFTOVER.fullmatch(path.name) and path.is_file():
+                path.unlink(missing_ok=True)
 
     def check_run(self) -> None:
         """Raises `CheckpointError` if no run was begun here."""

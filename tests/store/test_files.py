@@ -158,6 +158,17 @@ def test_a_kill_before_the_first_file_leaves_a_folder_to_begin_in(tmp_path):
     assert os.listdir(tmp_path) == [".lock"]
 
 
+def test_hidden_files_of_others_stay_in_a_folder_to_begin_in(tmp_path):
+    (tmp_path / ".config.d.git").mkdir()
+    for name in (".env.local", ".eslintrc.json.bak", ".notes.20261127"):
+        (tmp_path / name).write_text("mine")
+    for name in ("report.html", "model.packed.safetensors", "losses-test.jsonl"):
+        (tmp_path / f".{name}.k3_x9a0b").touch()
+    others = {".config.d.git", ".env.local", ".eslintrc.json.bak", ".notes.20261127"}
+    RunFolder(tmp_path).remove_leftovers()
+    assert {path.name for path in tmp_path.iterdir()} == others
+
+
 def test_two_runs_cannot_share_a_folder(tmp_path):
     with (
         RunFolder(tmp_path).lock(),
