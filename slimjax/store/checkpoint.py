@@ -31,6 +31,7 @@ from slimjax.store.manifest import (
     NAME,
     file_table,
     list_names,
+    list_unfinished,
     name_of,
     read_manifest,
     seal,
@@ -58,10 +59,7 @@ class Checkpoints:
 
     def unfinished(self) -> list[str]:
         """Returns the names of folders without a manifest, oldest first."""
-        if not self.directory.is_dir():
-            return []
-        paths = [p for p in self.directory.iterdir() if NAME.fullmatch(p.name)]
-        return sorted(p.name for p in paths if not (p / MANIFEST).is_file())
+        return list_unfinished(self.directory)
 
     def list(self) -> list[str]:
         """Returns the names of all checkpoints not known as damaged, oldest first."""

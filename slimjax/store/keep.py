@@ -10,7 +10,7 @@ class Kept:
     """What the choice is made by.
 
     Attributes:
-        name: The checkpoint's name, ``STEP.SEAM``; names sort by age.
+        name: The checkpoint's name, ``STEP.SEAM``.
         error: Validation error, nats per token; None where it was not measured.
     """
 
@@ -47,7 +47,7 @@ class Keep:
             >>> sorted(Keep(latest=1).choose(runs))
             ['00000002.00', '00000004.00']
         """
-        ordered = sorted(found, key=lambda one: one.name)
+        ordered = sorted(found, key=lambda one: (one.step, one.seam))
         stay = ordered[-self.latest :]
         newest_seam = max((one.seam for one in ordered), default=0)
         measured = [

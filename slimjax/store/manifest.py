@@ -4,6 +4,7 @@ import json
 import os
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from slimjax.store.files import finite, read_json, sync_folder
 FORMAT = "slimjax-checkpoint-2"
 MANIFEST = "manifest.json"
 
-NAME = re.compile(r"\d{8}\.\d{2}")
+NAME = re.compile(r"\d{8,}\.\d{2,}")
 """Names of checkpoints: steps taken and seams passed."""
 
 
@@ -27,20 +28,36 @@ def name_of(step: int, seam: int) -> str:
     return f"{step:08d}.{seam:02d}"
 
 
+def age_of(name: str) -> tuple[int, int]:
+    """Returns the numbers in a checkpoint's name, by which the oldest comes first.
+
+    Examples:
+        >>> sorted(["00000120.100", "00000120.99"], key=age_of)
+        ['00000120.99', '00000120.100']
+    """
+    step, seam = name.split(".")
+    return int(step), int(seam)
+
+
 def list_names(directory: Path) -> list[str]:
     """Returns the names of the checkpoints in a folder, oldest first.
 
     One without a manifest does not count, and neither does a link.
     """
+    is_whole = lambda path: not path.is_symlink() and (path / MANIFEST).is_file()
+    return _names(directory, is_whole)
+
+
+def list_unfinished(directory: Path) -> list[str]:
+    """Returns the names of folders like checkpoints without a manifest."""
+    return _names(directory, lambda path: not (path / MANIFEST).is_file())
+
+
+def _names(directory: Path, counts: Callable[[Path], bool]) -> list[str]:
     if not directory.is_dir():
         return []
-    return sorted(
-        path.name
-        for path in directory.iterdir()
-        if NAME.fullmatch(path.name)
-        and not path.is_symlink()
-        and (path / MANIFEST).is_file()
-    )
+    paths = (path for path in directory.iterdir() if NAME.fullmatch(path.name))
+    return sorted((path.name for path in paths if counts(path)), key=age_of)
 
 
 def seal(entry: dict[str, Any]) -> dict[str, Any]:

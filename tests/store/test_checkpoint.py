@@ -60,6 +60,15 @@ def test_states_before_and_after_a_seam_stand_in_order(checkpoints):
     assert checkpoints.list() == ["00000007.00", "00000007.01"]
 
 
+def test_the_hundredth_seam_comes_after_the_ninety_ninth(checkpoints):
+    for seam in (98, 99, 100, 101):
+        save(checkpoints, make_state(seam), step=7, seam=seam)
+    assert checkpoints.list() == ["00000007.100", "00000007.101"]
+    (checkpoints.path("00000007.101") / MANIFEST).unlink()
+    assert checkpoints.unfinished() == ["00000007.101"]
+    assert checkpoints.list() == ["00000007.100"]
+
+
 def test_only_the_newest_are_kept(checkpoints):
     for step in (1, 2, 3, 10):
         save(checkpoints, make_state(), step=step)
