@@ -18,6 +18,7 @@ from slimjax.objective.latency import LATENCY
 from slimjax.objective.latency_table import LatencyTable
 from slimjax.objective.size import parse_measure
 from slimjax.run.blueprints import make_blueprint, make_model
+from slimjax.run.feasible import check_branch_budget
 from slimjax.run.latency import find_latency
 from slimjax.run.older import restore_state
 from slimjax.run.teaching import find_teacher
@@ -77,14 +78,13 @@ def blueprint_of(
         tuple(key.split(".")): np.array(own, np.int32)
         for key, own in manifest["bits"].items()
     }
-    keeps_bits = run.quantize.chooses or not run.quantize.is_on
     sums = {m: sum(parse_measure(m).values()) for m in run.objective.measures}
     sizes = sums | manifest["start_sizes"]  # A sum's parts are all whole at the start.
     return make_blueprint(
         run,
         data.outline,
         model,
-        given_bits=bits if keeps_bits else None,
+        given_bits=bits if run.quantize.chooses else None,
         given_start_sizes=sizes,
         learns_bits=run.learns_bits(num_seams),
         latency=latency,
@@ -103,7 +103,7 @@ def take_over(
 
     Raises:
         ConfigError: If that run has taken as many steps as this one is to have, or read
-            the pixels of images in another scale.
+            the pixels of images in another scale, or if its budget cannot be met.
         CheckpointError: If no checkpoint of it is whole.
         NotFeasibleError: If it learned from other data.
     """
@@ -121,6 +121,7 @@ def take_over(
     num_seams = sum(seam < step for seam in run.seam_steps)
     latency = find_latency(run, folder, make_model(run, data.outline), None)
     blueprint = blueprint_of(run, data, manifest, num_seams, latency)
+    check_branch_budget(blueprint, step, num_seams)
     stage = make_stage(blueprint, teacher=find_teacher(run, folder, data, None))
     state = round_state(stage, transplant(stage, old_stage, old_state))
     old = History.from_dict(manifest["history"])

@@ -16,6 +16,9 @@ from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import CHOOSES_BITS, RunConfig
 from slimjax.train.dividing import EVEN
 
+ROUNDING = 1e-6
+"""Part of a budget by which a size may exceed it: sums in another order."""
+
 
 def check_budget(blueprint: Blueprint) -> None:
     """Refuses budgets above the starting model or below the smallest one.
@@ -89,6 +92,40 @@ def check_bits(blueprint: Blueprint) -> None:
             f"norms and biases, which have {LEAST_OF_VECTORS} bits or more. Set "
             f"config.quantize.bits={[LEAST_OF_VECTORS, *run.quantize.bits]}."
         )
+
+
+def check_branch_budget(blueprint: Blueprint, step: int, num_seams: int) -> None:
+    """Refuses budgets that a run which starts from another one cannot meet.
+
+    Its percentages are of the model that the other run started from.
+
+    Args:
+        blueprint: The model that it goes on with.
+        step: Steps taken.
+        num_seams: Seams of its config that lie behind it.
+
+    Raises:
+        ConfigError: Naming the first seam, if all are behind it and the model is too
+            large; or the limit and the least possible.
+    """
+    run, inventory = blueprint.run, blueprint.inventory
+    objective, limits = run.objective, run.resize.limits(cautious=False)
+    if not objective.has_budget:
+        return
+    budgets, now = objective.budget_sizes(blueprint.start_sizes), blueprint.sizes
+    over = [m for m, budget in budgets.items() if now[m] > budget * (1 + ROUNDING)]
+    if over and num_seams >= len(run.seam_steps):
+        raise ConfigError(
+            f"config.resize.first_step={run.resize.first_step}: all seams lie before "
+            f"step {step}, at which this run continues with "
+            f"{_amount(now[over[0]], over[0])}, more than "
+            f"{objective.describe_budgets()}. Set it above {step}."
+        )
+    bits = uniform_bits(inventory, min(run.quantize.bits))
+    size_fns = {m: partial(blueprint.size_fn(m), bits=bits) for m in over}
+    leasts = {m: least_size(inventory, fn, limits) for m, fn in size_fns.items()}
+    asked = objective.describe_budgets()
+    _check_below(asked, {m: budgets[m] for m in over}, leasts)
 
 
 def check_frozen(limits: Limits, inventory: Inventory) -> None:

@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from slimjax.budget.bits import BitPrices
 from slimjax.budget.decision import BitChoice, Decision
 from slimjax.budget.units import Costs
+from slimjax.errors import NotFeasibleError
 from slimjax.nn.axes import is_spread, to_host
 from slimjax.strategies.base import SeamContext
 from slimjax.train.blueprint import Blueprint
@@ -40,7 +41,11 @@ def round_digits(x: ArrayLike) -> np.ndarray:
 def decide(
     blueprint: Blueprint, state: TrainState, probe: Probe, history: History
 ) -> Decision:
-    """Returns what a seam removes, at the config's price or towards its budget."""
+    """Returns what a seam removes, at the config's price or towards its budget.
+
+    Raises:
+        NotFeasibleError: If nothing that may be removed makes the model small enough.
+    """
     run, objective, index = blueprint.run, blueprint.run.objective, history.num_seams
     search = Search(blueprint, *measure_costs(blueprint, state, probe, history))
     if not objective.has_budget:
@@ -50,7 +55,12 @@ def decide(
     budget = budget_at(blueprint, index)
     divides = bool(objective.division)
     decision = (decide_divided if divides else Search.at_budget)(search, budget)
-    assert decision is not None, "the budget was checked against the smallest model"
+    if decision is None:
+        raise NotFeasibleError(
+            f"The seam at step {int(state.step)} cannot meet "
+            f"{objective.describe_budgets()} with what may be removed. Ask for more, "
+            "or free more in config.resize.units and config.resize.frozen."
+        )
     highest = objective.max_price_ratio * (history.alpha or 0.0)
     if highest and decision.alpha > highest and index < len(run.seam_steps) - 1:
         if divides:
