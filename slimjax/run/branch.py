@@ -8,6 +8,7 @@ strategy. What the other run spent is reported apart from what this one spends.
 import dataclasses
 from typing import Any
 
+import jax
 import numpy as np
 
 from slimjax.data.dataset import Dataset
@@ -16,6 +17,7 @@ from slimjax.data.image_table import IMAGE
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.latency_table import LatencyTable
+from slimjax.objective.price import GateMoments
 from slimjax.objective.size import parse_measure
 from slimjax.run.blueprints import make_blueprint, make_model
 from slimjax.run.feasible import check_branch_budget
@@ -78,8 +80,7 @@ def blueprint_of(
         tuple(key.split(".")): np.array(own, np.int32)
         for key, own in manifest["bits"].items()
     }
-    sums = {m: sum(parse_measure(m).values()) for m in run.objective.measures}
-    sizes = sums | manifest["start_sizes"]  # A sum's parts are all whole at the start.
+    sizes = _start_sizes(run, data, manifest, latency)
     return make_blueprint(
         run,
         data.outline,
@@ -89,6 +90,24 @@ def blueprint_of(
         learns_bits=run.learns_bits(num_seams),
         latency=latency,
     )
+
+
+def _start_sizes(
+    run: RunConfig,
+    data: Dataset,
+    manifest: dict[str, Any],
+    latency: LatencyTable | None,
+) -> dict[str, float]:
+    """Returns the sizes that a run started from, in the measures of its config.
+
+    Where the run before it did not count latency, that of the config's model is taken.
+    """
+    known = dict(manifest["start_sizes"])
+    if latency is not None and LATENCY not in known:
+        start = make_blueprint(run, data.outline, latency=latency)
+        known[LATENCY] = start.sizes[LATENCY]
+    sums = {m: sum(parse_measure(m).values()) for m in run.objective.measures}
+    return sums | known  # A sum's parts are all whole at the start.
 
 
 def take_over(
@@ -124,6 +143,7 @@ def take_over(
     check_branch_budget(blueprint, step, num_seams)
     stage = make_stage(blueprint, teacher=find_teacher(run, folder, data, None))
     state = round_state(stage, transplant(stage, old_stage, old_state))
+    check_first_seam(run, state)
     old = History.from_dict(manifest["history"])
     targets = stage.blueprint.targets_per_step // run.data.batch_size
     targets_per_step = other.data.batch_size * targets
@@ -134,6 +154,29 @@ def take_over(
         alphas=old.alphas,
     )
     return stage, stage.place(state), history
+
+
+def check_first_seam(run: RunConfig, state: TrainState) -> None:
+    """Refuses a seam at once that would decide by gradients not measured yet.
+
+    Args:
+        run: The config of the run that begins.
+        state: Its first state.
+
+    Raises:
+        ConfigError: Naming the first seam.
+    """
+    step = int(state.step)
+    is_moments = lambda node: isinstance(node, GateMoments)
+    nodes = jax.tree.leaves(state.opt_state, is_leaf=is_moments)
+    seen = [int(node.num_seen) for node in nodes if is_moments(node)]
+    if step in run.seam_steps and 0 in seen:
+        raise ConfigError(
+            f"config.resize.first_step={run.resize.first_step} puts a seam at step "
+            f"{step}, at which this run continues, and config.objective.strategy="
+            f"{run.objective.strategy!r} decides by gradients of gates, which the run "
+            "before has not kept. Set it some steps later."
+        )
 
 
 def _check_scale(run: RunConfig, other: RunConfig, data: Dataset) -> None:

@@ -1,5 +1,6 @@
 """A branch keeps to its budget, in the measures and bits of its own config."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,12 +8,26 @@ import pytest
 from stages import make_stage
 
 from slimjax.errors import ConfigError, NotFeasibleError
-from slimjax.run.branch import blueprint_of
+from slimjax.objective.latency_table import LatencyTable
+from slimjax.run.branch import blueprint_of, check_first_seam
 from slimjax.run.feasible import check_branch_budget
 from slimjax.run.resume import make_manifest
 from slimjax.train import decide
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.history import History
+from slimjax.train.state import init_params
+
+TABLE = LatencyTable(
+    vocab_size=259,
+    head_dim=8,
+    widths=(8, 32),
+    kv_heads=(1, 2),
+    group=(1, 2),
+    units=(6, 24, 48),
+    base=(0.5e-3, 1e-3),
+    attention=(((0.3e-3, 1e-3), (1e-3, 1e-3)), ((1e-3, 2e-3), (2e-3, 3e-3))),
+    mlp=((0.5e-3, 1e-3, 1e-3), (1e-3, 2e-3, 5e-3)),
+)
 
 DENSE = (("objective.strategy", "none"), ("objective.budget", ""))
 
@@ -63,3 +78,26 @@ def test_a_seam_that_cannot_meet_its_budget_says_so_in_one_line(monkeypatch):
     state = SimpleNamespace(step=np.int32(10))
     with pytest.raises(NotFeasibleError, match="The seam at step 10 cannot meet"):
         decide.decide(blueprint, state, None, History())
+
+
+@pytest.mark.parametrize("size", ["latency", "0.5*params+0.5*latency"])
+def test_a_branch_that_counts_latency_knows_how_long_the_start_takes(size):
+    asked = ("objective.size", size), ("objective.budget", "60%")
+    blueprint = branch(manifest_of(*DENSE), *asked, latency=TABLE)
+    assert blueprint.start_sizes["latency"] == blueprint.sizes["latency"] < 0.1
+    whole = {"latency": blueprint.sizes["latency"]}.get(size, 1.0)
+    assert blueprint.start_sizes[size] == pytest.approx(whole)
+    assert blueprint.sizes[size] == pytest.approx(whole)
+
+
+@pytest.mark.parametrize("strategy", ["exchange", "taylor"])
+def test_a_seam_at_once_needs_gradients_of_gates(strategy):
+    stage = make_stage(("objective.strategy", strategy))
+    state = stage.start(init_params(stage.blueprint.model, seed=0))
+    at = lambda step: dataclasses.replace(state, step=np.int32(step))
+    check_first_seam(stage.blueprint.run, at(9))
+    with pytest.raises(ConfigError, match="first_step=10 puts a seam at step 10"):
+        check_first_seam(stage.blueprint.run, at(10))
+    ranks = make_stage(("objective.strategy", "magnitude")).blueprint.run
+    opt_state = make_stage(*DENSE).tx.init(state.params)
+    check_first_seam(ranks, dataclasses.replace(at(10), opt_state=opt_state))
