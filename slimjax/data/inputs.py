@@ -17,11 +17,12 @@ from slimjax.data.idx import check_kinds, is_idx, iterate_idx
 from slimjax.data.material import Material
 from slimjax.data.outline import DOMAIN
 from slimjax.data.reads import READS, Reads
-from slimjax.data.schema import Schema
+from slimjax.data.schema import PAIR, Schema
 from slimjax.text import examples as of_text
 from slimjax.text.column_checks import check_columns
 from slimjax.text.examples import Example
 from slimjax.text.fields import Column
+from slimjax.text.kinds import OPTIONAL
 from slimjax.text.reading import BadDocument
 from slimjax.text.sources import Names, parse_sources
 from slimjax.text.splits import SPLITS
@@ -82,7 +83,8 @@ def iterate_inputs(
     columns = choose_input_columns(config, schema, codecs)
     options: dict[str, Any] = dict(style=config.style, where=where)
     check_columns(names, columns, **options)
-    return _check(of_text.iterate_inputs(names, columns, **options), schema)
+    found = of_text.iterate_inputs(names, columns, **options)
+    return _of_one_kind(_check(found, schema), choose_inputs(schema, codecs))
 
 
 def make_inputs(
@@ -103,7 +105,8 @@ def make_inputs(
     """
     columns = choose_input_columns(config, schema, codecs)
     options = dict(path=path, image_dir=config.image_folder)
-    return _check(of_text.make_inputs(items, columns, **options), schema)
+    found = of_text.make_inputs(items, columns, **options)
+    return _of_one_kind(_check(found, schema), choose_inputs(schema, codecs))
 
 
 def check_inputs(columns: list[Prepared], found: Found) -> Found:
@@ -115,13 +118,15 @@ def check_inputs(columns: list[Prepared], found: Found) -> Found:
 def choose_kinds(schema: Schema, codecs: Mapping[str, Codec]) -> dict[str, str]:
     """Returns the kinds that a model was trained on, none of them optional.
 
-    A pretrained model, which says nothing of that, reads texts.
+    A pretrained model, which says nothing of that, reads texts, and pairs of texts
+    where there are some.
     """
     reads = codecs.get(READS)
     if isinstance(reads, Reads):
         return schema.choose_kinds(reads.names)
     has_input = set(schema.inputs) - set(schema.optional)
-    return schema.choose_kinds(() if has_input else (TEXT,))
+    chosen = schema.choose_kinds(() if has_input else (TEXT,))
+    return schema.with_pairs(chosen) if has_input else chosen
 
 
 def choose_inputs(schema: Schema, codecs: Mapping[str, Codec]) -> dict[str, str]:
@@ -144,3 +149,25 @@ def choose_input_columns(
 def _check(found: Found, schema: Schema) -> Found:
     for one in found:
         yield (schema.check(one) or one) if isinstance(one, Example) else one
+
+
+def _of_one_kind(found: Found, kinds: Mapping[str, str]) -> Found:
+    """Yields what is found; of each file, texts alone or pairs alone.
+
+    The first example of a file says which. What is wrong stands in place of others.
+    """
+    if not kinds.get(PAIR, "").endswith(OPTIONAL):
+        yield from found
+        return
+    has_pairs: dict[str, bool] = {}
+    for one in found:
+        if isinstance(one, Example):
+            is_pair = PAIR in one.values
+            if has_pairs.setdefault(one.path, is_pair) != is_pair:
+                has, first = ("a", "none") if is_pair else ("no", "one")
+                one = one.bad(
+                    "missing_field",
+                    f"has {has} field {PAIR}, and the first example there has {first}. "
+                    "Write single texts and pairs into different files.",
+                )
+        yield one

@@ -17,15 +17,19 @@ from slimjax.text.examples import Example
 from slimjax.text.kinds import OPTIONAL, find_kind
 from slimjax.text.reading import BadDocument
 
+PAIR = "text_pair"
+"""The second text of an example that may have one text or two."""
+
 
 def prepare_by_kind(material: Material) -> list[Prepared]:
     """Returns the columns of texts, images, features, labels and values.
 
-    Two texts are one column. Labels come first: examples whose label is unknown are
+    Two texts are one column; examples may lack an optional one. Labels come first: examples whose label is unknown are
     left out of the others.
     """
     kinds = material.kinds
-    texts = [name for name, kind in kinds.items() if kind == "text"]
+    is_text = lambda name: kinds[name].removesuffix(OPTIONAL) == "text"
+    texts = [name for name in kinds if is_text(name)]
     names = [name for name in kinds if name not in texts[1:]]
     columns = {
         name: _prepare_one(material, name, texts)
@@ -105,3 +109,17 @@ class Schema:
             for name, kind in self.kinds.items()
             if name not in left_out
         }
+
+    def with_pairs(self, kinds: Mapping[str, str]) -> dict[str, str]:
+        """Returns kinds with a second text that an example may have, if a task may.
+
+        Examples:
+            >>> schema = Schema({"text": "text", "text_pair": "text?"})
+            >>> schema.with_pairs(schema.choose_kinds())
+            {'text': 'text', 'text_pair': 'text?'}
+        """
+        known = {n: kind for n, kind in self.kinds.items() if n in kinds or n == PAIR}
+        is_optional = known.get(PAIR, "").endswith(OPTIONAL)
+        if self.prepare is not prepare_by_kind or not is_optional:
+            return dict(kinds)
+        return {name: kinds.get(name, kind) for name, kind in known.items()}

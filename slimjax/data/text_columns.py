@@ -59,18 +59,23 @@ def prepare_pair(
     """Returns the column of two texts, whose array is ``tokens``, int32 ``[T]``.
 
     Args:
-        names: The task's names of the texts.
+        names: The task's names of the texts. An example may lack the second.
         tokenizer: Makes tokens of them.
         config: Knows the length of a row.
     """
     seq_len = config.seq_len
 
     def encode(examples: list[Example]) -> Encoded:
-        texts = [[example.values[name] for example in examples] for name in names]
+        has_pair = [names[1] in example.values for example in examples]
+        texts = [[example.values.get(n, "") for example in examples] for n in names]
         rows = np.empty((len(examples), seq_len), stored_type(tokenizer))
         lengths = np.zeros(len(examples), np.int64)
         pairs = zip(*map(tokenizer.encode_batch, texts), strict=True)
         for i, (first, second) in enumerate(pairs):
+            if not has_pair[i]:
+                rows[i] = encode_row(tokenizer, first, seq_len)
+                lengths[i] = len(first) + 2
+                continue
             rows[i] = encode_pair(tokenizer, first, second, seq_len)
             lengths[i] = len(first) + len(second) + 3
         is_cut, tokens = lengths > seq_len, np.minimum(lengths, seq_len)
