@@ -17,7 +17,7 @@ import numpy as np
 
 from slimjax.data.piece_bytes import find_lost_bytes, list_piece_bytes
 from slimjax.data.tokens import (
-    ADDS_BOS,
+    NO_IDS,
     Ids,
     Sizes,
     check_ids,
@@ -67,7 +67,8 @@ class JsonTokenizer:
         Args:
             content: The content, as `json` reads it.
             found: Ids of pad, bos, eos and others; None for those that are missing.
-                With ``adds_bos=0`` no row begins with bos.
+                With ``adds_bos=0`` no row begins with bos; ``pair_separators`` is
+                how many eos stand between two texts, 1 without it.
             vocab_size: Rows of the table of a model, where there are more of them than
                 entries; 0 for as many. All ids are below it then, and pad, bos and eos
                 must be known.
@@ -163,7 +164,7 @@ class JsonTokenizer:
                 file.write(content)
         with open(os.path.join(folder, JSON_FILE), "wb") as file:
             file.write(data)
-        is_known = lambda n, i: n == ADDS_BOS or self._fixed_size or i in self._name_of
+        is_known = lambda n, i: n in NO_IDS or self._fixed_size or i in self._name_of
         known = {n: i if is_known(n, i) else None for n, i in self.special.items()}
         note = {"sha256": hashlib.sha256(data).hexdigest(), "special": known}
         note |= {"vocab_size": self._fixed_size} if self._fixed_size else {}
@@ -219,7 +220,7 @@ def _check_ids(
         DataError: If an id has no row.
     """
     ids = {name: i for name, i in found.items() if i is not None}
-    most = max(num_ids, *(i + 1 for name, i in ids.items() if name != ADDS_BOS))
+    most = max(num_ids, *(i + 1 for name, i in ids.items() if name not in NO_IDS))
     if most > vocab_size:
         raise DataError(
             f"the tokenizer has {most} ids, and the model has rows for {vocab_size}."

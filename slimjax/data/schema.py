@@ -24,8 +24,8 @@ PAIR = "text_pair"
 def prepare_by_kind(material: Material) -> list[Prepared]:
     """Returns the columns of texts, images, features, labels and values.
 
-    Two texts are one column; examples may lack an optional one. Labels come first: examples whose label is unknown are
-    left out of the others.
+    Two texts are one column; examples may lack an optional one. Labels come first:
+    examples whose label is unknown are left out of the others.
     """
     kinds = material.kinds
     is_text = lambda name: kinds[name].removesuffix(OPTIONAL) == "text"

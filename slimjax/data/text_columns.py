@@ -9,7 +9,7 @@ from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Field
 from slimjax.data.encoding import Encoded, Prepared
 from slimjax.data.tokenizer import Ids, Tokenizer
-from slimjax.data.tokens import begin_row
+from slimjax.data.tokens import SEPARATORS, begin_row
 from slimjax.text.examples import Example
 
 
@@ -63,7 +63,7 @@ def prepare_pair(
         tokenizer: Makes tokens of them.
         config: Knows the length of a row.
     """
-    seq_len = config.seq_len
+    seq_len, num_ends = config.seq_len, 2 + tokenizer.special.get(SEPARATORS, 1)
 
     def encode(examples: list[Example]) -> Encoded:
         has_pair = [names[1] in example.values for example in examples]
@@ -77,7 +77,7 @@ def prepare_pair(
                 lengths[i] = len(first) + 2
                 continue
             rows[i] = encode_pair(tokenizer, first, second, seq_len)
-            lengths[i] = len(first) + len(second) + 3
+            lengths[i] = len(first) + len(second) + num_ends
         is_cut, tokens = lengths > seq_len, np.minimum(lengths, seq_len)
         counts = {"tokens": int(tokens.sum()), "cut": int(is_cut.sum())}
         return Encoded({"tokens": rows}, counts, is_cut=is_cut)
@@ -88,6 +88,8 @@ def prepare_pair(
 def encode_pair(tokenizer: Tokenizer, first: Ids, second: Ids, seq_len: int) -> Ids:
     """Returns two texts as a row: bos, the first, eos, the second, eos, padding.
 
+    Imported tokenizers may want several eos between the texts, as that of RoBERTa does.
+
     Args:
         tokenizer: Its special ids are taken.
         first: The tokens of the first text.
@@ -95,12 +97,13 @@ def encode_pair(tokenizer: Tokenizer, first: Ids, second: Ids, seq_len: int) -> 
             longer text first.
         seq_len: Length of the row, T.
     """
-    room = max(seq_len - 3, 0)
+    between = [tokenizer.eos_id] * tokenizer.special.get(SEPARATORS, 1)
+    room = max(seq_len - 2 - len(between), 0)
     of_first = max(room - len(second), min(len(first), (room + 1) // 2))
     first = first[:of_first]
     second = second[: room - len(first)]
     bos, eos = [tokenizer.bos_id], [tokenizer.eos_id]
-    content = np.concatenate([bos, first, eos, second, eos])[:seq_len]
+    content = np.concatenate([bos, first, between, second, eos])[:seq_len]
     row = np.full(seq_len, tokenizer.pad_id, np.int32)
     row[: len(content)] = content
     return row

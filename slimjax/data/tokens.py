@@ -16,6 +16,12 @@ Sizes = Int32[np.ndarray, "_T"]
 ADDS_BOS = "adds_bos"
 """Among the special ids: 0 where no row begins with bos. It is missing elsewhere."""
 
+SEPARATORS = "pair_separators"
+"""Among the special ids: how many eos stand between two texts, if more than one."""
+
+NO_IDS = (ADDS_BOS, SEPARATORS)
+"""Entries of the special ids that are numbers of another kind."""
+
 
 @runtime_checkable
 class Tokenizer(Protocol):

@@ -12,7 +12,7 @@ import numpy as np
 
 from slimjax.data.json_tokenizer import JSON_FILE, JsonTokenizer
 from slimjax.data.piece_parts import BYTE, list_parts, read_merges
-from slimjax.data.tokens import ADDS_BOS
+from slimjax.data.tokens import NO_IDS
 from slimjax.data.vocabulary_files import list_named_ids, renumber_files
 from slimjax.errors import DataError
 
@@ -61,7 +61,7 @@ def _stay(
 ) -> set[int]:
     """Returns the ids that stay whatever they cost."""
     special = tokenizer.special.items()
-    stay = {number for name, number in special if name != ADDS_BOS}
+    stay = {number for name, number in special if name not in NO_IDS}
     stay |= list_named_ids(tokenizer.files)
     for token in content.get("added_tokens") or ():
         stay.add(ids[token["content"]])
@@ -96,7 +96,7 @@ def cut_tokenizer(tokenizer: JsonTokenizer, kept: np.ndarray) -> JsonTokenizer:
     ids = {name: number for number, name in tokenizer.names.items()}
     content = _cut_content(json.loads(tokenizer.to_json()), ids, numbers)
     special = {
-        name: number if name == ADDS_BOS else numbers[number]
+        name: number if name in NO_IDS else numbers[number]
         for name, number in tokenizer.special.items()
     }
     names = {numbers[i]: name for i, name in tokenizer.names.items() if i in numbers}

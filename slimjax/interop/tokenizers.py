@@ -5,12 +5,13 @@ none, or the end of text or unknown words stand for it; then it is an id that th
 has a row for, and that no text encodes to.
 """
 
+import itertools
 import json
 from typing import Any
 
 from slimjax.data.json_tokenizer import JSON_FILE, JsonTokenizer
 from slimjax.data.special_tokens import find_special
-from slimjax.data.tokens import ADDS_BOS
+from slimjax.data.tokens import ADDS_BOS, SEPARATORS
 from slimjax.errors import ConfigError, DataError
 from slimjax.interop.foreign import Foreign
 
@@ -34,10 +35,12 @@ def make_tokenizer(foreign: Foreign, vocab_size: int) -> JsonTokenizer:
     if not isinstance(content.get("model"), dict):
         raise DataError(f"{JSON_FILE} does not hold a tokenizer.")
     try:
-        vocab, adds_bos = _probe(data)
+        vocab, adds_bos, between = _probe(data)
         special = _special(foreign, vocab, vocab_size, content)
         if not _adds_bos(foreign, adds_bos):
             special[ADDS_BOS] = 0
+        if len(between) > 1 and {*between} == {special["eos"]}:
+            special[SEPARATORS] = len(between)
         files = {n: c for n, c in foreign.files.items() if n != JSON_FILE}
         files["config.json"] = json.dumps(foreign.config, indent=2).encode()
         options: dict[str, Any] = dict(vocab_size=vocab_size, data=data, files=files)
@@ -46,8 +49,11 @@ def make_tokenizer(foreign: Foreign, vocab_size: int) -> JsonTokenizer:
         raise DataError(f"{JSON_FILE}: {error}") from None
 
 
-def _probe(data: bytes) -> tuple[dict[str, int], bool]:
-    """Returns ids by entry, and whether the file itself puts a token before a text."""
+def _probe(data: bytes) -> tuple[dict[str, int], bool, list[int]]:
+    """Returns what a file does by itself: ids by entry, and what it puts around texts.
+
+    That is whether a token stands before a text, and the ids between two texts.
+    """
     try:
         import tokenizers
     except ImportError:
@@ -60,10 +66,15 @@ def _probe(data: bytes) -> tuple[dict[str, int], bool]:
         vocab = tokenizer.get_vocab(with_added_tokens=True)
         with_ends = tokenizer.encode("a").ids
         plain = tokenizer.encode("a", add_special_tokens=False).ids
+        pair = tokenizer.encode("a", "a")
     except Exception as error:  # The library raises no other kind.
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"the tokenizers library refuses it: {reason}.") from None
-    return vocab, with_ends[:1] != plain[:1]
+    of_text = pair.sequence_ids
+    behind = itertools.dropwhile(lambda i: of_text[i] != 0, range(len(of_text)))
+    behind = itertools.dropwhile(lambda i: of_text[i] == 0, behind)
+    between = itertools.takewhile(lambda i: of_text[i] is None, behind)
+    return vocab, with_ends[:1] != plain[:1], [pair.ids[i] for i in between]
 
 
 def _adds_bos(foreign: Foreign, probed: bool) -> bool:

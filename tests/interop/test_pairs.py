@@ -3,11 +3,15 @@
 import json
 
 import numpy as np
+import pytest
+import tokenizers
 from foreign_models import TEXTS
 from own_folders import config_of, random_folder
 
 import slimjax
+from slimjax.data.json_tokenizer import JsonTokenizer
 from slimjax.data.text_columns import encode_pair
+from slimjax.data.tokenizer import load_tokenizer
 from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.importing import understand
 from slimjax.interop.run_folders import write_run_folder
@@ -61,3 +65,28 @@ def test_a_file_has_single_texts_or_pairs(tmp_path):
         "has no field text_pair, and the first example there has one"
         in found[3].message
     )
+
+
+@pytest.mark.parametrize("kind", ["bert-classes", "roberta-classes"])
+def test_pairs_are_separated_as_the_file_says(tmp_path, kind):
+    run = import_model(tmp_path, kind)
+    ours = load_tokenizer(run / "tokenizer")
+    theirs = tokenizers.Tokenizer.from_file(str(run / "tokenizer" / "tokenizer.json"))
+    expected = theirs.encode(FIRST, SECOND).ids
+    row = encode_pair(ours, ours.encode(FIRST), ours.encode(SECOND), 40)
+    assert row[: len(expected)].tolist() == expected
+    assert (row[len(expected) :] == ours.pad_id).all()
+
+
+def test_long_pairs_keep_their_separators(tmp_path):
+    ours = load_tokenizer(import_model(tmp_path, "roberta-classes") / "tokenizer")
+    ids = ours.encode(" ".join(TEXTS))
+    row = encode_pair(ours, ids, ids, 21)
+    assert (row == ours.eos_id).sum() == 3
+    assert np.flatnonzero(row == ours.eos_id).tolist()[:2] == [10, 11]
+
+
+def test_other_tokenizers_are_the_same_as_before(tmp_path):
+    tokenizer = load_tokenizer(import_model(tmp_path, "bert-classes") / "tokenizer")
+    assert "pair_separators" not in tokenizer.special
+    assert isinstance(tokenizer, JsonTokenizer)
