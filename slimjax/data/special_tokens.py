@@ -1,5 +1,6 @@
 """Which ids of a foreign vocabulary pad, begin and end a text, or hide a token."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,3 +45,29 @@ def find_special(
         for name, number in found.items()
         if number is not None or name in ("pad", "bos", "eos")
     }
+
+
+def list_ends(files: Mapping[str, bytes]) -> list[int]:
+    """Returns the ids that end a text as the settings of a pretrained model say.
+
+    Those of ``generation_config.json`` count, or else those of ``config.json``, as in
+    transformers.
+
+    Args:
+        files: The files of the model by name.
+
+    Examples:
+        >>> list_ends({"generation_config.json": b'{"eos_token_id": [7, 2]}'})
+        [7, 2]
+    """
+    for name in ("generation_config.json", "config.json"):
+        if name not in files:
+            continue
+        try:
+            content = json.loads(files[name])
+        except (ValueError, RecursionError):
+            continue
+        given = content.get("eos_token_id") if isinstance(content, dict) else None
+        ids = given if isinstance(given, list) else [given]
+        return [i for i in ids if type(i) is int and i >= 0]
+    return []

@@ -30,6 +30,7 @@ from slimjax.generate.decode import (
     Source,
     Writer,
     fit_prompts,
+    is_end,
     read_beginnings,
 )
 from slimjax.generate.decode_config import DecodeConfig
@@ -40,10 +41,16 @@ NEVER = -1e30
 
 
 class Ends(NamedTuple):
-    """The id that ends a text, and the one that stands behind its end."""
+    """The id that ends a text, the one behind its end, and others that end one."""
 
     eos: int
     pad: int
+    more: tuple[int, ...] = ()
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """All ids that end a text."""
+        return (self.eos, *self.more)
 
 
 @struct.dataclass
@@ -164,16 +171,17 @@ def _step(
     log_p = jax.nn.log_softmax(model.logits(x[:, 0], cache))
     scores = beams.scores[..., None] + log_p.reshape(num_rows, k, -1)
     scores = scores.reshape(num_rows, -1)
-    # Twice as many as there are beams: at most k of them end, so that k go on.
-    scores, found = lax.top_k(scores, min(2 * k, scores.shape[1]))
+    # Each of k beams ends in as many ways as there are ends, so that k go on.
+    most = k * (1 + len(ends.ids))
+    scores, found = lax.top_k(scores, min(most, scores.shape[1]))
     parents, tokens = jnp.divmod(found, log_p.shape[1])
     texts = jnp.take_along_axis(beams.tokens, parents[..., None], axis=1)
     texts = lax.dynamic_update_index_in_dim(
         texts, tokens.astype(jnp.int32), beams.length, axis=2
     )
-    is_end = tokens == ends.eos
-    ended = _add_ended(beams, texts, jnp.where(is_end, scores, NEVER), decode)
-    scores, kept = lax.top_k(jnp.where(is_end, NEVER, scores), k)
+    has_ended = is_end(tokens, ends.ids)
+    ended = _add_ended(beams, texts, jnp.where(has_ended, scores, NEVER), decode)
+    scores, kept = lax.top_k(jnp.where(has_ended, NEVER, scores), k)
     parents = jnp.take_along_axis(parents, kept, axis=1)
     parents += jnp.arange(num_rows)[:, None] * k
     texts = jnp.take_along_axis(texts, kept[..., None], axis=1)
@@ -231,4 +239,4 @@ def _choose(beams: Beams, ends: Ends) -> tuple[Int[Array, "B L"], Float[Array, "
     none = beams.rank <= NEVER / 2
     tokens = jnp.where(none[:, None], beams.tokens[:, 0], beams.ended)
     log_p = jnp.where(none, beams.scores[:, 0], beams.log_p)
-    return jnp.where(tokens == ends.eos, ends.pad, tokens), log_p
+    return jnp.where(is_end(tokens, ends.ids), ends.pad, tokens), log_p

@@ -45,6 +45,7 @@ def generate(
     *,
     max_new_tokens: int,
     eos_id: int,
+    more_ends: tuple[int, ...] = (),
     source: Source = None,
     sampling: Sampling = Sampling(),  # noqa: B008
     seed: int = 0,
@@ -61,6 +62,7 @@ def generate(
         prompts: One array of token ids for each row, one id or more.
         max_new_tokens: Most tokens to add to each.
         eos_id: The token that ends a text.
+        more_ends: Other tokens that end one.
         source: What other towers read, one row for each prompt.
         sampling: How tokens are chosen.
         seed: Root of the randomness; token i of all rows has its own key.
@@ -72,7 +74,7 @@ def generate(
     length = padded.shape[1] + round_up(max_new_tokens)
     needed = int(lengths.max()) + max_new_tokens - 1
     check_room(model, padded.shape, length, needed, source)
-    key, how = jax.random.key(seed), (sampling, eos_id)
+    key, how = jax.random.key(seed), (sampling, (eos_id, *more_ends))
     with on_mesh_of(model):
         state = _prefill(model, length, *how, padded, lengths, key, source)
     yield to_host(state.token)[:, None]
@@ -213,7 +215,7 @@ def _prefill(
     model: Writer,
     length: int,
     sampling: Sampling,
-    eos_id: int,
+    ends: tuple[int, ...],
     prompts: jax.Array,
     lengths: jax.Array,
     key: jax.Array,
@@ -229,7 +231,7 @@ def _prefill(
     x, cache = model(prompts, positions, start)
     last = jnp.take_along_axis(x, (lengths - 1)[:, None, None], axis=1)[:, 0]
     token = sample(model.logits(last, cache), jax.random.fold_in(key, 0), sampling)
-    return DecodeState(cache, token, lengths, token == eos_id, jnp.int32(1))
+    return DecodeState(cache, token, lengths, is_end(token, ends), jnp.int32(1))
 
 
 @partial(jax.jit, static_argnums=(1, 2, 3), donate_argnums=4)
@@ -237,14 +239,14 @@ def _continue(
     model: Writer,
     chunk: int,
     sampling: Sampling,
-    eos_id: int,
+    ends: tuple[int, ...],
     state: DecodeState,
     end: jax.Array,
     key: jax.Array,
 ) -> tuple[DecodeState, jax.Array]:
     """Makes tokens ``[B, chunk]`` on the device until there are `end`, or all end."""
     first = state.num_made
-    tokens = jnp.full((len(state.token), chunk), eos_id, jnp.int32)
+    tokens = jnp.full((len(state.token), chunk), ends[0], jnp.int32)
 
     def goes_on(carry: tuple[DecodeState, jax.Array]) -> jax.Array:
         state, _ = carry
@@ -255,11 +257,11 @@ def _continue(
         x, cache = model(state.token[:, None], state.position[:, None], state.cache)
         step_key = jax.random.fold_in(key, state.num_made)
         token = sample(model.logits(x[:, 0], cache), step_key, sampling)
-        token = jnp.where(state.done, eos_id, token)
+        token = jnp.where(state.done, ends[0], token)
         tokens = lax.dynamic_update_slice(
             tokens, token[:, None], (0, state.num_made - first)
         )
-        done = state.done | (token == eos_id)
+        done = state.done | is_end(token, ends)
         num_made = state.num_made + 1
         return DecodeState(cache, token, state.position + 1, done, num_made), tokens
 
@@ -272,6 +274,7 @@ def generate_all(
     *,
     max_new_tokens: int,
     eos_id: int,
+    more_ends: tuple[int, ...] = (),
     **options: Any,
 ) -> list[np.ndarray]:
     """Returns the new tokens of each prompt, cut before the end of the text.
@@ -279,12 +282,17 @@ def generate_all(
     Takes what `generate` takes; all tokens are made in one loop on the device.
     """
     options |= dict(max_new_tokens=max_new_tokens, eos_id=eos_id)
-    options |= dict(chunk=round_up(max_new_tokens))
+    options |= dict(more_ends=more_ends, chunk=round_up(max_new_tokens))
     pieces = list(generate(model, prompts, **options))
     rows = np.concatenate(pieces, axis=1) if pieces else [[] for _ in prompts]
-    return [_cut_at(np.asarray(row), eos_id) for row in rows]
+    return [_cut_at(np.asarray(row), (eos_id, *more_ends)) for row in rows]
 
 
-def _cut_at(row: np.ndarray, eos_id: int) -> np.ndarray:
-    ends = np.flatnonzero(row == eos_id)
-    return row[: ends[0]] if len(ends) else row
+def is_end(tokens: jax.Array, ends: tuple[int, ...]) -> jax.Array:
+    """Returns which tokens end a text."""
+    return jnp.isin(tokens, jnp.array(ends))
+
+
+def _cut_at(row: np.ndarray, ends: tuple[int, ...]) -> np.ndarray:
+    places = np.flatnonzero(np.isin(row, ends))
+    return row[: places[0]] if len(places) else row

@@ -20,6 +20,7 @@ from slimjax.generate.decode import (
     Source,
     Writer,
     fit_prompts,
+    is_end,
     read_beginnings,
 )
 from slimjax.generate.decode_config import DecodeConfig
@@ -126,7 +127,7 @@ def _step(
     step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, drawn.length)
     token = sample(logits, step_keys, sampling)
     own = jnp.take_along_axis(jax.nn.log_softmax(logits), token[:, None], axis=1)[:, 0]
-    done = drawn.done | (token == ends.eos)
+    done = drawn.done | is_end(token, ends.ids)
     shown = jnp.where(done, ends.pad, token)
     return Drawn(
         cache=cache,

@@ -3,6 +3,21 @@
 import codecs
 from collections.abc import Sequence
 
+from slimjax.data.json_tokenizer import JsonTokenizer
+from slimjax.data.special_tokens import list_ends
+from slimjax.data.tokenizer import Tokenizer
+
+
+def ends_of(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Returns the ids that end a text: that of the tokenizer, and others of its model.
+
+    Args:
+        tokenizer: The tokenizer, with the files of a pretrained model beside it or not.
+    """
+    files = tokenizer.files if isinstance(tokenizer, JsonTokenizer) else {}
+    others = [i for i in list_ends(files) if i < tokenizer.vocab_size]
+    return tuple(dict.fromkeys([tokenizer.eos_id, *others]))
+
 
 class TextStream:
     r"""A text that is made piece by piece, up to its end or a stop string.

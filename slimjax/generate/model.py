@@ -19,7 +19,7 @@ from slimjax.errors import ConfigError
 from slimjax.generate.chat_template import write_chat
 from slimjax.generate.decode import CHUNK, Writer, generate, round_up
 from slimjax.generate.description import describe, write_html, write_text
-from slimjax.generate.endings import TextStream
+from slimjax.generate.endings import TextStream, ends_of
 from slimjax.generate.options import (
     DEFAULTS,
     Options,
@@ -206,6 +206,7 @@ class Model:
             rows,
             max_new_tokens=options.max_new_tokens,
             eos_id=self.tokenizer.eos_id,
+            more_ends=ends_of(self.tokenizer)[1:],
             sampling=Sampling(options.temperature, options.top_k, options.top_p),
             seed=seed,
             chunk=chunk,
@@ -213,7 +214,7 @@ class Model:
 
     def _add(self, text: TextStream, ids: np.ndarray) -> str:
         """Adds tokens to a text, up to the one that ends it; returns what is new."""
-        ends = np.flatnonzero(ids == self.tokenizer.eos_id)
+        ends = np.flatnonzero(np.isin(ids, ends_of(self.tokenizer)))
         ids = ids[: ends[0]] if len(ends) else ids
         return text.add(self.tokenizer.decode_bytes(ids), is_last=len(ends) > 0)
 

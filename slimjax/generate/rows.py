@@ -29,6 +29,7 @@ def write_rows(
     inputs: Mapping[str, Any],
     special: Mapping[str, int],
     decode: DecodeConfig,
+    more_ends: tuple[int, ...] = (),
 ) -> dict[str, np.ndarray]:
     """Returns a text for each row and its log-probability.
 
@@ -40,6 +41,7 @@ def write_rows(
             ``tokens``, prompts with padding behind them, where a text goes on.
         special: Ids of ``bos``, ``eos`` and ``pad``.
         decode: Beams and length penalty, or temperature; and the longest text.
+        more_ends: Other ids than ``eos`` that end a text.
 
     Returns:
         ``tokens`` ``[B L]``, without their end, then padding; ``logprob`` ``[B]``, in
@@ -52,7 +54,8 @@ def write_rows(
         rows = np.asarray(inputs[TOKENS])
         lengths = np.maximum((rows != special["pad"]).sum(1), 1)
         prompts = [row[:length] for row, length in zip(rows, lengths, strict=True)]
-    options = dict[str, Any](ends=Ends(special["eos"], special["pad"]), decode=decode)
+    ends = Ends(special["eos"], special["pad"], more_ends)
+    options = dict[str, Any](ends=ends, decode=decode)
     options["source"] = source or None
     if decode.temperature:
         keys = _keys_of(prompts, source, decode.seed)
@@ -87,6 +90,7 @@ def make_row_writer(
     special: Mapping[str, int],
     decode: DecodeConfig,
     weights: str = "",
+    more_ends: tuple[int, ...] = (),
 ) -> Callable[[Mapping[str, Any]], Rows]:
     """Returns the function from a batch to what `write_rows` returns.
 
@@ -99,6 +103,7 @@ def make_row_writer(
         special: Ids with a meaning of their own.
         decode: How answers are written; see `DecodeConfig.with_room`.
         weights: float32, bfloat16, or int8; by default the dtype of the model.
+        more_ends: Other ids than ``eos`` that end a text.
 
     Raises:
         ConfigError: If the model does not write with such weights.
@@ -108,6 +113,6 @@ def make_row_writer(
 
     def write(batch: Mapping[str, Any]) -> Rows:
         known = {n: jnp.asarray(x) for n, x in batch.items() if n not in left_out}
-        return write_rows(writer, task.inputs(known, None), special, decode)
+        return write_rows(writer, task.inputs(known, None), special, decode, more_ends)
 
     return write

@@ -1,9 +1,11 @@
 """The settings of a GGUF file's tokenizer, from the files of the tokenizers library."""
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from slimjax.data.special_tokens import list_ends
 from slimjax.errors import DataError
 from slimjax.interop.foreign import Foreign
 from slimjax.interop.gguf_pieces import (
@@ -175,12 +177,8 @@ def _special(
             number = model.config.get(f"{other}_id")
         if type(number) is int and 0 <= number < len(ids):
             found[f"{name}_token_id"] = number
-    ends = model.json("generation_config.json").get("eos_token_id")
-    others = (
-        [i for i in ends if i != found.get("eos_token_id")]
-        if isinstance(ends, list)
-        else []
-    )
+    ends = list_ends({"config.json": json.dumps(model.config).encode()} | model.files)
+    others = [i for i in ends if i != found.get("eos_token_id") and i < len(ids)]
     if others:
         found["eot_token_id"] = others[0]
     for name, place in (("bos", 0), ("eos", -1)):

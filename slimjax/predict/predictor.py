@@ -19,6 +19,7 @@ from slimjax.data.outline import DOMAIN
 from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError, DataError, suggest
 from slimjax.generate.decode_config import DecodeConfig
+from slimjax.generate.endings import ends_of
 from slimjax.generate.model import Model, load
 from slimjax.generate.rows import make_row_writer
 from slimjax.models.head import HeadSettings
@@ -98,7 +99,8 @@ class Predictor:
         config, special = self.model.config, special_of(self.model.codecs)
         decode = self.decode.with_room(self.config)
         own = (config, self.model.params, self.task, special, decode)
-        return make_row_writer(*own, self.weights)
+        more = ends_of(self.model.tokenizer)[1:]
+        return make_row_writer(*own, self.weights, more)
 
     @functools.cached_property
     def columns(self) -> list[Prepared]:

@@ -13,6 +13,7 @@ from slimjax import tasks
 from slimjax.data.dataset import Dataset
 from slimjax.data.domain_config import PLAIN
 from slimjax.errors import ConfigError, DataError
+from slimjax.generate.endings import ends_of
 from slimjax.generate.model import load
 from slimjax.generate.rows import make_row_writer
 from slimjax.mesh.mesh import mesh_here
@@ -233,4 +234,6 @@ def make_writer(
         data: Knows the special ids.
     """
     task, decode = make_task(run, data.outline), run.decode.with_room(run.data)
-    return make_row_writer(config, variables, task, data.special, decode)
+    more = ends_of(data.tokenizer)[1:]
+    own = config, variables, task, data.special, decode
+    return make_row_writer(*own, more_ends=more)
