@@ -158,6 +158,12 @@ class Request:
                 "--size=gguf_bytes needs --type=F16, Q8_0, Q4_0 or Q4_1, the type of "
                 "the exported GGUF file; other sizes take no --type."
             )
+        at_once = [name for name, _ in self.overrides if name.startswith(AT_ONCE)]
+        if is_file and at_once:
+            raise ConfigError(
+                f"--config.{at_once[0]} is not for --size=gguf_bytes, which has one "
+                "budget. Set --budget."
+            )
         own = [name for name, _ in self.overrides if name.startswith("quantize")]
         if is_file and own:
             raise ConfigError(
