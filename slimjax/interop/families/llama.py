@@ -160,6 +160,9 @@ def config_of(
         "attention_bias": style.bias in (True, "attention"),
         "mlp_bias": style.bias is True,
     }
+    if scaling is not None:  # The older way, for transformers 4.
+        own = {name: value for name, value in rope.items() if name != "rope_theta"}
+        config["rope_scaling"] = own
     if kind in ("mistral", "qwen2"):
         config["sliding_window"] = main.window or None
     return {"max_position_embeddings": 2048} | config

@@ -1,0 +1,26 @@
+"""Settings of a Llama or Mistral that transformers reads in its own way."""
+
+from foreign_models import LINEAR, LLAMA3
+from own_folders import config_of, random_folder
+
+from slimjax.interop.families import llama
+from slimjax.interop.hf_export import export_hf
+from slimjax.interop.hf_reading import read_folder
+from slimjax.interop.importing import understand
+from slimjax.interop.run_folders import write_run_folder
+
+
+def test_scaling_is_exported_in_the_older_way_too(tmp_path):
+    for name, rope in (("llama-linear", LINEAR), ("llama-llama3", LLAMA3)):
+        folder = tmp_path / name
+        random_folder(folder / "hf", config_of(name))
+        imported = understand(read_folder(folder / "hf"), str(folder / "run"))
+        write_run_folder(imported, folder / "run", "hf")
+        export_hf(folder / "run", folder / "again")
+        config = read_folder(folder / "again").config
+        theirs = {key: value for key, value in rope.items() if key != "rope_theta"}
+        assert config["rope_scaling"] == theirs
+        assert config["rope_theta"] == rope["rope_theta"]
+        assert config["rope_parameters"] == rope
+    random_folder(tmp_path / "plain", config_of("llama"))
+    assert "rope_scaling" not in read_folder(tmp_path / "plain").config
