@@ -96,8 +96,7 @@ def _checked(config: dict[str, Any]) -> dict[str, Any]:
 def _rope(config: dict[str, Any]) -> dict[str, Any]:
     """Returns ``rope_parameters``, also of configs that tell them in the older way."""
     rope = {"rope_theta": config.get("rope_theta", DEFAULT_BASE)}
-    rope |= config.get("rope_scaling") or {}
-    rope |= config.get("rope_parameters") or {}
+    rope |= config.get("rope_scaling") or config.get("rope_parameters") or {}
     kind = rope.setdefault("rope_type", rope.pop("type", "default"))
     if kind not in ("default", "linear", "llama3"):
         raise DataError(f"rope_type={kind!r:.40} is not written to GGUF files.")

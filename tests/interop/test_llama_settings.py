@@ -1,8 +1,10 @@
 """Settings of a Llama or Mistral that transformers reads in its own way."""
 
+import pytest
 from foreign_models import LINEAR, LLAMA3
 from own_folders import config_of, random_folder
 
+from slimjax.errors import DataError
 from slimjax.interop.families import llama
 from slimjax.interop.hf_export import export_hf
 from slimjax.interop.hf_reading import read_folder
@@ -24,3 +26,17 @@ def test_scaling_is_exported_in_the_older_way_too(tmp_path):
         assert config["rope_parameters"] == rope
     random_folder(tmp_path / "plain", config_of("llama"))
     assert "rope_scaling" not in read_folder(tmp_path / "plain").config
+
+
+def test_the_older_setting_counts_where_there_are_both():
+    new = {"rope_type": "default", "rope_theta": 7.0}
+    config = config_of("llama", rope_parameters=new, rope_theta=5.0)
+    assert llama.describe(config).model["rope_base"] == 7.0
+    both = config | {"rope_scaling": {"type": "linear", "factor": 2.0}}
+    found = llama.describe(both).model
+    assert found["rope_scaling"] == {"rope_type": "linear", "factor": 2.0}
+    assert found["rope_base"] == 5.0
+    with pytest.raises(DataError, match="the RoPE scaling 'yarn' is not supported"):
+        llama.describe(config | {"rope_scaling": {"rope_type": "yarn", "factor": 2.0}})
+    with pytest.raises(DataError, match="rope_parameters of some layers alone"):
+        llama.describe(config | {"rope_parameters": {"full_attention": new}})

@@ -224,11 +224,16 @@ def _window(values: Values) -> int:
 
 
 def _rope(values: Values) -> dict[str, Any]:
-    """Returns ``rope_base`` and ``rope_scaling``, of files of both kinds."""
-    given = values.config.get("rope_parameters") or values.config.get("rope_scaling")
-    given = given or {}
+    """Returns ``rope_base`` and ``rope_scaling``, of files of both kinds.
+
+    Where a file has both, the older ``rope_scaling`` counts, as in transformers.
+    """
+    name = "rope_scaling" if values.config.get("rope_scaling") else "rope_parameters"
+    given = values.config.get(name) or {}
     if not isinstance(given, Mapping):
-        raise DataError("config.json: rope_parameters must be an object.")
+        raise DataError(f"config.json: {name} must be an object.")
+    if any(isinstance(value, Mapping) for value in given.values()):
+        raise DataError(f"config.json: {name} of some layers alone is not supported.")
     own = Values(given)
     base = own.number("rope_theta", values.number("rope_theta", 10_000.0))
     own.refuse("partial_rotary_factor", 1, 1.0)
