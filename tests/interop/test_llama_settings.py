@@ -40,3 +40,11 @@ def test_the_older_setting_counts_where_there_are_both():
         llama.describe(config | {"rope_scaling": {"rope_type": "yarn", "factor": 2.0}})
     with pytest.raises(DataError, match="rope_parameters of some layers alone"):
         llama.describe(config | {"rope_parameters": {"full_attention": new}})
+
+
+@pytest.mark.parametrize("kinds", [None, ["full_attention"] * 3])
+def test_windows_are_those_of_transformers(kinds):
+    own = dict(sliding_window=7, layer_types=kinds)
+    assert llama.describe(config_of("llama", **own)).model["window"] == 0
+    assert llama.describe(config_of("mistral", **own)).model["window"] == 7
+    assert llama.describe(config_of("qwen2", **own)).model["window"] == 0

@@ -202,21 +202,24 @@ def _bias(values: Values) -> bool | str:
 
 
 def _window(values: Values) -> int:
-    """Returns the positions that are seen, 0 for all."""
-    kinds = values.config.get("layer_types") or []
+    """Returns the positions that are seen, 0 for all.
+
+    As in transformers, a Llama has no window, and layers of a Mistral have no kinds.
+    """
+    config = values.config
+    if config.get("model_type") == "llama":
+        return 0
+    kinds = config.get("layer_types") or []
     if not isinstance(kinds, list) or not all(isinstance(k, str) for k in kinds):
         raise DataError("config.json: layer_types must be a list of texts.")
-    is_qwen = values.config.get("model_type") == "qwen2"
-    if is_qwen and not values.flag("use_sliding_window", False):
-        return 0
-    if is_qwen or (kinds and len(set(kinds)) > 1):
+    if config.get("model_type") == "qwen2":
+        if not values.flag("use_sliding_window", False):
+            return 0
         raise DataError(
             "config.json: a sliding window in some layers alone is not supported."
         )
-    config = values.config
-    usual = 4096 if config.get("model_type") == "mistral" else None
-    window = config.get("sliding_window", usual)
-    if window is None or "full_attention" in kinds:
+    window = config.get("sliding_window", 4096)
+    if window is None:
         return 0
     window = Values({"sliding_window": window}).integer("sliding_window")
     longest = values.integer("max_position_embeddings", 2048)
