@@ -135,6 +135,8 @@ def make_foreign(weighed: Weighed) -> Foreign:
     own = {name: c for name, c in weighed.codecs.items() if name in ("label", "tags")}
     config = family.config_of(model, base, weighed.task, own)
     config = _special(weighed.codecs) | config
+    if config.get("is_encoder_decoder"):
+        config.setdefault("decoder_start_token_id", config["bos_token_id"])
     _check_shape(config, weighed)
     plan = Plan(family.links(model, config), weighed.shapes)
     tensors = _with_prefix(plan.write(weighed.read), family, config)
