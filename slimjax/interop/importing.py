@@ -79,7 +79,8 @@ def understand(
         described = dataclasses.replace(described, model=model)
     where = "the model" if foreign.source is None else foreign.source.path
     tensors = canonical(foreign, family.PREFIX[foreign.config["model_type"]])
-    described, tied, notes = _untie(family, described, tensors)
+    ties = foreign.config.get("tie_word_embeddings") is not False
+    described, tied, notes = _untie(family, described, tensors, ties=ties)
     tokenizer = tokenizer or make_tokenizer(foreign, described.vocab_size)
     codecs: dict[str, Codec] = {"tokens": tokenizer, **described.codecs}
     run = _make_run(described, folder)
@@ -138,7 +139,7 @@ def canonical(foreign: Foreign, prefix: str) -> dict[str, Tensor]:
 
 
 def _untie(
-    family: Any, described: Described, tensors: dict[str, Tensor]
+    family: Any, described: Described, tensors: dict[str, Tensor], *, ties: bool
 ) -> tuple[Described, set[str], tuple[str, ...]]:
     """Compares tables that are stored twice; one that differs stays by itself.
 
@@ -162,10 +163,8 @@ def _untie(
         if is_same:
             copies.add(name)
         elif name in family.UNTIED:
-            notes += (
-                f"{name} is not {original}, although config.json ties them; both are "
-                "kept.",
-            )
+            note = f"{name} is not {original}, although config.json ties them; both "
+            notes += (f"{note}are kept.",) if ties else ()
             model = {**described.model, "tied": False}
             described = dataclasses.replace(described, model=model)
         else:
