@@ -23,6 +23,12 @@ from slimjax.interop.tokenizer_json import SPACE, normalizer, pre_tokenizer
 
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 _FILLER = re.compile(r"\[PAD\d+\]")
+WHOLE_WORDS = ("llama-bpe",)
+"""Ways to cut a text after which a word that is a piece is taken whole."""
+
+JOINS = ("dropout", "continuing_subword_prefix", "end_of_word_suffix")
+"""Options of BPE that GGUF files have no place for."""
+
 NONE = {"tokenizer.ggml.model": "none"}
 """Settings of a file without a tokenizer."""
 
@@ -55,6 +61,7 @@ def tokenizer_settings(model: Foreign, size: int) -> dict[str, Any]:
         found = _sentence_piece(content, pieces, merges)
     else:
         found: dict[str, Any] = {"model": BPE, "pre": find_pre(content)}
+        _check_joins(kind, found["pre"])
         found["merges"] = [" ".join(merge) for merge in merges]
     found |= {"tokens": pieces, "token_type": kinds}
     found |= _special(model, content, {piece: i for i, piece in enumerate(pieces)})
@@ -81,6 +88,21 @@ def find_pre(content: Mapping[str, Any]) -> str:
         "tokenizer.json cuts texts in a way that GGUF has no name for. "
         f"Known: {', '.join(WRITTEN)}."
     )
+
+
+def _check_joins(model: Mapping[str, Any], pre: str) -> None:
+    """Refuses a BPE that joins pieces in another way than readers of GGUF files do.
+
+    Raises:
+        DataError: If an option is not that of the name.
+    """
+    usual = {"ignore_merges": pre in WHOLE_WORDS, **dict.fromkeys(JOINS)}
+    for name, value in usual.items():
+        if (model.get(name) or None) != (value or None):
+            raise DataError(
+                f"tokenizer.json: {name}={model.get(name)!r:.40} of a tokenizer that "
+                f"cuts texts as {pre!r} has no GGUF file. Take --format=hf."
+            )
 
 
 def _plain(part: Any) -> Any:

@@ -226,3 +226,18 @@ def test_a_piece_that_stands_there_twice_is_refused(tmp_path):
     settings["ggml.tokens"][7] = settings["ggml.tokens"][8]
     with pytest.raises(DataError, match="piece twice"):
         read_gguf(files.llama_file(tmp_path / "m.gguf", tokenizer=settings))
+
+
+@pytest.mark.parametrize("pre", KINDS)
+def test_pieces_that_join_in_another_way_are_refused(tmp_path, pre):
+    given = byte_level_model(tmp_path / "a.gguf", pre)
+    content = given.json("tokenizer.json")
+    is_whole = content["model"]["ignore_merges"]
+    assert is_whole == (pre == "llama-bpe")
+    changes = {"ignore_merges": not is_whole, "end_of_word_suffix": "</w>"}
+    for name, value in changes.items():
+        model = content["model"] | {name: value}
+        data = json.dumps(content | {"model": model}).encode()
+        other = Foreign(given.config, {}, {**given.files, "tokenizer.json": data})
+        with pytest.raises(DataError, match=f"tokenizer.json: {name}="):
+            tokenizer_settings(other, VOCAB)
