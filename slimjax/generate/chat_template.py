@@ -5,6 +5,7 @@ has no files, no imports and no attributes of Python's objects.
 """
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from slimjax.data.json_tokenizer import JsonTokenizer
@@ -57,7 +58,11 @@ def write_chat(tokenizer: Any, message: str) -> str:
 
 def find_template(tokenizer: Any) -> str:
     """Returns the chat template among the files of a tokenizer; empty for none."""
-    files = tokenizer.files if isinstance(tokenizer, JsonTokenizer) else {}
+    return template_of(tokenizer.files if isinstance(tokenizer, JsonTokenizer) else {})
+
+
+def template_of(files: Mapping[str, bytes]) -> str:
+    """Returns the chat template among the files of a model; empty for none."""
     for name in FILES:
         if name not in files:
             continue

@@ -25,6 +25,7 @@ from slimjax.interop.gguf_reading import read_gguf
 from slimjax.interop.gguf_rounding import round_to_blocks
 from slimjax.interop.gguf_tokenizer_writing import (
     NONE,
+    loses_template,
     piece_settings,
     tokenizer_settings,
 )
@@ -44,6 +45,11 @@ RAGGED = (
 )
 NO_TOKENIZER = (
     "The file has no tokenizer: GGUF has no kind of tokenizer like that of this model."
+)
+
+NO_TEMPLATE = (
+    "The file has no chat template: GGUF holds one that is a text, and this model has "
+    "several with names, none of them the default."
 )
 
 
@@ -88,6 +94,7 @@ def export_gguf(
     before = answers_of(model.config, model.params, inputs)
     foreign, tokenizer = make_foreign(weighed), model.codecs["tokens"]
     config, settings = foreign.config, tokenizer_of(foreign, tokenizer)
+    notes = [NO_TEMPLATE] if loses_template(foreign, settings) else []
     predict_bytes(foreign, kind, tokenizer=settings)  # Refuses what does not fit.
     blocks = _round(weighed, foreign, moments, kind)
     part = output.with_name(f".{output.name}.part")
@@ -101,7 +108,7 @@ def export_gguf(
         part.replace(output)
     finally:
         part.unlink(missing_ok=True)
-    notes = [RAGGED] if written.architecture == "deci" else []
+    notes += [RAGGED] if written.architecture == "deci" else []
     notes += [NO_TOKENIZER] if "tokenizer.ggml.tokens" not in settings else []
     _write_card(workdir, output, config, notes)
     return {

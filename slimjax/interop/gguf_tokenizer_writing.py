@@ -7,6 +7,7 @@ from typing import Any
 
 from slimjax.data.special_tokens import list_ends
 from slimjax.errors import DataError
+from slimjax.generate.chat_template import FILES, template_of
 from slimjax.interop.foreign import Foreign
 from slimjax.interop.gguf_pieces import (
     BPE,
@@ -66,7 +67,7 @@ def tokenizer_settings(model: Foreign, size: int) -> dict[str, Any]:
     found |= {"tokens": pieces, "token_type": kinds}
     found |= _special(model, content, {piece: i for i, piece in enumerate(pieces)})
     settings = {f"tokenizer.ggml.{name}": value for name, value in found.items()}
-    if template := _template(model):
+    if template := template_of(model.files):
         settings["tokenizer.chat_template"] = template
     return settings
 
@@ -220,11 +221,11 @@ def _is_around(content: Mapping[str, Any], place: int) -> bool:
     return False
 
 
-def _template(model: Foreign) -> str:
-    told = model.json("tokenizer_config.json").get("chat_template")
-    if isinstance(told, str):
-        return told
-    return model.files.get("chat_template.jinja", b"").decode("utf-8", "replace")
+def loses_template(model: Foreign, settings: Mapping[str, Any]) -> bool:
+    """Whether a model has chat templates, and the settings of its file none."""
+    named = any(model.files.get(name) for name in FILES if name.startswith("chat"))
+    named = named or bool(model.json("tokenizer_config.json").get("chat_template"))
+    return named and "tokenizer.chat_template" not in settings
 
 
 def piece_settings(

@@ -10,7 +10,11 @@ from slimjax.data.tokenizer import read_tokenizer_file
 from slimjax.errors import DataError
 from slimjax.interop.foreign import Foreign
 from slimjax.interop.gguf_reading import read_gguf
-from slimjax.interop.gguf_tokenizer_writing import find_pre, tokenizer_settings
+from slimjax.interop.gguf_tokenizer_writing import (
+    find_pre,
+    loses_template,
+    tokenizer_settings,
+)
 
 tokenizers = pytest.importorskip("tokenizers")
 
@@ -241,3 +245,24 @@ def test_pieces_that_join_in_another_way_are_refused(tmp_path, pre):
         other = Foreign(given.config, {}, {**given.files, "tokenizer.json": data})
         with pytest.raises(DataError, match=f"tokenizer.json: {name}="):
             tokenizer_settings(other, VOCAB)
+
+
+NAMED = [{"name": "default", "template": "one"}, {"name": "tool", "template": "two"}]
+TEMPLATES = {
+    "jinja": ({"chat_template.jinja": b"one"}, {"chat_template": "two"}, "one"),
+    "json": ({"chat_template.json": b'{"chat_template": "one"}'}, {}, "one"),
+    "named": ({}, {"chat_template": NAMED}, "one"),
+    "lost": ({}, {"chat_template": NAMED[1:]}, None),
+    "none": ({}, {}, None),
+}
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_the_template_is_that_of_chat(tmp_path, kind):
+    given = byte_level_model(tmp_path / "a.gguf", "smollm")
+    more, config, expected = TEMPLATES[kind]
+    config = {"tokenizer_config.json": json.dumps(config).encode()}
+    other = Foreign(given.config, {}, {**given.files, **config, **more})
+    found = tokenizer_settings(other, VOCAB)
+    assert found.get("tokenizer.chat_template") == expected
+    assert loses_template(other, found) == (kind == "lost")
