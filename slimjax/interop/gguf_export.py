@@ -67,7 +67,7 @@ def export_gguf(
 
     Args:
         workdir: The run folder.
-        output: The file; it must not be there.
+        output: The file; neither it nor the card must be there.
         kind: Type of its matrices.
         moments: ``E[x^T x]`` of the inputs of products, by path of the weight. These
             are rounded by second order, others to the nearest.
@@ -85,8 +85,12 @@ def export_gguf(
     """
     if kind not in TYPES:
         raise ConfigError(f"--type={kind!r} is unknown. Known: {', '.join(TYPES)}.")
-    if output.exists() or output.is_symlink():
-        raise ConfigError(f"--output={printable(output)} is there already.")
+    for path in (output, output.with_suffix(".md")):
+        if path.exists() or path.is_symlink():
+            raise ConfigError(
+                f"--output={printable(output)}: {printable(path.name)} is there "
+                "already. Name another file."
+            )
     model, weighed = opened or open_weighed(workdir)
     del opened
     check_reads_tokens(model.config)

@@ -41,14 +41,14 @@ def export_packed(workdir: str | Path, output: Path) -> dict[str, Any]:
 
     Args:
         workdir: The run folder.
-        output: The file; neither it nor the folder must be there.
+        output: The file; neither it, the folder nor the card must be there.
 
     Raises:
         ConfigError: If one of them is there already.
         NotFeasibleError: If what was read again answers otherwise.
     """
     beside = output.with_name(f"{output.name}.tokenizer")
-    for path in (output, beside):
+    for path in (output, beside, output.with_name(f"{output.name}.md")):
         if path.exists() or path.is_symlink():
             raise ConfigError(
                 f"--output={printable(output)}: {printable(path.name)} is there "

@@ -192,3 +192,16 @@ def test_our_own_pieces_are_written(tmp_path):
         assert ids == ours.encode(text).tolist()
     special = read_header(path).settings
     assert special["tokenizer.ggml.eos_token_id"] == ours.eos_id
+
+
+def test_a_file_of_the_user_beside_an_export_stays(tmp_path):
+    path, run = MAKERS["llama"](tmp_path / "m.gguf"), tmp_path / "run"
+    argv = ["import", "--format=gguf", f"--input={path}", f"--output={run}"]
+    assert main(argv) == 0
+    for output, notes in (("a.gguf", "a.md"), ("b", "b.md")):
+        (tmp_path / notes).write_text("my notes")
+        kind = "gguf" if output.endswith("gguf") else "packed"
+        argv = ["export", f"--format={kind}", f"--workdir={run}"]
+        assert main([*argv, f"--output={tmp_path / output}"]) == 2
+        assert (tmp_path / notes).read_text() == "my notes"
+        assert not (tmp_path / output).exists()
