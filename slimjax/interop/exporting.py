@@ -23,7 +23,8 @@ from slimjax.generate.model import Model, load
 from slimjax.interop.families import FAMILIES, family_of
 from slimjax.interop.families.links import Plan
 from slimjax.interop.foreign import Foreign, Tensor
-from slimjax.interop.importing import shape_of
+from slimjax.interop.importing import VECTORS, shape_of
+from slimjax.interop.sentence_files import pool_files, read_pool
 from slimjax.models.config import ModelConfig
 from slimjax.models.style import BERT, GPT2, LLAMA, T5, Style
 from slimjax.models.tower_config import TowerConfig
@@ -141,6 +142,9 @@ def make_foreign(weighed: Weighed) -> Foreign:
     plan = Plan(family.links(model, config), weighed.shapes)
     tensors = _with_prefix(plan.write(weighed.read), family, config)
     files = {n: c for n, c in files.items() if n != CONFIG}
+    head = model.heads[0]
+    if weighed.task == VECTORS and read_pool(Foreign(config, {}, files)) != head.at:
+        files |= pool_files(head.at, model.width)
     return Foreign(config, tensors, files)
 
 

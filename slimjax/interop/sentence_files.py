@@ -11,6 +11,9 @@ POOLS = {"mean_tokens": "mean", "cls_token": "first", "max_tokens": "max"}
 KNOWN = ("Transformer", "Pooling", "Normalize")
 """Kinds of modules; vectors are always brought to length 1."""
 
+PACKAGE, PATHS = "sentence_transformers.models", ("", "1_Pooling", "2_Normalize")
+"""Where sentence-transformers has these modules, and their folders."""
+
 
 def read_pool(foreign: Foreign) -> str:
     """Returns how vectors are pooled: mean, first or max; the mean without a file.
@@ -37,6 +40,24 @@ def read_pool(foreign: Foreign) -> str:
             f"{', '.join(names)}, one of them."
         )
     return kinds.pop()
+
+
+def pool_files(pool: str, width: int) -> dict[str, bytes]:
+    """Returns the files by name that say how vectors are pooled.
+
+    Args:
+        pool: mean, first or max.
+        width: Numbers of a vector.
+    """
+    modes: dict[str, Any] = {
+        f"pooling_mode_{end}": known == pool for end, known in POOLS.items()
+    }
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"{PACKAGE}.{kind}"}
+        for i, (path, kind) in enumerate(zip(PATHS, KNOWN, strict=True))
+    ]
+    contents = {POOLING: {"word_embedding_dimension": width} | modes, MODULES: modules}
+    return {name: json.dumps(own, indent=2).encode() for name, own in contents.items()}
 
 
 def _module_kinds(foreign: Foreign) -> list[str]:
