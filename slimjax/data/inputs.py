@@ -6,6 +6,7 @@ for found in iterate_inputs(config, schema, codecs, "csv:new.csv"):
 rows = encode_examples(columns, examples)  # Arrays [R *row] by field.
 """
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -14,10 +15,12 @@ from slimjax.data.dataset import Codec
 from slimjax.data.domains import Domains, choose_all_columns, prepare_domain
 from slimjax.data.encoding import Prepared, find_problem
 from slimjax.data.idx import check_kinds, is_idx, iterate_idx
+from slimjax.data.json_tokenizer import JsonTokenizer
 from slimjax.data.material import Material
 from slimjax.data.outline import DOMAIN
 from slimjax.data.reads import READS, Reads
 from slimjax.data.schema import PAIR, Schema
+from slimjax.data.special_tokens import sentence_settings
 from slimjax.text import examples as of_text
 from slimjax.text.column_checks import check_columns
 from slimjax.text.examples import Example
@@ -28,6 +31,9 @@ from slimjax.text.sources import Names, parse_sources
 from slimjax.text.splits import SPLITS
 
 TEXT = "text"
+
+LEAST_LENGTH = 3
+"""Fewest tokens of a row that are taken of a sentence model's settings."""
 
 Found = Iterator[Example | BadDocument]
 
@@ -43,12 +49,28 @@ def prepare_inputs(
         codecs: Those of the model.
     """
     inputs = choose_inputs(schema, codecs)
+    config = dataclasses.replace(config, seq_len=row_length(config, codecs))
     splits: dict[str, list[Example]] = {split: [] for split in SPLITS}
     columns = schema.prepare(Material(config, inputs, splits, codecs))
     domains = codecs.get(DOMAIN)
     if isinstance(domains, Domains):
         return [*columns, prepare_domain(domains, splits)]
     return columns
+
+
+def row_length(config: DataConfig, codecs: Mapping[str, Codec]) -> int:
+    """Returns the tokens of a row, T; an imported sentence model may read fewer.
+
+    Args:
+        config: The settings of data that the model was trained with.
+        codecs: Those of the model.
+    """
+    tokenizer = codecs.get("tokens")
+    if READS in codecs or not isinstance(tokenizer, JsonTokenizer):
+        return config.seq_len
+    longest = sentence_settings(tokenizer.files).get("max_seq_length")
+    is_length = type(longest) is int and longest >= LEAST_LENGTH
+    return min(config.seq_len, longest) if is_length else config.seq_len
 
 
 def iterate_inputs(

@@ -20,6 +20,10 @@ NAMES = {
 }
 
 
+SENTENCES = "sentence_bert_config.json"
+"""Settings of sentence-transformers."""
+
+
 def find_special(
     named: Mapping[str, Any], vocab: Mapping[str, int]
 ) -> dict[str, int | None]:
@@ -71,3 +75,20 @@ def list_ends(files: Mapping[str, bytes]) -> list[int]:
         ids = given if isinstance(given, list) else [given]
         return [i for i in ids if type(i) is int and i >= 0]
     return []
+
+
+def sentence_settings(files: Mapping[str, bytes]) -> dict[str, Any]:
+    """Returns what sentence-transformers has beside a model: its longest text, say.
+
+    Args:
+        files: The files of the model by name.
+
+    Examples:
+        >>> sentence_settings({SENTENCES: b'{"max_seq_length": 256}'})
+        {'max_seq_length': 256}
+    """
+    try:
+        content = json.loads(files.get(SENTENCES, b"{}"))
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}

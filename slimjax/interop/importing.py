@@ -16,7 +16,7 @@ from slimjax.interop.families import family_of
 from slimjax.interop.families.described import Described
 from slimjax.interop.families.links import Plan
 from slimjax.interop.foreign import Foreign, Tensor
-from slimjax.interop.sentence_files import read_pool
+from slimjax.interop.sentence_files import note_case, read_pool
 from slimjax.interop.tokenizers import make_tokenizer
 from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig
@@ -92,6 +92,8 @@ def understand(
     plan.check(tensors, where)
     left = _left_out(tensors, plan, tied, family.LEFT_OUT, where)
     notes = (*described.notes, *notes, *left)
+    if described.task == VECTORS:
+        notes += note_case(foreign)
     return Imported(run, model, plan, tensors, codecs, foreign, notes)
 
 

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from slimjax.data.special_tokens import SENTENCES, sentence_settings
 from slimjax.errors import DataError
 from slimjax.interop.foreign import Foreign
 
@@ -40,6 +41,17 @@ def read_pool(foreign: Foreign) -> str:
             f"{', '.join(names)}, one of them."
         )
     return kinds.pop()
+
+
+def note_case(foreign: Foreign) -> tuple[str, ...]:
+    """Returns a note if texts should be lower case and the tokenizer leaves them."""
+    normalizer = foreign.json("tokenizer.json").get("normalizer")
+    is_lower = "lowercase" in json.dumps(normalizer or {}).lower()
+    if isinstance(normalizer, dict) and normalizer.get("lowercase") is False:
+        is_lower = False
+    if is_lower or sentence_settings(foreign.files).get("do_lower_case") is not True:
+        return ()
+    return (f"{SENTENCES} has do_lower_case: give texts in lower case.",)
 
 
 def pool_files(pool: str, width: int) -> dict[str, bytes]:

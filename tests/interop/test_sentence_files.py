@@ -3,13 +3,16 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
-from own_folders import config_of, random_model
+from own_folders import config_of, random_folder, random_model
 
+import slimjax
 from slimjax.interop.exporting import make_foreign
 from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.hf_writing import write_folder
 from slimjax.interop.importing import understand
+from slimjax.interop.run_folders import write_run_folder
 
 
 def pooled(folder, pool):
@@ -40,3 +43,33 @@ def test_an_export_says_how_vectors_are_pooled(tmp_path, pool, mode):
         modules = json.loads((tmp_path / "hf" / "modules.json").read_text())
         kinds = [module["type"].rpartition(".")[2] for module in modules]
         assert kinds == ["Transformer", "Pooling", "Normalize"]
+
+
+def test_texts_are_cut_at_the_length_of_the_sentence_model(tmp_path):
+    random_folder(tmp_path / "hf", config_of("bert"))
+    settings = {"max_seq_length": 8, "do_lower_case": True}
+    path = tmp_path / "hf" / "sentence_bert_config.json"
+    path.write_text(json.dumps(settings))
+    imported = understand(read_folder(tmp_path / "hf"), str(tmp_path / "run"))
+    assert imported.notes == ()  # Its tokenizer does that.
+    write_run_folder(imported, tmp_path / "run", "hf")
+    model = slimjax.load(tmp_path / "run")
+    assert model.config.main.num_positions == 40
+    texts = ["the dog " * 3, "the dog " * 9]
+    kept, longer = model.vectors(texts)
+    np.testing.assert_allclose(kept, longer, atol=1e-6)
+    assert [line["truncated"] for line in model.predict(["dog", *texts])] == [
+        False,
+        False,
+        True,
+    ]
+
+
+def test_case_that_the_tokenizer_leaves_has_a_note(tmp_path):
+    random_folder(tmp_path, config_of("bert"))
+    (tmp_path / "sentence_bert_config.json").write_text('{"do_lower_case": true}')
+    given = read_folder(tmp_path)
+    content = given.json("tokenizer.json") | {"normalizer": None}
+    files = {**given.files, "tokenizer.json": json.dumps(content).encode()}
+    found = understand(dataclasses.replace(given, files=files), str(tmp_path))
+    assert [n for n in found.notes if "do_lower_case" in n]
