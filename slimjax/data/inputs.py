@@ -69,8 +69,9 @@ def row_length(config: DataConfig, codecs: Mapping[str, Codec]) -> int:
     if READS in codecs or not isinstance(tokenizer, JsonTokenizer):
         return config.seq_len
     longest = sentence_settings(tokenizer.files).get("max_seq_length")
-    is_length = type(longest) is int and longest >= LEAST_LENGTH
-    return min(config.seq_len, longest) if is_length else config.seq_len
+    if not isinstance(longest, int) or longest < LEAST_LENGTH:
+        return config.seq_len
+    return min(config.seq_len, longest)
 
 
 def iterate_inputs(

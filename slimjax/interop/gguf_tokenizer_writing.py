@@ -200,7 +200,7 @@ def _special(
             number = model.config.get(f"{other}_id")
         if type(number) is int and 0 <= number < len(ids):
             found[f"{name}_token_id"] = number
-    ends = list_ends({"config.json": json.dumps(model.config).encode()} | model.files)
+    ends = list_ends({"config.json": json.dumps(model.config).encode(), **model.files})
     others = [i for i in ends if i != found.get("eos_token_id") and i < len(ids)]
     if others:
         found["eot_token_id"] = others[0]

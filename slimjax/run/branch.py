@@ -106,7 +106,7 @@ def _start_sizes(
     if latency is not None and LATENCY not in known:
         start = make_blueprint(run, data.outline, latency=latency)
         known[LATENCY] = start.sizes[LATENCY]
-    sums = {m: sum(parse_measure(m).values()) for m in run.objective.measures}
+    sums = {m: float(sum(parse_measure(m).values())) for m in run.objective.measures}
     return sums | known  # A sum's parts are all whole at the start.
 
 
