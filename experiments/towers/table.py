@@ -230,9 +230,10 @@ def parameters(runs: list[dict[str, Any]]) -> str:
 
 def seconds(runs: list[dict[str, Any]]) -> str:
     """Returns the time of the slowest run, and on what."""
-    times = [r["train"]["seconds"] if "train" in r else r["seconds"] for r in runs]
-    kinds = {run.get("machine", {}).get("platform", "cpu") for run in runs}
-    return f"{max(times):.0f}" + (" (GPU)" if "gpu" in kinds else "")
+    time = lambda run: run["train"]["seconds"] if "train" in run else run["seconds"]
+    slowest = max(runs, key=time)
+    kind = slowest.get("machine", {}).get("platform", "cpu")
+    return f"{time(slowest):.0f}" + (" (GPU)" if kind == "gpu" else "")
 
 
 if __name__ == "__main__":

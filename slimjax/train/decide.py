@@ -54,7 +54,7 @@ def decide(
         return decision
     budget = budget_at(blueprint, index)
     divides = bool(objective.division)
-    decision = (decide_divided if divides else Search.at_budget)(search, budget)
+    decision = decide_divided(search, budget) if divides else search.at_budget(budget)
     if decision is None:
         raise NotFeasibleError(
             f"The seam at step {int(state.step)} cannot meet "

@@ -65,6 +65,7 @@ def test_a_cut_model_does_not_have_the_error_of_the_model_before(monkeypatch, ta
         taken=taken,
         flops_spent=0.0,
         alpha=None,
+        alphas={},
         next_calibration=1.0,
         predicted_loss_change=0.0,
         true_loss_change=0.0,
