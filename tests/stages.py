@@ -7,11 +7,25 @@ import numpy as np
 from slimjax.config import override, read_config
 from slimjax.data.batches import make_batch
 from slimjax.models.config import ModelConfig
+from slimjax.objective.latency_table import LatencyTable
 from slimjax.run.blueprints import expected_blueprint
 from slimjax.train.config import RunConfig, make_run_config
 from slimjax.train.stage import Stage
 from slimjax.train.stage import make_stage as make_any_stage
 from slimjax.train.state import init_params
+
+TABLE = LatencyTable(
+    vocab_size=259,
+    head_dim=8,
+    widths=(8, 32),
+    kv_heads=(1, 2),
+    group=(1, 2),
+    units=(6, 24, 48),
+    base=(0.5e-3, 1e-3),
+    attention=(((0.3e-3, 1e-3), (1e-3, 1e-3)), ((1e-3, 2e-3), (2e-3, 3e-3))),
+    mlp=((0.5e-3, 1e-3, 1e-3), (1e-3, 2e-3, 5e-3)),
+)
+"""Times of the tiny model, made up."""
 
 
 def stage_of(run: RunConfig, model: ModelConfig | None = None, **options) -> Stage:

@@ -37,10 +37,22 @@ def text_of(record: Record, field: Any) -> str | BadDocument:
         return record.line.bad("not_text", f"{name} is {kind}, not text.")
     if not value:
         return record.line.bad("empty", f"{name} is empty.")
-    if half := find_half(value):
-        problem = f"{name} holds half a character, {half!a}."
-        return record.line.bad("not_utf8", problem)
-    return value
+    return check_whole(record, field, value) or value
+
+
+def check_whole(record: Record, field: Any, value: Any) -> BadDocument | None:
+    """Returns what is wrong if a value under a field holds half a character, or None.
+
+    Args:
+        record: Where the value is from.
+        field: Its name there.
+        value: As `find_half` takes it.
+    """
+    half = find_half(value)
+    if not half:
+        return None
+    problem = f"field {show(str(field))} holds half a character, {half!a}."
+    return record.line.bad("not_utf8", problem)
 
 
 def find_half(value: Any) -> str:

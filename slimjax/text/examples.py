@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from slimjax.errors import ConfigError, DataError
-from slimjax.text.documents import find_half
+from slimjax.text.documents import check_whole
 from slimjax.text.fields import (
     Column,
     choose_text_column,
@@ -235,9 +235,8 @@ def _make(
         value = find_kind(column.kind).read(record, column.keys)
         if isinstance(value, BadDocument):
             return value
-        if half := find_half(value):
-            problem = f"field {show(str(column.keys[0]))} holds half a character"
-            return record.line.bad("not_utf8", f"{problem}, {half!a}.")
+        if bad := check_whole(record, column.keys[0], value):
+            return bad
         values[column.name] = value
     line, kept = record.line, _keep(record) if keep_record else {}
     return Example(values, line.path, line.number, kept, line.unit)
@@ -265,7 +264,6 @@ def _with_group(
     if value is None or value == "" or isinstance(value, list | dict):
         problem = f"field {show(group_field)} is {show(value)}, not a group."
         return record.line.bad("wrong_type", problem)
-    if half := find_half(value):
-        problem = f"field {show(group_field)} holds half a character, {half!a}."
-        return record.line.bad("not_utf8", problem)
+    if bad := check_whole(record, group_field, value):
+        return bad
     return dataclasses.replace(example, group=str(value))

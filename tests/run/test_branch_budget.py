@@ -5,10 +5,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from stages import make_stage
+from stages import TABLE, make_stage
 
 from slimjax.errors import ConfigError, NotFeasibleError
-from slimjax.objective.latency_table import LatencyTable
 from slimjax.run.branch import blueprint_of, check_first_seam
 from slimjax.run.feasible import check_branch_budget
 from slimjax.run.resume import make_manifest
@@ -16,18 +15,6 @@ from slimjax.train import decide
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.history import History
 from slimjax.train.state import init_params
-
-TABLE = LatencyTable(
-    vocab_size=259,
-    head_dim=8,
-    widths=(8, 32),
-    kv_heads=(1, 2),
-    group=(1, 2),
-    units=(6, 24, 48),
-    base=(0.5e-3, 1e-3),
-    attention=(((0.3e-3, 1e-3), (1e-3, 1e-3)), ((1e-3, 2e-3), (2e-3, 3e-3))),
-    mlp=((0.5e-3, 1e-3, 1e-3), (1e-3, 2e-3, 5e-3)),
-)
 
 DENSE = (("objective.strategy", "none"), ("objective.budget", ""))
 

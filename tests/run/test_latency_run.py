@@ -6,6 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from stages import TABLE
 
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError, NotFeasibleError
@@ -22,18 +23,6 @@ from slimjax.run.latency_models import ragged_model
 from slimjax.run.progress import Display
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import make_run_config
-
-TABLE = LatencyTable(
-    vocab_size=259,
-    head_dim=8,
-    widths=(8, 32),
-    kv_heads=(1, 2),
-    group=(1, 2),
-    units=(6, 24, 48),
-    base=(0.5e-3, 1e-3),
-    attention=(((0.3e-3, 1e-3), (1e-3, 1e-3)), ((1e-3, 2e-3), (2e-3, 3e-3))),
-    mlp=((0.5e-3, 1e-3, 1e-3), (1e-3, 2e-3, 5e-3)),
-)
 
 
 class Killed(BaseException):

@@ -141,13 +141,18 @@ def test_bfloat16_products_keep_float32_weights_and_sums():
     assert stage.blueprint.outline.special == {"pad": 0, "bos": 1, "eos": 2}
 
 
+def batches_and_half(stage):
+    """Returns what draws batches by number, and gates that close half of an MLP."""
+    rows = np.random.default_rng(0).integers(3, 259, (40, 9))
+    closed = stage.blueprint.inventory.open_gates()
+    closed["layer_0", "mlp", "mlp"][::2] = 0.0
+    return lambda i: stage.put(make_batch(rows, 50 + i, 8, seed=0)), closed
+
+
 def test_a_refitted_seam_loses_less_and_is_still_exact():
     stage = make_stage(("resize.refit_batches", "3"))
     state, _ = take_steps(stage, 20)
-    rows = np.random.default_rng(0).integers(3, 259, (40, 9))
-    draw = lambda i: stage.put(make_batch(rows, 50 + i, 8, seed=0))
-    closed = stage.blueprint.inventory.open_gates()
-    closed["layer_0", "mlp", "mlp"][::2] = 0.0
+    draw, closed = batches_and_half(stage)
     refitted, flops = refit_state(stage, state, closed, draw)
     assert flops > 3 * 8 * 9 * stage.blueprint.sizes["flops"]
     losses = []
@@ -166,10 +171,7 @@ def test_a_refitted_seam_loses_less_and_is_still_exact():
 def test_the_average_is_refitted_as_weights_are():
     stage = make_stage(("resize.refit_batches", "2"), ("optim.ema_decay", "0.9"))
     state, _ = take_steps(stage, 5)
-    rows = np.random.default_rng(0).integers(3, 259, (40, 9))
-    draw = lambda i: stage.put(make_batch(rows, 50 + i, 8, seed=0))
-    closed = stage.blueprint.inventory.open_gates()
-    closed["layer_0", "mlp", "mlp"][::2] = 0.0
+    draw, closed = batches_and_half(stage)
     refitted, flops = refit_state(stage, state, closed, draw)
     alone = {**state.params, "params": state.ema}
     alone = dataclasses.replace(state, params=alone, ema=None)
