@@ -94,7 +94,12 @@ STUDIES = {
     "clothes": Study(
         "fashion_cnn",
         "clothes",
-        {"cnn": {}, "cnn-unmoved": UNMOVED, "cnn-pooled": POOLED, "mlp": PERCEPTRON},
+        {
+            "cnn": {},
+            "cnn-unmoved": UNMOVED,
+            "cnn-pooled": POOLED,
+            "mlp": PERCEPTRON | {"optim.learning_rate": 2e-3},
+        },
     ),
     "stamps": Study("stamps", "stamps", {"cnn": {}}),
     "captions-en": Study(
