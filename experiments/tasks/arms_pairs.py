@@ -66,8 +66,8 @@ TRIPLES = {  # Facts are learned by heart, so there is little dropout.
     "optim.decay": "linear",
     "optim.final_fraction": 0,
     "train.label_smoothing": 0.0,
-    "train.num_steps": 500,
-    "train.eval_every_steps": 250,
+    "train.num_steps": 3_000,
+    "train.eval_every_steps": 500,
 }
 CHAT = {
     "data.vocab_size": 2_048,
