@@ -26,6 +26,10 @@ class CheckpointError(SlimjaxError):
     """A run folder or a checkpoint that is missing, damaged or of another run."""
 
 
+class UnreadableError(CheckpointError):
+    """A file of a run that may be whole, but cannot be read as things are now."""
+
+
 class FolderInUseError(CheckpointError):
     """A run folder in which another process trains."""
 

@@ -11,7 +11,7 @@ from slimjax import tasks
 from slimjax.config import build
 from slimjax.data.codecs import Codecs, sizes_of, special_of
 from slimjax.data.domains import names_of
-from slimjax.errors import CheckpointError, ConfigError
+from slimjax.errors import CheckpointError, ConfigError, UnreadableError
 from slimjax.models.build import build_model
 from slimjax.models.config import ModelConfig, ModelSettings
 from slimjax.nn.quantize import quantize
@@ -108,6 +108,8 @@ def newest_checkpoint(
                 group_size = manifest["config"]["quantize"]["group_size"]
                 variables = _rounded(shape, variables, precision, group_size)
             return shape, variables
+        except UnreadableError:  # It may be whole: no older one stands in for it.
+            raise
         except (CheckpointError, ConfigError) as error:
             reason = str(error)
         except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -6,7 +6,7 @@ from typing import Any
 from slimjax import processes
 from slimjax.data.codecs import save_codecs
 from slimjax.data.dataset import Dataset
-from slimjax.errors import CheckpointError, ConfigError
+from slimjax.errors import CheckpointError, ConfigError, UnreadableError
 from slimjax.objective.latency import LATENCY
 from slimjax.run.accounting import RESTART, note_return
 from slimjax.run.blueprints import make_blueprint, make_model
@@ -50,11 +50,13 @@ def begin_or_resume(
         reason: Why, should the run be taken up: RESTART or ROLLBACK.
 
     Raises:
+        UnreadableError: If one cannot be read that may be whole.
         CheckpointError: If there are checkpoints, and none is whole.
         NotFeasibleError: If the data are not what they were.
     """
     checkpoints = folder.checkpoints
-    found = [checkpoints.list(), checkpoints.unfinished()]
+    with processes.together("looking for checkpoints"):
+        found = [checkpoints.list(), checkpoints.unfinished()]
     names, unfinished = processes.share("the checkpoints", found)
     for name in unfinished:
         where = checkpoints.path(name)
@@ -64,6 +66,9 @@ def begin_or_resume(
             with processes.together(f"checkpoint {name}"):
                 manifest, stage, state = _read(name, run, folder, data)
         except CheckpointError as error:
+            may_be_whole = isinstance(error, UnreadableError)
+            if any(processes.exchange(f"whether {name} may be whole", may_be_whole)):
+                raise
             display.say(f"{error} Looking for an older one.")
             folder.checkpoints.distrust(name)
             continue

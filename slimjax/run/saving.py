@@ -3,7 +3,7 @@
 import time
 
 from slimjax import processes
-from slimjax.errors import CheckpointError
+from slimjax.errors import CheckpointError, UnreadableError
 from slimjax.run.progress import Display
 from slimjax.run.resume import make_manifest
 from slimjax.store.files import write_json
@@ -71,12 +71,17 @@ class Saver:
         try:
             self.folder.checkpoints.wait()
         except CheckpointError as error:
-            older = "There is no older checkpoint."
-            if self.folder.checkpoints.list():
-                older = "The checkpoints before it are whole."
-            self.display.say(f"{error} {older}")
+            self.display.say(f"{error} {self._describe_older()}")
             return str(error)
         return ""
+
+    def _describe_older(self) -> str:
+        try:
+            if self.folder.checkpoints.list():
+                return "The checkpoints before it are whole."
+        except UnreadableError as error:
+            return str(error)
+        return "There is no older checkpoint."
 
     def finish_last(self) -> None:
         """Waits for the save at the end, without which a run is not finished.

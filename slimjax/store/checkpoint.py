@@ -18,14 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 from jaxtyping import PyTree
 
 from slimjax import processes
-from slimjax.errors import CheckpointError, LostClaimError, ProcessError
+from slimjax.errors import (
+    CheckpointError,
+    LostClaimError,
+    ProcessError,
+    UnreadableError,
+)
 from slimjax.store.faults import fault_point
-from slimjax.store.files import reason_of, sync_folder, write_json
+from slimjax.store.files import reason_of, sync_folder, unread, write_json
 from slimjax.store.keep import Keep, Kept
+from slimjax.store.leaves import compare_leaves, compare_shapes, host_copy
 from slimjax.store.manifest import (
     MANIFEST,
     NAME,
@@ -38,7 +43,10 @@ from slimjax.store.manifest import (
 )
 from slimjax.store.orbax import begin_to_write, read_arrays
 from slimjax.store.owner import check_owner
-from slimjax.trees import leaf_table, named_leaves
+from slimjax.trees import leaf_table
+
+NOT_NOW = OSError, LostClaimError, UnreadableError
+"""What keeps old checkpoints from being removed."""
 
 
 class Checkpoints:
@@ -100,7 +108,7 @@ class Checkpoints:
                 _remove(folder)
             processes.barrier("a checkpoint")
             writer = begin_to_write(folder / "state", state)
-            host = jax.tree.map(_host_copy, state)
+            host = jax.tree.map(host_copy, state)
         except (ProcessError, LostClaimError):
             raise
         except Exception as error:  # Orbax has many names for a full disk.
@@ -142,12 +150,13 @@ class Checkpoints:
             target: Shapes, dtypes and shardings that are expected.
 
         Raises:
+            UnreadableError: If memory or the file system does not let it be read.
             CheckpointError: If anything is missing, damaged, or of another shape.
         """
         folder, leaves = self._check_files(name)
-        _compare_shapes(folder, leaves, target)
+        compare_shapes(folder, leaves, target)
         state = read_arrays(folder / "state", target)
-        _compare_leaves(folder, leaves, state)
+        compare_leaves(folder, leaves, state)
         self._last = name
         return state
 
@@ -168,7 +177,7 @@ class Checkpoints:
         if not any(leaf.split(".")[0] == field for leaf in leaves):
             return None
         part = read_arrays(folder / "state")[field]
-        _compare_leaves(folder, leaves, {field: part})
+        compare_leaves(folder, leaves, {field: part})
         return part
 
     def path(self, name: str) -> Path:
@@ -204,7 +213,7 @@ class Checkpoints:
         try:
             found, stored = file_table(folder / "state"), manifest["files"]
         except OSError as error:
-            raise CheckpointError(f"{folder} cannot be read: {error}.") from error
+            raise unread(folder, error) from error
         if found != stored:
             odd = sorted(f for f in {*found, *stored} if found.get(f) != stored.get(f))
             what = "is missing" if odd[0] not in found else "has changed"
@@ -232,26 +241,32 @@ class Checkpoints:
         except Exception as error:  # Whatever it is, training continues.
             self._fail(folder, error)
             return
-        with contextlib.suppress(OSError, LostClaimError):  # The next time, then.
-            self._remove_old()
+        with contextlib.suppress(*NOT_NOW):  # The next time, then.
+            self._remove_old(folder.name)
 
     def _fail(self, folder: Path, error: Exception) -> None:
         self._last = ""
         self._failure = f"{folder} cannot be written: {reason_of(error)}."
-        with contextlib.suppress(OSError, LostClaimError):
+        with contextlib.suppress(*NOT_NOW):
             _remove(folder)
 
-    def _remove_old(self) -> None:
-        """Removes all but what is kept, and whatever a kill left behind."""
-        found = []
+    def _remove_old(self, newest: str) -> None:
+        """Removes all but what is kept, and whatever a kill left behind.
+
+        A checkpoint goes only by what was read of it, and the newest one never.
+        """
+        found, stay = [], {newest}
         for name in self.list():
             try:
                 manifest = self.read_manifest(name)
+            except UnreadableError:
+                stay.add(name)
+                continue
             except CheckpointError:
                 continue  # It goes.
             error = manifest.get("valid_error")
             found.append(Kept(name, error if isinstance(error, float) else None))
-        stay = self.keep.choose(found)
+        stay |= self.keep.choose(found)
         for path in self.directory.iterdir():
             if NAME.fullmatch(path.name) and path.name not in stay:
                 _remove(path)
@@ -267,31 +282,3 @@ def _remove(folder: Path) -> None:
         (folder / MANIFEST).unlink(missing_ok=True)
         fault_point("checkpoint-remove")
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _host_copy(leaf: jax.Array) -> Any:
-    """Returns a copy that the next step cannot overwrite; of what is here alone."""
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-        if not leaf.is_fully_replicated:
-            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype)
-        leaf = leaf.addressable_data(0)
-    return np.array(leaf, copy=True)
-
-
-def _compare_shapes(folder: Path, leaves: dict[str, Any], target: PyTree) -> None:
-    shapes = {
-        leaf: [list(value.shape), str(value.dtype)]
-        for leaf, value in named_leaves(target).items()
-    }
-    stored = {k: [v["shape"], v["dtype"]] for k, v in leaves.items()}
-    if shapes != stored:
-        odd = sorted(k for k in {*shapes, *stored} if shapes.get(k) != stored.get(k))
-        raise CheckpointError(f"{folder} holds another model: {odd[0]} differs.")
-
-
-def _compare_leaves(folder: Path, leaves: dict[str, Any], state: PyTree) -> None:
-    """Raises `CheckpointError` at the first leaf whose bytes are not those saved."""
-    for leaf, entry in leaf_table(jax.tree.map(_host_copy, state)).items():
-        stored, found = leaves.get(leaf, {}).get("crc32"), entry["crc32"]
-        if found is not None and stored is not None and found != stored:
-            raise CheckpointError(f"{folder} is damaged: {leaf} has other bytes.")

@@ -12,14 +12,20 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, BinaryIO
 
-from slimjax.errors import CheckpointError
+from slimjax.errors import CheckpointError, UnreadableError
 from slimjax.processes import is_first
 from slimjax.store.faults import fault_point
 from slimjax.store.owner import check_owner
 
 MAX_DETAIL = 200  # Characters of a library's own words in a message.
+OS_ERROR = r"(?:os_error_code='|OS error:? |Errno )(\d+)"
+"""How libraries tell the number of the system's error."""
+
 MAX_JSON_BYTES = 1 << 26
 """Largest JSON file that is read: no file of a run comes near it."""
+
+NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP}
+"""Errors that say for sure that there is no such file."""
 
 
 def write_atomic(path: Path, content: bytes) -> None:
@@ -106,6 +112,7 @@ def read_json(path: Path, kind: type | UnionType = object) -> Any:
         kind: What it holds: `dict` or `list`.
 
     Raises:
+        UnreadableError: If the file system does not let it be read.
         CheckpointError: If it is missing, damaged, far too large or of another kind.
     """
     try:
@@ -117,8 +124,23 @@ def read_json(path: Path, kind: type | UnionType = object) -> Any:
         return content
     except FileNotFoundError:
         raise CheckpointError(f"{path} is missing; is this a run folder?") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise unread(path, error) from error
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
+
+
+def unread(path: Path, error: OSError) -> CheckpointError:
+    """Returns what to raise for a file of a run that the system does not give.
+
+    Examples:
+        >>> unread(Path("a"), OSError(5, "Input/output error"))
+        UnreadableError('a cannot be read: [Errno 5] Input/output error.')
+        >>> unread(Path("a"), OSError(20, "Not a directory"))
+        CheckpointError('a cannot be read: [Errno 20] Not a directory.')
+    """
+    kind = CheckpointError if error.errno in NOT_THERE else UnreadableError
+    return kind(f"{path} cannot be read: {error}.")
 
 
 def reason_of(error: BaseException) -> str:
@@ -138,7 +160,7 @@ def reason_of(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
-    found = re.search(r"(?:os_error_code='|OS error:? |Errno )(\d+)", str(error))
+    found = re.search(OS_ERROR, str(error))
     return os.strerror(int(found[1])) if found else lines[0][:MAX_DETAIL].rstrip(".")
 
 

@@ -3,13 +3,14 @@
 import json
 import os
 import re
+import stat
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from slimjax.errors import CheckpointError
-from slimjax.store.files import finite, read_json, sync_folder
+from slimjax.store.files import NOT_THERE, finite, read_json, sync_folder, unread
 
 FORMAT = "slimjax-checkpoint-2"
 MANIFEST = "manifest.json"
@@ -43,21 +44,37 @@ def list_names(directory: Path) -> list[str]:
     """Returns the names of the checkpoints in a folder, oldest first.
 
     One without a manifest does not count, and neither does a link.
+
+    Raises:
+        UnreadableError: If the file system does not tell.
     """
-    is_whole = lambda path: not path.is_symlink() and (path / MANIFEST).is_file()
+    is_whole = lambda path: not path.is_symlink() and _is_marked(path)
     return _names(directory, is_whole)
 
 
 def list_unfinished(directory: Path) -> list[str]:
     """Returns the names of folders like checkpoints without a manifest."""
-    return _names(directory, lambda path: not (path / MANIFEST).is_file())
+    return _names(directory, lambda path: not _is_marked(path))
 
 
 def _names(directory: Path, counts: Callable[[Path], bool]) -> list[str]:
-    if not directory.is_dir():
-        return []
-    paths = (path for path in directory.iterdir() if NAME.fullmatch(path.name))
-    return sorted((path.name for path in paths if counts(path)), key=age_of)
+    try:
+        paths = [path for path in directory.iterdir() if NAME.fullmatch(path.name)]
+        return sorted((path.name for path in paths if counts(path)), key=age_of)
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return []
+        raise unread(directory, error) from error
+
+
+def _is_marked(folder: Path) -> bool:
+    """Whether a folder has a manifest; an error that leaves it open is raised."""
+    try:
+        return stat.S_ISREG((folder / MANIFEST).stat().st_mode)
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            return False
+        raise
 
 
 def seal(entry: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +118,7 @@ def file_table(folder: Path, *, sync: bool = False) -> dict[str, list[int]]:
             name them, to the disk.
     """
     table = {}
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder, onerror=_raise):
         for name in names:
             path = Path(parent, name)
             key = path.relative_to(folder).as_posix()
@@ -109,6 +126,12 @@ def file_table(folder: Path, *, sync: bool = False) -> dict[str, list[int]]:
         if sync:
             sync_folder(Path(parent))
     return dict(sorted(table.items()))
+
+
+def _raise(error: OSError) -> None:
+    """Raises what keeps a folder from being listed, unless it is not there."""
+    if error.errno not in NOT_THERE:
+        raise error
 
 
 def _weigh(path: Path, *, sync: bool) -> list[int]:

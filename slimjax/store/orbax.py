@@ -6,6 +6,8 @@ in many. Process-wide settings stand here, so that none is hidden elsewhere.
 
 import ast
 import logging
+import os
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -15,8 +17,10 @@ import orbax.checkpoint as ocp
 import tensorstore as ts
 from jaxtyping import PyTree
 
-from slimjax.errors import CheckpointError
+from slimjax.errors import CheckpointError, UnreadableError
+from slimjax.memory import describe, is_out_of_memory
 from slimjax.paths import printable
+from slimjax.store.files import NOT_THERE, OS_ERROR
 
 UNREAD = r"coroutine 'Store\._get_array_metadatas' was never awaited"
 """What Python warns of files that Orbax dropped when a damaged one stopped it."""
@@ -45,6 +49,7 @@ def read_arrays(folder: Path, *target: PyTree) -> Any:
     """Returns the arrays of a folder, placed and shaped as a target, if there is one.
 
     Raises:
+        UnreadableError: If memory or the file system does not let them be read.
         CheckpointError: If any is missing or damaged.
     """
     keep_quiet()
@@ -57,9 +62,34 @@ def read_arrays(folder: Path, *target: PyTree) -> Any:
         with ocp.StandardCheckpointer() as reader:
             return reader.restore(folder, *target)
     except Exception as error:  # Orbax has many names for damage.
+        reason = _hindrance(error)
+        if reason:
+            message = f"{folder.parent} cannot be read: {reason}"
+            raise UnreadableError(message) from error
         first = str(error).strip().splitlines() or [type(error).__name__]
         message = f"{folder.parent} is damaged: {first[0][:200]}"
         raise CheckpointError(message) from error
+
+
+def _hindrance(error: BaseException) -> str:
+    """Returns what keeps arrays from being read that may be whole; '' if nothing.
+
+    Examples:
+        >>> _hindrance(MemoryError()), _hindrance(ValueError("[os_error_code='2']"))
+        ('out of memory: MemoryError.', '')
+        >>> _hindrance(ValueError("Error reading a file [os_error_code='5']"))
+        'Input/output error.'
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if is_out_of_memory(cause):
+            return f"out of memory: {describe(cause)}"
+        found = re.search(OS_ERROR, str(cause))
+        code = cause.errno if isinstance(cause, OSError) else found and int(found[1])
+        if code and code not in NOT_THERE:
+            return f"{os.strerror(code)}."
+        cause = cause.__cause__
+    return ""
 
 
 def _hush_closed_loops() -> None:

@@ -20,6 +20,7 @@ from slimjax.errors import CheckpointError, ConfigError
 from slimjax.models.config import ModelConfig
 from slimjax.models.plain import as_json, from_json
 from slimjax.nn.axes import to_host
+from slimjax.store.files import unread
 from slimjax.store.tensor_file import (
     Entry,
     Place,
@@ -122,7 +123,9 @@ class StoredModel:
                 raise CheckpointError(f"{path} is damaged: its header has changed.")
         except KeyError as error:
             raise CheckpointError(f"{path} is damaged: it has no {error}.") from error
-        except (OSError, ValueError, ConfigError, safetensors.SafetensorError) as error:
+        except OSError as error:
+            raise unread(path, error) from error
+        except (ValueError, ConfigError, safetensors.SafetensorError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}.") from error
         stored = cls.of(model, {"gates": {}} | unflatten(leaves))
         if stored.digest != metadata.get("digest"):
