@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from slimjax import processes
 from slimjax.data.dataset import Dataset
 from slimjax.data.image_config import plain_normalize
 from slimjax.data.image_table import IMAGE
@@ -22,6 +23,7 @@ from slimjax.objective.size import parse_measure
 from slimjax.run.blueprints import make_blueprint, make_model
 from slimjax.run.feasible import check_branch_budget
 from slimjax.run.latency import find_latency
+from slimjax.run.newest import find_newest
 from slimjax.run.older import restore_state
 from slimjax.run.teaching import find_teacher
 from slimjax.run.transplant import transplant
@@ -192,18 +194,21 @@ def _check_scale(run: RunConfig, other: RunConfig, data: Dataset) -> None:
 def _newest(
     folder: RunFolder, other: RunConfig, data: Dataset
 ) -> tuple[dict[str, Any], Stage, TrainState]:
-    for name in reversed(folder.checkpoints.list()):
-        try:
-            manifest = folder.checkpoints.read_manifest(name)
-            num_seams, digest = manifest["history"]["num_seams"], manifest.get(LATENCY)
-            start = make_model(other, data.outline)
-            latency = find_latency(other, folder, start, digest)
-            blueprint = blueprint_of(other, data, manifest, num_seams, latency)
-            teacher = find_teacher(other, folder, data, manifest.get("teacher"))
-            stage = make_stage(blueprint, teacher=teacher)
-            target = stage.abstract_checkpoint
-            state = restore_state(folder.checkpoints, name, target)
-        except CheckpointError:
-            continue
-        return manifest, stage, state
-    raise CheckpointError(f"No checkpoint in {folder.root} is whole.")
+    def read(name: str) -> tuple[dict[str, Any], Stage, TrainState]:
+        manifest = folder.checkpoints.read_manifest(name)
+        num_seams, digest = manifest["history"]["num_seams"], manifest.get(LATENCY)
+        start = make_model(other, data.outline)
+        latency = find_latency(other, folder, start, digest)
+        blueprint = blueprint_of(other, data, manifest, num_seams, latency)
+        teacher = find_teacher(other, folder, data, manifest.get("teacher"))
+        stage = make_stage(blueprint, teacher=teacher)
+        target = stage.abstract_checkpoint
+        return manifest, stage, restore_state(folder.checkpoints, name, target)
+
+    with processes.together("looking for checkpoints"):
+        names = folder.checkpoints.list()
+    names = processes.share("the checkpoints", names)
+    newest = find_newest(names, read, lambda *_: None)
+    if newest is None:
+        raise CheckpointError(f"No checkpoint in {folder.root} is whole.")
+    return newest[1]

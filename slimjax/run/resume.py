@@ -6,7 +6,7 @@ from typing import Any
 from slimjax import processes
 from slimjax.data.codecs import save_codecs
 from slimjax.data.dataset import Dataset
-from slimjax.errors import CheckpointError, ConfigError, UnreadableError
+from slimjax.errors import CheckpointError, ConfigError
 from slimjax.objective.latency import LATENCY
 from slimjax.run.accounting import RESTART, note_return
 from slimjax.run.blueprints import make_blueprint, make_model
@@ -15,6 +15,7 @@ from slimjax.run.environment import versions
 from slimjax.run.feasible import check_budget
 from slimjax.run.init_weights import describe_start, take_weights
 from slimjax.run.latency import find_latency
+from slimjax.run.newest import find_newest
 from slimjax.run.older import restore_state
 from slimjax.run.progress import Display
 from slimjax.run.teaching import find_teacher
@@ -61,18 +62,15 @@ def begin_or_resume(
     for name in unfinished:
         where = checkpoints.path(name)
         display.say(f"{where} was not finished, and does not count.")
-    for name in reversed(names):
-        try:
-            with processes.together(f"checkpoint {name}"):
-                manifest, stage, state = _read(name, run, folder, data)
-        except CheckpointError as error:
-            may_be_whole = isinstance(error, UnreadableError)
-            if any(processes.exchange(f"whether {name} may be whole", may_be_whole)):
-                raise
-            display.say(f"{error} Looking for an older one.")
-            folder.checkpoints.distrust(name)
-            continue
-        note_return(folder, manifest["step"], folder.checkpoints.path(name), reason)
+
+    def pass_over(name: str, error: CheckpointError) -> None:
+        display.say(f"{error} Looking for an older one.")
+        checkpoints.distrust(name)
+
+    newest = find_newest(names, lambda name: _read(name, run, folder, data), pass_over)
+    if newest is not None:
+        name, (manifest, stage, state) = newest
+        note_return(folder, manifest["step"], checkpoints.path(name), reason)
         return _go_on(manifest, stage, state, folder, display)
     names = names or unfinished[1:]  # A kill leaves one of them, and no more.
     if names and not allow_fresh_start:

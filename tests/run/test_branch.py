@@ -1,14 +1,18 @@
 """A branch goes on as the run would have gone on, or elsewhere."""
 
+import contextlib
 import json
+from types import SimpleNamespace
 
 import pytest
 
+from slimjax import processes
 from slimjax.config import override, read_config
-from slimjax.errors import ConfigError, StoppedError
-from slimjax.run import start
+from slimjax.errors import CheckpointError, ConfigError, StoppedError
+from slimjax.run import branch, start
 from slimjax.run.loop import Loop
 from slimjax.run.progress import Display
+from slimjax.store.manifest import MANIFEST
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import make_run_config
 
@@ -67,6 +71,36 @@ def test_what_cannot_be_gone_on_from_is_refused(train, trunk, tmp_path):
     changes = [("train.num_steps", "12"), ("train.continue_from", str(trunk[0]))]
     with pytest.raises(ConfigError, match="must be more than the 12 steps"):
         train(tmp_path / "b", *PLAIN, *changes)
+
+
+@contextlib.contextmanager
+def fail_elsewhere(name: str):
+    """Stands for `processes.together` where another process cannot read the newest."""
+    yield
+    if "00000012" in name:
+        raise CheckpointError(f"process 1: {name} is damaged.")
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_all_processes_begin_with_the_same_checkpoint(tmp_path, monkeypatch, elsewhere):
+    """Process 0 sees one more of them, or another process cannot read the newest."""
+    folder, names = RunFolder(tmp_path), ["00000008.00", "00000012.00"]
+    for name in names[: 2 if elsewhere else 1]:
+        folder.checkpoints.path(name).mkdir(parents=True)
+        (folder.checkpoints.path(name) / MANIFEST).write_text("{}")
+    manifest = lambda *_: {"history": {"num_seams": 0}}
+    monkeypatch.setattr(type(folder.checkpoints), "read_manifest", manifest)
+    for step in ("make_model", "find_latency", "blueprint_of", "find_teacher"):
+        monkeypatch.setattr(branch, step, lambda *_: None)
+    stage = SimpleNamespace(abstract_checkpoint=None)
+    monkeypatch.setattr(branch, "make_stage", lambda *_, **__: stage)
+    monkeypatch.setattr(branch, "restore_state", lambda _, name, __: name)
+    monkeypatch.setattr(processes, "share", lambda *_: names, raising=False)
+    if elsewhere:
+        monkeypatch.setattr(processes, "together", fail_elsewhere, raising=False)
+    data = SimpleNamespace(outline=None)
+    *_, state = branch._newest(folder, None, data)
+    assert state == names[0 if elsewhere else 1]
 
 
 def test_a_branch_is_saved_at_its_start(train, trunk, tmp_path, monkeypatch):
