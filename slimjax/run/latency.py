@@ -17,7 +17,7 @@ from slimjax.paths import user_path
 from slimjax.run.latency_clock import time_models
 from slimjax.run.latency_fit import empty_table, fit_table
 from slimjax.run.latency_models import choose_models
-from slimjax.store.files import read_json, write_json
+from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.config import RunConfig
 
@@ -29,7 +29,7 @@ def find_latency(
 
     Args:
         run: The config.
-        folder: Its folder, where the table is kept.
+        folder: Its folder, where the table is kept once the run has begun.
         model: The model that the run starts from.
         fingerprint: The table that the run went on with so far; None at its beginning.
 
@@ -40,8 +40,7 @@ def find_latency(
     if not run.objective.counts_latency:
         return None
     if fingerprint is None and not folder.latency.is_file():
-        table = _given_or_measured(run, model)
-        write_json(folder.latency, table.as_json())
+        return _given_or_measured(run, model)
     if not folder.latency.is_file():
         raise NotFeasibleError(_changed(folder.latency))
     narrower = CHANNELS in run.resize.units

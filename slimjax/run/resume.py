@@ -126,6 +126,8 @@ def _begin(
     history.stages.append(record_of(stage.blueprint, int(state.step)))
     write_json(folder.config, run.as_dict())
     write_json(folder.architecture, stage.blueprint.architecture())
+    if stage.blueprint.latency is not None:
+        write_json(folder.latency, stage.blueprint.latency.as_json())
     if processes.is_first():
         folder.tokenizer.mkdir(exist_ok=True)
         save_codecs(data.codecs, folder.tokenizer)

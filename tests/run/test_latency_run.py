@@ -17,7 +17,7 @@ from slimjax.objective.inventory import take_inventory
 from slimjax.objective.latency import make_latency_fn
 from slimjax.objective.latency_table import LatencyTable
 from slimjax.run import loop, start
-from slimjax.run.latency import measure_latency
+from slimjax.run.latency import find_latency, measure_latency
 from slimjax.run.latency_clock import time_models
 from slimjax.run.latency_models import ragged_model
 from slimjax.run.progress import Display
@@ -101,6 +101,36 @@ def test_tables_and_budgets_that_do_not_fit_are_refused(tmp_path, text_folder):
         path.write_text(json.dumps(table.as_json()))
         with pytest.raises(ConfigError, match=reason):
             train(tmp_path / str(i), text_folder, *asked, change)
+
+
+def test_a_budget_that_is_refused_leaves_the_folder_to_one_that_is_met(
+    tmp_path, text_folder, monkeypatch
+):
+    given, folder = tmp_path / "given.json", RunFolder(tmp_path / "run")
+    given.write_text(json.dumps(TABLE.as_json()))
+    asked = ("objective.latency_table", str(given))
+
+    def kill(_):
+        raise Killed
+
+    monkeypatch.setattr(loop, "fault_point", kill)
+    with pytest.raises(ConfigError, match="what must stay"):
+        train(folder.root, text_folder, asked, ("objective.budget", "5e-4"))
+    with pytest.raises(Killed):
+        train(folder.root, text_folder, asked)
+    assert json.loads(folder.latency.read_text()) == json.loads(given.read_text())
+
+
+def test_a_process_that_writes_no_file_has_the_table_of_its_beginning(
+    tmp_path, text_folder, monkeypatch
+):
+    given, folder = tmp_path / "given.json", RunFolder(tmp_path / "run")
+    given.write_text(json.dumps(TABLE.as_json()))
+    run = make_config(text_folder, ("objective.latency_table", str(given)))
+    layer = LayerConfig(4, 2, 8, 48)
+    monkeypatch.setattr("slimjax.store.files.is_first", lambda: False)
+    model = decoder(259, 32, (layer,))
+    assert find_latency(run, folder, model, None) == TABLE
 
 
 @pytest.mark.slow
