@@ -30,6 +30,10 @@ MAX_BYTES = 1 << 24
 """Largest config file that is read."""
 
 
+class _NoFunctionError(Exception):
+    """A config file does not define ``get_config``."""
+
+
 def read_config(path: str | Path) -> dict[str, Any]:
     """Returns the blocks of a config file, ``.py`` (with ``get_config``) or ``.json``.
 
@@ -47,12 +51,15 @@ def read_config(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{where} is far too large for a config.")
     try:
         if path.suffix == ".py":
-            config = to_plain(runpy.run_path(str(path))["get_config"]())
+            defined = runpy.run_path(str(path))
+            if "get_config" not in defined:
+                raise _NoFunctionError
+            config = to_plain(defined["get_config"]())
             json.dumps(config)
         else:
             config = json.loads(path.read_text(encoding="utf-8-sig"))
-    except KeyError as error:
-        raise ConfigError(f"{where} defines no {error.args[0]}().") from error
+    except _NoFunctionError:
+        raise ConfigError(f"{where} defines no get_config().") from None
     except (Exception, SystemExit) as error:
         kind = type(error).__name__
         message = " ".join(str(error).split())

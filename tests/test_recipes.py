@@ -55,6 +55,20 @@ def test_a_config_file_may_give_a_dict(tmp_path, kind):
     assert read_config(tmp_path / "c.py") == {"seed": 3}
 
 
+def test_a_key_that_a_config_misses_is_not_its_function(tmp_path, monkeypatch):
+    monkeypatch.delenv("DATA_DIR", raising=False)
+    path = tmp_path / "c.py"
+    path.write_text(
+        "import os\ndef get_config():\n"
+        '    return {"data": {"source": os.environ["DATA_DIR"]}}\n'
+    )
+    with pytest.raises(ConfigError, match=r"c\.py fails: KeyError: 'DATA_DIR'"):
+        read_config(path)
+    path.write_text("x = 1\n")
+    with pytest.raises(ConfigError, match=r"defines no get_config\(\)"):
+        read_config(path)
+
+
 def test_a_config_that_is_no_data_is_refused(tmp_path):
     for value in ("[1]", "None", "3", "{'a': object()}"):
         (tmp_path / "c.py").write_text(f"get_config = lambda: {value}")
