@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from slimjax.errors import ConfigError, NotFeasibleError
+from slimjax.store.files import write_atomic
 from slimjax.tune.submit_request import Request, to_parameters
 
 JOBS = "jobs"
@@ -83,7 +84,7 @@ class Worker:
             self._save()
             raise
         code = self._process.returncode
-        Path(self.folder, f"{job.job_id}.exit").write_text(f"{code}\n")
+        write_atomic(Path(self.folder, f"{job.job_id}.exit"), f"{code}\n".encode())
         if code:
             raise RuntimeError(f"{self.command[1:4]} ended with exit code {code}.")
         return code
@@ -175,8 +176,9 @@ def wait(jobs: Sequence[Any], workdir: Path) -> None:
         time.sleep(SECONDS_BETWEEN_LOOKS)
         for job in jobs:
             ended = workdir / JOBS / f"{job.job_id}.exit"
-            if ended.is_file():
-                codes[job.job_id] = f"exit code {ended.read_text().strip()}"
+            code = ended.read_text().strip() if ended.is_file() else ""
+            if code:
+                codes[job.job_id] = f"exit code {code}"
             elif job.done():
                 looks[job.job_id] += 1
             if job.job_id not in codes and looks[job.job_id] > NUM_LOOKS:

@@ -6,6 +6,7 @@ import stat
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -101,6 +102,26 @@ def test_a_job_that_fails_is_named_with_its_log(tmp_path):
     join(jobs)
     log = tmp_path / JOBS / f"{jobs[0].job_id}_0_log.err"
     assert "why" in log.read_text()
+
+
+def test_a_job_whose_code_is_not_written_yet_has_not_failed(tmp_path, monkeypatch):
+    ended, text = tmp_path / JOBS / "7.exit", iter(["", "", "0\n"])
+    ended.parent.mkdir()
+
+    def write(_):
+        ended.write_text(next(text))
+
+    monkeypatch.setattr(room.time, "sleep", write)
+    wait([SimpleNamespace(job_id="7", done=lambda: False)], tmp_path)
+    assert not list(text)
+
+
+def test_a_job_that_died_while_it_wrote_its_code_is_named(tmp_path, monkeypatch):
+    (tmp_path / JOBS).mkdir()
+    (tmp_path / JOBS / "7.exit").touch()
+    monkeypatch.setattr(room.time, "sleep", lambda _: None)
+    with pytest.raises(NotFeasibleError, match="no exit code: it was killed"):
+        wait([SimpleNamespace(job_id="7", done=lambda: True)], tmp_path)
 
 
 def test_a_preempted_job_saves_is_queued_again_and_goes_on(slurm, tmp_path):
