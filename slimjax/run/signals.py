@@ -2,18 +2,25 @@
 
 On several processes it is enough that one of them is asked: with every step they vote
 on it (`slimjax.processes.Vote`), and all stop after the same one.
+
+A scheduler may send SIGTERM to a process both by itself and through its launcher: one
+that comes close behind the first signal is an echo of it, and ends nothing.
 """
 
 import os
 import signal
 import threading
 from collections.abc import Callable
+from time import monotonic
 from types import FrameType, TracebackType
 from typing import Any
 
 from slimjax.processes import Vote
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+ECHO_SECONDS = 2.0
+"""How long after the first signal a SIGTERM counts as its echo."""
 
 
 def interrupt(number: int) -> None:
@@ -48,10 +55,12 @@ class StopRequests:
         """Waits for nothing yet.
 
         Args:
-            at_second: Called with the number of a signal that is not the first.
+            at_second: Called with the number of a signal that is neither the first
+                nor an echo of it.
         """
         self._at_second = at_second
         self.noticed: signal.Signals | None = None
+        self._noticed_at = 0.0
         self.agreed: signal.Signals | None = None
         self._vote = Vote()
         self._previous: dict = {}
@@ -88,6 +97,7 @@ class StopRequests:
 
     def _notice(self, number: int, frame: FrameType | None) -> None:
         del frame
-        if self.noticed is not None:
+        if self.noticed is None:
+            self.noticed, self._noticed_at = signal.Signals(number), monotonic()
+        elif number == signal.SIGINT or monotonic() - self._noticed_at >= ECHO_SECONDS:
             self._at_second(number)
-        self.noticed = signal.Signals(number)
