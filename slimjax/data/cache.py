@@ -119,10 +119,15 @@ def _remove_stale(folder: Path):
     """Removes what a killed process left behind."""
     for draft in folder.glob(".draft-*"):
         try:
-            if time.time() - draft.stat().st_mtime > _STALE_SECONDS:
+            if time.time() - _last_change(draft) > _STALE_SECONDS:
                 shutil.rmtree(draft, ignore_errors=True)
         except OSError:
             continue
+
+
+def _last_change(folder: Path) -> float:
+    """Returns when a folder, or a file in it, was written to: files grow in place."""
+    return max(path.stat().st_mtime for path in [folder, *folder.rglob("*")])
 
 
 def _describe(path: Path) -> Info:
