@@ -195,7 +195,8 @@ def _newest(
     folder: RunFolder, other: RunConfig, data: Dataset
 ) -> tuple[dict[str, Any], Stage, TrainState]:
     def read(name: str) -> tuple[dict[str, Any], Stage, TrainState]:
-        manifest = folder.checkpoints.read_manifest(name)
+        with processes.together(f"the manifest of {name}"):
+            manifest = folder.checkpoints.read_manifest(name)
         num_seams, digest = manifest["history"]["num_seams"], manifest.get(LATENCY)
         start = make_model(other, data.outline)
         latency = find_latency(other, folder, start, digest)

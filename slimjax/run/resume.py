@@ -160,7 +160,8 @@ def _read(
     Raises:
         CheckpointError: If it is not whole, or not valid.
     """
-    manifest = folder.checkpoints.read_manifest(name)
+    with processes.together(f"the manifest of {name}"):
+        manifest = folder.checkpoints.read_manifest(name)
     try:
         num_seams = manifest["history"]["num_seams"]
         start = make_model(run, data.outline)

@@ -145,6 +145,8 @@ class Checkpoints:
     def restore(self, name: str, target: PyTree) -> PyTree:
         """Reads the arrays of a checkpoint and compares every leaf's crc32.
 
+        All processes call this; each compares a share of the files.
+
         Args:
             name: The checkpoint.
             target: Shapes, dtypes and shardings that are expected.
@@ -153,8 +155,9 @@ class Checkpoints:
             UnreadableError: If memory or the file system does not let it be read.
             CheckpointError: If anything is missing, damaged, or of another shape.
         """
-        folder, leaves = self._check_files(name)
-        compare_shapes(folder, leaves, target)
+        with processes.together(f"the files of {name}"):  # Else some wait in Orbax.
+            folder, leaves = self._check_files(name, is_shared=True)
+            compare_shapes(folder, leaves, target)
         state = read_arrays(folder / "state", target)
         compare_leaves(folder, leaves, state)
         self._last = name
@@ -207,11 +210,21 @@ class Checkpoints:
         """
         return read_manifest(self.directory / name)
 
-    def _check_files(self, name: str) -> tuple[Path, dict[str, Any]]:
-        """Returns a checkpoint's folder and leaf table, its files being whole."""
+    def _check_files(
+        self, name: str, *, is_shared: bool = False
+    ) -> tuple[Path, dict[str, Any]]:
+        """Returns a checkpoint's folder and leaf table, its files being whole.
+
+        Args:
+            name: The checkpoint.
+            is_shared: Whether each process compares a share; all list the files.
+        """
         folder, manifest = self.directory / name, self.read_manifest(name)
+        stored, step = manifest["files"], processes.count() if is_shared else 1
+        own = {*sorted(stored)[processes.rank() % step :: step]}
+        others = {file: entry for file, entry in stored.items() if file not in own}
         try:
-            found, stored = file_table(folder / "state"), manifest["files"]
+            found = file_table(folder / "state", known=others)
         except OSError as error:
             raise unread(folder, error) from error
         if found != stored:

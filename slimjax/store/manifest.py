@@ -5,8 +5,9 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from slimjax.errors import CheckpointError
@@ -109,20 +110,29 @@ def _crc(entry: dict[str, Any]) -> int:
     return zlib.crc32(text.encode())
 
 
-def file_table(folder: Path, *, sync: bool = False) -> dict[str, list[int]]:
+def file_table(
+    folder: Path,
+    *,
+    sync: bool = False,
+    known: Mapping[str, list[int]] = MappingProxyType({}),
+) -> dict[str, list[int]]:
     """Returns size and crc32 of every file below a folder, by relative path.
 
     Args:
         folder: Where to look; links are not followed, and count as empty files.
         sync: Whether to have the system write each of them, and the folders that
             name them, to the disk.
+        known: Size and crc32 of files that need not be read here.
     """
     table = {}
     for parent, _, names in os.walk(folder, onerror=_raise):
         for name in names:
             path = Path(parent, name)
             key = path.relative_to(folder).as_posix()
-            table[key] = [0, 0] if path.is_symlink() else _weigh(path, sync=sync)
+            if key in known:
+                table[key] = known[key]
+            else:
+                table[key] = [0, 0] if path.is_symlink() else _weigh(path, sync=sync)
         if sync:
             sync_folder(Path(parent))
     return dict(sorted(table.items()))

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tensorstore as ts
 
+from slimjax import processes
 from slimjax.errors import CheckpointError
 from slimjax.store.checkpoint import Checkpoints
 from slimjax.store.keep import Keep
-from slimjax.store.manifest import MANIFEST
+from slimjax.store.manifest import MANIFEST, _weigh
 
 
 def make_state(shift: float = 0.0) -> dict:
@@ -236,3 +237,30 @@ def test_telling_the_place_of_an_array_leaves_nothing_behind(tmp_path):
         spec.to_json()
     gc.collect()
     assert sys.getallocatedblocks() < before + 500  # Tensorstore's own leaves 3800.
+
+
+def test_each_process_weighs_its_share_of_the_files(checkpoints, monkeypatch):
+    name = save(checkpoints, make_state(), step=1)
+    state, shares = checkpoints.path(name) / "state", []
+
+    def note(path, **options):
+        shares[-1].append(path)
+        return _weigh(path, **options)
+
+    monkeypatch.setattr("slimjax.store.manifest._weigh", note)
+    monkeypatch.setattr(processes, "count", lambda: 2, raising=False)
+    for rank in (0, 1):
+        shares.append([])
+        monkeypatch.setattr(processes, "rank", lambda rank=rank: rank, raising=False)
+        checkpoints.restore(name, target())
+    files = sorted(path for path in state.rglob("*") if path.is_file())
+    assert sorted(shares[0] + shares[1]) == files
+    assert abs(len(shares[0]) - len(shares[1])) <= 1
+    whole = shares[1][0].read_bytes()
+    shares[1][0].write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match="has changed"):
+        checkpoints.restore(name, target())
+    shares[1][0].write_bytes(whole)
+    shares[0][0].unlink()
+    with pytest.raises(CheckpointError, match="is missing"):
+        checkpoints.restore(name, target())
