@@ -25,6 +25,8 @@ from slimjax.store.files import NOT_THERE, OS_ERROR
 UNREAD = r"coroutine 'Store\._get_array_metadatas' was never awaited"
 """What Python warns of files that Orbax dropped when a damaged one stopped it."""
 
+MORE_MEMORY = "Free some, or take devices with more memory."
+
 _TO_JSON = ts.KvStore.Spec.to_json
 
 
@@ -75,15 +77,15 @@ def _hindrance(error: BaseException) -> str:
     """Returns what keeps arrays from being read that may be whole; '' if nothing.
 
     Examples:
-        >>> _hindrance(MemoryError()), _hindrance(ValueError("[os_error_code='2']"))
-        ('out of memory: MemoryError.', '')
+        >>> _hindrance(ValueError("NOT_FOUND: Error opening [os_error_code='2']"))
+        ''
         >>> _hindrance(ValueError("Error reading a file [os_error_code='5']"))
         'Input/output error.'
     """
     cause: BaseException | None = error
     while cause is not None:
         if is_out_of_memory(cause):
-            return f"out of memory: {describe(cause)}"
+            return f"out of memory: {describe(cause)} {MORE_MEMORY}"
         found = re.search(OS_ERROR, str(cause))
         code = cause.errno if isinstance(cause, OSError) else found and int(found[1])
         if code and code not in NOT_THERE:
