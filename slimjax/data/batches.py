@@ -60,7 +60,7 @@ def make_batch(
 
 
 def iterate_rows(
-    rows: Integer[np.ndarray, "R T"], batch_size: int, *, pad_id: int = 0
+    rows: Integer[np.ndarray, "R T"], batch_size: int, *, pad_id: int
 ) -> Iterator[Batch]:
     """Yields all rows once, in order, in batches of one shape, for evaluation.
 

@@ -42,8 +42,8 @@ class ObjectiveConfig:
         latency_table: A ``latency.json`` that was measured before, on the machine in
             question; empty to measure here when the run begins.
         report_in: Units of the report: nats, or bits, which adds the description length
-            of the training text (model, tokenizer and text). Training is the same, and
-            alpha stays in nats.
+            of the training text (model, tokenizer and text). Bits are for texts that a
+            language model reads. Training is the same, and alpha stays in nats.
         alpha: The price of the whole starting model, in nats per target; 0 for none.
             For size_decay it is the part of Adam's largest step by which weights
             shrink.

@@ -65,6 +65,7 @@ def make_model(run: RunConfig, outline: Outline) -> ModelConfig:
     heads = tuple(_weigh(head, run, outline) for head in task.heads(outline.sizes))
     options = outline.sizes, heads, outline.lengths, _domains(run, outline)
     _check_smoothing(run, heads)
+    _check_report(run, task)
     model = build_model(run.model, *options)
     if task.hides_future and model.main.sees_all:
         raise ConfigError(
@@ -101,6 +102,22 @@ def _check_smoothing(run: RunConfig, heads: tuple[HeadConfig, ...]) -> None:
                 f"class among several; config.task={run.task!r} has none here. Set it "
                 "to 0."
             )
+
+
+def _check_report(run: RunConfig, task: Task) -> None:
+    """Refuses the description length of what no model predicts as a whole.
+
+    Raises:
+        ConfigError: If the task does not predict each token of a text.
+    """
+    if run.objective.report_in != "bits":
+        return
+    if not task.generates or task.target_at is None:
+        raise ConfigError(
+            "config.objective.report_in='bits' is for texts that a language model "
+            f"reads, config.task='lm', not for config.task={run.task!r}. Set it to "
+            "'nats'."
+        )
 
 
 def _domains(run: RunConfig, outline: Outline) -> tuple[str, ...]:

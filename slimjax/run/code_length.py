@@ -64,6 +64,8 @@ def measure_code_length(
     batch_size: int,
     seed: int,
     max_tokens: int = MAX_TOKENS,
+    *,
+    pad_id: int,
 ) -> CodeLength:
     """Returns the code length of rows without padding, of all or of a random sample.
 
@@ -76,14 +78,16 @@ def measure_code_length(
         batch_size: B.
         seed: Decides on the sample.
         max_tokens: Targets up to which all rows are measured.
+        pad_id: Fills the last batch up; no target.
     """
     num_batches = max(max_tokens // rows.shape[1] // batch_size, 2)
     taken = num_batches * batch_size
     if taken >= len(rows):
-        nats = sum(nats_of(batch) for batch in iterate_rows(rows, batch_size))
+        batches = iterate_rows(rows, batch_size, pad_id=pad_id)
+        nats = sum(nats_of(batch) for batch in batches)
         return CodeLength(nats / math.log(2), 0.0, len(rows))
     chosen = np.random.default_rng(seed).permutation(len(rows))[:taken]
-    batches = iterate_rows(rows[chosen], batch_size)
+    batches = iterate_rows(rows[chosen], batch_size, pad_id=pad_id)
     bits = np.array([nats_of(batch) for batch in batches]) / math.log(2)
     all_batches, unseen = len(rows) / batch_size, 1 - taken / len(rows)
     error = all_batches * bits.std(ddof=1) / num_batches**0.5 * unseen**0.5
@@ -115,7 +119,9 @@ def describe_length(
         return float(np.sum(to_host(rows)["nats"], dtype=np.float64))
 
     run, rows = stage.blueprint.run, data.splits["train"]["tokens"]
-    text = measure_code_length(nats_of, rows, run.data.batch_size, run.seed)
+    text = measure_code_length(
+        nats_of, rows, run.data.batch_size, run.seed, pad_id=data.special["pad"]
+    )
     sizes = compress_train_text(data)
     model_bits = 8 * packed_bytes
     tokenizer_bits = 8 * sum(f.stat().st_size for f in folder.tokenizer.iterdir())

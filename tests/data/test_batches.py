@@ -36,11 +36,11 @@ def test_a_batch_holds_the_rows_of_its_step():
 
 def test_evaluation_sees_every_row_once_in_batches_of_one_shape():
     rows = np.arange(1, 1 + 7 * 3, dtype=np.uint16).reshape(7, 3)
-    batches = [batch["tokens"] for batch in iterate_rows(rows, 4)]
+    batches = [batch["tokens"] for batch in iterate_rows(rows, 4, pad_id=99)]
     assert [batch.shape for batch in batches] == [(4, 3), (4, 3)]
     np.testing.assert_array_equal(np.concatenate(batches)[:7], rows)
-    np.testing.assert_array_equal(batches[1][3:], 0)
-    assert list(iterate_rows(rows[:0], 4)) == []
+    np.testing.assert_array_equal(batches[1][3:], 99)
+    assert list(iterate_rows(rows[:0], 4, pad_id=99)) == []
 
 
 def test_no_rows_give_no_batch():

@@ -48,6 +48,22 @@ def test_smoothing_is_for_one_class_among_several():
 
 
 @pytest.mark.parametrize(
+    ("task", "kind"),
+    [("classification", "encoder"), ("mlm", "encoder"), ("lm", "decoder")],
+)
+def test_only_a_text_that_is_predicted_as_a_whole_has_a_description_length(task, kind):
+    run = make_run(task, kind=kind)
+    bits = dataclasses.replace(run.objective, report_in="bits")
+    run = dataclasses.replace(run, objective=bits)
+    if task == "lm":
+        assert make_model(run, TEXT).heads
+        return
+    with pytest.raises(ConfigError, match=r"report_in='bits'.*'lm'") as caught:
+        make_model(run, TEXT)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("task", "kind", "outline", "missing"),
     [
         ("lm", "mlp", TEXT, "features"),
