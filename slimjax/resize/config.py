@@ -18,7 +18,7 @@ class ResizeConfig(Limits):
 
     Attributes:
         first_step: Steps before the first seam; 0 means `every_steps`.
-        every_steps: Steps between two seams; 0 means no seams.
+        every_steps: Steps between two seams; 0 means no seams, whatever `first_step`.
         max_seams: Largest number of seams.
         max_fraction: Largest part of a gate's units that one seam may close, unless the
             last seam could not meet the budget otherwise.
@@ -79,6 +79,23 @@ class ResizeConfig(Limits):
             return ()
         first = self.first_step or self.every_steps
         return tuple(range(first, num_steps, self.every_steps))[: self.max_seams]
+
+    def advise(self, num_steps: int) -> str:
+        """Returns what to set in a run of `num_steps` that would have no seam.
+
+        Args:
+            num_steps: Of the run; 0 where they are not known yet.
+
+        Examples:
+            >>> ResizeConfig(first_step=5).advise(20)
+            'set config.resize.every_steps to 1 or more, and below 20'
+        """
+        if not self.max_seams:
+            return "set config.resize.max_seams to 1 or more"
+        is_late = self.every_steps and self.first_step
+        name = "first_step" if is_late else "every_steps"
+        most = f", and below {num_steps}" if num_steps else ""
+        return f"set config.resize.{name} to 1 or more{most}"
 
     def limits(self, *, cautious: bool) -> Limits:
         """Returns what must stay; a cautious seam also heeds `max_fraction`."""

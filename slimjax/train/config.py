@@ -211,8 +211,8 @@ def _check_together(run: RunConfig) -> None:
     if run.objective.strategy not in DENSE and not run.seam_steps:
         raise ConfigError(
             f"config.objective.strategy={run.objective.strategy!r} needs a seam before "
-            f"config.train.num_steps={run.train.num_steps}: set "
-            "config.resize.every_steps or config.resize.first_step."
+            f"config.train.num_steps={run.train.num_steps}: "
+            f"{run.resize.advise(run.train.num_steps)}."
         )
     if run.distill.is_on and run.distill.teacher == START and not run.seam_steps:
         raise ConfigError(
