@@ -64,8 +64,8 @@ def _advice(flags: Any) -> str:
     return ", where rounding shows most; --data=TEXT calibrates and measures it"
 
 
-def _options(flags: Any) -> dict[str, str]:
-    """Returns the options of a format.
+def _options(flags: Any) -> dict[str, Any]:
+    """Returns the options of a format, and with text whether progress is hidden.
 
     Raises:
         ConfigError: If a flag is of another one.
@@ -76,7 +76,7 @@ def _options(flags: Any) -> dict[str, str]:
     for name, value in given.items():
         if name not in own:
             raise ConfigError(f"--{name}={value} is not for --format={flags.format}.")
-    return given
+    return given | ({"quiet": flags.json} if "data" in given else {})
 
 
 def _hf(workdir: str, output: Path, **options: str) -> dict[str, Any]:
@@ -92,12 +92,20 @@ def _hf_padded(workdir: str, output: Path, **options: str) -> dict[str, Any]:
 
 
 def _gguf(
-    workdir: str, output: Path, type: str = "F16", data: str | None = None
+    workdir: str,
+    output: Path,
+    type: str = "F16",
+    data: str | None = None,
+    quiet: bool = False,
 ) -> dict[str, Any]:
     if data is not None:
         from slimjax.compress.exporting import export_calibrated
+        from slimjax.run.progress import Display
 
-        return export_calibrated(workdir, output, data, kind=type)
+        with Display(quiet=quiet) as display:
+            return export_calibrated(
+                workdir, output, data, kind=type, report=display.prepare
+            )
     from slimjax.interop.gguf_export import export_gguf
 
     return export_gguf(workdir, output, kind=type)

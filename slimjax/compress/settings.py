@@ -130,7 +130,7 @@ def _read_overrides(request: Request) -> dict[str, Any]:
         if block not in (*BLOCKS, "seed") and name != DTYPE:
             raise ConfigError(
                 f"--config.{name} is no setting of slimjax compress, which reads the "
-                f"blocks {', '.join(BLOCKS)}, and {DTYPE}."
+                f"blocks {', '.join(BLOCKS)}, and the settings seed and {DTYPE}."
             )
         if setting in OF_TRAINING.get(block, ()):
             raise ConfigError(

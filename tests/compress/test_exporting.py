@@ -64,7 +64,9 @@ def test_the_command_prints_both_perplexities_and_both_sizes(made, tmp_path, cap
     argv = ["export", "--format=gguf", "--type=F32", f"--workdir={made / 'run'}"]
     argv += [f"--output={tmp_path / 'm.gguf'}", f"--data=text:{made}/text.txt"]
     assert main(argv) == 0
-    lines = capsys.readouterr().out.splitlines()
+    written = capsys.readouterr()
+    assert "moments of inputs 100/100" in written.err
+    lines = written.out.splitlines()
     own = (made / "run" / "weights.safetensors").stat().st_size
     assert f"weights.safetensors of the run: {own:,} bytes of weights" in lines
     length = (tmp_path / "m.gguf").stat().st_size
@@ -72,6 +74,15 @@ def test_the_command_prints_both_perplexities_and_both_sizes(made, tmp_path, cap
     line = next(x for x in lines if "perplexity" in x)
     before, after = (word for word in line.split() if word[0].isdigit())
     assert before == after
+
+
+def test_no_progress_is_shown_beside_json(made, tmp_path, capsys):
+    argv = ["export", "--format=gguf", "--json", f"--workdir={made / 'run'}"]
+    argv += [f"--output={tmp_path / 'm.gguf'}", f"--data=text:{made}/text.txt"]
+    assert main(argv) == 0
+    written = capsys.readouterr()
+    assert "perplexity" in json.loads(written.out)
+    assert not written.err
 
 
 def test_text_that_is_too_short_leaves_no_file(made, tmp_path, capsys):
