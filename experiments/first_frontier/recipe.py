@@ -14,9 +14,6 @@ Changes = list[tuple[str, str]]
 BUDGETS = (24_000, 16_000, 10_000)
 """Bytes of the packed file, header included."""
 
-BITS = (4, 3, 2, 8)
-"""Bits of the fresh models."""
-
 WIDTH, HEAD_DIM, NUM_LAYERS, MLP_DIM = 48, 8, 3, 128
 """The model that the path, and prune-then-quantize, start from."""
 

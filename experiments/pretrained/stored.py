@@ -60,7 +60,7 @@ def save_moments(path: Path, moments: Moments) -> None:
         for kind in KINDS
         for name, value in getattr(moments, kind).items()
     }
-    counts = np.array([moments.num_positions, moments.num_targets])
+    counts = np.array([moments.num_targets])
     _save(path, arrays | {"counts": counts})
 
 
@@ -68,7 +68,7 @@ def read_moments(path: Path) -> Moments:
     """Returns moments that were saved."""
     moments = Moments()
     with np.load(path) as arrays:
-        moments.num_positions, moments.num_targets = arrays["counts"].tolist()
+        moments.num_targets = float(arrays["counts"][-1])
         for key in arrays.files:
             kind, _, name = key.partition("/")
             if kind in KINDS:

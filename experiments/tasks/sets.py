@@ -139,11 +139,6 @@ def read_rows(source: str) -> list[Row]:
     return [json.loads(line) for line in lines if line]
 
 
-def read_texts(source: str) -> Rows:
-    """Returns the texts and labels of a file that `make_split` wrote."""
-    return [(row["text"], row["label"]) for row in read_rows(source)]
-
-
 def count_lines(source: str) -> int:
     """Returns the number of examples of a file of lines; 0 for others."""
     is_lines = source.startswith("jsonl:")

@@ -37,7 +37,7 @@ def add_config(parser: Parser) -> None:
     parser.add_argument(
         "--config",
         required=True,
-        help="a .py or .json config file, or the name of a recipe: quickstart",
+        help="a config file, or the name of a recipe",
     )
 
 

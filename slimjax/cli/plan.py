@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from slimjax.cli.flags import make_parser, parse, print_json
+from slimjax.cli.flags import add_config, make_parser, parse, print_json
 from slimjax.config import override, read_config
 from slimjax.errors import NotFeasibleError
 
@@ -20,9 +20,7 @@ def main(argv: Sequence[str]) -> None:
         "means that it does not fit. --config.a.b=VALUE overrides a setting.",
         "slimjax plan --config=configs/llama_8b.py --topology=v5p:4x4x4 --after=50%%",
     )
-    parser.add_argument(
-        "--config", required=True, help="a config file, or the name of a recipe"
-    )
+    add_config(parser)
     parser.add_argument("--topology", required=True, help="chips, such as v5p:8x8x8")
     parser.add_argument("--mesh", help="instead of config.mesh: data:64,model:8")
     parser.add_argument("--after", help="plan a uniform cut to this part too: 50%%")

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from slimjax.cli.flags import Parser, make_parser, parse, print_json
+from slimjax.cli.flags import Parser, add_config, make_parser, parse, print_json
 from slimjax.cli.workers import add_lease, add_workers, divide, hand_over, is_submitted
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError, NotFeasibleError
@@ -49,9 +49,7 @@ def _make_parser() -> Parser:
         "    --grid='objective.strategy=exchange,size_penalty' \\\n"
         '    --grid=\'objective.budget="30%","49%"\' --seeds=3',
     )
-    parser.add_argument(
-        "--config", required=True, help="a config file, or the name of a recipe"
-    )
+    add_config(parser)
     parser.add_argument("--workdir", required=True, help="the folder of the sweep")
     parser.add_argument(
         "--grid", action="append", default=[], help="SETTING=VALUE,VALUE; repeatable"

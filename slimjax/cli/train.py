@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from slimjax.cli.flags import make_parser, parse, print_json
+from slimjax.cli.flags import add_config, make_parser, parse, print_json
 from slimjax.config import override, read_config
 from slimjax.errors import ConfigError
 from slimjax.paths import user_path
@@ -23,9 +23,7 @@ def main(argv: Sequence[str]) -> None:
         "slimjax train --config=configs/text_file.py "
         "--config.data.source='text:books/*.txt' --workdir=runs/books",
     )
-    parser.add_argument(
-        "--config", required=True, help="a config file, or the name of a recipe"
-    )
+    add_config(parser)
     parser.add_argument("--workdir", help="the run folder")
     parser.add_argument(
         "--dry_run", action="store_true", help="print sizes and seams, train nothing"

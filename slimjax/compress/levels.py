@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from slimjax.compress.rounding import DAMPING, round_columns
+from slimjax.compress.rounding import round_columns
 from slimjax.compress.scales import fit_scales
 from slimjax.nn.grids import Grid, Scales, as_grid, put_rows, take_rows
 from slimjax.nn.packing import key_in
@@ -37,7 +37,6 @@ class Levels:
         axes: Mapping[Path, AxisNames],
         bits: Bits,
         grid: Grid | int = 0,
-        damping: float = DAMPING,
         kept: Kept = lambda _, shape: [None] * len(shape),
     ):
         """Rounds nothing yet.
@@ -46,11 +45,10 @@ class Levels:
             axes: Names of the axes of all weights.
             bits: See the attribute.
             grid: See the attribute; a number is the size of groups of units.
-            damping: See `round_columns`.
             kept: What stays of each weight: groups are made of that.
         """
         self.axes, self.bits, self.grid = axes, bits, as_grid(grid)
-        self.damping, self.kept = damping, kept
+        self.kept = kept
         self.scales: dict[Path, Scales] = {}
 
     def bits_of(self, path: Path) -> int:
@@ -76,7 +74,7 @@ class Levels:
         counts = np.broadcast_to(np.diag(moment)[:, None], flat.shape)
         found = self._fit(path, weight, counts.reshape(weight.shape))
         steps, middles = (own.reshape(flat.shape) for own in found)
-        rounded = round_columns(flat - middles, moment, steps, bits, self.damping)
+        rounded = round_columns(flat - middles, moment, steps, bits)
         return (rounded + middles).reshape(weight.shape)
 
     def round_table(
@@ -95,8 +93,8 @@ class Levels:
         for start in range(0, len(table), COLUMNS):
             part = slice(start, start + COLUMNS)
             own = (table[part] - middles[part]).T
-            options = moment, steps[part].T, bits, self.damping
-            rounded[part] = round_columns(own, *options).T + middles[part]
+            rows = round_columns(own, moment, steps[part].T, bits)
+            rounded[part] = rows.T + middles[part]
         return rounded
 
     def _fit(

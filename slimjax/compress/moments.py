@@ -37,14 +37,12 @@ class Moments:
         means: ``E[x]`` of them, ``[I]``.
         slopes: Sum of ``d^T d`` over positions, a target: ``[D D]`` of what writes to
             the stream (`STREAM` for the stem), its diagonal ``[O]`` of all others.
-        num_positions: Positions that inputs were read from.
         num_targets: Targets whose gradients were taken.
     """
 
     inputs: dict[Path, np.ndarray] = dataclasses.field(default_factory=dict)
     means: dict[Path, np.ndarray] = dataclasses.field(default_factory=dict)
     slopes: dict[Path, np.ndarray] = dataclasses.field(default_factory=dict)
-    num_positions: float = 0.0
     num_targets: float = 0.0
 
 
@@ -83,7 +81,6 @@ def collect(
             few = few.with_rows(streams.rows(numbers))
             report("moments of inputs", len(before) / walk.num_layers)
         ends[tower.name], few_ends[tower.name] = streams, few
-    found.num_positions = ends[""].num_positions()
     found.num_targets = sampled.num_targets
     _of_head(walk, variables, rows, ends[""], found)
     last = slopes_of_head(walk, variables, sampled, few_ends[""], found.slopes, seed)

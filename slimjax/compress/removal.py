@@ -175,12 +175,10 @@ def _greedy_sets(
     return sets, nats
 
 
-def damp(
-    moment: Float[np.ndarray, "I I"], part: float, *, least: float = 1e-12
-) -> Float[np.ndarray, "I I"]:
+def damp(moment: Float[np.ndarray, "I I"], part: float) -> Float[np.ndarray, "I I"]:
     """Returns a moment, float64, with a part of its mean diagonal on the diagonal."""
     moment = np.asarray(moment, np.float64)
-    return moment + (part * mean_square(moment) + least) * np.eye(len(moment))
+    return moment + (part * mean_square(moment) + 1e-12) * np.eye(len(moment))
 
 
 def shrink(moment: Float[np.ndarray, "I I"], count: float) -> Float[np.ndarray, "I I"]:

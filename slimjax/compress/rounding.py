@@ -12,7 +12,7 @@ References:
 """
 
 import functools
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,6 @@ from slimjax.compress.scales import fit_scales, group_squares
 from slimjax.nn.axes import numpy_of
 from slimjax.nn.grids import Grid
 from slimjax.nn.quantize import FULL, spread
-from slimjax.trees import Path
 
 DAMPING = 0.01
 """Added to the diagonal of A, as a part of its mean."""
@@ -38,23 +37,6 @@ NUM_MEASURED = 64
 DISTORTION = {2: 0.1188, 3: 0.03744, 4: 0.01154, 6: 0.00104, 8: 9.2e-5, FULL: 1.3e-6}
 """Mean squared error of normal numbers of deviation 1 at the steps of `STEPS`, by bits;
 of bfloat16 that of its eight bits of precision."""
-
-
-@runtime_checkable
-class Rounder(Protocol):
-    """What rounds weights, and remembers how."""
-
-    def round(
-        self, path: Path, weight: np.ndarray, moment: Float[np.ndarray, "I I"]
-    ) -> np.ndarray:
-        """Returns a weight on its levels.
-
-        Args:
-            path: Its path.
-            weight: In the shape that the model has.
-            moment: Of what it reads.
-        """
-        ...
 
 
 def round_to_levels(values: Any, steps: Any, bits: int) -> Any:
@@ -73,7 +55,6 @@ def round_columns(
     moment: Float[np.ndarray, "I I"],
     steps: Float[np.ndarray, "I O"],
     bits: int,
-    damping: float = DAMPING,
 ) -> Float[np.ndarray, "I O"]:
     """Returns a weight on its levels whose outputs are nearly those of the given one.
 
@@ -82,10 +63,9 @@ def round_columns(
         moment: ``E[h^T h]``, A.
         steps: The step of each element.
         bits: Bits of an element.
-        damping: Added to the diagonal of A, as a part of its mean.
     """
     order = np.argsort(-np.diag(moment), kind="stable")
-    factor = _inverse_factor(damp(moment, damping)[np.ix_(order, order)])
+    factor = _inverse_factor(damp(moment, DAMPING)[np.ix_(order, order)])
     rest, steps = weight[order].astype(np.float32), steps[order]
     is_cpu = jax.default_backend() == "cpu"
     rounded = (_round_on_host if is_cpu else round_on_device)(rest, factor, steps, bits)
@@ -143,7 +123,6 @@ def rounding_nats(
     slopes: Float[np.ndarray, " O"],
     squares: Float[np.ndarray, "I O"],
     states: tuple[int, ...],
-    damping: float = DAMPING,
     distortions: Float[np.ndarray, " S"] | None = None,
 ) -> Float[np.ndarray, " S"]:
     """Returns the nats that rounding a weight to each number of bits is to cost.
@@ -158,13 +137,12 @@ def rounding_nats(
         slopes: Diagonal of the moment of the gradients of outputs.
         squares: Mean square of the elements that share a step with each element.
         states: Numbers of bits.
-        damping: Added to the diagonal of A, as a part of its mean.
         distortions: Error of each state as a part of the squares; None for that of
             normal numbers.
     """
     assert weight.shape == squares.shape
     order = np.argsort(-np.diag(moment), kind="stable")
-    factor = _inverse_factor(damp(moment, damping)[np.ix_(order, order)])
+    factor = _inverse_factor(damp(moment, DAMPING)[np.ix_(order, order)])
     left = np.empty(len(order))
     left[order] = 1.0 / np.diag(factor).astype(np.float64) ** 2
     unit = 0.5 * float(left @ squares.astype(np.float64) @ slopes)

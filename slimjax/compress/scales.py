@@ -48,23 +48,6 @@ def fit_scales(
     return Scales(steps, middles)
 
 
-def fit_steps(
-    rows: Float[np.ndarray, "R E"],
-    weights: Float[np.ndarray, "R E"],
-    bits: int,
-    group_size: int = 0,
-) -> Float[np.ndarray, "R G"]:
-    """Returns the steps between levels around zero with the least weighted error.
-
-    Args:
-        rows: The rows.
-        weights: How much an error of each element counts.
-        bits: Bits of an element.
-        group_size: Elements that share a step; 0 for the whole row.
-    """
-    return fit_scales(rows, weights, bits, Grid(group_size)).steps
-
-
 def _middles(rows: np.ndarray, size: int) -> list[np.ndarray]:
     """Returns two middles of each group: between its ends, and its mean."""
     length = rows.shape[1]

@@ -43,12 +43,11 @@ class Part(NamedTuple):
     sizes: np.ndarray
 
 
-def choose_within_all(parts: Sequence[Part], grid: int = GRID) -> list[int] | None:
+def choose_within_all(parts: Sequence[Part]) -> list[int] | None:
     """Returns the offer of each part with which all together cost least.
 
     Args:
         parts: The parts; their sizes may add up to 1 in each measure.
-        grid: Parts into which the budget is divided.
 
     Returns:
         Numbers of the offers; None if no choice is within all budgets.
@@ -61,16 +60,16 @@ def choose_within_all(parts: Sequence[Part], grid: int = GRID) -> list[int] | No
     num_measures = len(parts[0].sizes)
     prices, found = np.full(num_measures, 1 / num_measures), []
     for _ in range(NUM_PRICES if num_measures > 1 else 1):
-        numbers = _choose_by(parts, prices, 1.0, grid // COARSE)
+        numbers = _choose_by(parts, prices, 1.0, GRID // COARSE)
         if numbers is None:
             return None
         used = _add_up(parts, numbers)
         found.append((float(used.max()), prices))
-        if used.max() <= 1 and np.ptp(used) < 1 / grid:
+        if used.max() <= 1 and np.ptp(used) < 1 / GRID:
             break
         prices = prices * np.exp(np.clip(RATE * (used - used.mean()), -3, 3))
         prices = np.maximum(prices / prices.sum(), 1e-4)
-    numbers = _lower(parts, min(found, key=lambda pair: pair[0])[1], grid)
+    numbers = _lower(parts, min(found, key=lambda pair: pair[0])[1])
     return None if numbers is None else _use_up(parts, numbers)
 
 
@@ -79,16 +78,16 @@ def _choose_by(
 ) -> list[int] | None:
     """Returns the best choice within one budget, which sizes share by their prices."""
     lists = [Offers(part.nats, prices @ part.sizes) for part in parts]
-    return choose(lists, budget, max(grid, 1))
+    return choose(lists, budget, grid)
 
 
-def _lower(parts: Sequence[Part], prices: np.ndarray, grid: int) -> list[int] | None:
+def _lower(parts: Sequence[Part], prices: np.ndarray) -> list[int] | None:
     """Returns the best choice within all budgets, as the sum of sizes is lowered."""
     best = _smallest(parts)
     low, high = 0.0, 1.0
     for step in range(NUM_PRICES):
         budget = high if step == 0 else (low + high) / 2
-        numbers = _choose_by(parts, prices, budget, grid)
+        numbers = _choose_by(parts, prices, budget, GRID)
         if numbers is not None and _add_up(parts, numbers).max() <= 1:
             low = budget
             if best is None or _nats(parts, numbers) <= _nats(parts, best):

@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxtyping import PyTree
 
-from slimjax.compress.rounding import Rounder
+from slimjax.compress.levels import Levels
 from slimjax.compress.rows import Rows, Streams
 from slimjax.compress.walk import Place, Walk, inside
 from slimjax.trees import Path
@@ -27,7 +27,7 @@ class Side:
         self,
         walk: Walk,
         variables: PyTree,
-        rounder: Rounder | None = None,
+        rounder: Levels | None = None,
         gone: Collection[Path] = (),
     ):
         """Takes the cut model."""

@@ -221,7 +221,7 @@ def finish(job: Cut, side: Side) -> Slim:
     """
     model, plan = side.walk.model, make_plan(job.choice.gates)
     boxed = axis_names(model.abstract_variables())
-    found = getattr(side.rounder, "scales", {})
+    found = {} if side.rounder is None else side.rounder.scales
     scales = {path: own for path, own in found.items() if not plan.drops(path)}
     params = cut(side.variables["params"], boxed["params"], plan)
     gates = cut(side.variables["gates"], boxed["gates"], plan)

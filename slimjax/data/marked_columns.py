@@ -74,13 +74,13 @@ def fit_around(parts: tuple[Ids, Ids, Ids], room: int) -> Ids:
     return np.concatenate(kept)
 
 
-def prepare_marked(material: Material, name: str = "text") -> Prepared:
+def prepare_marked(material: Material) -> Prepared:
     """Returns the column of texts with two marked parts."""
-    tokenizer, config = material.tokenizer(name), material.config
+    tokenizer, config = material.tokenizer("text"), material.config
     seq_len, room = config.seq_len, max(config.seq_len - 2, 0)
 
     def encode(examples: list[Example]) -> Encoded:
-        marked = [mark(e.values[name], e.values["spans"]) for e in examples]
+        marked = [mark(e.values["text"], e.values["spans"]) for e in examples]
         columns = list(zip(*marked, strict=True)) or [(), (), ()]
         parts = zip(*(tokenizer.encode_batch(list(c)) for c in columns), strict=True)
         rows = np.empty((len(examples), seq_len), stored_type(tokenizer))

@@ -122,11 +122,6 @@ class Outline:
         return self.mean_lengths or self.lengths
 
     @property
-    def priced_length(self) -> int:
-        """The same of the main tower."""
-        return self.priced_lengths.get("", 1)
-
-    @property
     def num_positions(self) -> int:
         """Positions of a mean row that a model reads, in all towers; 1 without any."""
         return max(sum(self.priced_lengths.values()), 1)

@@ -5,7 +5,7 @@ what an entry stood for is then spelled with smaller ones.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,20 +74,13 @@ def _stay(
     return {number for number in stay if 0 <= number < tokenizer.vocab_size}
 
 
-def is_closed(entries: Entries, kept: Sequence[int] | np.ndarray) -> bool:
-    """Whether all that has to stay does, and the parts of what stays as well."""
-    has = np.zeros(len(entries.parts), bool)
-    has[np.asarray(kept, int)] = True
-    stays = has[~entries.may_go].all()
-    return bool(stays) and all(has[[*entries.parts[i]]].all() for i in kept)
-
-
 def cut_tokenizer(tokenizer: JsonTokenizer, kept: np.ndarray) -> JsonTokenizer:
     """Returns a tokenizer with some of the entries, numbered anew.
 
     Args:
         tokenizer: The tokenizer.
-        kept: Old ids that stay, ascending; see `is_closed`.
+        kept: Old ids that stay, ascending: all that has to stay, and the parts of what
+            stays (`Entries`).
 
     Raises:
         DataError: If the tokenizers library numbers the entries in another way.

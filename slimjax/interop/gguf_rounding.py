@@ -28,7 +28,6 @@ def round_to_blocks(
     weight: Float[np.ndarray, "O I"],
     moment: Float[np.ndarray, "I I"],
     kind: str,
-    damping: float = DAMPING,
 ) -> Blocks:
     """Returns blocks that change a product's outputs least, near a given matrix.
 
@@ -36,7 +35,6 @@ def round_to_blocks(
         weight: The matrix W of ``W x``.
         moment: ``E[x x^T]`` of its inputs.
         kind: ``Q4_0``, ``Q4_1`` or ``Q8_0``.
-        damping: Added to the diagonal of the moment, as a part of its mean.
 
     Raises:
         ConfigError: If the rows are no whole number of blocks.
@@ -47,7 +45,7 @@ def round_to_blocks(
     weight = np.asarray(weight, np.float32)
     steps, minima = fit_blocks(weight, np.diag(moment), kind)
     order = np.argsort(-np.diag(moment), kind="stable")
-    factor = _factor(moment[np.ix_(order, order)], damping)
+    factor = _factor(moment[np.ix_(order, order)])
     rest, levels = weight[:, order].copy(), np.empty((rows, columns), np.int8)
     own = order // BLOCK
     for start in range(0, columns, PANEL):
@@ -143,10 +141,10 @@ def _nearest(
     return np.where(is_flat, np.float32(0), level).astype(np.float32)
 
 
-def _factor(moment: np.ndarray, damping: float) -> np.ndarray:
+def _factor(moment: np.ndarray) -> np.ndarray:
     """Returns U of ``A^-1 = U^T U``, upper triangular, of the damped moment A."""
     damped = np.array(moment, np.float64)
     mean = float(np.mean(np.diag(damped)))
-    damped[np.diag_indices_from(damped)] += damping * mean or 1.0
+    damped[np.diag_indices_from(damped)] += DAMPING * mean or 1.0
     inverse = np.linalg.inv(damped)
     return np.linalg.cholesky((inverse + inverse.T) / 2).T.astype(np.float32)

@@ -4,7 +4,6 @@ A setting that is not known here may change what a model computes, so it is refu
 name, and so is one whose name is a slip of the pen away from one that is missing.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -160,9 +159,3 @@ def check_special(header: Header, key: str, size: int) -> int | None:
     if type(value) is not int or not 0 <= value < size:
         raise header.refuse(f"{key}={value!r:.40} is not an id below {size}.")
     return value
-
-
-def check_kind(settings: Mapping[str, Any], key: str, kind: type) -> Any:
-    """Returns a setting of this type, or None where it is missing or of another."""
-    value = settings.get(key)
-    return value if type(value) is kind else None

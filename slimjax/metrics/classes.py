@@ -89,25 +89,6 @@ def score_classes(
     return _score(num_labels, num_predictions, right)
 
 
-def macro_f1(
-    labels: Int[np.ndarray, "*batch N"],
-    predictions: Int[np.ndarray, "*batch N"],
-    num_classes: int,
-) -> Float[np.ndarray, "*batch"]:
-    """Returns the mean F1 of the classes, each with the same weight.
-
-    See `macro` for the classes that count.
-
-    Raises:
-        ValueError: If the shapes differ, or an id is not in ``[0, num_classes)``.
-
-    Examples:
-        >>> float(macro_f1(np.array([0, 0, 1]), np.array([0, 0, 0]), 3))  # 0.8, 0.
-        0.4
-    """
-    return macro(score_classes(labels, predictions, num_classes)).f1
-
-
 def macro(scores: ClassScores) -> ClassScores:
     """Returns the mean precision, recall and F1 of the classes that occur.
 

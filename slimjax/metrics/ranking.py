@@ -4,27 +4,6 @@ import numpy as np
 from jaxtyping import Float, Int
 
 
-def find_ranks(
-    scores: Float[np.ndarray, "N M"], right: Int[np.ndarray, " N"]
-) -> Int[np.ndarray, " N"]:
-    """Returns the place of the right candidate, from 1, for each query.
-
-    Candidates with the same score keep their order, as in what ``predict`` writes.
-
-    Args:
-        scores: One line for each query, higher is better.
-        right: Number of the right candidate.
-
-    Examples:
-        >>> scores = np.array([[0.1, 0.9, 0.5], [0.3, 0.3, 0.1]])
-        >>> find_ranks(scores, np.array([2, 1])).tolist()
-        [2, 2]
-    """
-    own = np.take_along_axis(scores, right[:, None], axis=1)
-    is_before = np.arange(scores.shape[1]) < right[:, None]
-    return 1 + np.sum((scores > own) | ((scores == own) & is_before), axis=1)
-
-
 def mean_reciprocal_rank(
     ranks: Int[np.ndarray, "*batch N"],
 ) -> Float[np.ndarray, "*batch"]:

@@ -84,8 +84,8 @@ def _of_values(metric) -> Of:
     return lambda c: metric(c["prediction"], c["value"])
 
 
-def _entity_ratio(name: str, whole: str) -> Of:
-    return lambda c: entities.ratio_of(total(c, name), total(c, whole))
+def _entity_ratio(whole: str) -> Of:
+    return lambda c: entities.ratio_of(total(c, "entity_hits"), total(c, whole))
 
 
 def _entity_f1(name: str) -> Of:
@@ -182,11 +182,9 @@ ENTITIES = (
     _answer_rate(
         "entity_precision",
         "entity precision",
-        _entity_ratio("entity_hits", "entity_predicted"),
+        _entity_ratio("entity_predicted"),
     ),
-    _answer_rate(
-        "entity_recall", "entity recall", _entity_ratio("entity_hits", "entity_gold")
-    ),
+    _answer_rate("entity_recall", "entity recall", _entity_ratio("entity_gold")),
     _answer_rate(
         "entity_partial_f1", "partial entity F1", _entity_f1("entity_partial")
     ),

@@ -7,6 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+LONGEST = 10_000.0
+"""Longest wave length of `sinusoids`, by 2 pi."""
+
 Rotation = tuple[Float[Array, "B T 1 h"], Float[Array, "B T 1 h"]]
 """Cosines and sines of each position's angles, h = H / 2."""
 
@@ -88,23 +91,15 @@ def rotate(x: Float[Array, "B T N H"], table: Rotation) -> Float[Array, "B T N H
     return jnp.concatenate(turned, axis=-1)
 
 
-def sinusoids(
-    positions: Int[Array, "#B T"],
-    width: int,
-    base: float = 10_000.0,
-    kept: tuple[int, ...] | None = None,
-) -> Float[Array, "#B T D"]:
+def sinusoids(positions: Int[Array, "#B T"], width: int) -> Float[Array, "#B T D"]:
     """Returns vectors of positions without parameters.
 
-    Channel 2i of position t is ``sin(t * base^(-2i / width))``, channel 2i + 1 its
-    cosine. Each channel has a frequency of its own: a model that has lost channels must
-    name those that it kept.
+    Channel 2i of position t is ``sin(t * 10000^(-2i / width))``, channel 2i + 1 its
+    cosine.
 
     Args:
         positions: The positions.
         width: Width of the residual stream at its start.
-        base: Longest wave length by 2 pi.
-        kept: Numbers of the channels that are returned; by default all of them.
 
     References:
         Vaswani et al., "Attention Is All You Need", 2017, section 3.5.
@@ -113,8 +108,8 @@ def sinusoids(
         >>> sinusoids(jnp.array([[0]]), 4)
         Array([[[0., 1., 0., 1.]]], dtype=float32)
     """
-    numbers = np.arange(width) if kept is None else np.asarray(kept)
-    frequencies = base ** (-(numbers // 2 * 2) / width)
+    numbers = np.arange(width)
+    frequencies = LONGEST ** (-(numbers // 2 * 2) / width)
     row = lambda x: jnp.asarray(x, jnp.float32)[None, None]
     angles = positions[..., None].astype(jnp.float32) * row(frequencies)
     return jnp.where(row(numbers % 2) > 0, jnp.cos(angles), jnp.sin(angles))

@@ -33,7 +33,6 @@ SCHEMA = Schema(
 
 expected_outline = seq2seq.expected_outline
 lengths = seq2seq.lengths
-heads = seq2seq.heads
 
 
 def load(

@@ -15,7 +15,7 @@ from slimjax.data.encoding import Prepared
 from slimjax.data.marked_columns import check_spans, prepare_marked
 from slimjax.data.material import Material
 from slimjax.data.schema import Schema, prepare_by_kind
-from slimjax.models.head import HeadConfig, HeadSettings
+from slimjax.models.head import HeadSettings
 from slimjax.tasks import classification
 from slimjax.tasks.base import Task
 from slimjax.tasks.classification import LABEL
@@ -57,11 +57,6 @@ def prepare(material: Material) -> list[Prepared]:
         make = prepare_labels if kinds[LABEL] == "labels" else prepare_label
         columns = [make(LABEL, material.labels(LABEL))]
     return [prepare_marked(material), *columns]
-
-
-def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
-    """Returns the one head, that of classification."""
-    return classification.heads(sizes)
 
 
 def make_task(special: Mapping[str, int]) -> Task:

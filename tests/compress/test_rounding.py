@@ -9,7 +9,7 @@ from slimjax.compress.rounding import (
     round_to_levels,
     rounding_nats,
 )
-from slimjax.compress.scales import fit_scales, fit_steps, group_squares
+from slimjax.compress.scales import fit_scales, group_squares
 from slimjax.nn.grids import Grid
 from slimjax.nn.quantize import codes_at, decode, spread
 
@@ -28,7 +28,7 @@ def draw(correlation, seed=0):
 def steps_of(weight, moment, bits, group_size=0):
     """Returns the step of each element, groups along the inputs of an output."""
     counts = np.broadcast_to(np.diag(moment)[None], weight.T.shape)
-    steps = fit_steps(weight.T, counts, bits, group_size)
+    steps = fit_scales(weight.T, counts, bits, Grid(group_size)).steps
     return np.broadcast_to(spread(steps, I, group_size), (O, I)).T
 
 
@@ -66,7 +66,7 @@ def test_codes_tell_what_was_rounded(group_size):
     """Also where the last group is a short one."""
     moment, weight = draw(0.3)
     counts = np.broadcast_to(np.diag(moment)[None], weight.T.shape)
-    steps = fit_steps(weight.T, counts, 3, group_size)
+    steps = fit_scales(weight.T, counts, 3, Grid(group_size)).steps
     full = np.broadcast_to(spread(steps, I, group_size), (O, I)).T
     rows, bits = round_columns(weight, moment, full, 3).T, np.full(O, 3)
     codes = codes_at(rows, steps, bits, group_size)
@@ -138,7 +138,8 @@ def test_the_largest_numbers_are_not_cut_off(group_size):
     """A few weights of pretrained models are far larger than all others."""
     _, weight = draw(0.0)
     weight[7] *= 40.0
-    steps = fit_steps(weight.T, np.ones_like(weight.T), 8, group_size)
+    counts = np.ones_like(weight.T)
+    steps = fit_scales(weight.T, counts, 8, Grid(group_size)).steps
     full = np.broadcast_to(spread(steps, I, group_size), (O, I))
     error = np.sum((round_to_levels(weight.T, full, 8) - weight.T) ** 2)
     assert error < 1e-3 * np.sum(weight**2)

@@ -110,7 +110,7 @@ def test_a_batch_is_its_rows_cut_to_the_bucket(dataset):
     outline = dataset.outline
     assert outline.buckets == (8, 16, 27)
     lengths = [dataset.training_batch(s, 4, 7)["tokens"].shape[1] for s in range(400)]
-    assert outline.priced_length == pytest.approx(np.mean(lengths), abs=1)
+    assert outline.priced_lengths[""] == pytest.approx(np.mean(lengths), abs=1)
     assert outline.length == 27
     shapes = [fields["tokens"].shape for fields in outline.batch_fields]
     assert shapes == [(8,), (16,), (27,)]

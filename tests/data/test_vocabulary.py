@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from slimjax.data import load_tokenizer
 from slimjax.data.json_tokenizer import JsonTokenizer
 from slimjax.data.piece_parts import list_parts
-from slimjax.data.vocabulary import cut_tokenizer, is_closed, list_entries
+from slimjax.data.vocabulary import cut_tokenizer, list_entries
 from slimjax.errors import DataError
 
 pytest.importorskip("tokenizers", reason="the tokenizers library is not installed")
@@ -59,6 +59,14 @@ def wrap(tokenizer, **files):
     found = {"pad": len(ids), "bos": ids[ENDS[0]], "eos": ids[ENDS[1]]}
     content = json.loads(tokenizer.to_str())
     return JsonTokenizer(content, found, vocab_size=len(ids) + 2, files=files)
+
+
+def is_closed(entries, kept):
+    """Whether all that has to stay does, and the parts of what stays as well."""
+    has = np.zeros(len(entries.parts), bool)
+    has[kept] = True
+    stays = has[~entries.may_go].all()
+    return bool(stays) and all(has[[*entries.parts[i]]].all() for i in kept)
 
 
 def draw_kept(entries, part, seed=0):

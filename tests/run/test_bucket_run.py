@@ -80,7 +80,7 @@ def test_flops_are_those_of_the_mean_training_batch(texts, finished):
         for buckets in ([], [12])
     ]
     whole, part = (make_blueprint(make_run(texts), outline) for outline in outlines)
-    mean = outlines[1].priced_length
+    mean = outlines[1].priced_lengths[""]
     assert mean < 20
     assert part.positions_per_step == 8 * mean
     assert whole.positions_per_step == 8 * 32
