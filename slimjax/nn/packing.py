@@ -22,42 +22,20 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import safetensors.numpy
 from jaxtyping import PyTree
 
 from slimjax.nn.bitstream import pack_codes, unpack_codes
 from slimjax.nn.grids import Grid, Scales, as_grid, spread_units
-from slimjax.nn.packed_header import File, check_digest, write_digest, write_header
+from slimjax.nn.packed_header import File, write_digest, write_header
 from slimjax.nn.packed_parts import Encoded, Part, decode_part, encode_part
-from slimjax.nn.quantize import (
-    FULL,
-    STATES,
-    Precision,
-    bit_axis,
-    bit_key,
-    uniform_precision,
-)
-from slimjax.trees import AxisNames, Path, flatten, unflatten
+from slimjax.nn.quantize import STATES, Precision, bit_axis, bit_key
+from slimjax.trees import AxisNames, Path, flatten
 
 MAX_TABLE_BYTES = 1 << 26
 """Length up to which a table is inflated."""
 
 Take = Callable[[str, int, int], np.ndarray]
 """From the name of an array, a start and a stop to what stands between them."""
-
-
-def pack(
-    weights: PyTree,
-    names: PyTree,
-    precision: Precision | None = None,
-    grid: Grid | int = 0,
-    scales: Mapping[Path, Scales] | None = None,
-) -> bytes:
-    """Returns the content of a packed file; see `pack_into`."""
-    leaves, file = flatten(weights), io.BytesIO()
-    precision = precision or uniform_precision(weights, names, FULL)
-    pack_into(file, weights, names, precision, leaves.__getitem__, grid, scales)
-    return file.getvalue()
 
 
 def pack_into(
@@ -140,19 +118,6 @@ def key_in(bits: Container[Path], path: Path, axes: AxisNames) -> Path:
         ('mlp', 'up')
     """
     return path if path in bits else bit_key(path, axes)
-
-
-def unpack(content: bytes) -> PyTree:
-    """Returns the weights in a packed file's content, float32, by nested names.
-
-    Raises:
-        ValueError: If it is damaged; what safetensors raises, if it is none.
-    """
-    arrays = safetensors.numpy.load(content)
-    check_digest(io.BytesIO(content))
-    take = lambda name, start, stop: arrays[name][start:stop]
-    lengths = {name: len(array) for name, array in arrays.items()}
-    return unflatten(dict(unpack_from(take, lengths)))
 
 
 def unpack_from(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packed_files import pack
 from shapes import recipes
 from test_chooser import Case as CaseOfUnits
 from test_width import Case
@@ -14,7 +15,6 @@ from test_width import Case
 from slimjax.budget.limits import UNITS, Limits
 from slimjax.models import HeadConfig, LayerConfig, Parts, fusion
 from slimjax.nn.axes import is_filters
-from slimjax.nn.packing import pack
 from slimjax.nn.pictures import Picture, Stage
 from slimjax.nn.quantize import uniform_precision
 from slimjax.objective.inventory import take_inventory

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packed_files import pack
 from shapes import make_variables, models, recipes
 
 from slimjax.budget.bits import BitCosts, BitPrices
@@ -11,7 +12,6 @@ from slimjax.budget.decision import BitChoice
 from slimjax.budget.limits import Limits
 from slimjax.budget.width import WidthChooser
 from slimjax.models import LayerConfig, decoder
-from slimjax.nn.packing import pack
 from slimjax.nn.quantize import uniform_precision
 from slimjax.objective.inventory import take_inventory, uniform_bits
 from slimjax.objective.size import make_size_fn

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packed_files import pack
 from shapes import make_variables, models
 
 from slimjax.budget.bits import BitCosts, BitPrices
@@ -15,7 +16,6 @@ from slimjax.budget.limits import UNITS, Limits
 from slimjax.budget.width import WidthChooser
 from slimjax.models import LayerConfig, decoder
 from slimjax.nn.gates import CHANNELS
-from slimjax.nn.packing import pack
 from slimjax.nn.quantize import precision_names, uniform_precision
 from slimjax.objective.inventory import take_inventory, uniform_bits
 from slimjax.objective.size import make_size_fn

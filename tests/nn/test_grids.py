@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packed_files import pack, unpack
 from shapes import make_variables, models
 
 from slimjax.compress.scales import fit_scales
 from slimjax.nn.grids import INPUT, UNIT, Grid, put_rows, take_rows
 from slimjax.nn.packed_header import FORMATS
-from slimjax.nn.packing import key_in, pack, unpack
+from slimjax.nn.packing import key_in
 from slimjax.nn.quantize import FULL, STATES, bit_axis, uniform_precision
 from slimjax.objective.inventory import take_inventory, uniform_bits
 from slimjax.objective.size import make_size_fn

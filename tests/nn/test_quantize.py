@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packed_files import pack, unpack
 from shapes import make_variables, models
 
 from slimjax.nn.bitstream import pack_codes, packed_bytes, unpack_codes
-from slimjax.nn.packing import pack, unpack
 from slimjax.nn.quantize import (
     FULL,
     STATES,
