@@ -7,6 +7,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+from slimjax.interop.gguf_writing import add_setting
+
 TEXT = (
     "In the beginning there was a model of many layers, and it was slow. "
     "Don't we'll 12,345 times  double  spaces.\n\n\tdef f(x): return x**2  # 汉字 é\n"
@@ -63,9 +65,9 @@ def write_gguf(path, arch, settings, tensors, kind="F32", tokenizer=None):
     writer = gguf.GGUFWriter(path, arch)
     for key, value in settings.items():
         full = key if key.startswith(("general.", "split.")) else f"{arch}.{key}"
-        add_value(writer, full, value)
+        add_setting(writer, full, value)
     for key, value in (tokenizer or {}).items():
-        add_value(writer, f"tokenizer.{key}", value)
+        add_setting(writer, f"tokenizer.{key}", value)
     for name, array in tensors.items():
         type_ = gguf.GGMLQuantizationType[kind if array.ndim > 1 else "F32"]
         data = gguf.quants.quantize(np.ascontiguousarray(array), type_)
@@ -75,20 +77,6 @@ def write_gguf(path, arch, settings, tensors, kind="F32", tokenizer=None):
     writer.write_tensors_to_file()
     writer.close()
     return Path(path)
-
-
-def add_value(writer, key, value):
-    """Adds a setting of the kind that llama.cpp's own tools write."""
-    if isinstance(value, bool):
-        writer.add_bool(key, value)
-    elif isinstance(value, int):
-        writer.add_uint32(key, value)
-    elif isinstance(value, float):
-        writer.add_float32(key, value)
-    elif isinstance(value, str):
-        writer.add_string(key, value)
-    else:
-        writer.add_array(key, value)
 
 
 def llama_settings(layers, width, head_dim, *, ragged=False, **more):

@@ -15,6 +15,7 @@ from slimjax.models.config import ModelConfig
 from slimjax.objective.quantize import QuantizeConfig
 from slimjax.objective.size import MEASURES
 from slimjax.run.environment import machine, versions
+from slimjax.store.run_folder import LOGGED
 
 Sizes = Mapping[str, float]
 
@@ -143,7 +144,6 @@ def _describe_seam(
     choice: Choice, true_change: float, start: Sizes, end: Sizes
 ) -> dict[str, Any]:
     """Returns the line of ``seams.jsonl``, as training writes them."""
-    names = {"params": "params", "flops": "flops_per_token", "bytes": "bytes"}
     line: dict[str, Any] = {
         "step": 0,
         "strategy": "compress",
@@ -156,7 +156,7 @@ def _describe_seam(
         "gone": [],
     }
     for when, sizes in (("before", start), ("after", end)):
-        line |= {f"{words}_{when}": sizes[name] for name, words in names.items()}
+        line |= {f"{words}_{when}": sizes[name] for name, words in LOGGED.items()}
     return line
 
 

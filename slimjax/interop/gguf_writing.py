@@ -170,7 +170,7 @@ def _begin(path: Path, draft: _Draft) -> Any:
 
     writer = gguf.GGUFWriter(path, draft.architecture)
     for key, value in draft.settings.items():
-        _add(writer, key, value)
+        add_setting(writer, key, value)
     for item in draft.items:
         writer.add_tensor_info(
             item.slot.gguf,
@@ -197,7 +197,7 @@ def _write(path: Path, draft: _Draft) -> None:
         writer.close()
 
 
-def _add(writer: Any, key: str, value: Any) -> None:
+def add_setting(writer: Any, key: str, value: Any) -> None:
     """Adds a setting of the kind that llama.cpp expects."""
     if isinstance(value, bool):
         writer.add_bool(key, value)

@@ -66,7 +66,7 @@ def accuracy(
     """
     _check_shapes(labels, predictions)
     right = np.count_nonzero(labels == predictions, axis=-1)
-    return _divide(right, labels.shape[-1], empty=np.nan)
+    return divide(right, labels.shape[-1], empty=np.nan)
 
 
 def score_classes(
@@ -96,14 +96,14 @@ def macro(scores: ClassScores) -> ClassScores:
     The means are NaN without examples.
     """
     occurs = np.sum(scores.num_labels + scores.num_predictions > 0, axis=-1)
-    means = [_divide(each.sum(-1), occurs, empty=np.nan) for each in scores[:3]]
+    means = [divide(each.sum(-1), occurs, empty=np.nan) for each in scores[:3]]
     return ClassScores(*means, *(count.sum(-1) for count in scores[3:]))
 
 
 def weighted_f1(scores: ClassScores) -> Float[np.ndarray, "*batch"]:
     """Returns the mean F1 of the classes, each weighted by its number of labels."""
     total = scores.num_labels.sum(-1)
-    return _divide(np.sum(scores.f1 * scores.num_labels, -1), total, empty=np.nan)
+    return divide(np.sum(scores.f1 * scores.num_labels, -1), total, empty=np.nan)
 
 
 def matthews(scores: ClassScores) -> Float[np.ndarray, "*batch"]:
@@ -126,7 +126,7 @@ def matthews(scores: ClassScores) -> Float[np.ndarray, "*batch"]:
     right = scores.num_right.sum(-1)
     spread = (total**2 - np.sum(each**2, -1) for each in (labels, predictions))
     wide = np.sqrt(np.prod(list(spread), axis=0))
-    return _divide(right * total - np.sum(labels * predictions, -1), wide)
+    return divide(right * total - np.sum(labels * predictions, -1), wide)
 
 
 def score_answers(labels: YesNo, predictions: YesNo) -> ClassScores:
@@ -155,9 +155,9 @@ def micro(scores: ClassScores) -> ClassScores:
 
 def _score(num_labels, num_predictions, right) -> ClassScores:
     return ClassScores(
-        precision=_divide(right, num_predictions),
-        recall=_divide(right, num_labels),
-        f1=_divide(2 * right, num_labels + num_predictions),
+        precision=divide(right, num_predictions),
+        recall=divide(right, num_labels),
+        f1=divide(2 * right, num_labels + num_predictions),
         num_labels=num_labels,
         num_predictions=num_predictions,
         num_right=right,
@@ -188,7 +188,7 @@ def _count(
     return counts.reshape(*batch, num_ids)
 
 
-def _divide(part, whole, *, empty: float = 0.0) -> np.ndarray:
+def divide(part, whole, *, empty: float = 0.0) -> np.ndarray:
     """Returns ``part / whole``, and `empty` where the denominator is 0."""
     part, whole = np.broadcast_arrays(np.asarray(part, float), whole)
     return np.divide(part, whole, out=np.full(part.shape, empty), where=whole != 0)

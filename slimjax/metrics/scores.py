@@ -4,16 +4,21 @@ Functions that take `weights` sort the rows of a sample once. A line of weights 
 often each row counts, so a thousand resamples are a thousand lines.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from slimjax.metrics.classes import divide
 
 NUM_BINS = 15
 """Bins of confidence of equal width."""
 
 MAX_POINTS = 400
 """Points of a curve that are kept."""
+
+_divide = partial(divide, empty=np.nan)
 
 
 class Bins(NamedTuple):
@@ -264,8 +269,3 @@ def _add_up(
     sums = np.zeros((*weights.shape[:-1], len(order) + 1))
     np.cumsum(np.take(weights, order, axis=-1), axis=-1, out=sums[..., 1:])
     return sums
-
-
-def _divide(part, whole, *, empty: float = np.nan) -> np.ndarray:
-    part, whole = np.broadcast_arrays(np.asarray(part, float), whole)
-    return np.divide(part, whole, out=np.full(part.shape, empty), where=whole != 0)

@@ -21,14 +21,12 @@ from slimjax.report.layers import describe_removed_kinds, read_layers
 from slimjax.report.quantities import number
 from slimjax.report.so_far import report_so_far
 from slimjax.store.files import MAX_JSON_BYTES
+from slimjax.store.run_folder import LOGGED
 
 Json = dict[str, Any]
 
 SIZES = {"params": "parameters", "flops_per_token": "FLOPs per token", "bytes": "bytes"}
 """Sizes in logs, in words."""
-
-MEASURES = {"params": "params", "flops": "flops_per_token", "bytes": "bytes"}
-"""Names in logs of the measures of ``config.objective.size``."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,8 +90,8 @@ class Run:
         size, objective = self.report.get("size"), self.config.get("objective")
         for block, name in ((size, "measure"), (objective, "size")):
             measure = block.get(name) if isinstance(block, dict) else None
-            if measure in MEASURES:
-                return MEASURES[measure]
+            if measure in LOGGED:
+                return LOGGED[measure]
         return "params"
 
     @property

@@ -4,10 +4,8 @@ from typing import Any
 
 from slimjax.objective.towers import sizes_by_tower
 from slimjax.run.blueprints import make_model
+from slimjax.store.run_folder import LOGGED
 from slimjax.train.blueprint import Blueprint
-
-KEYS = {"params": "params", "flops": "flops_per_token", "bytes": "bytes"}
-"""Names of measures in a report."""
 
 
 def describe_towers(blueprint: Blueprint) -> dict[str, Any]:
@@ -27,8 +25,8 @@ def describe_towers(blueprint: Blueprint) -> dict[str, Any]:
         for b in (start, blueprint)
     )
     rows = {
-        name: {KEYS[m]: value for m, value in own.items()}
-        | {f"{KEYS[m]}_start": value for m, value in before[name].items()}
+        name: {LOGGED[m]: value for m, value in own.items()}
+        | {f"{LOGGED[m]}_start": value for m, value in before[name].items()}
         for name, own in after.items()
     }
     return {"towers": rows}

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from slimjax.store.checkpoint import Checkpoints
 
 
+LOGGED = {"params": "params", "flops": "flops_per_token", "bytes": "bytes"}
+"""Names of the measures of ``config.objective.size`` in logs and reports."""
+
 IMPORTED = "imported"
 """What ``report.json`` has of a model that was made elsewhere: where it is from."""
 

@@ -20,7 +20,6 @@ from slimjax.data.schema import Schema
 from slimjax.errors import ConfigError
 from slimjax.models.head import HeadSettings
 from slimjax.tasks import seq2seq
-from slimjax.tasks.answers import Answer, Results
 from slimjax.tasks.base import Task
 from slimjax.text.survey import Progress
 
@@ -65,11 +64,4 @@ def make_task(special: Mapping[str, int]) -> Task:
     """Returns the task, for rows in which these tokens are no text."""
     task = seq2seq.make_task(special, "chat")
     metrics = tuple(m for m in task.metrics if not m.from_answers)
-    return dataclasses.replace(
-        task, metrics=metrics, score=None, describe=None, answer=answer
-    )
-
-
-def answer(results: Results) -> list[Answer]:
-    """Returns ``prediction``, the answer, and ``logprob``, its log p in nats."""
-    return seq2seq.answer(results)
+    return dataclasses.replace(task, metrics=metrics, score=None, describe=None)

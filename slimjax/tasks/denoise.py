@@ -27,7 +27,7 @@ from jaxtyping import Array, Bool, Float, Int
 from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Dataset, Outline
 from slimjax.errors import ConfigError
-from slimjax.models.head import HeadConfig, HeadSettings
+from slimjax.models.head import HeadSettings
 from slimjax.tasks import lm
 from slimjax.tasks.base import Batch, Targets, Task
 from slimjax.tasks.lm import shift_right
@@ -93,11 +93,6 @@ def expected_outline(config: DataConfig) -> Outline:
     return dataclasses.replace(outline, lengths=lengths(config))
 
 
-def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
-    """Returns the one head: the token at each position of the target."""
-    return (HeadConfig("tokens", sizes["vocab"], table="tied"),)
-
-
 def make_task(special: Mapping[str, int]) -> Task:
     """Returns the task, for rows in which these tokens are no text."""
 
@@ -116,7 +111,7 @@ def make_task(special: Mapping[str, int]) -> Task:
 
     return Task(
         name="denoise",
-        heads=heads,
+        heads=lm.heads,
         inputs=inputs,
         targets=targets,
         metrics=METRICS,

@@ -27,7 +27,7 @@ from slimjax.data.config import DataConfig
 from slimjax.data.dataset import Dataset, Outline
 from slimjax.data.words import JOINED, add_words, joined_field
 from slimjax.errors import ConfigError
-from slimjax.models.head import HeadConfig, HeadSettings
+from slimjax.models.head import HeadSettings
 from slimjax.tasks import lm
 from slimjax.tasks.base import (
     Batch,
@@ -81,11 +81,6 @@ def expected_outline(config: DataConfig) -> Outline:
     return dataclasses.replace(outline, fields=fields)
 
 
-def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
-    """Returns the one head: the token at each position, by the table that is read."""
-    return (HeadConfig("tokens", sizes["vocab"], table="tied"),)
-
-
 def make_task(special: Mapping[str, int]) -> Task:
     """Returns the task, for rows in which these tokens are no text.
 
@@ -103,7 +98,7 @@ def make_task(special: Mapping[str, int]) -> Task:
 
     return Task(
         name="mlm",
-        heads=heads,
+        heads=lm.heads,
         inputs=inputs,
         targets=targets,
         metrics=METRICS,

@@ -38,7 +38,7 @@ from slimjax.data.tokenizer import Tokenizer
 from slimjax.data.tokenizer_choice import expected_vocab
 from slimjax.metrics import reported
 from slimjax.metrics.texts import describe_settings, text_columns
-from slimjax.models.head import HeadConfig, HeadSettings
+from slimjax.models.head import HeadSettings
 from slimjax.tasks.answers import Answer, Results
 from slimjax.tasks.base import (
     Batch,
@@ -49,7 +49,7 @@ from slimjax.tasks.base import (
     perplexity,
 )
 from slimjax.tasks.labelled import make_load
-from slimjax.tasks.lm import shift_right
+from slimjax.tasks.lm import heads, shift_right
 from slimjax.text.examples import Example
 
 SCHEMA = Schema({SOURCE: "text", TARGET: "texts"}, prepare=prepare_pairs)
@@ -92,11 +92,6 @@ def expected_outline(config: DataConfig) -> Outline:
 def lengths(config: DataConfig) -> dict[str, int]:
     """Returns the positions of a row, by tower."""
     return pair_lengths(config)
-
-
-def heads(sizes: Mapping[str, int]) -> tuple[HeadConfig, ...]:
-    """Returns the one head: the token at each position of the target."""
-    return (HeadConfig("tokens", sizes["vocab"], table="tied"),)
 
 
 def make_task(special: Mapping[str, int], name: str = "seq2seq") -> Task:

@@ -28,6 +28,7 @@ from slimjax.objective.inventory import Inventory
 from slimjax.resize.plan import Change, make_plan
 from slimjax.resize.shrink import cut
 from slimjax.store.faults import fault_point
+from slimjax.store.run_folder import LOGGED
 from slimjax.strategies.base import host_gates
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.cutting import cut_state, refit_state
@@ -276,5 +277,4 @@ def _describe(
 
 
 def _sizes(blueprint: Blueprint) -> dict[str, float]:
-    names = {"params": "params", "flops": "flops_per_token", "bytes": "bytes"}
-    return {name: blueprint.sizes[key] for key, name in names.items()}
+    return {name: blueprint.sizes[key] for key, name in LOGGED.items()}

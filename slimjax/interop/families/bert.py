@@ -25,7 +25,7 @@ from slimjax.interop.families.described import (
     make_layers,
     their_activation,
 )
-from slimjax.interop.families.links import KERNEL, Link, table, vector
+from slimjax.interop.families.links import KERNEL, Link, dense, norm, table, vector
 from slimjax.interop.families.values import Values, dropout_of
 from slimjax.models.config import ModelConfig
 from slimjax.models.paths import layer_name
@@ -124,12 +124,12 @@ def links(
             for ours in ("query", "key", "value", "out"):
                 path = (name, "attention", ours)
                 inputs = 2 if ours == "out" else 1
-                found += _dense(path, f"{theirs}.{names[ours]}", inputs=inputs)
+                found += dense(path, f"{theirs}.{names[ours]}", inputs=inputs)
         if layer.mlp:
             for ours in ("up", "down"):
-                found += _dense((name, "mlp", ours), f"{theirs}.{names[ours]}")
+                found += dense((name, "mlp", ours), f"{theirs}.{names[ours]}")
         for ours in ("attention_norm", "mlp_norm"):
-            found += _norm((name, ours), f"{theirs}.{names[ours]}")
+            found += norm((name, ours), f"{theirs}.{names[ours]}")
     return found + _head(model, HEADS[kind], order)
 
 
@@ -205,7 +205,7 @@ def _embedding(model: ModelConfig) -> list[Link]:
         name = f"{theirs}token_type_embeddings.weight"
         found.append(table(("types", "table"), name))
     if model.layers:
-        found += _norm(("embed_norm",), f"{theirs}LayerNorm")
+        found += norm(("embed_norm",), f"{theirs}LayerNorm")
     return found
 
 
@@ -216,7 +216,7 @@ def _head(model: ModelConfig, names: Names, order: tuple[int, ...]) -> list[Link
         path = (head.module, "transform")
         own.append(Link((*path, "kernel"), f"{names['transform']}.weight", KERNEL))
         own.append(vector((*path, "bias"), f"{names['transform']}.bias"))
-        own += _norm((*path, "norm"), names["transform_norm"])
+        own += norm((*path, "norm"), names["transform_norm"])
         own.append(vector((head.module, "bias"), names["token_bias"]))
     elif head.table == "own":
         if head.pooler:
@@ -229,17 +229,6 @@ def _head(model: ModelConfig, names: Names, order: tuple[int, ...]) -> list[Link
         bias = Link((head.module, "bias"), f"{theirs}.bias", order=order)
         own.append(bias)
     return own
-
-
-def _dense(path: tuple[str, ...], name: str, *, inputs: int = 1) -> list[Link]:
-    *module, last = path
-    bias = vector((*module, f"{last}_bias"), f"{name}.bias")
-    return [Link(path, f"{name}.weight", KERNEL, inputs), bias]
-
-
-def _norm(path: tuple[str, ...], name: str) -> list[Link]:
-    pairs = (("scale", "weight"), ("bias", "bias"))
-    return [vector((*path, ours), f"{name}.{theirs}") for ours, theirs in pairs]
 
 
 def _with_names(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from slimjax.interop.families.described import (
     make_layers,
     their_activation,
 )
-from slimjax.interop.families.links import CONV, Link, table, vector
+from slimjax.interop.families.links import CONV, Link, dense, norm, table, vector
 from slimjax.interop.families.values import Values, dropout_of
 from slimjax.models.config import ModelConfig
 from slimjax.models.paths import layer_name
@@ -74,10 +74,10 @@ def links(
             found += _attention((name, "attention"), theirs)
         if layer.mlp:
             path = name, "mlp"
-            found += _norm((*path, "norm"), f"{theirs}.ln_2")
+            found += norm((*path, "norm"), f"{theirs}.ln_2")
             for ours, own in (("up", "c_fc"), ("down", "c_proj")):
-                found += _dense((*path, ours), f"{theirs}.mlp.{own}")
-    found += _norm(("norm",), "ln_f")
+                found += dense((*path, ours), f"{theirs}.mlp.{own}", CONV)
+    found += norm(("norm",), "ln_f")
     if model.heads[0].table == "own":
         found.append(table((model.heads[0].module, "table"), "lm_head.weight"))
     return found
@@ -116,23 +116,12 @@ def config_of(
 
 
 def _attention(path: tuple[str, ...], theirs: str) -> list[Link]:
-    found = _norm((*path, "norm"), f"{theirs}.ln_1")
+    found = norm((*path, "norm"), f"{theirs}.ln_1")
     name = f"{theirs}.attn.c_attn"
     for part, ours in enumerate(FUSED):
         found.append(Link((*path, ours), f"{name}.weight", CONV, part=part))
         found.append(vector((*path, f"{ours}_bias"), f"{name}.bias", part))
-    return found + _dense((*path, "out"), f"{theirs}.attn.c_proj", inputs=2)
-
-
-def _dense(path: tuple[str, ...], name: str, *, inputs: int = 1) -> list[Link]:
-    *module, last = path
-    bias = vector((*module, f"{last}_bias"), f"{name}.bias")
-    return [Link(path, f"{name}.weight", CONV, inputs), bias]
-
-
-def _norm(path: tuple[str, ...], name: str) -> list[Link]:
-    pairs = (("scale", "weight"), ("bias", "bias"))
-    return [vector((*path, ours), f"{name}.{theirs}") for ours, theirs in pairs]
+    return found + dense((*path, "out"), f"{theirs}.attn.c_proj", CONV, inputs=2)
 
 
 def _shape(values: Values) -> dict[str, int]:

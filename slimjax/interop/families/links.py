@@ -76,6 +76,35 @@ def table(path: Path, name: str, order: tuple[int, ...] = ()) -> Link:
     return Link(path, name, inputs=2, order=order)
 
 
+def dense(
+    path: Path,
+    name: str,
+    layout: str = KERNEL,
+    *,
+    inputs: int = 1,
+    has_bias: bool = True,
+) -> list[Link]:
+    """Returns the links of a product's matrix and of its bias.
+
+    Args:
+        path: The matrix; its bias has the same name with ``_bias``.
+        name: Of the tensors, without ``.weight`` and ``.bias``.
+        layout: How the matrix lies: `KERNEL` or `CONV`.
+        inputs: Axes of our matrix that are its inputs.
+        has_bias: Whether there is a bias.
+    """
+    *module, last = path
+    found = [Link(path, f"{name}.weight", layout, inputs)]
+    bias = vector((*module, f"{last}_bias"), f"{name}.bias")
+    return [*found, bias] if has_bias else found
+
+
+def norm(path: Path, name: str) -> list[Link]:
+    """Returns the links of the scale and the bias of a norm."""
+    pairs = (("scale", "weight"), ("bias", "bias"))
+    return [vector((*path, ours), f"{name}.{theirs}") for ours, theirs in pairs]
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """All links of a model, with the shapes of our weights.

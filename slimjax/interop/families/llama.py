@@ -14,7 +14,7 @@ from slimjax.interop.families.described import (
     make_layers,
     their_activation,
 )
-from slimjax.interop.families.links import KERNEL, Link, table, vector
+from slimjax.interop.families.links import Link, dense, table, vector
 from slimjax.interop.families.values import Values
 from slimjax.models.checks import ROPES
 from slimjax.models.config import ModelConfig
@@ -99,9 +99,9 @@ def _attention(path: Path, theirs: str, bias: bool | str) -> list[Link]:
     found, own = [vector((*path, "norm", "scale"), norm)], f"{theirs}.self_attn"
     for ours, letter in ATTENTION:
         name = f"{own}.{letter}_proj"
-        found += _dense((*path, ours), name, has_bias=bool(bias))
+        found += dense((*path, ours), name, has_bias=bool(bias))
     has_bias = bias in (True, "attention")
-    return found + _dense((*path, "out"), f"{own}.o_proj", 2, has_bias=has_bias)
+    return found + dense((*path, "out"), f"{own}.o_proj", inputs=2, has_bias=has_bias)
 
 
 def _gated(path: Path, theirs: str, bias: bool | str) -> list[Link]:
@@ -109,15 +109,8 @@ def _gated(path: Path, theirs: str, bias: bool | str) -> list[Link]:
     found = [vector((*path, "norm", "scale"), norm)]
     for ours in ("gate", "up", "down"):
         name = f"{theirs}.mlp.{ours}_proj"
-        found += _dense((*path, ours), name, has_bias=bias is True)
+        found += dense((*path, ours), name, has_bias=bias is True)
     return found
-
-
-def _dense(path: Path, name: str, inputs: int = 1, *, has_bias: bool) -> list[Link]:
-    *module, last = path
-    kernel = Link(path, f"{name}.weight", KERNEL, inputs)
-    bias = vector((*module, f"{last}_bias"), f"{name}.bias")
-    return [kernel, bias] if has_bias else [kernel]
 
 
 def config_of(
