@@ -1,6 +1,7 @@
 """Sizes of models whose bits are being learned."""
 
 import jax
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from shapes import models
 from slimjax.budget.depths import depths_of, least_depths, make_depth_size_fn
 from slimjax.budget.limits import Limits
 from slimjax.models import LayerConfig, decoder
+from slimjax.nn.gates import is_shared
 from slimjax.nn.quantize import STATES
 from slimjax.objective.inventory import take_inventory, uniform_bits
 from slimjax.objective.size import make_size_fn
@@ -35,15 +37,21 @@ def test_depths_at_their_states_weigh_what_bits_do(config, bits, group_size):
 
 @settings(max_examples=3)
 @given(models(max_layers=2), st.sampled_from(["bytes", "params", "kv_bytes"]))
-def test_more_depth_weighs_more_and_none_nothing(config, measure):
-    inventory, _, depth_size_fn = sizes(config, measure)
-    depths = depths_of(uniform_bits(inventory, 2))
+def test_more_depth_weighs_more_and_none_what_closed_units_weigh(config, measure):
+    inventory, size_fn, depth_size_fn = sizes(config, measure)
+    bits, gates = uniform_bits(inventory, 2), inventory.open_gates()
+    depths = depths_of(bits)
     slope = flatten(jax.grad(lambda d: depth_size_fn(d) * 1.0)(depths))
     assert all((own >= 0).all() for own in slope.values())
-    nothing = {
-        k: own * (k not in inventory.gates) for k, own in flatten(depths).items()
-    }
-    assert depth_size_fn(unflatten(nothing)) <= depth_size_fn(depths)
+    may_go = [key for key in bits if key in gates and not is_shared(key[-1])]
+    closed = {key: np.zeros_like(gates[key]) for key in may_go}
+    nothing = flatten(depths) | closed
+    expected = float(size_fn(gates | closed, bits))
+    slack = len(inventory.leaves) * (measure == "bytes")  # Rows begin with whole bytes.
+    found = float(depth_size_fn(unflatten(nothing)))
+    assert found == pytest.approx(expected, rel=1e-6, abs=slack)
+    if may_go and measure != "kv_bytes":  # An MLP keeps no keys and values.
+        assert found < float(depth_size_fn(depths))
 
 
 def test_what_must_stay_keeps_the_fewest_bits():

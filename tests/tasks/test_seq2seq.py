@@ -163,6 +163,7 @@ def test_samples_of_one_row_go_on_from_sources(tmp_path):
     config = override(read_config("configs/seq2seq.py"), changes)
     report = fit(config, tmp_path / "run")
     sources = {f"{a}{i}"[:6] for a, _ in PAIRS for i in range(8)}
+    assert report["samples"]
     for sample in report["samples"]:
         assert sample["prompt"].strip()[:6] in sources
 

@@ -170,6 +170,7 @@ def test_an_arm_whose_pilot_fails_does_not_stop_the_others(
 
     def train(run, workdir, **options):
         if run.data.vocab_size == 300:
+            trained.append(workdir.relative_to(tmp_path / "s").as_posix())
             raise DataError("This text cannot be read.")
         report = pretend(run, workdir, **options) | {"train": {"flops_total": 9.0}}
         write_json(workdir / "report.json", report)
@@ -179,7 +180,8 @@ def test_an_arm_whose_pilot_fails_does_not_stop_the_others(
     result = run_it(Plan(arms, (0, 1), equal="flops"), tmp_path / "s")
     states = [[t["state"] for t in arm["trials"]] for arm in result["arms"]]
     assert states == [["finished"] * 2, ["finished"] * 2, ["failed"] * 2]
-    assert not any("vocab_size" in name for name in trained)
+    failed = [name for name in trained if "vocab_size" in name]
+    assert failed == ["pilots/vocab_size=300"]
 
 
 def test_all_arms_are_checked_before_the_first_one_runs(plan, trained, tmp_path):
