@@ -10,6 +10,7 @@ names for theirs. `RULES` says, as data, where each name goes on a mesh:
 """
 
 import contextlib
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -209,11 +210,18 @@ def to_host(tree: PyTree) -> PyTree:
     def gather(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable:
             return leaf
-        assert isinstance(leaf.sharding, NamedSharding)
-        place = NamedSharding(leaf.sharding.mesh, PartitionSpec())
-        return jax.jit(lambda x: x, out_shardings=place)(leaf)
+        if not leaf.is_fully_replicated:
+            assert isinstance(leaf.sharding, NamedSharding)
+            leaf = _gather_on(leaf.sharding.mesh)(leaf)
+        return leaf.addressable_data(0)
 
     return jax.device_get(jax.tree.map(gather, tree))
+
+
+@functools.lru_cache(maxsize=8)
+def _gather_on(mesh: Mesh | AbstractMesh) -> Callable[[jax.Array], jax.Array]:
+    """Returns a function that keeps what it compiles, once for each kind of array."""
+    return jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, PartitionSpec()))
 
 
 def is_spread(tree: PyTree) -> bool:
