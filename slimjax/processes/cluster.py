@@ -1,6 +1,7 @@
 """Which processes make up a run: by flags, by the environment, or this one alone."""
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 from slimjax.errors import ConfigError
@@ -16,7 +17,12 @@ LAUNCHER = "SLIMJAX_LAUNCHER"
 
 DEFAULT_PORT = "1234"  # That of xpk, whose addresses come without one.
 SLURM_STEP = ("SLURM_JOB_ID", "SLURM_STEP_NODELIST", "SLURM_NTASKS", "SLURM_PROCID")
+TASKS_PER_NODE = ("SLURM_STEP_TASKS_PER_NODE", "SLURM_NTASKS_PER_NODE")
+"""Where Slurm tells how many processes a host has, ``1(x4)`` of four hosts for example;
+the second one may be of the whole job, and not of the step."""
 
+DEVICES = "JAX_LOCAL_DEVICE_IDS"
+"""Devices of a host that a process takes, if a user chooses them."""
 
 MAX_PROCESSES = 1 << 16
 """More than the hosts of any pod."""
@@ -31,12 +37,15 @@ class Cluster:
         num_processes: How many there are; None where jax finds out.
         process_id: Which one this is, from 0; None where jax finds out.
         method: Of jax's ways to find out, for what is None.
+        takes_all: Whether it takes all devices of its host; else jax decides, which in
+            Slurm gives each process one.
     """
 
     coordinator_address: str | None = None
     num_processes: int | None = None
     process_id: int | None = None
     method: str | None = None
+    takes_all: bool = False
 
     def __post_init__(self):
         """Refuses numbers that no process has."""
@@ -83,8 +92,15 @@ def find_cluster(
         return Cluster(address, count, own, "deactivate")
     if all(name in environ for name in SLURM_STEP):
         alone = environ["SLURM_NTASKS"] == "1"
-        return None if alone else Cluster(method="slurm")
+        takes_all = _is_alone_on_host(environ) and not environ.get(DEVICES)
+        return None if alone else Cluster(method="slurm", takes_all=takes_all)
     return Cluster() if _is_on_tpu(environ) else None
+
+
+def _is_alone_on_host(environ: Mapping[str, str]) -> bool:
+    """Whether each host of a step of Slurm has one process."""
+    found = [environ[name] for name in TASKS_PER_NODE if environ.get(name)]
+    return bool(found) and re.fullmatch(r"1(\(x\d+\))?", found[0]) is not None
 
 
 def _address(environ: Mapping[str, str]) -> str | None:

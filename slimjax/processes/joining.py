@@ -69,6 +69,8 @@ def _join(cluster: Cluster) -> None:
     import jax
 
     _die_with_launcher()
+    # To jax an empty list is no restriction, and None in Slurm is one device.
+    devices = [] if cluster.takes_all else None
     heartbeat = int(world.seconds_of(world.HEARTBEAT_SECONDS))
     # The service would take SIGTERM over, and Python would not notice.
     jax.config.update("jax_enable_preemption_service", False)
@@ -77,6 +79,7 @@ def _join(cluster: Cluster) -> None:
             cluster.coordinator_address,
             cluster.num_processes,
             cluster.process_id,
+            local_device_ids=devices,
             cluster_detection_method=cluster.method,
             initialization_timeout=int(world.seconds_of(world.BARRIER_SECONDS)),
             heartbeat_timeout_seconds=heartbeat,
