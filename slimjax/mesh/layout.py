@@ -1,7 +1,9 @@
 """How a state lies: stacked by runs of layers, and spread over the mesh."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 import numpy as np
@@ -15,6 +17,9 @@ from slimjax.models.runs import is_stacked as is_stacked
 from slimjax.nn.axes import is_spread
 from slimjax.nn.quantize import PRECISION, precision_names
 from slimjax.trees import Path, flatten, unflatten
+
+Arrange = Callable[..., PyTree]
+"""`stack` or `unstack`, of a tree and runs."""
 
 
 def make_layout(
@@ -76,11 +81,21 @@ class Layout:
 
     def place(self, tree: PyTree) -> PyTree:
         """Puts a state, or variables by their collections, where programs expect it."""
-        return self._move(tree, self.stack)
+        return self._move(tree, stack)
 
     def place_unstacked(self, tree: PyTree) -> PyTree:
         """Puts it on the devices with arrays of its own for each layer."""
-        return self._move(tree, self.unstack) if self.runs else tree
+        return self._move(tree, unstack) if self.runs else tree
+
+    def unstacked_to_save(self, tree: PyTree) -> PyTree:
+        """Returns a state with arrays of its own for each layer, for a checkpoint.
+
+        Of one device they are copies on the host. Several devices hold the state twice
+        until it is saved.
+        """
+        if not self.runs or is_spread(tree):
+            return self.place_unstacked(tree)
+        return self.unstack(jax.tree.map(np.array, tree))
 
     def place_each(
         self, kind: str, leaves: Iterable[tuple[Path, np.ndarray]]
@@ -101,11 +116,22 @@ class Layout:
             placed[path] = put(array, place)
         return unflatten(placed)
 
-    def _move(self, tree: PyTree, arrange: Callable[[PyTree], PyTree]) -> PyTree:
-        shape = jax.eval_shape(arrange, tree) if self.runs else tree
+    def _move(self, tree: PyTree, arrange: Arrange) -> PyTree:
+        own = functools.partial(arrange, runs=self.runs)
+        shape = jax.eval_shape(own, tree) if self.runs else tree
         places = self.shardings(shape)
         if jax.tree.structure(shape) == jax.tree.structure(tree):
             return put(tree, places)
         if is_spread(tree):
-            return jax.jit(arrange, out_shardings=places)(tree)
-        return put(arrange(jax.device_get(tree)), places)
+            leaves, structure = jax.tree.flatten(places)
+            return _program(arrange, self.runs, structure, tuple(leaves))(tree)
+        return put(own(jax.device_get(tree)), places)
+
+
+@functools.lru_cache(maxsize=8)
+def _program(
+    arrange: Arrange, runs: tuple[Run, ...], structure: Any, places: tuple
+) -> Callable[[PyTree], PyTree]:
+    """Returns a function that keeps what it compiles, from one save to the next."""
+    fn = functools.partial(arrange, runs=runs)
+    return jax.jit(fn, out_shardings=jax.tree.unflatten(structure, places))

@@ -12,7 +12,14 @@ from slimjax.errors import ConfigError
 from slimjax.memory import describe
 from slimjax.plan.collectives import count_collectives
 from slimjax.plan.hlo import Program
-from slimjax.plan.memory import GIB, Memory, count_state, read_memory, read_shortage
+from slimjax.plan.memory import (
+    GIB,
+    Memory,
+    count_saving,
+    count_state,
+    read_memory,
+    read_shortage,
+)
 from slimjax.plan.roofline import flops_utilization, make_roofline
 from slimjax.plan.topology import Topology
 from slimjax.plan.work import count_work
@@ -33,6 +40,7 @@ def measure_step(stage: Stage, topology: Topology) -> dict[str, Any]:
         topology: The slice.
     """
     counted = describe_shape(stage) | {"state_bytes": count_state(stage)}
+    counted |= {"saving_bytes": count_saving(stage)}
     compile_step = lambda: stage.programs.train_step
     return measure_program(compile_step, counted, topology, stage.mesh.size)
 

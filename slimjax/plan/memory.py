@@ -91,6 +91,16 @@ def count_state(stage: Stage) -> dict[str, dict[str, int]]:
     return counts
 
 
+def count_saving(stage: Stage) -> int:
+    """Returns the bytes of each device while a checkpoint is written.
+
+    Several devices then have stacked layers a second time, each by itself.
+    """
+    own = count_bytes(stage.abstract_state)["device"]
+    is_twice = bool(stage.layout.runs) and stage.mesh.size > 1
+    return own + is_twice * count_bytes(stage.abstract_checkpoint)["device"]
+
+
 def count_bytes(tree: PyTree) -> dict[str, int]:
     """Returns the bytes of arrays that are only described: in all, and on a device."""
     counts = {"total": 0, "device": 0}

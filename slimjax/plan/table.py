@@ -48,9 +48,18 @@ def list_rows(step: dict[str, Any]) -> dict[str, str]:
     for kind in ("arguments", "temporaries", "outputs", "code"):
         if kind in hbm:
             rows[f"HBM: {kind}"] = gib(hbm[kind])
-    verdict = "fits" if step["fits"] else "does NOT fit"
-    rows["HBM: total"] = f"{gib(hbm['total'])} of {gib(hbm['capacity'])}, {verdict}"
+    capacity = gib(hbm["capacity"])
+    rows["HBM: total"] = f"{gib(hbm['total'])} of {capacity}, {judge(step['fits'])}"
+    if "saving_bytes" in step:
+        size = step["saving_bytes"]
+        verdict = judge(size <= hbm["capacity"])
+        rows["HBM: while saving"] = f"{gib(size)} of {capacity}, {verdict}"
     return rows | (list_times(step) if "roofline" in step else {})
+
+
+def judge(fits: bool) -> str:
+    """Returns in words whether memory is enough."""
+    return "fits" if fits else "does NOT fit"
 
 
 def list_times(step: dict[str, Any]) -> dict[str, str]:

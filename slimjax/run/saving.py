@@ -4,6 +4,7 @@ import time
 
 from slimjax import processes
 from slimjax.errors import CheckpointError, UnreadableError
+from slimjax.memory import describe, is_out_of_memory
 from slimjax.run.progress import Display
 from slimjax.run.resume import make_manifest
 from slimjax.store.files import write_json
@@ -37,7 +38,7 @@ class Saver:
         """
         self.folder, self.fingerprint, self.display = folder, fingerprint, display
         self.valid_error: tuple[int, float] | None = None
-        self._mark = start_time
+        self._mark, self._failure = start_time, ""
 
     def save(self, stage: Stage, state: TrainState, history: History) -> None:
         """Begins to write a checkpoint of this boundary, unless there is one."""
@@ -48,9 +49,30 @@ class Saver:
         if self.valid_error is not None and self.valid_error[0] == step:
             manifest["valid_error"] = self.valid_error[1]
         checkpoints.keep = stage.blueprint.run.train.keep
-        checkpoints.save(
-            stage.layout.place_unstacked(state), manifest, step, history.num_seams
+        own = self._unstack(stage, state)
+        if own is not None:
+            checkpoints.save(own, manifest, step, history.num_seams)
+
+    def _unstack(self, stage: Stage, state: TrainState) -> TrainState | None:
+        """Returns a state with arrays of its own for each layer; None without room."""
+        own, failure = None, ""
+        try:
+            own = stage.layout.unstacked_to_save(state)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            failure = describe(error)
+        if stage.layout.runs:
+            failures = processes.exchange("the layers of a save", failure)
+            failure = next(filter(None, failures), "")
+        if not failure:
+            return own
+        self._failure = (
+            f"The state of step {int(state.step)} cannot be saved: there is no memory "
+            f"to have it a second time, each layer by itself. {failure} Take more "
+            "devices, or config.model.scan_layers=False in a new --workdir."
         )
+        return None
 
     def add_time(self, history: History) -> None:
         """Adds the time since the last call to the time of the run."""
@@ -68,12 +90,14 @@ class Saver:
         Returns:
             Why it failed, in one line; nothing if it did not.
         """
+        failure, self._failure = self._failure, ""
         try:
             self.folder.checkpoints.wait()
         except CheckpointError as error:
-            self.display.say(f"{error} {self._describe_older()}")
-            return str(error)
-        return ""
+            failure = str(error)
+        if failure:
+            self.display.say(f"{failure} {self._describe_older()}")
+        return failure
 
     def _describe_older(self) -> str:
         try:

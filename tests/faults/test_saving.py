@@ -4,14 +4,19 @@ import gc
 import os
 import resource
 import signal
+from types import SimpleNamespace
 
+import jax
+import numpy as np
 import pytest
 from runs import Says, make_run
 from stages import stage_of
 
 from slimjax.errors import CheckpointError, StoppedError
-from slimjax.run import loop, start
+from slimjax.run import loop, saving, start
+from slimjax.store.keep import Keep
 from slimjax.store.run_folder import RunFolder
+from slimjax.train.history import History
 from slimjax.train.state import init_params
 
 WHOLE = ["00000015.00", "00000016.00"]
@@ -91,6 +96,43 @@ def test_a_signal_while_the_disk_is_full_says_that_nothing_is_saved(
     assert caught.value.exit_code == 143
     names = RunFolder(tmp_path / "run").checkpoints.list()
     assert set(names) <= {"00000005.00"}  # It may be in writing at step 8.
+
+
+def test_a_save_that_finds_no_memory_is_told_and_the_next_one_works(
+    tmp_path, monkeypatch
+):
+    says, folder = Says(), RunFolder(tmp_path)
+    state, history = SimpleNamespace(step=7), History()
+    failures = [jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 2 GiB\nmore"), None]
+    train = SimpleNamespace(train=SimpleNamespace(keep=Keep()))
+
+    def unstack(_):
+        failure = failures.pop(0)
+        if failure is not None:
+            raise failure
+        return {"step": np.int32(7)}
+
+    layout = SimpleNamespace(runs=("a run",), unstacked_to_save=unstack)
+    stage = SimpleNamespace(layout=layout, blueprint=SimpleNamespace(run=train))
+    monkeypatch.setattr(saving, "make_manifest", lambda *_: {"history": {}})
+    saver = saving.Saver(folder, "digest", says, 0.0)
+    saver.save(stage, state, history)
+    saver.notice()
+    (told,) = says.lines
+    assert told.startswith("The state of step 7 cannot be saved: ")
+    assert "RESOURCE_EXHAUSTED: 2 GiB. Take more" in told
+    assert told.endswith("There is no older checkpoint.")
+    saver.save(stage, state, history)
+    saver.finish_last()
+    assert folder.checkpoints.list() == ["00000007.00"]
+    failures += [MemoryError("no room")]
+    state.step = 8
+    saver.save(stage, state, history)
+    with pytest.raises(CheckpointError, match=r"The last save failed: .*no room"):
+        saver.finish_last()
+    failures += [ValueError("another fault")]
+    with pytest.raises(ValueError, match="another fault"):
+        saver.save(stage, state, history)
 
 
 @pytest.mark.slow

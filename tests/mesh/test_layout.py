@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from compiles import listed
 from jax.sharding import PartitionSpec as P
 from test_mesh import MULTIPLES, meshed, travel, walk
 
@@ -70,6 +71,32 @@ def test_stacked_weights_are_spread_as_each_layer_would_be(apart):
     found = [k for k in places if k.endswith("layers_0_2.attention.query")]
     assert len(found) == 4  # The weight, its average and two moments.
     assert {places[name] for name in found} == {P(None, "fsdp", "model", None)}
+
+
+def test_one_program_takes_the_layers_of_all_saves_apart():
+    stage = meshed(*THREE[:1], LOOP, fsdp=2)
+    state = stage.fresh()
+    others = jax.tree.map(lambda leaf: leaf + 1, state)
+    with listed() as names:
+        own = [stage.layout.place_unstacked(each) for each in (state, others, state)]
+        back = [stage.layout.place(each) for each in own]
+    assert len(names) <= 2
+    hashes = [[hash_tree(tree) for tree in trees] for trees in (own, back)]
+    assert hashes[1] == [hash_tree(state), hash_tree(others), hash_tree(state)]
+    assert hashes[0][0] == hashes[0][2] != hashes[0][1]
+
+
+def test_on_one_device_a_save_takes_no_memory_of_it(stacked, tmp_path):
+    stage, state = stacked[2]
+    arrays = len(jax.live_arrays())
+    own = stage.layout.unstacked_to_save(state)
+    assert len(jax.live_arrays()) == arrays
+    assert hash_tree(own) == hash_tree(stage.layout.place_unstacked(state))
+    checkpoints = Checkpoints(tmp_path)
+    name = checkpoints.save(own, {"history": {}}, 4, 0)
+    checkpoints.wait()
+    restored = checkpoints.restore(name, stage.abstract_checkpoint)
+    assert hash_tree(stage.place(restored)) == hash_tree(state)
 
 
 def test_those_who_treat_layers_one_by_one_get_them_apart():

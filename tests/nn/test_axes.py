@@ -1,28 +1,13 @@
 """Arrays of several processes come to the host without a new program for each."""
 
-from collections.abc import Iterator
-
 import jax
 import numpy as np
 import pytest
+from compiles import listed
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from slimjax.nn.axes import to_host
-
-
-@pytest.fixture
-def names() -> Iterator[list[str]]:
-    """Yields the names of programs that are compiled, or looked up on the disk."""
-    found = []
-
-    def listen(event: str, _: float, **facts) -> None:
-        if "backend_compile" in event:
-            found.append(facts.get("fun_name", ""))
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield found
-    jax.monitoring.unregister_event_duration_listener(listen)
 
 
 @pytest.fixture
@@ -34,10 +19,10 @@ def mesh(monkeypatch) -> Mesh:
 
 
 @pytest.mark.parametrize(("spec", "most"), [(P(), 0), (P("data"), 1)])
-def test_arrays_of_one_sharding_share_one_program(mesh, names, spec, most):
+def test_arrays_of_one_sharding_share_one_program(mesh, spec, most):
     whole, place = np.arange(6.0, dtype=np.float32), NamedSharding(mesh, spec)
     arrays = [jax.device_put(whole, place) for _ in range(3)]
-    names.clear()
-    for array in arrays:
-        np.testing.assert_array_equal(to_host({"a": array})["a"], whole)
+    with listed() as names:
+        for array in arrays:
+            np.testing.assert_array_equal(to_host({"a": array})["a"], whole)
     assert len(names) <= most

@@ -17,10 +17,11 @@ from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.plan import plan as planning
 from slimjax.plan.advice import suggest_changes
 from slimjax.plan.chips import CHIPS
-from slimjax.plan.memory import GIB, count_state, read_shortage
+from slimjax.plan.memory import GIB, count_saving, count_state, read_shortage
 from slimjax.plan.plan import parse_mesh
 from slimjax.plan.roofline import flops_utilization, make_roofline
 from slimjax.plan.slimmed import parse_part, slim_uniformly
+from slimjax.plan.table import list_rows
 from slimjax.train.config import make_run_config
 from slimjax.train.stage import Stage
 
@@ -117,6 +118,23 @@ def test_advice_for_a_state_too_large_is_to_cut_it_over_more_devices():
     assert "set config.data.batch_size=8" in suggest_changes(
         plan, {"fsdp": 8}, 16, lambda _: False
     )
+
+
+def test_stacked_layers_lie_twice_on_several_devices_while_they_are_saved():
+    loop, two = ("model.scan_layers", "true"), ("mesh.fsdp", "2")
+    states = [count_state(make_stage(two, *change)) for change in ([], [loop])]
+    own, stacked = (sum(n["device"] for n in kinds.values()) for kinds in states)
+    assert own == stacked  # Between two steps.
+    assert count_saving(make_stage(two)) == own
+    assert count_saving(make_stage(two, loop)) == 2 * own
+    whole = sum(n["device"] for n in count_state(make_stage(loop)).values())
+    assert count_saving(make_stage(loop)) == whole
+    hbm = dict(total=GIB, capacity=2 * GIB)
+    step = dict(layer=dict(width=32, num_heads=4, num_kv_heads=2, mlp_dim=48))
+    step |= dict(num_layers=2, params=9, flops=1.0, state_bytes={}, hbm=hbm, fits=True)
+    rows = list_rows(step | {"saving_bytes": 3 * GIB})
+    assert rows["HBM: while saving"] == "3.00 GiB of 2.00 GiB, does NOT fit"
+    assert "HBM: while saving" not in list_rows(step)
 
 
 def test_a_step_that_does_not_fit_is_exit_code_3_with_the_reason(monkeypatch, capsys):
