@@ -10,6 +10,7 @@ from slimjax import processes, tasks
 from slimjax.data.dataset import Dataset
 from slimjax.errors import StoppedError
 from slimjax.metrics.extra import describe_left_out
+from slimjax.run.agreement import check_data, check_settings, check_sources
 from slimjax.run.architectures import settle_architectures
 from slimjax.run.augmented import change_texts
 from slimjax.run.blueprints import expected_outline, make_blueprint, make_task
@@ -72,7 +73,9 @@ def train(
                 display.say(f"{folder.root} is finished; nothing to train.")
                 return read_json(folder.report, dict)
         check_feasible(run)
+    check_settings(run, display)
     data = (load or load_in_turn)(run, folder, display)
+    check_data(data)
     check_rows(run, data)
     data = change_texts(run, data)
     run = count_steps(run, data, display)
@@ -84,6 +87,7 @@ def train(
         beginning = begin_or_resume(
             run, folder, data, display, allow_fresh_start=allow_fresh_start
         )
+        check_sources(beginning[0], beginning[2])
         loop = Loop(run, folder, data, display, stop, start_time, beginning)
         report = run_to_end(loop, measured=measured)
         if stop.noticed is not None:  # It came too late to stop anything here.

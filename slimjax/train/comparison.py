@@ -11,8 +11,8 @@ MAY_CHANGE += ("train.log_every_steps", "train.eval_rows", "train.keep_")
 MAY_CHANGE += ("train.profile_steps", "distill.cache_limit_mb", "decode.")
 
 
-def without_free_keys(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns dotted settings, without those that may change on the way.
+def flatten_blocks(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns all settings by dotted names.
 
     Args:
         config: Blocks of plain values.
@@ -23,7 +23,16 @@ def without_free_keys(config: Mapping[str, Any]) -> dict[str, Any]:
             flat |= {f"{block}.{key}": value for key, value in values.items()}
         else:
             flat[block] = values
-    free = MAY_CHANGE
+    return flat
+
+
+def without_free_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns dotted settings, without those that may change on the way.
+
+    Args:
+        config: Blocks of plain values.
+    """
+    flat, free = flatten_blocks(config), MAY_CHANGE
     if flat.get("train.patience"):  # Then evaluations decide when the run ends.
         free = tuple(name for name in free if not name.startswith("train.eval_"))
     return {k: v for k, v in flat.items() if not k.startswith(free)}

@@ -80,6 +80,7 @@ def test_two_processes_stop_together_and_go_on_as_one_and_as_two(tmp_path, text_
     assert two.returncode == 128 + signal.SIGTERM, err
     assert "slimjax: SIGTERM: saved at step" in err
     assert "Traceback" not in err
+    assert "2 processes have 2 devices." in err
     assert not out
 
     with pytest.raises(StoppedError):
