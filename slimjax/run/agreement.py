@@ -50,17 +50,18 @@ def check_data(data: Dataset) -> None:
 
 
 def check_sources(stage: Stage, history: History) -> None:
-    """Refuses processes that read other models to start from, or to learn from.
+    """Refuses processes that read other models or tables than process 0 to begin with.
 
     Raises:
         ConfigError: Naming what differs from process 0.
     """
-    start, teacher = history.init_from, stage.teacher
+    start, teacher, table = history.init_from, stage.teacher, stage.blueprint.latency
     digests = {
         "The digest of the model in config.model.init_from": start and start["digest"],
         "The digest of the teacher": teacher and teacher.digest,
+        "The fingerprint of the table of latencies": table and table.fingerprint,
     }
-    compare("the models to begin with", digests)
+    compare("what to begin with", digests)
 
 
 def compare(name: str, facts: Mapping[str, Any]) -> None:

@@ -25,6 +25,10 @@ def make_run(*changes: tuple[str, str]):
     return make_run_config(override(read_config("tiny_test"), changes))
 
 
+def make_stage(teacher=None, latency=None):
+    return SimpleNamespace(teacher=teacher, blueprint=SimpleNamespace(latency=latency))
+
+
 @pytest.fixture
 def meet(monkeypatch):
     """Returns a function that has process 1 check, after process 0 has sent."""
@@ -82,10 +86,14 @@ def test_other_data_and_other_models_are_named(meet):
     ):
         meet(agreement.check_data, *data)
     meet(agreement.check_data, data[0], data[0])
-    plain = SimpleNamespace(teacher=None), History()
-    taught = SimpleNamespace(teacher=SimpleNamespace(digest="c")), History()
-    begun = SimpleNamespace(teacher=None), History(init_from={"digest": "d"})
-    for one, says in ((taught, "of the teacher is 'c'"), (begun, "init_from is 'd'")):
+    begun, taught, timed = (SimpleNamespace(digest=text) for text in "cde")
+    timed.fingerprint = "e"
+    plain = make_stage(), History()
+    for says, one in {
+        "of the teacher is 'd'": (make_stage(teacher=taught), History()),
+        "table of latencies is 'e'": (make_stage(latency=timed), History()),
+        "init_from is 'c'": (make_stage(), History(init_from=vars(begun))),
+    }.items():
         with pytest.raises(ConfigError, match=f"{says}, and None in process 0"):
             meet(agreement.check_sources, plain, one)
         meet(agreement.check_sources, one, one)
