@@ -60,6 +60,11 @@ class ModelConfig:
         return self.by_name[""]
 
     @property
+    def reader(self) -> TowerConfig:
+        """The tower that reads a text as a whole: the main one, or its memory."""
+        return self.by_name[self.main.memory or ""]
+
+    @property
     def width(self) -> int:
         """Width of the main residual stream, D."""
         return self.main.width

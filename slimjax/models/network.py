@@ -158,15 +158,17 @@ class Network(nn.Module):
         return "" if tower.memory is None else self._tower(tower.memory).axis
 
     def vectors(self, inputs: Inputs, kind: str = "mean") -> Array:
-        """Returns one vector for each row, ``[B D]``: the main tower's last stream.
+        """Returns one vector for each row, ``[B D]``: the last stream of a tower.
+
+        It is the main tower, or the one that its cross-attention reads.
 
         Args:
-            inputs: All that the towers read.
+            inputs: All that the tower reads, and those before it.
             kind: How positions become one: mean, max or first.
         """
-        part, channels = self.parts[""], self.channels[self._tower("").axis]
-        x = part.finish(self._run(inputs, None, keep=False)[""][-1], channels)
-        return pool(x, kind, self._segments("", inputs)) if x.ndim > 2 else x
+        name = self._tower("").memory or ""
+        x = self._end(name, self._run(inputs, None, keep=False, last=name))
+        return pool(x, kind, self._segments(name, inputs)) if x.ndim > 2 else x
 
     def _segments(self, name: str, inputs: Inputs) -> Array | None:
         towers = {tower.name: tower for tower in self.towers}
@@ -176,9 +178,9 @@ class Network(nn.Module):
         return next(tower for tower in self.towers if tower.name == name)
 
     def _run(
-        self, inputs: Inputs, key: Array | None, *, keep: bool
+        self, inputs: Inputs, key: Array | None, *, keep: bool, last: str | None = None
     ) -> dict[str, Streams]:
-        """Returns the streams of all towers."""
+        """Returns the streams of all towers, or of those up to one of them."""
         streams: dict[str, Streams] = {}
         inputs = self._skip_adapters(inputs, key)
         for i, tower in enumerate(self.towers):
@@ -193,6 +195,8 @@ class Network(nn.Module):
                 options["sources"] = [self._end(name, streams) for name in tower.of]
                 options["segments"] = self._segments(tower.name, inputs)
             streams[tower.name] = part(inputs, self.channels[tower.axis], **options)
+            if tower.name == last:
+                break
         return streams
 
     def _skip_adapters(self, inputs: Inputs, key: Array | None) -> Inputs:

@@ -50,6 +50,8 @@ class Model(generate_model.Model):
     ) -> Float[np.ndarray, "N D"]:
         """Returns a vector of length 1 for each text: the last stream, pooled.
 
+        Of an encoder-decoder it is that of the encoder.
+
         Args:
             texts: As in `predict`.
             pool: How the vectors of positions become one: mean, max or first.

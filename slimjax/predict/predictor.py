@@ -156,7 +156,7 @@ class Predictor:
         if pool not in POOLS:
             raise ConfigError(f"pool={pool!r} is unknown. {suggest(str(pool), POOLS)}")
         run = self.programs.vectors(pool, special_of(self.model.codecs))
-        parts = [np.zeros((0, self.model.config.main.width), np.float32)]
+        parts = [np.zeros((0, self.model.config.reader.width), np.float32)]
         for window in self._pass(run).over(self.read(items)):
             for one in window.found:
                 if isinstance(one, BadDocument):

@@ -13,6 +13,7 @@ from jaxtyping import Array, PyTree
 
 from slimjax.errors import ConfigError, suggest
 from slimjax.models.config import ModelConfig
+from slimjax.models.tower_config import TowerConfig
 from slimjax.nn.frozen import FORMATS, quantize_rows
 from slimjax.nn.quantize import bit_axis, from_rows, is_matrix, to_rows
 from slimjax.tasks.base import Task
@@ -116,7 +117,7 @@ class Programs:
         """Returns the function from a batch to ``x [B D]``, vectors of length 1.
 
         A task that answers says what is read. Others may shift or hide tokens, so of
-        these the whole row is read.
+        these the whole row is read, by the encoder if there is one.
         """
         if pool not in self._vectors:
             self._vectors[pool] = self._embed(pool, special)
@@ -124,10 +125,13 @@ class Programs:
 
     def _embed(self, pool: str, special: Mapping[str, int]) -> Compiled:
         network, task = self.config.module(), self._task
+        reader = self.config.reader
 
         def embed_batch(variables: PyTree, batch: Batch) -> Kept:
-            plain = task.answer is None
-            inputs = read_row(batch, special) if plain else task.inputs(batch, None)
+            if task.answer is not None:
+                inputs = _with_segments(task.inputs(batch, None), special)
+            else:
+                inputs = _read_whole(batch, special, reader)
             whole = self._whole(variables)
             x: Any = network.apply(whole, inputs, pool, method="vectors")
             norm = jnp.linalg.norm(x, axis=-1, keepdims=True)
@@ -146,6 +150,20 @@ class Programs:
         if self._open is None:
             return {**variables, "params": params}
         return {"params": params, "gates": jax.tree.map(jnp.ones, self._open)}
+
+
+def _read_whole(batch: Batch, special: Mapping[str, int], tower: TowerConfig) -> Batch:
+    """Returns the row of a text as a tower reads it, up to its last position."""
+    row, most = read_row(batch, special), tower.num_positions or None
+    return {n.replace("tokens", tower.reads, 1): x[:, :most] for n, x in row.items()}
+
+
+def _with_segments(inputs: Batch, special: Mapping[str, int]) -> Batch:
+    """Returns inputs that also say which tokens are padding, which none may pool."""
+    if "tokens" not in inputs or "tokens_segments" in inputs:
+        return inputs
+    is_text = inputs["tokens"] != special["pad"]
+    return {**inputs, "tokens_segments": is_text.astype(jnp.int32)}
 
 
 def check_weights(weights: str) -> None:
