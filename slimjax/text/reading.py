@@ -46,19 +46,21 @@ class BadDocument:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """A line of a file.
+    r"""A line of a file.
 
     Attributes:
         text: Its content, without the byte order mark and without its end.
         number: Its number, from 1.
         path: The file.
         unit: What `number` counts, where a file has no lines to name.
+        end: How it ends: ``\n``, or ``\r\n``.
     """
 
     text: str
     number: int
     path: str
     unit: str = "line"
+    end: str = "\n"
 
     @property
     def where(self) -> str:
@@ -136,7 +138,8 @@ def make_unreadable(path: str, error: Exception) -> BadDocument:
 def _strip(text: str, number: int, path: str) -> Line:
     if number == 1:
         text = text.removeprefix(BOM.decode())
-    return Line(text.removesuffix("\n").removesuffix("\r"), number, path)
+    end = "\r\n" if text.endswith("\r\n") else "\n"
+    return Line(text.removesuffix("\n").removesuffix("\r"), number, path, end=end)
 
 
 def _skip_line(file, data: bytes) -> None:

@@ -208,7 +208,7 @@ class _Lines:
             self.start = self.start or line
             self.is_empty = self.is_empty and not line.text.strip()
             self.has_returns = self.has_returns or _RETURN in line.text
-            return line.text.replace(_RETURN, _STAND_IN) + "\n"
+            return line.text.replace(_RETURN, _STAND_IN) + line.end
         raise StopIteration
 
     def first(self) -> Line:

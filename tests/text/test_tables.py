@@ -105,3 +105,17 @@ def test_a_cell_may_hold_a_list_as_json(tmp_path, kind, cell, expected):
 def test_a_text_of_json_lines_is_no_list():
     record = Record({"x": '["a", "b"]'}, Line("", 1, "a.jsonl"))
     assert find_kind("texts").read(record, ("x",)) == ('["a", "b"]',)
+
+
+def test_line_ends_inside_of_quotes_are_kept_as_they_are(tmp_path):
+    text = "Ada saw\r\nRome.\nBob\rran.\r\r\nNo"
+    path = tmp_path / "a.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["text", "number"], [text, "1"], ["so", "2"]])
+    found = list(read_table(str(path), DEFAULT_FORMAT))
+    assert [list(record.values.values()) for record in found] == [
+        [text, "1"],
+        ["so", "2"],
+    ]
+    start = text.index("Rome")
+    assert found[0].values["text"][start : start + 4] == "Rome"
