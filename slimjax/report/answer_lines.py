@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slimjax.metrics.entities import entities_of
+from slimjax.text.kinds import name_number
 
 Json = Mapping[str, Any]
 Entities = list[tuple[int, int, str]]
@@ -65,12 +66,12 @@ def name_of(value: Any) -> str:
     """Returns a class as `slimjax.text.kinds` names it.
 
     Examples:
-        >>> name_of(True), name_of(4), name_of(0.5), name_of(" good ")
-        ('true', '4', '0.5', 'good')
+        >>> name_of(True), name_of(4), name_of(0.1), name_of(" good ")
+        ('true', '4', '0.1', 'good')
     """
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.17g}" if isinstance(value, float) else str(value).strip()
+    return name_number(value) if isinstance(value, float) else str(value).strip()
 
 
 def entities_of_line(line: Line) -> tuple[Entities, Entities]:

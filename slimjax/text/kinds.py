@@ -127,7 +127,7 @@ def name_label(value: Any, record: Record, field: str) -> str | BadDocument:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and math.isfinite(value):
-        return f"{value:.17g}"
+        return name_number(value)
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str) and value.strip().lower() not in ("", "nan"):
@@ -137,6 +137,16 @@ def name_label(value: Any, record: Record, field: str) -> str | BadDocument:
         return record.line.bad("wrong_type", f"{field} is {kind}, not a label.")
     shown = "empty" if value == "" else "null" if value is None else str(value)
     return record.line.bad("no_label", f"{field} is {show(shown)}, not a label.")
+
+
+def name_number(value: float) -> str:
+    """Returns the shortest name of a finite number; whole ones have no point.
+
+    Examples:
+        >>> name_number(0.1), name_number(3.0), name_number(1e20)
+        ('0.1', '3', '1e+20')
+    """
+    return f"{value:.17g}" if value.is_integer() else repr(value)
 
 
 def read_domain(record: Record, keys: Keys) -> str | BadDocument:

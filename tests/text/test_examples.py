@@ -35,6 +35,11 @@ def read(kind, value):
     [
         ("label", 3, "3"),
         ("label", True, "true"),
+        ("label", 1.0, "1"),
+        ("label", 0.1, "0.1"),
+        ("label", 2.675, "2.675"),
+        ("label", -1e20, "-1e+20"),
+        ("label", 1e16, "10000000000000000"),
         ("label", " a ", "a"),
         ("labels", ["b", 1, "b"], ("1", "b")),
         ("labels", "b| a", ("a", "b")),
