@@ -100,6 +100,21 @@ def macro(scores: ClassScores) -> ClassScores:
     return ClassScores(*means, *(count.sum(-1) for count in scores[3:]))
 
 
+def macro_of_all(scores: ClassScores) -> ClassScores:
+    """Returns the mean precision, recall and F1 of all classes.
+
+    A class without labels and predictions counts as 0, as in scikit-learn where an
+    example may have several classes.
+
+    Examples:
+        >>> labels = np.array([[1, 0], [1, 0]])
+        >>> float(macro_of_all(score_answers(labels, labels)).f1)
+        0.5
+    """
+    means = [each.mean(-1) for each in scores[:3]]
+    return ClassScores(*means, *(count.sum(-1) for count in scores[3:]))
+
+
 def weighted_f1(scores: ClassScores) -> Float[np.ndarray, "*batch"]:
     """Returns the mean F1 of the classes, each weighted by its number of labels."""
     total = scores.num_labels.sum(-1)

@@ -155,7 +155,7 @@ ANSWERS = (
     _rate("micro_f1", "micro F1", _answers(classes.micro, "f1")),
     _rate("micro_precision", "micro precision", _answers(classes.micro, "precision")),
     _rate("micro_recall", "micro recall", _answers(classes.micro, "recall")),
-    _rate("macro_f1", "macro F1", _answers(classes.macro, "f1")),
+    _rate("macro_f1", "macro F1", _answers(classes.macro_of_all, "f1")),
     _rate("exact_match", "exact match", _all_right),
     _rate("roc_auc", "ROC AUC", _of_answers(scores.roc_auc)),
     _rate(

@@ -182,3 +182,16 @@ def test_one_class_per_example_makes_micro_scores_the_accuracy():
     assert float(macro(answers).f1) == float(METRICS["macro_f1"](rows))
     assert float(weighted_f1(answers)) == float(METRICS["weighted_f1"](rows))
     assert float(matthews(found)) == float(METRICS["matthews"](rows))
+
+
+def test_a_class_that_no_example_has_counts_among_several():
+    learn = pytest.importorskip("sklearn.metrics")
+    labels, chances = many_rows()
+    labels[:, 2], predictions = False, chances > 0.5
+    predictions[:, 2] = False
+    rows = {"labels": labels, "predictions": predictions, "scores": chances}
+    found = {metric.key: metric.of for metric in ANSWERS}["macro_f1"]
+    own = {"average": "macro", "zero_division": 0}
+    assert float(found(rows)) == pytest.approx(
+        learn.f1_score(labels, predictions, **own)
+    )
