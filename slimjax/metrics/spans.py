@@ -15,6 +15,9 @@ WIDE = re.compile(
 )
 """Characters that are words by themselves: Chinese and Japanese."""
 
+KANA = re.compile(r"[\u3041-\u3096\u30a1-\u30ff]")
+"""Those of Japanese alone."""
+
 
 def exact_match(prediction: str, answers: Sequence[str]) -> float:
     """Returns 1 if the prediction is one of the answers, else 0.

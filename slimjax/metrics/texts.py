@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from slimjax.metrics.extra import is_known, load_library
-from slimjax.metrics.spans import WIDE
+from slimjax.metrics.spans import KANA, WIDE
 
 ORDER, CHRF_ORDER, CHRF_BETA = 4, 6, 2
 ROUGES = ("rouge1", "rouge2", "rougeL")
@@ -19,27 +19,31 @@ WORDS = re.compile(rf"{WIDE.pattern}|(?:(?!{WIDE.pattern})[^\W_])+")
 """A Chinese or Japanese character, or a run of other letters and digits."""
 
 MIN_WIDE = 0.3
-"""Part of the letters from which on texts are Chinese."""
+"""Part of the letters from which on texts are Chinese or Japanese."""
+
+MIN_KANA = 0.1
+"""Part of their Chinese and Japanese characters from which on texts are Japanese."""
 
 References = Sequence[Sequence[str]]
 """The right texts of each example, one or several."""
 
 
-def is_chinese(texts: Sequence[str]) -> bool:
-    """Whether a good part of the letters of all texts are Chinese characters.
+def choose_tokenizer(references: References) -> str:
+    """Returns sacrebleu's tokenizer for the language of the right texts.
+
+    Its ``zh`` leaves runs of kana whole, so Japanese is cut into characters.
 
     Examples:
-        >>> is_chinese(["打开 Writer 文档"]), is_chinese(["a page", "文"])
-        (True, False)
+        >>> texts = [["打开 Writer 文档"]], [["本を読みました"]], [["a page", "文"]]
+        >>> [choose_tokenizer(references) for references in texts]
+        ['zh', 'char', '13a']
     """
-    letters = [char for text in texts for char in text if char.isalpha()]
-    wide = sum(1 for char in letters if WIDE.match(char))
-    return wide >= MIN_WIDE * len(letters) and wide > 0
-
-
-def choose_tokenizer(references: References) -> str:
-    """Returns sacrebleu's tokenizer for the language of the right texts."""
-    return "zh" if is_chinese([t for texts in references for t in texts]) else "13a"
+    letters = [c for texts in references for t in texts for c in t if c.isalpha()]
+    wide = [char for char in letters if WIDE.match(char)]
+    if not wide or len(wide) < MIN_WIDE * len(letters):
+        return "13a"
+    kana = sum(1 for char in wide if KANA.match(char))
+    return "char" if kana >= MIN_KANA * len(wide) else "zh"
 
 
 def count_bleu(
@@ -182,7 +186,10 @@ class Characters:
 
 
 def _choose_words(references: References) -> Characters | None:
-    """Returns the tokenizer of texts that are not Latin; None for the library's own."""
+    """Returns the tokenizer of texts with many letters beside a to z, or None.
+
+    The library's own, which drops them, is right for other texts.
+    """
     letters = [c for texts in references for t in texts for c in t if c.isalpha()]
     foreign = sum(1 for char in letters if not char.isascii())
     return Characters() if foreign >= MIN_WIDE * len(letters) and foreign else None

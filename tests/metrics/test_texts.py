@@ -111,3 +111,17 @@ def test_a_missing_library_is_named_with_its_remedy(monkeypatch):
     assert texts.describe_settings(RIGHT) == {}
     with pytest.raises(ConfigError, match=r"sacrebleu.*slimjax\[tasks\]"):
         texts.count_chrf(FOUND, RIGHT)
+
+
+def test_japanese_is_cut_into_characters():
+    found, right = ["私は本をよみました。"], [["私は本を読みましたよ。"]]
+    assert texts.choose_tokenizer(right) == "char"
+    assert "tok:char" in texts.describe_settings(right)["bleu_signature"]
+    rows = texts.text_columns(found, right)
+    expected = sacrebleu.corpus_bleu(found, by_reference(right), tokenize="char").score
+    assert float(METRICS["bleu"](rows)) == pytest.approx(expected, abs=1e-9)
+    assert expected > 10
+    assert (
+        texts.choose_tokenizer([["这是日文的 の 字在中文的广告里也很常见。"]]) == "zh"
+    )
+    assert texts.choose_tokenizer([["a word, かな, in a long English text"]]) == "13a"
