@@ -1,7 +1,8 @@
 """A message in the chat template of a pretrained model.
 
 Templates are Jinja. They come with models, so they run in Jinja's own sandbox, which
-has no files, no imports and no attributes of Python's objects.
+has no files, no imports and no attributes of Python's objects. They have what
+transformers gives them, the day included (``strftime_now``).
 """
 
 import json
@@ -36,19 +37,26 @@ def write_chat(tokenizer: Any, message: str) -> str:
         )
     try:
         import jinja2
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        from slimjax.generate.chat_environment import make_environment
     except ImportError:
         raise ConfigError(
             "--chat needs the library Jinja2: pip install 'slimjax[interop]'"
         ) from None
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    environment = make_environment()
     environment.globals["raise_exception"] = _refuse
     messages = [{"role": "user", "content": message}]
     try:
         made = environment.from_string(template).render(
             messages=messages, add_generation_prompt=True, **_special(tokenizer)
         )
-    except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError) as error:
+    except (
+        jinja2.TemplateError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        ValueError,
+    ) as error:
         reason = " ".join(str(error).split())[:200]
         raise DataError(f"--chat: the chat template fails: {reason}.") from None
     if len(made) > MOST:

@@ -1,6 +1,7 @@
 """A message is written in the template of its model, and that can do no harm."""
 
 import json
+import re
 
 import pytest
 
@@ -79,3 +80,23 @@ def test_a_template_that_fails_or_reaches_out_is_refused_in_a_line(template):
 def test_a_model_without_a_template_is_refused():
     with pytest.raises(ConfigError, match="no chat template"):
         write_chat(make(""), "Hi.")
+
+
+@pytest.mark.parametrize(
+    ("template", "pattern"),
+    [
+        ("{{ strftime_now('%Y-%m') }}", r"\d{4}-\d\d"),
+        ("{% for i in [1, 2, 3] %}{% if i == 2 %}{% break %}{% endif %}{{ i }}"
+         "{% endfor %}", "1"),
+        ("{% generation %}{{ messages[0].content }}{% endgeneration %}", "<é> & 'x'"),
+        ("{{ messages[0] | tojson }}",
+         """{"role": "user", "content": "<é> & 'x'"}"""),
+    ],
+)  # fmt: skip
+def test_templates_have_what_transformers_gives_them(template, pattern):
+    assert re.fullmatch(pattern, write_chat(make(template), "<é> & 'x'"))
+
+
+def test_json_of_a_template_may_be_indented():
+    template = "{{ {'b': 1, 'a': [2]} | tojson(indent=1, sort_keys=true) }}"
+    assert json.loads(write_chat(make(template), "Hi.")) == {"a": [2], "b": 1}
