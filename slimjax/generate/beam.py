@@ -7,8 +7,8 @@ ranked by
     log p(text) / ((5 + n) / 6)^a
 
 where n is its number of tokens, the end counted, and a the length penalty. A row is
-over when no beam can become better than its ended text. With one beam this is greedy
-decoding.
+over when no beam can become better than its ended text. With one beam a is 0, and only
+an end that is the likeliest token counts: this is greedy decoding.
 
 References:
     Wu et al., "Google's Neural Machine Translation System", 2016, section 7 (the
@@ -180,7 +180,9 @@ def _step(
         texts, tokens.astype(jnp.int32), beams.length, axis=2
     )
     has_ended = is_end(tokens, ends.ids)
-    ended = _add_ended(beams, texts, jnp.where(has_ended, scores, NEVER), decode)
+    # Greedy decoding ends where an end is the likeliest token, and nowhere else.
+    counts = has_ended if k > 1 else has_ended.at[:, 1:].set(False)
+    ended = _add_ended(beams, texts, jnp.where(counts, scores, NEVER), decode)
     scores, kept = lax.top_k(jnp.where(has_ended, NEVER, scores), k)
     parents = jnp.take_along_axis(parents, kept, axis=1)
     parents += jnp.arange(num_rows)[:, None] * k
@@ -223,7 +225,8 @@ def _add_ended(
 
 
 def _penalty(length: Any, decode: DecodeConfig) -> Any:
-    return ((5.0 + length) / 6.0) ** decode.length_penalty
+    power = decode.length_penalty if decode.beam_size > 1 else 0.0
+    return ((5.0 + length) / 6.0) ** power
 
 
 def _is_over(beams: Beams, decode: DecodeConfig) -> Array:

@@ -19,7 +19,7 @@ class DecodeConfig:
             answer; 1 always takes the likeliest token (greedy).
         length_penalty: Power a of the divisor ((5 + n) / 6)^a of the log-probability of
             a text of n tokens, by which texts are ranked; 0 ranks by probability, which
-            prefers short texts.
+            prefers short texts. It has no effect with beam_size=1.
         max_new_tokens: Most tokens of an answer, its end counted; 0 means as many as
             ``config.data.target_len``.
         temperature: Above 0, answers are drawn at random, from logits that are divided

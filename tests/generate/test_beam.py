@@ -113,3 +113,20 @@ def test_beams_go_on_from_prompts_of_any_length():
     greedy = generate_all(model, prompts, max_new_tokens=5, eos_id=6)
     for row, text in zip(rows, greedy, strict=True):
         np.testing.assert_array_equal(row[: len(text)], text)
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.6])
+def test_one_beam_is_greedy_whatever_the_length_penalty(penalty):
+    lengths = []
+    for seed, eos in ((0, 4), (1, 1), (2, 3), (3, EOS)):
+        weights = make_variables(CONFIG, seed=seed)[0]
+        model = freeze_decoder(CONFIG, weights)
+        given = dict(ends=Ends(eos, PAD), source=SOURCE)
+        rows, _ = search(model, [BOS] * 3, decode=DecodeConfig(1, penalty, 9), **given)
+        options = dict(max_new_tokens=9, eos_id=eos, source=SOURCE)
+        greedy = generate_all(model, [BOS] * 3, **options)
+        for row, text in zip(rows, greedy, strict=True):
+            np.testing.assert_array_equal(row[: len(text)], text)
+            assert (row[len(text) :] == PAD).all()
+            lengths.append(len(text))
+    assert any(0 < length < 9 for length in lengths)
