@@ -2,18 +2,24 @@
 
 An example has ``tokens`` and ``tags``, or a ``text`` and ``entities``, which are places
 of characters; then its words are split here, and an entity has all words that it
-touches. Texts that are longer than a row have several rows, which overlap.
+touches, from the beginning of the first to the end of the last. Texts that are longer
+than a row have several rows, which overlap.
 """
 
-import bisect
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import numpy as np
 
 from slimjax.data.columns import NO_LABEL
 from slimjax.data.dataset import Field
 from slimjax.data.encoding import Encoded, Prepared
+from slimjax.data.entity_words import (
+    find_words,
+    tag_entities,
+    widen_entities,
+    words_of,
+)
 from slimjax.data.material import Material
 from slimjax.data.tags import Tags, count_tags, find_orphan, to_bio
 from slimjax.data.text_columns import prepare_tokens, stored_type
@@ -27,8 +33,6 @@ from slimjax.errors import ConfigError, DataError, suggest
 from slimjax.text.examples import Example
 from slimjax.text.files import show
 from slimjax.text.reading import BadDocument
-from slimjax.text.span_kinds import OUTSIDE
-from slimjax.text.words import Words, join_tokens, split_text
 
 TAGS = "tags"
 """Name of the head, of the field, of the codec, and of what a file calls them."""
@@ -57,48 +61,12 @@ def choose_tag_kinds(fields: Collection[str]) -> dict[str, str]:
     return {name: f"{kind}?" for name, kind in (OF_TOKENS | OF_TEXTS).items()}
 
 
-def words_of(example: Example) -> Words:
-    """Returns the words of an example: its tokens, or those of its text."""
-    if "tokens" in example.values:
-        return join_tokens(example.values["tokens"])
-    return split_text(example.values["text"])
-
-
 def tags_of(example: Example) -> list[str]:
     """Returns the tag of each word in BIO."""
     values = example.values
     if TAGS in values:
         return to_bio(values[TAGS])
     return tag_entities(words_of(example), values["entities"])
-
-
-def tag_entities(words: Words, entities: Sequence[tuple[int, int, str]]) -> list[str]:
-    """Returns the tag of each word, given entities by their characters.
-
-    Examples:
-        >>> words = split_text("Ada saw New York")
-        >>> tag_entities(words, [(0, 3, "PER"), (8, 16, "LOC")])
-        ['B-PER', 'O', 'B-LOC', 'I-LOC']
-    """
-    tags = [OUTSIDE] * len(words.texts)
-    for (first, last), (_, _, kind) in zip(
-        _find_words(words, entities), entities, strict=True
-    ):
-        for place in range(first, last):
-            tags[place] = f"{'B' if place == first else 'I'}-{kind}"
-    return tags
-
-
-def _find_words(
-    words: Words, entities: Sequence[tuple[int, int, str]]
-) -> list[tuple[int, int]]:
-    """Returns the first word that each entity touches, and the one after its last."""
-    ends = [end for _, end in words.spans]
-    starts = [start for start, _ in words.spans]
-    return [
-        (bisect.bisect_right(ends, start), bisect.bisect_left(starts, end))
-        for start, end, _ in entities
-    ]
 
 
 def check_tags(example: Example, *, repairs: bool) -> BadDocument | None:
@@ -170,7 +138,7 @@ def _check_words(example: Example) -> BadDocument | None:
     words, entities = words_of(example), example.values["entities"]
     before, one = 0, None
     for (first, last), entity in zip(
-        _find_words(words, entities), entities, strict=True
+        find_words(words, entities), entities, strict=True
     ):
         if first >= last:
             problem = f"has the entity {show(list(entity))}, which has no word."
@@ -188,6 +156,7 @@ def prepare_tagged(material: Material) -> list[Prepared]:
     """Returns the columns of tagged texts; without targets, of their tokens alone."""
     has_tags = TAGS in material.kinds or "entities" in material.kinds
     _check_targets(material, has_tags=has_tags)
+    note = _widen_all(material) if "entities" in material.kinds else ""
     tags = _find_tags(material) if has_tags else None
     train = material.splits["train"]
     tokenizer = tokenizer_of_words(material, (words_of(e).texts for e in train))
@@ -228,7 +197,23 @@ def prepare_tagged(material: Material) -> list[Prepared]:
         more = dict(fields={TAGS: field}, codecs={TAGS: tags})
         more |= dict(sizes={"classes": len(tags)})
     known = [] if tags is None else [tags.fingerprint]
-    return [prepare_tokens(tokenizer, config, encode, "tags", *known, **more)]
+    return [
+        prepare_tokens(tokenizer, config, encode, "tags", *known, note=note, **more)
+    ]
+
+
+def _widen_all(material: Material) -> str:
+    """Gives entities the ends of their words; says how many had others, if any."""
+    number = 0
+    for split, examples in material.splits.items():
+        widened = [widen_entities(example) for example in examples]
+        for one, other in zip(examples, widened, strict=True):
+            pair = one.values["entities"], other.values["entities"]
+            number += sum(a != b for a, b in zip(*pair, strict=True))
+        material.splits[split] = widened
+    if not number:
+        return ""
+    return f"{number:,} entities do not end where words do; they count as whole words."
 
 
 def _check_targets(material: Material, *, has_tags: bool) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Array
 
 from slimjax.data.config import DataConfig
+from slimjax.data.entity_words import words_of
 from slimjax.data.schema import Schema
 from slimjax.data.tag_columns import (
     TAGS,
@@ -24,7 +25,6 @@ from slimjax.data.tag_columns import (
     choose_tag_kinds,
     prepare_tagged,
     tags_of,
-    words_of,
 )
 from slimjax.data.tags import Tags, to_bio
 from slimjax.metrics import by_class, reported

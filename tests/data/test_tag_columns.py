@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from slimjax.data.byte_tokenizer import BytesTokenizer
 from slimjax.data.config import DataConfig
+from slimjax.data.entity_words import tag_entities
 from slimjax.data.labels import load_labels
-from slimjax.data.tag_columns import TAGS, WORDS, tag_entities
+from slimjax.data.tag_columns import TAGS, WORDS, tags_of
 from slimjax.data.tags import Tags, count_tags, find_orphan, make_labels_or_tags, to_bio
 from slimjax.data.word_pieces import cut_windows, encode_words
 from slimjax.errors import ConfigError, DataError
@@ -268,3 +269,34 @@ def test_examples_without_tags_are_nothing_to_learn_from(tmp_path):
 def test_rows_without_room_for_a_word_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="no room for a word"):
         load(write(tmp_path / "a.jsonl", make_tagged(20)), seq_len=2)
+
+
+@pytest.mark.parametrize("ends", ["words", "spaces", "inclusive"])
+def test_entities_are_compared_as_words(tmp_path, ends):
+    moved = {"words": 0, "spaces": 1, "inclusive": -1}[ends]
+    text, whole = "Ada Lovelace met {} .", ((0, 12, "PER"), (17, 24, "PER"))
+    given = [[start, end + moved, kind] for start, end, kind in whole]
+    names = [f"Babba{one}{other}" for one in "gkln" for other in "eo"]
+    rows = [{"text": text.format(name), "entities": given} for name in names]
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = tagging.load(
+        DataConfig(
+            source=f"jsonl:{path}",
+            tokenizer="bytes",
+            seq_len=64,
+            valid_fraction=0.3,
+            test_fraction=0.0,
+        )
+    )
+    examples = data.read_examples()["valid"]
+    assert examples
+    right = [{"prediction": tags_of(e), "entities": list(whole)} for e in examples]
+    columns = tagging.score(right, examples)
+    assert float(tagging.METRICS[0].of(columns)) == 1
+    types = tagging.count_types(right, examples, 0)
+    assert "PER" in json.dumps(types)
+    assert all(example.values["entities"] == whole for example in examples)
+    notes = [note for note in data.notes if "entities" in note and "words" in note]
+    assert len(notes) == (ends != "words")
+    assert all("16 entities" in note for note in notes)
