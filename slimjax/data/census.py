@@ -89,8 +89,9 @@ def write_notes(
 def _note_copies(dealt: Dealt) -> list[str]:
     notes = []
     if dealt.num_copies:
+        what = f"examples with a {dealt.shared}" if dealt.shared else "copies"
         notes.append(
-            f"Left out of train: {dealt.num_copies:,} copies of valid or test examples."
+            f"Left out of train: {dealt.num_copies:,} {what} of valid or test examples."
         )
     if dealt.num_duplicates:
         contradictory = dealt.num_contradictory

@@ -3,7 +3,8 @@
 Examples whose inputs are equal are copies. Unless the config says otherwise, copies are
 in one split, and none of those in a split of its own source is in train. Examples of
 one group are in one split as well (``config.data.group_field``), and so are those of
-one image or one context, whatever they ask about it.
+one image or one context, whatever they ask about it; those in a split of its own source
+are not in train either.
 """
 
 import dataclasses
@@ -44,6 +45,8 @@ class Dealt:
         num_duplicates: Copies left out, and contradictory examples.
         num_contradictory: The contradictory examples among them.
         num_copies: Examples left out of train because valid or test has them.
+        shared: What these have in common with valid or test, such as a context; "" for
+            all of their input.
     """
 
     splits: dict[str, list[Example]]
@@ -51,6 +54,7 @@ class Dealt:
     num_duplicates: int = 0
     num_contradictory: int = 0
     num_copies: int = 0
+    shared: str = ""
 
 
 def deal(
@@ -74,8 +78,9 @@ def deal(
             its share; by default the hash of the input decides.
         image_of: Returns a name for the pixels of an example; None without images.
         take_apart: Returns an example whose inputs hold nothing of its answer.
-        shared: Name of a value, such as a context; examples that have it in common are
-            one group where the config names none.
+        shared: Name of a text, such as a context; examples that have it in common are
+            one group where the config names none, and none of those in a split of its
+            own source is in train.
 
     Raises:
         DataError: If there are fewer different examples than splits.
@@ -85,8 +90,10 @@ def deal(
     keys = [key_of(example) for example in pool]
     copies = count_copies([*map(take_apart, pool)], keys, inputs)
     num_duplicates = num_contradictory = num_copies = 0
+    shared = "" if config.group_field or config.on_duplicate == "keep" else shared
     if config.on_duplicate != "keep":
-        name_of = image_of or key_of
+        of_shared = lambda example: example.values[shared].encode()
+        name_of = image_of or (of_shared if shared else key_of)
         held_out = {name_of(example) for part in own.values() for example in part}
         kept = [name_of(example) not in held_out for example in pool]
         pool, keys, num_copies = _keep(pool, keys, kept)
@@ -111,7 +118,7 @@ def deal(
     for example, split in zip(pool, places, strict=True):
         splits[split].append(example)
     left_out = num_duplicates, num_contradictory, num_copies
-    return Dealt(splits | own, copies, *left_out)
+    return Dealt(splits | own, copies, *left_out, shared)
 
 
 def _join(
@@ -130,7 +137,7 @@ def _join(
         keys = number_copies(keys)
     if config.group_field:
         return join_groups(keys, [example.group for example in pool])
-    if not shared or config.on_duplicate == "keep":
+    if not shared:
         return keys
     groups = [example.values[shared] for example in pool]
     number, asked = len(set(groups)), 1 + sum(share > 0 for share in shares.values())

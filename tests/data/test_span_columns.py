@@ -149,13 +149,22 @@ def test_all_questions_about_a_context_are_in_one_split(tmp_path):
     assert mixed[0] & mixed[2]
 
 
-def test_splits_that_have_their_own_files_may_share_contexts(tmp_path):
-    (asked,) = make_questions(1)
+def test_contexts_of_a_split_with_its_own_file_are_held_out(tmp_path):
+    asked, *others = make_questions(5)
     valid = write(tmp_path / "b.jsonl", [asked | {"question": "another?"}])
-    options = dict(valid_fraction=0.0, test_fraction=0.0)
-    path = write(tmp_path / "a.jsonl", [asked, asked | {"question": "why?"}])
-    data = load(path, valid_source=f"jsonl:{valid}", **options)
-    assert data.counts["examples"] == {"train": 2, "valid": 1, "test": 0}
+    options = dict(valid_source=f"jsonl:{valid}", test_fraction=0.0)
+    rows = [asked, asked | {"question": "why?"}, *others]
+    path = write(tmp_path / "a.jsonl", rows)
+    data = load(path, **options)
+    assert data.counts["examples"] == {"train": 4, "valid": 1, "test": 0}
+    assert data.counts["copies_left_out"] == 2
+    note = "Left out of train: 2 examples with a context of valid or test examples."
+    assert note in data.notes
+    kept = load(path, on_duplicate="keep", **options)
+    assert kept.counts["examples"]["train"] == 6
+    rows = [row | {"page": str(i)} for i, row in enumerate(rows)]
+    named = load(write(tmp_path / "a.jsonl", rows), group_field="page", **options)
+    assert named.counts["examples"]["train"] == 6
 
 
 def test_fewer_contexts_than_splits_are_refused_with_a_remedy(tmp_path):
