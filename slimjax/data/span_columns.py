@@ -2,6 +2,7 @@
 
     bos, question, eos, a window of the context, eos, padding
 
+Imported tokenizers may want several eos before the context, as that of RoBERTa does.
 Places are first pieces of words of the context; place 0, bos, stands for no answer. A
 context that is longer than a row has several rows, which overlap by half. A row whose
 window does not hold the whole answer has none.
@@ -17,6 +18,7 @@ from slimjax.data.encoding import Encoded, Prepared
 from slimjax.data.material import Material
 from slimjax.data.text_columns import prepare_tokens, stored_type
 from slimjax.data.tokenizer import Ids, Tokenizer
+from slimjax.data.tokens import SEPARATORS
 from slimjax.data.word_pieces import (
     NO_WORD,
     Window,
@@ -152,12 +154,13 @@ def _rows_of(
     tokenizer: Tokenizer, question: list[Ids], context: list[Ids], seq_len: int
 ) -> tuple[list[Row], bool]:
     """Returns the rows of an example, and whether something of it is in none."""
-    asked = np.concatenate(question)[: seq_len // 2]
-    room = seq_len - 3 - len(asked)
+    between = [tokenizer.eos_id] * tokenizer.special.get(SEPARATORS, 1)
+    asked = np.concatenate(question)[: seq_len // 2 + 1 - len(between)]
+    room = seq_len - 2 - len(between) - len(asked)
     is_cut = sum(map(len, question)) > len(asked) or max(map(len, context)) > room
     pieces = [ids[:room] for ids in context]
     windows = cut_windows([len(ids) for ids in pieces], room, OVERLAP)
-    head = np.concatenate([[tokenizer.bos_id], asked, [tokenizer.eos_id]])
+    head = np.concatenate([[tokenizer.bos_id], asked, between])
     rows = [_row_of(tokenizer, head, pieces, window, seq_len) for window in windows]
     return rows, is_cut
 

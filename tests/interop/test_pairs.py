@@ -9,6 +9,7 @@ from foreign_models import TEXTS
 from own_folders import config_of, random_folder
 
 import slimjax
+from slimjax.data import span_columns
 from slimjax.data.json_tokenizer import JsonTokenizer
 from slimjax.data.text_columns import encode_pair
 from slimjax.data.tokenizer import load_tokenizer
@@ -16,6 +17,7 @@ from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.importing import understand
 from slimjax.interop.run_folders import write_run_folder
 from slimjax.predict.predictor import open_predictor
+from slimjax.text.words import split_text
 
 FIRST, SECOND = TEXTS[0][:20], TEXTS[2][:24]
 
@@ -90,3 +92,20 @@ def test_other_tokenizers_are_the_same_as_before(tmp_path):
     tokenizer = load_tokenizer(import_model(tmp_path, "bert-classes") / "tokenizer")
     assert "pair_separators" not in tokenizer.special
     assert isinstance(tokenizer, JsonTokenizer)
+
+
+def test_questions_and_contexts_are_separated_as_pairs_are(tmp_path):
+    ours = load_tokenizer(import_model(tmp_path, "roberta-classes") / "tokenizer")
+    texts = [ours.encode_batch(split_text(text).texts) for text in (FIRST, SECOND)]
+    rows, is_cut = span_columns._rows_of(ours, *texts, 64)
+    (row,) = rows
+    expected = encode_pair(ours, *map(np.concatenate, texts), 64)
+    np.testing.assert_array_equal(row.tokens, expected)
+    assert not is_cut
+    first = int(np.flatnonzero(row.words == 0)[0])
+    assert row.tokens[first - 3 : first].tolist()[1:] == [ours.eos_id] * 2
+    for length in (span_columns.LEAST_LENGTH, 16):
+        short, _ = span_columns._rows_of(ours, *texts, length)
+        assert len(short) > 1
+        assert all((row.tokens == ours.eos_id).sum() == 3 for row in short)
+        assert all((row.words >= 0).any() for row in short)
