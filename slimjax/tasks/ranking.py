@@ -40,7 +40,8 @@ VECTOR = "vector"
 NUM_RANKED = 10
 """Candidates of ``ranking``."""
 
-_AT_ONCE = 256  # Queries whose scores are in memory at once.
+_AT_ONCE = 256  # Most queries whose scores are in memory at once,
+_MOST_SCORES = 1 << 24  # and most of their scores.
 
 METRICS = (
     *reported.RANKS,
@@ -152,20 +153,38 @@ def rank(
         right: The number of the right candidate of each text, if known.
     """
     answers: list[Answer] = []
-    for start in range(0, len(vectors), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        scores = np.asarray(vectors[part]) @ np.asarray(candidates).T
-        orders = np.argsort(-scores, axis=1, kind="stable")
-        for i, (order, own) in enumerate(zip(orders, scores, strict=True)):
+    size = min(max(_MOST_SCORES // len(candidates), 1), _AT_ONCE)
+    for start in range(0, len(vectors), size):
+        scores = np.asarray(vectors[start : start + size]) @ np.asarray(candidates).T
+        for i, own in enumerate(scores):
             best = [
                 {"text": texts[k], "score": round(float(own[k]), 6)}
-                for k in order[:NUM_RANKED]
+                for k in _find_best(own)
             ]
             said: Answer = {"ranking": best}
             if right is not None:
-                said["rank"] = 1 + int(np.flatnonzero(order == right[start + i])[0])
+                said["rank"] = _count_rank(own, int(right[start + i]))
             answers.append(said)
     return answers
+
+
+def _find_best(scores: Float[np.ndarray, " M"]) -> np.ndarray:
+    """Returns the numbers of the highest scores, in order; equal ones keep theirs."""
+    costs, last = _to_costs(scores), min(NUM_RANKED, len(scores)) - 1
+    among = np.flatnonzero(costs <= np.partition(costs, last)[last])
+    return among[np.argsort(costs[among], kind="stable")][:NUM_RANKED]
+
+
+def _count_rank(scores: Float[np.ndarray, " M"], number: int) -> int:
+    """Returns the place of a score among all in that order, from 1."""
+    costs = _to_costs(scores)
+    better, equal = costs < costs[number], costs[:number] == costs[number]
+    return 1 + int(np.count_nonzero(better)) + int(np.count_nonzero(equal))
+
+
+def _to_costs(scores: Float[np.ndarray, " M"]) -> Float[np.ndarray, " M"]:
+    """Returns numbers that are low for high scores, and highest for NaN."""
+    return np.where(np.isnan(scores), np.inf, -scores)
 
 
 def score(

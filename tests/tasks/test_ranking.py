@@ -157,3 +157,27 @@ def test_candidates_are_read_by_the_ending_of_their_file(finished, tmp_path, nam
     (note,) = notes
     assert note.startswith("--candidates=")
     assert note.endswith("2 of 4 texts truncated (longer than data.seq_len=12).")
+
+
+@pytest.mark.parametrize("num_candidates", [1, 10, 500])
+def test_ranks_are_those_of_a_stable_sort(num_candidates, monkeypatch):
+    draw = np.random.default_rng(num_candidates)
+    vectors = draw.integers(-1, 2, (9, 3)).astype(np.float32)
+    candidates = draw.integers(-1, 2, (num_candidates, 3)).astype(np.float32)
+    vectors[3] = np.nan  # Ranked as the worst of all.
+    right = draw.integers(0, num_candidates, 9)
+    texts = [str(i) for i in range(num_candidates)]
+    scores = vectors @ candidates.T
+    orders = np.argsort(-scores, axis=1, kind="stable")
+    monkeypatch.setattr(ranking, "_MOST_SCORES", 4 * num_candidates)
+    answers = ranking.rank(vectors, texts, candidates, right)
+    for i, (said, order) in enumerate(zip(answers, orders, strict=True)):
+        best = [{"text": texts[k], "score": scores[i, k]} for k in order[:10]]
+        if i == 3:
+            best = [
+                {"text": texts[k], "score": pytest.approx(np.nan, nan_ok=True)}
+                for k in order[:10]
+            ]
+        assert said["ranking"] == best
+        assert said["rank"] == order.tolist().index(right[i]) + 1
+    assert "rank" not in ranking.rank(vectors, texts, candidates)[0]
