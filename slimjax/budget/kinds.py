@@ -61,7 +61,8 @@ def decide_within(
     """Returns a decision that takes no more than a part of any kind.
 
     Where one takes more, the costliest sublayer that is removed must stay, and it
-    is decided anew; what units take by themselves is limited elsewhere.
+    is decided anew; what units take by themselves is limited elsewhere. Where none is
+    left that could be kept, there is no such decision.
 
     Args:
         max_fraction: The part of a kind that may be removed.
@@ -83,6 +84,8 @@ def decide_within(
         ]
         if not over:
             return decision
+        if all(np.isinf(costs[path]) for path in over):
+            return None
         costs |= {path: np.array(np.inf) for path in over}
 
 

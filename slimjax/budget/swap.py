@@ -146,13 +146,13 @@ def _list_all(
 
 
 def _list_steps(ledger: Ledger, decision: Decision, gates: Gates) -> Iterator[Closing]:
-    """Yields the next step of each family that takes anything off."""
+    """Yields the next step of each family that takes anything off and need not stay."""
     measures = ledger.sizes_by_measure(decision.states)
     for family in ledger.units.families:
         count = family.count_closed(gates)
         if count < len(family.steps) and is_open(family, gates):
             sizes = step_sizes(family, measures, gates)[count]
-            if sizes.max() > 0:
+            if sizes.max() > 0 and np.isfinite(family.costs[count]):
                 yield Closing(family.costs[count], sizes, family)
 
 
@@ -169,9 +169,9 @@ def _list_sublayers(
             if not (is_spare if is_last else sublayer.is_removable):
                 continue
             sizes = _left_of(ledger, sublayer, measures, gates)
-            if sizes.max() > 0:
-                closed = gates | {sublayer.path: np.zeros(())}
-                cost = ledger.cost(closed) - ledger.cost(gates)
+            closed = gates | {sublayer.path: np.zeros(())}
+            cost = ledger.cost(closed) - ledger.cost(gates)
+            if sizes.max() > 0 and np.isfinite(cost):
                 yield Closing(cost, sizes, sublayer)
 
 
