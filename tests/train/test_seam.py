@@ -9,6 +9,7 @@ from stages import make_stage, take_steps
 
 from slimjax.data.batches import make_batch
 from slimjax.errors import ConfigError, InexactError
+from slimjax.nn.readout import CLOSED
 from slimjax.objective.config import DENSE, RANKING, STRATEGIES, ObjectiveConfig
 from slimjax.objective.size import make_size_fn, unit_sizes
 from slimjax.train import seam
@@ -67,6 +68,44 @@ def test_a_cut_that_computes_something_else_ends_in_one_line(monkeypatch):
     with pytest.raises(InexactError, match=r"^The seam at step 1: logits .*, more th"):
         take_seam(stage, state, draw(stage), LAST)
     assert InexactError.exit_code == 1
+
+
+def with_large_logits(state):
+    """Returns a state whose logits are 1e5 times those of another."""
+    params = dict(state.params["params"])
+    params["norm"] = jax.tree.map(lambda leaf: 1e5 * leaf, params["norm"])
+    return dataclasses.replace(state, params={**state.params, "params": params})
+
+
+def test_logits_may_differ_by_what_float32_makes_of_their_size():
+    stage = make_stage(("objective.strategy", "magnitude"))
+    state = with_large_logits(take_steps(stage, 1)[0])
+    *_, record = take_seam(stage, state, draw(stage), LAST)
+    assert record.taken
+
+
+def test_a_wrong_cut_of_a_model_with_large_logits_is_refused(monkeypatch):
+    def cut_wrongly(*given, **options):
+        stage, state = right(*given, **options)
+        params = jax.tree.map(lambda leaf: 1.001 * leaf, state.params["params"])
+        params = {**state.params, "params": params}
+        return stage, dataclasses.replace(state, params=params)
+
+    right = seam.cut_state
+    monkeypatch.setattr(seam, "cut_state", cut_wrongly)
+    stage = make_stage(("objective.strategy", "magnitude"))
+    state, _ = take_steps(stage, 1)
+    for start in (state, with_large_logits(state)):
+        with pytest.raises(InexactError, match="differ by"):
+            take_seam(stage, start, draw(stage), LAST)
+
+
+def test_no_closed_class_and_no_number_that_is_none_hides_a_difference():
+    one = np.array([[3.0, CLOSED], [-100.0, 2 * CLOSED]], np.float32)
+    difference, part = seam._compare(one, one + np.array([1.0, 0.0], np.float32))
+    assert (difference, part) == (1.0, pytest.approx(0.01))
+    for value in (np.nan, np.inf):
+        assert np.isnan(seam._compare(np.float32([1.0, value]), np.float32([1, 2]))[1])
 
 
 @pytest.mark.parametrize("name", ["magnitude", "random"])
