@@ -10,7 +10,7 @@ import numpy as np
 
 from slimjax.budget.decision import Decision, Sizes
 from slimjax.budget.ledger import Ledger, is_open, step_sizes
-from slimjax.budget.units import Gates
+from slimjax.budget.units import Gates, Sublayer, Units
 from slimjax.trees import Path
 
 Reopening = tuple[Gates, float, Sizes]
@@ -34,7 +34,7 @@ def reopenings(
 ) -> Iterator[Reopening]:
     """Yields what may come back next: steps, and sublayers at their least.
 
-    What a sublayer adds is kept in `added_by` for the next time.
+    What sublayers add is kept in `added_by`, by the first of them, for the next time.
     """
     units, measures = ledger.units, ledger.sizes_by_measure(decision.states)
     for family in units.families:
@@ -45,18 +45,25 @@ def reopenings(
                 patch[path][opened] = 1.0
             added = step_sizes(family, measures, gates)[count - 1]
             yield patch, family.costs[count - 1], added
-    for sublayer in units.sublayers:
-        if gates[sublayer.path] > 0:
-            continue
-        patch = {sublayer.path: np.ones(())}
-        for family in (units.families[i] for i in sublayer.families):
+    for sublayers in _list_closed(units, gates):
+        patch, first = {s.path: np.ones(()) for s in sublayers}, sublayers[0].path
+        for family in (units.families[i] for s in sublayers for i in s.families):
             patch |= {path: gates[path].copy() for path in family.members}
             family.close(patch, len(family.steps))
         value = ledger.cost(gates) - ledger.cost({**gates, **patch})
-        if sublayer.path not in added_by:
+        if first not in added_by:
             larger = ledger.size_fn({**gates, **patch}, decision.bits)
-            added_by[sublayer.path] = larger - sizes
-        yield patch, value, added_by[sublayer.path]
+            added_by[first] = larger - sizes
+        yield patch, value, added_by[first]
+
+
+def _list_closed(units: Units, gates: Gates) -> Iterator[list[Sublayer]]:
+    """Yields the closed sublayers; those that go with their layer alone, together."""
+    layer_of = {i: layer for layer in units.layers for i in layer.sublayers}
+    for i, sublayer in enumerate(units.sublayers):
+        inside = (i,) if sublayer.is_removable else layer_of[i].sublayers
+        if i == inside[0] and gates[sublayer.path] == 0:
+            yield [units.sublayers[j] for j in inside]
 
 
 def _open_again(ledger: Ledger, decision: Decision, budget: Sizes) -> Decision:

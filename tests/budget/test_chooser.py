@@ -1,5 +1,6 @@
 """What prices and budgets promise. Nothing is compiled here: costs are drawn."""
 
+import collections
 import functools
 
 import numpy as np
@@ -204,6 +205,16 @@ def test_as_many_layers_stay_as_must_and_none_without_a_sublayer():
         gates = Case(config, limits=limits).chooser.at_price(1e12).gates
         opened = [path[0] for path, g in gates.items() if path[-1] == SUBLAYER and g]
         assert len(opened) == len(set(opened)) == (limits.min_layers or 4)
+
+
+@pytest.mark.parametrize("units", [(LAYER,), (LAYER, "mlp")])
+def test_where_layers_go_and_sublayers_do_not_each_is_whole_or_empty(units):
+    config = decoder(16, 8, (LayerConfig(4, 2, 4, 12),) * 4)
+    for seed, part in enumerate((0.2, 0.4, 0.6, 0.8)):
+        case = Case(config, limits=Limits(units=units), seed=seed)
+        gates = case.chooser.at_budget(case.budget(part)).gates
+        opened = [path[0] for path, g in gates.items() if path[-1] == SUBLAYER and g]
+        assert set(collections.Counter(opened).values()) <= {2}
 
 
 def test_widths_stay_multiples():
