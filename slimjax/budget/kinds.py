@@ -2,7 +2,8 @@
 
 Sublayers are of one kind if they stand at the same place of the layers of one tower:
 all attentions of an encoder, all its MLPs. A sublayer outside of layers is a kind of
-its own. What a decision takes from a kind is the part of its size that is closed.
+its own. What a decision takes from a kind is the part of its size that is closed, in
+the measure in which that is most.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -40,15 +41,16 @@ def list_kinds(inventory: Inventory) -> dict[str, list[Path]]:
 def part_taken(
     modules: Iterable[Path], gates: Gates, inventory: Inventory, size_fn: SizeFn
 ) -> float:
-    """Returns the part of the size of some modules that gates close."""
+    """Returns the largest part of a size of some modules that gates close."""
     modules = tuple(modules)
     inside = lambda path: any(path[: len(m)] == m for m in modules)
     whole = inventory.open_gates()
     left = {path: gates[path] if inside(path) else whole[path] for path in whole}
     gone = {(*m, SUBLAYER): np.zeros(()) for m in modules}
-    size = float(size_fn(whole))
-    all_of_it = size - float(size_fn(whole | gone))
-    return (size - float(size_fn(left))) / all_of_it if all_of_it else 0.0
+    sizes = np.atleast_1d(size_fn(whole))
+    all_of_it = sizes - size_fn(whole | gone)
+    taken = (sizes - size_fn(left))[all_of_it != 0] / all_of_it[all_of_it != 0]
+    return float(taken.max(initial=0.0))
 
 
 def decide_within(
@@ -69,7 +71,7 @@ def decide_within(
         decide: From costs to a decision, None where there is none.
         costs: Nats that closing each unit costs, by gate.
         inventory: The model.
-        size_fn: From gates to size.
+        size_fn: From gates to size, or to sizes in several measures.
     """
     kinds, costs = list_kinds(inventory), dict(costs)
     while True:

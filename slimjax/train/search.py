@@ -74,7 +74,7 @@ class Search:
             lambda costs: choose(self._chooser(costs, cautious=True)),
             self.costs,
             self.blueprint.inventory,
-            lambda gates: size_fn(gates, bits)[0],
+            lambda gates: size_fn(gates, bits),
         )
 
 
