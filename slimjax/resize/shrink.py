@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import PyTree
 
 from slimjax.nn.axes import constrain, is_filters, numpy_of
-from slimjax.nn.gates import PAST, SUBLAYER, axis_gates, is_width
+from slimjax.nn.gates import PAST, SUBLAYER, axis_gates, is_shared, is_width
 from slimjax.resize.plan import NEW, Change
 from slimjax.trees import AxisNames, Path, flatten, unflatten
 
@@ -82,7 +82,8 @@ def written_gate(
     If it writes to a residual stream, those of a stream that it reads are not among
     them: what wrote to that stream has them. If it writes to the next state of
     recurrent units, they are those of the state that it reads; if to the next filters,
-    those of the filters that it reads.
+    those of the filters that it reads. A bias is closed with the last unit beside it
+    (`slimjax.nn.gates.write_bias`).
     """
     if axes[0] == PAST:
         units = axis_gates(path, PAST, shape[0], gates)
@@ -98,6 +99,17 @@ def written_gate(
     for depth in range(len(path)):
         whole = gates.get((*path[:depth], SUBLAYER))
         product = product if whole is None else product * _as_float32(whole, [])
+    return product * _some_open(path, gates) if axes[0] == "bias" else product
+
+
+def _some_open(path: Path, gates: Mapping[Path, Any]) -> Any:
+    """Returns 1 if some unit beside a bias is open, or if there are none; 0 if not."""
+    product: Any = np.float32(1)
+    for own, gate in gates.items():
+        is_unit = own[-1] != SUBLAYER and not is_shared(own[-1])
+        if own[:-1] == path[:-1] and is_unit:
+            units = axis_gates(path, own[-1], len(gate), gates)
+            product = product * _as_float32(numpy_of(units).max(units) > 0, [])
     return product
 
 

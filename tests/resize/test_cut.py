@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from shapes import (
     ENDS,
+    LENGTH,
     MANY,
     NUMBER,
     VECTOR,
@@ -23,7 +24,7 @@ from shapes import (
     recipes,
 )
 
-from slimjax.models import BERT, LayerConfig, decoder, encoder
+from slimjax.models import BERT, GPT2, LayerConfig, decoder, encoder
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.inventory import Inventory
 from slimjax.resize.carry import carry_state, fold_moments
@@ -40,9 +41,9 @@ def as_tree(gates: dict) -> dict:
     return unflatten({p: np.asarray(g, np.float32) for p, g in gates.items()})
 
 
-def shrink(variables: dict, names: dict, gates: dict, config):
+def shrink(variables: dict, names: dict, gates: dict, config, plan=None):
     """Returns the folded and cut variables and their config."""
-    plan = make_plan(gates)
+    plan = plan or make_plan(gates)
     folded = fold(variables["params"], names["params"], flatten(as_tree(gates)))
     opened = jax.tree.map(np.ones_like, cut(variables["gates"], names["gates"], plan))
     small = {"params": cut(folded, names["params"], plan), "gates": opened}
@@ -154,6 +155,31 @@ def make_optimizer():
 @settings(max_examples=settings.default.max_examples)
 def test_folding_fractional_gates_leaves_the_function_as_it_is(data):
     check_folding(data.draw(recipes()))
+
+
+@pytest.mark.parametrize("cell", ["", "gru"])
+def test_a_bias_of_closed_units_is_closed_where_some_of_them_have_to_stay(cell):
+    positions = "none" if cell else "learned"
+    style = dataclasses.replace(GPT2, cell=cell, positions=positions)
+    own = dict(attention=False, state_dim=3) if cell else {}
+    layer, options = LayerConfig(4, 2, 2, 5, **own), dict(attention_impl="reference")
+    if not cell:
+        options["num_positions"] = LENGTH
+    config = decoder(9, 6, (layer, layer), style=style, **options)
+    variables, names = make_variables(config)
+    opened = {p: np.ones(g.shape) for p, g in flatten(variables["gates"]).items()}
+    is_unit = lambda path: path[0] == "layer_0" and path[-1] != "sublayer"
+    # Query heads alone are closed, and units of the others: groups stay open.
+    closes = lambda path: is_unit(path) and path[-1] != "kv_heads"
+    gates = {p: np.where(closes(p), 0.0, gate) for p, gate in opened.items()}
+    stays = lambda path, gate: np.arange(gate.size) % 2 if path[-1] == "mlp" else gate
+    kept = {p: stays(p, gate) if closes(p) else gate for p, gate in opened.items()}
+    small, small_config, _ = shrink(variables, names, gates, config, make_plan(kept))
+    closed = {"params": variables["params"], "gates": as_tree(gates)}
+    assert small_config.layers[0].mlp_dim == 2
+    inputs = draw_inputs(config)
+    expected = logits_of(config, closed, inputs)
+    all_close(logits_of(small_config, small, inputs), expected)
 
 
 def test_moments_of_folded_weights_are_those_of_their_new_gradients():
