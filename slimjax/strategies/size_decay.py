@@ -29,6 +29,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PyTree
 
+from slimjax.budget.limits import Limits
 from slimjax.budget.units import Costs
 from slimjax.nn.gates import NESTED, is_shared
 from slimjax.objective.inventory import Inventory
@@ -52,23 +53,30 @@ LARGEST_PRICE = 0.3
 
 TINY = 1e-30
 
+NO_LIMITS = Limits()
+
+STATIC = ("inventory", "sizes", "limits")
+"""Arguments of `size_decay` that are no numbers."""
+
 
 def size_decay(
     inventory: Inventory,
     sizes: Mapping[Path, float],
     learning_rate: float | Float[Array, ""],
     alpha: float | Float[Array, ""],
+    limits: Limits = NO_LIMITS,
 ) -> optax.GradientTransformation:
     """Shrinks units by their size. It is the last link of the chain of the weights.
 
-    Wrapped in ``optax.inject_hyperparams(..., static_args=("inventory", "sizes"))``,
-    learning rate and alpha may follow schedules or be set between two steps.
+    Wrapped in ``optax.inject_hyperparams(..., static_args=STATIC)``, learning rate and
+    alpha may follow schedules or be set between two steps.
 
     Args:
         inventory: The model, whose weights are ``params["params"]``.
         sizes: Size of a unit of each gate, per weight of the unit.
         learning_rate: That of the weights.
         alpha: Price.
+        limits: Which units may shrink.
 
     Returns:
         A stateless transformation, whose ``update`` needs ``params``.
@@ -98,7 +106,7 @@ def size_decay(
                 path: jnp.maximum(0.0, 1 - learning_rate * alpha * sizes[path] / rms)
                 for path, rms in unit_rms(inventory, weights).items()
                 if (path[-1] in NESTED) is inner
-                and not stays_open(path, inventory.gates)
+                and _may_shrink(path, inventory, limits)
             }
             weights = scale_units(inventory, weights, factors)
         shrunk = {path: weights[path] - w for path, w in before.items()}
@@ -121,6 +129,7 @@ def size_decay_to_budget(
     size_fn: SizeFn,
     budget: optax.Schedule,
     rate: float,
+    limits: Limits,
 ) -> optax.GradientTransformation:
     """Shrinks units by their size, at a price that rises above a budget.
 
@@ -136,11 +145,13 @@ def size_decay_to_budget(
     def update_fn(updates, state, params=None):
         if params is None:
             raise ValueError("size_decay_to_budget needs params")
-        excess = size_fn(alive_gates(inventory, params)) - budget(state.num_steps)
+        excess = size_fn(alive_gates(inventory, params, limits)) - budget(
+            state.num_steps
+        )
         alpha = jnp.clip(state.alpha + rate * excess, 0.0, LARGEST_PRICE)
         acting = jnp.where(excess > 0, alpha, 0.0)
         rate_now = jnp.asarray(learning_rate(state.num_steps))
-        tx = size_decay(inventory, sizes, rate_now, acting)
+        tx = size_decay(inventory, sizes, rate_now, acting, limits)
         updates, _ = tx.update(updates, optax.EmptyState(), params)
         num_steps = jnp.asarray(optax.safe_increment(state.num_steps))
         return updates, SizeDecayState(num_steps, alpha)
@@ -161,14 +172,22 @@ def units_weights(inventory: Inventory) -> dict[Path, int]:
     return {p: int(sums[0]) for p, sums in unit_sums(inventory, ones).items()}
 
 
-def alive_gates(inventory: Inventory, params: PyTree) -> PyTree:
-    """Returns gates of 1 for units with a weight that is not 0, and 0 for others."""
+def alive_gates(inventory: Inventory, params: PyTree, limits: Limits) -> PyTree:
+    """Returns gates of 0 for units that shrank to weights of 0, and 1 for others."""
     alive: dict[Path, Any] = {p: jnp.ones(s) for p, s in inventory.gates.items()}
     entries = {p: jnp.abs(w) for p, w in flatten(params["params"]).items()}
     for path, units in unit_sums(inventory, entries).items():
-        if not stays_open(path, inventory.gates):
+        if _may_shrink(path, inventory, limits):
             alive[path] = (units > 0).astype(jnp.float32)
     return {"gates": unflatten(alive)}
+
+
+def _may_shrink(path: Path, inventory: Inventory, limits: Limits) -> bool:
+    """Whether the units of a gate may go, with all units that live in them."""
+    inside = [(*path[:-1], axis) for axis in NESTED if NESTED[axis] == path[-1]]
+    is_frozen = any(limits.is_frozen(p) for p in inside if p in inventory.gates)
+    may_move = limits.may_move(path) and not is_frozen
+    return may_move and not stays_open(path, inventory.gates)
 
 
 def relative_sizes(inventory: Inventory, size_fn: SizeFn) -> dict[Path, float]:
@@ -191,10 +210,9 @@ def make_weight_tx(context: StepContext) -> optax.GradientTransformation:
     peak = context.peak_learning_rate
     learning_rate = lambda step: peak * context.learning_rate(step)
     if context.budget_schedule is None:
-        injected: Any = optax.inject_hyperparams(
-            size_decay, static_args=("inventory", "sizes")
-        )
-        return injected(inventory, sizes, learning_rate, context.objective.alpha)
+        injected: Any = optax.inject_hyperparams(size_decay, static_args=STATIC)
+        alpha = context.objective.alpha
+        return injected(inventory, sizes, learning_rate, alpha, context.limits)
     return size_decay_to_budget(
         inventory,
         sizes,
@@ -202,6 +220,7 @@ def make_weight_tx(context: StepContext) -> optax.GradientTransformation:
         context.size_fn,
         context.budget_schedule,
         DUAL_RATE * context.objective.price_rate,
+        context.limits,
     )
 
 

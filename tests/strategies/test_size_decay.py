@@ -1,5 +1,7 @@
 """What the decay of size promises: whole units reach exact zero, by their price."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,13 +9,16 @@ import optax
 import pytest
 from test_strategies import INVENTORY, step_context, weights_tree
 
+from slimjax.budget.limits import Limits
 from slimjax.nn.gates import SUBLAYER
 from slimjax.objective.size import make_size_fn
 from slimjax.strategies import get
 from slimjax.strategies.base import find_state
 from slimjax.strategies.groups import unit_sums
 from slimjax.strategies.size_decay import (
+    STATIC,
     SizeDecayState,
+    alive_gates,
     relative_sizes,
     size_decay,
     unit_rms,
@@ -109,8 +114,39 @@ def test_a_budget_is_met_and_then_nothing_shrinks():
     jax.tree.map(np.testing.assert_array_equal, again, params)
 
 
+@pytest.mark.parametrize("objective", [{"alpha": 1e3}, {"budget": "30%"}])
+@pytest.mark.parametrize(
+    ("limits", "kept"),
+    [
+        (Limits(frozen=("layer_0.mlp",)), "mlp"),
+        (Limits(frozen=("layer_0.attention.heads",)), "attention"),
+        (Limits(units=("mlp",)), "attention"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_what_may_not_be_removed_does_not_shrink(objective, limits, kept):
+    context = step_context(strategy="size_decay", **objective)
+    context = dataclasses.replace(context, limits=limits)
+    tx = get("size_decay").make_weight_tx(context)
+    params = {"params": weights_tree()}
+    after, _ = shrink(tx, params, 60)
+    layer, before = after["params"]["layer_0"], params["params"]["layer_0"]
+    jax.tree.map(np.testing.assert_array_equal, layer[kept], before[kept])
+    (other,) = {"mlp", "attention"} - {kept}
+    writer = {"mlp": "down", "attention": "out"}[other]
+    assert np.abs(layer[other][writer]).max() < np.abs(before[other][writer]).max()
+
+
+def test_frozen_units_without_weights_count_as_open():
+    params = {"params": jax.tree.map(jnp.zeros_like, weights_tree())}
+    limits = Limits(frozen=("layer_0.mlp",))
+    alive = flatten(alive_gates(INVENTORY, params, limits)["gates"])
+    assert alive[MLP].all()
+    assert not alive[GROUPS].any()
+
+
 def test_numbers_may_be_injected():
-    make = optax.inject_hyperparams(size_decay, static_args=("inventory", "sizes"))
+    make = optax.inject_hyperparams(size_decay, static_args=STATIC)
     tx = make(INVENTORY, SIZES, learning_rate=optax.constant_schedule(0.0), alpha=1.0)
     params = {"params": weights_tree()}
     still, state = shrink(tx, params)
