@@ -145,9 +145,8 @@ def size_decay_to_budget(
     def update_fn(updates, state, params=None):
         if params is None:
             raise ValueError("size_decay_to_budget needs params")
-        excess = size_fn(alive_gates(inventory, params, limits)) - budget(
-            state.num_steps
-        )
+        size = size_fn(alive_gates(inventory, params, limits))
+        excess = size - budget(state.num_steps)
         alpha = jnp.clip(state.alpha + rate * excess, 0.0, LARGEST_PRICE)
         acting = jnp.where(excess > 0, alpha, 0.0)
         rate_now = jnp.asarray(learning_rate(state.num_steps))

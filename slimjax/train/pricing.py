@@ -1,15 +1,20 @@
 """What the optimizer knows of the price: sizes, budgets, and gates that stay."""
 
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import PyTree
 
 from slimjax.budget.depths import make_depth_size_fn
+from slimjax.budget.limits import LAYER, Limits
+from slimjax.budget.units import list_units
 from slimjax.nn.depths import DEPTHS
+from slimjax.nn.gates import SUBLAYER
 from slimjax.objective.config import ObjectiveConfig
 from slimjax.objective.inventory import Inventory
 from slimjax.resize.config import ResizeConfig
@@ -17,7 +22,7 @@ from slimjax.strategies.base import StepContext
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import RunConfig
 from slimjax.train.schedules import make_schedule
-from slimjax.trees import unflatten
+from slimjax.trees import Path, unflatten
 
 
 def make_step_context(blueprint: Blueprint) -> StepContext:
@@ -89,7 +94,23 @@ def prices_by_measure(blueprint: Blueprint, alpha: float) -> dict[str, float]:
 def unmoved_gates(resize: ResizeConfig, inventory: Inventory) -> PyTree:
     """Returns True for gates that stay at 1, whatever the strategy."""
     limits = resize.limits(cautious=False)
-    return unflatten({path: not limits.may_move(path) for path in inventory.gates})
+    may_go = _removable(inventory, limits)
+    goes = lambda path: path[-1] != SUBLAYER or path in may_go
+    moves = lambda path: limits.may_move(path) and goes(path)
+    return unflatten({path: not moves(path) for path in inventory.gates})
+
+
+def _removable(inventory: Inventory, limits: Limits) -> set[Path]:
+    """Returns the gates of sublayers that may go, alone or with their layer."""
+    whole = tuple(kind for kind in limits.units if kind in (SUBLAYER, LAYER))
+    free = {path: np.zeros(shape) for path, shape in inventory.gates.items()}
+    units = list_units(inventory, free, dataclasses.replace(limits, units=whole))
+    return {
+        units.sublayers[i].path
+        for layer in units.layers
+        for i in layer.sublayers
+        if layer.is_removable or units.sublayers[i].is_removable
+    }
 
 
 def _budget_schedule(run: RunConfig, part: float) -> optax.Schedule | None:

@@ -1,0 +1,52 @@
+"""What the price moves within the steps: gates of what may go, along the budgets."""
+
+import pytest
+from stages import make_stage
+
+from slimjax.resize.config import ResizeConfig
+from slimjax.train.pricing import unmoved_gates
+from slimjax.trees import flatten
+
+STAGE = ("model.num_layers", "2"), ("objective.strategy", "size_penalty")
+ALL = {f"layer_{i}.{name}" for i in range(2) for name in ("attention", "mlp")}
+ATTENTIONS = {name for name in ALL if name.endswith("attention")}
+MLPS = ALL - ATTENTIONS
+KINDS = ("heads", "kv_heads", "mlp")
+
+
+@pytest.fixture(scope="module")
+def inventory():
+    return make_stage(*STAGE).blueprint.inventory
+
+
+@pytest.mark.parametrize(
+    ("limits", "stay"),
+    [
+        ({}, set()),
+        ({"uniform": True}, ALL),
+        ({"min_mlp_dim": 4}, MLPS),
+        ({"min_kv_heads": 1}, ATTENTIONS),
+        ({"units": (*KINDS, "layer")}, set()),
+        ({"units": (*KINDS, "layer"), "min_mlp_dim": 4}, ALL),
+        ({"units": KINDS}, ALL),
+        ({"frozen": ("layer_0.mlp.mlp",)}, {"layer_0.mlp"}),
+        ({"frozen": ("layer_1.attention.heads",)}, {"layer_1.attention"}),
+        (
+            {"frozen": ("layer_0.mlp.mlp",), "units": (*KINDS, "layer")},
+            {"layer_0.mlp", "layer_0.attention"},
+        ),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_gates_of_sublayers_that_have_to_stay_do_not_move(inventory, limits, stay):
+    unmoved = flatten(unmoved_gates(ResizeConfig(**limits), inventory))
+    found = {
+        ".".join(p[:-1])
+        for p, is_held in unmoved.items()
+        if is_held
+        if p[-1] == "sublayer"
+    }
+    assert found == stay
+    units = ResizeConfig(**limits).units
+    moved = {path[-1] for path, is_held in unmoved.items() if not is_held}
+    assert moved - {"sublayer"} == set(units) & set(KINDS)
