@@ -12,6 +12,7 @@ from slimjax.objective.inventory import Inventory, uniform_bits
 from slimjax.objective.latency import LATENCY
 from slimjax.objective.size import MEASURES, SizeFn, make_size_fn, parse_measure
 from slimjax.objective.towers import MAIN
+from slimjax.run.latency_clock import check_kind
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import CHOOSES_BITS, RunConfig
 from slimjax.train.dividing import EVEN
@@ -59,10 +60,16 @@ def check_budget(blueprint: Blueprint) -> None:
 def check_measures(blueprint: Blueprint) -> None:
     """Refuses to count what a model does not have, such as a cache.
 
+    Latency is refused where the model cannot be timed, unless a table of it is given.
+
     Raises:
         ConfigError: Naming the setting, and what the model has.
     """
     objective, inventory = blueprint.run.objective, blueprint.inventory
+    is_given = blueprint.latency is not None or objective.latency_table
+    is_timed = is_given and blueprint.model.vocab_size
+    if objective.counts_latency and not is_timed:
+        check_kind(blueprint.model)
     counted = {name for m in objective.measures for name in parse_measure(m)}
     opened, plain = inventory.open_gates(), [m for m in MEASURES if m in counted]
     missing = [m for m in plain if not make_size_fn(m, inventory)(opened)]

@@ -49,6 +49,19 @@ def time_models(
     return (least / NUM_TOKENS).tolist()
 
 
+def check_kind(model: ModelConfig) -> None:
+    """Refuses models of kinds whose time was never fitted.
+
+    Raises:
+        ConfigError: Naming the kind that is timed.
+    """
+    if not can_cache(model):
+        raise ConfigError(
+            "config.objective.size='latency' is for decoders of config.model.style="
+            "'llama' without a window; this model is of another kind. Take 'flops'."
+        )
+
+
 def _time(run: Callable[[], Any]) -> float:
     start = time.perf_counter()
     run()
@@ -61,11 +74,7 @@ def _make_run(model: ModelConfig) -> Callable[[], Any]:
     Raises:
         ConfigError: If the model is of a kind whose time was never fitted.
     """
-    if not can_cache(model):
-        raise ConfigError(
-            "config.objective.size='latency' is for decoders of config.model.style="
-            "'llama' without a window; this model is of another kind. Take 'flops'."
-        )
+    check_kind(model)
     freeze = partial(freeze_decoder, model)
     source = np.random.default_rng(0)
     some = (0.02 * source.standard_normal(4099)).astype(np.float32)  # A prime number.

@@ -3,9 +3,11 @@
 import pytest
 
 from slimjax.config import override, read_config
+from slimjax.data.dataset import Field, Outline
 from slimjax.errors import ConfigError
-from slimjax.run.blueprints import expected_blueprint
+from slimjax.run.blueprints import expected_blueprint, make_blueprint
 from slimjax.run.feasible import check_budget
+from slimjax.train.blueprint import Blueprint
 from slimjax.train.config import make_run_config
 
 ENCODER = [("task", "mlm"), ("model.kind", "encoder"), ("mesh.data", "1")]
@@ -44,6 +46,34 @@ def test_a_cache_is_not_counted_in_a_model_that_keeps_none(changes, named):
         f"config.objective.{named}: this model has no kv_bytes: it keeps no cache of "
         "keys and values. Take params, flops or bytes."
     )
+
+
+PERCEPTRON = make_run_config(
+    {
+        "task": "classification",
+        "model": {"kind": "mlp", "width": 8},
+        "objective": {"strategy": "exchange", "size": "latency", "budget": "50%"},
+        "resize": {"every_steps": 1},
+        "train": {"num_steps": 4},
+    }
+)
+
+
+def without_vocabulary() -> Blueprint:
+    fields = {"features": Field((5,), "float32", (None,))}
+    sizes = {"features": 5, "classes": 3}
+    return make_blueprint(PERCEPTRON, Outline(fields, sizes, {}, {}))
+
+
+def test_no_time_of_a_token_is_asked_of_a_model_that_makes_none():
+    with pytest.raises(ConfigError, match="Take 'flops'") as caught:
+        check_budget(without_vocabulary())
+    assert caught.value.exit_code == 2
+    with pytest.raises(ConfigError, match="size='latency'"):
+        check(*ENCODER, ("objective.size", "0.5*params+0.5*latency"))
+    with pytest.raises(ConfigError, match="size='latency'"):
+        check(("mesh.data", "1"), ("model.window", "4"), ("objective.size", "latency"))
+    check(("mesh.data", "1"), ("objective.size", "latency"))
 
 
 @pytest.mark.parametrize("strategy", ["exchange", "learned_bits"])
