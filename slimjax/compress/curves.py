@@ -127,8 +127,8 @@ def _make_curve(
         counts = np.array([len(units) for units in found.sets])
         points = np.flatnonzero(np.isin(counts, ends))
     else:
-        found = remove_groups(removal, num_units, sizes[0])
-        points = np.arange(min(len(found.sets), len(sizes) + 1))
+        found = remove_groups(removal, sizes, num_units)
+        points = np.arange(len(found.sets))
     closed = tuple(found.sets[point] for point in points)
     is_whole = np.array([len(units) == num_units for units in closed])
     return Curve(gate, closed, found.nats[points], is_whole)

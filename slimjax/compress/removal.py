@@ -131,7 +131,7 @@ def remove_units(removal: Removal, blocks: Sequence[int]) -> Path:
     return Path(tuple(sets), np.array(nats))
 
 
-def remove_groups(removal: Removal, num_groups: int, size: int = 1) -> Path:
+def remove_groups(removal: Removal, sizes: Sequence[int], num_groups: int) -> Path:
     """Returns the path on which groups of neighbouring inputs go.
 
     Up to `MOST_SETS` groups the best set of each number of groups is found among all;
@@ -139,16 +139,15 @@ def remove_groups(removal: Removal, num_groups: int, size: int = 1) -> Path:
 
     Args:
         removal: The product; it may be used up.
+        sizes: How many groups go at a time.
         num_groups: Groups of equal numbers of inputs.
-        size: Groups that go at a time.
     """
     inputs = removal.inputs.reshape(num_groups, -1)
-    counts = range(size, num_groups + 1, size)
     if num_groups <= MOST_SETS:
-        found = [_best_set(removal, inputs, count) for count in counts]
+        found = [_best_set(removal, inputs, count) for count in np.cumsum(sizes)]
         sets, nats = [np.array(s) for _, s in found], [cost for cost, _ in found]
     else:
-        sets, nats = _greedy_sets(removal, inputs, counts, size)
+        sets, nats = _greedy_sets(removal, inputs, sizes)
     nats = np.maximum.accumulate(np.append(0.0, nats))
     return Path((np.zeros(0, int), *sets), nats)
 
@@ -162,10 +161,10 @@ def _best_set(
 
 
 def _greedy_sets(
-    removal: Removal, inputs: np.ndarray, counts: Sequence[int], size: int
+    removal: Removal, inputs: np.ndarray, sizes: Sequence[int]
 ) -> tuple[list[np.ndarray], list[float]]:
     gone, total, sets, nats = [], 0.0, [], []
-    for _ in counts:
+    for size in sizes:
         left = [i for i in range(len(inputs)) if i not in gone]
         left.sort(key=lambda i: removal.cost_of(inputs[i]))
         total += removal.remove(np.sort(inputs[left[:size]].reshape(-1)))

@@ -8,7 +8,7 @@ from slimjax.budget.limits import Limits
 from slimjax.compress.bit_prices import price_bits
 from slimjax.compress.curves import make_curves
 from slimjax.compress.folder import bits_by_matrix, bits_by_unit
-from slimjax.compress.moments import collect
+from slimjax.compress.moments import Moments, collect
 from slimjax.compress.offers import Catalogue
 from slimjax.nn.quantize import FULL
 from slimjax.objective.inventory import take_inventory
@@ -51,6 +51,24 @@ def test_widths_stay_multiples(material):
     assert widths == [24, 24, 17]
     left = [[len(c.closed[-1]) - len(gone) for gone in c.closed] for c in mlps]
     assert left == [[24, 16, 8, 0], [24, 16, 8, 0], [17, 16, 8, 0]]
+
+
+@pytest.mark.parametrize(
+    ("groups", "multiple", "left"), [(3, 2, [3, 2, 0]), (9, 4, [9, 8, 4, 0])]
+)
+def test_numbers_of_kv_heads_stay_multiples(groups, multiple, left):
+    """A number that is none loses the rest first."""
+    attention, source = ("layer_0", "attention"), np.random.default_rng(groups)
+    path, num_inputs = (*attention, "out"), 4 * groups
+    rows = source.standard_normal((60, num_inputs))
+    weights = {path: source.standard_normal((groups, 4, 5))}
+    gates = {(*attention, "kv_heads"): np.ones(groups)}
+    moments = Moments(
+        {path: rows.T @ rows}, {path: rows.mean(0)}, {path: np.eye(5)}, 60
+    )
+    (curve,) = make_curves(weights, gates, moments, Limits(kv_heads_multiple=multiple))
+    assert [groups - len(gone) for gone in curve.closed] == left
+    assert curve.is_whole.tolist() == [number == 0 for number in left]
 
 
 def test_limits_are_kept(material):

@@ -56,7 +56,7 @@ def test_a_unit_that_another_one_replaces_costs_nearly_nothing():
 
 def test_sets_of_few_groups_are_compared_all():
     moment, weight, slope = draw(8)
-    path = remove_groups(Removal(moment, weight, slope), 4)
+    path = remove_groups(Removal(moment, weight, slope), [1] * 4, 4)
     pairs = [(a, b) for a in range(4) for b in range(a)]
     inputs = lambda groups: np.concatenate([[2 * g, 2 * g + 1] for g in groups])
     costs = [refitted_cost(moment, weight, slope, inputs(pair)) for pair in pairs]
@@ -66,7 +66,7 @@ def test_sets_of_few_groups_are_compared_all():
 
 def test_many_groups_go_one_after_the_other():
     moment, weight, slope = draw(12)
-    path = remove_groups(Removal(moment, weight, slope), 6, size=2)
+    path = remove_groups(Removal(moment, weight, slope), [2, 2, 2], 6)
     assert [len(groups) for groups in path.sets] == [0, 2, 4, 6]
     inputs = np.concatenate([[2 * g, 2 * g + 1] for g in path.sets[2]])
     expected = refitted_cost(moment, weight, slope, inputs)
@@ -75,6 +75,6 @@ def test_many_groups_go_one_after_the_other():
 
 def test_without_any_input_all_is_lost():
     moment, weight, slope = draw()
-    path = remove_groups(Removal(moment, weight, slope), 7)
+    path = remove_groups(Removal(moment, weight, slope), [1] * 7, 7)
     whole = 0.5 * np.trace(weight.T @ damp(moment, 0.002) @ weight @ slope)
     np.testing.assert_allclose(path.nats[-1], whole, rtol=1e-6)
