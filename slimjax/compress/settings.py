@@ -26,12 +26,13 @@ from slimjax.train.config import RunConfig, make_run_config
 BLOCKS = ("data", "resize", "quantize", "objective", "optim")
 """Blocks of the config that a compression reads."""
 
-RESIZE = ("first_step", "every_steps", "max_seams", "max_fraction", "max_kind_fraction")
+SEAMS = ("first_step", "every_steps", "max_seams", "max_fraction", "max_kind_fraction")
+SHAPE = ("uniform", "min_layers", "min_width", "width_multiple")
 DTYPE = "model.dtype"
 """The one setting of a model that a compression may choose."""
 
 OF_TRAINING = {
-    "resize": (*RESIZE, "refit_batches", "compile_allowance_flops"),
+    "resize": (*SEAMS, *SHAPE, "refit_batches", "compile_allowance_flops"),
     "quantize": ("first_step",),
 }
 """Settings of these blocks that training alone reads."""
