@@ -114,7 +114,12 @@ def _removable(inventory: Inventory, limits: Limits) -> set[Path]:
 
 
 def _budget_schedule(run: RunConfig, part: float) -> optax.Schedule | None:
-    """Returns the largest part of the start's size, falling until the last seam."""
+    """Returns the largest part of the start's size, falling until the last seam.
+
+    From seam to seam it falls in even ratios, as the budgets of the seams do.
+    """
     if not run.objective.has_budget:
         return None
-    return optax.linear_schedule(1.0, part, run.seam_steps[-1])
+    steps = np.array([0, *run.seam_steps], np.float32)
+    shares = np.linspace(0.0, 1.0, len(steps), dtype=np.float32)
+    return lambda step: part ** jnp.interp(jnp.float32(step), steps, shares)

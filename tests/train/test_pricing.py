@@ -1,10 +1,14 @@
 """What the price moves within the steps: gates of what may go, along the budgets."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 from stages import make_stage
 
 from slimjax.resize.config import ResizeConfig
-from slimjax.train.pricing import unmoved_gates
+from slimjax.train.decide import budget_at
+from slimjax.train.pricing import make_step_context, unmoved_gates
 from slimjax.trees import flatten
 
 STAGE = ("model.num_layers", "2"), ("objective.strategy", "size_penalty")
@@ -50,3 +54,24 @@ def test_gates_of_sublayers_that_have_to_stay_do_not_move(inventory, limits, sta
     units = ResizeConfig(**limits).units
     moved = {path[-1] for path, is_held in unmoved.items() if not is_held}
     assert moved - {"sublayer"} == set(units) & set(KINDS)
+
+
+@pytest.mark.parametrize(
+    "seams", [("resize.first_step", "4"), ("resize.first_step", "9")], ids=str
+)
+def test_the_price_is_found_along_the_budgets_of_the_seams(seams):
+    own = ("objective.budget", "40%"), ("train.num_steps", "30"), seams
+    own += ("resize.every_steps", "4"), ("resize.max_seams", "4")
+    blueprint = make_stage(*STAGE, *own).blueprint
+    schedule = make_step_context(blueprint).budget_schedule
+    starts, steps = blueprint.start_sizes, blueprint.run.seam_steps
+    here = SimpleNamespace(run=blueprint.run, start_sizes=starts, sizes=starts)
+    assert len(steps) == 4
+    assert schedule(0) == 1.0
+    for index, step in enumerate(steps):
+        (target,) = budget_at(here, index)
+        assert schedule(step) == pytest.approx(target, rel=1e-6)
+        here.sizes = {"params": target * starts["params"]}
+    assert [schedule(step) for step in (steps[-1], 29)] == pytest.approx([0.4, 0.4])
+    falls = np.diff([float(schedule(step)) for step in range(steps[-1] + 1)])
+    assert (falls < 0).all()
