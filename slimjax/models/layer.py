@@ -94,7 +94,7 @@ class Layer(nn.Module):
                 "gated": False,
             }
             adapter = MLP(widths[name], activation="gelu", **options, name=name)
-            added = adapter(stream, context.channels)
+            added = adapter(stream, context.channels, segments=context.segments)
             if context.domains is not None:
                 is_own = (context.domains == number)[:, None, None]
                 x = x + jnp.where(is_own, added, 0.0)
@@ -171,7 +171,7 @@ class Layer(nn.Module):
             **self._options,
             name=name,
         )
-        return mlp(x, context.channels)
+        return mlp(x, context.channels, segments=context.segments)
 
     @property
     def _options(self) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class Attention(Heads):
             dtype=self.dtype,
             impl="reference" if self.is_initializing() else self.impl,
         )
-        return self._write(mixed, out_kernel, channels)
+        return self._write(mixed, out_kernel, channels, segments)
 
     def _attend_to_cache(
         self, heads: list[Array], positions: Int[Array, "B T"]
@@ -207,7 +207,7 @@ class CrossAttention(Heads):
             dtype=self.dtype,
             impl="reference" if self.is_initializing() else self.impl,
         )
-        return self._write(mixed, out_kernel, channels)
+        return self._write(mixed, out_kernel, channels, segments)
 
     def _attend_to_cache(
         self, query: Float[Array, "R T N H"], memory_segments: Array | None

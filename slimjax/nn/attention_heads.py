@@ -129,7 +129,11 @@ class Heads(nn.Module):
         return nest(own, groups, self.num_heads), sublayer_gate(self)
 
     def _write(
-        self, mixed: Array, out_kernel: Array, channels: Array | None
+        self,
+        mixed: Array,
+        out_kernel: Array,
+        channels: Array | None,
+        segments: Array | None = None,
     ) -> Float[Array, "B T D"]:
         """Returns what mixed values ``[B T N H]`` add to the residual stream."""
         units, whole = self._gates()
@@ -140,7 +144,7 @@ class Heads(nn.Module):
         )
         mixed = mixed.reshape(*mixed.shape[:2], -1)
         if wants_moments(self):
-            note_moments(self, "out", mixed)
+            note_moments(self, "out", mixed, segments)
         note_input(self, "out", mixed)
         width = out_kernel.shape[-1]
         out = product(mixed, out_kernel.reshape(-1, width), self.dtype)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, DTypeLike, Float
+from jaxtyping import Array, DTypeLike, Float, Int
 
 from slimjax.nn.activations import activate
 from slimjax.nn.axes import named
@@ -69,9 +69,19 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "*batch D"], channels: Float[Array, " D"] | None = None
+        self,
+        x: Float[Array, "*batch D"],
+        channels: Float[Array, " D"] | None = None,
+        *,
+        segments: Int[Array, "*batch"] | None = None,
     ) -> Float[Array, "*batch D"]:
-        """Returns what the MLP adds to the residual stream, through its channels."""
+        """Returns what the MLP adds to the residual stream.
+
+        Args:
+            x: The residual stream.
+            channels: Its gates; None when all are open.
+            segments: 0 for padding, which moments leave out; None where there is none.
+        """
         gate_kernel, up_kernel, down_kernel = self._kernels(x.shape[-1])
         units, whole = gate(self, "mlp", self.mlp_dim), sublayer_gate(self)
         open_units = units * whole
@@ -88,7 +98,7 @@ class MLP(nn.Module):
         down_kernel = use(down_kernel, "mlp", self.axis)
         reading = Reading(gate_kernel, up_kernel, *self._unit_biases())
         if wants_moments(self):
-            note_moments(self, "down", self._hidden(x, reading))
+            note_moments(self, "down", self._hidden(x, reading), segments)
         is_asked = wants_inputs(self) or wants_slopes(self, "down")
         is_usual = self.activation == "silu" and not self.bias and not is_asked
         if gate_kernel is not None and is_usual:

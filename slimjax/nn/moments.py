@@ -12,7 +12,7 @@ Three collections, which cost nothing unless they are asked for:
 
 import flax.linen as nn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from slimjax.nn.products import product
 
@@ -24,8 +24,22 @@ def wants_moments(module: nn.Module) -> bool:
     return module.is_mutable_collection(MOMENTS) and not module.is_initializing()
 
 
-def note_moments(module: nn.Module, weight: str, x: Float[Array, "*batch I"]) -> None:
-    """Adds ``x^T x [I I]``, summed over all rows, to the moments of a weight."""
+def note_moments(
+    module: nn.Module,
+    weight: str,
+    x: Float[Array, "*batch I"],
+    segments: Int[Array, "*batch"] | None = None,
+) -> None:
+    """Adds ``x^T x [I I]``, summed over all positions, to the moments of a weight.
+
+    Args:
+        module: The module that has the weight.
+        weight: Its name.
+        x: What it reads.
+        segments: 0 for padding, which does not count; None where there is none.
+    """
+    if segments is not None:
+        x = jnp.where(segments[..., None] > 0, x, 0)
     rows = x.reshape(-1, x.shape[-1])
     shape = (rows.shape[1], rows.shape[1])
     moments = module.variable(MOMENTS, weight, jnp.zeros, shape, jnp.float32)

@@ -107,7 +107,7 @@ class Recurrent(nn.Module):
         out = gather_width(out, "directions", "state", self.axis, dtype=self.dtype)
         flat = states.reshape(*x.shape[:2], -1)
         if wants_moments(self):
-            note_moments(self, "out", flat)
+            note_moments(self, "out", flat, segments)
         added = product(flat, out.reshape(-1, out.shape[-1]), self.dtype)
         if self.bias:
             init = named(nn.initializers.zeros, "bias", self.axis)
