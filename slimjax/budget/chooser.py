@@ -17,7 +17,9 @@ All of it is for one width of the residual stream, at which sizes add up; see
 `slimjax.budget.width` for the width.
 """
 
+import dataclasses
 from collections import Counter
+from collections.abc import Callable
 
 import numpy as np
 
@@ -125,7 +127,9 @@ class Chooser:
         """Returns the decision at the least prices that meet a budget.
 
         Each price in turn is made the least that meets its own budget, the others
-        being as they are; in the last turn none falls.
+        being as they are; in the last turn none falls. A higher price in one measure
+        may leave more in another, so prices need not settle. Then all is closed that
+        may be, to be filled again, and prices are a multiple of what was found.
         """
         alphas = np.zeros(self.ledger.num_measures)
         decide = lambda: self.at_price(alphas.copy(), kept)
@@ -143,7 +147,27 @@ class Chooser:
                 alphas[m] = self._bisect(alphas, m, budget[m], kept, least)
                 found[m] = others
         decision = decide()
-        return decision if (decision.sizes <= budget).all() else dearest
+        if (decision.sizes <= budget).all():
+            return decision
+        prices = self._raise(alphas, budget, kept)
+        return dataclasses.replace(dearest, alphas=prices)
+
+    def _raise(self, alphas: Sizes, budget: Sizes, kept: frozenset[Path]) -> Sizes:
+        """Returns the least multiple of prices that meets all budgets.
+
+        Where there is none, it is the least price that is the same in all measures.
+        """
+
+        def meets(prices: Sizes) -> bool:
+            sizes = self.ledger.sizes(*self._choose(prices, kept))
+            return bool((sizes <= budget).all())
+
+        highest, alike = alphas.max(), np.ones_like(alphas)
+        ratios = alphas / highest
+        raised = ratios * _find_least(lambda price: meets(price * ratios), highest)
+        if meets(raised):
+            return raised
+        return alike * _find_least(lambda price: meets(price * alike), highest)
 
     def _bisect(
         self, alphas: Sizes, m: int, budget: float, kept: frozenset[Path], low: float
@@ -155,15 +179,20 @@ class Chooser:
             prices[m] = alpha
             return bool(self.ledger.sizes(*self._choose(prices, kept))[m] <= budget)
 
-        if meets(low):
-            return low
-        high = MAX_ALPHA
-        for _ in range(100):
-            middle = (low * high) ** 0.5 if low else high * 1e-3
-            if middle < 1e-12 or high / max(low, 1e-12) < 1 + 1e-6:
-                break
-            if meets(middle):
-                high = middle
-            else:
-                low = middle
-        return high
+        return _find_least(meets, low)
+
+
+def _find_least(meets: Callable[[float], bool], low: float) -> float:
+    """Returns the least price from `low` that meets something, or the highest."""
+    if meets(low):
+        return low
+    high = MAX_ALPHA
+    for _ in range(100):
+        middle = (low * high) ** 0.5 if low else high * 1e-3
+        if middle < 1e-12 or high / max(low, 1e-12) < 1 + 1e-6:
+            break
+        if meets(middle):
+            high = middle
+        else:
+            low = middle
+    return high
