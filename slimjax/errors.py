@@ -30,6 +30,10 @@ class UnreadableError(CheckpointError):
     """A file of a run that may be whole, but cannot be read as things are now."""
 
 
+class NoMemoryError(UnreadableError):
+    """A file of a run that may be whole, and needs more memory to be read."""
+
+
 class FolderInUseError(CheckpointError):
     """A run folder in which another process trains."""
 

@@ -147,7 +147,9 @@ def prepare_questions(material: Material) -> list[Prepared]:
 
     names = (START, END) if has_answers else ()
     fields = {name: Field((), "int32", (), fill=NO_LABEL) for name in names}
-    return [prepare_tokens(tokenizer, config, encode, "spans", fields=fields)]
+    between = tokenizer.special.get(SEPARATORS, 1)
+    rows = ["spans"] if between == 1 else ["spans", between]
+    return [prepare_tokens(tokenizer, config, encode, *rows, fields=fields)]
 
 
 def _rows_of(

@@ -72,7 +72,12 @@ def together(name: str, seconds: float = 0.0) -> Iterator[None]:
     except SlimjaxError as error:
         own = error
     sent = None if own is None else [type(own).__name__, str(own)]
-    others = exchange(name, sent, seconds)
+    try:
+        others = exchange(name, sent, seconds)
+    except ProcessError:
+        if own is None:
+            raise
+        raise own from None  # It tells more than that the others do not come.
     if own is not None:
         raise own
     for number, other in enumerate(others):

@@ -23,8 +23,9 @@ class ResizeConfig(Limits):
         max_fraction: Largest part of a gate's units that one seam may close, unless the
             last seam could not meet the budget otherwise.
         max_kind_fraction: Part of one kind of sublayer, such as all attentions, by
-            size. If a seam would take more than this, it removes no whole sublayer of
-            that kind, unless the budget could not be met otherwise.
+            size; with several budgets in the measure in which it is most. If a seam
+            would take more than this, it removes no whole sublayer of that kind,
+            unless the budget could not be met otherwise.
         refit_batches: Batches on which the remaining weights are refitted at a seam by
             least squares, so that sublayers write what they wrote before; 0 for none.
         compile_allowance_flops: A seam is taken if it saves more training FLOPs than

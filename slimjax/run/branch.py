@@ -72,8 +72,9 @@ def blueprint_of(
     """
     if manifest["data_fingerprint"] != data.fingerprint:
         raise NotFeasibleError(
-            f"The text of {run.data.source} is not what it was when this run began. "
-            "Restore it, or start afresh in a new --workdir."
+            f"The text of {run.data.source} is not what it was when this run began, or "
+            "this version of slimjax reads it in another way. Restore it, or start "
+            "afresh in a new --workdir."
         )
     model = make_model(run, data.outline).with_architecture(
         manifest["architecture"], "manifest.architecture"
@@ -197,12 +198,12 @@ def _newest(
     def read(name: str) -> tuple[dict[str, Any], Stage, TrainState]:
         with processes.together(f"the manifest of {name}"):
             manifest = folder.checkpoints.read_manifest(name)
-        num_seams, digest = manifest["history"]["num_seams"], manifest.get(LATENCY)
-        start = make_model(other, data.outline)
-        latency = find_latency(other, folder, start, digest)
-        blueprint = blueprint_of(other, data, manifest, num_seams, latency)
-        teacher = find_teacher(other, folder, data, manifest.get("teacher"))
-        stage = make_stage(blueprint, teacher=teacher)
+            num_seams, digest = manifest["history"]["num_seams"], manifest.get(LATENCY)
+            start = make_model(other, data.outline)
+            latency = find_latency(other, folder, start, digest)
+            blueprint = blueprint_of(other, data, manifest, num_seams, latency)
+            teacher = find_teacher(other, folder, data, manifest.get("teacher"))
+            stage = make_stage(blueprint, teacher=teacher)
         target = stage.abstract_checkpoint
         return manifest, stage, restore_state(folder.checkpoints, name, target)
 

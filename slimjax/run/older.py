@@ -9,6 +9,7 @@ from typing import Any
 import jax
 from jaxtyping import PyTree
 
+from slimjax import processes
 from slimjax.distill.alignment import ALIGN, map_name
 from slimjax.models.paths import layer_name
 from slimjax.store.checkpoint import Checkpoints
@@ -16,6 +17,8 @@ from slimjax.store.checkpoint import Checkpoints
 
 def restore_state(checkpoints: Checkpoints, name: str, target: PyTree) -> Any:
     """Returns the state in a checkpoint, with the names of today.
+
+    All processes call this.
 
     Args:
         checkpoints: Those of a run.
@@ -25,7 +28,8 @@ def restore_state(checkpoints: Checkpoints, name: str, target: PyTree) -> Any:
     Raises:
         CheckpointError: If anything is missing, damaged, or of another shape.
     """
-    leaves = checkpoints.read_manifest(name)["leaves"]
+    with processes.together(f"the leaves of {name}"):
+        leaves = checkpoints.read_manifest(name)["leaves"]
     old_name = f".{ALIGN}.{layer_name(0)}."
     if not any(old_name in leaf for leaf in leaves):
         return checkpoints.restore(name, target)

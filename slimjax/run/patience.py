@@ -8,7 +8,7 @@ import math
 
 from slimjax import processes
 from slimjax.data.dataset import Dataset
-from slimjax.errors import CheckpointError, ConfigError
+from slimjax.errors import CheckpointError, ConfigError, NoMemoryError, UnreadableError
 from slimjax.run.older import restore_state
 from slimjax.run.progress import Display
 from slimjax.store.manifest import name_of
@@ -98,6 +98,8 @@ def best_state(
             name = name_of(best, history.num_seams)
             found = restore_state(folder.checkpoints, name, stage.abstract_checkpoint)
     except CheckpointError as error:
+        if isinstance(error, UnreadableError) and not isinstance(error, NoMemoryError):
+            raise  # It may be read later; memory would run out again.
         display.say(f"{error} The last state is packed in its place.")
         return state
     display.say(f"The state of step {best}, the best in {metric}, is packed.")

@@ -162,6 +162,18 @@ def _read(
     """
     with processes.together(f"the manifest of {name}"):
         manifest = folder.checkpoints.read_manifest(name)
+        stage = _stage_of(name, manifest, run, folder, data)
+    state = restore_state(folder.checkpoints, name, stage.abstract_checkpoint)
+    return manifest, stage, stage.place(state)
+
+
+def _stage_of(
+    name: str,
+    manifest: dict[str, Any],
+    run: RunConfig,
+    folder: RunFolder,
+    data: Dataset,
+) -> Stage:
     try:
         num_seams = manifest["history"]["num_seams"]
         start = make_model(run, data.outline)
@@ -173,9 +185,7 @@ def _read(
         kind = type(error).__name__
         where = folder.checkpoints.directory / name
         raise CheckpointError(f"{where} has a strange manifest: {kind}.") from error
-    stage = make_stage(blueprint, teacher=find_teacher(run, folder, data, digest))
-    state = restore_state(folder.checkpoints, name, stage.abstract_checkpoint)
-    return manifest, stage, stage.place(state)
+    return make_stage(blueprint, teacher=find_teacher(run, folder, data, digest))
 
 
 def _go_on(

@@ -8,6 +8,7 @@ from slimjax.memory import describe, is_out_of_memory
 from slimjax.run.progress import Display
 from slimjax.run.resume import make_manifest
 from slimjax.store.files import write_json
+from slimjax.store.manifest import name_of
 from slimjax.store.run_folder import RunFolder
 from slimjax.train.blueprint import Blueprint
 from slimjax.train.history import History
@@ -45,6 +46,8 @@ class Saver:
         self.finish()
         self.add_time(history)
         step, checkpoints = int(state.step), self.folder.checkpoints
+        if checkpoints.last == name_of(step, history.num_seams):
+            return
         manifest = make_manifest(stage, history, self.fingerprint)
         if self.valid_error is not None and self.valid_error[0] == step:
             manifest["valid_error"] = self.valid_error[1]

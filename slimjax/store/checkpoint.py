@@ -55,6 +55,7 @@ class Checkpoints:
     Attributes:
         directory: Where they are.
         keep: Which of them stay.
+        last: Name of the newest save that has not failed, or of what was restored.
     """
 
     def __init__(self, directory: Path, keep: Keep | None = None):
@@ -62,7 +63,7 @@ class Checkpoints:
         self.directory, self.keep = directory.absolute(), keep or Keep()
         self._writing: threading.Thread | None = None
         self._failure: str = ""
-        self._last: str = ""
+        self.last: str = ""
         self._damaged: set[str] = set()
 
     def unfinished(self) -> list[str]:
@@ -98,7 +99,7 @@ class Checkpoints:
         """
         self.wait()
         name = name_of(step, seam)
-        if name == self._last:
+        if name == self.last:
             return name
         folder = self.directory / name
         entry = {"step": step, "seam": seam, **manifest}
@@ -114,7 +115,7 @@ class Checkpoints:
         except Exception as error:  # Orbax has many names for a full disk.
             self._fail(folder, error)
             return name
-        self._last = name
+        self.last = name
         finish = lambda: self._finish(writer, folder, host, entry)
         self._writing = threading.Thread(target=finish, name="checkpoint", daemon=True)
         self._writing.start()
@@ -138,7 +139,7 @@ class Checkpoints:
             self._writing = None
         failures = [f for f in processes.exchange("a save", self._failure) if f]
         if failures:
-            self._failure = self._last = ""
+            self._failure = self.last = ""
             check_owner(self.directory)
             raise CheckpointError(failures[0])
 
@@ -160,7 +161,7 @@ class Checkpoints:
             compare_shapes(folder, leaves, target)
         state = read_arrays(folder / "state", target)
         compare_leaves(folder, leaves, state)
-        self._last = name
+        self.last = name
         return state
 
     def restore_part(self, name: str, field: str) -> PyTree:
@@ -258,7 +259,7 @@ class Checkpoints:
             self._remove_old(folder.name)
 
     def _fail(self, folder: Path, error: Exception) -> None:
-        self._last = ""
+        self.last = ""
         self._failure = f"{folder} cannot be written: {reason_of(error)}."
         with contextlib.suppress(*NOT_NOW):
             _remove(folder)

@@ -17,7 +17,7 @@ import orbax.checkpoint as ocp
 import tensorstore as ts
 from jaxtyping import PyTree
 
-from slimjax.errors import CheckpointError, UnreadableError
+from slimjax.errors import CheckpointError, NoMemoryError, UnreadableError
 from slimjax.memory import describe, is_out_of_memory
 from slimjax.paths import printable
 from slimjax.store.files import NOT_THERE, OS_ERROR
@@ -64,34 +64,33 @@ def read_arrays(folder: Path, *target: PyTree) -> Any:
         with ocp.StandardCheckpointer() as reader:
             return reader.restore(folder, *target)
     except Exception as error:  # Orbax has many names for damage.
-        reason = _hindrance(error)
+        kind, reason = _hindrance(error)
         if reason:
-            message = f"{folder.parent} cannot be read: {reason}"
-            raise UnreadableError(message) from error
+            raise kind(f"{folder.parent} cannot be read: {reason}") from error
         first = str(error).strip().splitlines() or [type(error).__name__]
         message = f"{folder.parent} is damaged: {first[0][:200]}"
         raise CheckpointError(message) from error
 
 
-def _hindrance(error: BaseException) -> str:
+def _hindrance(error: BaseException) -> tuple[type[UnreadableError], str]:
     """Returns what keeps arrays from being read that may be whole; '' if nothing.
 
     Examples:
-        >>> _hindrance(ValueError("NOT_FOUND: Error opening [os_error_code='2']"))
+        >>> _hindrance(ValueError("NOT_FOUND: Error opening [os_error_code='2']"))[1]
         ''
-        >>> _hindrance(ValueError("Error reading a file [os_error_code='5']"))
+        >>> _hindrance(ValueError("Error reading a file [os_error_code='5']"))[1]
         'Input/output error.'
     """
     cause: BaseException | None = error
     while cause is not None:
         if is_out_of_memory(cause):
-            return f"out of memory: {describe(cause)} {MORE_MEMORY}"
+            return NoMemoryError, f"out of memory: {describe(cause)} {MORE_MEMORY}"
         found = re.search(OS_ERROR, str(cause))
         code = cause.errno if isinstance(cause, OSError) else found and int(found[1])
         if code and code not in NOT_THERE:
-            return f"{os.strerror(code)}."
+            return UnreadableError, f"{os.strerror(code)}."
         cause = cause.__cause__
-    return ""
+    return UnreadableError, ""
 
 
 def _hush_closed_loops() -> None:

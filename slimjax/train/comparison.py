@@ -43,6 +43,8 @@ def without_places(flat: Mapping[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in flat.items() if k not in [f"data.{p}" for p in PLACES]}
     if is_tokenizer_file(kept["data.tokenizer"]):
         kept["data.tokenizer"] = "a file"
+    if kept["objective.latency_table"]:
+        kept["objective.latency_table"] = "a file"
     if kept["distill.teacher"] not in (None, "", START, TOGETHER):
         kept["distill.teacher"] = "a folder"
     if kept["model.init_from"]:

@@ -67,6 +67,8 @@ def test_another_setting_is_named(meet, change):
 
 def test_copies_of_the_same_may_lie_elsewhere(meet):
     places = [("data.source", "text:/here/*.txt"), ("data.tokenizer", "/here/a.model")]
+    places += [("objective.size", "latency"), ("objective.budget", "60%")]
+    places += [("objective.latency_table", "/here/latency.json")]
     others = [(name, value.replace("here", "there")) for name, value in places]
     runs = [(make_run(*changes), QUIET) for changes in (places, others)]
     meet(agreement.check_settings, *runs)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from slimjax.errors import ConfigError
+from slimjax.errors import ConfigError, NoMemoryError, UnreadableError
 from slimjax.report import read_run
 from slimjax.report.table import explain_table
 from slimjax.run import loop, patience
@@ -118,6 +118,33 @@ def test_a_run_that_was_killed_ends_the_same(points, whole, tmp_path, stop_at):
     for key in ("steps", "best_step", "stopped_early"):
         assert report["train"][key] == whole[1]["train"][key]
     assert report["state_hash"] == whole[1]["state_hash"]
+
+
+def test_a_best_checkpoint_that_cannot_be_read_now_is_packed_later(
+    points, whole, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise UnreadableError("a cannot be read: Input/output error.")
+
+    run = make_run(points)
+    with monkeypatch.context() as patch:
+        patch.setattr(patience, "restore_state", refuse)
+        with pytest.raises(UnreadableError, match="Input/output error"):
+            fit(run, tmp_path / "run")
+    report = fit(run, tmp_path / "run")
+    assert report["state_hash"] == whole[1]["state_hash"]
+
+
+def test_without_memory_for_the_best_state_the_last_one_is_packed(
+    points, whole, tmp_path, monkeypatch
+):
+    def refuse(*_):
+        raise NoMemoryError("a cannot be read: out of memory.")
+
+    monkeypatch.setattr(patience, "restore_state", refuse)
+    report = fit(make_run(points), tmp_path / "run")
+    assert report["train"]["steps"] == LAST
+    assert report["state_hash"] != whole[1]["state_hash"]
 
 
 def test_what_counts():
