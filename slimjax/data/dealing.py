@@ -103,7 +103,8 @@ def deal(
         kept = are_first(apart, keys, inputs)
         pool, keys, num_duplicates = _keep(pool, keys, kept)
     if not pool:
-        raise DataError("No example is left for the train split: valid has them all.")
+        had = f"the {shared} of each" if shared and own else "them all"
+        raise DataError(f"No example is left for the train split: valid has {had}.")
     shares = {"test": config.test_fraction, "valid": config.valid_fraction}
     shares |= dict.fromkeys(own, 0.0)
     if config.num_folds > 1:
