@@ -288,3 +288,13 @@ def test_heads_that_do_not_fill_the_width_are_named(tmp_path):
     twin = json.loads((tmp_path / "twin" / "config.json").read_text())
     assert twin["hidden_size"] % twin["num_attention_heads"] == 0
     assert "from_pretrained" in (tmp_path / "twin" / "README.md").read_text()
+
+
+def test_a_classifier_may_lose_its_many_labels(tmp_path):
+    kind = dict(problem_type="multi_label_classification")
+    many = random_model(tmp_path / "many", config_of("bert-classes", **kind))
+    one = random_model(tmp_path / "one", config_of("bert-classes"))
+    codecs = {**one.codecs, "tokens": many.codecs["tokens"]}
+    config = make_foreign(dataclasses.replace(one, codecs=codecs)).config
+    assert "problem_type" not in config
+    assert kind.items() <= make_foreign(many).config.items()

@@ -137,6 +137,7 @@ def base_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """Returns what may stay of the settings of the model that one was made from."""
     dropped = ("per_layer_config", "layer_types", "dtype", "torch_dtype", "head_dim")
     dropped += ("rope_scaling", "rope_theta", "rope_parameters", "quantization_config")
+    dropped += ("problem_type", "num_labels", "id2label", "label2id")
     return {name: value for name, value in config.items() if name not in dropped}
 
 
