@@ -159,11 +159,12 @@ def bert_file(
     vocab=VOCAB,
     tokenizer=None,
     pooling=1,
+    types=2,
     kind="F32",
 ):
-    """Writes a BERT."""
+    """Writes a BERT; without a table of types where there are 0."""
     shapes = {"token_embd.weight": (vocab, width), "position_embd.weight": (64, width)}
-    shapes |= {"token_types.weight": (2, width)}
+    shapes |= {"token_types.weight": (types, width)} if types else {}
     kernels = {"token_embd_norm": (width,)}
     for i in range(layers):
         here = f"blk.{i}."

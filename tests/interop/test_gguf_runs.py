@@ -177,6 +177,12 @@ def test_a_bert_gives_vectors(tmp_path, number, pool):
     assert imported.model.main.token_types == 2
 
 
+def test_a_bert_may_have_no_types_of_tokens(tmp_path):
+    path = files.bert_file(tmp_path / "m.gguf", types=0)
+    imported = understand(read_gguf(path), str(tmp_path / "run"))
+    assert imported.model.main.token_types == 0
+
+
 def test_our_own_pieces_are_written(tmp_path):
     import tokenizers
 

@@ -255,4 +255,6 @@ def _shape(values: Values) -> dict[str, int]:
 
 
 def _types(values: Values, kind: str) -> int:
-    return 0 if kind == "distilbert" else values.integer("type_vocab_size", 2)
+    if kind == "distilbert":
+        return 0
+    return values.integer("type_vocab_size", 2, least=0)
