@@ -47,6 +47,9 @@ def random_inputs(model: ModelConfig, pad_id: int = 0) -> dict[str, np.ndarray]:
             tokens = np.where(there > 0, tokens, pad_id).astype(np.int32)
             inputs[f"{tower.reads}_segments"] = there
         inputs[tower.reads] = tokens
+        if tower.token_types > 1:
+            types = np.broadcast_to(np.arange(length) >= length // 2, shape)
+            inputs[f"{tower.reads}_types"] = types.astype(np.int32)
     if model.main.domains:
         numbers = np.arange(ROWS) % (len(model.main.domains) + 1) - 1
         inputs[DOMAIN] = numbers[::-1].astype(np.int32)
