@@ -87,6 +87,8 @@ def understand(
     model = _make_model(run, codecs)
     shapes = nn.meta.unbox(model.abstract_variables())["params"]
     links = family.links(model, foreign.config, described.order)
+    if model.heads[0].table == "tied":  # A table that is there twice is read once.
+        links = [link for link in links if link.name not in family.UNTIED]
     named = {path: tuple(leaf.shape) for path, leaf in flatten(shapes).items()}
     plan = Plan(links, named)
     plan.check(tensors, where)

@@ -33,3 +33,19 @@ def test_only_a_table_that_should_be_tied_has_a_note(tmp_path, ties):
     )
     assert any("although config.json ties them" in n for n in found.notes) == ties
     assert found.model.heads[0].table == "own"
+
+
+def test_a_tied_table_without_a_scale_is_written_twice(tmp_path):
+    """Transformers ties the tables, or takes the scale away, but by one setting."""
+    weighed = random_model(tmp_path, config_of("t5", scale_decoder_outputs=False))
+    given = make_foreign(weighed)
+    assert given.config["tie_word_embeddings"] is False
+    both = (given.tensors[name].read() for name in ("lm_head.weight", "shared.weight"))
+    np.testing.assert_array_equal(*both)
+    one = {n: t for n, t in given.tensors.items() if n != "lm_head.weight"}
+    for tensors in (given.tensors, one):  # Older exports have one.
+        found = understand(dataclasses.replace(given, tensors=tensors), str(tmp_path))
+        assert found.model.heads[0].table == "tied"
+        assert not found.notes
+        paths = [path for path, _ in found.weights()]
+        assert len(paths) == len(set(paths)) == len(found.plan.shapes)

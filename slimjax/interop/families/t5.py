@@ -85,15 +85,17 @@ def links(
 
     Args:
         model: The model.
-        config: Not used.
+        config: What ``config.json`` holds; whether it ties the tables is read.
         order: Not used: these models have no classes.
     """
-    del config, order
+    del order
     found = [table(("tokens", "embedding"), "shared.weight")]
     for tower in model.towers:
         found += _tower(tower)
     if model.heads[0].table == "own":
         found.append(table((model.heads[0].module, "table"), "lm_head.weight"))
+    elif config.get("tie_word_embeddings") is False:  # Two that are the same.
+        found.append(table(("tokens", "embedding"), "lm_head.weight"))
     return found
 
 
