@@ -2,6 +2,7 @@
 
 import jax
 
+from slimjax.data.codecs import save_codecs, sizes_of, special_of
 from slimjax.data.labels import Labels
 from slimjax.models.build import build_model
 from slimjax.store.files import write_json
@@ -60,4 +61,25 @@ def make_reader(root, shape, names=("cat", "dog"), model=(), **data):
     run, sizes = make_run_config(config), {**shape.sizes, "classes": len(names)}
     model = build_model(run.model, sizes, classification.heads(sizes))
     write_run(folder, run, model)
+    return str(root)
+
+
+def make_classifier(root, tokenizer, names, model, **data):
+    """Writes a finished model that puts texts into classes.
+
+    Args:
+        root: The folder.
+        tokenizer: That of its texts.
+        names: Those of classes.
+        model: Settings of the model.
+        data: Settings of the config's block ``data``.
+    """
+    folder = RunFolder(root)
+    folder.tokenizer.mkdir(parents=True)
+    codecs = {"tokens": tokenizer, "label": Labels(names, (1,) * len(names))}
+    save_codecs(codecs, folder.tokenizer)
+    run = make_run_config(dict(task="classification", model=model, data=data))
+    task = classification.make_task(special_of(codecs))
+    heads, lengths = task.heads(sizes_of(codecs)), {"": run.data.seq_len}
+    write_run(folder, run, build_model(run.model, sizes_of(codecs), heads, lengths))
     return str(root)

@@ -40,13 +40,16 @@ def random_inputs(model: ModelConfig, pad_id: int = 0) -> dict[str, np.ndarray]:
             inputs[tower.reads] = rng.normal(size=size).astype(np.float32)
             continue
         shape = ROWS, length
-        tokens = rng.integers(0, tower.num_inputs, shape).astype(np.int32)
+        tokens = rng.integers(0, max(tower.num_inputs, 1), shape).astype(np.int32)
         if tower.sees_all:
             there = np.ones(shape, np.int32)
             there[0, max(length // 2, 1) :] = 0
             tokens = np.where(there > 0, tokens, pad_id).astype(np.int32)
             inputs[f"{tower.reads}_segments"] = there
         inputs[tower.reads] = tokens
+        if tower.token_bytes:
+            codes = rng.integers(0, 257, (*shape, tower.token_bytes))
+            inputs[f"{tower.reads}_bytes"] = codes.astype(np.int32)
         if tower.token_types > 1:
             types = np.broadcast_to(np.arange(length) >= length // 2, shape)
             inputs[f"{tower.reads}_types"] = types.astype(np.int32)

@@ -155,6 +155,11 @@ def check_reads_tokens(model: ModelConfig) -> None:
             "This model reads pictures or features, which only --format=stablehlo and "
             "--format=packed can hold."
         )
+    if any(tower.stem == "characters" for tower in model.towers):
+        raise ConfigError(
+            "This model reads the bytes of tokens, which only --format=stablehlo and "
+            "--format=packed can hold."
+        )
     if model.main.domains:
         raise ConfigError(
             "This model has adapters of domains, which only --format=stablehlo and "

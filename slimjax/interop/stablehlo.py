@@ -136,9 +136,10 @@ def _symbolic(model: ModelConfig, inputs: dict[str, np.ndarray]) -> dict[str, An
     def shape_of(name: str, x: np.ndarray) -> Any:
         if x.ndim == 1:  # A number for each row.
             return export.symbolic_shape("B", scope=scope)
-        sizes = ", ".join(map(str, x.shape[1:]))
-        sizes = sizes if name in numbers else letters[name.split("_")[0]]
-        return export.symbolic_shape(f"B, {sizes}", scope=scope)
+        sizes = [*map(str, x.shape[1:])]
+        if name not in numbers:
+            sizes[0] = letters[name.split("_")[0]]
+        return export.symbolic_shape(", ".join(["B", *sizes]), scope=scope)
 
     return {
         name: jax.ShapeDtypeStruct(shape_of(name, x), x.dtype)

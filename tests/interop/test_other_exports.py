@@ -8,19 +8,23 @@ import jax
 import numpy as np
 import pytest
 import shapes
-from finished_runs import PERCEPTRON, make_perceptron, make_reader
+from finished_runs import PERCEPTRON, make_classifier, make_perceptron, make_reader
 from image_files import draw, save, write_questions
 from jax import export
 from own_folders import config_of, ragged, random_folder
 from safetensors.numpy import load_file
 
 import slimjax
+from slimjax.data.byte_tokenizer import BytesTokenizer
 from slimjax.data.codecs import fingerprints, load_codecs
 from slimjax.data.image_decoding import Fit
 from slimjax.data.image_table import ImageShape
 from slimjax.data.scaling import Scaling
+from slimjax.data.spelling import spell
 from slimjax.errors import ConfigError
 from slimjax.generate.model import load
+from slimjax.interop.gguf_export import export_gguf
+from slimjax.interop.hf_export import export_hf
 from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.importing import understand
 from slimjax.interop.packed_export import export_packed
@@ -211,6 +215,31 @@ def test_a_program_answers_features_of_files_as_predict_does(tmp_path):
     assert np.ptp(expected, axis=0).max() > 1e-3
     card = (tmp_path / "program/README.md").read_text()
     assert f"[rows, 6]`. They become `{1 / 127.5} * x + -1.0`." in card
+
+
+@pytest.mark.wrong_types  # Lengths that are symbols are no ints.
+@pytest.mark.parametrize("token_table", [True, False])
+def test_a_model_that_reads_bytes_of_tokens_is_exported(tmp_path, token_table):
+    pytest.importorskip("flatbuffers")
+    from slimjax.interop.stablehlo import export_stablehlo
+
+    block = dict(kind="encoder", stem="characters", token_table=token_table, width=8)
+    block |= dict(num_heads=2, mlp_dim=8, num_layers=1, token_bytes=3, dtype="float32")
+    run = make_classifier(tmp_path / "run", BytesTokenizer(), WORDS, block, seq_len=16)
+    export_packed(run, tmp_path / "m.safetensors")
+    export_stablehlo(run, tmp_path / "program")
+    program = export.deserialize((tmp_path / "program/model.stablehlo").read_bytes())
+    weights = load_file(tmp_path / "program/weights.safetensors")
+    tokens = np.array([[1, *BytesTokenizer().encode("good day"), 2]], np.int32)
+    given = {"tokens": tokens, "tokens_segments": np.ones_like(tokens)}
+    given["tokens_bytes"] = spell(BytesTokenizer(), 3)[tokens]
+    (logits,) = program.call(weights, given).values()
+    (answer,) = slimjax.load(run).predict(["good day"])
+    expected = [answer["scores"][word] for word in WORDS]
+    np.testing.assert_allclose(jax.nn.softmax(logits[0]), expected, atol=1e-5)
+    for write in (export_hf, export_gguf):
+        with pytest.raises(ConfigError, match="reads the bytes of tokens, which only"):
+            write(run, tmp_path / "refused")
 
 
 def test_the_packed_file_comes_with_the_scale_of_images(tmp_path):
