@@ -2,6 +2,7 @@
 
 import jax
 
+from slimjax import tasks
 from slimjax.data.codecs import save_codecs, sizes_of, special_of
 from slimjax.data.labels import Labels
 from slimjax.models.build import build_model
@@ -64,22 +65,21 @@ def make_reader(root, shape, names=("cat", "dog"), model=(), **data):
     return str(root)
 
 
-def make_classifier(root, tokenizer, names, model, **data):
-    """Writes a finished model that puts texts into classes.
+def make_text_run(root, task, codecs, model, **data):
+    """Writes a finished model of texts.
 
     Args:
         root: The folder.
-        tokenizer: That of its texts.
-        names: Those of classes.
+        task: Name of what it answers.
+        codecs: Its tokenizer and its classes, by field.
         model: Settings of the model.
         data: Settings of the config's block ``data``.
     """
     folder = RunFolder(root)
     folder.tokenizer.mkdir(parents=True)
-    codecs = {"tokens": tokenizer, "label": Labels(names, (1,) * len(names))}
     save_codecs(codecs, folder.tokenizer)
-    run = make_run_config(dict(task="classification", model=model, data=data))
-    task = classification.make_task(special_of(codecs))
-    heads, lengths = task.heads(sizes_of(codecs)), {"": run.data.seq_len}
-    write_run(folder, run, build_model(run.model, sizes_of(codecs), heads, lengths))
+    run = make_run_config(dict(task=task, model=model, data=data))
+    own, sizes = tasks.get(task).make_task(special_of(codecs)), sizes_of(codecs)
+    lengths = {"": run.data.seq_len}
+    write_run(folder, run, build_model(run.model, sizes, own.heads(sizes), lengths))
     return str(root)

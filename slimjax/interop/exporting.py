@@ -49,12 +49,14 @@ class Weighed:
         read: Returns a weight.
         task: What it answers.
         codecs: What its numbers mean.
+        seq_len: Tokens of a row that it was trained on; 0 where that is not known.
     """
 
     model: ModelConfig
     read: Read
     task: str
     codecs: Mapping[str, Any]
+    seq_len: int = 0
 
     @cached_property
     def shapes(self) -> dict[Path, tuple[int, ...]]:
@@ -70,8 +72,11 @@ def open_weighed(workdir: str | FilePath) -> tuple[Model, Weighed]:
         CheckpointError: If there is no whole model in the folder.
     """
     model, folder = load(workdir), RunFolder(workdir)
-    task = read_json(folder.config, dict).get("task", DEFAULT_TASK)
-    return model, weigh(model.config, model.params, task, model.codecs)
+    run = read_json(folder.config, dict)
+    task = run.get("task", DEFAULT_TASK)
+    weighed = weigh(model.config, model.params, task, model.codecs)
+    seq_len = int(run.get("data", {}).get("seq_len", 0))
+    return model, dataclasses.replace(weighed, seq_len=seq_len)
 
 
 def weigh(model: ModelConfig, variables: PyTree, task: str, codecs: Any) -> Weighed:
@@ -133,6 +138,8 @@ def make_foreign(weighed: Weighed) -> Foreign:
     base = Foreign({}, {}, files).json(CONFIG)
     kind = _family(model, base)
     family = family_of({"model_type": kind})
+    if not base and weighed.seq_len and FAMILIES[kind] == "llama":
+        base = {"max_position_embeddings": weighed.seq_len}
     own = {name: c for name, c in weighed.codecs.items() if name in ("label", "tags")}
     config = family.config_of(model, base, weighed.task, own)
     config = _special(weighed.codecs) | config

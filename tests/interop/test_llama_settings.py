@@ -1,11 +1,15 @@
 """Settings of a Llama or Mistral that transformers reads in its own way."""
 
 import pytest
+from finished_runs import make_text_run
 from foreign_models import LINEAR, LLAMA3
 from own_folders import config_of, random_folder
 
+from slimjax.data.byte_tokenizer import BytesTokenizer
 from slimjax.errors import DataError
 from slimjax.interop.families import llama
+from slimjax.interop.gguf_export import export_gguf
+from slimjax.interop.gguf_header import read_header
 from slimjax.interop.hf_export import export_hf
 from slimjax.interop.hf_reading import read_folder
 from slimjax.interop.importing import understand
@@ -48,3 +52,15 @@ def test_windows_are_those_of_transformers(kinds):
     assert llama.describe(config_of("llama", **own)).model["window"] == 0
     assert llama.describe(config_of("mistral", **own)).model["window"] == 7
     assert llama.describe(config_of("qwen2", **own)).model["window"] == 0
+
+
+def test_a_model_of_ours_has_the_positions_of_its_rows(tmp_path):
+    block = dict(width=8, num_heads=2, mlp_dim=8, num_layers=1, dtype="float32")
+    codecs = {"tokens": BytesTokenizer()}
+    run = make_text_run(tmp_path / "run", "lm", codecs, block, seq_len=4096)
+    export_hf(run, tmp_path / "hf")
+    config = read_folder(tmp_path / "hf", needs_tokenizer=False).config
+    assert config["max_position_embeddings"] == 4096
+    export_gguf(run, tmp_path / "m.gguf")
+    settings = read_header(tmp_path / "m.gguf").settings
+    assert settings["llama.context_length"] == 4096

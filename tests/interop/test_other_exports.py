@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 import shapes
-from finished_runs import PERCEPTRON, make_classifier, make_perceptron, make_reader
+from finished_runs import PERCEPTRON, make_perceptron, make_reader, make_text_run
 from image_files import draw, save, write_questions
 from jax import export
 from own_folders import config_of, ragged, random_folder
@@ -19,6 +19,7 @@ from slimjax.data.byte_tokenizer import BytesTokenizer
 from slimjax.data.codecs import fingerprints, load_codecs
 from slimjax.data.image_decoding import Fit
 from slimjax.data.image_table import ImageShape
+from slimjax.data.labels import Labels
 from slimjax.data.scaling import Scaling
 from slimjax.data.spelling import spell
 from slimjax.errors import ConfigError
@@ -225,7 +226,8 @@ def test_a_model_that_reads_bytes_of_tokens_is_exported(tmp_path, token_table):
 
     block = dict(kind="encoder", stem="characters", token_table=token_table, width=8)
     block |= dict(num_heads=2, mlp_dim=8, num_layers=1, token_bytes=3, dtype="float32")
-    run = make_classifier(tmp_path / "run", BytesTokenizer(), WORDS, block, seq_len=16)
+    codecs = {"tokens": BytesTokenizer(), "label": Labels(WORDS, [1] * len(WORDS))}
+    run = make_text_run(tmp_path / "run", "classification", codecs, block, seq_len=16)
     export_packed(run, tmp_path / "m.safetensors")
     export_stablehlo(run, tmp_path / "program")
     program = export.deserialize((tmp_path / "program/model.stablehlo").read_bytes())
