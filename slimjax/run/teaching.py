@@ -20,7 +20,9 @@ from slimjax.distill.config import START, DistillConfig
 from slimjax.distill.teacher import Teacher
 from slimjax.errors import CheckpointError, ConfigError, NotFeasibleError
 from slimjax.generate.model import load
+from slimjax.models.config import ModelConfig
 from slimjax.models.head import HeadConfig
+from slimjax.models.reading import count_positions
 from slimjax.nn.axes import is_spread, to_host
 from slimjax.store.files import read_json
 from slimjax.store.run_folder import RunFolder
@@ -144,6 +146,7 @@ def _of_run(folder: str | Path, data: Dataset) -> Teacher:
                 "the data of this run."
             )
     _check_scaling(folder, with_normalize(model.codecs, config), data)
+    _check_lengths(folder, model.config, data)
     return Teacher.of(model.config, jax.device_get(model.params))
 
 
@@ -156,6 +159,19 @@ def _check_scaling(folder: str | Path, codecs: Codecs, data: Dataset) -> None:
             f"normalize={list(theirs)}, and this run has {list(own)}. Set that of the "
             "teacher."
         )
+
+
+def _check_lengths(folder: str | Path, model: ModelConfig, data: Dataset) -> None:
+    """Refuses rows that are longer than a teacher's tables of positions."""
+    for tower in model.towers:
+        places = tower.num_positions
+        length = count_positions(tower, model.by_name, data.lengths) if places else 0
+        if length > places:
+            raise ConfigError(
+                f"config.data.seq_len, or target_len, gives rows of {length} "
+                f"positions, more than the {places} that the model of "
+                f"config.distill.teacher={str(folder)!r} knows. Lower it."
+            )
 
 
 def keep_start(

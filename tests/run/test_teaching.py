@@ -108,6 +108,18 @@ def test_a_teacher_must_be_a_finished_run_with_the_same_tokens(train, tmp_path, 
         train(tmp_path / "nobody", *DENSE, teacher=tmp_path / "nowhere")
 
 
+def test_a_teacher_must_know_all_positions_of_a_row(train, tmp_path):
+    short = [("model.style", "gpt2"), ("data.seq_len", "16"), ("train.num_steps", "2")]
+    train(tmp_path / "short", *DENSE, *short)
+    told = r"config.data.seq_len.* 32 positions.* 16 .*short'"
+    with pytest.raises(ConfigError, match=told) as caught:
+        train(tmp_path / "taught", *DENSE, teacher=tmp_path / "short")
+    assert "\n" not in str(caught.value)
+    same = [("data.seq_len", "16"), ("train.num_steps", "2")]
+    taught = train(tmp_path / "same", *DENSE, *same, teacher=tmp_path / "short")
+    assert taught["train"]["finished"]
+
+
 def test_another_teacher_than_before_is_refused(train, tmp_path, dense, monkeypatch):
     def kill(name):
         if name == "step" and (tmp_path / "run" / "checkpoints").exists():
