@@ -79,7 +79,7 @@ def measure_program(
 
 def describe_shape(stage: Stage) -> dict[str, Any]:
     """Returns a stage's sizes by our own walk, and what a step of it needs."""
-    layer, data = stage.blueprint.model.layers[0], stage.blueprint.run.data
+    layer, targets = stage.blueprint.model.layers[0], stage.blueprint.targets_per_step
     leaves = jax.tree.leaves(stage.blueprint.abstract_params["params"])
     return {
         "layer": dataclasses.asdict(layer) | {"width": stage.blueprint.model.width},
@@ -88,11 +88,8 @@ def describe_shape(stage: Stage) -> dict[str, Any]:
         "params": int(stage.blueprint.sizes["params"]),
         "params_counted": sum(math.prod(leaf.shape) for leaf in leaves),
         "sizes": dict(stage.blueprint.sizes),
-        "tokens": data.batch_size * data.seq_len,
-        "flops": TRAINING
-        * stage.blueprint.sizes["flops"]
-        * data.batch_size
-        * data.seq_len,
+        "tokens": stage.blueprint.positions_per_step,
+        "flops": TRAINING * stage.blueprint.sizes["flops"] * targets,
     }
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from slimjax.budget.units import Gates
 from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.models.config import ModelConfig
+from slimjax.models.layer_config import LayerConfig
 from slimjax.objective.inventory import Inventory
 from slimjax.train.blueprint import Blueprint
 
@@ -33,24 +34,25 @@ def slim_uniformly(
 ) -> tuple[ModelConfig, dict[str, float]]:
     """Returns a shape within a part of the start's size, and the sizes it should have.
 
-    All layers lose KV heads, with their query heads, and hidden units, in as even a
-    ratio as the multiples of ``config.resize`` allow. Sizes are predicted by the one
-    walk over the whole model, with the gates of what goes closed.
+    All layers of all towers lose KV heads, with their query heads, and hidden units, in
+    as even a ratio as the multiples of ``config.resize`` allow. Layers that differ keep
+    at most the same number. Sizes are predicted by the one walk over the whole model,
+    with the gates of what goes closed.
 
     Args:
-        blueprint: The model before the cut, all of whose layers are alike.
+        blueprint: The model before the cut.
         part: The part of the first measure of ``config.objective`` that may stay.
 
     Raises:
         NotFeasibleError: If no such shape is small enough.
     """
-    run, layer = blueprint.run, blueprint.model.layers[0]
+    run, (most_heads, most_width) = blueprint.run, _largest_shape(blueprint.model)
     measure = run.objective.measures[0]
     size_fn, limit = blueprint.size_fn(measure), part * blueprint.sizes[measure]
     limits = run.resize
     best, least = None, np.inf
-    heads = _multiples(layer.num_kv_heads, limits.kv_heads_multiple)
-    widths = _multiples(layer.mlp_dim, limits.multiple)
+    heads = _multiples(most_heads, limits.kv_heads_multiple)
+    widths = _multiples(most_width, limits.multiple)
     for kv_heads in heads:
         fits = lambda width, k=kv_heads: (
             float(size_fn(close(blueprint.inventory, k, width), blueprint.bits))
@@ -59,7 +61,7 @@ def slim_uniformly(
         width = _largest(widths, fits)
         if width is None:
             continue
-        uneven = abs(kv_heads / layer.num_kv_heads - width / layer.mlp_dim)
+        uneven = abs(_part(kv_heads, most_heads) - _part(width, most_width))
         if uneven < least:
             best, least = (kv_heads, width), uneven
     if best is None:
@@ -77,24 +79,54 @@ def slim_uniformly(
 
 def close(inventory: Inventory, num_kv_heads: int, mlp_dim: int) -> Gates:
     """Returns gates by which each layer keeps its first KV heads and hidden units."""
-    kept, gates = {"kv_heads": num_kv_heads, "mlp": mlp_dim}, inventory.open_gates()
+    kept = {
+        ("attention", "kv_heads"): num_kv_heads,
+        ("cross", "kv_heads"): num_kv_heads,
+    }
+    kept |= {("mlp", "mlp"): mlp_dim}
+    gates = inventory.open_gates()
     for path, gate in gates.items():
-        if path[-1] in kept:
-            gate[kept[path[-1]] :] = 0.0
+        if path[-2:] in kept:
+            gate[kept[path[-2:]] :] = 0.0
     return gates
 
 
 def _with_shape(model: ModelConfig, num_kv_heads: int, mlp_dim: int) -> ModelConfig:
-    def slim(layer):
-        group = layer.num_heads // layer.num_kv_heads
-        changes = dict(num_heads=group * num_kv_heads, num_kv_heads=num_kv_heads)
-        return dataclasses.replace(layer, **changes, mlp_dim=mlp_dim)
+    def slim(layer: LayerConfig) -> LayerConfig:
+        own = _cut_heads(layer.num_heads, layer.num_kv_heads, num_kv_heads)
+        cross = _cut_heads(layer.cross_heads, layer.cross_kv_heads, num_kv_heads)
+        changes = dict(zip(("num_heads", "num_kv_heads"), own, strict=True))
+        changes |= dict(zip(("cross_heads", "cross_kv_heads"), cross, strict=True))
+        changes |= dict(mlp_dim=min(layer.mlp_dim, mlp_dim))
+        return dataclasses.replace(layer, **changes)
 
-    return model.with_main(layers=tuple(map(slim, model.layers)))
+    towers = tuple(
+        dataclasses.replace(tower, layers=tuple(map(slim, tower.layers)))
+        for tower in model.towers
+    )
+    return dataclasses.replace(model, towers=towers)
+
+
+def _cut_heads(num_heads: int, num_kv_heads: int, most: int) -> tuple[int, int]:
+    kept = min(num_kv_heads, most)
+    return num_heads // max(num_kv_heads, 1) * kept, kept
+
+
+def _largest_shape(model: ModelConfig) -> tuple[int, int]:
+    """Returns the KV heads and hidden units of the largest layers of all towers."""
+    layers = [layer for tower in model.towers for layer in tower.layers]
+    heads = [y.num_kv_heads for y in layers if y.attention]
+    heads += [y.cross_kv_heads for y in layers]
+    return max(heads, default=0), max((y.mlp_dim for y in layers if y.mlp), default=0)
 
 
 def _multiples(most: int, step: int) -> list[int]:
-    return list(range(step, most + 1, step))
+    """Returns what may be kept; nothing of nothing."""
+    return list(range(step, most + 1, step)) if most else [0]
+
+
+def _part(kept: int, most: int) -> float:
+    return kept / most if most else 1.0
 
 
 def _largest(sizes: list[int], fits) -> int | None:

@@ -17,6 +17,7 @@ from slimjax.errors import ConfigError, NotFeasibleError
 from slimjax.plan import plan as planning
 from slimjax.plan.advice import suggest_changes
 from slimjax.plan.chips import CHIPS
+from slimjax.plan.measure import describe_shape
 from slimjax.plan.memory import GIB, count_saving, count_state, read_shortage
 from slimjax.plan.plan import parse_mesh
 from slimjax.plan.roofline import flops_utilization, make_roofline
@@ -52,6 +53,54 @@ def test_a_slimmed_shape_has_the_sizes_that_the_walk_over_the_whole_one_tells(st
 def test_a_shape_smaller_than_any_is_not_to_be_had(stage):
     with pytest.raises(NotFeasibleError, match="no uniform shape has so little params"):
         slim_uniformly(stage.blueprint, 0.01)
+
+
+def small_stage(task: str, **changes) -> Stage:
+    """Returns the stage of a small model of a task."""
+    data = dict(source="text:x", tokenizer="bytes", seq_len=64, batch_size=4)
+    model = dict(width=32, num_heads=4, mlp_dim=48, num_layers=2, dtype="float32")
+    config = dict(task=task, data=data | changes.pop("data", {}), mesh=dict(data=1))
+    return stage_of(make_run_config(config | dict(model=model | changes)))
+
+
+@pytest.mark.parametrize(
+    ("task", "changes", "targets"),
+    [
+        ("lm", {}, 4 * 64),
+        ("denoise", dict(kind="encoder_decoder"), 60),
+        ("seq2seq", dict(kind="encoder_decoder", data=dict(target_len=16)), 4 * 16),
+    ],
+)
+def test_flops_of_a_step_are_those_of_its_targets(task, changes, targets):
+    stage = small_stage(task, **changes)
+    shape = describe_shape(stage)
+    assert stage.blueprint.targets_per_step == targets
+    assert shape["tokens"] == stage.blueprint.positions_per_step  # As runs report.
+    assert shape["flops"] == 3 * stage.blueprint.sizes["flops"] * targets
+
+
+def layer_of(heads: int, mlp_dim: int) -> dict:
+    shape = dict(width=32, num_heads=heads, num_kv_heads=heads, head_dim=8)
+    return shape | dict(mlp_dim=mlp_dim, attention=heads > 0, mlp=mlp_dim > 0)
+
+
+CUT = {
+    "decoder": ("lm", {}),
+    "two towers": ("denoise", dict(kind="encoder_decoder")),
+    "layers that differ": ("lm", dict(architecture=[layer_of(4, 48), layer_of(2, 16)])),
+    "no heads at first": ("lm", dict(architecture=[layer_of(0, 48), layer_of(4, 16)])),
+    "no MLP": ("lm", dict(architecture=[layer_of(4, 0), layer_of(4, 0)])),
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_any_model_that_is_slimmed_has_the_sizes_that_were_predicted(name):
+    task, changes = CUT[name]
+    whole = small_stage(task, **changes).blueprint
+    model, predicted = slim_uniformly(whole, 0.8)
+    small = dataclasses.replace(whole, model=model, given_start_sizes=whole.start_sizes)
+    assert predicted == pytest.approx(small.sizes, rel=1e-12)
+    assert 0.4 < small.sizes["params"] / whole.sizes["params"] <= 0.8
 
 
 @pytest.mark.parametrize("text", ["50", "0%", "100%", "-3%", "half"])
