@@ -34,11 +34,9 @@ def plot_confusion(answers: Answers) -> "Figure":
         columns["label"], columns["prediction"], len(names)
     )
     kept = np.sort(np.argsort(-counts.sum(1), kind="stable")[:MAX_CELLS])
-    counts, names = (
-        counts[np.ix_(kept, kept)],
-        [_short(names[i], i) for i in kept.tolist()],
-    )
-    parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    shown, totals = np.ix_(kept, kept), np.maximum(counts.sum(1, keepdims=True), 1)
+    counts, parts = counts[shown], (counts / totals)[shown]
+    names = [_short(names[i], i) for i in kept.tolist()]
     cell = 0.9 if len(kept) <= 4 else 0.42
     size = 0.9 + cell * len(kept)
     figure = style.make_figure(size)
@@ -170,6 +168,17 @@ def _draw_reliability(axes: "Axes", answers: Answers) -> None:
     axes.set_xlim(0, 1.01)
     axes.set_ylim(0, 1.03)
     style.add_legend(axes, loc="upper left")
+
+
+def name_left_out(answers: Answers) -> str:
+    """Returns a sentence of a caption: which classes a confusion matrix leaves out."""
+    num = len(names_of(answers))
+    if num <= MAX_CELLS:
+        return ""
+    return (
+        f" Shown are the {MAX_CELLS} most frequent of {num} classes; parts are of "
+        "whole rows, so they may add up to less than 1."
+    )
 
 
 def name_renamed(answers: Answers) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from slimjax.metrics.extra import describe_left_out
 from slimjax.metrics.texts import describe_settings
 from slimjax.report.answer_figures import (
+    name_left_out,
     name_renamed,
     plot_confusion,
     plot_curves,
@@ -122,6 +123,8 @@ def _draw(answers: Answers, images: dict[str, bytes], prefix: str) -> list[str]:
     figures = [(name, plot(answers)) for name, plot in plots.items()]
     renamed = name_renamed(answers) if "curves" in plots else ""
     captions = {n: f"{CAPTIONS[n]}{'' if n == 'lengths' else renamed}" for n in plots}
+    if "confusion" in captions:
+        captions["confusion"] += name_left_out(answers)
     return [
         embed(figure, f"{prefix}{name}", captions[name], images)
         for name, figure in figures

@@ -8,7 +8,7 @@ import pytest
 from slimjax import report
 from slimjax.errors import CheckpointError
 from slimjax.metrics.scores import roc_auc
-from slimjax.report.answer_figures import plot_curves
+from slimjax.report.answer_figures import plot_confusion, plot_curves
 from slimjax.report.answer_page import write_answers, write_pairs
 from slimjax.report.answer_tables import make_class_table, make_metric_table
 from slimjax.report.answer_texts import MAX_HUES, rank_mistakes, show_mistakes
@@ -300,6 +300,27 @@ def test_a_page_of_a_classifier_has_its_figures(tmp_path):
     page = written[0].read_text()
     assert "Answers: 60 examples of test data" in page
     assert "<b>good" not in page
+
+
+def test_colours_of_a_confusion_are_parts_of_whole_rows(tmp_path):
+    names = [f"class {i:02}" for i in range(30)]
+    scores = dict.fromkeys(names, 1 / 30)
+    pairs = [(i, i if k % 3 else (i + k) % 30) for i in range(30) for k in range(30)]
+    lines = [
+        {"text": "x", "label": names[i], "prediction": names[j], "scores": scores}
+        for i, j in pairs
+    ]
+    answers = read_answers(make_run(tmp_path / "run", lines))
+    (image,) = plot_confusion(answers).axes[0].images
+    right = [sum(i == j == k for i, j in pairs) / 30 for k in range(24)]
+    np.testing.assert_allclose(np.diag(np.asarray(image.get_array())), right)
+    page = "".join(
+        write_answers(make_run(tmp_path / "run", lines), answers, {}, prefix="")
+    )
+    assert "the 24 most frequent of 30 classes" in page
+    few = make_run(tmp_path / "few", CLASSES, fields=FIELDS)
+    page = "".join(write_answers(few, read_answers(few), {}, prefix=""))
+    assert "most frequent of" not in page
 
 
 def with_images(folder, num=40):
