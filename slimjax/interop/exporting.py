@@ -26,6 +26,7 @@ from slimjax.interop.foreign import Foreign, Tensor
 from slimjax.interop.importing import VECTORS, shape_of
 from slimjax.interop.sentence_files import pool_files, read_pool
 from slimjax.models.config import ModelConfig
+from slimjax.models.head import HeadConfig
 from slimjax.models.style import BERT, GPT2, LLAMA, T5, Style
 from slimjax.models.tower_config import TowerConfig
 from slimjax.resize.shrink import fold
@@ -98,11 +99,26 @@ def weigh(model: ModelConfig, variables: PyTree, task: str, codecs: Any) -> Weig
         if not is_open:
             one = fold(unflatten({path: weight}), unflatten({path: names[path]}), gates)
             weight = np.asarray(flatten(one)[path])
-        return weight * factor_of(model, path)
+        is_last = len(path) == 2 and path[0] == "norm"
+        return weight * factor_of(model, path) * (grown if is_last else 1)
 
     towers = tuple(dataclasses.replace(t, embed_scale=1.0) for t in model.towers)
-    plain = dataclasses.replace(model, towers=towers)
+    heads, grown = _rescale(model)
+    plain = dataclasses.replace(model, towers=towers, heads=heads)
     return Weighed(plain, read, task, codecs)
+
+
+def _rescale(model: ModelConfig) -> tuple[tuple[HeadConfig, ...], np.float32]:
+    """Returns heads with the scale of their width, and the factor of the last norm.
+
+    T5 scales what is scored by its width, and a cut one kept the scale of the start.
+    """
+    (head, *others), width = model.heads, model.width
+    is_known = head.scale in (1.0, width**-0.5)
+    if is_known or others or head.tower or not model.main.norms_end:
+        return model.heads, np.float32(1.0)
+    grown = np.float32(head.scale * width**0.5)
+    return (dataclasses.replace(head, scale=width**-0.5),), grown
 
 
 def factor_of(model: ModelConfig, path: Path) -> np.float32:

@@ -2,13 +2,19 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import linen as nn
 from own_folders import config_of, random_model
 
-from slimjax.interop.exporting import make_foreign
+from slimjax.generate.model import load
+from slimjax.interop.exporting import make_foreign, weigh
 from slimjax.interop.foreign import Tensor
 from slimjax.interop.importing import understand
+from slimjax.interop.run_folders import write_run_folder
+from slimjax.trees import unflatten
 
 
 def test_a_t5_trained_here_says_where_its_decoder_starts(tmp_path):
@@ -49,3 +55,36 @@ def test_a_tied_table_without_a_scale_is_written_twice(tmp_path):
         assert not found.notes
         paths = [path for path, _ in found.weights()]
         assert len(paths) == len(set(paths)) == len(found.plan.shapes)
+
+
+def cut_width(whole, width: int):
+    """Returns a T5 that kept its first channels, and its weights and gates."""
+    towers = tuple(dataclasses.replace(t, width=width) for t in whole.model.towers)
+    model = dataclasses.replace(whole.model, towers=towers)
+    shapes = dataclasses.replace(whole, model=model).shapes
+    weights = {
+        path: jnp.asarray(whole.read(path)[tuple(map(slice, shape))])
+        for path, shape in shapes.items()
+    }
+    gates = nn.meta.unbox(model.abstract_variables())["gates"]
+    gates = jax.tree.map(lambda gate: jnp.ones(gate.shape), gates)
+    return model, {"params": unflatten(weights), "gates": gates}
+
+
+@pytest.mark.parametrize("name", ["t5", "t5-gated"])
+def test_a_t5_that_lost_channels_answers_alike_once_it_is_written(tmp_path, name):
+    """Its scores have the scale of its first width; the format has that of the last."""
+    whole = random_model(tmp_path / "whole", config_of(name))
+    model, variables = cut_width(whole, whole.model.width - 4)
+    assert model.heads[0].scale == whole.model.heads[0].scale
+    foreign = make_foreign(weigh(model, variables, whole.task, whole.codecs))
+    assert foreign.config["d_model"] == model.width
+    write_run_folder(understand(foreign, "read"), tmp_path / "read", "hf")
+    read = load(tmp_path / "read")
+    rng, size = np.random.default_rng(0), model.main.num_inputs
+    lengths = {"source": (2, 13), "tokens": (2, 9)}
+    inputs = {n: jnp.asarray(rng.integers(3, size, y)) for n, y in lengths.items()}
+    expected = model.module().apply(variables, inputs)["tokens"].logits()
+    found = read.config.module().apply(read.params, inputs)["tokens"].logits()
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(found, expected, atol=1e-5)
