@@ -79,11 +79,8 @@ def slim_uniformly(
 
 def close(inventory: Inventory, num_kv_heads: int, mlp_dim: int) -> Gates:
     """Returns gates by which each layer keeps its first KV heads and hidden units."""
-    kept = {
-        ("attention", "kv_heads"): num_kv_heads,
-        ("cross", "kv_heads"): num_kv_heads,
-    }
-    kept |= {("mlp", "mlp"): mlp_dim}
+    kept: dict[tuple[str, ...], int] = {("mlp", "mlp"): mlp_dim}
+    kept |= {(name, "kv_heads"): num_kv_heads for name in ("attention", "cross")}
     gates = inventory.open_gates()
     for path, gate in gates.items():
         if path[-2:] in kept:
