@@ -169,9 +169,11 @@ def _list_sublayers(
             if not (is_spare if is_last else sublayer.is_removable):
                 continue
             sizes = _left_of(ledger, sublayer, measures, gates)
+            if sizes.max() <= 0:
+                continue
             closed = gates | {sublayer.path: np.zeros(())}
             cost = ledger.cost(closed) - ledger.cost(gates)
-            if sizes.max() > 0 and np.isfinite(cost):
+            if np.isfinite(cost):
                 yield Closing(cost, sizes, sublayer)
 
 
